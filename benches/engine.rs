@@ -1,0 +1,166 @@
+//! The engine: word count from the log to the result, and the round trip of an empty batch.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::needless_pass_by_value,
+    reason = "test code"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "benches measure with the real clock on the real disk"
+)]
+
+mod support;
+
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use highwater::prelude::*;
+use highwater::{BatchMode, BoxError, Receiver, SourceContext};
+use std::num::NonZeroUsize;
+use std::sync::mpsc::{Receiver as Done, Sender as Tell, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use support::{print_machine, scratch, sized};
+
+const WORDS_PER_LINE: u64 = 10;
+const VOCABULARY: u64 = 100_000;
+
+/// Lines of ten words, the words Zipf-like over the vocabulary (the harmonic distribution by inversion).
+fn lines(count: u64) -> Vec<String> {
+    let mut seed = 42_u64;
+    let mut next = || {
+        seed = seed
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 11) as f64 / (1_u64 << 53) as f64
+    };
+    let mut word = || format!("w{}", ((VOCABULARY as f64).powf(next()) - 1.0).floor());
+    (0..count)
+        .map(|_| {
+            (0..WORDS_PER_LINE)
+                .map(|_| word())
+                .collect::<Vec<_>>()
+                .join(" ")
+        })
+        .collect()
+}
+
+/// Stores the same lines each time it is told to.
+struct Feeder {
+    lines: Arc<Vec<String>>,
+    go: Mutex<Done<()>>,
+    done: Tell<()>,
+}
+
+impl Receiver for Feeder {
+    fn run(&mut self, source: &SourceContext) -> Result<(), BoxError> {
+        while self.go.lock().unwrap().recv().is_ok() {
+            for group in self.lines.chunks(512) {
+                let records: Vec<&[u8]> = group.iter().map(|l| l.as_bytes()).collect();
+                let _ = source.append(&records)?;
+            }
+            self.done.send(())?;
+        }
+        Ok(())
+    }
+}
+
+fn word_count(c: &mut Criterion) {
+    let corpus = Arc::new(lines(sized(400_000, 200)));
+    let mut group = c.benchmark_group("word_count");
+    group
+        .sample_size(10)
+        .measurement_time(Duration::from_secs(10));
+    group.throughput(Throughput::Elements(corpus.len() as u64));
+    for workers in [1, 2] {
+        let dir = scratch();
+        let ((go, told), (done, finished)) = (channel(), channel());
+        let feeder = Feeder {
+            lines: Arc::clone(&corpus),
+            go: Mutex::new(told),
+            done,
+        };
+        let total = Arc::new(Mutex::new(0_u64));
+        let seen = Arc::clone(&total);
+        let context = StreamingContext::builder(dir.path())
+            .batches(BatchMode::Manual)
+            .checkpoint(CheckpointPolicy::every_batches(1_000_000))
+            .max_unprocessed_bytes(1 << 30)
+            .workers(NonZeroUsize::new(workers).unwrap())
+            .get_or_create(|ssc| {
+                let decode = Arc::new(Line::decode);
+                ssc.source("feeder", "lines", decode, feeder)
+                    .flat_map_into(|line: Line, out| {
+                        line.split_ascii_whitespace()
+                            .for_each(|w| out.emit(w.to_owned()))
+                    })
+                    .map(|word| (word, 1_u64))
+                    .update_state_by_key_changed("counts", |_word, new, total: &mut Option<u64>| {
+                        *total = Some(total.unwrap_or(0) + new.iter().sum::<u64>());
+                    })
+                    .map(|(_, count)| count)
+                    .transform(|counts, _| vec![counts.iter().sum::<u64>()])
+                    .for_each_batch("total", move |_, sums| {
+                        *seen.lock().unwrap() = sums.iter().sum()
+                    });
+                Ok(())
+            })
+            .unwrap();
+        context.start().unwrap();
+        group.bench_function(format!("lines, {workers} workers"), |b| {
+            b.iter_custom(|iterations| {
+                let mut took = Duration::ZERO;
+                for _ in 0..iterations {
+                    go.send(()).unwrap();
+                    finished.recv().unwrap();
+                    let start = Instant::now();
+                    context.run_batch().unwrap();
+                    took += start.elapsed();
+                }
+                took
+            });
+        });
+        println!(
+            "  sum of the changed counts of the last batch: {}",
+            total.lock().unwrap()
+        );
+        drop(go);
+    }
+}
+
+fn empty_batch(c: &mut Criterion) {
+    let mut group = c.benchmark_group("empty_batch");
+    for workers in [1, 2] {
+        let dir = scratch();
+        let context = StreamingContext::builder(dir.path())
+            .batches(BatchMode::Manual)
+            .checkpoint(CheckpointPolicy::every_batches(1_000_000))
+            .workers(NonZeroUsize::new(workers).unwrap())
+            .get_or_create(|ssc| {
+                ssc.input::<String>("words")
+                    .map(|word| (word, 1_u64))
+                    .update_state_by_key_changed("counts", |_word, new, total: &mut Option<u64>| {
+                        *total = Some(total.unwrap_or(0) + new.iter().sum::<u64>());
+                    })
+                    .for_each_batch("nothing", |_, _| ());
+                Ok(())
+            })
+            .unwrap();
+        context.start().unwrap();
+        group.bench_function(
+            format!("cut durable, run, commit, {workers} workers"),
+            |b| {
+                b.iter(|| context.run_batch().unwrap());
+            },
+        );
+    }
+}
+
+fn machine(_: &mut Criterion) {
+    print_machine();
+}
+
+criterion_group!(benches, machine, word_count, empty_batch);
+criterion_main!(benches);

@@ -1,0 +1,280 @@
+//! A checkpoint that is being written.
+
+use crate::checkpoints::{Checkpoints, read_manifest};
+use crate::error::{CheckpointError, Result};
+use crate::manifest::{Batch, FORMAT_VERSION, FileEntry, Manifest, StateEntry};
+use crate::names::{MAX_PART, StateName, manifest_name};
+use crate::state_file::{BLOCK_HEADER_LEN, Block, Part};
+use std::io;
+
+/// What a checkpoint is taken of.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Meta {
+    /// The log that `lsn` is a position in.
+    pub log_id: u128,
+    /// Name of the application.
+    pub application: String,
+    /// The time now, in milliseconds since the Unix epoch. For people only.
+    pub created_ms: u64,
+    /// The last batch whose effects are in the checkpoint.
+    pub batch: Batch,
+    /// Where replay begins: everything below is in the checkpoint.
+    pub lsn: u64,
+    /// What the engine wants to remember: configuration, operators, source offsets, incomplete batches.
+    pub metadata: serde_json::Value,
+    /// The states; blocks can be added for these only.
+    pub states: Vec<StateMeta>,
+}
+
+/// A state of a checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StateMeta {
+    /// Its name, unique in the checkpoint.
+    pub name: String,
+    /// What kind of state it is, in the engine's words.
+    pub kind: String,
+    /// How its entries are encoded, in the engine's words.
+    pub codec: String,
+    /// What its keys and values are, in the engine's words (type names).
+    pub fingerprint: String,
+}
+
+/// A checkpoint that is durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Its number.
+    pub number: u64,
+    /// Where replay from it begins.
+    pub lsn: u64,
+    /// Length of all its files, in bytes.
+    pub bytes: u64,
+    /// How many files it has, the manifest included.
+    pub files: usize,
+}
+
+/// A checkpoint that is being written; see [`Checkpoints::draft`]. Dropping it abandons the attempt: what it has
+/// written already is removed by a later [`Checkpoints::retire`] or [`Checkpoints::open`].
+#[derive(Debug)]
+pub struct Draft<'a> {
+    owner: &'a mut Checkpoints,
+    manifest: Manifest,
+    part: Part,
+    /// A part could not be written: the draft is incomplete for good.
+    failed: bool,
+}
+
+impl<'a> Draft<'a> {
+    pub(crate) fn new(
+        owner: &'a mut Checkpoints,
+        number: u64,
+        attempt: u64,
+        meta: Meta,
+    ) -> Result<Self> {
+        let states = meta.states.into_iter().map(|s| StateEntry {
+            name: s.name,
+            kind: s.kind,
+            codec: s.codec,
+            fingerprint: s.fingerprint,
+            entries: 0,
+            blocks: Vec::new(),
+        });
+        let manifest = Manifest {
+            format_version: FORMAT_VERSION,
+            number,
+            previous: owner.last_number(),
+            writer: owner.writer(),
+            generation: owner.generation(),
+            attempt,
+            log_id: meta.log_id,
+            application: meta.application,
+            created_ms: meta.created_ms,
+            batch: meta.batch,
+            lsn: meta.lsn,
+            chain: vec![number],
+            metadata: meta.metadata,
+            files: Vec::new(),
+            states: states.collect(),
+        };
+        // Finds duplicate names and unreadable metadata before anything is written.
+        manifest.encode()?;
+        let part = Part::new(
+            meta.log_id,
+            StateName {
+                number,
+                attempt,
+                part: 0,
+            },
+        );
+        Ok(Self {
+            owner,
+            manifest,
+            part,
+            failed: false,
+        })
+    }
+
+    /// The number that the checkpoint will have.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.manifest.number
+    }
+
+    /// Adds the state of one key group. Key groups come in any order, each once; empty ones may be left out. When a
+    /// state file is full it is written, so this may take a while.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Misuse`] for a state that [`Meta::states`] lacks, or a key group that was added before;
+    /// [`CheckpointError::Io`], after which the draft is of no further use.
+    pub fn add_block(
+        &mut self,
+        state: &str,
+        key_group: u32,
+        entries: u64,
+        bytes: &[u8],
+    ) -> Result<()> {
+        let (index, at) = self.place_for(state, key_group)?;
+        let end = self.part.len() + BLOCK_HEADER_LEN + bytes.len() as u64;
+        if end > self.owner.options().part_bytes && !self.part.is_empty() {
+            self.write_part()?;
+        }
+        let state_index = u32::try_from(index).map_err(|_| self.misuse("too many states"))?;
+        let entry = self.part.push(Block {
+            state_index,
+            key_group,
+            entries,
+            payload: bytes,
+        });
+        if let Some(state) = self.manifest.states.get_mut(index) {
+            state.entries = state.entries.saturating_add(entries);
+            state.blocks.insert(at, entry);
+        }
+        Ok(())
+    }
+
+    /// Writes what is left and then the manifest. When this returns `Ok`, the checkpoint survives a power cut.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Fenced`] if another writer has published this number: stop. [`CheckpointError::Io`]: every
+    /// earlier checkpoint is as it was; draft again, later.
+    pub fn publish(mut self) -> Result<Published> {
+        if !self.part.is_empty() {
+            self.write_part()?;
+        }
+        if self.failed {
+            return Err(self.misuse("one of its state files could not be written"));
+        }
+        let Self {
+            owner, manifest, ..
+        } = self;
+        let bytes = manifest.encode()?;
+        let name = manifest_name(manifest.number);
+        if let Err(e) = put_or_find(owner, &name, &bytes) {
+            owner.publication_in_doubt(manifest.number);
+            return Err(match e.kind() {
+                io::ErrorKind::AlreadyExists => taken(owner, &manifest, e),
+                _ => CheckpointError::io("write", name, e),
+            });
+        }
+        let published = Published {
+            number: manifest.number,
+            lsn: manifest.lsn,
+            bytes: manifest.state_bytes().saturating_add(bytes.len() as u64),
+            files: manifest.files.len() + 1,
+        };
+        owner.published(manifest);
+        tracing::info!(
+            number = published.number,
+            lsn = published.lsn,
+            bytes = published.bytes,
+            "checkpoint published"
+        );
+        Ok(published)
+    }
+
+    /// The index of the state, and where among its blocks the key group belongs.
+    fn place_for(&self, state: &str, key_group: u32) -> Result<(usize, usize)> {
+        if self.failed {
+            return Err(self.misuse("one of its state files could not be written"));
+        }
+        let Some((index, entry)) = self.manifest.state(state) else {
+            return Err(self.misuse(&format!("state {state:?} was not announced")));
+        };
+        match entry
+            .blocks
+            .binary_search_by_key(&key_group, |b| b.key_group)
+        {
+            Err(at) => Ok((index, at)),
+            Ok(_) => Err(self.misuse(&format!(
+                "state {state:?} has key group {key_group} already"
+            ))),
+        }
+    }
+
+    /// Makes the current part durable and begins the next.
+    fn write_part(&mut self) -> Result<()> {
+        let StateName {
+            number,
+            attempt,
+            part,
+        } = self.part.name();
+        if part >= MAX_PART {
+            return Err(self.misuse("too many state files; make them larger"));
+        }
+        let next = Part::new(
+            self.manifest.log_id,
+            StateName {
+                number,
+                attempt,
+                part: part + 1,
+            },
+        );
+        let full = std::mem::replace(&mut self.part, next);
+        let name = full.name().to_string();
+        self.failed = true;
+        put_or_find(self.owner, &name, full.bytes())
+            .map_err(|e| CheckpointError::io("write", name.clone(), e))?;
+        self.failed = false;
+        let blake3 = blake3::hash(full.bytes()).to_hex().to_string();
+        self.manifest.files.push(FileEntry {
+            name,
+            size: full.len(),
+            blake3,
+        });
+        Ok(())
+    }
+
+    fn misuse(&self, what: &str) -> CheckpointError {
+        CheckpointError::Misuse {
+            number: self.manifest.number,
+            what: what.to_owned(),
+        }
+    }
+}
+
+/// Creates a file. A store whose answer to a successful creation was lost says "exists" when asked again: if the file
+/// is exactly ours, it is ours.
+fn put_or_find(owner: &Checkpoints, name: &str, bytes: &[u8]) -> io::Result<()> {
+    match owner.store().put_new(name, bytes) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+            match owner.store().get(name, bytes.len() as u64) {
+                Ok(found) if found == bytes => Ok(()),
+                _ => Err(e),
+            }
+        }
+        result => result,
+    }
+}
+
+/// The number is taken: by whom?
+fn taken(owner: &Checkpoints, manifest: &Manifest, e: io::Error) -> CheckpointError {
+    let number = manifest.number;
+    match read_manifest(owner.store(), number) {
+        Err(error) => error,
+        Ok(Some(Ok(found))) if found.writer != manifest.writer => CheckpointError::Fenced {
+            number,
+            writer: found.writer,
+        },
+        // An earlier attempt of this process arrived late, or nothing can be told: the next draft finds out.
+        Ok(_) => CheckpointError::io("write", manifest_name(number), e),
+    }
+}

@@ -1,0 +1,75 @@
+//! Where checkpoints are kept: a flat place of named, immutable files.
+
+use std::fmt::Debug;
+use std::io;
+
+/// A flat place of named files that are written once and never changed. Object safe and synchronous.
+///
+/// The protocol above it (state files first, then the manifest, both by [`Self::put_new`]) needs nothing else:
+/// a directory and an object store serve alike. Names are those of this crate (`a-z 0-9 . -`); an implementation
+/// refuses all others with [`io::ErrorKind::InvalidInput`].
+pub trait Store: Debug + Send + Sync + 'static {
+    /// The place, for messages: a path or a URL.
+    fn place(&self) -> String;
+
+    /// Makes the place ready for writing. Nothing else of a store may write before this.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    fn prepare(&self) -> io::Result<()>;
+
+    /// Creates the file `name` with exactly `bytes`. When it returns `Ok`, content and name are durable. At every
+    /// other moment (a crash, an error) there is either no such file or the whole of it, never a part.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if the name is taken, whoever took it; any I/O error, after which the file
+    /// may or may not be there.
+    fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
+
+    /// Length of the file `name` in bytes.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if there is none; any I/O error.
+    fn len(&self, name: &str) -> io::Result<u64>;
+
+    /// The `len` bytes at `offset` of the file `name`. Allocates nothing before it knows that they are there.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`]; [`io::ErrorKind::UnexpectedEof`] if the file ends before; any I/O error.
+    fn get_range(&self, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>>;
+
+    /// Every file of the place, in any order, other people's included.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    fn list(&self) -> io::Result<Vec<StoredFile>>;
+
+    /// Removes the files `names`; those that do not exist are no error. When it returns `Ok` they are gone for good.
+    /// After a crash or an error, any of them may be gone.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    fn delete(&self, names: &[String]) -> io::Result<()>;
+
+    /// The whole file `name`, if it has at most `max` bytes.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`]; [`io::ErrorKind::FileTooLarge`]; any I/O error.
+    fn get(&self, name: &str, max: u64) -> io::Result<Vec<u8>> {
+        let len = self.len(name)?;
+        if len > max {
+            let text = format!("{len} bytes, at most {max} are accepted");
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
+        self.get_range(name, 0, len)
+    }
+}
+
+/// A file as a store lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredFile {
+    /// Its name.
+    pub name: String,
+    /// Its length in bytes.
+    pub size: u64,
+}

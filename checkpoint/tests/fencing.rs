@@ -1,0 +1,132 @@
+//! Two engines on one store, and stores whose answers get lost (F57 to F59).
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{MemStore, Trouble, WRITER, check, filled, lsn, options, publish};
+use highwater_checkpoint::{CheckpointError, Checkpoints, Options, Ownership};
+use std::sync::Arc;
+
+fn shared(writer: u64) -> Options {
+    Options {
+        ownership: Ownership::Shared,
+        ..options(writer)
+    }
+}
+
+/// F59: whoever publishes second under the same number has lost, and nothing of the winner is touched.
+#[test]
+fn the_second_writer_of_a_number_is_fenced() {
+    let store = filled(2);
+    let mut zombie = Checkpoints::open(store.clone(), shared(0xa)).unwrap();
+    let mut successor = Checkpoints::open(store.clone(), shared(0xb)).unwrap();
+    publish(&mut successor, 3).unwrap();
+    let winners = store.names("0000000003");
+    let error = publish(&mut zombie, 3).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CheckpointError::Fenced {
+                number: 3,
+                writer: 0xb
+            }
+        ),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains("writer (000000000000000b)"),
+        "{error}"
+    );
+    // It stays fenced: it can neither go on with the next number nor remove anything.
+    assert!(matches!(
+        publish(&mut zombie, 4),
+        Err(CheckpointError::Fenced { .. })
+    ));
+    assert!(matches!(
+        zombie.retire(),
+        Err(CheckpointError::Fenced { .. })
+    ));
+    assert!(winners.iter().all(|name| store.names("").contains(name)));
+    check(&successor.newest().unwrap().unwrap(), 3);
+    publish(&mut successor, 4).unwrap();
+    successor.retire().unwrap();
+    check(&successor.newest().unwrap().unwrap(), 4);
+}
+
+/// F59: a writer that was overtaken learns it before it removes anything or lets its log go.
+#[test]
+fn an_overtaken_writer_retires_nothing() {
+    for ahead in [1, 4] {
+        let store = filled(2);
+        let mut zombie = Checkpoints::open(store.clone(), shared(0xa)).unwrap();
+        publish(&mut zombie, 3).unwrap();
+        let mut successor = Checkpoints::open(store.clone(), shared(0xb)).unwrap();
+        for n in 4..4 + ahead {
+            publish(&mut successor, n).unwrap();
+            successor.retire().unwrap();
+        }
+        let before = store.files.lock().unwrap().clone();
+        let error = zombie.retire().unwrap_err();
+        assert!(
+            matches!(error, CheckpointError::Fenced { writer: 0xb, .. }),
+            "{error}"
+        );
+        assert_eq!(*store.files.lock().unwrap(), before);
+    }
+}
+
+/// F57: the store did it, and said nothing or "exists already" when asked again.
+#[test]
+fn a_lost_answer_is_not_a_conflict() {
+    for name in ["state-0000000003", "manifest-0000000003"] {
+        let store = filled(2);
+        let mut checkpoints = Checkpoints::open(store.clone(), shared(WRITER)).unwrap();
+        store.next(name, Trouble::AnswerLostAndRetried);
+        assert_eq!(publish(&mut checkpoints, 3).unwrap().number, 3);
+        check(&checkpoints.newest().unwrap().unwrap(), 3);
+    }
+}
+
+/// F57: after a failed publication the manifest may be there or not. Either way the next attempt succeeds, and an
+/// unconfirmed checkpoint never counts as one of the two retained.
+#[test]
+fn a_publication_in_doubt_is_resolved() {
+    for (trouble, next) in [
+        (Trouble::Refused, 3),
+        (Trouble::FalseConflict, 3),
+        (Trouble::AnswerLost, 4),
+    ] {
+        let store = filled(2);
+        let mut checkpoints = Checkpoints::open(store.clone(), shared(WRITER)).unwrap();
+        store.next("manifest", trouble);
+        let error = publish(&mut checkpoints, 3).unwrap_err();
+        assert!(matches!(error, CheckpointError::Io { .. }), "{error}");
+        assert_eq!(checkpoints.oldest_needed_lsn(), Some(lsn(1)));
+        assert_eq!(publish(&mut checkpoints, 4).unwrap().number, next);
+        let retired = checkpoints.retire().unwrap();
+        assert_eq!(
+            (retired.removed, retired.oldest_needed_lsn),
+            (vec![1], Some(lsn(2)))
+        );
+        check(&checkpoints.newest().unwrap().unwrap(), 4);
+        publish(&mut checkpoints, 5).unwrap();
+        checkpoints.retire().unwrap();
+        assert_eq!(store.names("manifest").len(), 2);
+        let live = store.names("state").len();
+        publish(&mut checkpoints, 6).unwrap();
+        checkpoints.retire().unwrap();
+        assert!(store.names("state").len() <= live + 2, "nothing piles up");
+    }
+}
+
+/// A process that was given the id of the one before it does not collide with its leftovers.
+#[test]
+fn the_same_writer_id_again_starts_clean() {
+    let store = Arc::new(MemStore::default());
+    let mut first = Checkpoints::open(store.clone(), shared(WRITER)).unwrap();
+    store.next("manifest", Trouble::Refused);
+    publish(&mut first, 1).unwrap_err();
+    let mut second = Checkpoints::open(store, shared(WRITER)).unwrap();
+    assert_eq!(publish(&mut second, 2).unwrap().number, 1);
+    check(&second.newest().unwrap().unwrap(), 2);
+}

@@ -1,0 +1,123 @@
+//! What a store promises, kept by the local one: on the real disk and on the simulated one.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use common::{options, publish};
+use highwater_checkpoint::{CheckpointError, Checkpoints, LocalStore, Store};
+use highwater_disk::{Disk, OsDisk, SimDisk};
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+const NAME: &str = "manifest-0000000001.json";
+
+fn on_each_disk(test: impl Fn(Arc<dyn Disk>, &Path)) {
+    let dir = tempfile::tempdir().unwrap();
+    test(Arc::new(OsDisk::new()), &dir.path().join("store"));
+    test(Arc::new(SimDisk::new()), Path::new("/a/store"));
+}
+
+/// F58: creation never replaces: that is the fence.
+#[test]
+fn a_name_is_taken_once() {
+    on_each_disk(|disk, dir| {
+        let store = LocalStore::new(disk, dir);
+        store.prepare().unwrap();
+        store.put_new(NAME, b"first").unwrap();
+        let error = store.put_new(NAME, b"second").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(store.get(NAME, 100).unwrap(), b"first");
+        assert_eq!(store.list().unwrap().len(), 1, "no temporary file is left");
+        store.prepare().unwrap();
+        assert_eq!(store.get(NAME, 100).unwrap(), b"first");
+        assert_eq!(store.list().unwrap().len(), 1);
+    });
+}
+
+#[test]
+fn ranges_are_exact_or_refused() {
+    on_each_disk(|disk, dir| {
+        let store = LocalStore::new(disk, dir);
+        store.prepare().unwrap();
+        store.put_new(NAME, b"0123456789").unwrap();
+        assert_eq!(store.len(NAME).unwrap(), 10);
+        assert_eq!(store.get_range(NAME, 3, 4).unwrap(), b"3456");
+        assert_eq!(store.get_range(NAME, 10, 0).unwrap(), b"");
+        for (offset, len) in [
+            (3, 8),
+            (11, 0),
+            (0, u64::MAX),
+            (u64::MAX, 1),
+            (1 << 40, 1 << 40),
+        ] {
+            let error = store.get_range(NAME, offset, len).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{offset} {len}");
+        }
+        assert_eq!(
+            store.get(NAME, 9).unwrap_err().kind(),
+            ErrorKind::FileTooLarge
+        );
+        assert_eq!(
+            store.get("absent", 9).unwrap_err().kind(),
+            ErrorKind::NotFound
+        );
+    });
+}
+
+#[test]
+fn deleting_what_is_not_there_is_fine() {
+    on_each_disk(|disk, dir| {
+        let store = LocalStore::new(disk, dir);
+        store.prepare().unwrap();
+        store.put_new(NAME, b"x").unwrap();
+        let names = ["absent".to_owned(), NAME.to_owned()];
+        store.delete(&names).unwrap();
+        store.delete(&names).unwrap();
+        assert!(store.list().unwrap().is_empty());
+    });
+}
+
+/// F87: no name leads out of the directory.
+#[test]
+fn a_name_is_one_plain_component() {
+    on_each_disk(|disk, dir| {
+        let store = LocalStore::new(disk, dir);
+        store.prepare().unwrap();
+        for name in ["../x", "/x", "a/b", "", ".", "..", "a\0"] {
+            let kinds = [
+                store.put_new(name, b"").unwrap_err().kind(),
+                store.len(name).unwrap_err().kind(),
+                store.get(name, 1).unwrap_err().kind(),
+                store.get_range(name, 0, 0).unwrap_err().kind(),
+                store.delete(&[name.to_owned()]).unwrap_err().kind(),
+            ];
+            assert_eq!(kinds, [ErrorKind::InvalidInput; 5], "{name:?}");
+        }
+    });
+}
+
+/// Looking at a place that does not exist creates nothing.
+#[test]
+fn inspecting_writes_nothing() {
+    on_each_disk(|disk, dir| {
+        let store: Arc<dyn Store> = Arc::new(LocalStore::new(disk.clone(), dir));
+        let error = Checkpoints::inspect(&store).unwrap_err();
+        assert!(
+            matches!(&error, CheckpointError::Io { source, .. } if source.kind() == ErrorKind::NotFound)
+        );
+        assert_eq!(error.to_string(), format!("cannot list {}", dir.display()));
+        assert!(disk.list(dir).is_err());
+    });
+    let disk = SimDisk::new();
+    let store: Arc<dyn Store> = Arc::new(LocalStore::new(Arc::new(disk.clone()), "/c"));
+    let mut checkpoints = Checkpoints::open(store.clone(), options(1)).unwrap();
+    publish(&mut checkpoints, 1).unwrap();
+    disk.put_file(
+        "/c/state-0000000001-00000000000000aa-00000.hws",
+        b"left over".to_vec(),
+    );
+    let before = disk.mutations();
+    Checkpoints::inspect(&store).unwrap();
+    assert_eq!(disk.mutations(), before);
+}

@@ -1,0 +1,195 @@
+//! The command line: one definition for parsing and for `--help`.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+
+/// Durable streaming: looks into logs and checkpoints, and proves that nothing is lost.
+#[derive(Debug, Parser)]
+#[command(
+    name = "highwater",
+    version,
+    disable_help_subcommand = true,
+    after_help = "Exit codes: 0 ok, 1 something was found (damage, a lost or doubled record), 2 wrong usage, 3 I/O error.\n\
+                  `log` and `checkpoint` never write and take no lock: they may look at a directory in use."
+)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Look into a write-ahead log
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Look into checkpoints
+    #[command(subcommand)]
+    Checkpoint(CheckpointCommand),
+    /// Count words durably while being killed, and compare with the truth
+    ///
+    /// A child process runs a stateful word count. This process feeds it text over TCP, line by line, kills it with
+    /// SIGKILL at random moments (once in the middle of its recovery), starts it again and sends only those lines once
+    /// more that were not acknowledged. At the end the child's last checkpoint is read and compared with a count made
+    /// in one pass. Exit code 0 only if no line was lost, none was counted twice, and every word's count is equal.
+    Demo(DemoArgs),
+    /// The child of `demo`
+    #[command(hide = true)]
+    DemoChild(ChildArgs),
+}
+
+/// Commands about a log.
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// List the segments of a log and tell how it ends
+    List(LogArgs),
+    /// Print the records of a log, one per line
+    ///
+    /// A line has the LSN (with `.n` for the n-th record of a batch), kind, stream, length and payload. In the log of an
+    /// engine, its own records are decoded. Stops at the first damaged place, with exit code 1.
+    Dump(DumpArgs),
+    /// Check every byte of a log
+    ///
+    /// Prints each finding with file, offset, LSN, what it is and what to do. A torn tail after a crash is no finding:
+    /// opening the log repairs it and nothing that was acknowledged is in it.
+    Verify(LogArgs),
+}
+
+/// Which log.
+#[derive(Debug, Args)]
+pub(crate) struct LogArgs {
+    /// Directory of a log, or of an engine (which has its log in `log/`)
+    pub(crate) dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What of a log to print.
+#[derive(Debug, Args)]
+pub(crate) struct DumpArgs {
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+    /// First LSN to print; one between two records means the next record
+    #[arg(long, value_name = "LSN", default_value_t = 0)]
+    pub(crate) from: u64,
+    /// Print at most N records
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<u64>,
+    /// Print the log's own frames too: watermarks, seals, close marks
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// How to print payloads
+    #[arg(long, value_enum, default_value_t = PayloadFormat::Text)]
+    pub(crate) payload: PayloadFormat,
+}
+
+/// How to print payloads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PayloadFormat {
+    /// As UTF-8, control characters and other bytes escaped (JSON: a string, or base64 if it is not UTF-8)
+    Text,
+    /// In hexadecimal
+    Hex,
+    /// Not at all
+    None,
+}
+
+/// Commands about checkpoints.
+#[derive(Debug, Subcommand)]
+pub(crate) enum CheckpointCommand {
+    /// List the checkpoints and check all their files
+    List(CheckpointArgs),
+    /// Print one checkpoint: its manifest, operators and states, or the entries of one state
+    Show(ShowArgs),
+}
+
+/// Which checkpoints.
+#[derive(Debug, Args)]
+pub(crate) struct CheckpointArgs {
+    /// Directory of checkpoints, or of an engine (which has them in `checkpoints/`)
+    pub(crate) dir: PathBuf,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What of a checkpoint to print.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    #[command(flatten)]
+    pub(crate) checkpoints: CheckpointArgs,
+    /// Number of the checkpoint; without it the one that recovery would take
+    #[arg(long, value_name = "N")]
+    pub(crate) number: Option<u64>,
+    /// Print the keys and values of this state, one per line
+    #[arg(long, value_name = "NAME")]
+    pub(crate) state: Option<String>,
+    /// Print at most N keys
+    #[arg(long, value_name = "N", requires = "state")]
+    pub(crate) limit: Option<u64>,
+}
+
+/// Settings of the demo.
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// Text to count; without it every .md and .rs file below the current directory (but not of `target` and hidden directories)
+    #[arg(value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// How often the child is killed
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) kills: u32,
+    /// Makes the moments of the kills repeatable; without it they differ from run to run
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Worker threads of the child
+    #[arg(long, value_name = "N", default_value = "2")]
+    pub(crate) workers: NonZeroUsize,
+    /// Lines sent per second, at most
+    #[arg(long, value_name = "N", default_value = "40000")]
+    pub(crate) rate: NonZeroU64,
+    /// How often the text is sent; without it as often as is needed to spread the kills over some seconds
+    #[arg(long, value_name = "N")]
+    pub(crate) rounds: Option<NonZeroU64>,
+    /// Directory for log and checkpoints, which must not exist or be empty; it is kept. Without it a fresh one, which is
+    /// removed if all is well and kept and named if not
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+    /// Break the child on purpose, to see that the demo notices
+    #[arg(long, value_enum, default_value_t = Cheat::None, hide = true)]
+    pub(crate) cheat: Cheat,
+}
+
+/// Settings of the demo's child.
+#[derive(Debug, Args)]
+pub(crate) struct ChildArgs {
+    #[arg(long)]
+    pub(crate) dir: PathBuf,
+    #[arg(long)]
+    pub(crate) workers: NonZeroUsize,
+    #[arg(long, value_enum, default_value_t = Cheat::None)]
+    pub(crate) cheat: Cheat,
+}
+
+/// How the demo's child is broken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Cheat {
+    /// Not at all
+    None,
+    /// Retries are not recognised: a line whose acknowledgement was lost counts twice
+    NoDedup,
+    /// Every thousandth line is acknowledged and dropped
+    DropLines,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,112 @@
+//! The program that is killed: an ordinary word count with state, as in the README.
+
+use super::marks::Marks;
+use crate::args::{Cheat, ChildArgs};
+use highwater::{
+    BoundAddress, CheckpointPolicy, DStream, Line, ListenOptions, Outputs, Result, Sources,
+    StreamingContext, wal,
+};
+use std::time::Duration;
+
+/// Directory of the engine, below the demo's.
+pub(crate) const ENGINE: &str = "engine";
+/// Directory of the text files, below the demo's.
+pub(crate) const OUTPUT: &str = "output";
+/// State: how often each word occurred.
+pub(crate) const COUNTS: &str = "counts";
+/// State: which lines were counted.
+pub(crate) const LINES: &str = "lines";
+
+/// Short, so that kills find the engine in every phase of a batch.
+const BATCH_INTERVAL: Duration = Duration::from_millis(100);
+/// Often, so that kills find it in every phase of a checkpoint.
+const BATCHES_PER_CHECKPOINT: u64 = 5;
+/// Small, so that the run goes through many segments and truncates them.
+const SEGMENT_BYTES: u64 = 2 << 20;
+
+/// Builds the program, or recovers it; its source will say in `bound` where it listens.
+pub(crate) fn build(args: &ChildArgs, bound: &BoundAddress) -> Result<StreamingContext> {
+    let listen = ListenOptions::new().report_to(bound);
+    let listen = if args.cheat == Cheat::NoDedup {
+        listen
+    } else {
+        listen.dedup()
+    };
+    let files = args.dir.join(OUTPUT).join("lines");
+    let cheat = args.cheat;
+    StreamingContext::builder(args.dir.join(ENGINE))
+        .application("highwater-demo")
+        .batch_interval(BATCH_INTERVAL)
+        .checkpoint(CheckpointPolicy::every_batches(BATCHES_PER_CHECKPOINT))
+        .workers(args.workers)
+        .log(wal::Options::new().segment_size(SEGMENT_BYTES))
+        .get_or_create(|ssc| {
+            let lines = ssc.socket_listen_with("lines-in", "127.0.0.1:0", listen);
+            let lines = lines.filter(move |line| keeps(cheat, line));
+            count_words(&lines);
+            mark_lines(&lines);
+            lines.count().save_as_text_files("line-counts", &files);
+            Ok(())
+        })
+}
+
+/// The word count.
+fn count_words(lines: &DStream<Line>) {
+    lines
+        .flat_map_into(|line, out| {
+            text(&line)
+                .split_whitespace()
+                .for_each(|word| out.emit(word.to_owned()))
+        })
+        .map(|word| (word, 1_u64))
+        .update_state_by_key(COUNTS, |_word, new, total: &mut Option<u64>| {
+            *total = Some(total.unwrap_or(0) + new.iter().sum::<u64>());
+        })
+        .count()
+        .for_each_batch("distinct-words", |_, _| ());
+}
+
+/// Notes each line, so that a lost and a doubled one do not cancel each other out.
+fn mark_lines(lines: &DStream<Line>) {
+    lines
+        .map(|line| (Marks::key(number(&line)), Marks::bit(number(&line))))
+        .update_state_by_key_changed(LINES, |_key, bits, marks: &mut Option<Marks>| {
+            let marks = marks.get_or_insert_default();
+            bits.iter().for_each(|bit| marks.add(*bit));
+        })
+        .count()
+        .for_each_batch("changed-marks", |_, _| ());
+}
+
+/// The number that the parent gave the line. (With `no-dedup` the producer and its sequence number stand before it.)
+fn number(line: &str) -> u64 {
+    let head = line.split_once('\t').map_or(line, |(head, _)| head);
+    let number = head
+        .rsplit(' ')
+        .next()
+        .and_then(|number| number.parse().ok());
+    // Nobody sends such a line: it must be noticed.
+    number.unwrap_or(u64::MAX)
+}
+
+fn text(line: &str) -> &str {
+    line.split_once('\t').map_or("", |(_, text)| text)
+}
+
+fn keeps(cheat: Cheat, line: &str) -> bool {
+    cheat != Cheat::DropLines || number(line) % 1000 != 7
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_taken_apart() {
+        for line in ["7\tto be\tor", "demo 8 7\tto be\tor"] {
+            assert_eq!((number(line), text(line)), (7, "to be\tor"));
+        }
+        assert_eq!((number("7\t"), text("7\t")), (7, ""));
+        assert_eq!((number("junk"), text("junk")), (u64::MAX, ""));
+    }
+}

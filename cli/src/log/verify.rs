@@ -1,0 +1,107 @@
+//! `highwater log verify`: every byte.
+
+use super::{FoundDamage, open};
+use crate::args::LogArgs;
+use crate::outcome::{Outcome, Result};
+use crate::output::Output;
+use crate::text;
+use highwater::wal::Lsn;
+use highwater::wal::inspect::Report;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use std::io::IsTerminal;
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+struct Verified {
+    ok: bool,
+    frames: u64,
+    records: u64,
+    bytes: u64,
+    tail: Option<String>,
+    end_lsn: Option<u64>,
+    attested_lsn: Option<u64>,
+    findings: Vec<FoundDamage>,
+    /// Names in the directory that are not the log's.
+    ignored: Vec<String>,
+}
+
+impl Verified {
+    fn new(report: &Report) -> Self {
+        Self {
+            ok: report.is_ok(),
+            frames: report.frames,
+            records: report.records,
+            bytes: report.bytes,
+            tail: report.tail.map(|tail| tail.to_string()),
+            end_lsn: report.end_lsn.map(Lsn::get),
+            attested_lsn: report.attested_lsn.map(Lsn::get),
+            findings: report.findings.iter().map(FoundDamage::new).collect(),
+            ignored: report
+                .ignored
+                .iter()
+                .map(|name| name.to_string_lossy().into_owned())
+                .collect(),
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn verify(args: &LogArgs, out: &mut Output) -> Result<Outcome> {
+    let log = open(&args.dir)?.log;
+    let bar = std::io::stderr().is_terminal().then(progress_bar);
+    let report = log.verify(|progress| {
+        if let Some(bar) = &bar {
+            bar.set_length(progress.bytes_total);
+            bar.set_position(progress.bytes_done);
+        }
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let verified = Verified::new(&report?);
+    if args.json {
+        out.json(&verified)?;
+    } else {
+        print(&verified, out)?;
+    }
+    Ok(if verified.ok {
+        Outcome::Clean
+    } else {
+        Outcome::Finding
+    })
+}
+
+fn progress_bar() -> ProgressBar {
+    let bar = ProgressBar::new(0);
+    if let Ok(style) =
+        ProgressStyle::with_template("{bar:40} {binary_bytes} of {binary_total_bytes}, {eta} left")
+    {
+        bar.set_style(style);
+    }
+    bar
+}
+
+fn print(verified: &Verified, out: &mut Output) -> Result<()> {
+    for finding in &verified.findings {
+        out.line(finding.to_text())?;
+        out.line("")?;
+    }
+    for name in &verified.ignored {
+        out.line(format!("not a file of the log: {name}"))?;
+    }
+    let tail = verified.tail.as_deref().unwrap_or("unknown");
+    let end = verified
+        .end_lsn
+        .map_or("unknown".to_owned(), |lsn| format!("LSN {lsn}"));
+    let attested = verified
+        .attested_lsn
+        .map_or("unknown".to_owned(), |lsn| format!("LSN {lsn}"));
+    out.line(format!(
+        "{}: {} records in {} frames, {} read; end {end} ({tail}), proven durable up to {attested}",
+        if verified.ok { "ok" } else { "DAMAGED" },
+        text::grouped(verified.records),
+        text::grouped(verified.frames),
+        text::bytes(verified.bytes),
+    ))
+}

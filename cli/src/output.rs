@@ -1,0 +1,67 @@
+//! Standard output, of which somebody may stop reading at any moment (`| head`), and tables.
+
+use crate::outcome::{Failure, Result};
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+use std::io::{self, BufWriter, Write};
+
+/// Where results go.
+pub(crate) struct Output {
+    to: BufWriter<Box<dyn Write>>,
+}
+
+impl Output {
+    /// Standard output.
+    pub(crate) fn stdout() -> Self {
+        Self {
+            to: BufWriter::new(Box::new(io::stdout())),
+        }
+    }
+
+    /// A line of text.
+    pub(crate) fn line(&mut self, text: impl AsRef<str>) -> Result<()> {
+        writeln!(self.to, "{}", text.as_ref()).map_err(|e| failure(&e))
+    }
+
+    /// A value as one line of JSON.
+    pub(crate) fn json(&mut self, value: &impl Serialize) -> Result<()> {
+        serde_json::to_writer(&mut self.to, value).map_err(|e| failure(&e.into()))?;
+        self.to.write_all(b"\n").map_err(|e| failure(&e))
+    }
+
+    /// Hands everything on.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        self.to.flush().map_err(|e| failure(&e))
+    }
+}
+
+fn failure(error: &io::Error) -> Failure {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => Failure::BrokenPipe,
+        _ => Failure::Io(format!("cannot write the output: {error}")),
+    }
+}
+
+/// A table with a header. Columns whose title begins with `#` hold numbers and are aligned to the right.
+pub(crate) fn table(titles: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(titles.iter().map(|t| t.trim_start_matches('#')));
+    for (index, title) in titles.iter().enumerate() {
+        let Some(column) = table.column_mut(index) else {
+            continue;
+        };
+        column.set_padding((0, 2));
+        if title.starts_with('#') {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+/// The table as text, without blanks at the ends of lines.
+pub(crate) fn render(table: &Table) -> String {
+    let text = table.to_string();
+    let lines: Vec<&str> = text.lines().map(str::trim_end).collect();
+    lines.join("\n")
+}

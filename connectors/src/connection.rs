@@ -1,0 +1,354 @@
+//! One connection of `socket_listen`: lines in, answers out. The protocol is told at
+//! [`Sources::socket_listen_with`](crate::Sources::socket_listen_with).
+//!
+//! The order that the guarantee rests on: everything that was read is appended, then one sync, then the answers.
+
+use crate::lines::{Limits, LineBuffer, Piece, check_utf8};
+use highwater_engine::wal::Lsn;
+use highwater_engine::{Error, SourceContext};
+use std::fmt::Write as _;
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::time::Duration;
+
+/// Lines that are stored and answered at a time, at most.
+const MAX_ROUND_LINES: usize = 8192;
+/// A client that takes no answers for so long is disconnected: its connection holds memory and a thread.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a closing connection waits for the client to take the last answer.
+const LINGER: Duration = Duration::from_millis(200);
+/// A client that goes on sending is not listened to for more than so many reads.
+const LINGER_READS: usize = 16;
+/// The longest name of a producer, in bytes.
+const MAX_PRODUCER_BYTES: usize = 128;
+
+/// How a line is to be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// The line is the record.
+    Plain,
+    /// `<id> <seq> <line>`.
+    Deduplicated,
+}
+
+/// A client that is being served.
+#[derive(Debug)]
+pub(crate) struct Connection<'a> {
+    pub(crate) source: &'a SourceContext,
+    pub(crate) stream: &'a TcpStream,
+    pub(crate) peer: SocketAddr,
+    pub(crate) framing: Framing,
+    pub(crate) limits: Limits,
+}
+
+/// A line as it will be stored, or why it will not.
+#[derive(Debug)]
+enum Offer<'a> {
+    Line(&'a [u8]),
+    Numbered {
+        producer: &'a str,
+        sequence: u64,
+        line: &'a [u8],
+    },
+    Refused(String),
+}
+
+/// What came of some lines: the answers in order, up to the line at which the log gave up, if it did.
+#[derive(Debug, Default)]
+struct Round {
+    answers: Vec<Result<Lsn, String>>,
+    newest: Option<Lsn>,
+    failure: Option<Error>,
+}
+
+impl Connection<'_> {
+    /// Serves the client until it leaves, the context stops or the log fails.
+    pub(crate) fn serve(&self) {
+        let prepared = self
+            .stream
+            .set_nodelay(true)
+            .and_then(|()| self.stream.set_write_timeout(Some(WRITE_TIMEOUT)));
+        match prepared.and_then(|()| self.converse()) {
+            Ok(None) => {}
+            Ok(Some(last_words)) => farewell(self.stream, &last_words),
+            Err(error) => {
+                tracing::debug!(source = self.source.name(), peer = %self.peer, %error, "connection lost");
+            }
+        }
+    }
+
+    /// Returns what to say at the end.
+    fn converse(&self) -> io::Result<Option<String>> {
+        let mut buffer = LineBuffer::new(self.limits.max_line_bytes, 0);
+        loop {
+            let count = self.read(&mut buffer);
+            if self.source.is_stopping() {
+                return Ok(Some("err stopping\n".to_owned()));
+            }
+            if !matches!(count, Ok(1..)) {
+                self.note_half_line(&buffer);
+                return count.map(|_| None);
+            }
+            loop {
+                let pieces = buffer.take(MAX_ROUND_LINES);
+                if pieces.is_empty() {
+                    break;
+                }
+                if let Some(last_words) = self.answer(&buffer, &pieces)? {
+                    return Ok(Some(last_words));
+                }
+            }
+        }
+    }
+
+    fn read(&self, buffer: &mut LineBuffer) -> io::Result<usize> {
+        loop {
+            match buffer.fill(|room| Read::read(&mut &*self.stream, room)) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                done => return done,
+            }
+        }
+    }
+
+    fn note_half_line(&self, buffer: &LineBuffer) {
+        if let Some(at) = buffer.unfinished() {
+            self.source.skip(&format!(
+                "{} disconnected in the middle of the line at byte {at} of its connection: the half line is not \
+                 stored, and was not acknowledged",
+                self.peer
+            ));
+        }
+    }
+
+    /// Stores what arrived, makes it durable and only then says so.
+    fn answer(&self, buffer: &LineBuffer, pieces: &[Piece]) -> io::Result<Option<String>> {
+        let round = self.store(buffer, pieces);
+        if let Some(newest) = round.newest
+            && let Err(error) = self.source.sync_to(newest)
+        {
+            return Ok(Some(refusal(&error)));
+        }
+        let mut text = String::with_capacity(16 * round.answers.len());
+        for answer in &round.answers {
+            let written = match answer {
+                Ok(lsn) => writeln!(text, "ok {lsn}"),
+                Err(reason) => writeln!(text, "err {reason}"),
+            };
+            written.map_err(io::Error::other)?;
+        }
+        Write::write_all(&mut &*self.stream, text.as_bytes())?;
+        Ok(round.failure.as_ref().map(refusal))
+    }
+
+    /// Appends the lines in their order, as few frames as their producers allow.
+    fn store(&self, buffer: &LineBuffer, pieces: &[Piece]) -> Round {
+        let offers: Vec<Offer<'_>> = pieces
+            .iter()
+            .map(|piece| self.offer(buffer, piece))
+            .collect();
+        let mut round = Round::default();
+        for run in offers.chunk_by(Offer::goes_with) {
+            let stored = match run.first() {
+                Some(Offer::Numbered { producer, .. }) => {
+                    self.store_once(producer, run, &mut round)
+                }
+                Some(Offer::Refused(reason)) => {
+                    round.answers.push(Err(reason.clone()));
+                    Ok(())
+                }
+                Some(Offer::Line(_)) | None => self.store_plain(run, &mut round),
+            };
+            if let Err(error) = stored {
+                round.failure = Some(error);
+                break;
+            }
+        }
+        round
+    }
+
+    fn store_plain(&self, run: &[Offer<'_>], round: &mut Round) -> Result<(), Error> {
+        let lines: Vec<&[u8]> = run
+            .iter()
+            .filter_map(|offer| {
+                if let Offer::Line(line) = offer {
+                    Some(*line)
+                } else {
+                    None
+                }
+            })
+            .collect();
+        for group in self.limits.groups(&lines, |line| line.len()) {
+            let lsn = self.source.append(group)?;
+            round.stored(lsn, group.len());
+        }
+        Ok(())
+    }
+
+    fn store_once(
+        &self,
+        producer: &str,
+        run: &[Offer<'_>],
+        round: &mut Round,
+    ) -> Result<(), Error> {
+        let lines: Vec<(u64, &[u8])> = run
+            .iter()
+            .filter_map(|offer| match offer {
+                Offer::Numbered { sequence, line, .. } => Some((*sequence, *line)),
+                _ => None,
+            })
+            .collect();
+        for group in self.limits.groups(&lines, |(_, line)| line.len()) {
+            let appended = self.source.append_once(producer, group)?;
+            if let Some(lsn) = appended.lsn {
+                round.stored(lsn, group.len());
+            }
+        }
+        Ok(())
+    }
+
+    fn offer<'b>(&self, buffer: &'b LineBuffer, piece: &Piece) -> Offer<'b> {
+        let (at, checked) = match piece {
+            Piece::TooLong { at } => (
+                *at,
+                Err(format!(
+                    "too long: a line may have {} bytes",
+                    self.limits.max_line_bytes
+                )),
+            ),
+            Piece::Line { range, at, .. } => (*at, parse(buffer.bytes(range), self.framing)),
+        };
+        checked.unwrap_or_else(|reason| {
+            self.source.skip(&format!(
+                "line at byte {at} of the connection from {}: {reason}",
+                self.peer
+            ));
+            Offer::Refused(reason)
+        })
+    }
+}
+
+impl Round {
+    fn stored(&mut self, lsn: Lsn, lines: usize) {
+        self.newest = self.newest.max(Some(lsn));
+        self.answers.extend(std::iter::repeat_n(Ok(lsn), lines));
+    }
+}
+
+impl Offer<'_> {
+    /// Whether both may stand in one frame.
+    fn goes_with(&self, next: &Self) -> bool {
+        match (self, next) {
+            (Offer::Line(_), Offer::Line(_)) => true,
+            (Offer::Numbered { producer: a, .. }, Offer::Numbered { producer: b, .. }) => a == b,
+            _ => false,
+        }
+    }
+}
+
+fn parse(line: &[u8], framing: Framing) -> Result<Offer<'_>, String> {
+    check_utf8(line).map_err(|at| format!("not utf-8: the byte at {at} of the line"))?;
+    match framing {
+        Framing::Plain => Ok(Offer::Line(line)),
+        Framing::Deduplicated => {
+            let malformed = || "malformed: this source expects `<id> <seq> <line>`".to_owned();
+            parse_numbered(line).ok_or_else(malformed)
+        }
+    }
+}
+
+fn parse_numbered(line: &[u8]) -> Option<Offer<'_>> {
+    let mut parts = line.splitn(3, |byte| *byte == b' ');
+    let producer = std::str::from_utf8(parts.next()?).ok()?;
+    let digits = std::str::from_utf8(parts.next()?).ok()?;
+    // `parse` takes a sign too; a number that can be written in two ways invites mistakes.
+    let sequence = digits
+        .bytes()
+        .all(|b| b.is_ascii_digit())
+        .then(|| digits.parse().ok())??;
+    let line = parts.next()?;
+    let named = (1..=MAX_PRODUCER_BYTES).contains(&producer.len());
+    named.then_some(Offer::Numbered {
+        producer,
+        sequence,
+        line,
+    })
+}
+
+/// The last line for a client whose line the engine did not take.
+fn refusal(error: &Error) -> String {
+    match error {
+        Error::Stopped => "err stopping\n".to_owned(),
+        other => {
+            let reason = other.to_string().replace(char::is_control, " ");
+            format!("err unavailable: {reason}\n")
+        }
+    }
+}
+
+/// Says something last and closes in order: what the client still sends is read for a moment, because closing a socket
+/// with unread data resets the connection and may take the last words with it.
+pub(crate) fn farewell(stream: &TcpStream, last_words: &str) {
+    let mut stream = stream;
+    let said = stream
+        .write_all(last_words.as_bytes())
+        .and_then(|()| stream.shutdown(Shutdown::Write))
+        .and_then(|()| stream.set_read_timeout(Some(LINGER)));
+    let mut ignored = [0; 8192];
+    for _ in 0..LINGER_READS {
+        if said.is_err() || !matches!(stream.read(&mut ignored), Ok(1..)) {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(line: &str) -> Option<(String, u64, String)> {
+        match parse_numbered(line.as_bytes())? {
+            Offer::Numbered {
+                producer,
+                sequence,
+                line,
+            } => Some((
+                producer.to_owned(),
+                sequence,
+                String::from_utf8(line.to_vec()).unwrap(),
+            )),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_numbered_line_has_three_parts_and_the_last_may_hold_spaces_or_nothing() {
+        let parts =
+            |producer: &str, sequence, line: &str| Some((producer.into(), sequence, line.into()));
+        assert_eq!(numbered("p-1 7 a b  c"), parts("p-1", 7, "a b  c"));
+        assert_eq!(
+            numbered("p 18446744073709551615 "),
+            parts("p", u64::MAX, "")
+        );
+        assert_eq!(numbered("käse 007 x"), parts("käse", 7, "x"));
+    }
+
+    #[test]
+    fn everything_else_is_malformed() {
+        let long_name = format!("{} 1 x", "p".repeat(129));
+        for line in [
+            "",
+            "p",
+            "p 7",
+            "p  7 x",
+            " 7 x",
+            "p -7 x",
+            "p +7 x",
+            "p 7x y",
+            "p  x",
+            "p 18446744073709551616 x",
+            &long_name,
+        ] {
+            assert_eq!(numbered(line), None, "{line:?}");
+        }
+    }
+}

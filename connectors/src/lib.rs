@@ -1,0 +1,32 @@
+//! Sources and sinks for Highwater: sockets, files, console. One file each.
+//!
+//! They are extension traits of the engine's types: with [`Sources`] in scope a program says `ssc.socket_listen(..)`,
+//! with [`Outputs`] it says `stream.print()`. (The in-process input is the engine's own: `ssc.input::<T>(name)`.)
+//!
+//! | source | kind of sender | what is acknowledged |
+//! |---|---|---|
+//! | [`Sources::socket_listen`] | anybody who connects | every line, once it is durable; retries are recognised on request |
+//! | [`Sources::socket_text`] | a line server | nothing: what the server sends while nobody reads is lost *there* |
+//! | [`Sources::text_file_stream`] | whoever moves files into a directory | nothing, but every file is read exactly once |
+//!
+//! | sink | guarantee |
+//! |---|---|
+//! | [`Outputs::print`] | at least once |
+//! | [`Outputs::save_as_text_files`] | exactly once |
+
+mod connection;
+mod console;
+mod line;
+mod lines;
+mod outputs;
+mod save_as_text_files;
+mod socket_listen;
+mod socket_text;
+mod sources;
+mod text_file_stream;
+
+pub use highwater_engine as engine;
+pub use line::Line;
+pub use outputs::Outputs;
+pub use socket_listen::{BoundAddress, ListenOptions};
+pub use sources::Sources;

@@ -1,0 +1,169 @@
+//! `socket_text`: reads lines from a server.
+
+use crate::lines::{Limits, LineBuffer, Piece, check_utf8};
+use highwater_engine::{BoxError, Error, Receiver, SourceContext};
+use std::io::{self, Read};
+use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// How long one address of the server is tried.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Lines that are stored at a time, at most.
+const MAX_ROUND_LINES: usize = 8192;
+
+/// The receiver.
+#[derive(Debug)]
+pub(crate) struct SocketText {
+    addr: String,
+    limits: Option<Limits>,
+    /// The connection, so that a stopping context can interrupt it.
+    current: Arc<Mutex<Option<Arc<TcpStream>>>>,
+}
+
+impl SocketText {
+    pub(crate) fn new(addr: &str) -> Self {
+        Self {
+            addr: addr.to_owned(),
+            limits: None,
+            current: Arc::default(),
+        }
+    }
+
+    fn connect(&self) -> io::Result<TcpStream> {
+        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
+        for addr in self.addr.to_socket_addrs()? {
+            match TcpStream::connect_timeout(&addr, CONNECT_TIMEOUT) {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    fn receive(
+        &self,
+        source: &SourceContext,
+        stream: &TcpStream,
+        limits: Limits,
+    ) -> Result<(), BoxError> {
+        let mut buffer = LineBuffer::new(limits.max_line_bytes, 0);
+        loop {
+            let read = buffer.fill(|room| Read::read(&mut &*stream, room));
+            if source.is_stopping() {
+                return Ok(());
+            }
+            match read {
+                Ok(1..) => {}
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                ended => {
+                    self.note_half_line(source, &buffer);
+                    let why = ended
+                        .err()
+                        .map_or("the server closed it".to_owned(), |e| e.to_string());
+                    return Err(format!("the connection to {} ended: {why}", self.addr).into());
+                }
+            }
+            loop {
+                let pieces = buffer.take(MAX_ROUND_LINES);
+                if pieces.is_empty() {
+                    break;
+                }
+                self.store(source, &buffer, &pieces, limits)?;
+            }
+        }
+    }
+
+    fn note_half_line(&self, source: &SourceContext, buffer: &LineBuffer) {
+        if let Some(at) = buffer.unfinished() {
+            source.skip(&format!(
+                "{} disconnected in the middle of the line at byte {at} of the connection: the half line is not stored",
+                self.addr
+            ));
+        }
+    }
+
+    /// Appends what one read brought and waits for the disk, so that no more than that is ever in memory alone.
+    fn store(
+        &self,
+        source: &SourceContext,
+        buffer: &LineBuffer,
+        pieces: &[Piece],
+        limits: Limits,
+    ) -> Result<(), Error> {
+        let lines: Vec<&[u8]> = pieces
+            .iter()
+            .filter_map(|p| self.accept(source, buffer, p, limits))
+            .collect();
+        let mut newest = None;
+        for group in limits.groups(&lines, |line| line.len()) {
+            newest = newest.max(Some(source.append(group)?));
+        }
+        newest.map_or(Ok(()), |lsn| source.sync_to(lsn))
+    }
+
+    fn accept<'b>(
+        &self,
+        source: &SourceContext,
+        buffer: &'b LineBuffer,
+        piece: &Piece,
+        limits: Limits,
+    ) -> Option<&'b [u8]> {
+        let (at, why) = match piece {
+            Piece::TooLong { at } => (*at, format!("longer than {} bytes", limits.max_line_bytes)),
+            Piece::Line { range, at, .. } => {
+                let line = buffer.bytes(range);
+                match check_utf8(line) {
+                    Ok(()) => return Some(line),
+                    Err(wrong) => (*at, format!("not utf-8: the byte at {wrong} of the line")),
+                }
+            }
+        };
+        source.skip(&format!(
+            "line at byte {at} of the connection to {}: {why}",
+            self.addr
+        ));
+        None
+    }
+}
+
+impl Receiver for SocketText {
+    fn open(&mut self, source: &SourceContext) -> Result<(), BoxError> {
+        let port = self
+            .addr
+            .rsplit_once(':')
+            .and_then(|(_, port)| port.parse::<u16>().ok());
+        if port.is_none() {
+            return Err(
+                format!("\"{}\" is not an address: it must be host:port", self.addr).into(),
+            );
+        }
+        self.limits = Some(Limits::of(source, None)?);
+        let current = Arc::clone(&self.current);
+        source.on_stop(move || {
+            if let Some(stream) = &*current.lock().unwrap_or_else(PoisonError::into_inner) {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        });
+        Ok(())
+    }
+
+    fn run(&mut self, source: &SourceContext) -> Result<(), BoxError> {
+        let Some(limits) = self.limits else {
+            return Err("run was called before open".into());
+        };
+        let stream = self
+            .connect()
+            .map_err(|e| format!("cannot connect to {}: {e}", self.addr))?;
+        let stream = Arc::new(stream);
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&stream));
+        // A stop before the line above found nothing to interrupt; a stop behind it does.
+        let ended = if source.is_stopping() {
+            Ok(())
+        } else {
+            self.receive(source, &stream, limits)
+        };
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        ended
+    }
+}

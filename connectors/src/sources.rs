@@ -1,0 +1,123 @@
+//! `Sources`: what a program says to receive data.
+
+use crate::line::Line;
+use crate::socket_listen::{ListenOptions, SocketListen};
+use crate::socket_text::SocketText;
+use crate::text_file_stream::TextFiles;
+use highwater_engine::{DStream, StreamScope};
+use std::path::Path;
+
+/// The sources of this crate, as methods of [`StreamScope`].
+///
+/// Every source has a name: its position in the log belongs to it.
+pub trait Sources {
+    /// Lines from a server at `addr` (`host:port`), as Spark's `socketTextStream`: connects, reads, and connects again
+    /// two seconds after the connection failed or was closed.
+    ///
+    /// **Unreliable at the sender**: a line server does not know what was received, so what it sends between a crash
+    /// and the next connection is lost there. What was received is in the log and is processed exactly once. Use
+    /// [`Self::socket_listen`] where every line counts.
+    ///
+    /// A line may have up to 1 MiB (less if the log takes only smaller records). Longer lines, lines that are not UTF-8
+    /// and the half line at the end of a broken connection are skipped: counted in
+    /// [`SourceStats::skipped`](highwater_engine::SourceStats::skipped) and logged with their position.
+    ///
+    /// An `addr` without a port makes [`StreamingContext::start`](highwater_engine::StreamingContext::start) fail; a
+    /// server that is not there does not.
+    #[track_caller]
+    fn socket_text(&self, name: &str, addr: &str) -> DStream<Line>;
+
+    /// Lines from whoever connects to `addr` (`host:port`, port 0 for any), each acknowledged once it is durable:
+    /// [`Self::socket_listen_with`] with the default options.
+    #[track_caller]
+    fn socket_listen(&self, name: &str, addr: &str) -> DStream<Line> {
+        self.socket_listen_with(name, addr, ListenOptions::new())
+    }
+
+    /// Lines from whoever connects to `addr`, with `options`.
+    ///
+    /// For every line in, in order, one line comes back:
+    ///
+    /// * `ok <lsn>` - the line is durable: no crash loses it. `lsn` is the place of its frame in the log; lines that were
+    ///   stored together share it, and a recognised retry gets the place of its producer's newest line.
+    /// * `err too long: ..`, `err not utf-8: ..`, `err malformed: ..` - this line was not stored, the connection goes on.
+    /// * `err stopping`, `err unavailable: <reason>` (the log has failed or is full) - this line was not stored and
+    ///   neither is anything behind it; the connection is closed. A client that gets no answer at all, because the
+    ///   connection broke, does not know: the line may be stored or not.
+    /// * `err busy: ..` - right after connecting: too many connections; the connection is closed.
+    ///
+    /// A line ends with `\n` or `\r\n`; an empty line is a record too. Half a line at the end of a connection is not
+    /// stored. Clients should not wait for each answer: all lines that have arrived share one flush of the disk. But they
+    /// must read the answers: who reads none for 30 s while the answers pile up is disconnected. Answers wait while too much
+    /// of the log is unprocessed (back-pressure).
+    ///
+    /// **Retries.** A client that did not get its answer sends the line again, and so it may be stored twice. With
+    /// [`ListenOptions::dedup`] it is stored once: every line then has the form `<id> <seq> <line>`, with `id` the
+    /// producer's name (1 to 128 bytes, no spaces) and `seq` its sequence number of the line (decimal, 64 bits). The source
+    /// remembers the highest number of each producer, also across crashes, and takes a line with a number that is not
+    /// higher for a retry: it answers `ok` and stores nothing. Therefore
+    ///
+    /// * a producer's numbers must ascend (gaps are fine) and it sends them in order, after a lost connection from the
+    ///   first unanswered line on;
+    /// * two senders need two ids;
+    /// * a refused line needs a new number if it is sent again in a better form after higher ones;
+    /// * the newest [`PRODUCER_WINDOW`](highwater_engine::SourceContext::PRODUCER_WINDOW) producers are remembered: a retry of one
+    ///   that was silent while so many others sent something is not recognised.
+    ///
+    /// [`StreamingContext::start`](highwater_engine::StreamingContext::start) fails if the address cannot be bound.
+    #[track_caller]
+    fn socket_listen_with(&self, name: &str, addr: &str, options: ListenOptions) -> DStream<Line>;
+
+    /// Lines of the files that appear in `dir`, each file once, as Spark's `textFileStream`. Files that are there at the
+    /// start, or came while the program was down, are read too.
+    ///
+    /// Files must be **moved in** when they are complete, by a rename within the file system. They are read in the order
+    /// (time of last change, name) of what is found every half second. Names that begin with `.` or end in `.tmp` or
+    /// `._COPYING_` are ignored, and so are directories and symbolic links. The last line needs no line end.
+    ///
+    /// How far each file was read stands in the log beside its lines, so after a crash reading goes on behind the last
+    /// stored line: nothing is lost or read twice. A file is known by name, size and time of last change. What follows from it:
+    ///
+    /// * A file that changes after it was seen (it grows, is written again, touched, or another takes its name) **is a new
+    ///   file and is read again from the beginning**, with a warning in the program's log if it was read before.
+    /// * A file that vanishes before it was opened is reported as an error and skipped; one that is deleted while it is
+    ///   read is read to its end all the same. One that is truncated while it is read is reported as an error; the lines
+    ///   read so far stay, and what is left is, by the first rule, a new file.
+    /// * The directory may hold 32 768 files that were read; beyond it the source stops reading, with an error that says so,
+    ///   until some are moved away, because their progress could not be remembered for all of them.
+    ///
+    /// A line may have up to 1 MiB (less if the log takes only smaller records). Longer lines and lines that are not
+    /// UTF-8 are skipped, counted and logged with file and offset, and reading goes on (a restart in the middle of a file
+    /// may count a line skipped before it again).
+    ///
+    /// [`StreamingContext::start`](highwater_engine::StreamingContext::start) fails if there is no such directory.
+    #[track_caller]
+    fn text_file_stream(&self, name: &str, dir: impl AsRef<Path>) -> DStream<Line>;
+}
+
+impl Sources for StreamScope {
+    #[track_caller]
+    fn socket_text(&self, name: &str, addr: &str) -> DStream<Line> {
+        self.source("socket_text", name, Line::decoder(), SocketText::new(addr))
+    }
+
+    #[track_caller]
+    fn socket_listen_with(&self, name: &str, addr: &str, options: ListenOptions) -> DStream<Line> {
+        self.source(
+            "socket_listen",
+            name,
+            Line::decoder(),
+            SocketListen::new(addr, options),
+        )
+    }
+
+    #[track_caller]
+    fn text_file_stream(&self, name: &str, dir: impl AsRef<Path>) -> DStream<Line> {
+        self.source(
+            "text_file_stream",
+            name,
+            Line::decoder(),
+            TextFiles::new(dir.as_ref()),
+        )
+    }
+}

@@ -1,0 +1,508 @@
+//! A mapped file to which many threads append disjoint regions without a lock.
+//!
+//! Soundness rests on bump allocation: a byte is handed out at most once in the life of the map ([`Region`]), it is
+//! written at most once, by [`Region::fill`], and it can be read only after [`AppendMap::complete_prefix`] has seen
+//! every region below it completed. So no byte is ever written and read at the same time.
+//!
+//! One word holds the cursor and who is writing: bits 0-39 the offset, bit 40 the current generation, bits 41-51 and
+//! 52-62 the number of unfinished regions of each generation. A reservation is one compare-exchange. Whoever
+//! needs the complete prefix flips the generation: regions reserved later count in the other counter, so the wait is
+//! for the regions already handed out and is bounded even when appends never pause.
+
+use parking_lot::Mutex;
+use std::fmt;
+use std::io;
+use std::ops::Range;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+const OFFSET_BITS: u32 = 40;
+const OFFSET_MASK: u64 = (1 << OFFSET_BITS) - 1;
+const GENERATION_BIT: u64 = 1 << OFFSET_BITS;
+const COUNT_BITS: u32 = 11;
+const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
+const COUNT_SHIFTS: [u32; 2] = [OFFSET_BITS + 1, OFFSET_BITS + 1 + COUNT_BITS];
+const _: () = assert!(COUNT_SHIFTS[1] + COUNT_BITS <= 64);
+
+/// Regions start and end at multiples of this many bytes.
+const ALIGNMENT: u64 = 8;
+
+/// What keeps the mapped memory alive and makes it durable.
+pub trait MapBacking: fmt::Debug + Send + Sync {
+    /// Makes the bytes of `range` durable.
+    ///
+    /// # Errors
+    /// Any I/O error; final for the bytes written since the last success.
+    fn sync(&self, range: Range<u64>) -> io::Result<()>;
+
+    /// A lock to hold while bytes are copied into the map: the simulator copies the memory when the power is cut.
+    fn copy_lock(&self) -> Option<&Mutex<()>> {
+        None
+    }
+}
+
+/// A region was reserved but never filled: the map has a hole that no later write can close.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AbandonedRegion;
+
+impl fmt::Display for AbandonedRegion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a writer reserved a region of the log and went away without filling it")
+    }
+}
+
+impl std::error::Error for AbandonedRegion {}
+
+/// A mapped file to which many threads append. Share it in an [`Arc`].
+pub struct AppendMap {
+    base: NonNull<u8>,
+    len: u64,
+    word: AtomicU64,
+    /// Every byte below is filled and never written again.
+    complete: AtomicU64,
+    abandoned: AtomicBool,
+    /// Serialises those who ask for the complete prefix.
+    flip: Mutex<()>,
+    backing: Arc<dyn MapBacking>,
+}
+
+#[expect(
+    unsafe_code,
+    reason = "the map is shared between threads; see the module's soundness argument"
+)]
+// SAFETY: the memory behind `base` is owned by `backing`, which is `Send + Sync` and lives as long as `self`. Threads
+// write only regions that the compare-exchange in `reserve` gave to them alone, and read only below `complete`, which
+// is stored with release ordering after every region below it was completed (also release); so there is no data race.
+unsafe impl Send for AppendMap {}
+#[expect(
+    unsafe_code,
+    reason = "the map is shared between threads; see the module's soundness argument"
+)]
+// SAFETY: as above.
+unsafe impl Sync for AppendMap {}
+
+impl AppendMap {
+    /// Wraps mapped memory whose first `start` bytes are already written and will be only read.
+    ///
+    /// # Safety
+    /// `base` must point to `len` bytes that stay mapped, readable and writable while `backing` lives, and nobody
+    /// else may write them, or read those at or above `start`, through any reference while the map lives.
+    ///
+    /// # Panics
+    /// If `start` is past `len`, either is no multiple of 8, or the map is larger than 1 TiB.
+    #[expect(unsafe_code, reason = "the contract is the caller's")]
+    #[must_use]
+    pub unsafe fn new(
+        base: NonNull<u8>,
+        len: u64,
+        start: u64,
+        backing: Arc<dyn MapBacking>,
+    ) -> Self {
+        assert!(
+            start <= len && len <= OFFSET_MASK,
+            "start {start} and length {len} fit the map"
+        );
+        assert!(
+            start.is_multiple_of(ALIGNMENT) && len.is_multiple_of(ALIGNMENT),
+            "{start} and {len} are aligned"
+        );
+        Self {
+            base,
+            len,
+            word: AtomicU64::new(start),
+            complete: AtomicU64::new(start),
+            abandoned: AtomicBool::new(false),
+            flip: Mutex::new(()),
+            backing,
+        }
+    }
+
+    /// Whether [`Self::new`] takes a map of `len` bytes with the cursor at `start`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`], with the rule that is broken.
+    pub(crate) fn check_shape(start: u64, len: u64) -> io::Result<()> {
+        let broken = if len == 0 {
+            "an empty file cannot be mapped"
+        } else if len > OFFSET_MASK {
+            "a file of 1 TiB or more cannot be mapped for appending"
+        } else if start > len {
+            "the start lies behind the end of the file"
+        } else if !start.is_multiple_of(ALIGNMENT) || !len.is_multiple_of(ALIGNMENT) {
+            "start and length must be multiples of 8"
+        } else {
+            return Ok(());
+        };
+        Err(io::Error::new(io::ErrorKind::InvalidInput, broken))
+    }
+
+    /// Size of the map in bytes.
+    #[must_use]
+    pub fn capacity(&self) -> u64 {
+        self.len
+    }
+
+    /// Everything below this offset has been handed out (not necessarily filled).
+    #[must_use]
+    pub fn reserved(&self) -> u64 {
+        self.word.load(Ordering::Acquire) & OFFSET_MASK
+    }
+
+    /// Everything below this offset is known to be filled; see [`Self::complete_prefix`] for the exact answer.
+    #[must_use]
+    pub fn complete(&self) -> u64 {
+        self.complete.load(Ordering::Acquire)
+    }
+
+    /// Hands out the next `len` bytes, or `None` if they do not fit below `limit`. Lock-free.
+    ///
+    /// # Panics
+    /// If `len` is zero or no multiple of 8, or `limit` is past the capacity.
+    pub fn reserve(&self, len: u64, limit: u64) -> Option<Region<'_>> {
+        assert!(
+            len > 0 && len.is_multiple_of(ALIGNMENT),
+            "a region of {len} bytes is aligned"
+        );
+        assert!(limit <= self.len, "limit {limit} lies inside the map");
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            let offset = word & OFFSET_MASK;
+            if len > limit.saturating_sub(offset) {
+                return None;
+            }
+            let shift = count_shift(word);
+            if (word >> shift) & COUNT_MASK == COUNT_MASK {
+                std::thread::yield_now();
+                word = self.word.load(Ordering::Acquire);
+                continue;
+            }
+            let next = word + len + (1 << shift);
+            // Acquire pairs with nothing that we read through the word; AcqRel keeps the word's history ordered.
+            match self
+                .word
+                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
+            {
+                Ok(_) => {
+                    return Some(Region {
+                        map: self,
+                        offset,
+                        len,
+                        shift,
+                        filled: false,
+                    });
+                }
+                Err(now) => word = now,
+            }
+        }
+    }
+
+    /// Waits until every region handed out before the call is filled, and returns the offset below which all is.
+    ///
+    /// # Errors
+    /// [`AbandonedRegion`] if a writer went away without filling its region: there is a hole for ever.
+    pub fn complete_prefix(&self) -> Result<u64, AbandonedRegion> {
+        let _serial = self.flip.lock();
+        let mut word = self.word.load(Ordering::Acquire);
+        loop {
+            if word >> (OFFSET_BITS + 1) == 0 {
+                break; // nobody is writing: the prefix is complete as it stands
+            }
+            // The other generation is empty: the previous flip waited for it and new regions count in the current one.
+            let flipped = word ^ GENERATION_BIT;
+            match self.word.compare_exchange_weak(
+                word,
+                flipped,
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            ) {
+                Ok(_) => {
+                    self.wait_for_generation(count_shift(word));
+                    break;
+                }
+                Err(now) => word = now,
+            }
+        }
+        let end = word & OFFSET_MASK;
+        if self.abandoned.load(Ordering::Acquire) {
+            return Err(AbandonedRegion);
+        }
+        self.complete.fetch_max(end, Ordering::Release);
+        Ok(end)
+    }
+
+    fn wait_for_generation(&self, shift: u32) {
+        let mut spins = 0_u32;
+        while (self.word.load(Ordering::Acquire) >> shift) & COUNT_MASK != 0 {
+            spins += 1;
+            if spins < 64 {
+                std::hint::spin_loop();
+            } else {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    /// The bytes of `range`, or `None` if they are not all known to be filled.
+    #[must_use]
+    pub fn read(&self, range: Range<u64>) -> Option<&[u8]> {
+        if range.start > range.end || range.end > self.complete() {
+            return None;
+        }
+        let start = usize::try_from(range.start).ok()?;
+        let len = usize::try_from(range.end - range.start).ok()?;
+        #[expect(unsafe_code, reason = "a view into the map")]
+        // SAFETY: the range lies below `complete`, so inside the map, and nobody writes those bytes any more.
+        Some(unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(start), len) })
+    }
+
+    /// Makes the bytes of `range` durable.
+    ///
+    /// # Errors
+    /// Any I/O error; final for the bytes written since the last success.
+    pub fn sync(&self, range: Range<u64>) -> io::Result<()> {
+        self.backing.sync(range)
+    }
+
+    fn release(&self, shift: u32) {
+        self.word.fetch_sub(1 << shift, Ordering::Release);
+    }
+}
+
+fn count_shift(word: u64) -> u32 {
+    if word & GENERATION_BIT == 0 {
+        COUNT_SHIFTS[0]
+    } else {
+        COUNT_SHIFTS[1]
+    }
+}
+
+impl fmt::Debug for AppendMap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppendMap")
+            .field("capacity", &self.len)
+            .field("reserved", &self.reserved())
+            .field("complete", &self.complete())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bytes of an [`AppendMap`] that belong to this value alone, to be filled exactly once.
+#[must_use = "a region that is dropped unfilled leaves a hole and poisons the map"]
+#[derive(Debug)]
+pub struct Region<'a> {
+    map: &'a AppendMap,
+    offset: u64,
+    len: u64,
+    shift: u32,
+    filled: bool,
+}
+
+impl Region<'_> {
+    /// Where the region starts in the file, in bytes.
+    #[must_use]
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// Length of the region in bytes.
+    #[must_use]
+    pub fn size_bytes(&self) -> u64 {
+        self.len
+    }
+
+    /// Copies `parts` one behind the other into the region and completes it.
+    ///
+    /// # Panics
+    /// If the parts are not exactly as long as the region (the map is then poisoned).
+    pub fn fill(mut self, parts: &[&[u8]]) {
+        let total: usize = parts.iter().map(|p| p.len()).sum();
+        assert_eq!(total as u64, self.len, "the parts fill the region");
+        let _copying = self.map.backing.copy_lock().map(Mutex::lock);
+        let mut at = usize::try_from(self.offset).expect("a mapped offset fits the address space");
+        for part in parts {
+            #[expect(unsafe_code, reason = "the one place that writes into the map")]
+            // SAFETY: [offset, offset + len) was given to this region alone, lies inside the map, and the parts'
+            // lengths add up to len. The parts are not inside it: no reference to unfilled bytes exists.
+            unsafe {
+                std::ptr::copy_nonoverlapping(
+                    part.as_ptr(),
+                    self.map.base.as_ptr().add(at),
+                    part.len(),
+                );
+            }
+            at += part.len();
+        }
+        self.filled = true;
+    }
+}
+
+impl Drop for Region<'_> {
+    fn drop(&mut self) {
+        if !self.filled {
+            self.map.abandoned.store(true, Ordering::Release);
+        }
+        self.map.release(self.shift);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Disk as _;
+    use crate::sim::SimDisk;
+    use std::path::Path;
+
+    /// Rounds of the tests with threads: Miri is a thousand times slower.
+    const ROUNDS: u64 = if cfg!(miri) { 20 } else { 2_000 };
+
+    fn map(len: u64, start: u64) -> AppendMap {
+        let sim = SimDisk::new();
+        let file = sim.create_new(Path::new("map")).unwrap();
+        file.set_len(len).unwrap();
+        file.map_append(start).unwrap()
+    }
+
+    #[test]
+    fn regions_are_handed_out_in_order_and_read_once_complete() {
+        let map = map(64, 8);
+        let first = map.reserve(16, 64).unwrap();
+        assert_eq!((first.offset(), first.size_bytes()), (8, 16));
+        assert_eq!(
+            (map.reserved(), map.complete(), map.capacity()),
+            (24, 8, 64)
+        );
+        first.fill(&[b"01234567", b"", b"89abcdef"]);
+        assert_eq!(map.read(8..24), None, "not known to be complete yet");
+        assert_eq!(map.complete_prefix(), Ok(24));
+        assert_eq!(map.read(8..24), Some(&b"0123456789abcdef"[..]));
+        assert_eq!(map.read(8..25), None);
+        assert_eq!(
+            map.read(0..8),
+            Some(&[0; 8][..]),
+            "what stood below the start"
+        );
+    }
+
+    #[test]
+    fn a_reservation_respects_the_limit() {
+        let map = map(64, 0);
+        assert!(map.reserve(40, 32).is_none());
+        map.reserve(32, 32).unwrap().fill(&[&[1; 32]]);
+        assert!(map.reserve(8, 32).is_none());
+        assert!(map.reserve(8, 16).is_none(), "a limit below the cursor");
+        map.reserve(32, 64).unwrap().fill(&[&[2; 32]]);
+        assert!(map.reserve(8, 64).is_none());
+        assert_eq!(map.complete_prefix(), Ok(64));
+    }
+
+    #[test]
+    fn an_abandoned_region_poisons_the_map() {
+        let map = map(64, 0);
+        map.reserve(8, 64).unwrap().fill(&[&[1; 8]]);
+        drop(map.reserve(8, 64));
+        assert_eq!(map.complete_prefix(), Err(AbandonedRegion));
+        map.reserve(8, 64).unwrap().fill(&[&[3; 8]]);
+        assert_eq!(map.complete_prefix(), Err(AbandonedRegion));
+        assert_eq!(
+            map.complete(),
+            0,
+            "nothing past the last good answer is shown"
+        );
+    }
+
+    #[test]
+    fn a_region_filled_with_the_wrong_length_poisons_the_map() {
+        let map = map(64, 0);
+        let region = map.reserve(16, 64).unwrap();
+        let outcome =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| region.fill(&[b"short"])));
+        assert!(outcome.is_err());
+        assert_eq!(map.complete_prefix(), Err(AbandonedRegion));
+    }
+
+    #[test]
+    fn two_thousand_regions_can_be_open_at_once() {
+        let map = map(8 * COUNT_MASK, 0);
+        let regions: Vec<_> = (0..COUNT_MASK)
+            .map(|_| map.reserve(8, map.capacity()).unwrap())
+            .collect();
+        assert_eq!(map.reserved(), map.capacity());
+        regions
+            .into_iter()
+            .for_each(|region| region.fill(&[&[7; 8]]));
+        assert_eq!(map.complete_prefix(), Ok(map.capacity()));
+    }
+
+    /// Writers never pause, and a reader asks for the complete prefix all the time: each answer must be bounded (this
+    /// test ends) and true (every region below it holds the number of its offset).
+    #[test]
+    fn the_prefix_is_complete_while_others_append() {
+        const WRITERS: u64 = 3;
+        let size = WRITERS * ROUNDS * 16;
+        let map = map(size, 0);
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..WRITERS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        for _ in 0..ROUNDS {
+                            let region = map.reserve(16, size).unwrap();
+                            let number = region.offset().to_le_bytes();
+                            region.fill(&[&number, &number]);
+                        }
+                    })
+                })
+                .collect();
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    let mut seen = 0;
+                    while !done.load(Ordering::Acquire) {
+                        let end = map.complete_prefix().unwrap();
+                        assert!(end >= seen, "the prefix never shrinks");
+                        assert_numbered(&map, seen..end);
+                        seen = end;
+                        std::thread::yield_now();
+                    }
+                });
+            }
+            for writer in writers {
+                writer.join().unwrap();
+            }
+            done.store(true, Ordering::Release);
+        });
+        assert_eq!(map.complete_prefix(), Ok(size));
+        assert_numbered(&map, 0..size);
+    }
+
+    fn assert_numbered(map: &AppendMap, range: Range<u64>) {
+        for offset in range.step_by(16) {
+            let number = offset.to_le_bytes();
+            assert_eq!(
+                map.read(offset..offset + 16),
+                Some(&[number, number].concat()[..])
+            );
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "aligned")]
+    fn a_crooked_region_is_a_bug_of_the_caller() {
+        let _ = map(64, 0).reserve(7, 64);
+    }
+
+    #[test]
+    fn shapes_that_cannot_be_mapped_are_errors() {
+        let sim = SimDisk::new();
+        let file = sim.create_new(Path::new("map")).unwrap();
+        for (len, start) in [(0, 0), (63, 0), (64, 4), (64, 72)] {
+            file.set_len(len).unwrap();
+            let error = file.map_append(start).unwrap_err();
+            assert_eq!(
+                error.kind(),
+                io::ErrorKind::InvalidInput,
+                "{len} {start}: {error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What an I/O error of this crate says, and how to get the errno back out of it.
+//!
+//! Every error that a [`Disk`](crate::Disk) returns is a plain [`io::Error`] whose kind is that of the failed call and
+//! whose message names the call and the path. The original error is inside, as a [`DiskError`]:
+//! [`io::Error::raw_os_error`] therefore answers `None`; ask [`raw_os_error`] instead.
+
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// One kind of call to the disk: what errors name, and what the simulator counts and fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Call {
+    /// [`Disk::create_dir_all`](crate::Disk::create_dir_all)
+    CreateDir,
+    /// [`Disk::list`](crate::Disk::list)
+    List,
+    /// [`Disk::create_new`](crate::Disk::create_new)
+    Create,
+    /// [`Disk::open`](crate::Disk::open)
+    Open,
+    /// [`Disk::rename`](crate::Disk::rename)
+    Rename,
+    /// [`Disk::hard_link`](crate::Disk::hard_link)
+    Link,
+    /// [`Disk::remove_file`](crate::Disk::remove_file)
+    Remove,
+    /// [`Disk::sync_dir`](crate::Disk::sync_dir)
+    SyncDir,
+    /// [`Disk::lock_dir`](crate::Disk::lock_dir)
+    Lock,
+    /// [`DiskFile::len`](crate::DiskFile::len)
+    Len,
+    /// [`DiskFile::read_at`](crate::DiskFile::read_at)
+    Read,
+    /// [`DiskFile::write_at`](crate::DiskFile::write_at)
+    Write,
+    /// [`DiskFile::set_len`](crate::DiskFile::set_len)
+    SetLen,
+    /// [`DiskFile::sync`](crate::DiskFile::sync)
+    Sync,
+    /// [`DiskFile::map_append`](crate::DiskFile::map_append)
+    MapAppend,
+    /// [`DiskFile::map_read`](crate::DiskFile::map_read)
+    MapRead,
+    /// [`AppendMap::sync`](crate::AppendMap::sync)
+    SyncMap,
+}
+
+impl Call {
+    /// Every call, in the order of declaration: for tests that fail each in turn.
+    pub const ALL: [Self; 17] = [
+        Self::CreateDir,
+        Self::List,
+        Self::Create,
+        Self::Open,
+        Self::Rename,
+        Self::Link,
+        Self::Remove,
+        Self::SyncDir,
+        Self::Lock,
+        Self::Len,
+        Self::Read,
+        Self::Write,
+        Self::SetLen,
+        Self::Sync,
+        Self::MapAppend,
+        Self::MapRead,
+        Self::SyncMap,
+    ];
+
+    /// Whether the call can change what a power cut leaves behind.
+    #[must_use]
+    pub fn is_mutation(self) -> bool {
+        !matches!(
+            self,
+            Self::List | Self::Open | Self::Len | Self::Read | Self::MapRead | Self::Lock
+        )
+    }
+
+    fn verb(self) -> &'static str {
+        match self {
+            Self::CreateDir => "create directory",
+            Self::List => "list directory",
+            Self::Create => "create",
+            Self::Open => "open",
+            Self::Rename => "rename",
+            Self::Link => "link",
+            Self::Remove => "remove",
+            Self::SyncDir => "sync directory",
+            Self::Lock => "lock directory",
+            Self::Len => "get the length of",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::SetLen => "set the length of",
+            Self::Sync => "sync",
+            Self::MapAppend => "map for appending",
+            Self::MapRead => "map for reading",
+            Self::SyncMap => "sync the map of",
+        }
+    }
+}
+
+impl fmt::Display for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.verb())
+    }
+}
+
+/// A failed call: which, on what path, and why. Travels inside an [`io::Error`] of the same kind.
+///
+/// Its message contains that of its cause, so [`std::error::Error::source`] is `None`; see [`Self::cause`].
+#[derive(Debug)]
+pub struct DiskError {
+    call: Call,
+    path: PathBuf,
+    target: Option<PathBuf>,
+    cause: io::Error,
+}
+
+impl DiskError {
+    /// Wraps `cause`, which `call` on `path` returned.
+    pub(crate) fn wrap(call: Call, path: &Path, cause: io::Error) -> io::Error {
+        Self::wrap_pair(call, path, None, cause)
+    }
+
+    /// As [`Self::wrap`], for calls with a second path.
+    pub(crate) fn wrap_pair(
+        call: Call,
+        path: &Path,
+        target: Option<&Path>,
+        cause: io::Error,
+    ) -> io::Error {
+        let kind = cause.kind();
+        io::Error::new(
+            kind,
+            Self {
+                call,
+                path: path.to_path_buf(),
+                target: target.map(Path::to_path_buf),
+                cause,
+            },
+        )
+    }
+
+    /// The failed call.
+    #[must_use]
+    pub fn call(&self) -> Call {
+        self.call
+    }
+
+    /// The path it was about; of a rename or link the old one.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The error as the operating system (or the simulator) gave it.
+    #[must_use]
+    pub fn cause(&self) -> &io::Error {
+        &self.cause
+    }
+
+    /// The [`DiskError`] inside `error`, if a disk returned it.
+    #[must_use]
+    pub fn of(error: &io::Error) -> Option<&Self> {
+        error.get_ref()?.downcast_ref()
+    }
+}
+
+impl fmt::Display for DiskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "cannot {} {}", self.call, self.path.display())?;
+        if let Some(target) = &self.target {
+            write!(f, " to {}", target.display())?;
+        }
+        write!(f, ": {}", self.cause)
+    }
+}
+
+impl std::error::Error for DiskError {}
+
+/// The errno behind `error`, also when a disk wrapped it with its call and path.
+#[must_use]
+pub fn raw_os_error(error: &io::Error) -> Option<i32> {
+    error
+        .raw_os_error()
+        .or_else(|| raw_os_error(DiskError::of(error)?.cause()))
+}
+
+/// An error as the operating system would return it.
+pub(crate) fn errno(code: rustix::io::Errno) -> io::Error {
+    io::Error::from_raw_os_error(code.raw_os_error())
+}
+
+/// An error about an argument, with what is wrong with it.
+pub(crate) fn invalid(message: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri words the messages of the system otherwise")]
+    fn the_wrapped_error_keeps_kind_and_errno_and_names_call_and_path() {
+        let cause = errno(rustix::io::Errno::NOSPC);
+        let error = DiskError::wrap(Call::Write, Path::new("/a/b"), cause);
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+        assert_eq!(error.raw_os_error(), None);
+        assert_eq!(
+            raw_os_error(&error),
+            Some(rustix::io::Errno::NOSPC.raw_os_error())
+        );
+        assert_eq!(
+            error.to_string(),
+            "cannot write /a/b: No space left on device (os error 28)"
+        );
+        let inner = DiskError::of(&error).unwrap();
+        assert_eq!(
+            (inner.call(), inner.path()),
+            (Call::Write, Path::new("/a/b"))
+        );
+    }
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri words the messages of the system otherwise")]
+    fn an_error_of_a_rename_names_both_paths() {
+        let cause = errno(rustix::io::Errno::NOENT);
+        let error = DiskError::wrap_pair(Call::Rename, Path::new("a"), Some(Path::new("b")), cause);
+        assert_eq!(
+            error.to_string(),
+            "cannot rename a to b: No such file or directory (os error 2)"
+        );
+    }
+
+    #[test]
+    fn every_call_is_listed_once() {
+        for (index, call) in Call::ALL.iter().enumerate() {
+            assert_eq!(*call as usize, index, "{call:?}");
+        }
+    }
+}

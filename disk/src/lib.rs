@@ -1,0 +1,247 @@
+//! The one seam between Highwater and the operating system: files, maps, syncs, locks and clocks.
+//!
+//! Everything that can fail or be interrupted goes through [`Disk`], so that the same production code runs on
+//! [`OsDisk`] and on the simulator [`SimDisk`], which can fail any call and cut the power after any operation.
+//! This is the only crate of the workspace that contains `unsafe` code (the memory maps).
+//!
+//! Vocabulary: *sync* makes bytes durable (they survive a power cut); a *name* (directory entry) is durable only
+//! after [`Disk::sync_dir`] of its directory. Nothing here is durable by itself.
+
+mod append_map;
+mod clock;
+mod error;
+mod os;
+mod read_map;
+pub mod sim;
+
+pub use append_map::{AbandonedRegion, AppendMap, MapBacking, Region};
+pub use clock::{Alarm, Clock, ManualClock, OsClock, Woken};
+pub use error::{Call, DiskError, raw_os_error};
+pub use os::OsDisk;
+pub use read_map::ReadMap;
+pub use sim::SimDisk;
+
+use std::ffi::OsString;
+use std::fmt::Debug;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Smallest unit that a device writes as a whole, in bytes. A power cut tears between sectors, never inside one.
+pub const SECTOR_SIZE: u64 = 512;
+
+/// Granularity of memory maps and of the page cache, in bytes.
+pub const PAGE_SIZE: u64 = 4096;
+
+/// Files and directories, real or simulated. Every method is one operation that a test can count, fail or crash.
+pub trait Disk: Debug + Send + Sync + 'static {
+    /// Creates `dir` and its missing parents, and makes the new names durable.
+    ///
+    /// # Errors
+    /// Any I/O error; [`io::ErrorKind::NotADirectory`] if a component of the path is a file.
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
+
+    /// Lists the entries of `dir`, sorted by name, without following symbolic links.
+    ///
+    /// # Errors
+    /// Any I/O error; [`io::ErrorKind::NotFound`] if there is no such directory.
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
+
+    /// Creates a file that must not exist yet, open for reading and writing. Its name is not durable yet.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if the name is taken; any I/O error.
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Opens an existing file.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::NotFound`] if there is none; any I/O error.
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>>;
+
+    /// Renames `from` to `to`, atomically replacing `to`. Not durable until the directory is synced.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Gives the file `from` the second name `to`, which must not exist: the create-only publication step.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if `to` is taken; any I/O error.
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
+
+    /// Removes the name `path`. Open files and maps of it stay usable.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+
+    /// Makes all names of `dir` durable: what was created, renamed or removed in it stays so after a power cut.
+    ///
+    /// # Errors
+    /// Any I/O error. After an error the caller must assume that the names are not durable.
+    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+
+    /// Takes the exclusive lock of `dir` without waiting. The lock sits on the directory itself, so that deleting
+    /// a lock file cannot break it; it goes away with the returned value or with the process.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WouldBlock`] if somebody holds it; any other I/O error.
+    fn lock_dir(&self, dir: &Path) -> io::Result<DirLock>;
+}
+
+/// An open file.
+#[expect(
+    clippy::len_without_is_empty,
+    reason = "`len` is a call that can fail, not a property of a collection"
+)]
+pub trait DiskFile: Debug + Send + Sync {
+    /// The path under which it was opened (for error messages).
+    fn path(&self) -> &Path;
+
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    fn len(&self) -> io::Result<u64>;
+
+    /// Reads at `offset` (bytes) into `buf`; returns how many bytes were read, 0 at the end of the file.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+
+    /// Writes `buf` at `offset` (bytes); may write less than all of it.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
+
+    /// Cuts the file or extends it with zeros to `len` bytes.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+
+    /// Makes content and length durable (`fdatasync`).
+    ///
+    /// # Errors
+    /// Any I/O error. The error is final for everything written since the last success: the kernel drops the
+    /// dirty state on failure, so a later success proves nothing about it.
+    fn sync(&self) -> io::Result<()>;
+
+    /// Maps the whole file for appending; the first `start` bytes are readable at once, the cursor stands there.
+    /// Every page must have been written before (no holes): a store into a hole can die of SIGBUS on a full disk.
+    ///
+    /// # Errors
+    /// Any I/O error; [`io::ErrorKind::InvalidInput`] if `start` is past the end or not a multiple of 8.
+    fn map_append(&self, start: u64) -> io::Result<AppendMap>;
+
+    /// Maps the whole file for reading.
+    ///
+    /// # Errors
+    /// Any I/O error; [`io::ErrorKind::InvalidInput`] if the file is empty.
+    fn map_read(&self) -> io::Result<ReadMap>;
+
+    /// Fills `buf` from `offset`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::UnexpectedEof`] if the file ends before; any I/O error.
+    fn read_exact_at(&self, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
+        while !buf.is_empty() {
+            match self.read_at(buf, offset) {
+                Ok(0) => {
+                    let cause = io::ErrorKind::UnexpectedEof.into();
+                    return Err(DiskError::wrap(Call::Read, self.path(), cause));
+                }
+                Ok(n) => {
+                    buf = buf.split_at_mut(n).1;
+                    offset += n as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all of `buf` at `offset`, continuing after short writes.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::WriteZero`] if the file accepts nothing more; any I/O error.
+    fn write_all_at(&self, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
+        while !buf.is_empty() {
+            match self.write_at(buf, offset) {
+                Ok(0) => {
+                    let cause = io::ErrorKind::WriteZero.into();
+                    return Err(DiskError::wrap(Call::Write, self.path(), cause));
+                }
+                Ok(n) => {
+                    buf = buf.split_at(n).1;
+                    offset += n as u64;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// How a file is opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only.
+    Read,
+    /// Reading and writing.
+    ReadWrite,
+}
+
+/// One name in a directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The name, without the directory.
+    pub name: OsString,
+    /// What the name stands for.
+    pub kind: EntryKind,
+    /// Length in bytes; 0 for anything but a file.
+    pub len: u64,
+    /// When the content last changed, in milliseconds since the Unix epoch (0 where unknown).
+    pub modified_ms: u64,
+}
+
+/// What a directory entry stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// Anything else: a symbolic link, a socket, a device.
+    Other,
+}
+
+/// The exclusive lock of a directory; released when dropped.
+#[derive(Debug)]
+pub struct DirLock {
+    dir: PathBuf,
+    _held: Box<dyn LockGuard>,
+}
+
+impl DirLock {
+    /// Wraps what holds the lock.
+    #[must_use]
+    pub fn new(dir: PathBuf, held: Box<dyn LockGuard>) -> Self {
+        Self { dir, _held: held }
+    }
+
+    /// The locked directory.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+}
+
+/// Something that holds a directory lock until it is dropped.
+pub trait LockGuard: Debug + Send + Sync {}

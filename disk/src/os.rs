@@ -1,0 +1,351 @@
+//! The operating system's disk.
+#![expect(clippy::disallowed_methods, reason = "this is the seam")]
+
+use crate::error::{errno, invalid};
+use crate::{
+    Access, AppendMap, Call, DirLock, Disk, DiskError, DiskFile, Entry, EntryKind, LockGuard,
+    MapBacking, ReadMap,
+};
+use memmap2::{Advice, Mmap, MmapOptions, MmapRaw};
+use rustix::io::Errno;
+use std::fs::{self, File, FileType, OpenOptions, TryLockError};
+use std::io;
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::UNIX_EPOCH;
+
+/// The file system of the machine.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OsDisk(());
+
+impl OsDisk {
+    /// The file system of the machine.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(())
+    }
+}
+
+impl Disk for OsDisk {
+    fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
+        make_dirs(dir).map_err(|e| DiskError::wrap(Call::CreateDir, dir, e))
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
+        list(dir).map_err(|e| DiskError::wrap(Call::List, dir, e))
+    }
+
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .open(path);
+        let file = opened.map_err(|e| DiskError::wrap(Call::Create, path, e))?;
+        Ok(OsFile::shared(file, path))
+    }
+
+    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
+        let opened = OpenOptions::new()
+            .read(true)
+            .write(access == Access::ReadWrite)
+            .open(path);
+        // Linux opens a directory for reading, only to fail at each read.
+        let opened = opened.and_then(|file| match file.metadata()?.is_dir() {
+            true => Err(errno(Errno::ISDIR)),
+            false => Ok(file),
+        });
+        let file = opened.map_err(|e| DiskError::wrap(Call::Open, path, e))?;
+        Ok(OsFile::shared(file, path))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to).map_err(|e| DiskError::wrap_pair(Call::Rename, from, Some(to), e))
+    }
+
+    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::hard_link(from, to).map_err(|e| DiskError::wrap_pair(Call::Link, from, Some(to), e))
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path).map_err(|e| DiskError::wrap(Call::Remove, path, e))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        sync_dir(dir).map_err(|e| DiskError::wrap(Call::SyncDir, dir, e))
+    }
+
+    fn lock_dir(&self, dir: &Path) -> io::Result<DirLock> {
+        let locked = open_dir(dir).and_then(|file| match file.try_lock() {
+            Ok(()) => Ok(file),
+            Err(TryLockError::WouldBlock) => Err(errno(Errno::WOULDBLOCK)),
+            Err(TryLockError::Error(e)) => Err(e),
+        });
+        let file = locked.map_err(|e| DiskError::wrap(Call::Lock, dir, e))?;
+        Ok(DirLock::new(
+            dir.to_path_buf(),
+            Box::new(OsLock { _file: file }),
+        ))
+    }
+}
+
+/// Opens `dir` itself; fails if it is no directory.
+fn open_dir(dir: &Path) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::DIRECTORY.bits().cast_signed();
+    OpenOptions::new().read(true).custom_flags(flags).open(dir)
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    open_dir(dir)?.sync_all()
+}
+
+/// The directory that holds the name of `path`; `None` for a root.
+fn parent_of(path: &Path) -> Option<&Path> {
+    let parent = path.parent()?;
+    Some(if parent.as_os_str().is_empty() {
+        Path::new(".")
+    } else {
+        parent
+    })
+}
+
+/// Creates what is missing from the top down, and syncs the parent of each before it goes on.
+///
+/// A process killed between the two steps leaves a directory whose name is not durable. It can only be the deepest
+/// one that exists, so its parent is synced too.
+fn make_dirs(dir: &Path) -> io::Result<()> {
+    let mut missing = Vec::new();
+    let mut deepest = dir;
+    loop {
+        match fs::metadata(deepest) {
+            Ok(metadata) if metadata.is_dir() => break,
+            Ok(_) => return Err(errno(Errno::NOTDIR)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                missing.push(deepest);
+                deepest = parent_of(deepest).ok_or(e)?;
+            }
+            Err(e) => return Err(e),
+        }
+    }
+    if let Some(parent) = parent_of(deepest).filter(|_| deepest != Path::new(".")) {
+        match sync_dir(parent) {
+            // A directory that somebody prepared for us in a place that we may not read.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
+            result => result?,
+        }
+    }
+    for dir in missing.into_iter().rev() {
+        match fs::create_dir(dir) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => {}
+            result => result?,
+        }
+        if let Some(parent) = parent_of(dir) {
+            sync_dir(parent)?;
+        }
+    }
+    Ok(())
+}
+
+fn list(dir: &Path) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let metadata = match entry.metadata() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => continue, // removed since the name was read
+            metadata => metadata?,
+        };
+        let kind = entry_kind(metadata.file_type());
+        let modified = metadata
+            .modified()?
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        entries.push(Entry {
+            name: entry.file_name(),
+            kind,
+            len: if kind == EntryKind::File {
+                metadata.len()
+            } else {
+                0
+            },
+            modified_ms: u64::try_from(modified.as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+    entries.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+fn entry_kind(file_type: FileType) -> EntryKind {
+    if file_type.is_file() {
+        EntryKind::File
+    } else if file_type.is_dir() {
+        EntryKind::Directory
+    } else {
+        EntryKind::Other
+    }
+}
+
+/// Holds the flock on the directory as long as the file is open. It is closed on exec, so no child keeps it.
+#[derive(Debug)]
+struct OsLock {
+    _file: File,
+}
+
+impl LockGuard for OsLock {}
+
+#[derive(Debug)]
+struct OsFile {
+    file: Arc<File>,
+    path: PathBuf,
+    /// Whether an append map of this handle lives: two would hand out the same bytes.
+    mapped: Arc<AtomicBool>,
+}
+
+impl OsFile {
+    fn shared(file: File, path: &Path) -> Arc<dyn DiskFile> {
+        let mapped = Arc::new(AtomicBool::new(false));
+        Arc::new(Self {
+            file: Arc::new(file),
+            path: path.to_path_buf(),
+            mapped,
+        })
+    }
+
+    fn error(&self, call: Call, cause: io::Error) -> io::Error {
+        DiskError::wrap(call, &self.path, cause)
+    }
+
+    fn map_for_append(&self, start: u64) -> io::Result<AppendMap> {
+        let len = self.file.metadata()?.len();
+        AppendMap::check_shape(start, len)?;
+        if self.mapped.swap(true, Ordering::AcqRel) {
+            return Err(errno(Errno::BUSY));
+        }
+        let busy = Busy(Arc::clone(&self.mapped));
+        let size = usize::try_from(len).map_err(|_| errno(Errno::FBIG))?;
+        let map = MmapOptions::new().len(size).map_raw(&*self.file)?;
+        populate(&map)?;
+        let base = NonNull::new(map.as_mut_ptr()).ok_or_else(|| errno(Errno::NOMEM))?;
+        let backing = OsMap {
+            map,
+            path: self.path.clone(),
+            _file: Arc::clone(&self.file),
+            _busy: busy,
+        };
+        #[expect(unsafe_code, reason = "the memory is a mapped file")]
+        // SAFETY: `backing` keeps the `len` bytes at `base` mapped, shared and writable. No other append map of this
+        // handle lives (`busy`); the directory lock keeps other processes and handles away, as with any mapped file.
+        Ok(unsafe { AppendMap::new(base, len, start, Arc::new(backing)) })
+    }
+}
+
+/// Faults every page in for writing, so that a full disk or a bad sector is an error here and not a SIGBUS later.
+fn populate(map: &MmapRaw) -> io::Result<()> {
+    match map.advise(Advice::PopulateWrite) {
+        // Linux before 5.14: the pages were written before, by contract, so the stores will do.
+        Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(()),
+        Err(e) if e.raw_os_error() == Some(Errno::FAULT.raw_os_error()) => Err(io::Error::other(
+            "a page cannot be made writable: no space for a hole, or an unreadable sector (madvise: EFAULT)",
+        )),
+        result => result,
+    }
+}
+
+impl DiskFile for OsFile {
+    fn path(&self) -> &Path {
+        &self.path
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        self.file
+            .metadata()
+            .map(|m| m.len())
+            .map_err(|e| self.error(Call::Len, e))
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.file
+            .read_at(buf, offset)
+            .map_err(|e| self.error(Call::Read, e))
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.file
+            .write_at(buf, offset)
+            .map_err(|e| self.error(Call::Write, e))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file
+            .set_len(len)
+            .map_err(|e| self.error(Call::SetLen, e))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data().map_err(|e| self.error(Call::Sync, e))
+    }
+
+    fn map_append(&self, start: u64) -> io::Result<AppendMap> {
+        self.map_for_append(start)
+            .map_err(|e| self.error(Call::MapAppend, e))
+    }
+
+    fn map_read(&self) -> io::Result<ReadMap> {
+        let map = self.file.metadata().and_then(|metadata| {
+            if metadata.len() == 0 {
+                return Err(invalid("an empty file cannot be mapped"));
+            }
+            #[expect(unsafe_code, reason = "a read-only map of a file")]
+            // SAFETY: as every mapped file: nobody truncates it or changes what is read. Sealed files are never
+            // written again, and the directory lock keeps other processes away.
+            unsafe {
+                Mmap::map(&*self.file)
+            }
+        });
+        Ok(ReadMap::new(Arc::new(
+            map.map_err(|e| self.error(Call::MapRead, e))?,
+        )))
+    }
+}
+
+/// Marks the handle as mapped until dropped.
+#[derive(Debug)]
+struct Busy(Arc<AtomicBool>);
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+#[derive(Debug)]
+struct OsMap {
+    map: MmapRaw,
+    path: PathBuf,
+    /// Open as long as the map, so that no write-back error is reported to nobody.
+    _file: Arc<File>,
+    _busy: Busy,
+}
+
+impl MapBacking for OsMap {
+    fn sync(&self, range: Range<u64>) -> io::Result<()> {
+        let flushed = page_span(&range, self.map.len()).and_then(|(start, len)| match len {
+            0 => Ok(()),
+            _ => self.map.flush_range(start, len),
+        });
+        flushed.map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
+    }
+}
+
+/// Start and length of `range` in a map of `size_bytes` bytes (memmap2 widens it to whole pages).
+fn page_span(range: &Range<u64>, size_bytes: usize) -> io::Result<(usize, usize)> {
+    let start = usize::try_from(range.start).map_err(|_| errno(Errno::INVAL))?;
+    let end = usize::try_from(range.end).map_err(|_| errno(Errno::INVAL))?;
+    if start > end || end > size_bytes {
+        return Err(invalid("the range to sync lies outside the map"));
+    }
+    Ok((start, end - start))
+}

@@ -1,0 +1,96 @@
+//! Looking at a disk from outside, and damaging it: nothing here is a call or counts as one.
+
+use super::SimDisk;
+use super::tree::NameOp;
+use std::path::{Path, PathBuf};
+
+impl SimDisk {
+    /// The paths of all files in the page cache, sorted, from the root.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let state = self.machine.state();
+        state.file_paths(&state.tree.names)
+    }
+
+    /// The paths of all files whose names are durable, sorted, from the root.
+    #[must_use]
+    pub fn durable_files(&self) -> Vec<PathBuf> {
+        let state = self.machine.state();
+        state.file_paths(&state.tree.durable)
+    }
+
+    /// The content in the page cache of the file `path`.
+    #[must_use]
+    pub fn read_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        let state = self.machine.state();
+        let inode = state.walk(path.as_ref()).ok()?;
+        Some(state.file(inode).ok()?.content())
+    }
+
+    /// What is left of the file `path` if the power goes off now and nothing un-synced survives; `None` if its name
+    /// is not durable.
+    #[must_use]
+    pub fn durable_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
+        let state = self.machine.state();
+        let inode = state.walk_durable(path.as_ref())?;
+        Some(state.file(inode).ok()?.durable_content().to_vec())
+    }
+
+    /// Changes the content of the file `path`, as decay, a stray write or an operator would: durably.
+    ///
+    /// # Panics
+    /// If there is no such file, or it is open or mapped.
+    pub fn edit(&self, path: impl AsRef<Path>, change: impl FnOnce(&mut Vec<u8>)) {
+        let path = path.as_ref();
+        let mut state = self.machine.state();
+        let inode = state.walk(path).expect("the file to edit exists");
+        let file = state.file_mut(inode).expect("the path names a file");
+        assert_eq!(file.handles, 0, "{} is open or mapped", path.display());
+        let mut content = file.content();
+        change(&mut content);
+        file.replace(content, self.machine.copying());
+    }
+
+    /// Puts a file there, durable in content and name, in place of one that may be there (which keeps its handles).
+    /// Makes all other names of the directory durable too.
+    ///
+    /// # Panics
+    /// If the directory does not exist, or `path` is a directory.
+    pub fn put_file(&self, path: impl AsRef<Path>, content: impl Into<Vec<u8>>) {
+        let path = path.as_ref();
+        self.delete_file(path);
+        let mut state = self.machine.state();
+        let (dir, name) = state.walk_parent(path).expect("the directory exists");
+        let node = state.add_file(content.into());
+        state.change_name(NameOp::Add { dir, name, node });
+        state.tree.sync(dir);
+    }
+
+    /// Copies the content of the file `from` over `to`, durable in content and name; see [`Self::put_file`].
+    ///
+    /// # Panics
+    /// If there is no file `from`, or `to` cannot be put.
+    pub fn copy_file(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) {
+        let content = self.read_file(from).expect("the file to copy exists");
+        self.put_file(to, content);
+    }
+
+    /// Takes the name `path` away, durably, as an operator would; does nothing if it is not there. Makes all other
+    /// names of the directory durable too.
+    ///
+    /// # Panics
+    /// If `path` is a directory.
+    pub fn delete_file(&self, path: impl AsRef<Path>) {
+        let mut state = self.machine.state();
+        let Ok(node) = state.walk(path.as_ref()) else {
+            return;
+        };
+        state.file(node).expect("the path names a file");
+        let (dir, name) = state
+            .walk_parent(path.as_ref())
+            .expect("the file has a directory");
+        state.change_name(NameOp::Remove { dir, name, node });
+        state.tree.sync(dir);
+        state.collect_garbage();
+    }
+}

@@ -1,0 +1,440 @@
+//! `StreamingContext`: the life of a program, from recovery to the final checkpoint.
+
+use crate::batch::{Batch, Purpose, Snapshot};
+use crate::checkpointer::{Board, CheckpointStats, Checkpointer, Metadata, Schedule, Writer};
+use crate::driver::{BatchDone, Cutter, Driver};
+use crate::error::{Error, Result};
+use crate::exec::Executor;
+use crate::graph::Plan;
+use crate::input::Sender;
+use crate::inside::{self, Inside, Role};
+use crate::intake::{Intake, SourceIntake};
+use crate::journal::{self, Entry};
+use crate::lineage::Lineage;
+use crate::output::SinkContext;
+use crate::record::Value;
+use crate::recovery::Recovered;
+use crate::running::{self, Queue, Threads};
+use crate::settings::{BatchMode, Builder};
+use crate::source::{SourceContext, SourceStats};
+use crate::status::{Progress, Status};
+use highwater_wal::{Lsn, StreamId, Wal};
+use parking_lot::Mutex;
+use std::any::TypeId;
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where a context is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContextState {
+    /// Built; sources take data into the log, no batch runs yet.
+    Initialized,
+    /// Batches run.
+    Active,
+    /// Over, by [`StreamingContext::stop`] or by an error. It cannot be started again.
+    Stopped,
+}
+
+/// How a context stops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopMode {
+    /// Sources end, everything acknowledged is processed, a final checkpoint is taken.
+    Graceful,
+    /// The running batch ends; what is in the log behind it is processed by the next start.
+    Immediate,
+}
+
+/// A streaming program on its directory. Cheap to clone; every clone is the same context.
+///
+/// Dropping the last clone stops it at once, as a crash would, but tidily: nothing is lost either way.
+#[derive(Clone)]
+pub struct StreamingContext {
+    owner: Arc<Owner>,
+}
+
+/// Stops the context when the last clone goes.
+struct Owner {
+    core: Arc<Core>,
+    threads: Mutex<Threads>,
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        let threads = self.threads.get_mut();
+        if inside::role() != Role::Outside {
+            return running::abandon(&self.core, threads);
+        }
+        if let Err(error) = running::stop(&self.core, threads, StopMode::Immediate) {
+            tracing::warn!(%error, "stopping a dropped streaming context");
+        }
+    }
+}
+
+/// What the threads of a context share.
+pub(crate) struct Core {
+    pub(crate) settings: Builder,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) wal: Arc<Wal>,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) sources: Vec<SourceContext>,
+    pub(crate) cutter: Mutex<Cutter>,
+    pub(crate) board: Arc<Board>,
+    pub(crate) status: Status,
+    /// Batches that wait for the driver.
+    pub(crate) queue: Queue,
+    replay_from: Lsn,
+    /// What [`StreamingContext::start`] takes.
+    recovered: Mutex<Option<Recovered>>,
+    /// In manual mode the driver lives here.
+    pub(crate) driver: Mutex<Option<Driver>>,
+}
+
+impl fmt::Debug for StreamingContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamingContext")
+            .field("dir", &self.owner.core.settings.dir)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+impl StreamingContext {
+    /// Begins the settings of a context whose log and checkpoints live in `dir`.
+    #[must_use]
+    pub fn builder(dir: impl AsRef<Path>) -> Builder {
+        Builder::new(dir.as_ref())
+    }
+
+    pub(crate) fn open(settings: Builder, plan: Plan) -> Result<Self> {
+        let recovered = Recovered::open(&settings, &plan)?;
+        let wal = Arc::clone(&recovered.wal);
+        if recovered.program_is_new {
+            // Sources may store from here on, so their stream ids must be durable first.
+            wal.sync_to(journal::append(
+                &wal,
+                &Entry::Program(recovered.program.clone()),
+            )?)?;
+        }
+        let streams: Vec<StreamId> = plan
+            .sources
+            .iter()
+            .map(|s| recovered.program.clone().stream(&s.name))
+            .collect();
+        let intake = Arc::new(Intake::new(
+            Arc::clone(&wal),
+            Arc::clone(&settings.disk),
+            Arc::clone(&settings.clock),
+            settings.max_unprocessed_bytes,
+            settings.max_batch_bytes,
+            (recovered.replay_from(), recovered.last_cut()),
+        ));
+        let sources = plan.sources.iter().zip(&streams).map(|(source, stream)| {
+            let producers = recovered
+                .producers_now
+                .get(stream)
+                .cloned()
+                .unwrap_or_default();
+            let intake =
+                SourceIntake::new(source.name.clone(), *stream, Arc::clone(&intake), producers);
+            SourceContext::new(Arc::new(intake))
+        });
+        let sources = sources.collect();
+        plan.streams.set(streams).expect("a plan is opened once");
+        let (last_id, last_time_ms) = recovered.last_batch();
+        let cutter = Cutter {
+            intake: Arc::clone(&intake),
+            interval: settings.batch_interval,
+            next_id: last_id + 1,
+            last_time_ms,
+            last_cut: recovered.last_cut(),
+            cheat: settings.cheat,
+        };
+        let (board, status) = (Arc::new(Board::default()), Status::default());
+        if let Some((number, batch)) = recovered.checkpoint {
+            board.recovered(number, batch.id, batch.to);
+            status.recovered(batch.id);
+        }
+        let core = Core {
+            settings,
+            plan: Arc::new(plan),
+            wal,
+            intake,
+            sources,
+            cutter: Mutex::new(cutter),
+            board,
+            status,
+            queue: Queue::default(),
+            replay_from: recovered.replay_from(),
+            recovered: Mutex::new(Some(recovered)),
+            driver: Mutex::new(None),
+        };
+        Ok(Self {
+            owner: Arc::new(Owner {
+                core: Arc::new(core),
+                threads: Mutex::default(),
+            }),
+        })
+    }
+
+    /// Replays the batches behind the checkpoint, then runs new ones. Returns when replay has begun; in manual mode,
+    /// when it is over.
+    ///
+    /// # Errors
+    /// [`Error::LifeCycle`] if it was started before; [`Error::Source`] or [`Error::Output`] if a source or sink
+    /// cannot start; in manual mode also whatever replay fails with.
+    pub fn start(&self) -> Result<&Self> {
+        let core = &self.owner.core;
+        core.status.activate()?;
+        let started = running::start(core, &mut self.owner.threads.lock());
+        if let Err(error) = started {
+            running::quiesce(core);
+            core.status.stopped(None);
+            return Err(error);
+        }
+        Ok(self)
+    }
+
+    /// Waits until the context has stopped.
+    ///
+    /// # Errors
+    /// What stopped it, if that was an error.
+    pub fn await_termination(&self) -> Result<()> {
+        self.owner.core.status.await_end()
+    }
+
+    /// Waits until the context has stopped, or `timeout` has passed; false in the second case.
+    ///
+    /// # Errors
+    /// What stopped it, if that was an error.
+    pub fn await_termination_or_timeout(&self, timeout: Duration) -> Result<bool> {
+        self.owner.core.status.await_end_or_timeout(timeout)
+    }
+
+    /// Waits until batch `id` is complete, or the context has stopped.
+    ///
+    /// # Errors
+    /// What stopped the context, or [`Error::Stopped`] if that was `stop`.
+    pub fn await_batch(&self, id: u64) -> Result<()> {
+        self.owner.core.status.await_batch(id)
+    }
+
+    /// Stops the context and closes the log. Stopping twice is no error; an immediate stop cuts a graceful one short.
+    ///
+    /// Called from inside the context (an operator, an output, a receiver), which cannot wait for itself, it returns at
+    /// once and the stop happens behind it: [`Self::await_termination`] waits for it and tells its error.
+    ///
+    /// # Errors
+    /// A graceful stop reports what kept it from processing everything or from taking the final checkpoint;
+    /// nothing acknowledged is lost, the next start goes on from there.
+    pub fn stop(&self, mode: StopMode) -> Result<()> {
+        let core = &self.owner.core;
+        if inside::role() != Role::Outside {
+            return running::stop_behind(self.clone(), core, mode);
+        }
+        if mode == StopMode::Immediate {
+            core.queue.end(mode);
+        }
+        running::stop(core, &mut self.owner.threads.lock(), mode)
+    }
+
+    /// Cuts a batch, runs it and returns it (manual mode only).
+    ///
+    /// # Errors
+    /// [`Error::LifeCycle`] if the context is not active or not in manual mode; whatever the batch fails with, which
+    /// also stops the context.
+    pub fn run_batch(&self) -> Result<Batch> {
+        self.owner.core.run_manually(Snapshot::Skip)
+    }
+
+    /// The sending end of the in-process input `name`.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchInput`] if the program has no such input or it carries another type.
+    pub fn input<T: Value>(&self, name: &str) -> Result<Sender<T>> {
+        let core = &self.owner.core;
+        let sources = core.plan.sources.iter().zip(&core.sources);
+        let found = sources.clone().find(|(source, _)| source.name == name);
+        match found {
+            Some((source, context)) => match source.input_type {
+                Some((id, _)) if id == TypeId::of::<T>() => {
+                    Ok(Sender::new(context.clone(), Arc::clone(&core.wal)))
+                }
+                Some((_, carries)) => Err(Error::NoSuchInput(format!(
+                    "input \"{name}\" carries {carries}, not {}",
+                    std::any::type_name::<T>()
+                ))),
+                None => Err(Error::NoSuchInput(format!(
+                    "\"{name}\" is a source of kind {}, which receives for itself",
+                    source.kind
+                ))),
+            },
+            None => {
+                let known: Vec<&str> = sources
+                    .filter(|(s, _)| s.input_type.is_some())
+                    .map(|(s, _)| s.name.as_str())
+                    .collect();
+                Err(Error::NoSuchInput(format!(
+                    "the program has no input \"{name}\" (it has: {})",
+                    known.join(", ")
+                )))
+            }
+        }
+    }
+
+    /// What would have to be replayed after a crash right now.
+    #[must_use]
+    pub fn lineage(&self) -> Lineage {
+        let core = &self.owner.core;
+        let newest = core.board.stats().newest;
+        let progress = core.status.progress();
+        let replay_from = newest.map_or(core.replay_from, |(_, _, lsn)| lsn);
+        let covered = newest.map_or(0, |(_, batch, _)| batch);
+        let bytes_to_replay = core.wal.durable_lsn().bytes_since(replay_from);
+        Lineage {
+            checkpoint: newest.map(|(number, batch, _)| (number, batch)),
+            last_batch: progress.last_batch,
+            depth: progress.last_batch.unwrap_or(0).saturating_sub(covered),
+            bytes_to_replay,
+            replay_from,
+            estimated_recovery: progress.time_for(bytes_to_replay),
+        }
+    }
+
+    /// Where the context is in its life.
+    #[must_use]
+    pub fn state(&self) -> ContextState {
+        self.owner.core.status.state()
+    }
+
+    /// Batches completed since the start, and what they took.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        self.owner.core.status.progress()
+    }
+
+    /// Checkpoints of this run.
+    #[must_use]
+    pub fn checkpoints(&self) -> CheckpointStats {
+        self.owner.core.board.stats()
+    }
+
+    /// What the sources have done since the start, by name.
+    #[must_use]
+    pub fn sources(&self) -> Vec<(String, SourceStats)> {
+        self.owner
+            .core
+            .sources
+            .iter()
+            .map(|s| (s.name().to_owned(), s.stats()))
+            .collect()
+    }
+
+    /// The log underneath: its statistics, its recovery report, its frontier.
+    #[must_use]
+    pub fn log(&self) -> &Wal {
+        &self.owner.core.wal
+    }
+}
+
+impl Core {
+    /// Builds the driver and replays; the first half of a start.
+    pub(crate) fn driver(&self) -> Result<(Driver, Vec<Batch>)> {
+        let recovered = self.recovered.lock().take();
+        let recovered =
+            recovered.ok_or(Error::LifeCycle("a streaming context can be started once"))?;
+        let (last_id, _) = recovered.last_batch();
+        let first = recovered.cuts.first().map_or(last_id + 1, |cut| cut.id);
+        let context = SinkContext {
+            disk: Arc::clone(&self.settings.disk),
+            committed: recovered.committed,
+        };
+        let at = Batch {
+            id: first,
+            time_ms: 0,
+            from: recovered.replay_from(),
+            to: recovered.last_cut(),
+        };
+        for output in &self.plan.outputs {
+            output.open(&self.plan.operator_name(output.operator), &context, at)?;
+        }
+        let workers = self.settings.workers.get();
+        let executor = Executor::start(Arc::clone(&self.plan), workers, first, recovered.state)?;
+        let writer = Writer {
+            checkpoints: recovered.checkpoints,
+            wal: Arc::clone(&self.wal),
+            plan: Arc::clone(&self.plan),
+            clock: Arc::clone(&self.settings.clock),
+            metadata: Metadata {
+                program: recovered.program,
+                batch_interval_ms: u64::try_from(self.settings.batch_interval.as_millis())
+                    .unwrap_or(u64::MAX),
+                workers,
+                operators: self.plan.operators.clone(),
+                migrations: recovered.migrations,
+            },
+            cheat: self.settings.cheat,
+        };
+        let schedule = Schedule {
+            policy: self.settings.policy,
+            writing: self.settings.writing(),
+            last: recovered
+                .checkpoint
+                .map_or((0, at.from), |(_, batch)| (batch.id, batch.to)),
+            max_lineage: self.settings.max_unprocessed_bytes,
+        };
+        let checkpointer = Checkpointer::start(schedule, writer, Arc::clone(&self.board))
+            .map_err(|e| Error::Worker(format!("the checkpoint thread could not start: {e}")))?;
+        let driver = Driver {
+            dir: self.settings.dir.clone(),
+            plan: Arc::clone(&self.plan),
+            intake: Arc::clone(&self.intake),
+            executor,
+            checkpointer,
+            producers: recovered.producers,
+            committed: recovered.committed,
+            may_wait: self.settings.mode == BatchMode::Clock,
+            cheat: self.settings.cheat,
+        };
+        Ok((driver, recovered.cuts))
+    }
+
+    /// Notes a completed batch.
+    pub(crate) fn completed(&self, done: &BatchDone) {
+        let bytes = done.batch.to.bytes_since(done.batch.from);
+        let replayed = done.purpose == Purpose::Rebuild;
+        self.status
+            .completed(done.batch.id, bytes, done.took, replayed);
+    }
+
+    fn run_manually(&self, snapshot: Snapshot) -> Result<Batch> {
+        if self.settings.mode != BatchMode::Manual || self.status.state() != ContextState::Active {
+            return Err(Error::LifeCycle(
+                "run_batch needs an active context in manual mode",
+            ));
+        }
+        if inside::role() != Role::Outside {
+            return Err(Error::LifeCycle("a batch cannot run inside another one"));
+        }
+        let mut driver = self.driver.lock();
+        let driver = driver
+            .as_mut()
+            .ok_or(Error::LifeCycle("the context is being stopped"))?;
+        let _inside = Inside::enter(Role::Batch);
+        let batch = match self.cutter.lock().cut() {
+            Err(error) if running::may_pass(&error) => return Err(error),
+            cut => cut,
+        };
+        match batch.and_then(|batch| driver.run(batch, snapshot)) {
+            Ok(done) => {
+                self.completed(&done);
+                Ok(done.batch)
+            }
+            Err(error) => {
+                running::quiesce(self);
+                Err(self.status.fail(error))
+            }
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The in-process input: `ssc.input::<T>(name)` in the graph, `context.input::<T>(name)` outside of it.
+
+use crate::codec;
+use crate::error::{Error, Result};
+use crate::record::Value;
+use crate::source::{SourceContext, StreamScope};
+use crate::stream::DStream;
+use highwater_wal::{Lsn, Wal};
+use std::any::TypeId;
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+
+impl StreamScope {
+    /// A stream of what the program sends through [`StreamingContext::input`](crate::StreamingContext::input).
+    #[track_caller]
+    pub fn input<T: Value>(&self, name: &str) -> DStream<T> {
+        let input_type = Some((TypeId::of::<T>(), std::any::type_name::<T>()));
+        let decode = Arc::new(|bytes: bytes::Bytes| codec::decode::<T>(&bytes));
+        self.declare("input", name, input_type, decode, None, Location::caller())
+    }
+}
+
+/// The sending end of an in-process input. Clone it for more threads.
+///
+/// It is bounded: [`Self::send`] waits while too much of the log is unprocessed.
+pub struct Sender<T> {
+    source: SourceContext,
+    wal: Arc<Wal>,
+    record: PhantomData<fn(T)>,
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Self {
+            source: self.source.clone(),
+            wal: Arc::clone(&self.wal),
+            record: PhantomData,
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Sender")
+            .field("source", &self.source.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Value> Sender<T> {
+    pub(crate) fn new(source: SourceContext, wal: Arc<Wal>) -> Self {
+        Self {
+            source,
+            wal,
+            record: PhantomData,
+        }
+    }
+
+    /// Puts a record into the log. It is durable once the returned [`Ack`] has been waited for.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the context is stopped, [`Error::Log`] if the log refuses the record (too large, disk
+    /// full) or has failed, [`Error::Encode`] if it does not serialise. The record is not accepted then.
+    pub fn send(&self, record: &T) -> Result<Ack> {
+        let bytes = self.encode(record)?;
+        let lsn = self.source.append(&[&bytes])?;
+        Ok(self.ack(lsn))
+    }
+
+    /// Puts several records into the log, all or none.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_all(&self, records: &[T]) -> Result<Ack> {
+        let bytes = records
+            .iter()
+            .map(|r| self.encode(r))
+            .collect::<Result<Vec<_>>>()?;
+        let slices: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+        let lsn = self.source.append(&slices)?;
+        Ok(self.ack(lsn))
+    }
+
+    /// Puts a record into the log unless `producer` has sent this or a higher `sequence` before, also before a crash:
+    /// a retry counts once. The acknowledgement holds either way.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_once(&self, producer: &str, sequence: u64, record: &T) -> Result<Ack> {
+        let bytes = self.encode(record)?;
+        let appended = self.source.append_once(producer, &[(sequence, &bytes)])?;
+        Ok(self.ack(
+            appended
+                .lsn
+                .expect("one record was offered, so there is something to wait for"),
+        ))
+    }
+
+    fn encode(&self, record: &T) -> Result<Vec<u8>> {
+        codec::encode(record).map_err(|e| Error::Encode {
+            input: self.source.name().to_owned(),
+            message: e.to_string(),
+        })
+    }
+
+    fn ack(&self, lsn: Lsn) -> Ack {
+        Ack {
+            lsn,
+            wal: Arc::clone(&self.wal),
+        }
+    }
+}
+
+/// A record on its way to the disk: wait for it, or `.await` it. Dropping it does not take the record back.
+#[derive(Debug)]
+#[must_use = "the record is not durable before `wait` returns or the ack was awaited"]
+pub struct Ack {
+    lsn: Lsn,
+    wal: Arc<Wal>,
+}
+
+impl Ack {
+    /// Where the record is in the log.
+    pub fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+
+    /// Returns once the record is durable.
+    ///
+    /// # Errors
+    /// [`Error::Log`] if the log has failed: whether the record will be found after a restart is unknown.
+    pub fn wait(self) -> Result<()> {
+        Ok(self.wal.sync_to(self.lsn)?)
+    }
+}
+
+impl IntoFuture for Ack {
+    type Output = Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            self.wal.durable(self.lsn).await?;
+            Ok(())
+        })
+    }
+}

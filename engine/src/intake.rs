@@ -1,0 +1,226 @@
+//! The way of data into the log: admission (dedup, back-pressure), append, durability.
+
+use crate::error::{Error, Result};
+use crate::inside::{self, Role};
+use crate::journal::{Mark, encode_envelope};
+use crate::producers::Producers;
+use highwater_wal::disk::{Alarm, Clock, Disk};
+use highwater_wal::{Lsn, StreamId, Wal};
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What all sources of a context share.
+#[derive(Debug)]
+pub(crate) struct Intake {
+    pub(crate) wal: Arc<Wal>,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    /// Rung when a batch is full before its interval ends.
+    pub(crate) full: Arc<Alarm>,
+    /// Log bytes that may wait for processing before appends wait.
+    max_unprocessed: u64,
+    /// Log bytes after which a batch is cut early.
+    max_batch: u64,
+    /// Where the newest cut is.
+    cut: AtomicU64,
+    gate: Mutex<Gate>,
+    opened: Condvar,
+}
+
+#[derive(Debug)]
+struct Gate {
+    processed: Lsn,
+    closed: bool,
+}
+
+impl Intake {
+    pub(crate) fn new(
+        wal: Arc<Wal>,
+        disk: Arc<dyn Disk>,
+        clock: Arc<dyn Clock>,
+        max_unprocessed: u64,
+        max_batch: u64,
+        (processed, cut): (Lsn, Lsn),
+    ) -> Self {
+        Self {
+            wal,
+            disk,
+            clock,
+            full: Arc::default(),
+            max_unprocessed,
+            max_batch,
+            cut: AtomicU64::new(cut.get()),
+            gate: Mutex::new(Gate {
+                processed,
+                closed: false,
+            }),
+            opened: Condvar::new(),
+        }
+    }
+
+    /// Everything below `lsn` was processed: appends that wait for room go on.
+    pub(crate) fn processed(&self, lsn: Lsn) {
+        let mut gate = self.gate.lock();
+        gate.processed = gate.processed.max(lsn);
+        self.opened.notify_all();
+    }
+
+    /// A cut was made at `lsn`.
+    pub(crate) fn cut_at(&self, lsn: Lsn) {
+        self.cut.fetch_max(lsn.get(), Ordering::Relaxed);
+    }
+
+    /// Log bytes behind the newest cut.
+    pub(crate) fn uncut_bytes(&self) -> u64 {
+        self.wal
+            .end_lsn()
+            .get()
+            .saturating_sub(self.cut.load(Ordering::Relaxed))
+    }
+
+    /// Whether the batch being filled has reached its bound.
+    pub(crate) fn batch_is_full(&self) -> bool {
+        self.uncut_bytes() >= self.max_batch
+    }
+
+    /// Lets nothing in any more; whoever waits for room gets [`Error::Stopped`].
+    pub(crate) fn close(&self) {
+        self.gate.lock().closed = true;
+        self.opened.notify_all();
+    }
+
+    /// Whether nothing is let in any more.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.gate.lock().closed
+    }
+
+    /// Waits until there is room for more unprocessed data.
+    fn admit(&self) -> Result<()> {
+        if inside::role() == Role::Batch {
+            // Output that is fed back comes from the thread that would make room: it may not wait for itself. It is
+            // let in even while the context stops: what the last batch feeds back is processed by the next start.
+            return Ok(());
+        }
+        let mut gate = self.gate.lock();
+        loop {
+            if gate.closed {
+                return Err(Error::Stopped);
+            }
+            if self.wal.end_lsn().bytes_since(gate.processed) < self.max_unprocessed {
+                return Ok(());
+            }
+            self.full.ring();
+            self.opened.wait(&mut gate);
+        }
+    }
+}
+
+/// The way of one source's data into the log.
+#[derive(Debug)]
+pub(crate) struct SourceIntake {
+    pub(crate) name: String,
+    pub(crate) stream: StreamId,
+    pub(crate) intake: Arc<Intake>,
+    producers: Mutex<Producers>,
+}
+
+impl SourceIntake {
+    pub(crate) fn new(
+        name: String,
+        stream: StreamId,
+        intake: Arc<Intake>,
+        producers: Producers,
+    ) -> Self {
+        Self {
+            name,
+            stream,
+            intake,
+            producers: Mutex::new(producers),
+        }
+    }
+
+    /// Appends records as one atomic frame; not durable yet.
+    pub(crate) fn append(&self, records: &[&[u8]]) -> Result<Lsn> {
+        self.intake.admit()?;
+        self.frame(None, records)
+    }
+
+    /// Appends those of `records` whose sequence number is above the producer's last one, as one atomic frame.
+    /// Returns the LSN to wait for before any of them, new or old, is acknowledged; `None` if there were none.
+    pub(crate) fn append_once(&self, producer: &str, records: &[(u64, &[u8])]) -> Result<Appended> {
+        self.intake.admit()?;
+        // Held across the append, so that two connections of one producer cannot both find a record new.
+        let mut producers = self.producers.lock();
+        let known = producers.last(producer);
+        let mut last = known.map(|(sequence, _)| sequence);
+        let mut fresh = Vec::with_capacity(records.len());
+        for (sequence, record) in records {
+            if last.is_none_or(|last| *sequence > last) {
+                last = Some(*sequence);
+                fresh.push(*record);
+            }
+        }
+        let duplicates = records.len() - fresh.len();
+        let lsn = match last {
+            Some(sequence) if !fresh.is_empty() => {
+                let mark = Mark {
+                    producer: producer.to_owned(),
+                    sequence,
+                };
+                let lsn = self.frame(Some(&mark), &fresh)?;
+                producers.note(mark, lsn);
+                Some(lsn)
+            }
+            _ => known.map(|(_, lsn)| lsn),
+        };
+        Ok(Appended { lsn, duplicates })
+    }
+
+    /// Notes that everything of `producer` up to `sequence` is dealt with: a frame of the envelope alone.
+    pub(crate) fn mark(&self, producer: &str, sequence: u64) -> Result<Lsn> {
+        self.intake.admit()?;
+        let mut producers = self.producers.lock();
+        let mark = Mark {
+            producer: producer.to_owned(),
+            sequence,
+        };
+        let lsn = self.frame(Some(&mark), &[])?;
+        producers.note(mark, lsn);
+        Ok(lsn)
+    }
+
+    fn frame(&self, mark: Option<&Mark>, records: &[&[u8]]) -> Result<Lsn> {
+        let envelope = encode_envelope(mark);
+        let mut all = Vec::with_capacity(records.len() + 1);
+        all.push(envelope.as_slice());
+        all.extend_from_slice(records);
+        let range = self.intake.wal.append_batch_with(self.stream, &all)?;
+        if self.intake.batch_is_full() {
+            self.intake.full.ring();
+        }
+        Ok(range.first)
+    }
+
+    /// The producer's highest sequence number in the log.
+    pub(crate) fn last_sequence(&self, producer: &str) -> Option<u64> {
+        self.producers
+            .lock()
+            .last(producer)
+            .map(|(sequence, _)| sequence)
+    }
+
+    /// Returns once everything up to the frame at `lsn` is durable.
+    pub(crate) fn sync_to(&self, lsn: Lsn) -> Result<()> {
+        Ok(self.intake.wal.sync_to(lsn)?)
+    }
+}
+
+/// What became of records offered with sequence numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Appended {
+    /// The LSN to make durable before acknowledging any of them; `None` if nothing was offered.
+    pub lsn: Option<Lsn>,
+    /// How many were in the log already.
+    pub duplicates: usize,
+}

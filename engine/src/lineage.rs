@@ -1,0 +1,46 @@
+//! Lineage: what would have to be replayed to rebuild the present.
+
+use highwater_wal::Lsn;
+use std::fmt;
+use std::time::Duration;
+
+/// The batches since the newest checkpoint, as a value that can be printed. A checkpoint cuts it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lineage {
+    /// The newest checkpoint and the last batch in it; `None` before the first: then everything is replayed.
+    pub checkpoint: Option<(u64, u64)>,
+    /// The last batch that was completed.
+    pub last_batch: Option<u64>,
+    /// How many completed batches would be replayed.
+    pub depth: u64,
+    /// Log bytes that would be read, those not yet in a batch included.
+    pub bytes_to_replay: u64,
+    /// From here.
+    pub replay_from: Lsn,
+    /// How long that would take at the speed seen so far; `None` before the first batch with data.
+    pub estimated_recovery: Option<Duration>,
+}
+
+impl fmt::Display for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.checkpoint {
+            Some((number, batch)) => write!(f, "checkpoint {number} (batch {batch})")?,
+            None => f.write_str("no checkpoint")?,
+        }
+        match self.last_batch {
+            Some(last) if self.depth > 0 => {
+                write!(f, " <- {} batches to batch {last}", self.depth)?
+            }
+            _ => f.write_str(" <- nothing to replay")?,
+        }
+        write!(
+            f,
+            ", {} bytes of log from LSN {}",
+            self.bytes_to_replay, self.replay_from
+        )?;
+        if let Some(time) = self.estimated_recovery {
+            write!(f, ", recovery in about {} ms", time.as_millis())?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,306 @@
+//! The threads of an active context: one receiver each, one that cuts, one that drives. Started and stopped here.
+
+use crate::batch::{Batch, Snapshot};
+use crate::context::{ContextState, Core, StopMode, StreamingContext};
+use crate::driver::Driver;
+use crate::error::{Error, Result};
+use crate::inside::{Inside, Role};
+use crate::settings::BatchMode;
+use crate::site::panic_message;
+use crate::source::{self, Receiver};
+use highwater_wal::WalError;
+use highwater_wal::disk::{Alarm, Woken};
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Handles of the threads that run.
+#[derive(Debug, Default)]
+pub(crate) struct Threads {
+    receivers: Vec<JoinHandle<()>>,
+    cutter: Option<(Arc<CutterSwitch>, JoinHandle<()>)>,
+    driver: Option<JoinHandle<()>>,
+}
+
+#[derive(Debug, Default)]
+struct CutterSwitch {
+    off: AtomicBool,
+    alarm: Arc<Alarm>,
+}
+
+/// Batches that were cut and wait for the driver. They wait in the log; this holds only their numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct QueueState {
+    cuts: VecDeque<Batch>,
+    ending: Option<StopMode>,
+    /// The driver is inside a batch.
+    busy: bool,
+}
+
+/// Opens sources and sinks, replays, and starts the threads.
+pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
+    let receivers = open_receivers(core)?;
+    let (mut driver, cuts) = core.driver()?;
+    match core.settings.mode {
+        BatchMode::Manual => {
+            let _inside = Inside::enter(Role::Batch);
+            for batch in cuts {
+                core.completed(&driver.run(batch, Snapshot::Skip)?);
+            }
+            *core.driver.lock() = Some(driver);
+        }
+        BatchMode::Clock => {
+            core.queue.state.lock().cuts.extend(cuts);
+            let on_thread = Arc::clone(core);
+            threads.driver = Some(spawn("driver", move || {
+                guarded(&on_thread, || drive(&on_thread, driver));
+            })?);
+            let switch = Arc::new(CutterSwitch {
+                off: AtomicBool::new(false),
+                alarm: Arc::clone(&core.intake.full),
+            });
+            let (on_thread, its_switch) = (Arc::clone(core), Arc::clone(&switch));
+            // The first interval begins now, not when the thread gets to run.
+            let first = core.settings.clock.now() + core.settings.batch_interval;
+            let cutter = spawn("cutter", move || {
+                guarded(&on_thread, || cut(&on_thread, &its_switch, first));
+            })?;
+            threads.cutter = Some((switch, cutter));
+        }
+    }
+    for (receiver, source) in receivers {
+        threads.receivers.push(spawn("receiver", move || {
+            let _inside = Inside::enter(Role::Receiver);
+            source::supervise(receiver, &source);
+        })?);
+    }
+    Ok(())
+}
+
+type Opened = Vec<(Box<dyn Receiver>, source::SourceContext)>;
+
+fn open_receivers(core: &Core) -> Result<Opened> {
+    let mut opened = Vec::new();
+    for (info, source) in core.plan.sources.iter().zip(&core.sources) {
+        let Some(mut receiver) = info.receiver.as_ref().and_then(|r| r.lock().take()) else {
+            continue;
+        };
+        receiver.open(source).map_err(|error| Error::Source {
+            name: info.name.clone(),
+            source: error,
+        })?;
+        opened.push((receiver, source.clone()));
+    }
+    Ok(opened)
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
+    std::thread::Builder::new()
+        .name(format!("highwater-{name}"))
+        .spawn(work)
+        .map_err(|e| Error::Worker(format!("the {name} thread could not start: {e}")))
+}
+
+/// Whoever waits for the context learns of a thread that panicked; a bug must not become a hang.
+fn guarded(core: &Core, work: impl FnOnce()) {
+    let _inside = Inside::enter(Role::Batch);
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
+        end_with(core, Error::Worker(panic_message(&*panic)));
+    }
+}
+
+/// An error that may be over the next time: nothing was appended, for want of room or of file descriptors (P8).
+pub(crate) fn may_pass(error: &Error) -> bool {
+    matches!(error, Error::Log(WalError::Io { .. }))
+}
+
+/// Cuts a batch every interval, sooner when it is full, and not at all while a batch that is not full waits behind
+/// another: a backlog becomes batches of bounded size, not one batch per missed interval.
+fn cut(core: &Core, switch: &CutterSwitch, mut next: Duration) {
+    let (clock, interval) = (&core.settings.clock, core.settings.batch_interval);
+    while !switch.off.load(Ordering::Acquire) {
+        let woken = clock.wait(&switch.alarm, Some(next));
+        if switch.off.load(Ordering::Acquire) {
+            return;
+        }
+        if woken == Woken::Deadline {
+            let now = clock.now();
+            while next <= now {
+                next += interval;
+            }
+        }
+        let full = core.intake.batch_is_full();
+        if !full && (woken == Woken::Rung || core.queue.is_behind()) {
+            continue;
+        }
+        match core.cutter.lock().cut() {
+            Ok(batch) => core.queue.push(batch),
+            Err(error) if may_pass(&error) => {
+                tracing::warn!(%error, "no batch could be cut; the next interval tries again");
+            }
+            Err(error) => {
+                end_with(core, error);
+                return;
+            }
+        }
+    }
+}
+
+/// Runs batches until told to end or one fails.
+fn drive(core: &Core, mut driver: Driver) {
+    while let Some(batch) = core.queue.next() {
+        let ran = driver.run(batch, Snapshot::Skip);
+        core.queue.idle();
+        match ran {
+            Ok(done) => core.completed(&done),
+            Err(error) => {
+                end_with(core, error);
+                break;
+            }
+        }
+    }
+    let graceful = core.queue.state.lock().ending == Some(StopMode::Graceful);
+    if graceful && core.status.error().is_none() {
+        // Everything cut is processed and the sources are closed: one last cut takes in the rest.
+        if let Err(error) = final_batch(core, &mut driver) {
+            end_with(core, error);
+        }
+    }
+    driver.checkpointer.finish();
+}
+
+fn final_batch(core: &Core, driver: &mut Driver) -> Result<()> {
+    let batch = core.cutter.lock().cut()?;
+    core.completed(&driver.run(batch, Snapshot::Take)?);
+    driver.checkpointer.finish();
+    core.board.take_error().map_or(Ok(()), Err)
+}
+
+fn end_with(core: &Core, error: Error) {
+    tracing::error!(%error, "the streaming context stops");
+    core.status.stopped(Some(error));
+    quiesce(core);
+    core.queue.end(StopMode::Immediate);
+}
+
+/// Lets nothing more in.
+pub(crate) fn quiesce(core: &Core) {
+    core.intake.close();
+    core.sources.iter().for_each(source::SourceContext::stop);
+}
+
+impl Queue {
+    fn push(&self, batch: Batch) {
+        self.state.lock().cuts.push_back(batch);
+        self.changed.notify_all();
+    }
+
+    fn is_behind(&self) -> bool {
+        let state = self.state.lock();
+        !state.cuts.is_empty() || state.busy
+    }
+
+    fn idle(&self) {
+        self.state.lock().busy = false;
+    }
+
+    /// The next batch, or `None` when the driver is to end.
+    fn next(&self) -> Option<Batch> {
+        let mut state = self.state.lock();
+        loop {
+            if state.ending == Some(StopMode::Immediate) {
+                return None;
+            }
+            if let Some(batch) = state.cuts.pop_front() {
+                state.busy = true;
+                return Some(batch);
+            }
+            if state.ending.is_some() {
+                return None;
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// Ends the driver; `Immediate` overrides a graceful end that is under way.
+    pub(crate) fn end(&self, mode: StopMode) {
+        let mut state = self.state.lock();
+        if state.ending.is_none() || mode == StopMode::Immediate {
+            state.ending = Some(mode);
+        }
+        self.changed.notify_all();
+    }
+}
+
+/// Stops in order: sources, cuts, batches, log; only then the end is told.
+pub(crate) fn stop(core: &Arc<Core>, threads: &mut Threads, mode: StopMode) -> Result<()> {
+    quiesce(core);
+    for receiver in threads.receivers.drain(..) {
+        join("receiver", receiver);
+    }
+    if let Some((switch, cutter)) = threads.cutter.take() {
+        switch.off.store(true, Ordering::Release);
+        switch.alarm.ring();
+        join("cutter", cutter);
+    }
+    core.queue.end(mode);
+    if let Some(driver) = threads.driver.take() {
+        join("driver", driver);
+    }
+    let finished = stop_manual(core, mode);
+    let closed = core.wal.close().map_err(Error::from);
+    core.status.stopped(finished.and(closed).err());
+    core.status
+        .error()
+        .map_or(Ok(()), |error| Err(Error::Ended(error)))
+}
+
+/// Stops a context from one of its own threads, which the stop would wait for: a thread of its own does it.
+pub(crate) fn stop_behind(context: StreamingContext, core: &Core, mode: StopMode) -> Result<()> {
+    core.intake.close();
+    let stopper = spawn("stopper", move || {
+        if let Err(error) = context.stop(mode) {
+            tracing::warn!(%error, "stopping, as a callback asked for");
+        }
+    });
+    stopper.map(drop)
+}
+
+/// The last handle went away on one of the context's own threads: they end by themselves, nobody waits.
+pub(crate) fn abandon(core: &Core, threads: &mut Threads) {
+    quiesce(core);
+    core.queue.end(StopMode::Immediate);
+    if let Some((switch, _)) = threads.cutter.take() {
+        switch.off.store(true, Ordering::Release);
+        switch.alarm.ring();
+    }
+    core.status.stopped(None);
+}
+
+/// The same for a context in manual mode, whose driver has no thread.
+fn stop_manual(core: &Core, mode: StopMode) -> Result<()> {
+    let Some(mut driver) = core.driver.lock().take() else {
+        return Ok(());
+    };
+    if mode == StopMode::Graceful && core.status.state() == ContextState::Active {
+        let _inside = Inside::enter(Role::Batch);
+        final_batch(core, &mut driver)?;
+    }
+    Ok(())
+}
+
+fn join(what: &str, thread: JoinHandle<()>) {
+    if thread.join().is_err() {
+        tracing::error!(thread = what, "a thread of the streaming context panicked");
+    }
+}

@@ -1,0 +1,291 @@
+//! The settings of a context, and the builder that collects them.
+
+use crate::checkpointer::{CheckpointPolicy, Writing};
+use crate::context::StreamingContext;
+use crate::error::{BoxError, Error, Result};
+use crate::graph::{Graph, SharedGraph};
+use crate::partition::KeyGroups;
+use crate::record::State;
+use crate::source::StreamScope;
+use crate::state::migrate;
+use highwater_wal::disk::{Clock, Disk, OsClock, OsDisk};
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Less than this would be used up by the engine's own records, in bytes.
+const MIN_UNPROCESSED: u64 = 16 << 10;
+
+/// When batches are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchMode {
+    /// Every batch interval, by the clock, on threads of the context.
+    Clock,
+    /// Only when [`StreamingContext::run_batch`] is called, on the calling thread, and with checkpoints written inline:
+    /// every disk operation comes in the same order in each run. For tests and simulations.
+    Manual,
+}
+
+/// Deliberate faults of the engine: a test rig that cannot fail proves nothing, so the suite runs its checks against an
+/// engine that cheats and demands that they object. Not part of the API.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cheat {
+    /// Nothing is wrong.
+    None,
+    /// The log is truncated before the checkpoint that covers it is durable.
+    TruncateBeforeCheckpoint,
+    /// Outputs are published before the log says that the batch is committed.
+    PublishBeforeCommit,
+    /// A batch runs before its cut is durable.
+    RunBeforeCut,
+}
+
+/// Converts an encoded key group of a state.
+pub(crate) type Migration =
+    Arc<dyn Fn(&[u8]) -> std::result::Result<Vec<u8>, String> + Send + Sync>;
+
+/// What the code says about state on disk that does not fit it.
+#[derive(Clone, Default)]
+pub(crate) struct StateChanges {
+    pub(crate) renamed: BTreeMap<String, String>,
+    pub(crate) dropped: Vec<String>,
+    pub(crate) dropped_sources: Vec<String>,
+    pub(crate) migrated: BTreeMap<String, Vec<Migration>>,
+}
+
+impl fmt::Debug for StateChanges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StateChanges")
+            .field("renamed", &self.renamed)
+            .field("dropped", &self.dropped)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`StreamingContext`]. Every setting has a default.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    pub(crate) dir: PathBuf,
+    pub(crate) application: String,
+    pub(crate) batch_interval: Duration,
+    pub(crate) policy: CheckpointPolicy,
+    pub(crate) retain: usize,
+    pub(crate) workers: NonZeroUsize,
+    pub(crate) key_groups: u32,
+    pub(crate) max_batch_bytes: u64,
+    pub(crate) max_unprocessed_bytes: u64,
+    pub(crate) log: highwater_wal::Options,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) mode: BatchMode,
+    pub(crate) changes: StateChanges,
+    pub(crate) cheat: Cheat,
+}
+
+impl Builder {
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            application: "highwater".to_owned(),
+            batch_interval: Duration::from_secs(1),
+            policy: CheckpointPolicy::default(),
+            retain: 2,
+            workers: NonZeroUsize::MIN,
+            key_groups: 128,
+            max_batch_bytes: 64 << 20,
+            max_unprocessed_bytes: 256 << 20,
+            log: highwater_wal::Options::new(),
+            disk: Arc::new(OsDisk::new()),
+            clock: Arc::new(OsClock::new()),
+            mode: BatchMode::Clock,
+            changes: StateChanges::default(),
+            cheat: Cheat::None,
+        }
+    }
+
+    /// Breaks the engine on purpose, for the tests of the tests.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn cheat(mut self, cheat: Cheat) -> Self {
+        self.cheat = cheat;
+        self
+    }
+
+    /// Name of the application, kept on disk: another application's directory is refused. Default `highwater`.
+    #[must_use]
+    pub fn application(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.application);
+        self
+    }
+
+    /// Time between two cuts, at least 1 ms. Default 1 s.
+    #[must_use]
+    pub fn batch_interval(mut self, interval: Duration) -> Self {
+        self.batch_interval = interval;
+        self
+    }
+
+    /// How often a checkpoint is taken. Default: behind every 10th batch.
+    #[must_use]
+    pub fn checkpoint(mut self, policy: CheckpointPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How many checkpoints are kept, at least 2; the log reaches back to the oldest. Default 2.
+    #[must_use]
+    pub fn retain_checkpoints(mut self, count: usize) -> Self {
+        self.retain = count.max(2);
+        self
+    }
+
+    /// Number of worker threads; may differ from start to start. Default 1.
+    #[must_use]
+    pub fn workers(mut self, workers: NonZeroUsize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Number of key groups, the unit by which state is spread over workers; fixed when the directory is created
+    /// and an upper bound on useful workers. Default 128, from 1 to 32768.
+    #[must_use]
+    pub fn key_groups(mut self, count: u32) -> Self {
+        self.key_groups = count;
+        self
+    }
+
+    /// A batch is cut early when it has this many log bytes. Default 64 MiB. What was sent before the start, or was left
+    /// uncut by a crash, is one batch, of up to [`Self::max_unprocessed_bytes`].
+    #[must_use]
+    pub fn max_batch_bytes(mut self, bytes: u64) -> Self {
+        self.max_batch_bytes = bytes.max(1);
+        self
+    }
+
+    /// Sources wait while this many log bytes are unprocessed, and a checkpoint is taken once this many were processed
+    /// since the last one: so a recovery has at most about twice as much to read. At least 16 KiB; default 256 MiB.
+    #[must_use]
+    pub fn max_unprocessed_bytes(mut self, bytes: u64) -> Self {
+        self.max_unprocessed_bytes = bytes.max(MIN_UNPROCESSED);
+        self
+    }
+
+    /// Settings of the log. Its disk and clock are replaced by the context's.
+    #[must_use]
+    pub fn log(mut self, options: highwater_wal::Options) -> Self {
+        self.log = options;
+        self
+    }
+
+    /// The disk to run on. Default: the operating system's.
+    #[must_use]
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// The clock to run by. Default: the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// When batches are cut. Default: by the clock.
+    #[must_use]
+    pub fn batches(mut self, mode: BatchMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The state `old` of the newest checkpoint belongs to the operator that is called `new` now. The call may stay:
+    /// once a checkpoint has the new name it does nothing.
+    #[must_use]
+    pub fn rename_state(mut self, old: &str, new: &str) -> Self {
+        self.changes.renamed.insert(old.to_owned(), new.to_owned());
+        self
+    }
+
+    /// The state `name` of the newest checkpoint is not needed any more.
+    #[must_use]
+    pub fn drop_state(mut self, name: &str) -> Self {
+        self.changes.dropped.push(name.to_owned());
+        self
+    }
+
+    /// Unprocessed records of the source `name` are not needed any more.
+    #[must_use]
+    pub fn drop_source(mut self, name: &str) -> Self {
+        self.changes.dropped_sources.push(name.to_owned());
+        self
+    }
+
+    /// The values of the state `name` are converted from `Old` to `New` when they are loaded.
+    ///
+    /// Calls are a history, as a database's migrations are: keep them, and add the next one behind them. A checkpoint
+    /// notes how many its states have gone through, so each is applied once, whatever the types are called.
+    #[must_use]
+    pub fn migrate_state<Old: State, New: State>(
+        mut self,
+        name: &str,
+        convert: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) -> Self {
+        let migration: Migration = Arc::new(move |bytes| migrate::<Old, New>(bytes, &convert));
+        self.changes
+            .migrated
+            .entry(name.to_owned())
+            .or_default()
+            .push(migration);
+        self
+    }
+
+    /// Recovers what is in the directory, or creates it; either way the program is built from `program`, which is
+    /// called once. Named state and positions come from the newest checkpoint, the batches behind it are replayed by
+    /// [`StreamingContext::start`].
+    ///
+    /// # Errors
+    /// [`Error::Graph`] for a program that cannot run, [`Error::Mismatch`] if starting it would lose or misread state
+    /// (with the call that resolves it), [`Error::Log`] and [`Error::Checkpoint`] for what is on disk. No record, state
+    /// or position is changed then.
+    pub fn get_or_create(
+        self,
+        program: impl FnOnce(&StreamScope) -> std::result::Result<(), BoxError>,
+    ) -> Result<StreamingContext> {
+        self.check()?;
+        let graph: SharedGraph = Rc::new(RefCell::new(Graph::new(KeyGroups::new(self.key_groups))));
+        let scope = StreamScope {
+            graph: Rc::clone(&graph),
+        };
+        program(&scope).map_err(Error::Build)?;
+        let plan = graph.borrow_mut().finish()?;
+        StreamingContext::open(self, plan)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.batch_interval < Duration::from_millis(1) {
+            return Err(Error::LifeCycle("the batch interval must be at least 1 ms"));
+        }
+        if !(1..=32_768).contains(&self.key_groups) {
+            return Err(Error::LifeCycle("key_groups must be from 1 to 32768"));
+        }
+        if self.max_batch_bytes > self.max_unprocessed_bytes {
+            return Err(Error::LifeCycle(
+                "max_batch_bytes must not be larger than max_unprocessed_bytes",
+            ));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn writing(&self) -> Writing {
+        match self.mode {
+            BatchMode::Clock => Writing::Behind,
+            BatchMode::Manual => Writing::Inline,
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! Sources: how data gets in.
+//!
+//! A [`Receiver`] runs on a thread of its own and stores what it receives through a [`SourceContext`]. It acknowledges to
+//! its sender only what is durable: that is the whole of the guarantee. The engine restarts a receiver that fails.
+
+use crate::error::{BoxError, Result};
+use crate::graph::{Graph, OperatorId, SharedGraph, SourceInfo};
+use crate::intake::{Appended, SourceIntake};
+use crate::journal::decode_envelope;
+use crate::parcel::open;
+use crate::producers::MAX_PRODUCERS;
+use crate::site::{Site, panic_message};
+use crate::stream::{DStream, Pipe};
+use bytes::Bytes;
+use highwater_wal::disk::{Alarm, Clock, Disk, Woken};
+use highwater_wal::{Chunk, FrameKind, Lsn};
+use parking_lot::Mutex;
+use std::any::TypeId;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long a failed receiver rests before it is started again (Spark's default).
+pub(crate) const RESTART_DELAY: Duration = Duration::from_secs(2);
+
+/// Something that receives data and stores it in the log.
+pub trait Receiver: Send + 'static {
+    /// Called once by [`StreamingContext::start`](crate::StreamingContext::start), before any batch: binds ports,
+    /// looks at directories.
+    ///
+    /// # Errors
+    /// Whatever keeps the source from working: the context then does not start.
+    fn open(&mut self, source: &SourceContext) -> Result<(), BoxError> {
+        let _ = source;
+        Ok(())
+    }
+
+    /// Receives until [`SourceContext::is_stopping`]. Returning `Ok` ends the source for good.
+    ///
+    /// # Errors
+    /// Anything: it is logged and counted, and after two seconds `run` is called again.
+    fn run(&mut self, source: &SourceContext) -> Result<(), BoxError>;
+}
+
+/// Where the graph keeps a receiver until the context starts.
+pub(crate) type ReceiverFactory = Mutex<Option<Box<dyn Receiver>>>;
+
+/// Turns the bytes of a record into what the stream carries.
+pub type Decoder<T> = Arc<dyn Fn(Bytes) -> Result<T, String> + Send + Sync>;
+
+/// What a receiver works with. Cheap to clone; usable from any thread.
+#[derive(Debug, Clone)]
+pub struct SourceContext {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    intake: Arc<SourceIntake>,
+    stopping: AtomicBool,
+    alarm: Arc<Alarm>,
+    on_stop: Mutex<Vec<Box<dyn Fn() + Send>>>,
+    counters: Counters,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner")
+            .field("name", &self.intake.name)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    stored: AtomicU64,
+    duplicates: AtomicU64,
+    skipped: AtomicU64,
+    errors: AtomicU64,
+}
+
+/// What a source has done since the context started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SourceStats {
+    /// Records appended to the log.
+    pub stored: u64,
+    /// Records recognised as retries and not appended again.
+    pub duplicates: u64,
+    /// Records refused or skipped, each with a logged reason.
+    pub skipped: u64,
+    /// Failures of the receiver, each followed by a restart.
+    pub errors: u64,
+}
+
+impl SourceContext {
+    /// How many producers of a source are remembered at least: those that stored or were marked last.
+    pub const PRODUCER_WINDOW: usize = MAX_PRODUCERS / 4 * 3;
+
+    pub(crate) fn new(intake: Arc<SourceIntake>) -> Self {
+        let inner = Inner {
+            intake,
+            stopping: AtomicBool::new(false),
+            alarm: Arc::default(),
+            on_stop: Mutex::default(),
+            counters: Counters::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Name of the source.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.intake.name
+    }
+
+    /// The largest record that the log accepts, in bytes.
+    #[must_use]
+    pub fn max_record_bytes(&self) -> usize {
+        self.inner.intake.intake.wal.max_record_bytes()
+    }
+
+    /// Appends records as one frame that is in the log completely or not at all. **Not durable yet**: acknowledge
+    /// only after [`Self::sync_to`]. Waits while too much of the log is unprocessed.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`](crate::Error::Stopped) when the context stops, [`Error::Log`](crate::Error::Log) if the log refuses or has failed: none of the
+    /// records may be acknowledged then.
+    pub fn append(&self, records: &[&[u8]]) -> Result<Lsn> {
+        let lsn = self.inner.intake.append(records)?;
+        self.inner
+            .counters
+            .stored
+            .fetch_add(records.len() as u64, Ordering::Relaxed);
+        Ok(lsn)
+    }
+
+    /// Like [`Self::append`] for records that carry their producer's sequence numbers, in ascending order: those that
+    /// are in the log already are left out. Acknowledge any of them, new or not, only after `sync_to` of the result.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_once(&self, producer: &str, records: &[(u64, &[u8])]) -> Result<Appended> {
+        let appended = self.inner.intake.append_once(producer, records)?;
+        let fresh = records.len() - appended.duplicates;
+        self.inner
+            .counters
+            .stored
+            .fetch_add(fresh as u64, Ordering::Relaxed);
+        self.inner
+            .counters
+            .duplicates
+            .fetch_add(appended.duplicates as u64, Ordering::Relaxed);
+        Ok(appended)
+    }
+
+    /// Notes, without storing a record, that everything of `producer` up to `sequence` is dealt with: for what was
+    /// skipped, and to keep a producer among the [`Self::PRODUCER_WINDOW`] that are remembered.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn mark(&self, producer: &str, sequence: u64) -> Result<Lsn> {
+        self.inner.intake.mark(producer, sequence)
+    }
+
+    /// Returns once everything up to the frame at `lsn` is durable. One device flush serves every waiter.
+    ///
+    /// # Errors
+    /// [`Error::Log`](crate::Error::Log) if the log has failed: nothing may be acknowledged.
+    pub fn sync_to(&self, lsn: Lsn) -> Result<()> {
+        self.inner.intake.sync_to(lsn)
+    }
+
+    /// The highest sequence number of `producer` that is in the log: where a replayable producer goes on.
+    #[must_use]
+    pub fn last_sequence(&self, producer: &str) -> Option<u64> {
+        self.inner.intake.last_sequence(producer)
+    }
+
+    /// Counts and logs a record that is refused.
+    pub fn skip(&self, reason: &str) {
+        self.inner.counters.skipped.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(source = self.name(), reason, "record skipped");
+    }
+
+    /// Counts and logs a failure.
+    pub fn report_error(&self, error: &BoxError) {
+        self.inner.counters.errors.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(source = self.name(), %error, "receiver failed");
+    }
+
+    /// Whether the receiver should return.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(Ordering::Acquire)
+    }
+
+    /// Rests for `time` or until the context stops, whichever comes first; true if it stops.
+    #[must_use]
+    pub fn rest(&self, time: Duration) -> bool {
+        let clock = self.clock();
+        let deadline = clock.now() + time;
+        while !self.is_stopping() {
+            if clock.wait(&self.inner.alarm, Some(deadline)) == Woken::Deadline {
+                break;
+            }
+        }
+        self.is_stopping()
+    }
+
+    /// Registers what interrupts a blocking call of the receiver (such as shutting down its socket) when the
+    /// context stops. Called at once if it is stopping already.
+    pub fn on_stop(&self, interrupt: impl Fn() + Send + 'static) {
+        let mut registered = self.inner.on_stop.lock();
+        if self.is_stopping() {
+            interrupt();
+        }
+        registered.push(Box::new(interrupt));
+    }
+
+    /// The disk that the context runs on.
+    #[must_use]
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.inner.intake.intake.disk)
+    }
+
+    /// The clock that the context runs by.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.inner.intake.intake.clock)
+    }
+
+    /// What the source has done so far.
+    #[must_use]
+    pub fn stats(&self) -> SourceStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.inner.counters;
+        SourceStats {
+            stored: read(&counters.stored),
+            duplicates: read(&counters.duplicates),
+            skipped: read(&counters.skipped),
+            errors: read(&counters.errors),
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        let mut registered = self.inner.on_stop.lock();
+        self.inner.stopping.store(true, Ordering::Release);
+        self.inner.alarm.ring();
+        // Taken, not kept: they hold sockets.
+        std::mem::take(&mut *registered)
+            .iter()
+            .for_each(|interrupt| interrupt());
+    }
+}
+
+/// Runs a receiver until it is done or the context stops, restarting it when it fails.
+pub(crate) fn supervise(mut receiver: Box<dyn Receiver>, source: &SourceContext) {
+    while !source.is_stopping() {
+        let outcome = catch_unwind(AssertUnwindSafe(|| receiver.run(source)))
+            .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic)).into()));
+        match outcome {
+            Ok(()) => return,
+            Err(error) if source.is_stopping() => {
+                tracing::debug!(source = source.name(), %error, "receiver ended while stopping");
+            }
+            Err(error) => {
+                source.report_error(&error);
+                let _stopping = source.rest(RESTART_DELAY);
+            }
+        }
+    }
+}
+
+/// The scope in which a program is built: hands out sources.
+#[derive(Debug, Clone)]
+pub struct StreamScope {
+    pub(crate) graph: SharedGraph,
+}
+
+impl StreamScope {
+    /// A stream of what `receiver` stores, each record decoded by `decode`. For authors of connectors; `kind` is what
+    /// messages call the source.
+    ///
+    /// A record that does not decode fails its batch with the record's LSN: check before storing.
+    #[track_caller]
+    pub fn source<T: 'static>(
+        &self,
+        kind: &'static str,
+        name: &str,
+        decode: Decoder<T>,
+        receiver: impl Receiver,
+    ) -> DStream<T> {
+        let receiver: Box<dyn Receiver> = Box::new(receiver);
+        self.declare(
+            kind,
+            name,
+            None,
+            decode,
+            Some(Mutex::new(Some(receiver))),
+            Location::caller(),
+        )
+    }
+
+    pub(crate) fn declare<T: 'static>(
+        &self,
+        kind: &'static str,
+        name: &str,
+        input_type: Option<(TypeId, &'static str)>,
+        decode: Decoder<T>,
+        receiver: Option<ReceiverFactory>,
+        at: &Location<'_>,
+    ) -> DStream<T> {
+        let mut graph = self.graph.borrow_mut();
+        let operator = graph.operator(kind, Some(name), &[], at);
+        let index = graph.source(SourceInfo {
+            name: name.to_owned(),
+            kind,
+            input_type,
+            receiver,
+        });
+        let pipe = reader(&graph, index, operator, decode);
+        drop(graph);
+        DStream {
+            graph: Rc::clone(&self.graph),
+            input: Graph::LOG,
+            operator,
+            pipe,
+        }
+    }
+}
+
+/// Reads the records of one source out of a piece of the log. This is where every byte is checked against its CRC.
+fn reader<T: 'static>(
+    graph: &Graph,
+    source: usize,
+    operator: OperatorId,
+    decode: Decoder<T>,
+) -> Pipe<T> {
+    let streams = graph.streams();
+    Arc::new(move |site: &Site, data, emit| {
+        let chunk = open::<Chunk>(data);
+        let stream = streams.get().and_then(|s| s.get(source)).copied();
+        let bytes = Bytes::from_owner(chunk.clone());
+        for frame in chunk.frames() {
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => {
+                    site.enter(operator);
+                    return site.fail(error.to_string());
+                }
+            };
+            if Some(frame.stream) != stream || frame.kind != FrameKind::Batch {
+                continue;
+            }
+            site.at(frame.lsn);
+            for record in frame.records().skip(1) {
+                site.enter(operator);
+                match decode(bytes.slice_ref(record.bytes())) {
+                    Ok(record) => emit(record),
+                    Err(message) => {
+                        return site.fail(format!("the record does not decode: {message}"));
+                    }
+                }
+                if site.failed() {
+                    return;
+                }
+            }
+        }
+    })
+}
+
+/// The first record of a data frame.
+pub(crate) fn envelope_of(record: Option<&[u8]>) -> Result<Option<crate::journal::Mark>, String> {
+    record.map_or_else(
+        || Err("a frame without records".to_owned()),
+        decode_envelope,
+    )
+}

@@ -1,0 +1,576 @@
+//! Contexts that run by the clock, on their own threads; the clock is moved by hand.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::needless_pass_by_value,
+    reason = "test code"
+)]
+
+mod common;
+
+use common::{builder, send, sorted};
+use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
+use highwater_engine::wal::disk::{ManualClock, SimDisk};
+use highwater_engine::{
+    BatchMode, BoxError, Builder, ContextState, Error, Receiver, SourceContext, StopMode,
+    StreamScope, StreamingContext, wal,
+};
+use parking_lot::{Condvar, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+/// For waits that a working engine ends at once.
+const LONG: Duration = Duration::from_secs(60);
+
+fn by_clock(disk: &SimDisk, clock: &Arc<ManualClock>, workers: usize) -> Builder {
+    let clock = Arc::clone(clock);
+    builder(disk, workers)
+        .clock(clock)
+        .batches(BatchMode::Clock)
+}
+
+fn counting(seen: &common::Seen) -> impl FnOnce(&StreamScope) -> Result<(), BoxError> + use<> {
+    let seen = Arc::clone(seen);
+    move |ssc| {
+        common::word_count(ssc).for_each_batch(
+            "collect",
+            move |batch, records: Vec<(String, u64)>| {
+                seen.lock().insert(batch.id, records);
+            },
+        );
+        Ok(())
+    }
+}
+
+fn clock() -> Arc<ManualClock> {
+    Arc::new(ManualClock::new(1_700_000_000_500))
+}
+
+#[test]
+fn a_batch_is_cut_every_interval_and_its_time_is_a_multiple_of_it() {
+    let (disk, clock, seen) = (SimDisk::new(), clock(), common::Seen::default());
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&times);
+    let context = by_clock(&disk, &clock, 2)
+        .get_or_create(|ssc| {
+            counting(&seen)(ssc)?;
+            ssc.input::<u64>("other")
+                .for_each_batch("times", move |batch, _| noted.lock().push(batch.time_ms));
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    for (id, line) in [(1, "a b"), (2, "b"), (3, "")] {
+        send(&context, line);
+        clock.advance(SECOND);
+        context.await_batch(id).unwrap();
+    }
+    assert_eq!(
+        sorted(&seen.lock()[&3]),
+        [("a".to_owned(), 1), ("b".to_owned(), 2)]
+    );
+    assert_eq!(
+        *times.lock(),
+        [1_700_000_001_000, 1_700_000_002_000, 1_700_000_003_000]
+    );
+    context.stop(StopMode::Graceful).unwrap();
+    assert_eq!(context.state(), ContextState::Stopped);
+}
+
+/// F48: the wall clock jumps back; batch times never do.
+#[test]
+fn batch_time_never_goes_back() {
+    let (disk, clock) = (SimDisk::new(), clock());
+    let times = Arc::new(Mutex::new(Vec::new()));
+    let noted = Arc::clone(&times);
+    let context = by_clock(&disk, &clock, 1)
+        .get_or_create(|ssc| {
+            ssc.input::<u64>("n")
+                .for_each_batch("times", move |batch, _| noted.lock().push(batch.time_ms));
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    clock.advance(SECOND);
+    context.await_batch(1).unwrap();
+    clock.set_wall_ms(1_000_000);
+    clock.advance(SECOND);
+    context.await_batch(2).unwrap();
+    assert_eq!(*times.lock(), [1_700_000_001_000, 1_700_000_001_000]);
+}
+
+#[test]
+fn a_full_batch_is_cut_before_its_interval_ends() {
+    let (disk, clock, seen) = (SimDisk::new(), clock(), common::Seen::default());
+    let context = by_clock(&disk, &clock, 1)
+        .max_batch_bytes(2_000)
+        .get_or_create(counting(&seen))
+        .unwrap();
+    context.start().unwrap();
+    for _ in 0..10 {
+        send(&context, &"word ".repeat(100));
+    }
+    context.await_batch(1).unwrap(); // the clock has not moved
+    context.stop(StopMode::Graceful).unwrap();
+    let last = seen.lock().values().next_back().unwrap().clone();
+    assert_eq!(last, [("word".to_owned(), 1_000)]);
+}
+
+/// Holds a batch until it is told to go on.
+#[derive(Default)]
+struct Gate {
+    open: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    fn pass(&self) {
+        let mut open = self.open.lock();
+        while !*open {
+            self.changed.wait(&mut open);
+        }
+    }
+    fn open(&self) {
+        *self.open.lock() = true;
+        self.changed.notify_all();
+    }
+}
+
+/// F76: while too much is unprocessed, senders wait; they go on when the batch is done. F32 in kind.
+#[test]
+fn senders_wait_while_too_much_is_unprocessed() {
+    const BOUND: u64 = 40_000;
+    let (disk, clock) = (SimDisk::new(), clock());
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let context = by_clock(&disk, &clock, 1)
+        .log(
+            wal::Options::new()
+                .segment_size(256 << 10)
+                .background(wal::Background::Inline),
+        )
+        .max_batch_bytes(5_000)
+        .max_unprocessed_bytes(BOUND)
+        .get_or_create(move |ssc| {
+            ssc.input::<String>("lines")
+                .for_each_batch("slow", move |_, _| held.pass());
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    let input = context.input::<String>("lines").unwrap();
+    let (tell, sent) = std::sync::mpsc::channel();
+    let sender = std::thread::spawn(move || {
+        for number in 0..1_000 {
+            input.send(&"x".repeat(200)).unwrap().wait().unwrap();
+            tell.send(number).unwrap();
+        }
+    });
+    // Sending stops by itself: for a while nothing comes, and the log is near its bound.
+    while sent.recv_timeout(Duration::from_millis(500)).is_ok() {}
+    let end = context.log().end_lsn().get();
+    assert!(
+        (BOUND..BOUND + 2_000).contains(&end),
+        "the log ends at {end}"
+    );
+    assert!(!sender.is_finished());
+    gate.open();
+    sender.join().unwrap();
+    context.stop(StopMode::Graceful).unwrap();
+}
+
+#[test]
+fn stopping_frees_senders_that_wait() {
+    let (disk, clock) = (SimDisk::new(), clock());
+    let gate = Arc::new(Gate::default());
+    let held = Arc::clone(&gate);
+    let context = by_clock(&disk, &clock, 1)
+        .max_batch_bytes(1_000)
+        .max_unprocessed_bytes(16 << 10)
+        .get_or_create(move |ssc| {
+            ssc.input::<String>("lines")
+                .for_each_batch("slow", move |_, _| held.pass());
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    let input = context.input::<String>("lines").unwrap();
+    let sender = std::thread::spawn(move || {
+        loop {
+            if let Err(error) = input.send(&"x".repeat(500)) {
+                return error;
+            }
+        }
+    });
+    let stopper = std::thread::spawn(move || context.stop(StopMode::Graceful));
+    assert!(matches!(sender.join().unwrap(), Error::Stopped));
+    gate.open();
+    stopper.join().unwrap().unwrap();
+}
+
+/// A failing checkpoint store delays checkpoints and truncation, never batches; the next attempt works.
+#[test]
+fn a_failing_checkpoint_store_never_stops_batches() {
+    let (disk, clock, seen) = (SimDisk::new(), clock(), common::Seen::default());
+    let context = by_clock(&disk, &clock, 1)
+        .get_or_create(counting(&seen))
+        .unwrap();
+    context.start().unwrap();
+    disk.fail(
+        Fault::new(Call::Create, FaultKind::Enospc)
+            .on("checkpoints")
+            .forever(),
+    );
+    for id in 1..=8 {
+        send(&context, "word");
+        clock.advance(SECOND);
+        context.await_batch(id).unwrap();
+    }
+    assert_eq!(context.checkpoints().newest, None);
+    disk.clear_faults();
+    send(&context, "word");
+    context.stop(StopMode::Graceful).unwrap();
+    assert!(
+        context.checkpoints().failed > 0,
+        "{:?}",
+        context.checkpoints()
+    );
+    assert_eq!(
+        context.checkpoints().newest.map(|(_, batch, _)| batch),
+        Some(9)
+    );
+    assert_eq!(seen.lock()[&9], [("word".to_owned(), 9)]);
+}
+
+/// A graceful stop that cannot take its final checkpoint says so; nothing is lost.
+#[test]
+fn a_final_checkpoint_that_fails_is_reported_by_stop() {
+    let (disk, clock, seen) = (SimDisk::new(), clock(), common::Seen::default());
+    let context = by_clock(&disk, &clock, 1)
+        .get_or_create(counting(&seen))
+        .unwrap();
+    context.start().unwrap();
+    send(&context, "word");
+    disk.fail(
+        Fault::new(Call::Sync, FaultKind::Eio)
+            .on("checkpoints")
+            .forever(),
+    );
+    let error = context.stop(StopMode::Graceful).unwrap_err().to_string();
+    assert!(
+        error.contains("state-") || error.contains("checkpoint"),
+        "{error}"
+    );
+    drop(context);
+    disk.clear_faults();
+    let context = by_clock(&disk, &clock, 1)
+        .get_or_create(counting(&seen))
+        .unwrap();
+    context.start().unwrap();
+    send(&context, "word");
+    context.stop(StopMode::Graceful).unwrap();
+    assert_eq!(
+        seen.lock().values().next_back().unwrap(),
+        &[("word".to_owned(), 2)]
+    );
+}
+
+/// A poisoned log ends the context; nobody hangs (F15, F70).
+#[test]
+fn a_failed_log_stops_the_context_and_everybody_learns_why() {
+    let (disk, clock, seen) = (SimDisk::new(), clock(), common::Seen::default());
+    let context = by_clock(&disk, &clock, 1)
+        .get_or_create(counting(&seen))
+        .unwrap();
+    context.start().unwrap();
+    send(&context, "fine");
+    disk.fail(Fault::new(Call::SyncMap, FaultKind::Eio));
+    let input = context.input::<String>("lines").unwrap();
+    assert!(input.send(&"lost".to_owned()).unwrap().wait().is_err());
+    clock.advance(SECOND);
+    let error = context.await_termination().unwrap_err().to_string();
+    assert!(error.contains("poisoned"), "{error}");
+    assert!(input.send(&"late".to_owned()).is_err());
+    assert!(context.stop(StopMode::Graceful).is_err());
+}
+
+/// Fails twice, then stores one line and ends.
+struct Flaky {
+    attempts: Arc<Mutex<u32>>,
+    clock: Arc<ManualClock>,
+}
+
+impl Receiver for Flaky {
+    fn run(&mut self, source: &SourceContext) -> Result<(), BoxError> {
+        let mut attempts = self.attempts.lock();
+        *attempts += 1;
+        match *attempts {
+            1 => {
+                self.clock.advance(2 * SECOND); // the supervisor's rest is over before it begins
+                Err("cable unplugged".into())
+            }
+            2 => {
+                self.clock.advance(2 * SECOND);
+                panic!("a bug in the receiver")
+            }
+            _ => {
+                let lsn = source.append(&[b"survived"])?;
+                Ok(source.sync_to(lsn)?)
+            }
+        }
+    }
+}
+
+#[test]
+fn a_receiver_that_fails_or_panics_is_started_again() {
+    let (disk, clock) = (SimDisk::new(), clock());
+    let attempts = Arc::new(Mutex::new(0));
+    let (lines, seen): (_, Arc<Mutex<Vec<String>>>) = (Arc::clone(&attempts), Arc::default());
+    let (collected, its_clock) = (Arc::clone(&seen), Arc::clone(&clock));
+    let context = by_clock(&disk, &clock, 1)
+        .get_or_create(move |ssc| {
+            let decode =
+                Arc::new(|bytes: bytes::Bytes| Ok(String::from_utf8_lossy(&bytes).into_owned()));
+            let flaky = Flaky {
+                attempts: lines,
+                clock: its_clock,
+            };
+            ssc.source("flaky", "lines", decode, flaky)
+                .for_each_batch("collect", move |_, records| {
+                    collected.lock().extend(records)
+                });
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    while seen.lock().is_empty() {
+        // Every step of the clock may end a rest or a batch interval.
+        clock.advance(SECOND);
+        let _ = context
+            .await_termination_or_timeout(Duration::from_millis(1))
+            .unwrap();
+    }
+    assert_eq!(
+        (*attempts.lock(), seen.lock().as_slice()),
+        (3, ["survived".to_owned()].as_slice())
+    );
+    let (name, stats) = &context.sources()[0];
+    assert_eq!((name.as_str(), stats.errors, stats.stored), ("lines", 2, 1));
+}
+
+#[test]
+fn dropping_the_context_stops_it_and_frees_the_directory() {
+    let (disk, clock, seen) = (SimDisk::new(), clock(), common::Seen::default());
+    let context = by_clock(&disk, &clock, 2)
+        .get_or_create(counting(&seen))
+        .unwrap();
+    context.start().unwrap();
+    send(&context, "kept");
+    drop(context);
+    let context: StreamingContext = by_clock(&disk, &clock, 1)
+        .get_or_create(counting(&seen))
+        .unwrap();
+    context.start().unwrap();
+    clock.advance(SECOND);
+    context.await_batch(1).unwrap();
+    assert_eq!(seen.lock()[&1], [("kept".to_owned(), 1)]);
+    let _ = context
+        .await_termination_or_timeout(Duration::ZERO.min(LONG))
+        .unwrap();
+}
+
+/// F67: a retry after a lost acknowledgement counts once, across restarts and checkpoints.
+#[test]
+fn a_retry_counts_once_also_after_a_restart() {
+    let (disk, clock, seen) = (SimDisk::new(), clock(), common::Seen::default());
+    for life in 0..4 {
+        let context = by_clock(&disk, &clock, 1)
+            .get_or_create(counting(&seen))
+            .unwrap();
+        context.start().unwrap();
+        let input = context.input::<String>("lines").unwrap();
+        for sequence in 0..=life {
+            input
+                .send_once("client", sequence, &format!("s{sequence}"))
+                .unwrap()
+                .wait()
+                .unwrap();
+        }
+        input
+            .send_once("other client", 0, &"o".to_owned())
+            .unwrap()
+            .wait()
+            .unwrap();
+        // Odd lives end without a checkpoint.
+        if life % 2 == 0 {
+            context.stop(StopMode::Graceful).unwrap();
+        }
+    }
+    let context = by_clock(&disk, &clock, 1)
+        .get_or_create(counting(&seen))
+        .unwrap();
+    context.start().unwrap();
+    context.stop(StopMode::Graceful).unwrap();
+    let last = sorted(seen.lock().values().next_back().unwrap());
+    assert_eq!(
+        last,
+        [("o", 1), ("s0", 1), ("s1", 1), ("s2", 1), ("s3", 1)].map(|(w, n)| (w.to_owned(), n))
+    );
+}
+
+/// A place where a callback finds its own context.
+type Own = Arc<std::sync::OnceLock<StreamingContext>>;
+
+/// Found in review: `stop` from inside waited for the very thread that called it. Now it happens behind the caller.
+#[test]
+fn a_callback_may_stop_its_own_context() {
+    for mode in [BatchMode::Clock, BatchMode::Manual] {
+        for place in ["operator", "output"] {
+            let (disk, clock) = (SimDisk::new(), clock());
+            let own = Own::default();
+            let (in_map, in_output) = (Arc::clone(&own), Arc::clone(&own));
+            let stop = move |own: &Own, here: &str| {
+                if here == place {
+                    own.get().unwrap().stop(StopMode::Graceful).unwrap();
+                }
+            };
+            let context = by_clock(&disk, &clock, 2)
+                .batches(mode)
+                .get_or_create(move |ssc| {
+                    ssc.input::<String>("lines")
+                        .map(move |line: String| {
+                            stop(&in_map, "operator");
+                            line
+                        })
+                        .for_each_batch("out", move |batch, _| {
+                            if batch.id == 1 {
+                                stop(&in_output, "output");
+                            }
+                        });
+                    Ok(())
+                })
+                .unwrap();
+            own.set(context.clone()).unwrap();
+            context.start().unwrap();
+            send(&context, "last words");
+            match mode {
+                BatchMode::Clock => clock.advance(SECOND),
+                BatchMode::Manual => drop(context.run_batch().unwrap()),
+            }
+            context.await_termination().unwrap();
+            assert_eq!(
+                context.checkpoints().published,
+                1,
+                "{mode:?} {place}: the final checkpoint"
+            );
+        }
+    }
+}
+
+/// Found in review: output that is fed back waited for room that only its own batch could make.
+#[test]
+fn output_may_be_fed_back_while_much_is_unprocessed() {
+    let (disk, clock) = (SimDisk::new(), clock());
+    let own = Own::default();
+    let feedback = Arc::clone(&own);
+    let context = by_clock(&disk, &clock, 1)
+        .max_batch_bytes(1_000)
+        .max_unprocessed_bytes(16 << 10)
+        .get_or_create(move |ssc| {
+            ssc.input::<String>("lines")
+                .for_each_batch("loop", move |_, records| {
+                    let back = feedback.get().unwrap().input::<String>("back").unwrap();
+                    records
+                        .iter()
+                        .for_each(|record| drop(back.send(record).unwrap()));
+                });
+            ssc.input::<String>("back").for_each_batch("out", |_, _| ());
+            Ok(())
+        })
+        .unwrap();
+    own.set(context.clone()).unwrap();
+    context.start().unwrap();
+    for _ in 0..200 {
+        send(&context, &"x".repeat(400));
+    }
+    context.stop(StopMode::Graceful).unwrap();
+}
+
+/// Found in review: an impatient second stop waited for the first.
+#[test]
+fn an_immediate_stop_cuts_a_graceful_one_short() {
+    let (disk, clock) = (SimDisk::new(), clock());
+    let gate = Arc::new(Gate::default());
+    let (held, ran) = (Arc::clone(&gate), Arc::new(Mutex::new(0)));
+    let counted = Arc::clone(&ran);
+    let context = by_clock(&disk, &clock, 1)
+        .max_batch_bytes(1_000)
+        .get_or_create(move |ssc| {
+            ssc.input::<String>("lines")
+                .for_each_batch("slow", move |_, _| {
+                    *counted.lock() += 1;
+                    held.pass();
+                });
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    for _ in 0..20 {
+        send(&context, &"x".repeat(600));
+    }
+    let input = context.input::<String>("lines").unwrap();
+    let stop = |mode| {
+        let context = context.clone();
+        std::thread::spawn(move || context.stop(mode))
+    };
+    let graceful = stop(StopMode::Graceful);
+    while input.send(&String::new()).is_ok() {} // until the graceful stop is under way
+    let immediate = stop(StopMode::Immediate);
+    let _ = context
+        .await_termination_or_timeout(Duration::from_millis(300))
+        .unwrap();
+    gate.open();
+    graceful.join().unwrap().unwrap();
+    immediate.join().unwrap().unwrap();
+    assert!(*ran.lock() < 10, "{} batches ran", *ran.lock());
+}
+
+/// P8: a full disk delays batches, it does not end the context; sources are refused and go on when there is room.
+#[test]
+fn a_full_disk_delays_batches_and_does_not_end_the_context() {
+    let (disk, clock, seen) = (SimDisk::new(), clock(), common::Seen::default());
+    let context = by_clock(&disk, &clock, 1)
+        .get_or_create(counting(&seen))
+        .unwrap();
+    context.start().unwrap();
+    disk.set_capacity(Some(disk.used_bytes()));
+    let input = context.input::<String>("lines").unwrap();
+    let mut accepted = 0;
+    while input
+        .send(&"word".to_owned())
+        .and_then(|ack| ack.wait())
+        .is_ok()
+    {
+        accepted += 1;
+        assert!(accepted < 1_000, "the disk never filled");
+    }
+    for _ in 0..3 {
+        clock.advance(SECOND); // no room for a cut either, perhaps
+        assert!(
+            !context
+                .await_termination_or_timeout(Duration::from_millis(20))
+                .unwrap()
+        );
+    }
+    disk.set_capacity(None);
+    input.send(&"word".to_owned()).unwrap().wait().unwrap();
+    context.stop(StopMode::Graceful).unwrap();
+    assert_eq!(
+        seen.lock().values().next_back().unwrap(),
+        &[("word".to_owned(), accepted + 1)]
+    );
+}

@@ -1,0 +1,13 @@
+#![doc = include_str!("../README.md")]
+
+pub use highwater_connectors::engine::wal::disk;
+pub use highwater_connectors::engine::*;
+pub use highwater_connectors::{BoundAddress, Line, ListenOptions, Outputs, Sources};
+
+/// What a program needs in scope: `use highwater::prelude::*;`
+pub mod prelude {
+    pub use crate::{
+        Batch, BoundAddress, BoxError, CheckpointPolicy, DStream, KeyState, Line, ListenOptions,
+        Outputs, Sources, StopMode, StreamScope, StreamingContext,
+    };
+}

@@ -1,0 +1,162 @@
+//! The files of a log: which there are, and whether they join.
+
+use crate::error::{Finding, Result, WalError};
+use crate::frame::{BadHeader, SegmentHeader, lsn};
+use crate::layout::{FORMAT_VERSION, FRAME_HEADER_SIZE, Name, classify, segment_name};
+use crate::lsn::Lsn;
+use crate::meta::Meta;
+use crate::scan::{SegmentFile, read_error};
+use crate::segment::read_header;
+use highwater_disk::{Access, Disk, EntryKind};
+use std::cmp::Ordering;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// The log's directory by kind of name.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// Base of each segment file, ascending, with the length of the file.
+    pub(crate) segments: Vec<(u64, u64)>,
+    pub(crate) temporary: Vec<OsString>,
+    pub(crate) ignored: Vec<OsString>,
+}
+
+impl Listing {
+    pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<Self> {
+        let mut listing = Self::default();
+        let entries = disk
+            .list(dir)
+            .map_err(|e| WalError::io("listing", dir, e))?;
+        for entry in entries {
+            let name = entry.name.to_str().map_or(Name::Unknown, classify);
+            match name {
+                Name::Segment(base) if entry.kind == EntryKind::File => {
+                    listing.segments.push((base, entry.len));
+                }
+                Name::Temporary if entry.kind == EntryKind::File => {
+                    listing.temporary.push(entry.name)
+                }
+                Name::Meta | Name::Lock | Name::Spare => {}
+                Name::Segment(_) | Name::Temporary | Name::Unknown => {
+                    listing.ignored.push(entry.name)
+                }
+            }
+        }
+        listing.segments.sort_unstable();
+        Ok(listing)
+    }
+}
+
+/// Reads and checks the header and the length of the segment at `base`.
+pub(crate) fn check_segment(
+    disk: &dyn Disk,
+    dir: &Path,
+    base: u64,
+    log_id: u128,
+) -> Result<SegmentFile> {
+    let path = dir.join(segment_name(Lsn::new(base)));
+    let file = disk
+        .open(&path, Access::Read)
+        .map_err(|e| WalError::io("opening", &path, e))?;
+    let header = read_header(&*file).map_err(|e| read_error(&path, 0, FRAME_HEADER_SIZE, e))?;
+    let len = file
+        .len()
+        .map_err(|e| WalError::io("measuring", &path, e))?;
+    let parsed = header.map(|bytes| SegmentHeader::parse(&bytes));
+    if let Some(Err(BadHeader::Newer(found))) = parsed {
+        let supported = FORMAT_VERSION;
+        return Err(WalError::NewerFormat {
+            file: path,
+            found,
+            supported,
+        });
+    }
+    match judge(parsed, base, len, log_id) {
+        Ok(size) => Ok(SegmentFile { path, base, size }),
+        Err((finding, offset, what)) => Err(WalError::Corrupt {
+            finding,
+            file: path,
+            offset,
+            lsn: lsn(base, offset),
+            what: format!("{what}; restore the file"),
+        }),
+    }
+}
+
+/// The size of a segment whose header fits its name, its log and its length; or what is wrong, and where.
+fn judge(
+    header: Option<std::result::Result<SegmentHeader, BadHeader>>,
+    base: u64,
+    len: u64,
+    log_id: u128,
+) -> std::result::Result<u64, (Finding, u64, String)> {
+    let header = match header {
+        None => {
+            return Err((
+                Finding::ShortSegment,
+                len,
+                "the header is not all there".to_owned(),
+            ));
+        }
+        Some(Err(bad)) => {
+            let what = format!("bad {bad:?} in the header").to_lowercase();
+            return Err((Finding::DamagedHeader, 0, what));
+        }
+        Some(Ok(header)) => header,
+    };
+    if header.log_id != log_id {
+        let what = format!("log id {:032x} instead of {log_id:032x}", header.log_id);
+        return Err((Finding::ForeignSegment, 0, what));
+    }
+    if header.base != base {
+        let what = format!("the header says that it starts at {}", header.base);
+        return Err((Finding::SwappedSegment, 0, what));
+    }
+    let what = || format!("{len} bytes instead of {}", header.size);
+    match len.cmp(&header.size) {
+        Ordering::Less => Err((Finding::ShortSegment, len, what())),
+        Ordering::Greater => Err((Finding::LongSegment, header.size, what())),
+        Ordering::Equal => Ok(header.size),
+    }
+}
+
+/// Checks all segments from `first_lsn` on: every header, and that they join.
+pub(crate) fn check_chain(
+    disk: &dyn Disk,
+    dir: &Path,
+    meta: &Meta,
+    listing: &Listing,
+) -> Result<Vec<SegmentFile>> {
+    let mut chain = Vec::new();
+    let mut expected = meta.first_lsn;
+    for (base, _) in listing
+        .segments
+        .iter()
+        .filter(|(base, _)| *base >= meta.first_lsn)
+    {
+        if *base != expected {
+            return Err(missing(
+                dir,
+                expected,
+                &format!("the next one found starts at {base}"),
+            ));
+        }
+        let segment = check_segment(disk, dir, *base, meta.log_id)?;
+        expected = segment.base + segment.size;
+        chain.push(segment);
+    }
+    if chain.is_empty() {
+        return Err(missing(dir, expected, "no segment at all is left"));
+    }
+    Ok(chain)
+}
+
+pub(crate) fn missing(dir: &Path, base: u64, what: &str) -> WalError {
+    WalError::Corrupt {
+        finding: Finding::MissingSegment,
+        file: dir.join(segment_name(Lsn::new(base))),
+        offset: 0,
+        lsn: Lsn::new(base),
+        what: format!("{what}; restore the file"),
+    }
+}

@@ -1,0 +1,143 @@
+//! The frames of a log as a tool shows them.
+
+use crate::end::unknown_flags;
+use crate::error::{Finding, Result, WalError};
+use crate::frame::{At, FrameKind, LogKey, attested, open_batch, split_record};
+use crate::layout::SEGMENT_HEADER_SIZE;
+use crate::lsn::{Lsn, StreamId};
+use crate::scan::{Scan, SegmentFile};
+use highwater_disk::Disk;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// One frame, with its payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DumpedFrame {
+    /// Where it stands.
+    pub lsn: Lsn,
+    /// First position behind it.
+    pub end_lsn: Lsn,
+    /// What it is.
+    pub kind: FrameKind,
+    /// Its stream.
+    pub stream: StreamId,
+    /// The file that holds it.
+    pub file: PathBuf,
+    /// Where it starts in that file, in bytes.
+    pub offset: u64,
+    /// Its payload as stored.
+    pub payload: Vec<u8>,
+}
+
+impl DumpedFrame {
+    /// The records: one of a data or control frame, those of a batch, none of other kinds.
+    #[must_use]
+    pub fn records(&self) -> Vec<&[u8]> {
+        match self.kind {
+            FrameKind::Data | FrameKind::Control => vec![&self.payload],
+            FrameKind::Batch => {
+                let mut rest = open_batch(&self.payload).map_or(&[][..], |(_, records)| records);
+                std::iter::from_fn(|| {
+                    let (record, next) = split_record(rest)?;
+                    rest = next;
+                    Some(record)
+                })
+                .collect()
+            }
+            FrameKind::Watermark | FrameKind::Seal | FrameKind::Close => Vec::new(),
+        }
+    }
+
+    /// Of a watermark or close frame: everything below this was durable.
+    #[must_use]
+    pub fn attested(&self) -> Option<Lsn> {
+        match self.kind {
+            FrameKind::Watermark | FrameKind::Close => attested(&self.payload).map(Lsn::new),
+            FrameKind::Data | FrameKind::Batch | FrameKind::Control | FrameKind::Seal => None,
+        }
+    }
+}
+
+/// Iterates over the intact frames of a log: see [`Log::frames`](crate::inspect::Log::frames).
+#[derive(Debug)]
+pub struct DumpedFrames {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) key: LogKey,
+    pub(crate) chain: Vec<SegmentFile>,
+    pub(crate) position: u64,
+    pub(crate) end: u64,
+    pub(crate) scan: Option<(SegmentFile, Scan)>,
+    /// What is wrong at `end`, if something is: told after everything before it.
+    pub(crate) damage: Option<WalError>,
+}
+
+impl DumpedFrames {
+    fn step(&mut self) -> Result<Option<DumpedFrame>> {
+        loop {
+            if self.position >= self.end {
+                return self.damage.take().map_or(Ok(None), Err);
+            }
+            let position = self.position;
+            let holds = |segment: &SegmentFile| {
+                (segment.base..segment.base + segment.size).contains(&position)
+            };
+            let open = self.scan.take().filter(|(segment, _)| holds(segment));
+            let (segment, mut scan) = match open {
+                Some(open) => open,
+                None => {
+                    let segment = self.chain.iter().find(|segment| holds(segment)).cloned();
+                    let Some(segment) = segment else {
+                        return Ok(None);
+                    };
+                    let scan = Scan::open(&*self.disk, &segment, self.key)?;
+                    (segment, scan)
+                }
+            };
+            let offset = self.position - segment.base;
+            if offset < SEGMENT_HEADER_SIZE {
+                self.position = segment.base + SEGMENT_HEADER_SIZE;
+                self.scan = Some((segment, scan));
+                continue;
+            }
+            let (header, payload) = match scan.look(offset)? {
+                At::Frame(header, payload) => (header, payload.to_vec()),
+                At::UnknownFlags(header) => {
+                    return Err(unknown_flags(&segment, offset, header.flags));
+                }
+                At::Nothing | At::BadPayload(_) => {
+                    return Err(WalError::Corrupt {
+                        finding: Finding::CorruptAttested,
+                        file: segment.path,
+                        offset,
+                        lsn: Lsn::new(self.position),
+                        what: "no intact frame starts here: the position is wrong, or the file is damaged".to_owned(),
+                    });
+                }
+            };
+            let lsn = Lsn::new(self.position);
+            self.position = segment.base + header.next_offset(offset, segment.size);
+            let frame = DumpedFrame {
+                lsn,
+                end_lsn: Lsn::new(self.position),
+                kind: header.kind,
+                stream: header.stream,
+                file: segment.path.clone(),
+                offset,
+                payload,
+            };
+            self.scan = Some((segment, scan));
+            return Ok(Some(frame));
+        }
+    }
+}
+
+impl Iterator for DumpedFrames {
+    type Item = Result<DumpedFrame>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step()
+            .inspect_err(|_| self.position = u64::MAX)
+            .transpose()
+    }
+}

@@ -1,0 +1,243 @@
+//! Where the log ends: the first table in [`crate::recovery`]. Only reads.
+
+use crate::chain::missing;
+use crate::error::{Finding, Result, WalError};
+use crate::frame::{At, FrameKind, LogKey, attested, lsn};
+use crate::layout::{FRAME_ALIGNMENT, SEGMENT_HEADER_SIZE};
+use crate::meta::Meta;
+use crate::recovery::Case;
+use crate::scan::{Scan, SegmentFile};
+use highwater_disk::Disk;
+use std::collections::VecDeque;
+use std::path::Path;
+
+/// The end of the log, found by reading alone.
+#[derive(Debug)]
+pub(crate) struct End {
+    pub(crate) case: Case,
+    /// Index of the segment that holds x, and x as an offset in it.
+    pub(crate) segment: usize,
+    pub(crate) offset: u64,
+    /// Everything below is attested, or was not read because it is.
+    pub(crate) attested: u64,
+    /// Good frames at or above `attested`.
+    pub(crate) unattested: usize,
+    /// Headers to overwrite: segment and offset.
+    pub(crate) erase: Vec<(usize, u64)>,
+    pub(crate) frames_erased: usize,
+    pub(crate) bytes_cut: u64,
+}
+
+/// Reading forward from the start of a segment to x.
+struct Walk {
+    segment: usize,
+    offset: u64,
+    attested: u64,
+    /// LSNs of the frames at or above `attested`.
+    unattested: VecDeque<u64>,
+    last: Option<FrameKind>,
+    torn: Option<u64>,
+}
+
+/// Finds the end of the log in a checked chain. Changes nothing.
+pub(crate) fn find_end(
+    disk: &dyn Disk,
+    dir: &Path,
+    meta: &Meta,
+    chain: &[SegmentFile],
+) -> Result<End> {
+    let key = LogKey::new(meta.log_id);
+    let walk = walk_back(disk, dir, meta, chain)?;
+    let at = segment_at(chain, walk.segment);
+    let x = at.base + walk.offset;
+    if meta.attested_lsn > x {
+        let proof = format!("LOG proves that everything below {}", meta.attested_lsn);
+        return Err(lost_frame(at, walk.offset, &proof));
+    }
+    let mut end = End {
+        case: Case::OpenEnd,
+        segment: walk.segment,
+        offset: walk.offset,
+        attested: walk.attested,
+        unattested: walk.unattested.len(),
+        erase: Vec::new(),
+        frames_erased: 0,
+        bytes_cut: walk.torn.unwrap_or(0),
+    };
+    let blank = Scan::open(disk, at, key)?.is_zero(walk.offset)?;
+    if !blank {
+        end.erase.push((walk.segment, walk.offset));
+    }
+    for (index, segment) in chain.iter().enumerate().skip(walk.segment) {
+        let from = if index == walk.segment {
+            walk.offset + FRAME_ALIGNMENT
+        } else {
+            SEGMENT_HEADER_SIZE
+        };
+        look_behind(disk, key, segment, index, from, (at, x), &mut end)?;
+    }
+    end.case = if end.frames_erased > 0 || walk.torn.is_some() {
+        Case::TornTail
+    } else if walk.last == Some(FrameKind::Close) {
+        Case::CleanEnd
+    } else if blank {
+        Case::OpenEnd
+    } else {
+        Case::StaleBytes
+    };
+    Ok(end)
+}
+
+/// Walks from the last segment that holds a frame, or from as far back as it takes to prove that all before is durable.
+fn walk_back(disk: &dyn Disk, dir: &Path, meta: &Meta, chain: &[SegmentFile]) -> Result<Walk> {
+    let key = LogKey::new(meta.log_id);
+    let mut start = 0;
+    for (index, segment) in chain.iter().enumerate().rev() {
+        let holds = matches!(
+            Scan::open(disk, segment, key)?.look(SEGMENT_HEADER_SIZE)?,
+            At::Frame(..)
+        );
+        if holds {
+            start = index;
+            break;
+        }
+    }
+    loop {
+        let walk = walk_from(disk, dir, meta, chain, start)?;
+        if start == 0 || walk.attested >= segment_at(chain, start).base {
+            return Ok(walk);
+        }
+        start -= 1;
+    }
+}
+
+fn walk_from(
+    disk: &dyn Disk,
+    dir: &Path,
+    meta: &Meta,
+    chain: &[SegmentFile],
+    start: usize,
+) -> Result<Walk> {
+    let key = LogKey::new(meta.log_id);
+    let mut walk = Walk {
+        segment: start,
+        offset: SEGMENT_HEADER_SIZE,
+        attested: meta.attested_lsn,
+        unattested: VecDeque::new(),
+        last: None,
+        torn: None,
+    };
+    let mut segment = segment_at(chain, start);
+    let mut scan = Scan::open(disk, segment, key)?;
+    loop {
+        match scan.look(walk.offset)? {
+            At::Frame(header, payload) => {
+                let next = header.next_offset(walk.offset, segment.size);
+                walk.pass(segment.base + walk.offset, header.kind, payload);
+                walk.offset = next;
+            }
+            At::UnknownFlags(header) => {
+                return Err(unknown_flags(segment, walk.offset, header.flags));
+            }
+            At::BadPayload(header) => {
+                walk.torn = Some(header.frame_size());
+                return Ok(walk);
+            }
+            At::Nothing => return Ok(walk),
+        }
+        if walk.offset == segment.size {
+            walk.segment += 1;
+            walk.offset = SEGMENT_HEADER_SIZE;
+            segment = chain.get(walk.segment).ok_or_else(|| {
+                missing(
+                    dir,
+                    segment.base + segment.size,
+                    "the segment before it is sealed, so this one was there",
+                )
+            })?;
+            scan = Scan::open(disk, segment, key)?;
+        }
+    }
+}
+
+impl Walk {
+    fn pass(&mut self, lsn: u64, kind: FrameKind, payload: &[u8]) {
+        self.last = Some(kind);
+        if lsn >= self.attested {
+            self.unattested.push_back(lsn);
+        }
+        if matches!(kind, FrameKind::Watermark | FrameKind::Close) {
+            self.attested = attested(payload).unwrap_or(0).min(lsn).max(self.attested);
+            while self
+                .unattested
+                .front()
+                .is_some_and(|first| *first < self.attested)
+            {
+                self.unattested.pop_front();
+            }
+        }
+    }
+}
+
+/// Looks for what could rise again, and for proof that x was durable.
+fn look_behind(
+    disk: &dyn Disk,
+    key: LogKey,
+    segment: &SegmentFile,
+    index: usize,
+    from: u64,
+    (at, x): (&SegmentFile, u64),
+    end: &mut End,
+) -> Result<()> {
+    let mut scan = Scan::open(disk, segment, key)?;
+    let mut found = Vec::new();
+    scan.headers_behind(from, |offset, header| found.push((offset, header)))?;
+    for (offset, header) in found {
+        let attests = matches!(header.kind, FrameKind::Watermark | FrameKind::Close);
+        let proof = match scan.look(offset)? {
+            At::Frame(_, payload) if attests => attested(payload),
+            _ => None,
+        };
+        if let Some(proof) = proof.filter(|proof| *proof > x) {
+            let proof = format!(
+                "the frame at LSN {} proves that everything below {proof}",
+                segment.base + offset
+            );
+            return Err(lost_frame(at, end.offset, &proof));
+        }
+        end.erase.push((index, offset));
+        end.frames_erased += 1;
+        end.bytes_cut += header.frame_size();
+    }
+    Ok(())
+}
+
+fn lost_frame(segment: &SegmentFile, offset: u64, proof: &str) -> WalError {
+    WalError::Corrupt {
+        finding: Finding::CorruptAttested,
+        file: segment.path.clone(),
+        offset,
+        lsn: lsn(segment.base, offset),
+        what: format!(
+            "no intact frame stands here, but {proof} was durable; restore the file from a backup, nothing was changed"
+        ),
+    }
+}
+
+pub(crate) fn unknown_flags(segment: &SegmentFile, offset: u64, flags: u8) -> WalError {
+    WalError::Corrupt {
+        finding: Finding::UnknownFeature,
+        file: segment.path.clone(),
+        offset,
+        lsn: lsn(segment.base, offset),
+        what: format!(
+            "flags {flags:#04x} are not known to this version; use the one that wrote the log"
+        ),
+    }
+}
+
+pub(crate) fn segment_at(chain: &[SegmentFile], index: usize) -> &SegmentFile {
+    chain
+        .get(index)
+        .expect("indices come from the chain itself")
+}

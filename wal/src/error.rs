@@ -1,0 +1,201 @@
+//! What can go wrong, and what the caller can do about it.
+
+use crate::lsn::Lsn;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// The result of an operation on the log.
+pub type Result<T> = std::result::Result<T, WalError>;
+
+/// An error of the log. A variant exists only where a caller would act differently.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WalError {
+    /// Somebody else has the log open for writing; nothing was touched. Stop the other one, or read with
+    /// [`inspect`](crate::inspect).
+    #[error("the log in {dir:?} is in use by {}: stop that process, or read with `inspect`, which takes no lock", holder(*.pid))]
+    Locked {
+        /// Directory of the log.
+        dir: PathBuf,
+        /// Process that holds it, if its `LOCK` file could be read.
+        pid: Option<u32>,
+    },
+
+    /// The bytes on disk are damaged below a position that is proven to have been durable. Nothing was changed.
+    #[error("{finding} in {file:?} at offset {offset} (LSN {lsn}): {what}")]
+    Corrupt {
+        /// What kind of damage it is.
+        finding: Finding,
+        /// The damaged file.
+        file: PathBuf,
+        /// Offset in the file, in bytes.
+        offset: u64,
+        /// The LSN of that place.
+        lsn: Lsn,
+        /// What was expected and found, and what to do.
+        what: String,
+    },
+
+    /// A newer Highwater wrote this log. Nothing was touched: open it with that version.
+    #[error(
+        "{file:?} has format version {found}, this program reads up to {supported}: use the version of Highwater that wrote it"
+    )]
+    NewerFormat {
+        /// The file that says so.
+        file: PathBuf,
+        /// Its format version.
+        found: u32,
+        /// The newest version that this program reads.
+        supported: u32,
+    },
+
+    /// The path cannot be a log: it is a file, or not accessible.
+    #[error("{dir:?} cannot hold a log: {source}")]
+    BadDirectory {
+        /// The path.
+        dir: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
+
+    /// The settings contradict each other or the limits of the format.
+    #[error("bad options: {what}")]
+    BadOptions {
+        /// Which setting, its value and its limits.
+        what: String,
+    },
+
+    /// The record is larger than the log accepts; nothing was appended.
+    #[error(
+        "a record of {size} bytes is over the limit of {max}: split it, or raise `Options::max_record_bytes`"
+    )]
+    RecordTooLarge {
+        /// Size of the record or batch, in bytes.
+        size: usize,
+        /// The most that this log accepts.
+        max: usize,
+    },
+
+    /// An earlier write to the log failed. Nothing appended since the last durable LSN may be acknowledged, and this
+    /// instance accepts nothing more. Reading goes on; reopen the log to write again.
+    #[error(
+        "the log is poisoned: syncing {path:?} at offset {offset} failed: {source}; nothing since then is acknowledged, reopen the log"
+    )]
+    Poisoned {
+        /// The file whose sync failed.
+        path: PathBuf,
+        /// Where the bytes that were to be synced start.
+        offset: u64,
+        /// Why it failed.
+        source: Arc<io::Error>,
+    },
+
+    /// The log was closed.
+    #[error("the log in {dir:?} is closed")]
+    Closed {
+        /// Directory of the log.
+        dir: PathBuf,
+    },
+
+    /// The position was truncated away.
+    #[error("LSN {asked} was truncated: the log now starts at {first}")]
+    Truncated {
+        /// The position asked for.
+        asked: Lsn,
+        /// The oldest position kept.
+        first: Lsn,
+    },
+
+    /// The position does not exist yet.
+    #[error("LSN {asked} does not exist: the log ends at {end}")]
+    BeyondEnd {
+        /// The position asked for.
+        asked: Lsn,
+        /// The end of what exists.
+        end: Lsn,
+    },
+
+    /// A file operation failed without harm to what the log holds: the caller may try again.
+    #[error("{op} {path:?}: {source}")]
+    Io {
+        /// What was being done.
+        op: String,
+        /// With which file.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+impl WalError {
+    pub(crate) fn io(op: impl Into<String>, path: &Path, source: io::Error) -> Self {
+        Self::Io {
+            op: op.into(),
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// True if the device is full: free space and try again, nothing was harmed.
+    #[must_use]
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, Self::Io { source, .. }
+            if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+}
+
+fn holder(pid: Option<u32>) -> String {
+    match pid {
+        Some(pid) if pid == std::process::id() => format!("this process (pid {pid})"),
+        Some(pid) => format!("process {pid}"),
+        None => "another process".to_owned(),
+    }
+}
+
+/// Kinds of damage: the labels of the recovery table (see [`crate::recovery`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Finding {
+    /// A bad frame below a position that a later, valid frame proves to have been durable.
+    CorruptAttested,
+    /// A bad frame below the durable frontier of a running log, found by a reader.
+    CorruptDurable,
+    /// A segment between the first and the last is not there.
+    MissingSegment,
+    /// A segment of another log.
+    ForeignSegment,
+    /// A segment under the name of another one of the same log.
+    SwappedSegment,
+    /// A segment file is shorter than its header says.
+    ShortSegment,
+    /// A segment file is longer than its header says.
+    LongSegment,
+    /// A segment whose header cannot be read.
+    DamagedHeader,
+    /// The file `LOG` cannot be read.
+    DamagedMeta,
+    /// Segments with records, but no file `LOG`.
+    MissingMeta,
+    /// A frame that is intact but uses a feature this version does not know.
+    UnknownFeature,
+}
+
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CorruptAttested => "corrupt frame below an attested durable position",
+            Self::CorruptDurable => "corrupt frame below the durable frontier",
+            Self::MissingSegment => "missing segment",
+            Self::ForeignSegment => "segment of another log",
+            Self::SwappedSegment => "segment under a wrong name",
+            Self::ShortSegment => "segment cut short",
+            Self::LongSegment => "segment with junk behind its end",
+            Self::DamagedHeader => "damaged segment header",
+            Self::DamagedMeta => "damaged LOG file",
+            Self::MissingMeta => "missing LOG file",
+            Self::UnknownFeature => "frame with an unknown feature",
+        })
+    }
+}

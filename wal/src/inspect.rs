@@ -1,0 +1,388 @@
+//! Looking into a log without touching it: for tools, for a log that another process has open, for a damaged one.
+//!
+//! Nothing here writes, locks, or maps; files are read with plain reads, so that a bad sector is an error and not a
+//! signal. A log that is being written may seem to end in a torn frame, because its last frames are being copied.
+//!
+//! ```
+//! # fn main() -> highwater_wal::Result<()> {
+//! # let dir = tempfile::tempdir().expect("a temporary directory");
+//! # let log = highwater_wal::Wal::open(dir.path())?;
+//! # let _ = log.append("hello")?;
+//! # log.close()?;
+//! use highwater_wal::{Lsn, disk::OsDisk, inspect};
+//! use std::sync::Arc;
+//!
+//! let log = inspect::Log::open(Arc::new(OsDisk::new()), dir.path())?;
+//! for frame in log.frames(Lsn::ZERO)? {
+//!     let frame = frame?;
+//!     println!("{} {} {:?}", frame.lsn, frame.kind, frame.payload);
+//! }
+//! let report = log.verify(|progress| eprintln!("{} of {} bytes", progress.bytes_done, progress.bytes_total))?;
+//! assert!(report.is_ok());
+//! # Ok(())
+//! # }
+//! ```
+
+pub use crate::dump::{DumpedFrame, DumpedFrames};
+
+use crate::chain::{Listing, check_chain, check_segment};
+use crate::end::{find_end, unknown_flags};
+use crate::error::{Finding, Result, WalError};
+use crate::frame::{At, FrameKind, LogKey, open_batch};
+use crate::layout::{SEGMENT_HEADER_SIZE, segment_name};
+use crate::lsn::Lsn;
+use crate::meta::{self, Meta};
+use crate::recovery::Case;
+use crate::scan::{Scan, SegmentFile};
+use highwater_disk::Disk;
+use std::ffi::OsString;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A log that is only looked at.
+#[derive(Debug)]
+pub struct Log {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    meta: Meta,
+    key: LogKey,
+    listing: Listing,
+}
+
+/// One segment file.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SegmentInfo {
+    /// LSN of its first byte.
+    pub base: Lsn,
+    /// The file.
+    pub file: PathBuf,
+    /// Length of the file in bytes.
+    pub size_bytes: u64,
+    /// What it is to the log.
+    pub state: SegmentState,
+}
+
+/// What a segment file is to the log.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SegmentState {
+    /// Holds part of the log.
+    Live,
+    /// Made in advance, holds nothing yet.
+    Prepared,
+    /// Below the start of the log: to be removed or recycled.
+    Truncated,
+    /// Cannot be used.
+    Damaged(WalError),
+}
+
+impl fmt::Display for SegmentState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Live => f.write_str("live"),
+            Self::Prepared => f.write_str("prepared"),
+            Self::Truncated => f.write_str("truncated"),
+            Self::Damaged(error) => write!(f, "damaged: {error}"),
+        }
+    }
+}
+
+/// How far [`Log::verify`] has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes read so far.
+    pub bytes_done: u64,
+    /// Bytes to read in total.
+    pub bytes_total: u64,
+}
+
+/// What [`Log::verify`] found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// Every damage: errors that name file, offset and LSN.
+    pub findings: Vec<WalError>,
+    /// How the log ends, if its files are sound enough to tell.
+    pub tail: Option<Case>,
+    /// Where it ends.
+    pub end_lsn: Option<Lsn>,
+    /// Everything below this is proven to have been durable.
+    pub attested_lsn: Option<Lsn>,
+    /// Frames that are intact.
+    pub frames: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Names in the directory that are not the log's.
+    pub ignored: Vec<OsString>,
+}
+
+impl Report {
+    /// True if nothing is damaged.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.findings.is_empty()
+    }
+}
+
+impl Log {
+    /// Reads what the log in `dir` consists of.
+    ///
+    /// # Errors
+    /// [`WalError::BadDirectory`] if there is no directory, or no log in it; [`WalError::NewerFormat`];
+    /// [`WalError::Corrupt`] if `LOG` is damaged or missing; [`WalError::Io`].
+    pub fn open(disk: Arc<dyn Disk>, dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = dir.as_ref().to_owned();
+        let bad = |source| WalError::BadDirectory {
+            dir: dir.clone(),
+            source,
+        };
+        disk.list(&dir).map_err(bad)?;
+        let listing = Listing::read(&*disk, &dir)?;
+        let Some(meta) = Meta::read(&*disk, &dir)? else {
+            if listing.segments.is_empty() {
+                let what = "there is no file LOG in it: it is not a log";
+                return Err(bad(std::io::Error::new(std::io::ErrorKind::NotFound, what)));
+            }
+            return Err(WalError::Corrupt {
+                finding: Finding::MissingMeta,
+                file: meta::path(&dir),
+                offset: 0,
+                lsn: Lsn::ZERO,
+                what: "there are segments, but no file LOG; restore it".to_owned(),
+            });
+        };
+        Ok(Self {
+            disk,
+            dir,
+            key: LogKey::new(meta.log_id),
+            meta,
+            listing,
+        })
+    }
+
+    /// The random identity of the log.
+    #[must_use]
+    pub fn log_id(&self) -> u128 {
+        self.meta.log_id
+    }
+
+    /// Where the log starts.
+    pub fn first_lsn(&self) -> Lsn {
+        Lsn::new(self.meta.first_lsn)
+    }
+
+    /// All segment files, in order. Looks at headers only; damage is told per segment.
+    ///
+    /// # Errors
+    /// [`WalError::Io`] if a segment cannot be read.
+    pub fn segments(&self) -> Result<Vec<SegmentInfo>> {
+        let mut segments = Vec::new();
+        for (base, len) in &self.listing.segments {
+            let lsn = Lsn::new(*base);
+            let state = if *base < self.meta.first_lsn {
+                SegmentState::Truncated
+            } else {
+                match check_segment(&*self.disk, &self.dir, *base, self.meta.log_id) {
+                    Err(error @ WalError::Io { .. }) => return Err(error),
+                    Err(error) => SegmentState::Damaged(error),
+                    Ok(segment) => self.state_of(&segment)?,
+                }
+            };
+            segments.push(SegmentInfo {
+                base: lsn,
+                file: self.dir.join(segment_name(lsn)),
+                size_bytes: *len,
+                state,
+            });
+        }
+        Ok(segments)
+    }
+
+    fn state_of(&self, segment: &SegmentFile) -> Result<SegmentState> {
+        let mut scan = Scan::open(&*self.disk, segment, self.key)?;
+        let last = self
+            .listing
+            .segments
+            .last()
+            .is_some_and(|(base, _)| *base == segment.base);
+        let first = segment.base == self.meta.first_lsn;
+        let empty = matches!(scan.look(SEGMENT_HEADER_SIZE)?, At::Nothing);
+        Ok(if empty && last && !first {
+            SegmentState::Prepared
+        } else {
+            SegmentState::Live
+        })
+    }
+
+    /// The intact frames from `from` on, of every kind. [`Lsn::ZERO`] means from the start of the log. If the log is
+    /// damaged, everything up to the damage comes first and then the error that describes it.
+    ///
+    /// # Errors
+    /// [`WalError::Corrupt`] if the files do not join; [`WalError::Truncated`]; [`WalError::Io`].
+    pub fn frames(&self, from: Lsn) -> Result<DumpedFrames> {
+        let chain = check_chain(&*self.disk, &self.dir, &self.meta, &self.listing)?;
+        // Damage at the end hides nothing of what stands before it.
+        let (end, damage) = match find_end(&*self.disk, &self.dir, &self.meta, &chain) {
+            Ok(end) => {
+                let last = chain.get(end.segment).map_or(0, |segment| segment.base);
+                (last + end.offset, None)
+            }
+            Err(WalError::Corrupt { lsn, .. }) if lsn < from => {
+                return Err(WalError::BeyondEnd {
+                    asked: from,
+                    end: lsn,
+                });
+            }
+            Err(error @ WalError::Corrupt { lsn, .. }) => (lsn.get(), Some(error)),
+            Err(error) => return Err(error),
+        };
+        let position = if from == Lsn::ZERO {
+            self.meta.first_lsn
+        } else {
+            from.get()
+        };
+        if position < self.meta.first_lsn {
+            return Err(WalError::Truncated {
+                asked: from,
+                first: self.first_lsn(),
+            });
+        }
+        let (disk, key) = (Arc::clone(&self.disk), self.key);
+        Ok(DumpedFrames {
+            disk,
+            key,
+            chain,
+            position,
+            end,
+            scan: None,
+            damage,
+        })
+    }
+
+    /// Reads the whole log and reports everything that is damaged. `progress` is called after every segment.
+    ///
+    /// # Errors
+    /// [`WalError::Io`] if something cannot be read; damage is no error but a finding.
+    pub fn verify(&self, mut progress: impl FnMut(Progress)) -> Result<Report> {
+        let mut report = Report {
+            findings: Vec::new(),
+            tail: None,
+            end_lsn: None,
+            attested_lsn: None,
+            frames: 0,
+            records: 0,
+            bytes: 0,
+            ignored: self.listing.ignored.clone(),
+        };
+        let mut chain = Vec::new();
+        for (base, _) in self
+            .listing
+            .segments
+            .iter()
+            .filter(|(base, _)| *base >= self.meta.first_lsn)
+        {
+            match check_segment(&*self.disk, &self.dir, *base, self.meta.log_id) {
+                Ok(segment) => chain.push(segment),
+                Err(error) => report.add(error)?,
+            }
+        }
+        match check_chain(&*self.disk, &self.dir, &self.meta, &self.listing) {
+            Ok(chain) => match find_end(&*self.disk, &self.dir, &self.meta, &chain) {
+                Ok(end) => {
+                    let base = chain.get(end.segment).map_or(0, |segment| segment.base);
+                    report.tail = Some(end.case);
+                    report.end_lsn = Some(Lsn::new(base + end.offset));
+                    report.attested_lsn = Some(Lsn::new(end.attested.min(base + end.offset)));
+                }
+                Err(error) => report.add(error)?,
+            },
+            Err(error) if report.findings.is_empty() => report.add(error)?,
+            Err(_) => {} // already told, segment by segment
+        }
+        let bytes_total = chain.iter().map(|segment| segment.size).sum();
+        for segment in &chain {
+            self.verify_segment(segment, &mut report)?;
+            progress(Progress {
+                bytes_done: report.bytes,
+                bytes_total,
+            });
+        }
+        Ok(report)
+    }
+
+    fn verify_segment(&self, segment: &SegmentFile, report: &mut Report) -> Result<()> {
+        let mut scan = Scan::open(&*self.disk, segment, self.key)?;
+        let mut offset = SEGMENT_HEADER_SIZE;
+        // Where the log ends a frame need not be intact; if that is not known, the last segment is not judged.
+        let end = report
+            .end_lsn
+            .map_or(u64::MAX, Lsn::get)
+            .min(segment.base + segment.size);
+        let is_last = self
+            .listing
+            .segments
+            .last()
+            .is_some_and(|(base, _)| *base == segment.base);
+        report.bytes += segment.size;
+        while segment.base + offset < end {
+            match scan.look(offset)? {
+                At::Frame(header, payload) => {
+                    report.frames += 1;
+                    report.records += match header.kind {
+                        FrameKind::Data | FrameKind::Control => 1,
+                        FrameKind::Batch => {
+                            open_batch(payload).map_or(0, |(count, _)| u64::from(count))
+                        }
+                        FrameKind::Watermark | FrameKind::Seal | FrameKind::Close => 0,
+                    };
+                    offset = header.next_offset(offset, segment.size);
+                }
+                At::UnknownFlags(header) => {
+                    let error = unknown_flags(segment, offset, header.flags);
+                    return report.add(error);
+                }
+                At::Nothing | At::BadPayload(_) if report.end_lsn.is_none() && is_last => {
+                    return Ok(());
+                }
+                At::Nothing | At::BadPayload(_) => {
+                    return report.add(WalError::Corrupt {
+                        finding: Finding::CorruptAttested,
+                        file: segment.path.clone(),
+                        offset,
+                        lsn: Lsn::new(segment.base + offset),
+                        what: "no intact frame stands here, but the log goes on behind it; restore the file from a \
+                               backup"
+                            .to_owned(),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Report {
+    /// Keeps a finding; a file that cannot be read is an error. The same place is told once.
+    fn add(&mut self, error: WalError) -> Result<()> {
+        let place = |error: &WalError| match error {
+            WalError::Corrupt { file, offset, .. } => Some((file.clone(), *offset)),
+            _ => None,
+        };
+        if matches!(error, WalError::Io { .. }) {
+            return Err(error);
+        }
+        let known = place(&error).is_some_and(|new| {
+            self.findings
+                .iter()
+                .any(|old| place(old).as_ref() == Some(&new))
+        });
+        if !known {
+            self.findings.push(error);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,50 @@
+#![doc = include_str!("../README.md")]
+//!
+//! # Where things are
+//!
+//! * [`Wal`]: the log; [`Options`]: its settings; [`WalError`]: what can go wrong.
+//! * [`recovery`]: how opening decides what the log holds, as a table.
+//! * [`inspect`]: reading a log that is open elsewhere, or damaged, without changing it.
+//! * [`layout`]: the bytes on disk.
+//! * [`disk`]: the seam to the operating system, with the simulator that the tests use.
+
+mod chain;
+mod cheat;
+mod chunk;
+mod commit;
+mod dump;
+mod end;
+mod error;
+mod flusher;
+mod follow;
+mod frame;
+pub mod inspect;
+pub mod layout;
+mod log;
+mod lsn;
+mod meta;
+mod options;
+mod prepare;
+mod reader;
+mod recover;
+pub mod recovery;
+mod retention;
+mod scan;
+mod segment;
+mod shared;
+mod stats;
+
+#[doc(hidden)]
+pub use cheat::Cheat;
+pub use chunk::{Chunk, Frame, FrameInfo, Frames, Headers, RecordRef};
+pub use error::{Finding, Result, WalError};
+pub use follow::{Durable, DurableWatch, Tail};
+pub use frame::FrameKind;
+pub use highwater_disk as disk;
+pub use log::Wal;
+pub use lsn::{Lsn, LsnRange, StreamId};
+pub use options::{AppendOptions, Background, Compression, Durability, Options};
+pub use reader::{Payload, Reader, Record, RecordKind, Records};
+pub use recovery::{Case, Recovery};
+pub use retention::RetentionGuard;
+pub use stats::Stats;

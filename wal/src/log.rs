@@ -1,0 +1,444 @@
+//! The log's handle.
+
+use crate::chunk::{Chunk, Headers};
+use crate::error::{Result, WalError};
+use crate::follow::{Durable, DurableWatch, Tail};
+use crate::frame::{FrameKind, LogKey, encode_batch};
+use crate::lsn::{Lsn, LsnRange, StreamId};
+use crate::meta::{self, Meta};
+use crate::options::{AppendOptions, Durability, Level, Options};
+use crate::prepare::Preparer;
+use crate::reader::Reader;
+use crate::recover::{self, Opened};
+use crate::recovery::{Case, Recovery};
+use crate::retention::RetentionGuard;
+use crate::shared::{Closing, Gate, Parts, Shared};
+use crate::stats::Stats;
+use highwater_disk::{DirLock, Disk};
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An open log. Share it by reference or in an [`Arc`]; every method takes `&self`.
+///
+/// ```
+/// # fn main() -> highwater_wal::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a temporary directory");
+/// use highwater_wal::{Lsn, Wal};
+///
+/// let log = Wal::open(dir.path().join("log"))?;
+/// let lsn = log.append("hello")?; // ordered, not yet durable
+/// log.sync_to(lsn)?;              // now it is
+/// for record in log.read_from(Lsn::ZERO)? {
+///     assert_eq!(&record?.payload[..], b"hello");
+/// }
+/// log.close()
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Wal {
+    shared: Arc<Shared>,
+}
+
+impl Wal {
+    /// Opens the log in the directory `path`, with the default [`Options`]: creates it, or recovers what is there.
+    ///
+    /// # Errors
+    /// [`WalError::Locked`] if somebody has it open; [`WalError::Corrupt`] if durable records are damaged;
+    /// [`WalError::NewerFormat`], [`WalError::BadDirectory`], [`WalError::Io`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, Options::new())
+    }
+
+    /// Opens the log in the directory `path`.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; [`WalError::BadOptions`].
+    pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        options.check()?;
+        let dir = path.as_ref();
+        let lock = lock(&*options.disk, dir)?;
+        let opened = recover::open(dir, &options)?;
+        let shared = assemble(dir, options, opened, lock)?;
+        report(&shared);
+        if shared.recovery.case != Case::Created {
+            shared.attest_recovered();
+        }
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Appends one record and returns where it stands. The order is fixed, the record is not yet durable.
+    ///
+    /// # Errors
+    /// [`WalError::RecordTooLarge`]; [`WalError::Poisoned`]; [`WalError::Closed`]; [`WalError::Io`] if the next
+    /// segment cannot be made, for example on a full disk: nothing was appended, try again later.
+    pub fn append(&self, payload: impl AsRef<[u8]>) -> Result<Lsn> {
+        self.append_one(FrameKind::Data, StreamId::DEFAULT, payload.as_ref())
+    }
+
+    /// Appends one record and waits as its durability, or the log's, demands.
+    ///
+    /// # Errors
+    /// As [`Self::append`] and [`Self::sync_to`].
+    pub fn append_with(&self, options: &AppendOptions, payload: impl AsRef<[u8]>) -> Result<Lsn> {
+        let (start, end) =
+            self.append_frame(FrameKind::Data, options.stream, payload.as_ref(), 1)?;
+        match options.level {
+            Level::OfLog => self.settle(end, self.shared.options.durability)?,
+            Level::Own(durability) => self.settle(end, durability)?,
+        }
+        Ok(Lsn::new(start))
+    }
+
+    /// Appends several records as one: after a crash all of them are there, or none.
+    ///
+    /// # Errors
+    /// As [`Self::append`]; the limit counts the whole batch, with 4 bytes more per record and 4 for the batch.
+    pub fn append_batch(&self, records: &[impl AsRef<[u8]>]) -> Result<LsnRange> {
+        self.append_batch_with(StreamId::DEFAULT, records)
+    }
+
+    /// [`Self::append_batch`] to a stream.
+    ///
+    /// # Errors
+    /// As [`Self::append_batch`].
+    pub fn append_batch_with(
+        &self,
+        stream: StreamId,
+        records: &[impl AsRef<[u8]>],
+    ) -> Result<LsnRange> {
+        let max = self.shared.max_record;
+        let payload =
+            encode_batch(records, max).map_err(|size| WalError::RecordTooLarge { size, max })?;
+        let (first, end) =
+            self.append_frame(FrameKind::Batch, stream, &payload, records.len() as u64)?;
+        Ok(LsnRange {
+            first: Lsn::new(first),
+            end: Lsn::new(end),
+        })
+    }
+
+    /// Appends a record that readers see as [`RecordKind::Control`](crate::RecordKind::Control): bookkeeping of the
+    /// program above, opaque to the log.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_control(&self, stream: StreamId, payload: impl AsRef<[u8]>) -> Result<Lsn> {
+        self.append_one(FrameKind::Control, stream, payload.as_ref())
+    }
+
+    fn append_one(&self, kind: FrameKind, stream: StreamId, payload: &[u8]) -> Result<Lsn> {
+        let (start, _) = self.append_frame(kind, stream, payload, 1)?;
+        Ok(Lsn::new(start))
+    }
+
+    fn append_frame(
+        &self,
+        kind: FrameKind,
+        stream: StreamId,
+        payload: &[u8],
+        records: u64,
+    ) -> Result<(u64, u64)> {
+        let (start, end) = self.shared.append(kind, stream, payload)?;
+        self.shared.counters.appended(records, end - start);
+        // The record is in the log: whoever is told that it is not would append it again.
+        if let Err(error) = self.shared.flush_within(self.shared.options.durability) {
+            tracing::warn!(dir = %self.shared.dir.display(), %error, "the periodic flush could not be started");
+        }
+        Ok((start, end))
+    }
+
+    fn settle(&self, end: u64, durability: Durability) -> Result<()> {
+        match durability {
+            Durability::Sync => self.shared.sync_until(end),
+            Durability::Interval(_) => self.shared.flush_within(durability),
+            Durability::Os => Ok(()),
+        }
+    }
+
+    /// Returns once the record at `lsn`, and everything before it, is on stable storage. One flush serves all who
+    /// wait. This is so whatever the log's [`Durability`] says.
+    ///
+    /// # Errors
+    /// [`WalError::Poisoned`] if syncing failed, now or before: the record must be taken for lost.
+    /// [`WalError::BeyondEnd`] if nothing was appended at `lsn`.
+    pub fn sync_to(&self, lsn: Lsn) -> Result<()> {
+        if self.shared.commit.durable() > lsn.get() {
+            return Ok(());
+        }
+        self.shared.check_exists(lsn)?;
+        self.shared.sync_until(lsn.get() + 1)
+    }
+
+    /// Returns once everything appended before the call is on stable storage.
+    ///
+    /// # Errors
+    /// [`WalError::Poisoned`].
+    pub fn sync(&self) -> Result<()> {
+        self.shared.sync_all()
+    }
+
+    /// Waits for the record at `lsn` as the log's [`Durability`] demands: with the default, as [`Self::sync_to`].
+    ///
+    /// # Errors
+    /// As [`Self::sync_to`].
+    pub fn commit(&self, lsn: Lsn) -> Result<()> {
+        match self.shared.options.durability {
+            Durability::Sync => self.sync_to(lsn),
+            lower @ (Durability::Interval(_) | Durability::Os) => {
+                self.shared.check_exists(lsn)?;
+                self.shared.commit.check()?;
+                self.settle(lsn.get(), lower)
+            }
+        }
+    }
+
+    /// Everything below this position is on stable storage.
+    pub fn durable_lsn(&self) -> Lsn {
+        Lsn::new(self.shared.commit.durable())
+    }
+
+    /// Everything below this position is handed out, durable or not.
+    pub fn end_lsn(&self) -> Lsn {
+        Lsn::new(self.shared.end())
+    }
+
+    /// The oldest position kept: the start of the oldest segment.
+    pub fn first_lsn(&self) -> Lsn {
+        Lsn::new(self.shared.retention.first())
+    }
+
+    /// A future that is ready once the record at `lsn` is durable. Works with any executor; dropping it has no effect
+    /// on the record.
+    #[must_use = "futures do nothing unless awaited"]
+    pub fn durable(&self, lsn: Lsn) -> Durable {
+        Durable::new(&self.shared, lsn)
+    }
+
+    /// A handle that follows [`Self::durable_lsn`].
+    #[must_use]
+    pub fn watch_durable(&self) -> DurableWatch {
+        DurableWatch::new(&self.shared)
+    }
+
+    /// Reads the records from `from` on that are durable now. [`Lsn::ZERO`] means from the oldest one kept; any other
+    /// position must be one where a frame starts or ends.
+    ///
+    /// # Errors
+    /// [`WalError::Truncated`]; [`WalError::BeyondEnd`] if `from` is not durable yet.
+    pub fn read_from(&self, from: Lsn) -> Result<Reader> {
+        self.read_range(from, self.durable_lsn())
+    }
+
+    /// Reads the records from `from` up to, not including, `to`, which must be where a frame starts or ends.
+    ///
+    /// # Errors
+    /// [`WalError::Truncated`]; [`WalError::BeyondEnd`] if either is not durable yet.
+    pub fn read_range(&self, from: Lsn, to: Lsn) -> Result<Reader> {
+        Reader::open(&self.shared, from, to)
+    }
+
+    /// Reads from `from` on and then waits for new durable records, until the log is closed. It pins the log from
+    /// where it stands. Somebody else must make records durable.
+    ///
+    /// # Errors
+    /// As [`Self::read_from`].
+    pub fn tail(&self, from: Lsn) -> Result<Tail> {
+        Tail::open(&self.shared, from)
+    }
+
+    /// Hops over the frames from `from` to `to` reading headers only: to split a range into chunks.
+    ///
+    /// # Errors
+    /// As [`Self::read_range`].
+    pub fn scan_headers(&self, from: Lsn, to: Lsn) -> Result<Headers> {
+        Headers::open(&self.shared, from, to)
+    }
+
+    /// The frames from `from` to `to`, which lie in one segment.
+    ///
+    /// # Errors
+    /// As [`Self::read_range`]; [`WalError::BadOptions`] if the range crosses the end of a segment.
+    pub fn chunk(&self, from: Lsn, to: Lsn) -> Result<Chunk> {
+        Chunk::open(&self.shared, from, to)
+    }
+
+    /// Splits the range into chunks of whole frames of about `target_bytes` each, none across segments.
+    ///
+    /// # Errors
+    /// As [`Self::read_range`].
+    pub fn chunks(&self, from: Lsn, to: Lsn, target_bytes: u64) -> Result<Vec<Chunk>> {
+        Chunk::split(&self.shared, from, to, target_bytes)
+    }
+
+    /// Gives up the log below `lsn`: frees the segments that lie wholly below it, and below every reader and
+    /// [`RetentionGuard`]. The new start is durable before a file goes.
+    ///
+    /// # Errors
+    /// [`WalError::Io`]: nothing was truncated, try again; [`WalError::Poisoned`]; [`WalError::Closed`].
+    pub fn truncate_before(&self, lsn: Lsn) -> Result<()> {
+        self.shared.truncate_before(lsn)
+    }
+
+    /// Keeps the log from `lsn` on while the guard lives.
+    ///
+    /// # Errors
+    /// [`WalError::Truncated`].
+    pub fn retain(&self, lsn: Lsn) -> Result<RetentionGuard> {
+        RetentionGuard::new(&self.shared, lsn)
+    }
+
+    /// What was found when the log was opened.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.shared.recovery
+    }
+
+    /// What the log has done so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.counters.snapshot(
+            self.shared.segments.read().len(),
+            self.shared.preparer.ready(),
+        )
+    }
+
+    /// The identity of the log: 128 random bits that stand in every checksum.
+    #[must_use]
+    pub fn log_id(&self) -> u128 {
+        self.shared.key.id
+    }
+
+    /// The largest record that the log accepts, in bytes.
+    #[must_use]
+    pub fn max_record_bytes(&self) -> usize {
+        self.shared.max_record
+    }
+
+    /// The directory of the log.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.shared.dir
+    }
+
+    /// Makes everything durable, marks the log as cleanly closed, and gives up the lock. Closing twice is no error.
+    /// Readers, and the payloads read, stay usable. Dropping the log closes it too, but tells no errors.
+    ///
+    /// # Errors
+    /// [`WalError::Poisoned`]; [`WalError::Io`] if there was no room for the mark: everything is durable all the same.
+    pub fn close(&self) -> Result<()> {
+        let mut closing = self.shared.closing.lock();
+        if *closing == Closing::Done {
+            return Ok(());
+        }
+        self.shared.tail.write().gate = Gate::Closed;
+        let result = self.finish();
+        self.shared.commit.end();
+        self.shared.flusher.stop();
+        self.shared.preparer.stop();
+        *self.shared.lock.lock() = None;
+        *closing = Closing::Done;
+        result
+    }
+
+    fn finish(&self) -> Result<()> {
+        let shared = &self.shared;
+        shared.commit.check()?;
+        shared.sync_until(shared.end())?;
+        let attested = shared.commit.durable().to_le_bytes();
+        let mark =
+            shared.append_through(FrameKind::Close, StreamId::DEFAULT, &attested, Gate::Closed);
+        let (_, end) = mark?;
+        shared.sync_until(end)?;
+        // Proof that stands apart from the frames. Without it damage to the last sector would pass for a torn write,
+        // so it is worth an attempt, but the records do not depend on it.
+        let meta = Meta {
+            log_id: shared.key.id,
+            first_lsn: shared.retention.first(),
+            attested_lsn: shared.commit.durable(),
+        };
+        if let Err(error) = meta.replace(&*shared.disk, &shared.dir) {
+            tracing::warn!(dir = %shared.dir.display(), %error, "the clean end could not be noted in LOG");
+        }
+        meta::prepare_spare(&*shared.disk, &shared.dir);
+        Ok(())
+    }
+}
+
+impl Drop for Wal {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(dir = %self.shared.dir.display(), %error, "closing the log");
+        }
+    }
+}
+
+fn lock(disk: &dyn Disk, dir: &Path) -> Result<DirLock> {
+    let bad = |source| WalError::BadDirectory {
+        dir: dir.to_owned(),
+        source,
+    };
+    disk.create_dir_all(dir).map_err(bad)?;
+    disk.lock_dir(dir).map_err(|e| match e.kind() {
+        io::ErrorKind::WouldBlock => WalError::Locked {
+            dir: dir.to_owned(),
+            pid: meta::read_holder(disk, dir),
+        },
+        _ => bad(e),
+    })
+}
+
+fn assemble(dir: &Path, options: Options, opened: Opened, lock: DirLock) -> Result<Shared> {
+    let Opened {
+        meta,
+        segments,
+        ready,
+        recovery,
+    } = opened;
+    let key = LogKey::new(meta.log_id);
+    let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
+    let tail = Arc::clone(segments.last().expect("recovery returns at least the tail"));
+    let ready: std::collections::VecDeque<_> = ready.into_iter().map(Arc::new).collect();
+    let next_base = ready.back().map_or(tail.end(), |last| last.end());
+    let preparer = Preparer::start(
+        Arc::clone(&options.disk),
+        dir.to_owned(),
+        key,
+        options.segment_size,
+        options.background,
+        ready,
+        next_base,
+    )?;
+    Ok(Shared::new(Parts {
+        dir: dir.to_owned(),
+        options,
+        key,
+        segments: segments
+            .into_iter()
+            .map(|segment| (segment.base, segment))
+            .collect(),
+        tail,
+        preparer,
+        durable: recovery.end_lsn.get(),
+        first_lsn: meta.first_lsn,
+        recovery,
+        lock,
+    }))
+}
+
+fn report(shared: &Shared) {
+    let Recovery {
+        case,
+        end_lsn,
+        frames_rewritten,
+        ignored,
+        ..
+    } = &shared.recovery;
+    let dir = shared.dir.display();
+    tracing::info!(%dir, %case, %end_lsn, frames_rewritten, "log opened");
+    if !ignored.is_empty() {
+        tracing::warn!(%dir, ?ignored, "the log's directory holds names that are not the log's");
+    }
+}

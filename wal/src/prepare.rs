@@ -1,0 +1,223 @@
+//! Segments are made before they are needed: one is always ready, so that neither a full disk nor the price of
+//! allocating blocks meets a commit.
+
+use crate::error::{Result, WalError};
+use crate::frame::LogKey;
+use crate::options::Background;
+use crate::segment::{Origin, Segment};
+use highwater_disk::Disk;
+use parking_lot::{Condvar, Mutex};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+/// At most this many truncated segments wait to be recycled; the others are removed.
+const POOL_SIZE: usize = 1;
+
+/// Makes segments, one ahead.
+#[derive(Debug)]
+pub(crate) struct Preparer {
+    shop: Arc<Shop>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+#[derive(Debug)]
+struct Shop {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    key: LogKey,
+    segment_size: u64,
+    background: Background,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Made and not yet in use, in the order of their bases.
+    ready: VecDeque<Arc<Segment>>,
+    /// Base of the segment to make next.
+    next_base: u64,
+    /// Truncated segments that may be made into new ones.
+    pool: Vec<Arc<Segment>>,
+    /// The next segment is wanted now, or being made.
+    wanted: bool,
+    /// Why the last attempt failed; taken by the appender that needed it.
+    failed: Option<WalError>,
+    stopped: bool,
+}
+
+impl Preparer {
+    /// Starts with the segments in `ready`, that recovery found prepared; the one to make next starts at `next_base`.
+    pub(crate) fn start(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        key: LogKey,
+        segment_size: u64,
+        background: Background,
+        ready: VecDeque<Arc<Segment>>,
+        next_base: u64,
+    ) -> Result<Self> {
+        let wanted = ready.is_empty();
+        let state = State {
+            ready,
+            next_base,
+            pool: Vec::new(),
+            wanted,
+            failed: None,
+            stopped: false,
+        };
+        let changed = Condvar::new();
+        let shop = Arc::new(Shop {
+            disk,
+            dir,
+            key,
+            segment_size,
+            background,
+            state: Mutex::new(state),
+            changed,
+        });
+        let thread = match background {
+            Background::Inline => None,
+            Background::Thread => {
+                let worker = Arc::clone(&shop);
+                let spawned = std::thread::Builder::new()
+                    .name("highwater-wal-prepare".to_owned())
+                    .spawn(move || worker.work());
+                Some(spawned.map_err(|e| WalError::io("starting the preparer of", &shop.dir, e))?)
+            }
+        };
+        Ok(Self {
+            shop,
+            thread: Mutex::new(thread),
+        })
+    }
+
+    /// The next segment; waits for it. An error (a full disk, say) is the caller's: the next call tries again.
+    pub(crate) fn take(&self) -> Result<Arc<Segment>> {
+        match self.shop.background {
+            Background::Inline => self.shop.take_inline(),
+            Background::Thread => self.shop.take_from_thread(),
+        }
+    }
+
+    /// Offers a truncated segment for reuse. Gives it back if it is not wanted: its file is to be removed.
+    pub(crate) fn recycle(&self, segment: Arc<Segment>) -> Option<Arc<Segment>> {
+        let mut state = self.shop.state.lock();
+        let fits = segment.size == self.shop.segment_size && segment.origin == Origin::Made;
+        if fits && state.pool.len() < POOL_SIZE && !state.stopped {
+            state.pool.push(segment);
+            return None;
+        }
+        Some(segment)
+    }
+
+    /// Segments that are prepared and not yet in use.
+    pub(crate) fn ready(&self) -> usize {
+        self.shop.state.lock().ready.len()
+    }
+
+    /// Ends the thread.
+    pub(crate) fn stop(&self) {
+        self.shop.state.lock().stopped = true;
+        self.shop.changed.notify_all();
+        if let Some(thread) = self.thread.lock().take() {
+            // A panic of the thread was noticed by whoever waited for a segment.
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Shop {
+    fn take_inline(&self) -> Result<Arc<Segment>> {
+        let mut state = self.state.lock();
+        if let Some(segment) = state.ready.pop_front() {
+            return Ok(segment);
+        }
+        let (base, old) = (state.next_base, state.pool.pop());
+        let made = self.make(base, old)?;
+        state.next_base = made.end();
+        Ok(made)
+    }
+
+    fn take_from_thread(&self) -> Result<Arc<Segment>> {
+        let mut state = self.state.lock();
+        // A failure from before this call says nothing about now: there may be room again.
+        state.failed = None;
+        loop {
+            let taken = state.ready.pop_front();
+            if state.ready.is_empty() && !state.wanted && state.failed.is_none() {
+                state.wanted = true;
+                self.changed.notify_all();
+            }
+            if let Some(segment) = taken {
+                return Ok(segment);
+            }
+            if let Some(error) = state.failed.take() {
+                return Err(error);
+            }
+            if state.stopped {
+                return Err(WalError::Closed {
+                    dir: self.dir.clone(),
+                });
+            }
+            self.changed.wait(&mut state);
+        }
+    }
+
+    /// The thread: makes a segment whenever one is wanted.
+    fn work(&self) {
+        let _gone = Gone(self);
+        let mut state = self.state.lock();
+        while !state.stopped {
+            if !state.wanted {
+                self.changed.wait(&mut state);
+                continue;
+            }
+            let (base, old) = (state.next_base, state.pool.pop());
+            drop(state);
+            let made = self.make(base, old);
+            state = self.state.lock();
+            state.wanted = false;
+            match made {
+                Ok(segment) => {
+                    state.next_base = segment.end();
+                    state.ready.push_back(segment);
+                }
+                Err(error) => {
+                    tracing::warn!(dir = %self.dir.display(), %error, "the next log segment could not be prepared");
+                    state.failed = Some(error);
+                }
+            }
+            self.changed.notify_all();
+        }
+    }
+
+    fn make(&self, base: u64, old: Option<Arc<Segment>>) -> Result<Arc<Segment>> {
+        match old.map(Arc::try_unwrap) {
+            Some(Ok(old)) => match old.recycle(&self.dir, &self.key, base) {
+                Ok(segment) => return Ok(Arc::new(segment)),
+                Err(error) => {
+                    tracing::debug!(%error, "recycling a segment failed, making a new one")
+                }
+            },
+            Some(Err(held)) => {
+                // A reader still looks at it: removed now, gone when the reader is.
+                let _ = self.disk.remove_file(&held.path);
+            }
+            None => {}
+        }
+        Segment::create(&self.disk, &self.dir, &self.key, base, self.segment_size).map(Arc::new)
+    }
+}
+
+/// Tells waiters that the thread is gone, even if it panicked.
+struct Gone<'a>(&'a Shop);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.state.lock().stopped = true;
+        self.0.changed.notify_all();
+    }
+}

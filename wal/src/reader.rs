@@ -1,0 +1,428 @@
+//! Reading records.
+
+use crate::chunk::{Frame, Place, RecordRef};
+use crate::error::{Finding, Result, WalError};
+use crate::frame::{At, FrameKind, open_batch, split_record};
+use crate::layout::{BATCH_COUNT_SIZE, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, to_usize};
+use crate::lsn::{Lsn, StreamId};
+use crate::retention::RetentionGuard;
+use crate::segment::Segment;
+use crate::shared::Shared;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+/// Whose record it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RecordKind {
+    /// Appended with [`Wal::append`](crate::Wal::append) or as part of a batch.
+    Data,
+    /// Appended with [`Wal::append_control`](crate::Wal::append_control).
+    Control,
+}
+
+/// One record of the log.
+#[derive(Debug, Clone)]
+pub struct Record {
+    /// Where its frame stands.
+    pub lsn: Lsn,
+    /// Its number in the batch that it was appended with, from 0.
+    pub index: u32,
+    /// Whose record it is.
+    pub kind: RecordKind,
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its bytes.
+    pub payload: Payload,
+}
+
+/// The bytes of a record, in the mapped log itself. Cheap to clone; the bytes stay readable while it lives, even if the
+/// log is truncated or closed.
+#[derive(Clone)]
+pub struct Payload {
+    segment: Arc<Segment>,
+    start: usize,
+    end: usize,
+}
+
+impl Payload {
+    pub(crate) fn new(segment: &Arc<Segment>, start: usize, end: usize) -> Self {
+        Self {
+            segment: Arc::clone(segment),
+            start,
+            end,
+        }
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.segment.shown(self.start..self.end)
+    }
+}
+
+impl AsRef<[u8]> for Payload {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl PartialEq for Payload {
+    fn eq(&self, other: &Self) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Payload {}
+
+impl fmt::Debug for Payload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "b\"{}\"", self.escape_ascii())
+    }
+}
+
+/// Reads a range of the log in order. It pins the log from where it stands.
+///
+/// As an iterator it yields records. [`Self::next_frame`] is faster where records need not outlive the call.
+#[derive(Debug)]
+pub struct Reader {
+    cursor: Cursor,
+    batch: Option<OpenBatch>,
+}
+
+/// A position that moves from frame to frame.
+#[derive(Debug)]
+pub(crate) struct Cursor {
+    shared: Arc<Shared>,
+    guard: RetentionGuard,
+    position: u64,
+    end: u64,
+    segment: Option<Arc<Segment>>,
+}
+
+/// A batch of which some records are still to be returned.
+#[derive(Debug)]
+struct OpenBatch {
+    segment: Arc<Segment>,
+    lsn: Lsn,
+    stream: StreamId,
+    /// Where the rest of the payload lies in the file.
+    next: usize,
+    end: usize,
+    index: u32,
+}
+
+/// How much of a frame is checked before it is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trust {
+    /// Both checksums.
+    Payload,
+    /// The header's checksum.
+    Header,
+}
+
+impl Cursor {
+    pub(crate) fn open(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
+        let guard = match from {
+            Lsn::ZERO => RetentionGuard::oldest(shared),
+            from => RetentionGuard::new(shared, from)?,
+        };
+        let durable = Lsn::new(shared.commit.durable());
+        for asked in [guard.lsn(), to] {
+            if asked > durable {
+                return Err(WalError::BeyondEnd {
+                    asked,
+                    end: durable,
+                });
+            }
+        }
+        let position = guard.lsn().get();
+        Ok(Self {
+            shared: Arc::clone(shared),
+            guard,
+            position,
+            end: to.get(),
+            segment: None,
+        })
+    }
+
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Reads on to `end`, which is durable.
+    pub(crate) fn extend(&mut self, end: u64) {
+        self.end = self.end.max(end);
+    }
+
+    /// Ends the reading: after an error there is nothing to go on from.
+    pub(crate) fn stop(&mut self) {
+        self.position = u64::MAX;
+    }
+
+    /// The next frame of any kind.
+    pub(crate) fn step(&mut self, trust: Trust) -> Result<Option<Place>> {
+        loop {
+            if self.position >= self.end {
+                return Ok(None);
+            }
+            let segment = self.enter_segment()?;
+            let offset = self.position - segment.base;
+            if offset < SEGMENT_HEADER_SIZE {
+                self.position = segment.base + SEGMENT_HEADER_SIZE;
+                continue;
+            }
+            let place = read_place(&segment, offset, self.end, &self.shared, trust)?;
+            self.position = segment.base + place.next;
+            return Ok(Some(place));
+        }
+    }
+
+    fn enter_segment(&mut self) -> Result<Arc<Segment>> {
+        if let Some(segment) = self.segment.as_ref().filter(|s| self.position < s.end()) {
+            return Ok(Arc::clone(segment));
+        }
+        let segment = self
+            .shared
+            .segment_of(self.position)
+            .ok_or_else(|| WalError::Truncated {
+                asked: Lsn::new(self.position),
+                first: Lsn::new(self.shared.retention.first()),
+            })?;
+        self.guard.advance(Lsn::new(self.position));
+        self.segment = Some(Arc::clone(&segment));
+        Ok(segment)
+    }
+}
+
+/// Reads and checks the frame at `offset`. What is below `limit` is durable.
+pub(crate) fn read_place(
+    segment: &Arc<Segment>,
+    offset: u64,
+    limit: u64,
+    shared: &Shared,
+    trust: Trust,
+) -> Result<Place> {
+    let readable = limit.min(segment.end()) - segment.base;
+    let lost = |what: &str| Err(segment.corrupt(Finding::CorruptDurable, offset, what));
+    let Some(bytes) = segment.bytes(0..readable)? else {
+        return lost("durable bytes cannot be read; verify the log");
+    };
+    let found = match trust {
+        Trust::Payload => crate::frame::look(bytes, offset, segment.base, &shared.key),
+        Trust::Header => crate::frame::look_header(bytes, offset, segment.base, &shared.key),
+    };
+    match found {
+        At::Frame(header, _) => Ok(Place {
+            segment: Arc::clone(segment),
+            offset,
+            next: header.next_offset(offset, segment.size),
+            header,
+        }),
+        At::UnknownFlags(header) => Err(segment.corrupt(
+            Finding::UnknownFeature,
+            offset,
+            format!(
+                "flags {:#04x} are not known to this version; use the one that wrote the log",
+                header.flags
+            ),
+        )),
+        At::BadPayload(_) => {
+            lost("the payload does not match its checksum; restore the file from a backup")
+        }
+        At::Nothing => lost(
+            "no intact frame starts here: the position does not come from this log, or the file is damaged",
+        ),
+    }
+}
+
+impl Reader {
+    pub(crate) fn open(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
+        Ok(Self {
+            cursor: Cursor::open(shared, from, to)?,
+            batch: None,
+        })
+    }
+
+    pub(crate) fn cursor(&mut self) -> &mut Cursor {
+        &mut self.cursor
+    }
+
+    /// Where the next frame is read: everything before it was returned (of an open batch, some records may not be).
+    pub fn position(&self) -> Lsn {
+        Lsn::new(self.cursor.position())
+    }
+
+    /// The next frame that holds records, checked; `None` at the end of the range. Records of a batch that the iterator
+    /// has not returned yet are skipped.
+    ///
+    /// # Errors
+    /// [`WalError::Corrupt`] if the log is damaged there; [`WalError::Io`].
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>> {
+        self.batch = None;
+        loop {
+            let Some(place) = self.cursor.step(Trust::Payload)? else {
+                return Ok(None);
+            };
+            if place.holds_records() {
+                let segment = self
+                    .cursor
+                    .segment
+                    .as_ref()
+                    .expect("a step enters a segment");
+                return Ok(Some(Frame::new(segment, &place)));
+            }
+        }
+    }
+
+    fn next_record(&mut self) -> Result<Option<Record>> {
+        loop {
+            if let Some(record) = self.batch.as_mut().and_then(OpenBatch::next) {
+                return Ok(Some(record));
+            }
+            self.batch = None;
+            let Some(place) = self.cursor.step(Trust::Payload)? else {
+                return Ok(None);
+            };
+            let payload = place.payload_range();
+            let lsn = place.lsn();
+            let kind = match place.header.kind {
+                FrameKind::Data => RecordKind::Data,
+                FrameKind::Control => RecordKind::Control,
+                FrameKind::Batch => {
+                    self.batch = Some(OpenBatch {
+                        segment: place.segment,
+                        lsn,
+                        stream: place.header.stream,
+                        next: payload.start + BATCH_COUNT_SIZE,
+                        end: payload.end,
+                        index: 0,
+                    });
+                    continue;
+                }
+                FrameKind::Watermark | FrameKind::Seal | FrameKind::Close => continue,
+            };
+            let payload = Payload::new(&place.segment, payload.start, payload.end);
+            return Ok(Some(Record {
+                lsn,
+                index: 0,
+                kind,
+                stream: place.header.stream,
+                payload,
+            }));
+        }
+    }
+}
+
+impl OpenBatch {
+    fn next(&mut self) -> Option<Record> {
+        let (bytes, _) = split_record(self.segment.shown(self.next..self.end))?;
+        let start = self.next + BATCH_COUNT_SIZE;
+        let end = start + bytes.len();
+        let payload = Payload::new(&self.segment, start, end);
+        let (lsn, index, stream) = (self.lsn, self.index, self.stream);
+        self.next = end;
+        self.index += 1;
+        Some(Record {
+            lsn,
+            index,
+            kind: RecordKind::Data,
+            stream,
+            payload,
+        })
+    }
+}
+
+impl Iterator for Reader {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.next_record()
+            .inspect_err(|_| self.cursor.stop())
+            .transpose()
+    }
+}
+
+impl Place {
+    pub(crate) fn lsn(&self) -> Lsn {
+        Lsn::new(self.segment.base + self.offset)
+    }
+
+    pub(crate) fn payload_range(&self) -> std::ops::Range<usize> {
+        let start = to_usize(self.offset + FRAME_HEADER_SIZE);
+        start..start + self.header.payload_size()
+    }
+
+    pub(crate) fn holds_records(&self) -> bool {
+        matches!(
+            self.header.kind,
+            FrameKind::Data | FrameKind::Batch | FrameKind::Control
+        )
+    }
+}
+
+/// The records of a frame.
+#[derive(Debug, Clone)]
+pub struct Records<'a> {
+    segment: &'a Arc<Segment>,
+    rest: Rest<'a>,
+    /// Where `rest` starts in the file.
+    at: usize,
+    index: u32,
+}
+
+#[derive(Debug, Clone)]
+enum Rest<'a> {
+    One(&'a [u8]),
+    Batch(&'a [u8]),
+    Done,
+}
+
+impl<'a> Records<'a> {
+    pub(crate) fn new(
+        segment: &'a Arc<Segment>,
+        kind: FrameKind,
+        payload: &'a [u8],
+        at: usize,
+    ) -> Self {
+        let (rest, at) = match kind {
+            FrameKind::Data | FrameKind::Control => (Rest::One(payload), at),
+            FrameKind::Batch => match open_batch(payload) {
+                Some((_, records)) => (Rest::Batch(records), at + BATCH_COUNT_SIZE),
+                None => (Rest::Done, at),
+            },
+            FrameKind::Watermark | FrameKind::Seal | FrameKind::Close => (Rest::Done, at),
+        };
+        Self {
+            segment,
+            rest,
+            at,
+            index: 0,
+        }
+    }
+}
+
+impl<'a> Iterator for Records<'a> {
+    type Item = RecordRef<'a>;
+
+    fn next(&mut self) -> Option<RecordRef<'a>> {
+        match self.rest {
+            Rest::Done => None,
+            Rest::One(bytes) => {
+                self.rest = Rest::Done;
+                Some(RecordRef::new(self.segment, bytes, self.at, 0))
+            }
+            Rest::Batch(rest) => {
+                let (bytes, rest) = split_record(rest)?;
+                let start = self.at + BATCH_COUNT_SIZE;
+                let record = RecordRef::new(self.segment, bytes, start, self.index);
+                self.rest = Rest::Batch(rest);
+                self.at = start + bytes.len();
+                self.index += 1;
+                Some(record)
+            }
+        }
+    }
+}

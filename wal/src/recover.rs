@@ -1,0 +1,295 @@
+//! Opening: the procedure behind the tables in [`crate::recovery`].
+
+use crate::chain::{Listing, check_chain};
+use crate::cheat::Cheat;
+use crate::end::{End, find_end, segment_at};
+use crate::error::{Finding, Result, WalError};
+use crate::frame::{LogKey, SegmentHeader};
+use crate::layout::{SEGMENT_HEADER_SIZE, frame_header, segment_name, to_usize};
+use crate::lsn::Lsn;
+use crate::meta::{self, Meta};
+use crate::options::Options;
+use crate::recovery::{Case, Recovery};
+use crate::scan::{Scan, SegmentFile, read_error};
+use crate::segment::{Segment, read_header, tmp_path};
+use highwater_disk::{Access, Disk};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::Path;
+
+/// A log as recovery leaves it, ready to be appended to.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) meta: Meta,
+    /// Segments up to the tail.
+    pub(crate) segments: Vec<Segment>,
+    /// Prepared segments behind the tail.
+    pub(crate) ready: VecDeque<Segment>,
+    pub(crate) recovery: Recovery,
+}
+
+/// Recovers what is in `dir`, or makes a new log. The directory's lock is held.
+pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened> {
+    let disk = &*options.disk;
+    let listing = Listing::read(disk, dir)?;
+    match Meta::read(disk, dir)? {
+        Some(meta) => recover(dir, options, meta, listing),
+        None => create(dir, options, listing),
+    }
+}
+
+fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
+    let disk = &*options.disk;
+    let mut removed = listing.temporary;
+    for (base, _) in &listing.segments {
+        if holds_records(disk, dir, *base)? {
+            return Err(WalError::Corrupt {
+                finding: Finding::MissingMeta,
+                file: meta::path(dir),
+                offset: 0,
+                lsn: Lsn::ZERO,
+                what: format!(
+                    "the segment at {base} holds records, but LOG is gone; restore the file"
+                ),
+            });
+        }
+        removed.push(segment_name(Lsn::new(*base)).into());
+    }
+    meta::write_holder(disk, dir);
+    remove_all(disk, dir, &removed)?;
+    let meta = Meta {
+        log_id: new_log_id(options),
+        first_lsn: 0,
+        attested_lsn: 0,
+    };
+    let key = LogKey::new(meta.log_id);
+    let segment = Segment::create(&options.disk, dir, &key, 0, options.segment_size)?;
+    // Last: a log exists once it has a LOG file.
+    meta.replace(disk, dir)?;
+    meta::prepare_spare(disk, dir);
+    let start = Lsn::new(meta::first_frame(0));
+    let recovery = Recovery {
+        case: Case::Created,
+        first_lsn: Lsn::ZERO,
+        end_lsn: start,
+        attested_lsn: start,
+        frames_rewritten: 0,
+        frames_erased: 0,
+        bytes_cut: 0,
+        segments: 1,
+        removed,
+        ignored: listing.ignored,
+    };
+    Ok(Opened {
+        meta,
+        segments: vec![segment],
+        ready: VecDeque::new(),
+        recovery,
+    })
+}
+
+/// Creation is cut short only before the first record: a segment that is not the first, or holds one, is somebody's log.
+fn holds_records(disk: &dyn Disk, dir: &Path, base: u64) -> Result<bool> {
+    if base != 0 {
+        return Ok(true);
+    }
+    let path = dir.join(segment_name(Lsn::new(base)));
+    let file = disk
+        .open(&path, Access::Read)
+        .map_err(|e| WalError::io("opening", &path, e))?;
+    let header = read_header(&*file).map_err(|e| WalError::io("reading", &path, e))?;
+    let Some(Ok(header)) = header.map(|bytes| SegmentHeader::parse(&bytes)) else {
+        return Ok(true);
+    };
+    let segment = SegmentFile {
+        path,
+        base,
+        size: header.size,
+    };
+    let mut scan = Scan::open(disk, &segment, LogKey::new(header.log_id))?;
+    Ok(!scan.is_zero(SEGMENT_HEADER_SIZE)?)
+}
+
+fn new_log_id(options: &Options) -> u128 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    let half = |salt: u64| match options.seed {
+        Some(seed) => seed.wrapping_add(salt).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        None => {
+            // The standard library's hash keys come from the operating system's random source.
+            let mut hasher = RandomState::new().build_hasher();
+            hasher.write_u64(salt ^ options.clock.wall_ms());
+            hasher.finish()
+        }
+    };
+    (u128::from(half(1)) << 64) | u128::from(half(2))
+}
+
+fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Result<Opened> {
+    let disk = &*options.disk;
+    let mut chain = check_chain(disk, dir, &meta, &listing)?;
+    let end = find_end(disk, dir, &meta, &chain)?;
+
+    // Up to here nothing was written.
+    meta::write_holder(disk, dir);
+    let mut removed = listing.temporary;
+    let stale = listing
+        .segments
+        .iter()
+        .filter(|(base, _)| *base < meta.first_lsn);
+    removed.extend(stale.map(|(base, _)| OsString::from(segment_name(Lsn::new(*base)))));
+    remove_all(disk, dir, &removed)?;
+    settle(disk, &chain, &end, options.cheat)?;
+    let x = segment_at(&chain, end.segment).base + end.offset;
+    // One prepared segment is enough. From the last on, each durably: a gap would look like a lost segment.
+    for surplus in chain.drain((end.segment + 2).min(chain.len())..).rev() {
+        let name = OsString::from(segment_name(Lsn::new(surplus.base)));
+        remove_all(disk, dir, std::slice::from_ref(&name))?;
+        disk.sync_dir(dir)
+            .map_err(|e| WalError::io("syncing the directory", dir, e))?;
+        removed.push(name);
+    }
+    let prepared = chain.get(end.segment + 1);
+    let meta = settle_names(
+        disk,
+        dir,
+        prepared,
+        Meta {
+            attested_lsn: x,
+            ..meta
+        },
+    )?;
+    let recovery = Recovery {
+        case: end.case,
+        first_lsn: Lsn::new(meta.first_lsn),
+        end_lsn: Lsn::new(x),
+        attested_lsn: Lsn::new(end.attested.min(x)),
+        frames_rewritten: end.unattested,
+        frames_erased: end.frames_erased,
+        bytes_cut: end.bytes_cut,
+        segments: end.segment + 1,
+        removed,
+        ignored: listing.ignored,
+    };
+    let mut segments: Vec<_> = chain
+        .into_iter()
+        .map(|SegmentFile { path, base, size }| Segment::found(&options.disk, path, base, size))
+        .collect();
+    let ready: VecDeque<_> = segments.drain(end.segment + 1..).collect();
+    if let Some(tail) = segments.last() {
+        tail.open_append(end.offset)?;
+    }
+    for segment in &ready {
+        segment.open_append(SEGMENT_HEADER_SIZE)?;
+    }
+    Ok(Opened {
+        meta,
+        segments,
+        ready,
+        recovery,
+    })
+}
+
+fn remove_all(disk: &dyn Disk, dir: &Path, names: &[OsString]) -> Result<()> {
+    for name in names {
+        let path = dir.join(name);
+        match disk.remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(WalError::io("removing", &path, e));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Erases what could rise again, writes the un-attested frames again, and syncs both.
+fn settle(disk: &dyn Disk, chain: &[SegmentFile], end: &End, cheat: Cheat) -> Result<()> {
+    for (index, segment) in chain.iter().enumerate() {
+        let until = match index.cmp(&end.segment) {
+            std::cmp::Ordering::Less => segment.size,
+            std::cmp::Ordering::Equal => end.offset,
+            std::cmp::Ordering::Greater => 0,
+        };
+        let from = end
+            .attested
+            .saturating_sub(segment.base)
+            .max(SEGMENT_HEADER_SIZE);
+        let rewrite = if from < until && cheat != Cheat::ShowWithoutRewrite {
+            from..until
+        } else {
+            0..0
+        };
+        let erase: Vec<u64> = end
+            .erase
+            .iter()
+            .filter(|(i, _)| *i == index)
+            .map(|(_, at)| *at)
+            .collect();
+        let erase = if cheat == Cheat::LeaveStaleFrames {
+            Vec::new()
+        } else {
+            erase
+        };
+        if !rewrite.is_empty() || !erase.is_empty() {
+            settle_segment(disk, &segment.path, rewrite, &erase)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the names found durable. Seeing a name does not mean that it is: whoever made it may have failed to sync the
+/// directory, after which the kernel takes it for clean. So they are made anew, as the tail's bytes are. Only those of
+/// `LOG` and of the prepared segment need it: a segment is used only after its name was synced.
+fn settle_names(
+    disk: &dyn Disk,
+    dir: &Path,
+    prepared: Option<&SegmentFile>,
+    meta: Meta,
+) -> Result<Meta> {
+    if let Some(segment) = prepared {
+        let tmp = tmp_path(&segment.path);
+        disk.rename(&segment.path, &tmp)
+            .and_then(|()| disk.rename(&tmp, &segment.path))
+            .map_err(|e| WalError::io("renewing the name of", &segment.path, e))?;
+    }
+    match meta.replace(disk, dir) {
+        Err(error) if error.is_no_space() => {
+            // A full disk must still open. What was found is as durable as a sync can make it now.
+            tracing::warn!(dir = %dir.display(), %error, "the disk is full: LOG was not renewed");
+            disk.sync_dir(dir)
+                .map_err(|e| WalError::io("syncing the directory", dir, e))?;
+        }
+        other => other?,
+    }
+    meta::prepare_spare(disk, dir);
+    Ok(meta)
+}
+
+fn settle_segment(
+    disk: &dyn Disk,
+    path: &Path,
+    rewrite: std::ops::Range<u64>,
+    erase: &[u64],
+) -> Result<()> {
+    let file = disk
+        .open(path, Access::ReadWrite)
+        .map_err(|e| WalError::io("opening", path, e))?;
+    for offset in erase {
+        let zeros = [0; frame_header::END];
+        file.write_all_at(&zeros, *offset)
+            .map_err(|e| WalError::io("erasing a torn frame in", path, e))?;
+    }
+    let mut at = rewrite.start;
+    let mut buffer = vec![0; 64 << 10];
+    while at < rewrite.end {
+        let len = (rewrite.end - at).min(buffer.len() as u64);
+        let bytes = buffer.split_at_mut(to_usize(len)).0;
+        file.read_exact_at(bytes, at)
+            .map_err(|e| read_error(path, at, len, e))?;
+        file.write_all_at(bytes, at)
+            .map_err(|e| WalError::io("rewriting the tail of", path, e))?;
+        at += len;
+    }
+    file.sync()
+        .map_err(|e| WalError::io("syncing the recovered tail of", path, e))
+}

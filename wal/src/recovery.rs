@@ -1,0 +1,125 @@
+//! What opening a log found, and the table by which it decides.
+//!
+//! # Definitions
+//!
+//! A *frame* is good if both its checksums are right for its place: they cover the log's random id and the LSN, so
+//! bytes of another log, of another place, or of an earlier use of a recycled file are no frames. *x* is the first
+//! place at which no good frame stands, reading forward from the log's start. A position is *attested* if a good
+//! watermark or close frame, or the file `LOG`, says that everything below it was durable when that was written. Only these attest;
+//! "a good record stands behind the bad one" proves nothing, because un-synced pages reach the disk in any order.
+//!
+//! # The table: the end of the log
+//!
+//! | at x | good frames behind x | attested | label | physical cause | what is done |
+//! |---|---|---|---|---|---|
+//! | - | - | - | [`Case::Created`] | no `LOG`, no records: a new directory, or creation was cut short | a new log |
+//! | zeros or stale bytes, behind a close frame | none | ≤ x | [`Case::CleanEnd`] | closed cleanly | go on at x |
+//! | zeros | none | ≤ x | [`Case::OpenEnd`] | killed, or power cut between writes | rewrite, go on at x |
+//! | bytes of no frame of this place | none | ≤ x | [`Case::StaleBytes`] | a recycled file; or sectors of a frame without its header | rewrite, go on at x |
+//! | a header without its payload, or anything | some | ≤ x | [`Case::TornTail`] | power cut: only some un-synced sectors were kept | rewrite, erase, go on at x |
+//! | a header without its payload | none | ≤ x | [`Case::TornTail`] | as above | as above |
+//! | anything | any | > x | [`Finding::CorruptAttested`] | bytes that were durable are gone: bit rot, a lost or misdirected write | error, nothing is changed |
+//!
+//! # The table: files
+//!
+//! | what is found | label | physical cause |
+//! |---|---|---|
+//! | bases do not join, or the last segment is sealed | [`Finding::MissingSegment`] | a file was deleted: names are durable before they are used |
+//! | a header with another log id | [`Finding::ForeignSegment`] | a file copied from another log |
+//! | a header with another base than the name | [`Finding::SwappedSegment`] | files renamed or copied over each other |
+//! | a file shorter than its header says | [`Finding::ShortSegment`] | cut by somebody: segments are whole before they are named |
+//! | a file longer than its header says | [`Finding::LongSegment`] | something was appended by somebody else |
+//! | no readable header | [`Finding::DamagedHeader`] | bit rot: headers are synced before the file is named |
+//! | `LOG` not readable | [`Finding::DamagedMeta`] | bit rot: it is replaced atomically |
+//! | records but no `LOG` | [`Finding::MissingMeta`] | a file was deleted |
+//! | an intact frame with unknown flags | [`Finding::UnknownFeature`] | a newer version wrote it |
+//! | a newer format version in `LOG` or a header | [`WalError::NewerFormat`] | a newer version wrote it |
+//! | a segment below `first_lsn` | removed | truncation was cut short |
+//! | `*.wal.tmp` | removed | making a segment was cut short |
+//! | any other name | reported in [`Recovery::ignored`] | not ours |
+//!
+//! # Then, before anything is shown
+//!
+//! 1. Good headers behind x are overwritten with zeros, x too: none of them may rise again once new frames surround it.
+//! 2. The good frames that nothing attests are written again, byte for byte. After a failed sync the page cache holds
+//!    bytes that the disk does not, marked clean: only a new write makes the next sync carry them.
+//! 3. Both are synced.
+//! 4. `LOG`, and the names of prepared segments, are made anew, and the directory is synced: a name that is seen need
+//!    not be durable, and after a failed sync of the directory another one may save nothing.
+//! 5. Only now is x published as the durable frontier, and a watermark that says so is the first new frame.
+//!
+//! Every step leads to the same x when it is cut short and begun again.
+//!
+//! Reading starts at the last segment that holds a frame and goes back only until the frames read attest its base, so
+//! the time to open does not grow with the log. Damage in older segments is found when they are read, or by
+//! [`inspect::Log::verify`](crate::inspect::Log::verify).
+//!
+//! [`Finding::CorruptAttested`]: crate::Finding::CorruptAttested
+//! [`Finding::MissingSegment`]: crate::Finding::MissingSegment
+//! [`Finding::ForeignSegment`]: crate::Finding::ForeignSegment
+//! [`Finding::SwappedSegment`]: crate::Finding::SwappedSegment
+//! [`Finding::ShortSegment`]: crate::Finding::ShortSegment
+//! [`Finding::LongSegment`]: crate::Finding::LongSegment
+//! [`Finding::DamagedHeader`]: crate::Finding::DamagedHeader
+//! [`Finding::DamagedMeta`]: crate::Finding::DamagedMeta
+//! [`Finding::MissingMeta`]: crate::Finding::MissingMeta
+//! [`Finding::UnknownFeature`]: crate::Finding::UnknownFeature
+//! [`WalError::NewerFormat`]: crate::WalError::NewerFormat
+
+use crate::lsn::Lsn;
+use std::ffi::OsString;
+use std::fmt;
+
+/// How the log ended when it was opened: the first table above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Case {
+    /// There was no log; one was made.
+    Created,
+    /// It was closed cleanly.
+    CleanEnd,
+    /// It was not closed, and ends between two frames.
+    OpenEnd,
+    /// It was not closed, and old bytes of no meaning follow.
+    StaleBytes,
+    /// It was cut in the middle of un-synced writes. Nothing that was acknowledged is missing.
+    TornTail,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Created => "created",
+            Self::CleanEnd => "clean end",
+            Self::OpenEnd => "open end",
+            Self::StaleBytes => "stale bytes",
+            Self::TornTail => "torn tail",
+        })
+    }
+}
+
+/// What opening the log found and did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Recovery {
+    /// How the log ended.
+    pub case: Case,
+    /// Where it starts.
+    pub first_lsn: Lsn,
+    /// Where it ended, and where it goes on: x.
+    pub end_lsn: Lsn,
+    /// Everything below this was proven durable; the frames from here to `end_lsn` were written again.
+    pub attested_lsn: Lsn,
+    /// How many frames were written again.
+    pub frames_rewritten: usize,
+    /// How many intact frames behind the end were erased. None of them was acknowledged.
+    pub frames_erased: usize,
+    /// Bytes of those frames, and of the torn one.
+    pub bytes_cut: u64,
+    /// Segments that hold the log, the prepared ones not counted.
+    pub segments: usize,
+    /// Leftovers that were removed: truncated segments, half-made files.
+    pub removed: Vec<OsString>,
+    /// Names in the directory that are not the log's. They were left alone.
+    pub ignored: Vec<OsString>,
+}

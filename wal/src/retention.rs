@@ -1,0 +1,166 @@
+//! What may be truncated, and truncating it.
+
+use crate::cheat::Cheat;
+use crate::error::{Result, WalError};
+use crate::lsn::Lsn;
+use crate::meta::{self, Meta};
+use crate::shared::{Closing, Shared};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+#[derive(Debug)]
+pub(crate) struct Retention {
+    /// Base of the oldest segment that counts. Changed only under `state`.
+    first: AtomicU64,
+    state: Mutex<Pins>,
+}
+
+#[derive(Debug, Default)]
+struct Pins {
+    next_id: u64,
+    by_id: BTreeMap<u64, u64>,
+    /// Files that should be gone but could not be removed; tried again at the next truncation.
+    doomed: Vec<PathBuf>,
+}
+
+impl Retention {
+    pub(crate) fn new(first: u64) -> Self {
+        Self {
+            first: AtomicU64::new(first),
+            state: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn first(&self) -> u64 {
+        self.first.load(Ordering::Acquire)
+    }
+}
+
+/// Keeps the log from its position on: [`Wal::truncate_before`](crate::Wal::truncate_before) does not go past it.
+/// Let it go by dropping it.
+#[derive(Debug)]
+#[must_use = "the log is kept only while the guard lives"]
+pub struct RetentionGuard {
+    shared: Arc<Shared>,
+    id: u64,
+    lsn: Lsn,
+}
+
+impl RetentionGuard {
+    pub(crate) fn new(shared: &Arc<Shared>, lsn: Lsn) -> Result<Self> {
+        let mut pins = shared.retention.state.lock();
+        let first = shared.retention.first();
+        if lsn.get() < first {
+            return Err(WalError::Truncated {
+                asked: lsn,
+                first: Lsn::new(first),
+            });
+        }
+        let id = pins.next_id;
+        pins.next_id += 1;
+        pins.by_id.insert(id, lsn.get());
+        Ok(Self {
+            shared: Arc::clone(shared),
+            id,
+            lsn,
+        })
+    }
+
+    /// A guard of the oldest position that there is.
+    pub(crate) fn oldest(shared: &Arc<Shared>) -> Self {
+        loop {
+            if let Ok(guard) = Self::new(shared, Lsn::new(shared.retention.first())) {
+                return guard;
+            }
+        }
+    }
+
+    /// The position kept.
+    pub fn lsn(&self) -> Lsn {
+        self.lsn
+    }
+
+    /// Moves the guard forward: what lies below `lsn` is no longer needed. Moving back is ignored.
+    pub fn advance(&mut self, lsn: Lsn) {
+        if lsn > self.lsn {
+            self.lsn = lsn;
+            self.shared
+                .retention
+                .state
+                .lock()
+                .by_id
+                .insert(self.id, lsn.get());
+        }
+    }
+}
+
+impl Drop for RetentionGuard {
+    fn drop(&mut self) {
+        self.shared.retention.state.lock().by_id.remove(&self.id);
+    }
+}
+
+impl Shared {
+    /// Truncates the segments wholly below `lsn`, below what is durable, and below every guard.
+    pub(crate) fn truncate_before(&self, lsn: Lsn) -> Result<()> {
+        let closing = self.closing.lock();
+        if *closing == Closing::Done {
+            return Err(WalError::Closed {
+                dir: self.dir.clone(),
+            });
+        }
+        self.commit.check()?;
+        let mut pins = self.retention.state.lock();
+        let pinned = pins.by_id.values().min().copied().unwrap_or(u64::MAX);
+        let keep = lsn.get().min(self.commit.durable()).min(pinned);
+        let first = self
+            .segments
+            .read()
+            .range(..=keep)
+            .next_back()
+            .map_or(0, |(base, _)| *base);
+        if first <= self.retention.first() {
+            return Ok(());
+        }
+        let meta = Meta {
+            log_id: self.key.id,
+            first_lsn: first,
+            attested_lsn: self.commit.durable(),
+        };
+        if self.options.cheat == Cheat::UnlinkBeforeMeta {
+            self.discard(first, &mut pins);
+            // The names go first, durably: what a careless order of the two steps amounts to.
+            let _ = self.disk.sync_dir(&self.dir);
+        }
+        meta.replace(&*self.disk, &self.dir)?;
+        self.retention.first.store(first, Ordering::Release);
+        self.discard(first, &mut pins);
+        meta::prepare_spare(&*self.disk, &self.dir);
+        Ok(())
+    }
+
+    /// Recycles or removes the segments below `first`. Failing to remove one only costs space.
+    fn discard(&self, first: u64, pins: &mut Pins) {
+        let below = {
+            let mut segments = self.segments.write();
+            let kept = segments.split_off(&first);
+            std::mem::replace(&mut *segments, kept)
+        };
+        for segment in below.into_values() {
+            self.counters.truncated(segment.size);
+            if let Some(unwanted) = self.preparer.recycle(segment) {
+                pins.doomed.push(unwanted.path.clone());
+            }
+        }
+        pins.doomed.retain(|path| match self.disk.remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), %error, "a truncated segment could not be removed");
+                true
+            }
+            _ => false,
+        });
+    }
+}

@@ -1,0 +1,281 @@
+//! One segment file: made, recycled, mapped.
+
+use crate::error::{Finding, Result, WalError};
+use crate::frame::{LogKey, SegmentHeader};
+use crate::layout::{SEGMENT_HEADER_SIZE, TMP_SUFFIX, segment_header, segment_name, to_usize};
+use crate::lsn::Lsn;
+use highwater_disk::{Access, AppendMap, Disk, DiskFile, ReadMap};
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
+
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+
+/// A segment of the log. Whoever holds one keeps its bytes readable, even after its file is removed.
+pub(crate) struct Segment {
+    pub(crate) base: u64,
+    pub(crate) size: u64,
+    pub(crate) path: PathBuf,
+    pub(crate) origin: Origin,
+    disk: Arc<dyn Disk>,
+    /// Mapped when first needed: opening a long log must not map all of it.
+    view: OnceLock<View>,
+}
+
+/// Who made the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// This instance: no bytes of it were shown by an earlier one, so it may be recycled once nobody holds it.
+    Made,
+    /// An earlier instance, whose readers may still look at its bytes (in this process or in another).
+    Found,
+}
+
+enum View {
+    Append {
+        map: AppendMap,
+        /// The description that wrote: errors of write-back are reported to it.
+        _file: Arc<dyn DiskFile>,
+    },
+    Read(ReadMap),
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segment")
+            .field("path", &self.path)
+            .field("size", &self.size)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Segment {
+    /// Makes a segment: really written, synced, named, its name synced. Until the last step nothing of it counts, and a
+    /// file under the final name is always whole.
+    pub(crate) fn create(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        key: &LogKey,
+        base: u64,
+        size: u64,
+    ) -> Result<Self> {
+        let path = dir.join(segment_name(Lsn::new(base)));
+        let tmp = tmp_path(&path);
+        Self::create_at(disk, dir, key, base, size, &path, &tmp).inspect_err(|_| {
+            let _ = disk.remove_file(&tmp);
+        })
+    }
+
+    fn create_at(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        key: &LogKey,
+        base: u64,
+        size: u64,
+        path: &Path,
+        tmp: &Path,
+    ) -> Result<Self> {
+        let at_tmp = |op: &'static str| move |e| WalError::io(op, tmp, e);
+        let file = match disk.create_new(tmp) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                disk.remove_file(tmp).and_then(|()| disk.create_new(tmp))
+            }
+            other => other,
+        }
+        .map_err(at_tmp("creating the next segment"))?;
+        fill_zeros(&*file, size).map_err(at_tmp("writing the next segment"))?;
+        Self::publish(disk, dir, key, base, size, &file, tmp, path)
+    }
+
+    /// Makes the file of a truncated segment into the segment that starts at `base`. Its old frames cannot pass for new
+    /// ones: their checksums cover their LSN. The old name is below the log's start, so nobody believes what it holds.
+    pub(crate) fn recycle(self, dir: &Path, key: &LogKey, base: u64) -> Result<Self> {
+        let Self {
+            size,
+            path: old,
+            disk,
+            view,
+            ..
+        } = self;
+        drop(view);
+        let path = dir.join(segment_name(Lsn::new(base)));
+        let file = disk
+            .open(&old, Access::ReadWrite)
+            .map_err(|e| WalError::io("opening the segment to recycle", &old, e));
+        file.and_then(|file| Self::publish(&disk, dir, key, base, size, &file, &old, &path))
+            .inspect_err(|_| {
+                let _ = disk.remove_file(&old);
+            })
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one private step shared by two callers"
+    )]
+    fn publish(
+        disk: &Arc<dyn Disk>,
+        dir: &Path,
+        key: &LogKey,
+        base: u64,
+        size: u64,
+        file: &Arc<dyn DiskFile>,
+        from: &Path,
+        path: &Path,
+    ) -> Result<Self> {
+        let header = SegmentHeader {
+            log_id: key.id,
+            base,
+            size,
+        };
+        file.write_all_at(&header.encode(), 0)
+            .map_err(|e| WalError::io("writing the header of", from, e))?;
+        file.sync().map_err(|e| WalError::io("syncing", from, e))?;
+        let map = file
+            .map_append(SEGMENT_HEADER_SIZE)
+            .map_err(|e| WalError::io("mapping", from, e))?;
+        disk.rename(from, path)
+            .map_err(|e| WalError::io("renaming to", path, e))?;
+        disk.sync_dir(dir)
+            .map_err(|e| WalError::io("syncing the directory", dir, e))?;
+        let view = OnceLock::from(View::Append {
+            map,
+            _file: Arc::clone(file),
+        });
+        Ok(Self {
+            base,
+            size,
+            path: path.to_owned(),
+            origin: Origin::Made,
+            disk: Arc::clone(disk),
+            view,
+        })
+    }
+
+    /// A segment that recovery found and checked.
+    pub(crate) fn found(disk: &Arc<dyn Disk>, path: PathBuf, base: u64, size: u64) -> Self {
+        Self {
+            base,
+            size,
+            path,
+            origin: Origin::Found,
+            disk: Arc::clone(disk),
+            view: OnceLock::new(),
+        }
+    }
+
+    /// Maps a found segment for appending behind `start`, an offset in bytes.
+    pub(crate) fn open_append(&self, start: u64) -> Result<()> {
+        let failed = |e| WalError::io("mapping", &self.path, e);
+        let file = self
+            .disk
+            .open(&self.path, Access::ReadWrite)
+            .map_err(failed)?;
+        let map = file.map_append(start).map_err(failed)?;
+        let fresh = self.view.set(View::Append { map, _file: file }).is_ok();
+        assert!(fresh, "recovery maps a segment before anybody reads it");
+        Ok(())
+    }
+
+    /// The map to append to. Only for segments that were made or opened for appending.
+    pub(crate) fn map(&self) -> &AppendMap {
+        match self.view.get() {
+            Some(View::Append { map, .. }) => map,
+            _ => unreachable_view(),
+        }
+    }
+
+    /// End of the segment: the base of the next.
+    pub(crate) fn end(&self) -> u64 {
+        self.base + self.size
+    }
+
+    /// The bytes of the file in `range`, `None` if they are not all written yet.
+    pub(crate) fn bytes(&self, range: Range<u64>) -> Result<Option<&[u8]>> {
+        Ok(match self.view()? {
+            View::Append { map, .. } => map.read(range),
+            View::Read(map) => map.bytes().get(to_usize(range.start)..to_usize(range.end)),
+        })
+    }
+
+    /// As [`Self::bytes`] for bytes that were read before.
+    pub(crate) fn shown(&self, range: Range<usize>) -> &[u8] {
+        self.view
+            .get()
+            .and_then(|view| match view {
+                View::Append { map, .. } => map.read(range.start as u64..range.end as u64),
+                View::Read(map) => map.bytes().get(range),
+            })
+            .expect("what was read once stays mapped and complete")
+    }
+
+    fn view(&self) -> Result<&View> {
+        if let Some(view) = self.view.get() {
+            return Ok(view);
+        }
+        let failed = |e| WalError::io("mapping", &self.path, e);
+        let file = self.disk.open(&self.path, Access::Read).map_err(failed)?;
+        // Checked again at the last moment: a map that is longer than its file would die of SIGBUS.
+        let len = file.len().map_err(failed)?;
+        if len < self.size {
+            return Err(self.corrupt(
+                Finding::ShortSegment,
+                len,
+                format!("{} bytes expected", self.size),
+            ));
+        }
+        let map = file.map_read().map_err(failed)?;
+        Ok(self.view.get_or_init(|| View::Read(map)))
+    }
+
+    /// An error about a place in this segment.
+    pub(crate) fn corrupt(
+        &self,
+        finding: Finding,
+        offset: u64,
+        what: impl Into<String>,
+    ) -> WalError {
+        WalError::Corrupt {
+            finding,
+            file: self.path.clone(),
+            offset,
+            lsn: Lsn::new(self.base + offset),
+            what: what.into(),
+        }
+    }
+}
+
+#[expect(
+    clippy::panic,
+    reason = "a programmer error inside this crate: appending to a segment that is not the tail"
+)]
+fn unreachable_view() -> ! {
+    panic!("only a segment mapped for appending becomes the current one")
+}
+
+/// Where a segment file is made before it gets its name.
+pub(crate) fn tmp_path(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(TMP_SUFFIX);
+    PathBuf::from(name)
+}
+
+fn fill_zeros(file: &dyn DiskFile, size: u64) -> io::Result<()> {
+    let mut at = 0;
+    while at < size {
+        let len = (size - at).min(ZEROS.len() as u64);
+        file.write_all_at(ZEROS.split_at(to_usize(len)).0, at)?;
+        at += len;
+    }
+    Ok(())
+}
+
+/// Reads the header of a segment file. `None` if the file is shorter than that.
+pub(crate) fn read_header(file: &dyn DiskFile) -> io::Result<Option<[u8; segment_header::END]>> {
+    let mut bytes = [0; segment_header::END];
+    match file.read_exact_at(&mut bytes, 0) {
+        Ok(()) => Ok(Some(bytes)),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(e) => Err(e),
+    }
+}

@@ -1,0 +1,193 @@
+//! What a log does when nothing goes wrong.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the test looks at the directory from outside"
+)]
+
+mod common;
+
+use common::{contents, options, payloads};
+use highwater_wal::{AppendOptions, Case, Durability, Lsn, RecordKind, StreamId, Wal, WalError};
+
+#[test]
+fn records_read_back_in_order() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Wal::open_with(dir.path(), options()).unwrap();
+    let first = log.append("a").unwrap();
+    let batch = log.append_batch(&["b", "", "c"]).unwrap();
+    let control = log.append_control(StreamId(9), "cut").unwrap();
+    assert!(first < batch.first && batch.end <= control);
+    log.sync_to(control).unwrap();
+    assert!(log.durable_lsn() > control);
+    let records: Vec<_> = log
+        .read_from(Lsn::ZERO)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let seen: Vec<_> = records
+        .iter()
+        .map(|r| (r.lsn, r.index, r.kind, r.stream.0, r.payload.to_vec()))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (first, 0, RecordKind::Data, 0, b"a".to_vec()),
+            (batch.first, 0, RecordKind::Data, 0, b"b".to_vec()),
+            (batch.first, 1, RecordKind::Data, 0, b"".to_vec()),
+            (batch.first, 2, RecordKind::Data, 0, b"c".to_vec()),
+            (control, 0, RecordKind::Control, 9, b"cut".to_vec()),
+        ]
+    );
+}
+
+#[test]
+fn only_durable_records_are_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Wal::open_with(dir.path(), options()).unwrap();
+    let lsn = log.append("a").unwrap();
+    assert!(contents(&log).is_empty());
+    assert!(matches!(
+        log.read_from(log.end_lsn()),
+        Err(WalError::BeyondEnd { .. })
+    ));
+    log.sync_to(lsn).unwrap();
+    assert_eq!(contents(&log), payloads(["a"]));
+    assert!(log.read_from(log.durable_lsn()).unwrap().next().is_none());
+}
+
+#[test]
+fn a_closed_log_opens_cleanly_and_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    for round in 0..4_u32 {
+        let log = Wal::open_with(dir.path(), options()).unwrap();
+        let case = if round == 0 {
+            Case::Created
+        } else {
+            Case::CleanEnd
+        };
+        assert_eq!(log.recovery().case, case);
+        assert_eq!(contents(&log).len().to_string(), round.to_string());
+        let _ = log.append(round.to_string()).unwrap();
+        log.close().unwrap();
+        log.close().unwrap();
+        assert!(matches!(log.append("late"), Err(WalError::Closed { .. })));
+    }
+}
+
+#[test]
+fn the_default_options_work() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Wal::open(dir.path().join("a/b")).unwrap();
+    let lsn = log
+        .append_with(&AppendOptions::new().stream(StreamId(3)), "x")
+        .unwrap();
+    assert!(log.durable_lsn() > lsn);
+    drop(log);
+    let log = Wal::open(dir.path().join("a/b")).unwrap();
+    assert_eq!(contents(&log), payloads(["x"]));
+}
+
+/// An idle `sync` costs nothing and writes nothing.
+#[test]
+fn syncing_an_idle_log_does_not_grow_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Wal::open_with(dir.path(), options()).unwrap();
+    let _ = log.append("a").unwrap();
+    log.sync().unwrap();
+    let (end, groups) = (log.end_lsn(), log.stats().groups);
+    for _ in 0..10 {
+        log.sync().unwrap();
+    }
+    assert_eq!((log.end_lsn(), log.stats().groups), (end, groups));
+}
+
+#[test]
+fn a_lower_durability_does_not_wait_but_sync_to_still_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Wal::open_with(dir.path(), options().durability(Durability::Os)).unwrap();
+    let lsn = log.append_with(&AppendOptions::new(), "a").unwrap();
+    assert!(log.durable_lsn() <= lsn);
+    log.commit(lsn).unwrap();
+    assert!(log.durable_lsn() <= lsn, "Os does not wait");
+    let own = AppendOptions::new().durability(Durability::Sync);
+    let next = log.append_with(&own, "b").unwrap();
+    assert!(log.durable_lsn() > next);
+    let lsn = log.append("c").unwrap();
+    log.sync_to(lsn).unwrap();
+    assert!(log.durable_lsn() > lsn);
+}
+
+#[test]
+fn a_record_over_the_limit_is_refused_and_nothing_is_appended() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = options();
+    let max = options.max_record();
+    let log = Wal::open_with(dir.path(), options).unwrap();
+    let end = log.end_lsn();
+    let error = log.append(vec![0; max + 1]).unwrap_err();
+    assert!(
+        matches!(error, WalError::RecordTooLarge { size, max: m } if size == max + 1 && m == max)
+    );
+    let error = log.append_batch(&[vec![0; max - 7]]).unwrap_err();
+    assert!(matches!(error, WalError::RecordTooLarge { .. }), "{error}");
+    assert_eq!(log.end_lsn(), end);
+    for round in 0..3_u8 {
+        let lsn = log.append(vec![round; max]).unwrap();
+        log.sync_to(lsn).unwrap();
+    }
+    let _ = log.append_batch(&[vec![9; max - 8]]).unwrap();
+    log.sync().unwrap();
+    assert_eq!(
+        contents(&log).iter().map(Vec::len).collect::<Vec<_>>(),
+        [max, max, max, max - 8]
+    );
+}
+
+#[test]
+fn bad_options_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    for bad in [
+        options().segment_size(4096),
+        options().segment_size(8193),
+        options().segment_size(1 << 40),
+        options().segment_size(8192).max_record_bytes(8192),
+    ] {
+        assert!(matches!(
+            Wal::open_with(dir.path(), bad),
+            Err(WalError::BadOptions { .. })
+        ));
+    }
+    assert_eq!(
+        std::fs::read_dir(dir.path()).unwrap().count(),
+        0,
+        "nothing was written"
+    );
+}
+
+#[test]
+fn a_position_that_does_not_exist_is_an_error_not_a_hang() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Wal::open_with(dir.path(), options()).unwrap();
+    assert!(matches!(
+        log.sync_to(Lsn::new(1 << 50)),
+        Err(WalError::BeyondEnd { .. })
+    ));
+    assert!(matches!(
+        log.read_range(Lsn::ZERO, Lsn::new(1 << 50)),
+        Err(WalError::BeyondEnd { .. })
+    ));
+    let lsn = log.append("12345678").unwrap();
+    log.sync_to(lsn).unwrap();
+    let amiss = Lsn::new(lsn.get() + 8);
+    let error = log.read_from(amiss).unwrap().next().unwrap().unwrap_err();
+    assert!(
+        matches!(error, WalError::Corrupt { lsn, .. } if lsn == amiss),
+        "{error}"
+    );
+}

@@ -1,0 +1,416 @@
+//! A model of the log next to a real one on a simulated disk, and the checks that every crash test shares.
+
+use highwater_wal::disk::sim::{Call, Fault, FaultKind, Rng};
+use highwater_wal::disk::{Disk, SimDisk};
+use highwater_wal::{Background, Cheat, Lsn, Options, StreamId, Wal};
+use std::sync::Arc;
+
+/// What a program does.
+#[derive(Debug, Clone)]
+pub(crate) enum Op {
+    /// A simulated thread appends a record of so many bytes.
+    Append {
+        thread: usize,
+        size: usize,
+    },
+    /// A simulated thread appends a batch.
+    Batch {
+        thread: usize,
+        sizes: Vec<usize>,
+    },
+    /// Bookkeeping of the program above.
+    Control,
+    /// A simulated thread waits for what it appended last.
+    SyncTo {
+        thread: usize,
+    },
+    Sync,
+    /// Gives up so many percent of what is durable.
+    Truncate {
+        percent: u64,
+    },
+    /// Reads everything: from now on it must stay.
+    Read,
+    /// Closes and opens.
+    Reopen,
+    /// Kills the process; the page cache stays.
+    Kill,
+    /// The next sync fails, and the process is restarted on the page cache that lies.
+    FailedSync,
+}
+
+/// One frame: where it stands and its records.
+type Written = (u64, Vec<Vec<u8>>);
+
+/// A promise that was broken.
+pub(crate) type Violation = String;
+
+/// Why a program stopped.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    Finished,
+    PowerCut,
+}
+
+/// A log, its disk, and what must be true.
+pub(crate) struct World {
+    pub(crate) sim: SimDisk,
+    cheat: Cheat,
+    /// Cut the power before so many more mutations.
+    remaining: Option<u64>,
+    /// Every frame that was appended and may still be there, in order.
+    appended: Vec<Written>,
+    /// So many of them, from the front, were acknowledged or shown.
+    acked: usize,
+    /// Nothing at or above this was given up.
+    truncated: u64,
+    threads: [Option<Lsn>; 4],
+    counter: u64,
+    errors: Errors,
+}
+
+/// What an operation that fails means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Errors {
+    /// A broken promise, unless the power is off.
+    Violate,
+    /// Calls are made to fail: an error is right, only its consequences are checked.
+    Expected,
+}
+
+pub(crate) const SEGMENT_SIZE: u64 = 8 << 10;
+
+impl World {
+    pub(crate) fn new(cheat: Cheat) -> Self {
+        Self {
+            sim: SimDisk::new(),
+            cheat,
+            remaining: None,
+            appended: Vec::new(),
+            acked: 0,
+            truncated: 0,
+            threads: [None; 4],
+            counter: 0,
+            errors: Errors::Violate,
+        }
+    }
+
+    /// For disks whose calls are made to fail.
+    pub(crate) fn lenient(mut self) -> Self {
+        self.errors = Errors::Expected;
+        self
+    }
+
+    /// Runs a program while calls fail; then the faults stop, and the process is killed. Tells whether one struck.
+    pub(crate) fn run_lenient(&mut self, program: &[Op]) -> Result<bool, Violation> {
+        let mut slot = self.open()?;
+        for op in program {
+            if slot.is_none() {
+                slot = self.open()?;
+                self.forget_if(slot.is_some());
+            }
+            if slot.is_some() && !self.step(&mut slot, op)? {
+                slot = None;
+            }
+        }
+        let struck = self.sim.faults_fired() > 0;
+        self.sim.clear_faults();
+        self.sim = self.sim.kill_process();
+        self.errors = Errors::Violate;
+        drop(slot);
+        Ok(struck)
+    }
+
+    fn forget_if(&mut self, opened: bool) {
+        if opened {
+            self.forget_unacked();
+        }
+    }
+
+    pub(crate) fn options(&self) -> Options {
+        let disk: Arc<dyn Disk> = Arc::new(self.sim.clone());
+        Options::new()
+            .segment_size(SEGMENT_SIZE)
+            .background(Background::Inline)
+            .log_id_seed(1)
+            .cheat(self.cheat)
+            .disk(disk)
+    }
+
+    /// Plans a power cut before mutation `n` from now.
+    pub(crate) fn cut_before(&mut self, n: u64) {
+        self.remaining = Some(n);
+        self.sim.cut_power_before(self.sim.mutations() + n);
+    }
+
+    /// Opens the log and compares what it shows with the model.
+    pub(crate) fn open(&mut self) -> Result<Option<Wal>, Violation> {
+        let log = match Wal::open_with("/log", self.options()) {
+            Ok(log) => log,
+            Err(_) if self.excused() => return Ok(None),
+            Err(error) => return Err(format!("does not open: {error}")),
+        };
+        self.check(&log)?;
+        Ok(Some(log))
+    }
+
+    /// Everything shown must be what was appended, in order, with nothing acknowledged missing.
+    fn check(&mut self, log: &Wal) -> Result<(), Violation> {
+        let shown = match read_all(log) {
+            Ok(shown) => shown,
+            Err(_) if self.excused() => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let first = log.first_lsn().get();
+        if first > self.truncated {
+            return Err(format!(
+                "starts at {first}, given up was {}",
+                self.truncated
+            ));
+        }
+        let skip = self.appended.partition_point(|(lsn, _)| *lsn < first);
+        let known = &self.appended[skip..];
+        if shown.len() > known.len() {
+            return Err(format!(
+                "{} frames shown, {} appended",
+                shown.len(),
+                known.len()
+            ));
+        }
+        for (shown, known) in shown.iter().zip(known) {
+            if shown != known {
+                return Err(format!(
+                    "frame at {} shown, frame at {} appended, or other bytes",
+                    shown.0, known.0
+                ));
+            }
+        }
+        let reached = skip + shown.len();
+        if reached < self.acked {
+            return Err(format!(
+                "{} frames acknowledged or shown, {reached} there",
+                self.acked
+            ));
+        }
+        self.acked = reached;
+        Ok(())
+    }
+
+    /// After a restart only what was found counts: a frame that was not shown must never come back.
+    fn forget_unacked(&mut self) {
+        self.appended.truncate(self.acked);
+        self.threads = [None; 4];
+    }
+
+    fn excused(&self) -> bool {
+        !self.sim.is_alive() || self.errors == Errors::Expected
+    }
+
+    fn payload(&mut self, size: usize) -> Vec<u8> {
+        self.counter += 1;
+        let mut rng = Rng::new(self.counter);
+        let mut bytes = self.counter.to_le_bytes().to_vec();
+        bytes.resize_with(size.max(8), || rng.below(7).to_le_bytes()[0]);
+        bytes
+    }
+
+    /// Runs a program to its end or to the power cut; at the end the power goes off too.
+    pub(crate) fn run(&mut self, program: &[Op]) -> Result<Stop, Violation> {
+        let Some(log) = self.open()? else {
+            return Ok(Stop::PowerCut);
+        };
+        self.forget_unacked();
+        let mut log = Some(log);
+        for op in program {
+            if !self.step(&mut log, op)? {
+                return Ok(Stop::PowerCut);
+            }
+        }
+        let stop = if self.sim.is_alive() {
+            Stop::Finished
+        } else {
+            Stop::PowerCut
+        };
+        // Before the log is dropped: that would close it, and make everything durable.
+        self.sim.cut_power_now();
+        drop(log);
+        Ok(stop)
+    }
+
+    /// False once the power is off.
+    fn step(&mut self, slot: &mut Option<Wal>, op: &Op) -> Result<bool, Violation> {
+        let log = slot.as_ref().expect("a log is open between the steps");
+        let outcome = match op {
+            Op::Append { thread, size } => {
+                let payload = self.payload(*size);
+                let stream = StreamId(u16::try_from(*thread).unwrap());
+                log.append_batch_with(stream, &[&payload]).map(|range| {
+                    self.appended.push((range.first.get(), vec![payload]));
+                    self.threads[*thread] = Some(range.first);
+                })
+            }
+            Op::Batch { thread, sizes } => {
+                let records: Vec<_> = sizes.iter().map(|size| self.payload(*size)).collect();
+                log.append_batch(&records).map(|range| {
+                    self.appended.push((range.first.get(), records));
+                    self.threads[*thread] = Some(range.first);
+                })
+            }
+            Op::Control => {
+                let payload = self.payload(16);
+                log.append_control(StreamId(0), &payload)
+                    .map(|lsn| self.appended.push((lsn.get(), vec![payload])))
+            }
+            Op::SyncTo { thread } => {
+                let Some(lsn) = self.threads[*thread] else {
+                    return Ok(true);
+                };
+                log.sync_to(lsn).map(|()| {
+                    self.acked = self
+                        .acked
+                        .max(self.appended.partition_point(|(at, _)| *at <= lsn.get()));
+                })
+            }
+            Op::Sync => log.sync().map(|()| self.acked = self.appended.len()),
+            Op::Truncate { percent } => {
+                let (first, end) = (log.first_lsn().get(), log.durable_lsn().get());
+                let lsn = first + (end - first) * percent / 100;
+                self.truncated = self.truncated.max(lsn);
+                log.truncate_before(Lsn::new(lsn))
+            }
+            Op::Read => return self.check(log).map(|()| self.sim.is_alive()),
+            Op::Reopen => return self.reopen(slot),
+            Op::Kill => return self.kill(slot),
+            Op::FailedSync => return self.failed_sync(slot),
+        };
+        match outcome {
+            Ok(()) => Ok(true),
+            Err(_) if self.errors == Errors::Expected => Ok(true),
+            Err(_) if !self.sim.is_alive() => Ok(false),
+            Err(error) => Err(format!("{op:?} failed: {error}")),
+        }
+    }
+
+    fn reopen(&mut self, slot: &mut Option<Wal>) -> Result<bool, Violation> {
+        match slot.as_ref().expect("a log is open").close() {
+            Ok(()) => self.acked = self.appended.len(),
+            Err(_) if self.excused() => return self.replace(slot),
+            Err(error) => return Err(format!("does not close: {error}")),
+        }
+        self.replace(slot)
+    }
+
+    /// Goes on in a new process on the same machine.
+    fn kill(&mut self, slot: &mut Option<Wal>) -> Result<bool, Violation> {
+        if !self.sim.is_alive() {
+            return Ok(false);
+        }
+        let before = self.sim.mutations();
+        let next = self.sim.kill_process();
+        let planned = self.remaining.map(|n| n.saturating_sub(before));
+        self.sim = next;
+        if let Some(n) = planned {
+            self.cut_before(n);
+        }
+        self.replace(slot)
+    }
+
+    fn replace(&mut self, slot: &mut Option<Wal>) -> Result<bool, Violation> {
+        *slot = None;
+        let Some(next) = self.open()? else {
+            return Ok(false);
+        };
+        *slot = Some(next);
+        self.forget_unacked();
+        Ok(true)
+    }
+
+    /// F17: after a failed sync the page cache shows bytes that the disk does not have.
+    fn failed_sync(&mut self, slot: &mut Option<Wal>) -> Result<bool, Violation> {
+        let log = slot.as_ref().expect("a log is open");
+        let payload = self.payload(100);
+        match log.append_control(StreamId(0), &payload) {
+            Ok(lsn) => self.appended.push((lsn.get(), vec![payload])),
+            Err(_) if !self.sim.is_alive() => return Ok(false),
+            Err(error) => return Err(format!("append failed: {error}")),
+        }
+        self.sim.fail(Fault::new(Call::SyncMap, FaultKind::Eio));
+        if log.sync().is_ok() && self.cheat != Cheat::AckBeforeSync {
+            return Err("a failed sync was not noticed".to_owned());
+        }
+        self.sim.clear_faults();
+        if self.sim.is_alive() && log.append("more").is_ok() && self.cheat != Cheat::AckBeforeSync {
+            return Err("a poisoned log accepts records".to_owned());
+        }
+        self.kill(slot)
+    }
+
+    /// Boots again after the power cut, as `seed` decides; checks, cuts the power again, checks again.
+    pub(crate) fn reboot(&mut self, seed: u64) -> Result<(), Violation> {
+        for round in 0..2 {
+            self.sim.cut_power_now();
+            self.sim = self.sim.restart_after_power_cut(seed + round);
+            self.remaining = None;
+            let log = self.open()?.expect("nothing cuts the power now");
+            self.forget_unacked();
+            // Not closed: what was shown must stay even so.
+            self.sim.cut_power_now();
+            drop(log);
+        }
+        self.sim = self.sim.restart_after_power_cut(seed);
+        Ok(())
+    }
+
+    /// The same disaster again, from the same state.
+    pub(crate) fn fork(&self, sim: SimDisk) -> Self {
+        Self {
+            sim,
+            appended: self.appended.clone(),
+            threads: [None; 4],
+            ..*self
+        }
+    }
+}
+
+fn read_all(log: &Wal) -> Result<Vec<Written>, Violation> {
+    let mut frames: Vec<Written> = Vec::new();
+    for record in log.read_from(Lsn::ZERO).map_err(|e| e.to_string())? {
+        let record = record.map_err(|e| format!("reading: {e}"))?;
+        match frames.last_mut() {
+            Some((lsn, records)) if *lsn == record.lsn.get() => {
+                records.push(record.payload.to_vec())
+            }
+            _ => frames.push((record.lsn.get(), vec![record.payload.to_vec()])),
+        }
+    }
+    Ok(frames)
+}
+
+/// Cuts the power before every mutation of the program, boots as each of `seeds` decides, checks, and goes on with a
+/// second program that is cut somewhere too.
+pub(crate) fn cut_everywhere(
+    cheat: Cheat,
+    program: &[Op],
+    after: &[Op],
+    seeds: std::ops::Range<u64>,
+) -> Result<u64, Violation> {
+    for cut in 0.. {
+        let mut world = World::new(cheat);
+        world.cut_before(cut);
+        let stop = world.run(program).map_err(|e| format!("cut {cut}: {e}"))?;
+        world.sim.cut_power_now();
+        for seed in seeds.clone() {
+            let at = |e| format!("cut {cut}, seed {seed}: {e}");
+            let mut second = world.fork(world.sim.clone());
+            second.reboot(seed).map_err(at)?;
+            second.cut_before(Rng::new(seed ^ cut).below(24));
+            second.run(after).map_err(at)?;
+            second.sim.cut_power_now();
+            second.reboot(seed + 7).map_err(at)?;
+        }
+        if stop == Stop::Finished {
+            return Ok(cut);
+        }
+    }
+    unreachable!("a program ends")
+}

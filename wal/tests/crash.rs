@@ -1,0 +1,198 @@
+//! Power cuts, kills and lying page caches: the property test of the log, on the simulated disk.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod common;
+
+use common::model::{Op, World, cut_everywhere};
+use highwater_wal::Cheat;
+use proptest::prelude::*;
+
+fn op() -> impl Strategy<Value = Op> {
+    let thread = 0..4_usize;
+    prop_oneof![
+        8 => (thread.clone(), 0..900_usize).prop_map(|(thread, size)| Op::Append { thread, size }),
+        2 => (thread.clone(), 0..3_usize).prop_map(|(thread, _)| Op::Append { thread, size: 3900 }),
+        3 => (thread.clone(), proptest::collection::vec(0..600_usize, 0..4))
+            .prop_map(|(thread, sizes)| Op::Batch { thread, sizes: sizes.into_iter().chain([8]).collect() }),
+        1 => Just(Op::Control),
+        4 => thread.prop_map(|thread| Op::SyncTo { thread }),
+        2 => Just(Op::Sync),
+        2 => (0..130_u64).prop_map(|percent| Op::Truncate { percent }),
+        1 => Just(Op::Read),
+        1 => Just(Op::Reopen),
+        1 => Just(Op::Kill),
+        1 => Just(Op::FailedSync),
+    ]
+}
+
+fn program() -> impl Strategy<Value = Vec<Op>> {
+    proptest::collection::vec(op(), 1..24)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// F1, F4-F11, F17, F53: cut before every mutation of a random program, with random sectors surviving: what was
+    /// acknowledged is there, in order, nothing else, and what was shown stays.
+    #[test]
+    fn every_cut_of_every_program_keeps_the_promises(program in program(), after in program(), seed in 0..1000_u64) {
+        cut_everywhere(Cheat::None, &program, &after, seed..seed + 3).map_err(TestCaseError::fail)?;
+    }
+}
+
+fn append(thread: usize) -> Op {
+    Op::Append { thread, size: 700 }
+}
+
+/// A program that meets every mechanism: several threads, rotation, truncation, recycling, every kind of restart.
+fn busy_program() -> Vec<Op> {
+    let mut program = Vec::new();
+    for round in 0..12_usize {
+        program.extend([
+            append(round % 4),
+            append((round + 1) % 4),
+            Op::SyncTo { thread: round % 4 },
+        ]);
+        if round % 3 == 2 {
+            program.push(Op::Truncate { percent: 100 });
+        }
+    }
+    program.extend([
+        Op::Kill,
+        append(0),
+        Op::Read,
+        Op::FailedSync,
+        append(1),
+        Op::Sync,
+        Op::Reopen,
+        append(2),
+    ]);
+    program
+}
+
+#[test]
+fn the_busy_program_survives_every_cut() {
+    let cuts = cut_everywhere(Cheat::None, &busy_program(), &busy_program(), 0..10).unwrap();
+    assert!(cuts > 100, "{cuts}");
+}
+
+/// F2, F12: a power cut before every mutation of the recovery itself.
+#[test]
+fn recovery_cut_short_anywhere_recovers() {
+    let round = [
+        append(0),
+        Op::Sync,
+        append(1),
+        append(2),
+        Op::Batch {
+            thread: 0,
+            sizes: vec![600; 4],
+        },
+    ];
+    let mut program = [round.clone(), round.clone(), round].concat();
+    program.push(Op::Kill);
+    program.extend([append(3), append(2), append(1)]);
+    let recoveries: u64 = (0..200).map(|cut| cut_recovery(&program, cut, 0..3)).sum();
+    assert!(recoveries > 1000, "{recoveries}");
+}
+
+/// The same when un-synced frames span several segments: those behind the new end go, in an order that leaves no gap.
+#[test]
+fn recovery_from_a_tail_of_several_segments_cut_short_anywhere_recovers() {
+    let program = vec![
+        Op::Append {
+            thread: 0,
+            size: 2500
+        };
+        8
+    ];
+    assert!(cut_recovery(&program, u64::MAX >> 1, 0..100) > 1000);
+}
+
+/// Cuts the power before mutation `cut` of the program, and then before every mutation of the recovery. Tells how many
+/// recoveries that were.
+fn cut_recovery(program: &[Op], cut: u64, seeds: std::ops::Range<u64>) -> u64 {
+    let mut recoveries = 0;
+    let mut world = World::new(Cheat::None);
+    world.cut_before(cut);
+    let _ = world.run(program).unwrap();
+    world.sim.cut_power_now();
+    for seed in seeds {
+        for again in 0.. {
+            let mut second = world.fork(world.sim.restart_after_power_cut(seed));
+            second.cut_before(again);
+            let opened = second.open().unwrap().is_some();
+            second.sim.cut_power_now();
+            let at = |e| format!("cut {cut}, seed {seed}, {again}: {e}");
+            second.reboot(seed + again).map_err(at).unwrap();
+            recoveries += 1;
+            if opened {
+                break;
+            }
+        }
+    }
+    recoveries
+}
+
+/// What a rig cannot catch it does not test: each of these logs is broken on purpose, and the checks must object.
+fn assert_caught(cheat: Cheat, program: &[Op], after: &[Op]) {
+    assert!(
+        cut_everywhere(cheat, program, after, 0..30).is_err(),
+        "{cheat:?} was not caught"
+    );
+    cut_everywhere(Cheat::None, program, after, 0..3).expect("without the cheat all is well");
+}
+
+/// F15: acknowledging before the sync is caught.
+#[test]
+fn the_cheat_of_acknowledging_before_the_sync_is_caught() {
+    assert_caught(
+        Cheat::AckBeforeSync,
+        &[append(0), Op::SyncTo { thread: 0 }, append(1)],
+        &[],
+    );
+}
+
+/// F8, F17: showing the tail after a failed sync without writing it again is caught.
+#[test]
+fn the_cheat_of_showing_the_tail_without_rewriting_it_is_caught() {
+    assert_caught(
+        Cheat::ShowWithoutRewrite,
+        &[append(0), Op::FailedSync, Op::Read],
+        &[],
+    );
+}
+
+/// F9: leaving intact frames behind the cut is caught, because they rise again.
+#[test]
+fn the_cheat_of_leaving_stale_frames_is_caught() {
+    let torn: Vec<_> = (0..6).map(|thread| append(thread % 4)).collect();
+    // Together with the watermarks of so many recoveries the new frame ends in front of an old one.
+    let caught = |cheat| {
+        (0..4).any(|watermarks| {
+            let exact = [
+                Op::Append {
+                    thread: 0,
+                    size: 700 - 24 * watermarks,
+                },
+                Op::Sync,
+            ];
+            cut_everywhere(cheat, &torn, &exact, 0..40).is_err()
+        })
+    };
+    assert!(caught(Cheat::LeaveStaleFrames), "not caught");
+    assert!(!caught(Cheat::None), "without the cheat all is well");
+}
+
+/// F10: removing segments before the new start of the log is durable is caught.
+#[test]
+fn the_cheat_of_unlinking_before_the_meta_file_is_caught() {
+    let mut program = vec![append(0); 24];
+    program.extend([Op::Sync, Op::Truncate { percent: 100 }]);
+    assert_caught(Cheat::UnlinkBeforeMeta, &program, &[]);
+}

@@ -1,0 +1,340 @@
+//! The first table of `wal/src/recovery.rs`, label by label: each with the physical cause that it stands for.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod common;
+
+use common::{contents, options, payloads};
+use highwater_wal::disk::sim::{Call, Fault, FaultKind};
+use highwater_wal::disk::{Disk, SimDisk};
+use highwater_wal::layout::{SEGMENT_HEADER_SIZE, frame_header, kind};
+use highwater_wal::{Background, Case, Finding, FrameKind, Lsn, Options, Wal, WalError, inspect};
+use std::sync::Arc;
+
+const FIRST: &str = "/log/00000000000000000000.wal";
+
+fn on(sim: &SimDisk) -> Options {
+    let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+    options().disk(disk).background(Background::Inline)
+}
+
+fn open(sim: &SimDisk) -> Wal {
+    Wal::open_with("/log", on(sim)).unwrap()
+}
+
+/// A log that holds `synced`, durable, and `loose`, in the page cache alone; then killed. Tells where each of `loose`
+/// stands in its file.
+fn killed<const N: usize>(synced: &[&str], loose: [&str; N]) -> (SimDisk, [usize; N]) {
+    let sim = SimDisk::new();
+    let log = open(&sim);
+    for text in synced {
+        let lsn = log.append(text).unwrap();
+        log.sync_to(lsn).unwrap();
+    }
+    let places = loose.map(|text| usize::try_from(log.append(text).unwrap().get()).unwrap());
+    let next = sim.kill_process();
+    drop(log);
+    (next, places)
+}
+
+fn erase(sim: &SimDisk, at: usize) {
+    sim.edit(FIRST, |bytes| bytes[at..at + frame_header::END].fill(0));
+}
+
+#[test]
+fn created() {
+    assert_eq!(open(&SimDisk::new()).recovery().case, Case::Created);
+}
+
+/// F6: creation cut short before `LOG` was there is begun again.
+#[test]
+fn created_again_when_creation_was_cut_short() {
+    let sim = SimDisk::new();
+    drop(open(&sim));
+    for left in ["wal", "wal.tmp"] {
+        let copy = SimDisk::new();
+        copy.create_dir_all("/log".as_ref()).unwrap();
+        let mut bytes = sim.read_file(FIRST).unwrap();
+        bytes[usize::try_from(SEGMENT_HEADER_SIZE).unwrap()..].fill(0);
+        copy.put_file(format!("/log/00000000000000000000.{left}"), bytes);
+        let log = open(&copy);
+        assert_eq!(log.recovery().case, Case::Created);
+        assert_eq!(log.recovery().removed.len(), 1);
+    }
+}
+
+#[test]
+fn clean_end() {
+    let sim = SimDisk::new();
+    let log = open(&sim);
+    let _ = log.append("a").unwrap();
+    log.close().unwrap();
+    drop(log);
+    let log = open(&sim);
+    assert_eq!(log.recovery().case, Case::CleanEnd);
+    assert_eq!(log.recovery().frames_rewritten, 0);
+}
+
+/// F11: a close frame with something behind it means nothing.
+#[test]
+fn a_stale_close_frame_is_no_clean_end() {
+    let sim = SimDisk::new();
+    let _ = open(&sim).append("a").unwrap();
+    let log = open(&sim);
+    let _ = log.append("b").unwrap();
+    let sim = sim.kill_process();
+    drop(log);
+    let log = open(&sim);
+    assert_eq!(log.recovery().case, Case::OpenEnd);
+    assert_eq!(contents(&log), payloads(["a", "b"]));
+}
+
+#[test]
+fn open_end() {
+    let (sim, _) = killed(&["a"], ["b", "c"]);
+    let log = open(&sim);
+    assert_eq!(log.recovery().case, Case::OpenEnd);
+    assert_eq!(log.recovery().frames_rewritten, 3, "the watermark, b and c");
+    assert_eq!(contents(&log), payloads(["a", "b", "c"]));
+}
+
+/// F9: bytes of an earlier use of the file.
+#[test]
+fn stale_bytes() {
+    let (sim, [at]) = killed(&["a"], ["bbbbbbbb"]);
+    sim.edit(FIRST, |bytes| bytes[at..at + frame_header::END].fill(0x55));
+    let log = open(&sim);
+    assert_eq!(log.recovery().case, Case::StaleBytes);
+    assert_eq!(contents(&log), payloads(["a"]));
+}
+
+/// F7: the first of several un-synced frames was lost, later ones were kept: not corruption. They never come back.
+#[test]
+fn torn_tail_with_frames_behind() {
+    let (sim, [first, ..]) = killed(&["a"], ["b", "c", "d"]);
+    erase(&sim, first);
+    let log = open(&sim);
+    assert_eq!(log.recovery().case, Case::TornTail);
+    assert_eq!(log.recovery().frames_erased, 2);
+    assert_eq!(contents(&log), payloads(["a"]));
+    // The watermark of the recovery is as long as the lost frame: "c" would stand right behind it.
+    let sim = sim.kill_process();
+    drop(log);
+    assert_eq!(contents(&open(&sim)), payloads(["a"]));
+}
+
+#[test]
+fn torn_tail_without_its_payload() {
+    let (sim, [at]) = killed(&["a"], ["bbbbbbbb"]);
+    sim.edit(FIRST, |bytes| bytes[at + frame_header::END] ^= 1);
+    let log = open(&sim);
+    assert_eq!(log.recovery().case, Case::TornTail);
+    assert_eq!(log.recovery().bytes_cut, 24);
+    assert_eq!(contents(&log), payloads(["a"]));
+}
+
+/// F33: the same damage below an attested position is corruption, and nothing is changed.
+#[test]
+fn corrupt_attested() {
+    let (sim, [at, _]) = killed(&[], ["a", "b"]);
+    let log = open(&sim);
+    let lsn = log.append("c").unwrap();
+    log.sync_to(lsn).unwrap();
+    let sim = sim.kill_process();
+    drop(log);
+    erase(&sim, at);
+    let before = sim.read_file(FIRST);
+    let error = Wal::open_with("/log", on(&sim)).unwrap_err();
+    assert!(
+        matches!(&error, WalError::Corrupt { finding: Finding::CorruptAttested, file, offset, .. }
+            if file.to_str() == Some(FIRST) && *offset == at as u64),
+        "{error}"
+    );
+    assert!(
+        error.to_string().contains(&at.to_string()) && error.to_string().contains("backup"),
+        "{error}"
+    );
+    assert!(sim.read_file(FIRST) == before);
+}
+
+/// A torn tail that spans a rotation: the next segment is kept as the prepared one, empty.
+#[test]
+fn torn_tail_across_segments() {
+    let sim = SimDisk::new();
+    let log = open(&sim);
+    let lsn = log.append("a").unwrap();
+    log.sync_to(lsn).unwrap();
+    let lost = usize::try_from(log.append(vec![1; 2000]).unwrap().get()).unwrap();
+    for _ in 0..10 {
+        let _ = log.append(vec![2; 2000]).unwrap();
+    }
+    assert!(log.stats().segments > 1);
+    let sim = sim.kill_process();
+    drop(log);
+    erase(&sim, lost);
+    let log = open(&sim);
+    assert_eq!(
+        (log.recovery().case, log.recovery().segments),
+        (Case::TornTail, 1)
+    );
+    assert_eq!(contents(&log), payloads(["a"]));
+    for _ in 0..10 {
+        let _ = log.append(vec![3; 2000]).unwrap();
+    }
+    log.sync().unwrap();
+    let sim = sim.kill_process();
+    drop(log);
+    let shown = contents(&open(&sim));
+    assert!(shown.len() == 11 && shown[1..].iter().all(|r| r[0] == 3));
+}
+
+/// F84: an intact frame with a feature of the future is refused by name, and nothing is changed.
+#[test]
+fn unknown_feature() {
+    let (sim, [at]) = killed(&["a"], ["compressed"]);
+    let id = inspect::Log::open(Arc::new(sim.clone()), "/log")
+        .unwrap()
+        .log_id();
+    sim.edit(FIRST, |bytes| {
+        bytes[at + frame_header::FLAGS] = 1;
+        assert_eq!(bytes[at + frame_header::KIND], kind::DATA);
+        let fields = [&bytes[at..at + 4], &bytes[at + 8..at + 12]].concat();
+        let place = [&id.to_le_bytes()[..], &(at as u64).to_le_bytes(), &fields].concat();
+        let payload = &bytes[at + 16..at + 16 + "compressed".len()];
+        let crc = crc32c::crc32c(&[payload, &place].concat());
+        bytes[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
+        bytes[at + 12..at + 16].copy_from_slice(&crc32c::crc32c(&place).to_le_bytes());
+    });
+    let error = Wal::open_with("/log", on(&sim)).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            WalError::Corrupt {
+                finding: Finding::UnknownFeature,
+                ..
+            }
+        ),
+        "{error}"
+    );
+}
+
+/// Opening a long log reads its end, not its length.
+#[test]
+fn opening_does_not_read_the_whole_log() {
+    let opening = |records: usize| {
+        let sim = SimDisk::new();
+        let log = open(&sim);
+        for _ in 0..records {
+            let lsn = log.append(vec![1; 1000]).unwrap();
+            log.sync_to(lsn).unwrap();
+        }
+        let segments = log.stats().segments;
+        let sim = sim.kill_process();
+        drop(log);
+        let before = sim.operations();
+        drop(open(&sim));
+        (segments, sim.operations() - before)
+    };
+    let (few, short) = opening(40);
+    let (many, long) = opening(400);
+    // Of each further segment: open, header, length.
+    assert!(
+        long - short <= 6 * (many - few) as u64,
+        "{short} calls for {few}, {long} for {many} segments"
+    );
+}
+
+/// F24: a directory that could not be synced when the log was made is synced by whoever finds it.
+#[test]
+fn names_found_are_made_durable_before_anything_is_shown() {
+    let sim = SimDisk::new();
+    sim.fail(Fault::new(Call::SyncDir, FaultKind::Eio).nth(1).forever());
+    assert!(Wal::open_with("/log", on(&sim)).is_err());
+    assert!(
+        Wal::open_with("/log", on(&sim)).is_err(),
+        "still not durable"
+    );
+    sim.clear_faults();
+    let log = open(&sim);
+    let lsn = log.append("a").unwrap();
+    log.sync_to(lsn).unwrap();
+    sim.cut_power_now();
+    drop(log);
+    for seed in 0..20 {
+        let log = open(&sim.restart_after_power_cut(seed));
+        assert_eq!(contents(&log), payloads(["a"]));
+    }
+}
+
+/// F24: the same for a prepared segment: what is appended to it must not go away with its name.
+#[test]
+fn a_prepared_segment_whose_name_is_not_durable_is_not_trusted() {
+    let sim = SimDisk::new();
+    let log = open(&sim);
+    sim.fail(Fault::new(Call::SyncDir, FaultKind::Eio));
+    while log.append(vec![1; 1000]).is_ok() {}
+    log.sync().unwrap();
+    assert_eq!(
+        sim.files()
+            .iter()
+            .filter(|f| f.extension().is_some_and(|e| e == "wal"))
+            .count(),
+        2
+    );
+    let sim = sim.kill_process();
+    drop(log);
+    let log = open(&sim);
+    for _ in 0..20 {
+        let lsn = log.append(vec![1; 1000]).unwrap();
+        log.sync_to(lsn).unwrap();
+    }
+    let expected = contents(&log).len();
+    sim.cut_power_now();
+    drop(log);
+    for seed in 0..20 {
+        assert_eq!(
+            contents(&open(&sim.restart_after_power_cut(seed))).len(),
+            expected
+        );
+    }
+}
+
+/// Frames of every kind are where the format says.
+#[test]
+fn a_dump_shows_every_kind_of_frame() {
+    let sim = SimDisk::new();
+    let log = open(&sim);
+    let lsn = log.append("a").unwrap();
+    log.sync_to(lsn).unwrap();
+    for _ in 0..20 {
+        let _ = log.append_batch(&[vec![0; 1000]]).unwrap();
+    }
+    let _ = log
+        .append_control(highwater_wal::StreamId(1), "cut")
+        .unwrap();
+    drop(log);
+    let frames: Vec<_> = inspect::Log::open(Arc::new(sim), "/log")
+        .unwrap()
+        .frames(Lsn::ZERO)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    for kind in [
+        FrameKind::Data,
+        FrameKind::Batch,
+        FrameKind::Control,
+        FrameKind::Watermark,
+        FrameKind::Seal,
+    ] {
+        assert!(frames.iter().any(|frame| frame.kind == kind), "{kind}");
+    }
+    let close = frames.last().unwrap();
+    assert_eq!(
+        (close.kind, close.attested()),
+        (FrameKind::Close, Some(close.lsn))
+    );
+}
