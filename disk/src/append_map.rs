@@ -5,17 +5,17 @@
 //! every region below it completed. So no byte is ever written and read at the same time.
 //!
 //! One word holds the cursor and who is writing: bits 0-39 the offset, bit 40 the current generation, bits 41-51 and
-//! 52-62 the number of unfinished regions of each generation. A reservation is one compare-exchange. Whoever
+//! 52-62 the number of unfinished regions of each generation, bit 63 whether the map is closed. A reservation is one
+//! compare-exchange. Whoever
 //! needs the complete prefix flips the generation: regions reserved later count in the other counter, so the wait is
 //! for the regions already handed out and is bounded even when appends never pause.
 
-use parking_lot::Mutex;
+use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const OFFSET_BITS: u32 = 40;
 const OFFSET_MASK: u64 = (1 << OFFSET_BITS) - 1;
@@ -23,7 +23,9 @@ const GENERATION_BIT: u64 = 1 << OFFSET_BITS;
 const COUNT_BITS: u32 = 11;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 const COUNT_SHIFTS: [u32; 2] = [OFFSET_BITS + 1, OFFSET_BITS + 1 + COUNT_BITS];
-const _: () = assert!(COUNT_SHIFTS[1] + COUNT_BITS <= 64);
+const CLOSED_BIT: u64 = 1 << 63;
+const COUNTS_MASK: u64 = (COUNT_MASK << COUNT_SHIFTS[0]) | (COUNT_MASK << COUNT_SHIFTS[1]);
+const _: () = assert!(COUNT_SHIFTS[1] + COUNT_BITS == 63);
 
 /// Regions start and end at multiples of this many bytes.
 const ALIGNMENT: u64 = 8;
@@ -35,6 +37,11 @@ pub trait MapBacking: fmt::Debug + Send + Sync {
     /// # Errors
     /// Any I/O error; final for the bytes written since the last success.
     fn sync(&self, range: Range<u64>) -> io::Result<()>;
+
+    /// Whether [`Self::sync`] reads the memory, so that the bytes must be complete.
+    fn copies_memory(&self) -> bool {
+        false
+    }
 
     /// A lock to hold while bytes are copied into the map: the simulator copies the memory when the power is cut.
     fn copy_lock(&self) -> Option<&Mutex<()>> {
@@ -53,6 +60,24 @@ impl fmt::Display for AbandonedRegion {
 }
 
 impl std::error::Error for AbandonedRegion {}
+
+/// Why no region was handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    /// It does not fit.
+    Full,
+    /// [`AppendMap::close`] was called.
+    Closed,
+}
+
+/// Who asks for a region.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asker {
+    /// Somebody who is refused once the map is closed.
+    Appender,
+    /// Whoever closed it, and may still append.
+    Closer,
+}
 
 /// A mapped file to which many threads append. Share it in an [`Arc`].
 pub struct AppendMap {
@@ -155,36 +180,59 @@ impl AppendMap {
         self.complete.load(Ordering::Acquire)
     }
 
-    /// Hands out the next `len` bytes, or `None` if they do not fit below `limit`. Lock-free.
+    /// Hands out the next `len` bytes, unless they do not fit below `limit` or the map is closed. Lock-free.
+    ///
+    /// # Errors
+    /// [`Refused`].
     ///
     /// # Panics
     /// If `len` is zero or no multiple of 8, or `limit` is past the capacity.
-    pub fn reserve(&self, len: u64, limit: u64) -> Option<Region<'_>> {
+    pub fn reserve(&self, len: u64, limit: u64, asker: Asker) -> Result<Region<'_>, Refused> {
         assert!(
             len > 0 && len.is_multiple_of(ALIGNMENT),
             "a region of {len} bytes is aligned"
         );
+        self.reserve_with(limit, asker, |_| len)
+    }
+
+    /// As [`Self::reserve`] of as many bytes as `len` says for the offset at which they will start.
+    ///
+    /// # Errors
+    /// [`Refused`].
+    ///
+    /// # Panics
+    /// If `limit` is past the capacity.
+    pub fn reserve_with(
+        &self,
+        limit: u64,
+        asker: Asker,
+        len: impl Fn(u64) -> u64,
+    ) -> Result<Region<'_>, Refused> {
         assert!(limit <= self.len, "limit {limit} lies inside the map");
+        // Acquire: the word's history carries the happens-before of whoever released regions; nothing is read through it.
         let mut word = self.word.load(Ordering::Acquire);
         loop {
+            if word & CLOSED_BIT != 0 && asker == Asker::Appender {
+                return Err(Refused::Closed);
+            }
             let offset = word & OFFSET_MASK;
+            let len = len(offset);
             if len > limit.saturating_sub(offset) {
-                return None;
+                return Err(Refused::Full);
             }
             let shift = count_shift(word);
             if (word >> shift) & COUNT_MASK == COUNT_MASK {
-                std::thread::yield_now();
+                yield_now();
                 word = self.word.load(Ordering::Acquire);
                 continue;
             }
             let next = word + len + (1 << shift);
-            // Acquire pairs with nothing that we read through the word; AcqRel keeps the word's history ordered.
             match self
                 .word
                 .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
             {
                 Ok(_) => {
-                    return Some(Region {
+                    return Ok(Region {
                         map: self,
                         offset,
                         len,
@@ -197,6 +245,11 @@ impl AppendMap {
         }
     }
 
+    /// From now on only [`Asker::Closer`] gets regions. Regions handed out before are not affected.
+    pub fn close(&self) {
+        self.word.fetch_or(CLOSED_BIT, Ordering::AcqRel);
+    }
+
     /// Waits until every region handed out before the call is filled, and returns the offset below which all is.
     ///
     /// # Errors
@@ -205,7 +258,7 @@ impl AppendMap {
         let _serial = self.flip.lock();
         let mut word = self.word.load(Ordering::Acquire);
         loop {
-            if word >> (OFFSET_BITS + 1) == 0 {
+            if word & COUNTS_MASK == 0 {
                 break; // nobody is writing: the prefix is complete as it stands
             }
             // The other generation is empty: the previous flip waited for it and new regions count in the current one.
@@ -236,9 +289,9 @@ impl AppendMap {
         while (self.word.load(Ordering::Acquire) >> shift) & COUNT_MASK != 0 {
             spins += 1;
             if spins < 64 {
-                std::hint::spin_loop();
+                spin_loop();
             } else {
-                std::thread::yield_now();
+                yield_now();
             }
         }
     }
@@ -256,15 +309,20 @@ impl AppendMap {
         Some(unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(start), len) })
     }
 
-    /// Makes the bytes of `range` durable.
+    /// Makes the bytes of `range` durable, which are known to be filled ([`Self::complete_prefix`]).
     ///
     /// # Errors
-    /// Any I/O error; final for the bytes written since the last success.
+    /// Any I/O error; final for the bytes written since the last success. [`io::ErrorKind::InvalidInput`] if the map is
+    /// staged and the range is not complete.
     pub fn sync(&self, range: Range<u64>) -> io::Result<()> {
+        if self.backing.copies_memory() && range.end > self.complete() {
+            return Err(crate::error::invalid("the range to sync is not complete"));
+        }
         self.backing.sync(range)
     }
 
     fn release(&self, shift: u32) {
+        // Release pairs with the acquire in `wait_for_generation`: whoever sees the count fall sees the bytes.
         self.word.fetch_sub(1 << shift, Ordering::Release);
     }
 }
@@ -366,7 +424,7 @@ mod tests {
     #[test]
     fn regions_are_handed_out_in_order_and_read_once_complete() {
         let map = map(64, 8);
-        let first = map.reserve(16, 64).unwrap();
+        let first = map.reserve(16, 64, Asker::Appender).unwrap();
         assert_eq!((first.offset(), first.size_bytes()), (8, 16));
         assert_eq!(
             (map.reserved(), map.complete(), map.capacity()),
@@ -387,22 +445,33 @@ mod tests {
     #[test]
     fn a_reservation_respects_the_limit() {
         let map = map(64, 0);
-        assert!(map.reserve(40, 32).is_none());
-        map.reserve(32, 32).unwrap().fill(&[&[1; 32]]);
-        assert!(map.reserve(8, 32).is_none());
-        assert!(map.reserve(8, 16).is_none(), "a limit below the cursor");
-        map.reserve(32, 64).unwrap().fill(&[&[2; 32]]);
-        assert!(map.reserve(8, 64).is_none());
+        assert!(map.reserve(40, 32, Asker::Appender).is_err());
+        map.reserve(32, 32, Asker::Appender)
+            .unwrap()
+            .fill(&[&[1; 32]]);
+        assert!(map.reserve(8, 32, Asker::Appender).is_err());
+        assert!(
+            map.reserve(8, 16, Asker::Appender).is_err(),
+            "a limit below the cursor"
+        );
+        map.reserve(32, 64, Asker::Appender)
+            .unwrap()
+            .fill(&[&[2; 32]]);
+        assert!(map.reserve(8, 64, Asker::Appender).is_err());
         assert_eq!(map.complete_prefix(), Ok(64));
     }
 
     #[test]
     fn an_abandoned_region_poisons_the_map() {
         let map = map(64, 0);
-        map.reserve(8, 64).unwrap().fill(&[&[1; 8]]);
-        drop(map.reserve(8, 64));
+        map.reserve(8, 64, Asker::Appender)
+            .unwrap()
+            .fill(&[&[1; 8]]);
+        drop(map.reserve(8, 64, Asker::Appender));
         assert_eq!(map.complete_prefix(), Err(AbandonedRegion));
-        map.reserve(8, 64).unwrap().fill(&[&[3; 8]]);
+        map.reserve(8, 64, Asker::Appender)
+            .unwrap()
+            .fill(&[&[3; 8]]);
         assert_eq!(map.complete_prefix(), Err(AbandonedRegion));
         assert_eq!(
             map.complete(),
@@ -414,7 +483,7 @@ mod tests {
     #[test]
     fn a_region_filled_with_the_wrong_length_poisons_the_map() {
         let map = map(64, 0);
-        let region = map.reserve(16, 64).unwrap();
+        let region = map.reserve(16, 64, Asker::Appender).unwrap();
         let outcome =
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| region.fill(&[b"short"])));
         assert!(outcome.is_err());
@@ -425,7 +494,7 @@ mod tests {
     fn two_thousand_regions_can_be_open_at_once() {
         let map = map(8 * COUNT_MASK, 0);
         let regions: Vec<_> = (0..COUNT_MASK)
-            .map(|_| map.reserve(8, map.capacity()).unwrap())
+            .map(|_| map.reserve(8, map.capacity(), Asker::Appender).unwrap())
             .collect();
         assert_eq!(map.reserved(), map.capacity());
         regions
@@ -447,7 +516,7 @@ mod tests {
                 .map(|_| {
                     scope.spawn(|| {
                         for _ in 0..ROUNDS {
-                            let region = map.reserve(16, size).unwrap();
+                            let region = map.reserve(16, size, Asker::Appender).unwrap();
                             let number = region.offset().to_le_bytes();
                             region.fill(&[&number, &number]);
                         }
@@ -488,7 +557,7 @@ mod tests {
     #[test]
     #[should_panic(expected = "aligned")]
     fn a_crooked_region_is_a_bug_of_the_caller() {
-        let _ = map(64, 0).reserve(7, 64);
+        let _ = map(64, 0).reserve(7, 64, Asker::Appender);
     }
 
     #[test]

@@ -11,10 +11,13 @@ mod append_map;
 mod clock;
 mod error;
 mod os;
+mod os_map;
 mod read_map;
 pub mod sim;
+#[doc(hidden)]
+pub mod sync;
 
-pub use append_map::{AbandonedRegion, AppendMap, MapBacking, Region};
+pub use append_map::{AbandonedRegion, AppendMap, Asker, MapBacking, Refused, Region};
 pub use clock::{Alarm, Clock, ManualClock, OsClock, Woken};
 pub use error::{Call, DiskError, raw_os_error};
 pub use os::OsDisk;
@@ -24,6 +27,7 @@ pub use sim::SimDisk;
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -137,6 +141,33 @@ pub trait DiskFile: Debug + Send + Sync {
     /// # Errors
     /// Any I/O error; [`io::ErrorKind::InvalidInput`] if `start` is past the end or not a multiple of 8.
     fn map_append(&self, start: u64) -> io::Result<AppendMap>;
+
+    /// As [`Self::map_append`], but the map is memory of this process: what is stored reaches the file only when it is
+    /// synced, in one write past the page cache. A killed process leaves nothing behind that was not synced, a failed
+    /// write leaves no page cache that lies, and a full or broken disk cannot raise a signal.
+    ///
+    /// # Errors
+    /// As [`Self::map_append`]; [`io::ErrorKind::Unsupported`] if the file system or the device does not take such
+    /// writes: use [`Self::map_append`] then.
+    fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
+        let _ = start;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Writes zeros, for real: the blocks are allocated and written afterwards, as far as a sync makes anything so.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        const ZEROS: [u8; 4096] = [0; 4096];
+        let mut at = range.start;
+        while at < range.end {
+            let len = usize::try_from(range.end - at).map_or(ZEROS.len(), |n| n.min(ZEROS.len()));
+            self.write_all_at(ZEROS.split_at(len).0, at)?;
+            at += len as u64;
+        }
+        Ok(())
+    }
 
     /// Maps the whole file for reading.
     ///

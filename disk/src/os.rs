@@ -4,18 +4,17 @@
 use crate::error::{errno, invalid};
 use crate::{
     Access, AppendMap, Call, DirLock, Disk, DiskError, DiskFile, Entry, EntryKind, LockGuard,
-    MapBacking, ReadMap,
+    PAGE_SIZE, ReadMap, os_map,
 };
-use memmap2::{Advice, Mmap, MmapOptions, MmapRaw};
+use memmap2::Mmap;
 use rustix::io::Errno;
 use std::fs::{self, File, FileType, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::time::UNIX_EPOCH;
 
 /// The file system of the machine.
@@ -188,6 +187,21 @@ fn entry_kind(file_type: FileType) -> EntryKind {
     }
 }
 
+/// Writes a page at a time. Larger writes would give the file large folios in the page cache (ext4 since Linux 6.16),
+/// and a single byte stored through a map dirties a whole folio: a commit of 100 bytes then writes up to 2 MiB
+/// (measured: 243 µs instead of 90 with 1 MiB writes).
+fn write_zeros(file: &File, range: Range<u64>) -> io::Result<()> {
+    const ZEROS: [u8; 4096] = [0; 4096];
+    let mut at = range.start;
+    while at < range.end {
+        let to_boundary = PAGE_SIZE - at % PAGE_SIZE;
+        let len = usize::try_from(to_boundary.min(range.end - at)).unwrap_or(ZEROS.len());
+        file.write_all_at(ZEROS.split_at(len).0, at)?;
+        at += len as u64;
+    }
+    Ok(())
+}
+
 /// Holds the flock on the directory as long as the file is open. It is closed on exec, so no child keeps it.
 #[derive(Debug)]
 struct OsLock {
@@ -216,41 +230,6 @@ impl OsFile {
 
     fn error(&self, call: Call, cause: io::Error) -> io::Error {
         DiskError::wrap(call, &self.path, cause)
-    }
-
-    fn map_for_append(&self, start: u64) -> io::Result<AppendMap> {
-        let len = self.file.metadata()?.len();
-        AppendMap::check_shape(start, len)?;
-        if self.mapped.swap(true, Ordering::AcqRel) {
-            return Err(errno(Errno::BUSY));
-        }
-        let busy = Busy(Arc::clone(&self.mapped));
-        let size = usize::try_from(len).map_err(|_| errno(Errno::FBIG))?;
-        let map = MmapOptions::new().len(size).map_raw(&*self.file)?;
-        populate(&map)?;
-        let base = NonNull::new(map.as_mut_ptr()).ok_or_else(|| errno(Errno::NOMEM))?;
-        let backing = OsMap {
-            map,
-            path: self.path.clone(),
-            _file: Arc::clone(&self.file),
-            _busy: busy,
-        };
-        #[expect(unsafe_code, reason = "the memory is a mapped file")]
-        // SAFETY: `backing` keeps the `len` bytes at `base` mapped, shared and writable. No other append map of this
-        // handle lives (`busy`); the directory lock keeps other processes and handles away, as with any mapped file.
-        Ok(unsafe { AppendMap::new(base, len, start, Arc::new(backing)) })
-    }
-}
-
-/// Faults every page in for writing, so that a full disk or a bad sector is an error here and not a SIGBUS later.
-fn populate(map: &MmapRaw) -> io::Result<()> {
-    match map.advise(Advice::PopulateWrite) {
-        // Linux before 5.14: the pages were written before, by contract, so the stores will do.
-        Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(()),
-        Err(e) if e.raw_os_error() == Some(Errno::FAULT.raw_os_error()) => Err(io::Error::other(
-            "a page cannot be made writable: no space for a hole, or an unreadable sector (madvise: EFAULT)",
-        )),
-        result => result,
     }
 }
 
@@ -289,8 +268,17 @@ impl DiskFile for OsFile {
     }
 
     fn map_append(&self, start: u64) -> io::Result<AppendMap> {
-        self.map_for_append(start)
+        os_map::shared(&self.file, &self.path, &self.mapped, start)
             .map_err(|e| self.error(Call::MapAppend, e))
+    }
+
+    fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
+        os_map::staged(&self.file, &self.path, &self.mapped, start)
+            .map_err(|e| self.error(Call::MapAppend, e))
+    }
+
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        write_zeros(&self.file, range).map_err(|e| self.error(Call::Write, e))
     }
 
     fn map_read(&self) -> io::Result<ReadMap> {
@@ -309,43 +297,4 @@ impl DiskFile for OsFile {
             map.map_err(|e| self.error(Call::MapRead, e))?,
         )))
     }
-}
-
-/// Marks the handle as mapped until dropped.
-#[derive(Debug)]
-struct Busy(Arc<AtomicBool>);
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
-    }
-}
-
-#[derive(Debug)]
-struct OsMap {
-    map: MmapRaw,
-    path: PathBuf,
-    /// Open as long as the map, so that no write-back error is reported to nobody.
-    _file: Arc<File>,
-    _busy: Busy,
-}
-
-impl MapBacking for OsMap {
-    fn sync(&self, range: Range<u64>) -> io::Result<()> {
-        let flushed = page_span(&range, self.map.len()).and_then(|(start, len)| match len {
-            0 => Ok(()),
-            _ => self.map.flush_range(start, len),
-        });
-        flushed.map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
-    }
-}
-
-/// Start and length of `range` in a map of `size_bytes` bytes (memmap2 widens it to whole pages).
-fn page_span(range: &Range<u64>, size_bytes: usize) -> io::Result<(usize, usize)> {
-    let start = usize::try_from(range.start).map_err(|_| errno(Errno::INVAL))?;
-    let end = usize::try_from(range.end).map_err(|_| errno(Errno::INVAL))?;
-    if start > end || end > size_bytes {
-        return Err(invalid("the range to sync lies outside the map"));
-    }
-    Ok((start, end - start))
 }

@@ -6,7 +6,7 @@
 )]
 
 use highwater_disk::{
-    Access, AppendMap, Disk, DiskError, DiskFile, EntryKind, OsDisk, SimDisk, raw_os_error,
+    Access, AppendMap, Asker, Disk, DiskError, DiskFile, EntryKind, OsDisk, SimDisk, raw_os_error,
 };
 use std::io::ErrorKind;
 use std::path::Path;
@@ -55,6 +55,11 @@ behaviours! {
     only_one_append_map_at_a_time,
     shapes_that_cannot_be_mapped_are_refused,
     a_map_sync_outside_the_map_is_refused,
+    a_staged_map_keeps_its_bytes_until_it_is_synced,
+    a_staged_map_shows_what_was_there_before_its_start,
+    a_staged_map_syncs_only_what_is_complete,
+    a_file_of_odd_length_cannot_be_staged,
+    zeros_are_written,
     a_read_map_shows_the_file,
     maps_outlive_the_file_and_its_name,
     a_removed_file_stays_readable_through_its_handle,
@@ -263,7 +268,7 @@ fn an_append_map_and_the_file_show_the_same_bytes(disk: &dyn Disk, dir: &Path) {
         Some(&b"header.."[..]),
         "what was written is in the map"
     );
-    map.reserve(16, 8192)
+    map.reserve(16, 8192, Asker::Appender)
         .unwrap()
         .fill(&[b"by the map", b" store"]);
     let mut bytes = [0; 16];
@@ -280,7 +285,95 @@ fn an_append_map_and_the_file_show_the_same_bytes(disk: &dyn Disk, dir: &Path) {
     assert_eq!(&content(&*file)[..24], b"header..by the map store");
     let again = file.map_append(24).unwrap();
     assert_eq!(again.read(0..24), Some(&b"header..by the map store"[..]));
-    assert_eq!(again.reserve(8, 8192).unwrap().offset(), 24);
+    assert_eq!(
+        again.reserve(8, 8192, Asker::Appender).unwrap().offset(),
+        24
+    );
+}
+
+fn a_staged_map_keeps_its_bytes_until_it_is_synced(disk: &dyn Disk, dir: &Path) {
+    let file = write(disk, &dir.join("a"), &[7; 16384]);
+    file.sync().unwrap();
+    let map = file.stage_append(8).unwrap();
+    assert_eq!(map.read(0..8), Some(&[7; 8][..]));
+    let part = [1; 5000];
+    map.reserve(5000, 16384, Asker::Appender)
+        .unwrap()
+        .fill(&[&part]);
+    assert_eq!(map.complete_prefix(), Ok(5008));
+    assert_eq!(content(&*file), [7; 16384], "stored, not synced");
+    map.sync(8..5008).unwrap();
+    let bytes = content(&*file);
+    assert_eq!(bytes[..8], [7; 8]);
+    assert_eq!(bytes[8..5008], [1; 5000]);
+    assert_eq!(bytes[5008..8192], [0; 3184], "zeros to the end of the page");
+    assert_eq!(bytes[8192..], [7; 8192], "pages behind are not touched");
+    map.reserve(3184, 16384, Asker::Appender)
+        .unwrap()
+        .fill(&[&[2; 3184]]);
+    map.complete_prefix().unwrap();
+    map.sync(5008..8192).unwrap();
+    map.sync(8192..8192).unwrap();
+    assert_eq!(content(&*file)[5008..8192], [2; 3184]);
+    assert_eq!(content(&*file)[8..5008], [1; 5000]);
+    drop(map);
+    assert_eq!(content(&*file)[5008..8192], [2; 3184], "and they stay");
+}
+
+fn a_staged_map_shows_what_was_there_before_its_start(disk: &dyn Disk, dir: &Path) {
+    let mut before = vec![7; 16384];
+    before[..9000].fill(3);
+    let file = write(disk, &dir.join("a"), &before);
+    file.sync().unwrap();
+    let map = file.stage_append(9000).unwrap();
+    assert_eq!(map.read(0..9000), Some(&[3; 9000][..]));
+    map.reserve(8, 16384, Asker::Appender)
+        .unwrap()
+        .fill(&[b"appended"]);
+    assert_eq!(map.complete_prefix(), Ok(9008));
+    map.sync(9000..9008).unwrap();
+    before[9000..9008].copy_from_slice(b"appended");
+    before[9008..12288].fill(0);
+    assert_eq!(content(&*file), before);
+    assert_eq!(map.read(0..9008), Some(&before[..9008]));
+    drop(map);
+    let again = disk.open(&dir.join("a"), Access::ReadWrite).unwrap();
+    let map = again.stage_append(9008).unwrap();
+    assert_eq!(map.read(8192..9008), Some(&before[8192..9008]));
+}
+
+fn a_staged_map_syncs_only_what_is_complete(disk: &dyn Disk, dir: &Path) {
+    let file = write(disk, &dir.join("a"), &[0; 4096]);
+    let map = file.stage_append(0).unwrap();
+    let region = map.reserve(8, 4096, Asker::Appender).unwrap();
+    assert_eq!(kind(map.sync(0..8)), ErrorKind::InvalidInput);
+    region.fill(&[&[1; 8]]);
+    assert_eq!(
+        kind(map.sync(0..8)),
+        ErrorKind::InvalidInput,
+        "nobody asked for the prefix"
+    );
+    map.complete_prefix().unwrap();
+    map.sync(0..8).unwrap();
+    assert_eq!(kind(map.sync(0..5000)), ErrorKind::InvalidInput);
+    assert_eq!(kind(file.stage_append(0)), ErrorKind::ResourceBusy);
+    assert_eq!(kind(file.map_append(0)), ErrorKind::ResourceBusy);
+}
+
+fn a_file_of_odd_length_cannot_be_staged(disk: &dyn Disk, dir: &Path) {
+    let file = write(disk, &dir.join("a"), &[0; 4096 + 512]);
+    assert_eq!(kind(file.stage_append(0)), ErrorKind::InvalidInput);
+    file.map_append(0).unwrap();
+}
+
+fn zeros_are_written(disk: &dyn Disk, dir: &Path) {
+    let file = write(disk, &dir.join("a"), &[7; 5000]);
+    file.write_zeros(100..9001).unwrap();
+    let bytes = content(&*file);
+    assert_eq!((bytes.len(), &bytes[..100]), (9001, &[7; 100][..]));
+    assert_eq!(bytes[100..], [0; 8901]);
+    file.write_zeros(9001..9001).unwrap();
+    assert_eq!(file.len().unwrap(), 9001);
 }
 
 fn four_threads_append_through_one_map(disk: &dyn Disk, dir: &Path) {
@@ -293,7 +386,7 @@ fn four_threads_append_through_one_map(disk: &dyn Disk, dir: &Path) {
             let map = &map;
             scope.spawn(move || {
                 for number in 0..each {
-                    let region = map.reserve(24, size).unwrap();
+                    let region = map.reserve(24, size, Asker::Appender).unwrap();
                     let offset = region.offset().to_le_bytes();
                     region.fill(&[
                         &offset,
@@ -385,13 +478,19 @@ fn a_read_map_shows_the_file(disk: &dyn Disk, dir: &Path) {
 
 fn maps_outlive_the_file_and_its_name(disk: &dyn Disk, dir: &Path) {
     let (file, append) = mapped(disk, &dir.join("a"), 4096);
-    append.reserve(8, 4096).unwrap().fill(&[b"survives"]);
+    append
+        .reserve(8, 4096, Asker::Appender)
+        .unwrap()
+        .fill(&[b"survives"]);
     let read = file.map_read().unwrap();
     drop(file);
     disk.remove_file(&dir.join("a")).unwrap();
     assert_eq!(names(disk, dir), [""; 0]);
     assert_eq!(append.complete_prefix(), Ok(8));
-    append.reserve(8, 4096).unwrap().fill(&[b"and more"]);
+    append
+        .reserve(8, 4096, Asker::Appender)
+        .unwrap()
+        .fill(&[b"and more"]);
     append.sync(0..16).unwrap();
     assert_eq!(append.read(0..8), Some(&b"survives"[..]));
     assert_eq!(&read.bytes()[..8], b"survives");

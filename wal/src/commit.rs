@@ -11,7 +11,7 @@ use crate::frame::FrameKind;
 use crate::layout::SEGMENT_HEADER_SIZE;
 use crate::options::Background;
 use crate::segment::Segment;
-use crate::shared::{Gate, Shared};
+use crate::shared::Shared;
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::io;
@@ -278,7 +278,7 @@ impl Shared {
     /// Everything that is complete and not yet durable.
     fn complete_group(&self) -> std::result::Result<Group, (PathBuf, u64, io::Error)> {
         let durable = self.commit.durable();
-        let tail = Arc::clone(&self.tail.read().segment);
+        let tail = self.tail.load_full();
         let segments: Vec<_> = {
             let all = self.segments.read();
             let first = all
@@ -317,9 +317,6 @@ impl Shared {
 
     /// Writes a watermark: proof for recovery that everything below `frontier` was durable. The next sync carries it.
     fn attest(&self, frontier: u64) {
-        if self.tail.read().gate == Gate::Closed {
-            return;
-        }
         let written = self.append_if_room(FrameKind::Watermark, &frontier.to_le_bytes());
         match written {
             Some((start, end)) if start == frontier => {

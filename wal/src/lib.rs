@@ -43,7 +43,7 @@ pub use frame::FrameKind;
 pub use highwater_disk as disk;
 pub use log::Wal;
 pub use lsn::{Lsn, LsnRange, StreamId};
-pub use options::{AppendOptions, Background, Compression, Durability, Options};
+pub use options::{AppendOptions, Background, Compression, Durability, Options, WritePath};
 pub use reader::{Payload, Reader, Record, RecordKind, Records};
 pub use recovery::{Case, Recovery};
 pub use retention::RetentionGuard;

@@ -12,9 +12,9 @@ use crate::reader::Reader;
 use crate::recover::{self, Opened};
 use crate::recovery::{Case, Recovery};
 use crate::retention::RetentionGuard;
-use crate::shared::{Closing, Gate, Parts, Shared};
+use crate::shared::{Closing, Parts, Shared};
 use crate::stats::Stats;
-use highwater_disk::{DirLock, Disk};
+use highwater_disk::{Asker, DirLock, Disk};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -142,7 +142,7 @@ impl Wal {
         records: u64,
     ) -> Result<(u64, u64)> {
         let (start, end) = self.shared.append(kind, stream, payload)?;
-        self.shared.counters.appended(records, end - start);
+        self.shared.counters.appended(records);
         // The record is in the log: whoever is told that it is not would append it again.
         if let Err(error) = self.shared.flush_within(self.shared.options.durability) {
             tracing::warn!(dir = %self.shared.dir.display(), %error, "the periodic flush could not be started");
@@ -300,6 +300,7 @@ impl Wal {
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared.counters.snapshot(
+            self.shared.end() - self.shared.recovery.end_lsn.get(),
             self.shared.segments.read().len(),
             self.shared.preparer.ready(),
         )
@@ -333,7 +334,7 @@ impl Wal {
         if *closing == Closing::Done {
             return Ok(());
         }
-        self.shared.tail.write().gate = Gate::Closed;
+        self.shared.shut();
         let result = self.finish();
         self.shared.commit.end();
         self.shared.flusher.stop();
@@ -348,8 +349,12 @@ impl Wal {
         shared.commit.check()?;
         shared.sync_until(shared.end())?;
         let attested = shared.commit.durable().to_le_bytes();
-        let mark =
-            shared.append_through(FrameKind::Close, StreamId::DEFAULT, &attested, Gate::Closed);
+        let mark = shared.append_as(
+            Asker::Closer,
+            FrameKind::Close,
+            StreamId::DEFAULT,
+            &attested,
+        );
         let (_, end) = mark?;
         shared.sync_until(end)?;
         // Proof that stands apart from the frames. Without it damage to the last sector would pass for a torn write,
@@ -403,10 +408,7 @@ fn assemble(dir: &Path, options: Options, opened: Opened, lock: DirLock) -> Resu
     let ready: std::collections::VecDeque<_> = ready.into_iter().map(Arc::new).collect();
     let next_base = ready.back().map_or(tail.end(), |last| last.end());
     let preparer = Preparer::start(
-        Arc::clone(&options.disk),
-        dir.to_owned(),
-        key,
-        options.segment_size,
+        recover::maker(dir, &options, key),
         options.background,
         ready,
         next_base,

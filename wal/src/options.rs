@@ -21,10 +21,11 @@ pub enum Durability {
     #[default]
     Sync,
     /// The call does not wait; a background flush makes the record durable within this time, if the disk keeps up.
-    /// A crash of the machine loses what was appended since, a crash of the process alone loses nothing.
+    /// A crash of the machine loses what was appended since; so does a crash of the process, unless the log is written
+    /// through the page cache ([`WritePath`]), as it is by default if this is the durability of the whole log.
     Interval(Duration),
     /// The call does not wait and nothing is flushed before somebody syncs: the operating system writes when it likes.
-    /// A crash of the machine may lose everything since the last sync, a crash of the process alone loses nothing.
+    /// A crash of the machine may lose everything since the last sync; of the process alone as for [`Self::Interval`].
     Os,
 }
 
@@ -37,6 +38,22 @@ pub enum Background {
     /// Nobody: the calling thread does it when it is needed. Everything happens in the order of the calls, which
     /// deterministic simulations need.
     Inline,
+}
+
+/// How appended bytes get to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WritePath {
+    /// [`Self::Direct`] where the disk can and the log's [`Durability`] is [`Durability::Sync`]; else
+    /// [`Self::PageCache`].
+    #[default]
+    Auto,
+    /// Appends are stored in the page cache through a shared map, syncs have it written (`msync`). What was appended
+    /// but not synced survives the death of the process.
+    PageCache,
+    /// Appends are stored in memory of the process, each commit group is one write past the page cache (`O_DIRECT`,
+    /// `RWF_DSYNC`). Faster, above all for large groups, and a full or broken disk is always an error code. What was
+    /// appended but not synced is gone with the process. The segments that are being written take memory: two or three.
+    Direct,
 }
 
 /// Compression of batches.
@@ -61,6 +78,7 @@ pub struct Options {
     pub(crate) group_commit_wait: Duration,
     pub(crate) durability: Durability,
     pub(crate) background: Background,
+    write_path: WritePath,
     pub(crate) seed: Option<u64>,
     pub(crate) cheat: Cheat,
     pub(crate) disk: Arc<dyn Disk>,
@@ -83,6 +101,7 @@ impl Options {
             group_commit_wait: Duration::from_micros(40),
             durability: Durability::Sync,
             background: Background::Thread,
+            write_path: WritePath::Auto,
             seed: None,
             cheat: Cheat::None,
             disk: Arc::new(OsDisk::new()),
@@ -125,6 +144,21 @@ impl Options {
     pub fn background(mut self, background: Background) -> Self {
         self.background = background;
         self
+    }
+
+    /// How appended bytes get to the disk (default [`WritePath::Auto`]).
+    #[must_use]
+    pub fn write_path(mut self, path: WritePath) -> Self {
+        self.write_path = path;
+        self
+    }
+
+    /// The write path that the durability asks for.
+    pub(crate) fn wanted_path(&self) -> WritePath {
+        match (self.write_path, self.durability) {
+            (WritePath::Auto, Durability::Interval(_) | Durability::Os) => WritePath::PageCache,
+            (path, _) => path,
+        }
     }
 
     /// Compression of batches (default, and so far only, [`Compression::Off`]).

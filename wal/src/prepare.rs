@@ -2,13 +2,10 @@
 //! allocating blocks meets a commit.
 
 use crate::error::{Result, WalError};
-use crate::frame::LogKey;
 use crate::options::Background;
-use crate::segment::{Origin, Segment};
-use highwater_disk::Disk;
+use crate::segment::{Maker, Origin, Segment};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -24,10 +21,7 @@ pub(crate) struct Preparer {
 
 #[derive(Debug)]
 struct Shop {
-    disk: Arc<dyn Disk>,
-    dir: PathBuf,
-    key: LogKey,
-    segment_size: u64,
+    maker: Maker,
     background: Background,
     state: Mutex<State>,
     changed: Condvar,
@@ -51,10 +45,7 @@ struct State {
 impl Preparer {
     /// Starts with the segments in `ready`, that recovery found prepared; the one to make next starts at `next_base`.
     pub(crate) fn start(
-        disk: Arc<dyn Disk>,
-        dir: PathBuf,
-        key: LogKey,
-        segment_size: u64,
+        maker: Maker,
         background: Background,
         ready: VecDeque<Arc<Segment>>,
         next_base: u64,
@@ -70,24 +61,24 @@ impl Preparer {
         };
         let changed = Condvar::new();
         let shop = Arc::new(Shop {
-            disk,
-            dir,
-            key,
-            segment_size,
+            maker,
             background,
             state: Mutex::new(state),
             changed,
         });
-        let thread = match background {
-            Background::Inline => None,
-            Background::Thread => {
-                let worker = Arc::clone(&shop);
-                let spawned = std::thread::Builder::new()
-                    .name("highwater-wal-prepare".to_owned())
-                    .spawn(move || worker.work());
-                Some(spawned.map_err(|e| WalError::io("starting the preparer of", &shop.dir, e))?)
-            }
-        };
+        let thread =
+            match background {
+                Background::Inline => None,
+                Background::Thread => {
+                    let worker = Arc::clone(&shop);
+                    let spawned = std::thread::Builder::new()
+                        .name("highwater-wal-prepare".to_owned())
+                        .spawn(move || worker.work());
+                    Some(spawned.map_err(|e| {
+                        WalError::io("starting the preparer of", &shop.maker.dir, e)
+                    })?)
+                }
+            };
         Ok(Self {
             shop,
             thread: Mutex::new(thread),
@@ -105,7 +96,7 @@ impl Preparer {
     /// Offers a truncated segment for reuse. Gives it back if it is not wanted: its file is to be removed.
     pub(crate) fn recycle(&self, segment: Arc<Segment>) -> Option<Arc<Segment>> {
         let mut state = self.shop.state.lock();
-        let fits = segment.size == self.shop.segment_size && segment.origin == Origin::Made;
+        let fits = segment.size == self.shop.maker.segment_size && segment.origin == Origin::Made;
         if fits && state.pool.len() < POOL_SIZE && !state.stopped {
             state.pool.push(segment);
             return None;
@@ -159,7 +150,7 @@ impl Shop {
             }
             if state.stopped {
                 return Err(WalError::Closed {
-                    dir: self.dir.clone(),
+                    dir: self.maker.dir.clone(),
                 });
             }
             self.changed.wait(&mut state);
@@ -186,7 +177,7 @@ impl Shop {
                     state.ready.push_back(segment);
                 }
                 Err(error) => {
-                    tracing::warn!(dir = %self.dir.display(), %error, "the next log segment could not be prepared");
+                    tracing::warn!(dir = %self.maker.dir.display(), %error, "the next log segment could not be prepared");
                     state.failed = Some(error);
                 }
             }
@@ -196,7 +187,7 @@ impl Shop {
 
     fn make(&self, base: u64, old: Option<Arc<Segment>>) -> Result<Arc<Segment>> {
         match old.map(Arc::try_unwrap) {
-            Some(Ok(old)) => match old.recycle(&self.dir, &self.key, base) {
+            Some(Ok(old)) => match old.recycle(&self.maker, base) {
                 Ok(segment) => return Ok(Arc::new(segment)),
                 Err(error) => {
                     tracing::debug!(%error, "recycling a segment failed, making a new one")
@@ -204,11 +195,11 @@ impl Shop {
             },
             Some(Err(held)) => {
                 // A reader still looks at it: removed now, gone when the reader is.
-                let _ = self.disk.remove_file(&held.path);
+                let _ = self.maker.disk.remove_file(&held.path);
             }
             None => {}
         }
-        Segment::create(&self.disk, &self.dir, &self.key, base, self.segment_size).map(Arc::new)
+        Segment::create(&self.maker, base).map(Arc::new)
     }
 }
 

@@ -11,11 +11,12 @@ use crate::meta::{self, Meta};
 use crate::options::Options;
 use crate::recovery::{Case, Recovery};
 use crate::scan::{Scan, SegmentFile, read_error};
-use crate::segment::{Segment, read_header, tmp_path};
+use crate::segment::{Maker, Segment, read_header, tmp_path};
 use highwater_disk::{Access, Disk};
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::Arc;
 
 /// A log as recovery leaves it, ready to be appended to.
 #[derive(Debug)]
@@ -63,7 +64,7 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
         attested_lsn: 0,
     };
     let key = LogKey::new(meta.log_id);
-    let segment = Segment::create(&options.disk, dir, &key, 0, options.segment_size)?;
+    let segment = Segment::create(&maker(dir, options, key), 0)?;
     // Last: a log exists once it has a LOG file.
     meta.replace(disk, dir)?;
     meta::prepare_spare(disk, dir);
@@ -86,6 +87,17 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
         ready: VecDeque::new(),
         recovery,
     })
+}
+
+/// What segments of the log in `dir` are made with.
+pub(crate) fn maker(dir: &Path, options: &Options, key: LogKey) -> Maker {
+    Maker {
+        disk: Arc::clone(&options.disk),
+        dir: dir.to_owned(),
+        key,
+        segment_size: options.segment_size,
+        write_path: options.wanted_path(),
+    }
 }
 
 /// Creation is cut short only before the first record: a segment that is not the first, or holds one, is somebody's log.
@@ -175,11 +187,12 @@ fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Resul
         .map(|SegmentFile { path, base, size }| Segment::found(&options.disk, path, base, size))
         .collect();
     let ready: VecDeque<_> = segments.drain(end.segment + 1..).collect();
+    let maker = maker(dir, options, LogKey::new(meta.log_id));
     if let Some(tail) = segments.last() {
-        tail.open_append(end.offset)?;
+        tail.open_append(&maker, end.offset)?;
     }
     for segment in &ready {
-        segment.open_append(SEGMENT_HEADER_SIZE)?;
+        segment.open_append(&maker, SEGMENT_HEADER_SIZE)?;
     }
     Ok(Opened {
         meta,

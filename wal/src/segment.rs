@@ -4,13 +4,56 @@ use crate::error::{Finding, Result, WalError};
 use crate::frame::{LogKey, SegmentHeader};
 use crate::layout::{SEGMENT_HEADER_SIZE, TMP_SUFFIX, segment_header, segment_name, to_usize};
 use crate::lsn::Lsn;
+use crate::options::WritePath;
 use highwater_disk::{Access, AppendMap, Disk, DiskFile, ReadMap};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+/// Zeros are written and synced in pieces, so that a commit that comes in between waits for one piece at most.
+const PIECE_SIZE: u64 = 2 << 20;
+
+/// What segments are made with.
+#[derive(Debug, Clone)]
+pub(crate) struct Maker {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) key: LogKey,
+    pub(crate) segment_size: u64,
+    pub(crate) write_path: WritePath,
+}
+
+impl Maker {
+    fn path(&self, base: u64) -> PathBuf {
+        self.dir.join(segment_name(Lsn::new(base)))
+    }
+
+    /// Maps `file` for appending behind `start`, as the write path demands or the disk can.
+    fn map(&self, file: &dyn DiskFile, start: u64) -> io::Result<(AppendMap, Stores)> {
+        if self.write_path != WritePath::PageCache {
+            match file.stage_append(start) {
+                Err(e)
+                    if e.kind() == io::ErrorKind::Unsupported
+                        && self.write_path == WritePath::Auto =>
+                {
+                    tracing::debug!(path = %file.path().display(), "no direct I/O here: writing through the page cache");
+                }
+                staged => return Ok((staged?, Stores::Staged)),
+            }
+        }
+        Ok((file.map_append(start)?, Stores::PageCache))
+    }
+}
+
+/// Where what is appended stands until it is synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stores {
+    /// In the page cache, through a shared map of the file.
+    PageCache,
+    /// In memory of this process.
+    Staged,
+}
 
 /// A segment of the log. Whoever holds one keeps its bytes readable, even after its file is removed.
 pub(crate) struct Segment {
@@ -35,6 +78,7 @@ pub(crate) enum Origin {
 enum View {
     Append {
         map: AppendMap,
+        stores: Stores,
         /// The description that wrote: errors of write-back are reported to it.
         _file: Arc<dyn DiskFile>,
     },
@@ -53,76 +97,57 @@ impl std::fmt::Debug for Segment {
 impl Segment {
     /// Makes a segment: really written, synced, named, its name synced. Until the last step nothing of it counts, and a
     /// file under the final name is always whole.
-    pub(crate) fn create(
-        disk: &Arc<dyn Disk>,
-        dir: &Path,
-        key: &LogKey,
-        base: u64,
-        size: u64,
-    ) -> Result<Self> {
-        let path = dir.join(segment_name(Lsn::new(base)));
-        let tmp = tmp_path(&path);
-        Self::create_at(disk, dir, key, base, size, &path, &tmp).inspect_err(|_| {
+    pub(crate) fn create(maker: &Maker, base: u64) -> Result<Self> {
+        let (disk, tmp) = (&*maker.disk, tmp_path(&maker.path(base)));
+        let at_tmp = |op: &'static str| {
+            let tmp = tmp.clone();
+            move |e| WalError::io(op, &tmp, e)
+        };
+        let made = match disk.create_new(&tmp) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                disk.remove_file(&tmp).and_then(|()| disk.create_new(&tmp))
+            }
+            other => other,
+        }
+        .map_err(at_tmp("creating the next segment"))
+        .and_then(|file| {
+            fill_zeros(&*file, maker.segment_size).map_err(at_tmp("writing the next segment"))?;
+            Self::publish(maker, base, maker.segment_size, &file, &tmp)
+        });
+        made.inspect_err(|_| {
             let _ = disk.remove_file(&tmp);
         })
     }
 
-    fn create_at(
-        disk: &Arc<dyn Disk>,
-        dir: &Path,
-        key: &LogKey,
-        base: u64,
-        size: u64,
-        path: &Path,
-        tmp: &Path,
-    ) -> Result<Self> {
-        let at_tmp = |op: &'static str| move |e| WalError::io(op, tmp, e);
-        let file = match disk.create_new(tmp) {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                disk.remove_file(tmp).and_then(|()| disk.create_new(tmp))
-            }
-            other => other,
-        }
-        .map_err(at_tmp("creating the next segment"))?;
-        fill_zeros(&*file, size).map_err(at_tmp("writing the next segment"))?;
-        Self::publish(disk, dir, key, base, size, &file, tmp, path)
-    }
-
     /// Makes the file of a truncated segment into the segment that starts at `base`. Its old frames cannot pass for new
     /// ones: their checksums cover their LSN. The old name is below the log's start, so nobody believes what it holds.
-    pub(crate) fn recycle(self, dir: &Path, key: &LogKey, base: u64) -> Result<Self> {
+    pub(crate) fn recycle(self, maker: &Maker, base: u64) -> Result<Self> {
         let Self {
             size,
             path: old,
-            disk,
             view,
             ..
         } = self;
         drop(view);
-        let path = dir.join(segment_name(Lsn::new(base)));
-        let file = disk
+        let file = maker
+            .disk
             .open(&old, Access::ReadWrite)
             .map_err(|e| WalError::io("opening the segment to recycle", &old, e));
-        file.and_then(|file| Self::publish(&disk, dir, key, base, size, &file, &old, &path))
+        file.and_then(|file| Self::publish(maker, base, size, &file, &old))
             .inspect_err(|_| {
-                let _ = disk.remove_file(&old);
+                let _ = maker.disk.remove_file(&old);
             })
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "one private step shared by two callers"
-    )]
     fn publish(
-        disk: &Arc<dyn Disk>,
-        dir: &Path,
-        key: &LogKey,
+        maker: &Maker,
         base: u64,
         size: u64,
         file: &Arc<dyn DiskFile>,
         from: &Path,
-        path: &Path,
     ) -> Result<Self> {
+        let Maker { disk, dir, key, .. } = maker;
+        let path = maker.path(base);
         let header = SegmentHeader {
             log_id: key.id,
             base,
@@ -131,21 +156,22 @@ impl Segment {
         file.write_all_at(&header.encode(), 0)
             .map_err(|e| WalError::io("writing the header of", from, e))?;
         file.sync().map_err(|e| WalError::io("syncing", from, e))?;
-        let map = file
-            .map_append(SEGMENT_HEADER_SIZE)
+        let (map, stores) = maker
+            .map(&**file, SEGMENT_HEADER_SIZE)
             .map_err(|e| WalError::io("mapping", from, e))?;
-        disk.rename(from, path)
-            .map_err(|e| WalError::io("renaming to", path, e))?;
+        disk.rename(from, &path)
+            .map_err(|e| WalError::io("renaming to", &path, e))?;
         disk.sync_dir(dir)
             .map_err(|e| WalError::io("syncing the directory", dir, e))?;
         let view = OnceLock::from(View::Append {
             map,
+            stores,
             _file: Arc::clone(file),
         });
         Ok(Self {
             base,
             size,
-            path: path.to_owned(),
+            path,
             origin: Origin::Made,
             disk: Arc::clone(disk),
             view,
@@ -165,14 +191,19 @@ impl Segment {
     }
 
     /// Maps a found segment for appending behind `start`, an offset in bytes.
-    pub(crate) fn open_append(&self, start: u64) -> Result<()> {
+    pub(crate) fn open_append(&self, maker: &Maker, start: u64) -> Result<()> {
         let failed = |e| WalError::io("mapping", &self.path, e);
         let file = self
             .disk
             .open(&self.path, Access::ReadWrite)
             .map_err(failed)?;
-        let map = file.map_append(start).map_err(failed)?;
-        let fresh = self.view.set(View::Append { map, _file: file }).is_ok();
+        let (map, stores) = maker.map(&*file, start).map_err(failed)?;
+        let view = View::Append {
+            map,
+            stores,
+            _file: file,
+        };
+        let fresh = self.view.set(view).is_ok();
         assert!(fresh, "recovery maps a segment before anybody reads it");
         Ok(())
     }
@@ -183,6 +214,27 @@ impl Segment {
             Some(View::Append { map, .. }) => map,
             _ => unreachable_view(),
         }
+    }
+
+    /// Where what is appended stands until it is synced.
+    pub(crate) fn stores(&self) -> Stores {
+        match self.view.get() {
+            Some(View::Append { stores, .. }) => *stores,
+            _ => Stores::PageCache,
+        }
+    }
+
+    /// The same segment read from its file, if this one holds its bytes in memory of the process. For segments that are
+    /// sealed and durable: nobody writes them any more.
+    pub(crate) fn without_memory(&self) -> Option<Self> {
+        (self.stores() == Stores::Staged).then(|| Self {
+            base: self.base,
+            size: self.size,
+            path: self.path.clone(),
+            origin: self.origin,
+            disk: Arc::clone(&self.disk),
+            view: OnceLock::new(),
+        })
     }
 
     /// End of the segment: the base of the next.
@@ -263,9 +315,12 @@ pub(crate) fn tmp_path(path: &Path) -> PathBuf {
 fn fill_zeros(file: &dyn DiskFile, size: u64) -> io::Result<()> {
     let mut at = 0;
     while at < size {
-        let len = (size - at).min(ZEROS.len() as u64);
-        file.write_all_at(ZEROS.split_at(to_usize(len)).0, at)?;
-        at += len;
+        let end = size.min(at + PIECE_SIZE);
+        file.write_zeros(at..end)?;
+        if end < size {
+            file.sync()?; // the last piece is synced with the header
+        }
+        at = end;
     }
     Ok(())
 }

@@ -10,14 +10,16 @@ use crate::options::Options;
 use crate::prepare::Preparer;
 use crate::recovery::Recovery;
 use crate::retention::Retention;
-use crate::segment::Segment;
+use crate::segment::{Segment, Stores};
 use crate::stats::Counters;
+use arc_swap::ArcSwap;
 use crc32c::crc32c;
-use highwater_disk::{Clock, DirLock, Disk, Region};
+use highwater_disk::{Asker, Clock, DirLock, Disk, Refused, Region};
 use parking_lot::{Mutex, RwLock};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 static ZEROS: [u8; 4096] = [0; 4096];
 
@@ -29,8 +31,10 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) max_record: usize,
     pub(crate) key: LogKey,
-    /// Appenders hold this shared while they write, so that whoever holds it alone knows that nobody writes.
-    pub(crate) tail: RwLock<Tail>,
+    /// The segment that is appended to. Appenders read it without a lock; it is replaced with `rotation` held.
+    pub(crate) tail: ArcSwap<Segment>,
+    /// Set, once, with `rotation` held.
+    closed: AtomicBool,
     /// All segments that count, by base; the tail is the last.
     pub(crate) segments: RwLock<BTreeMap<u64, Arc<Segment>>>,
     /// Serialises going to the next segment.
@@ -43,20 +47,6 @@ pub(crate) struct Shared {
     pub(crate) recovery: Recovery,
     pub(crate) lock: Mutex<Option<DirLock>>,
     pub(crate) closing: Mutex<Closing>,
-}
-
-/// The segment that is appended to.
-#[derive(Debug)]
-pub(crate) struct Tail {
-    pub(crate) segment: Arc<Segment>,
-    pub(crate) gate: Gate,
-}
-
-/// Whether records are accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gate {
-    Open,
-    Closed,
 }
 
 /// How far closing has come.
@@ -101,10 +91,8 @@ impl Shared {
             clock: Arc::clone(&options.clock),
             max_record: options.max_record(),
             key,
-            tail: RwLock::new(Tail {
-                segment: tail,
-                gate: Gate::Open,
-            }),
+            tail: ArcSwap::new(tail),
+            closed: AtomicBool::new(false),
             segments: RwLock::new(segments),
             rotation: Mutex::new(()),
             preparer,
@@ -121,8 +109,8 @@ impl Shared {
 
     /// Everything below is handed out.
     pub(crate) fn end(&self) -> u64 {
-        let tail = self.tail.read();
-        tail.segment.base + tail.segment.map().reserved()
+        let tail = self.tail.load();
+        tail.base + tail.map().reserved()
     }
 
     /// Appends one frame that users asked for.
@@ -138,62 +126,90 @@ impl Shared {
                 max: self.max_record,
             });
         }
-        self.append_through(kind, stream, payload, Gate::Open)
+        self.append_as(Asker::Appender, kind, stream, payload)
     }
 
-    /// Appends one frame, if the gate is at least as open as `gate`. Returns where it starts and ends.
-    pub(crate) fn append_through(
+    /// Appends one frame and returns where it starts and ends. Takes no lock unless the segment is full.
+    pub(crate) fn append_as(
         &self,
+        asker: Asker,
         kind: FrameKind,
         stream: StreamId,
         payload: &[u8],
-        gate: Gate,
     ) -> Result<(u64, u64)> {
         let frame = NewFrame::new(kind, stream, payload);
         loop {
+            self.commit.check()?;
             let full = {
-                let tail = self.tail.read();
-                if tail.gate == Gate::Closed && gate == Gate::Open {
-                    return Err(WalError::Closed {
-                        dir: self.dir.clone(),
-                    });
+                let tail = self.tail.load();
+                let map = tail.map();
+                match map.reserve(frame.size, map.capacity() - FRAME_HEADER_SIZE, asker) {
+                    Ok(region) => return Ok(frame.write(region, &tail, &self.key)),
+                    Err(Refused::Closed) => return Err(self.closed_error()),
+                    Err(Refused::Full) => tail.base,
                 }
-                self.commit.check()?;
-                let map = tail.segment.map();
-                if let Some(region) = map.reserve(frame.size, map.capacity() - FRAME_HEADER_SIZE) {
-                    return Ok(frame.write(region, &tail.segment, &self.key));
-                }
-                tail.segment.base
             };
-            self.rotate(full)?;
+            self.rotate(full, asker)?;
         }
     }
 
-    /// Appends a frame only if the tail has room for it; for frames that are welcome but not needed.
+    /// Appends a frame only if the tail is open and has room for it; for frames that are welcome but not needed.
     pub(crate) fn append_if_room(&self, kind: FrameKind, payload: &[u8]) -> Option<(u64, u64)> {
         let frame = NewFrame::new(kind, StreamId::DEFAULT, payload);
-        let tail = self.tail.read();
-        if tail.gate == Gate::Closed {
-            return None;
+        let tail = self.tail.load();
+        let map = tail.map();
+        let limit = map.capacity() - FRAME_HEADER_SIZE;
+        let region = map.reserve(frame.size, limit, Asker::Appender).ok()?;
+        Some(frame.write(region, &tail, &self.key))
+    }
+
+    /// Refuses every append from now on, but those of the closer.
+    pub(crate) fn shut(&self) {
+        let _alone = self.rotation.lock();
+        self.closed.store(true, Ordering::Release);
+        self.tail.load().map().close();
+    }
+
+    fn closed_error(&self) -> WalError {
+        WalError::Closed {
+            dir: self.dir.clone(),
         }
-        let map = tail.segment.map();
-        let region = map.reserve(frame.size, map.capacity() - FRAME_HEADER_SIZE)?;
-        Some(frame.write(region, &tail.segment, &self.key))
     }
 
     /// Goes to the next segment, unless somebody else already left the one at `full`.
-    fn rotate(&self, full: u64) -> Result<()> {
+    fn rotate(&self, full: u64, asker: Asker) -> Result<()> {
+        self.bound_unsynced(full)?;
         let _alone = self.rotation.lock();
-        let old = Arc::clone(&self.tail.read().segment);
+        let old = self.tail.load_full();
         if old.base != full {
             return Ok(());
         }
+        let closed = self.closed.load(Ordering::Acquire);
+        if closed && asker == Asker::Appender {
+            return Err(self.closed_error());
+        }
         // Its name is durable before the seal exists: a sealed last segment therefore means that one is missing.
         let next = self.preparer.take()?;
+        if closed {
+            next.map().close();
+        }
         self.seal(&old);
-        self.segments.write().insert(next.base, Arc::clone(&next));
-        self.tail.write().segment = next;
+        {
+            let mut segments = self.segments.write();
+            release_memory(&mut segments, self.commit.durable(), old.base);
+            segments.insert(next.base, Arc::clone(&next));
+        }
+        self.tail.store(next);
         Ok(())
+    }
+
+    /// What is appended and not synced stands in memory: two segments of it at most. Whoever fills the second before the
+    /// first is durable syncs it.
+    fn bound_unsynced(&self, full: u64) -> Result<()> {
+        match self.segment_of(full) {
+            Some(segment) if segment.stores() == Stores::Staged => self.sync_until(full),
+            _ => Ok(()),
+        }
     }
 
     /// Fills the rest of a segment. Every append leaves room for the header of a seal.
@@ -201,7 +217,7 @@ impl Shared {
         let map = segment.map();
         loop {
             let rest = map.capacity() - map.reserved();
-            let Some(region) = map.reserve(rest, map.capacity()) else {
+            let Ok(region) = map.reserve(rest, map.capacity(), Asker::Closer) else {
                 continue; // a smaller record still found room
             };
             let lsn = segment.base + region.offset();
@@ -242,6 +258,18 @@ impl Shared {
                 asked: lsn,
                 end: Lsn::new(end),
             })
+        }
+    }
+}
+
+/// Segments below the one at `sealed` are read from their files from now on. The one that was just sealed keeps its
+/// memory: whoever follows the log is still reading it.
+fn release_memory(segments: &mut BTreeMap<u64, Arc<Segment>>, durable: u64, sealed: u64) {
+    for segment in segments.range_mut(..sealed).map(|(_, segment)| segment) {
+        if segment.end() <= durable
+            && let Some(from_file) = segment.without_memory()
+        {
+            *segment = Arc::new(from_file);
         }
     }
 }

@@ -12,7 +12,7 @@ use common::model::SEGMENT_SIZE;
 use highwater_wal::disk::sim::Rng;
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::layout::SEGMENT_HEADER_SIZE;
-use highwater_wal::{Background, Case, Finding, Lsn, Options, Wal, WalError, inspect};
+use highwater_wal::{Background, Case, Finding, Lsn, Options, Wal, WalError, WritePath, inspect};
 use std::sync::Arc;
 
 fn disk(sim: &SimDisk) -> Arc<dyn Disk> {
@@ -30,14 +30,18 @@ fn options(sim: &SimDisk, seed: u64) -> Options {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Left {
     Closed,
-    /// Everything synced, then killed.
-    Killed,
+    /// Everything synced, then killed: on this write path.
+    Killed(WritePath),
 }
 
 /// A log of four segments and a prepared one, and the records in it.
 fn build(seed: u64, left: Left) -> (SimDisk, Vec<Vec<u8>>) {
     let sim = SimDisk::new();
-    let log = Wal::open_with("/log", options(&sim, seed)).unwrap();
+    let path = match left {
+        Left::Closed => WritePath::Auto,
+        Left::Killed(path) => path,
+    };
+    let log = Wal::open_with("/log", options(&sim, seed).write_path(path)).unwrap();
     let mut expected = Vec::new();
     let mut rng = Rng::new(seed);
     for n in 0..40_u64 {
@@ -166,7 +170,7 @@ fn every_flipped_bit_gives_all_the_data_or_an_error() {
 /// F33 on a log that was killed: what a watermark attests is all there or an error.
 #[test]
 fn every_flipped_bit_of_a_killed_log_loses_at_most_the_unattested_group() {
-    let (sim, expected) = build(1, Left::Killed);
+    let (sim, expected) = build(1, Left::Killed(WritePath::PageCache));
     let report = inspect::Log::open(disk(&sim), "/log")
         .unwrap()
         .verify(|_| ())
@@ -183,6 +187,28 @@ fn every_flipped_bit_of_a_killed_log_loses_at_most_the_unattested_group() {
                 !matches!(found, Outcome::Fewer(_)),
                 "{path} byte {at}: {found:?}"
             );
+        }
+    }
+}
+
+/// F33 on a log written past the page cache and killed: the watermark behind the last group was in memory only, so that
+/// group, and nothing else, is unattested (P5).
+#[test]
+fn every_flipped_bit_of_a_killed_direct_log_loses_at_most_the_last_group() {
+    let (sim, expected) = build(1, Left::Killed(WritePath::Direct));
+    let last_group = 3 * 2; // two records each, synced at every third
+    for path in segments(&sim) {
+        let len = sim.read_file(&path).unwrap().len();
+        for at in (4096..len).step_by(17) {
+            let copy = sim.snapshot();
+            copy.edit(&path, |bytes| bytes[at] ^= 0x10);
+            let found = outcome(&copy, &expected, &format!("{path} byte {at}"));
+            if let Outcome::Fewer(seen) = found {
+                assert!(
+                    seen >= expected.len() - last_group,
+                    "{path} byte {at}: {seen}"
+                );
+            }
         }
     }
 }
@@ -254,7 +280,7 @@ fn a_segment_with_something_behind_it_is_corrupt() {
 /// F37: each segment missing in turn. A prepared one that holds nothing is not missed.
 #[test]
 fn a_missing_segment_is_corrupt() {
-    for left in [Left::Closed, Left::Killed] {
+    for left in [Left::Closed, Left::Killed(WritePath::PageCache)] {
         let (sim, expected) = build(1, left);
         let paths = segments(&sim);
         assert!(paths.len() > 3);

@@ -8,8 +8,8 @@
 
 mod common;
 
-use common::model::{Op, World, cut_everywhere};
-use highwater_wal::Cheat;
+use common::model::{Op, PATHS, World, cut_everywhere};
+use highwater_wal::{Cheat, WritePath};
 use proptest::prelude::*;
 
 fn op() -> impl Strategy<Value = Op> {
@@ -117,8 +117,15 @@ fn recovery_from_a_tail_of_several_segments_cut_short_anywhere_recovers() {
 /// Cuts the power before mutation `cut` of the program, and then before every mutation of the recovery. Tells how many
 /// recoveries that were.
 fn cut_recovery(program: &[Op], cut: u64, seeds: std::ops::Range<u64>) -> u64 {
+    PATHS
+        .iter()
+        .map(|path| cut_recovery_on(*path, program, cut, seeds.clone()))
+        .sum()
+}
+
+fn cut_recovery_on(path: WritePath, program: &[Op], cut: u64, seeds: std::ops::Range<u64>) -> u64 {
     let mut recoveries = 0;
-    let mut world = World::new(Cheat::None);
+    let mut world = World::new(Cheat::None, path);
     world.cut_before(cut);
     let _ = world.run(program).unwrap();
     world.sim.cut_power_now();

@@ -8,11 +8,11 @@
 
 mod common;
 
-use common::model::{Op, World};
+use common::model::{Op, PATHS, World};
 use common::{contents, options, payloads};
 use highwater_wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_wal::disk::{Disk, SimDisk};
-use highwater_wal::{Background, Cheat, Lsn, Options, Wal, WalError};
+use highwater_wal::{Background, Cheat, Lsn, Options, Wal, WalError, WritePath};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -74,26 +74,32 @@ fn every_call_failing_at_every_occurrence_keeps_the_promises() {
                 if retried && forever {
                     continue; // a signal without end is no fault of the disk: such calls are begun again
                 }
-                for nth in 0.. {
-                    let mut world = World::new(Cheat::None).lenient();
-                    let fault = Fault::new(call, *kind).nth(nth);
-                    world
-                        .sim
-                        .fail(if forever { fault.forever() } else { fault });
-                    let what = format!("{call:?} {kind:?} {nth} forever {forever}");
-                    let struck = world
-                        .run_lenient(&program())
-                        .unwrap_or_else(|e| panic!("{what}: {e}"));
-                    world.reboot(nth).unwrap_or_else(|e| panic!("{what}: {e}"));
-                    if !struck {
-                        break;
-                    }
-                    fired += 1;
+                for path in PATHS {
+                    let fault = Fault::new(call, *kind);
+                    let fault = if forever { fault.forever() } else { fault };
+                    fired += fail_everywhere(path, &fault);
                 }
             }
         }
     }
-    assert!(fired > 500, "{fired}");
+    assert!(fired > 1000, "{fired}");
+}
+
+/// Has `fault` strike at every occurrence of its call; tells how many there were.
+fn fail_everywhere(path: WritePath, fault: &Fault) -> u64 {
+    for nth in 0.. {
+        let mut world = World::new(Cheat::None, path).lenient();
+        world.sim.fail(fault.clone().nth(nth));
+        let what = format!("{path:?} {fault:?} {nth}");
+        let struck = world
+            .run_lenient(&program())
+            .unwrap_or_else(|e| panic!("{what}: {e}"));
+        world.reboot(nth).unwrap_or_else(|e| panic!("{what}: {e}"));
+        if !struck {
+            return nth;
+        }
+    }
+    unreachable!("a program has an end")
 }
 
 /// F15, F16, F18: whoever waits when a sync fails gets the error, and so does whoever comes later.

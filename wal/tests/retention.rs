@@ -11,7 +11,7 @@ mod common;
 use common::{contents, options};
 use highwater_wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_wal::disk::{Disk, SimDisk};
-use highwater_wal::{Background, FrameKind, Lsn, Options, Wal, WalError};
+use highwater_wal::{Background, FrameKind, Lsn, Options, Wal, WalError, WritePath};
 use std::sync::Arc;
 
 fn on(sim: &SimDisk) -> Options {
@@ -73,7 +73,7 @@ fn truncation_frees_whole_segments_and_says_where_the_log_starts() {
 #[test]
 fn only_durable_segments_are_truncated() {
     let sim = SimDisk::new();
-    let log = Wal::open_with("/log", on(&sim)).unwrap();
+    let log = Wal::open_with("/log", on(&sim).write_path(WritePath::PageCache)).unwrap();
     for _ in 0..60 {
         let _ = log.append(vec![1; 1000]).unwrap();
     }
@@ -82,6 +82,24 @@ fn only_durable_segments_are_truncated() {
     log.sync().unwrap();
     log.truncate_before(Lsn::new(u64::MAX)).unwrap();
     assert!(log.first_lsn() > Lsn::ZERO && log.first_lsn() < log.durable_lsn());
+}
+
+/// What is not synced stands in memory on the direct path, so there is a bound: the tail and one segment before it.
+#[test]
+fn appends_without_sync_do_not_fill_the_memory() {
+    let sim = SimDisk::new();
+    let log = Wal::open_with("/log", on(&sim).write_path(WritePath::Direct)).unwrap();
+    for n in 0..200_usize {
+        let _ = log.append(vec![n.to_le_bytes()[0]; 1000]).unwrap();
+        let unsynced = log.end_lsn().bytes_since(log.durable_lsn());
+        assert!(unsynced <= 2 * (16 << 10), "{unsynced} bytes at {n}");
+    }
+    assert!(log.stats().segments > 10);
+    let mut read = log.read_from(Lsn::ZERO).unwrap();
+    for n in 0..190_usize {
+        let record = read.next().unwrap().unwrap();
+        assert_eq!(&record.payload[..], vec![n.to_le_bytes()[0]; 1000]);
+    }
 }
 
 #[test]

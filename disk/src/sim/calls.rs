@@ -1,4 +1,8 @@
 //! The calls: [`Disk`] and [`DiskFile`] on a simulated machine.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "ranges are checked first; a slip is a bug of the simulator"
+)]
 
 use super::SimDisk;
 use super::fault::{AfterFailedSync, FaultKind, Hit};
@@ -7,7 +11,8 @@ use super::memory::Memory;
 use super::tree::{Inode, NameOp};
 use crate::error::{Call, errno, invalid};
 use crate::{
-    Access, AppendMap, DirLock, Disk, DiskFile, Entry, EntryKind, LockGuard, MapBacking, ReadMap,
+    Access, AppendMap, DirLock, Disk, DiskFile, Entry, EntryKind, LockGuard, MapBacking, PAGE_SIZE,
+    ReadMap,
 };
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -205,10 +210,15 @@ impl SimFile {
         self.machine.call(call, &self.path, run)
     }
 
-    fn map(&self, state: &mut State, start: u64) -> io::Result<AppendMap> {
+    fn map(&self, state: &mut State, start: u64, stores: Stores) -> io::Result<AppendMap> {
         let file = state.file_mut(self.inode)?;
         let len = file.len() as u64;
         AppendMap::check_shape(start, len)?;
+        if stores == Stores::Staged && !len.is_multiple_of(PAGE_SIZE) {
+            return Err(invalid(
+                "only a file of whole pages can be written past the page cache",
+            ));
+        }
         if self.access == Access::Read {
             return Err(errno(Errno::ACCESS));
         }
@@ -217,7 +227,13 @@ impl SimFile {
         }
         file.maps += 1;
         file.handles += 1;
-        let memory = Arc::clone(file.memory());
+        let memory = match stores {
+            Stores::PageCache => Arc::clone(file.memory()),
+            Stores::Staged => {
+                let copying = Arc::clone(self.machine.copying());
+                Arc::new(Memory::new(&file.content(), 0, copying))
+            }
+        };
         let base = memory.base();
         let (machine, path) = (Arc::clone(&self.machine), self.path.clone());
         let backing = SimMap {
@@ -225,6 +241,7 @@ impl SimFile {
             inode: self.inode,
             path,
             memory,
+            stores,
         };
         #[expect(unsafe_code, reason = "the memory of the file is shared with the map")]
         // SAFETY: `backing` keeps the memory, which has at least `len` bytes and never moves. It is the only map of the
@@ -320,7 +337,21 @@ impl DiskFile for SimFile {
     }
 
     fn map_append(&self, start: u64) -> io::Result<AppendMap> {
-        self.call(Call::MapAppend, |state| self.map(state, start))
+        self.call(Call::MapAppend, |state| {
+            self.map(state, start, Stores::PageCache)
+        })
+    }
+
+    fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
+        self.call(Call::MapAppend, |state| {
+            self.map(state, start, Stores::Staged)
+        })
+    }
+
+    /// One call, so that tests that cut the power after each one need not go through every page.
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        let zeros = vec![0; size(range.end.saturating_sub(range.start))?];
+        self.write_all_at(&zeros, range.start)
     }
 
     fn map_read(&self) -> io::Result<ReadMap> {
@@ -372,10 +403,47 @@ struct SimMap {
     inode: Inode,
     path: PathBuf,
     memory: Arc<Memory>,
+    stores: Stores,
+}
+
+/// Where stores through a map go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stores {
+    /// Into the page cache.
+    PageCache,
+    /// Into memory of the process, from where a sync writes them.
+    Staged,
+}
+
+impl SimMap {
+    /// The write of a staged sync is under way: if the power goes off now, any of its sectors may have arrived. It
+    /// covers whole pages, zeros behind the end of `range`.
+    fn begin_write(&self, range: &Range<u64>) {
+        let mut state = self.machine.state();
+        if state.gone().is_some() {
+            return;
+        }
+        let Ok(file) = state.file_mut(self.inode) else {
+            return;
+        };
+        let page = |at: u64| at / PAGE_SIZE * PAGE_SIZE;
+        let offset = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
+        let (start, end) = (offset(page(range.start)), offset(range.end));
+        if start >= end || end > file.len() {
+            return;
+        }
+        let mut bytes = self.memory.read(|all| all[start..end].to_vec());
+        bytes.resize(bytes.len().next_multiple_of(offset(PAGE_SIZE)), 0);
+        // It cannot fail: the pages are inside the file.
+        let _ = file.write(&bytes, start);
+    }
 }
 
 impl MapBacking for SimMap {
     fn sync(&self, range: Range<u64>) -> io::Result<()> {
+        if self.stores == Stores::Staged {
+            self.begin_write(&range);
+        }
         self.machine
             .faulty_call(Call::SyncMap, &self.path, None, |state, hit| {
                 let time_ms = state.time_ms;
@@ -399,6 +467,10 @@ impl MapBacking for SimMap {
                     }
                 }
             })
+    }
+
+    fn copies_memory(&self) -> bool {
+        self.stores == Stores::Staged
     }
 
     fn copy_lock(&self) -> Option<&Mutex<()>> {

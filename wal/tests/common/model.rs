@@ -2,7 +2,7 @@
 
 use highwater_wal::disk::sim::{Call, Fault, FaultKind, Rng};
 use highwater_wal::disk::{Disk, SimDisk};
-use highwater_wal::{Background, Cheat, Lsn, Options, StreamId, Wal};
+use highwater_wal::{Background, Cheat, Lsn, Options, StreamId, Wal, WritePath};
 use std::sync::Arc;
 
 /// What a program does.
@@ -56,6 +56,7 @@ pub(crate) enum Stop {
 pub(crate) struct World {
     pub(crate) sim: SimDisk,
     cheat: Cheat,
+    path: WritePath,
     /// Cut the power before so many more mutations.
     remaining: Option<u64>,
     /// Every frame that was appended and may still be there, in order.
@@ -80,11 +81,15 @@ enum Errors {
 
 pub(crate) const SEGMENT_SIZE: u64 = 8 << 10;
 
+/// The promises hold on both.
+pub(crate) const PATHS: [WritePath; 2] = [WritePath::PageCache, WritePath::Direct];
+
 impl World {
-    pub(crate) fn new(cheat: Cheat) -> Self {
+    pub(crate) fn new(cheat: Cheat, path: WritePath) -> Self {
         Self {
             sim: SimDisk::new(),
             cheat,
+            path,
             remaining: None,
             appended: Vec::new(),
             acked: 0,
@@ -134,6 +139,7 @@ impl World {
             .background(Background::Inline)
             .log_id_seed(1)
             .cheat(self.cheat)
+            .write_path(self.path)
             .disk(disk)
     }
 
@@ -394,8 +400,23 @@ pub(crate) fn cut_everywhere(
     after: &[Op],
     seeds: std::ops::Range<u64>,
 ) -> Result<u64, Violation> {
+    let cuts = PATHS.map(|path| {
+        cut_everywhere_on(path, cheat, program, after, seeds.clone())
+            .map_err(|e| format!("{path:?}: {e}"))
+    });
+    let [page_cache, direct] = cuts;
+    Ok(page_cache?.min(direct?))
+}
+
+fn cut_everywhere_on(
+    path: WritePath,
+    cheat: Cheat,
+    program: &[Op],
+    after: &[Op],
+    seeds: std::ops::Range<u64>,
+) -> Result<u64, Violation> {
     for cut in 0.. {
-        let mut world = World::new(cheat);
+        let mut world = World::new(cheat, path);
         world.cut_before(cut);
         let stop = world.run(program).map_err(|e| format!("cut {cut}: {e}"))?;
         world.sim.cut_power_now();

@@ -1,0 +1,259 @@
+//! Append maps of real files: in the page cache, or in memory of the process with writes that go past the page cache.
+
+use crate::append_map::{AppendMap, MapBacking};
+use crate::error::{errno, invalid};
+use crate::{Call, DiskError, PAGE_SIZE};
+use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
+use parking_lot::Mutex;
+use rustix::fs::OFlags;
+use rustix::io::{Errno, ReadWriteFlags};
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const PAGE: usize = 4096;
+const _: () = assert!(PAGE as u64 == PAGE_SIZE);
+
+/// Marks a handle as mapped until dropped: two append maps would hand out the same bytes.
+#[derive(Debug)]
+struct Busy(Arc<AtomicBool>);
+
+impl Busy {
+    fn take(mapped: &Arc<AtomicBool>) -> io::Result<Self> {
+        if mapped.swap(true, Ordering::AcqRel) {
+            return Err(errno(Errno::BUSY));
+        }
+        Ok(Self(Arc::clone(mapped)))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+/// Length of `file` as a size, if it can be mapped for appending from `start` on.
+fn shape(file: &File, start: u64) -> io::Result<(u64, usize)> {
+    let len = file.metadata()?.len();
+    AppendMap::check_shape(start, len)?;
+    let size = usize::try_from(len).map_err(|_| errno(Errno::FBIG))?;
+    Ok((len, size))
+}
+
+// ---- stores into the page cache
+
+/// A map that other readers of the file see at once, and that outlives the process in the page cache.
+pub(crate) fn shared(
+    file: &Arc<File>,
+    path: &Path,
+    mapped: &Arc<AtomicBool>,
+    start: u64,
+) -> io::Result<AppendMap> {
+    let (len, size) = shape(file, start)?;
+    let busy = Busy::take(mapped)?;
+    let map = MmapOptions::new().len(size).map_raw(&**file)?;
+    populated(map.advise(Advice::PopulateWrite))?;
+    let base = NonNull::new(map.as_mut_ptr()).ok_or_else(|| errno(Errno::NOMEM))?;
+    let backing = SharedMap {
+        map,
+        path: path.to_path_buf(),
+        _file: Arc::clone(file),
+        _busy: busy,
+    };
+    #[expect(unsafe_code, reason = "the memory is a mapped file")]
+    // SAFETY: `backing` keeps the `len` bytes at `base` mapped, shared and writable. No other append map of this
+    // handle lives (`busy`); the directory lock keeps other processes and handles away, as with any mapped file.
+    Ok(unsafe { AppendMap::new(base, len, start, Arc::new(backing)) })
+}
+
+/// Every page is faulted in for writing, so that a full disk or a bad sector is an error here and not a SIGBUS later.
+fn populated(advised: io::Result<()>) -> io::Result<()> {
+    match advised {
+        // Linux before 5.14: the pages were written before, by contract, so the stores will do.
+        Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(()),
+        Err(e) if e.raw_os_error() == Some(Errno::FAULT.raw_os_error()) => Err(io::Error::other(
+            "a page cannot be made writable: no space for a hole, or an unreadable sector (madvise: EFAULT)",
+        )),
+        result => result,
+    }
+}
+
+#[derive(Debug)]
+struct SharedMap {
+    map: MmapRaw,
+    path: PathBuf,
+    /// Open as long as the map, so that no write-back error is reported to nobody.
+    _file: Arc<File>,
+    _busy: Busy,
+}
+
+impl MapBacking for SharedMap {
+    fn sync(&self, range: Range<u64>) -> io::Result<()> {
+        let flushed = span(&range, self.map.len()).and_then(|range| match range.len() {
+            0 => Ok(()),
+            // memmap2 widens it to whole pages
+            len => self.map.flush_range(range.start, len),
+        });
+        flushed.map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
+    }
+}
+
+/// `range` as offsets in a map of `size_bytes` bytes.
+fn span(range: &Range<u64>, size_bytes: usize) -> io::Result<Range<usize>> {
+    let start = usize::try_from(range.start).map_err(|_| errno(Errno::INVAL))?;
+    let end = usize::try_from(range.end).map_err(|_| errno(Errno::INVAL))?;
+    if start > end || end > size_bytes {
+        return Err(invalid("the range to sync lies outside the map"));
+    }
+    Ok(start..end)
+}
+
+// ---- memory of the process, written past the page cache
+
+/// A map in memory of this process; its sync writes whole pages with `O_DIRECT` and `RWF_DSYNC`.
+///
+/// What was there before `start` comes from a private map of the file: it is read when somebody asks, and the page in
+/// which `start` lies is copied at the first store.
+pub(crate) fn staged(
+    file: &Arc<File>,
+    path: &Path,
+    mapped: &Arc<AtomicBool>,
+    start: u64,
+) -> io::Result<AppendMap> {
+    let (len, size) = shape(file, start)?;
+    if !len.is_multiple_of(PAGE_SIZE) {
+        return Err(invalid(
+            "only a file of whole pages can be written past the page cache",
+        ));
+    }
+    let busy = Busy::take(mapped)?;
+    let direct = open_direct(path)?;
+    let map = memory(file, start, size)?;
+    let base = map.as_mut_ptr();
+    let backing = StagedMap {
+        map,
+        direct,
+        bounce: Mutex::new(MmapMut::map_anon(PAGE)?),
+        path: path.to_path_buf(),
+        _busy: busy,
+    };
+    let base = NonNull::new(base).ok_or_else(|| errno(Errno::NOMEM))?;
+    #[expect(unsafe_code, reason = "the memory belongs to the map")]
+    // SAFETY: `backing` keeps the `len` bytes at `base` mapped, private and writable, and reads only what is complete.
+    Ok(unsafe { AppendMap::new(base, len, start, Arc::new(backing)) })
+}
+
+/// Opens the file a second time, and reads from it to see that the file system and the device take direct I/O of pages.
+fn open_direct(path: &Path) -> io::Result<File> {
+    let unsupported = |e: io::Error| match e.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::INVAL | Errno::OPNOTSUPP) => io::ErrorKind::Unsupported.into(),
+        _ => e,
+    };
+    #[expect(clippy::disallowed_methods, reason = "this is the seam")]
+    let direct = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlags::DIRECT.bits().cast_signed())
+        .open(path)
+        .map_err(unsupported)?;
+    // What the page cache holds is of no use any more, and in the way of every write.
+    let _ = rustix::fs::fadvise(&direct, 0, None, rustix::fs::Advice::DontNeed);
+    let mut page = MmapMut::map_anon(PAGE)?;
+    let buffers = &mut [IoSliceMut::new(&mut page)];
+    rustix::io::preadv(&direct, buffers, 0).map_err(|e| unsupported(e.into()))?;
+    Ok(direct)
+}
+
+/// Memory whose first `start` bytes are those of the file.
+fn memory(file: &File, start: u64, size: usize) -> io::Result<MmapRaw> {
+    if start > PAGE_SIZE {
+        #[expect(unsafe_code, reason = "a private map of a file")]
+        // SAFETY: as every mapped file: nobody truncates it, and what lies below `start` is not written again. The
+        // directory lock keeps other processes away.
+        return Ok(unsafe { MmapOptions::new().len(size).map_copy(file) }?.into());
+    }
+    let mut map = MmapOptions::new().len(size).map_anon()?;
+    let head = usize::try_from(start).unwrap_or(0);
+    file.read_exact_at(map.split_at_mut(head).0, 0)?;
+    // Faults of fresh pages are a nuisance for appenders, but no error can come of them: best effort.
+    let _ = map.advise(Advice::PopulateWrite);
+    Ok(map.into())
+}
+
+#[derive(Debug)]
+struct StagedMap {
+    map: MmapRaw,
+    direct: File,
+    /// The last page of a write, whose rest others may be filling: its complete part is copied here.
+    bounce: Mutex<MmapMut>,
+    path: PathBuf,
+    _busy: Busy,
+}
+
+impl MapBacking for StagedMap {
+    fn sync(&self, range: Range<u64>) -> io::Result<()> {
+        let written = span(&range, self.map.len()).and_then(|range| match range.is_empty() {
+            true => Ok(()),
+            false => self.write(range.start / PAGE * PAGE, range.end),
+        });
+        written.map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
+    }
+
+    fn copies_memory(&self) -> bool {
+        true
+    }
+}
+
+impl StagedMap {
+    /// Writes the pages from `start` to the one that holds the byte before `end`. Everything below `end` is complete, so
+    /// nobody writes it any more. The rest of the last page is written as zeros: what others fill meanwhile must not
+    /// change under the device (some compute checksums of what they write), nor reach the medium in part.
+    fn write(&self, start: usize, end: usize) -> io::Result<()> {
+        let last = end / PAGE * PAGE;
+        let mut bounce = self.bounce.lock();
+        let tail = self.bytes(last..end);
+        let (copied, rest) = bounce.split_at_mut(tail.len());
+        copied.copy_from_slice(tail);
+        rest.fill(0);
+        let tail = if tail.is_empty() {
+            &[][..]
+        } else {
+            &bounce[..]
+        };
+        let mut whole = self.bytes(start..last);
+        let (mut at, mut tail) = (start as u64, tail);
+        while !whole.is_empty() || !tail.is_empty() {
+            let buffers = [IoSlice::new(whole), IoSlice::new(tail)];
+            let written = rustix::io::pwritev2(&self.direct, &buffers, at, ReadWriteFlags::DSYNC)?;
+            // A short write goes on at a whole page: what was written of the next one is written again.
+            let pages = written / PAGE * PAGE;
+            if pages == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            at += pages as u64;
+            let of_whole = pages.min(whole.len());
+            whole = whole.split_at(of_whole).1;
+            tail = tail.split_at((pages - of_whole).min(tail.len())).1;
+        }
+        Ok(())
+    }
+
+    fn bytes(&self, range: Range<usize>) -> &[u8] {
+        assert!(
+            range.start <= range.end && range.end <= self.map.len(),
+            "{range:?} lies in the map"
+        );
+        #[expect(unsafe_code, reason = "a view into the map")]
+        // SAFETY: the range lies inside the map (asserted). `AppendMap::sync` lets only complete bytes through: nobody
+        // writes them any more.
+        unsafe {
+            std::slice::from_raw_parts(self.map.as_ptr().add(range.start), range.len())
+        }
+    }
+}
