@@ -10,8 +10,9 @@ use crate::error::{Result, WalError};
 use crate::frame::FrameKind;
 use crate::layout::SEGMENT_HEADER_SIZE;
 use crate::options::Background;
-use crate::segment::Segment;
+use crate::segment::{MAX_WRITE_SIZE, Segment, Stores};
 use crate::shared::Shared;
+use highwater_disk::PAGE_SIZE;
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::io;
@@ -31,6 +32,8 @@ pub(crate) struct Commit {
     /// If the log ends here, nothing but a watermark is not yet durable, and syncing it is not worth a flush.
     idle_end: AtomicU64,
     poison: OnceLock<Arc<Poison>>,
+    /// The frontier that was last noted in `LOG`.
+    noted: AtomicU64,
     /// How many waits began so far.
     arrivals: AtomicU64,
     state: Mutex<State>,
@@ -89,6 +92,7 @@ impl Commit {
         Self {
             durable: AtomicU64::new(durable),
             idle_end: AtomicU64::new(durable),
+            noted: AtomicU64::new(durable),
             poison: OnceLock::new(),
             arrivals: AtomicU64::new(0),
             state: Mutex::new(state),
@@ -253,12 +257,16 @@ impl Shared {
         }
         self.cheat_before_sync();
         for (segment, range) in &group.parts {
-            let synced = segment.map().sync(range.clone());
-            synced.map_err(|e| (segment.path.clone(), range.start, e))?;
+            for piece in pieces(segment.stores(), range.clone()) {
+                let start = piece.start;
+                let synced = segment.map().sync(piece);
+                synced.map_err(|e| (segment.path.clone(), start, e))?;
+            }
         }
         commit.durable.store(group.frontier, Ordering::Release);
         self.expect_cohort(before);
         self.attest(group.frontier);
+        self.note_progress(group.frontier);
         self.counters.group();
         Ok(()) // whoever waits is woken when the lead is given back
     }
@@ -326,6 +334,15 @@ impl Shared {
         }
     }
 
+    /// Recovery reads the log from the last note on: one every few MiB keeps it short.
+    fn note_progress(&self, frontier: u64) {
+        let noted = self.commit.noted.load(Ordering::Relaxed);
+        if frontier - noted >= self.options.note_interval {
+            self.commit.noted.store(frontier, Ordering::Relaxed);
+            self.preparer.note(frontier);
+        }
+    }
+
     /// Waits a bounded moment for the producers that the last group released: they are about to come back.
     fn await_cohort(&self) {
         let wait = self.options.group_commit_wait;
@@ -360,6 +377,23 @@ impl Shared {
     pub(crate) fn attest_recovered(&self) {
         self.attest(self.commit.durable());
     }
+}
+
+/// The writes that make `range` durable, one after the other. Past the page cache no write is longer than
+/// [`MAX_WRITE_SIZE`], so that recovery knows how far behind the end of the log it has to look.
+fn pieces(stores: Stores, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let longest = match stores {
+        Stores::PageCache => u64::MAX,
+        Stores::Staged => MAX_WRITE_SIZE,
+    };
+    let mut start = range.start;
+    std::iter::from_fn(move || {
+        // Each but the last ends with a page: the next one need not write that page again.
+        let limit = start.saturating_add(longest) / PAGE_SIZE * PAGE_SIZE;
+        let piece = start..range.end.min(limit);
+        start = piece.end;
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 /// Gives the lead back, whatever happens. A leader that unwinds poisons the log: nobody knows what it synced.

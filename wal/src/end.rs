@@ -3,12 +3,13 @@
 use crate::chain::missing;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{At, FrameKind, LogKey, attested, lsn};
-use crate::layout::{FRAME_ALIGNMENT, SEGMENT_HEADER_SIZE};
-use crate::meta::Meta;
+use crate::layout::{ATTEST_SIZE, FRAME_ALIGNMENT, SEGMENT_HEADER_SIZE, frame_size};
+use crate::meta::{LogEnd, Meta};
 use crate::recovery::Case;
 use crate::scan::{Scan, SegmentFile};
 use highwater_disk::Disk;
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::path::Path;
 
 /// The end of the log, found by reading alone.
@@ -68,13 +69,18 @@ pub(crate) fn find_end(
     if !blank {
         end.erase.push((walk.segment, walk.offset));
     }
+    let until = match meta.reach {
+        0 => u64::MAX,
+        reach => x.saturating_add(reach),
+    };
     for (index, segment) in chain.iter().enumerate().skip(walk.segment) {
         let from = if index == walk.segment {
             walk.offset + FRAME_ALIGNMENT
         } else {
             SEGMENT_HEADER_SIZE
         };
-        look_behind(disk, key, segment, index, from, (at, x), &mut end)?;
+        let range = from..until.saturating_sub(segment.base).min(segment.size);
+        look_behind(disk, key, segment, index, range, (at, x), &mut end)?;
     }
     end.case = if end.frames_erased > 0 || walk.torn.is_some() {
         Case::TornTail
@@ -129,6 +135,7 @@ fn walk_from(
     };
     let mut segment = segment_at(chain, start);
     let mut scan = Scan::open(disk, segment, key)?;
+    walk.skip_attested(meta.end, segment, &mut scan)?;
     loop {
         match scan.look(walk.offset)? {
             At::Frame(header, payload) => {
@@ -161,6 +168,30 @@ fn walk_from(
 }
 
 impl Walk {
+    /// Begins where `LOG` says that everything before is durable, if that is in the first segment. A frame ends there: the
+    /// close frame, if the log was closed.
+    fn skip_attested(&mut self, end: LogEnd, segment: &SegmentFile, scan: &mut Scan) -> Result<()> {
+        let Some(offset) = self.attested.checked_sub(segment.base) else {
+            return Ok(());
+        };
+        if offset <= SEGMENT_HEADER_SIZE || offset >= segment.size {
+            return Ok(());
+        }
+        self.offset = offset;
+        let close = offset - frame_size(ATTEST_SIZE);
+        match (end, scan.look(close)?) {
+            (_, At::Frame(header, _)) if header.kind == FrameKind::Close => {
+                self.last = Some(FrameKind::Close);
+                Ok(())
+            }
+            (LogEnd::Closed, _) => {
+                let proof = format!("LOG proves that everything below {}", self.attested);
+                Err(lost_frame(segment, close, &proof))
+            }
+            (LogEnd::Open, _) => Ok(()),
+        }
+    }
+
     fn pass(&mut self, lsn: u64, kind: FrameKind, payload: &[u8]) {
         self.last = Some(kind);
         if lsn >= self.attested {
@@ -185,13 +216,13 @@ fn look_behind(
     key: LogKey,
     segment: &SegmentFile,
     index: usize,
-    from: u64,
+    range: Range<u64>,
     (at, x): (&SegmentFile, u64),
     end: &mut End,
 ) -> Result<()> {
     let mut scan = Scan::open(disk, segment, key)?;
     let mut found = Vec::new();
-    scan.headers_behind(from, |offset, header| found.push((offset, header)))?;
+    scan.headers_in(range, |offset, header| found.push((offset, header)))?;
     for (offset, header) in found {
         let attests = matches!(header.kind, FrameKind::Watermark | FrameKind::Close);
         let proof = match scan.look(offset)? {

@@ -20,6 +20,7 @@ mod follow;
 mod frame;
 pub mod inspect;
 pub mod layout;
+mod ledger;
 mod log;
 mod lsn;
 mod meta;

@@ -4,8 +4,9 @@ use crate::chunk::{Chunk, Headers};
 use crate::error::{Result, WalError};
 use crate::follow::{Durable, DurableWatch, Tail};
 use crate::frame::{FrameKind, LogKey, encode_batch};
+use crate::ledger::Ledger;
 use crate::lsn::{Lsn, LsnRange, StreamId};
-use crate::meta::{self, Meta};
+use crate::meta;
 use crate::options::{AppendOptions, Durability, Level, Options};
 use crate::prepare::Preparer;
 use crate::reader::Reader;
@@ -15,6 +16,7 @@ use crate::retention::RetentionGuard;
 use crate::shared::{Closing, Parts, Shared};
 use crate::stats::Stats;
 use highwater_disk::{Asker, DirLock, Disk};
+use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -35,9 +37,18 @@ use std::sync::Arc;
 /// log.close()
 /// # }
 /// ```
-#[derive(Debug)]
 pub struct Wal {
     shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Wal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wal")
+            .field("dir", &self.shared.dir)
+            .field("first_lsn", &self.first_lsn())
+            .field("durable_lsn", &self.durable_lsn())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Wal {
@@ -359,15 +370,9 @@ impl Wal {
         shared.sync_until(end)?;
         // Proof that stands apart from the frames. Without it damage to the last sector would pass for a torn write,
         // so it is worth an attempt, but the records do not depend on it.
-        let meta = Meta {
-            log_id: shared.key.id,
-            first_lsn: shared.retention.first(),
-            attested_lsn: shared.commit.durable(),
-        };
-        if let Err(error) = meta.replace(&*shared.disk, &shared.dir) {
+        if let Err(error) = shared.ledger.close(shared.commit.durable()) {
             tracing::warn!(dir = %shared.dir.display(), %error, "the clean end could not be noted in LOG");
         }
-        meta::prepare_spare(&*shared.disk, &shared.dir);
         Ok(())
     }
 }
@@ -401,14 +406,18 @@ fn assemble(dir: &Path, options: Options, opened: Opened, lock: DirLock) -> Resu
         segments,
         ready,
         recovery,
+        maker,
     } = opened;
     let key = LogKey::new(meta.log_id);
     let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
     let tail = Arc::clone(segments.last().expect("recovery returns at least the tail"));
     let ready: std::collections::VecDeque<_> = ready.into_iter().map(Arc::new).collect();
     let next_base = ready.back().map_or(tail.end(), |last| last.end());
+    let disk = Arc::clone(&options.disk);
+    let ledger = Arc::new(Ledger::new(disk, dir.to_owned(), meta));
     let preparer = Preparer::start(
-        recover::maker(dir, &options, key),
+        maker,
+        Arc::clone(&ledger),
         options.background,
         ready,
         next_base,
@@ -423,6 +432,7 @@ fn assemble(dir: &Path, options: Options, opened: Opened, lock: DirLock) -> Resu
             .collect(),
         tail,
         preparer,
+        ledger,
         durable: recovery.end_lsn.get(),
         first_lsn: meta.first_lsn,
         recovery,

@@ -20,6 +20,31 @@ pub(crate) struct Meta {
     /// Everything below was durable when the file was written (at a truncation or a clean close): proof that stands
     /// apart from the frames, so that damage to the very last ones is not taken for a torn write.
     pub(crate) attested_lsn: u64,
+    /// How far behind the end of the log, in bytes, whoever has it open may have left frames that were never
+    /// acknowledged; 0 if anywhere.
+    pub(crate) reach: u64,
+    /// Whether the log was closed: then a close frame ends at `attested_lsn`.
+    pub(crate) end: LogEnd,
+}
+
+/// How the log was left, as far as `LOG` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogEnd {
+    #[default]
+    Open,
+    Closed,
+}
+
+impl LogEnd {
+    /// The usual case is not written out.
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the signature that serde wants"
+    )]
+    fn is_open(&self) -> bool {
+        *self == Self::Open
+    }
 }
 
 #[derive(Serialize, Deserialize)]
@@ -28,8 +53,20 @@ struct OnDisk {
     log_id: String,
     first_lsn: u64,
     attested_lsn: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    reach_bytes: u64,
+    #[serde(default, skip_serializing_if = "LogEnd::is_open")]
+    end: LogEnd,
     /// CRC-32C of the fields above, as [`checksum`] writes them, in hexadecimal.
     checksum: String,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde wants"
+)]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
 }
 
 /// The one field that every version has.
@@ -45,9 +82,17 @@ impl OnDisk {
             log_id,
             first_lsn,
             attested_lsn,
+            reach_bytes,
+            end,
             ..
         } = self;
-        let fields = format!("{format_version}:{log_id}:{first_lsn}:{attested_lsn}");
+        let mut fields = format!("{format_version}:{log_id}:{first_lsn}:{attested_lsn}");
+        if *reach_bytes != 0 {
+            fields.push_str(&format!(":{reach_bytes}"));
+        }
+        if *end == LogEnd::Closed {
+            fields.push_str(":closed");
+        }
         format!("{:08x}", crc32c(fields.as_bytes()))
     }
 }
@@ -60,6 +105,8 @@ impl Meta {
             log_id: format!("{:032x}", self.log_id),
             first_lsn: self.first_lsn,
             attested_lsn: self.attested_lsn,
+            reach_bytes: self.reach,
+            end: self.end,
             checksum: String::new(),
         };
         on_disk.checksum = on_disk.expected_checksum();
@@ -100,6 +147,8 @@ impl Meta {
             log_id,
             first_lsn: on_disk.first_lsn,
             attested_lsn: on_disk.attested_lsn,
+            reach: on_disk.reach_bytes,
+            end: on_disk.end,
         })
     }
 
@@ -224,6 +273,8 @@ mod tests {
             log_id: 77,
             first_lsn: 12_345,
             attested_lsn: 99_999,
+            reach: 4_096,
+            end: LogEnd::Closed,
         };
         let good = meta.encode();
         let path = Path::new("LOG");

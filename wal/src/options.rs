@@ -11,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DEFAULT_SEGMENT_SIZE: u64 = 64 << 20;
+/// Bytes of log after which it is noted in `LOG` how far it is durable: what opening after a crash reads at most.
+const NOTE_INTERVAL: u64 = 8 << 20;
 const DEFAULT_MAX_RECORD: usize = 16 << 20;
 
 /// What [`Wal::append_with`](crate::Wal::append_with) and [`Wal::commit`](crate::Wal::commit) wait for. It never
@@ -79,6 +81,7 @@ pub struct Options {
     pub(crate) durability: Durability,
     pub(crate) background: Background,
     write_path: WritePath,
+    pub(crate) note_interval: u64,
     pub(crate) seed: Option<u64>,
     pub(crate) cheat: Cheat,
     pub(crate) disk: Arc<dyn Disk>,
@@ -102,6 +105,7 @@ impl Options {
             durability: Durability::Sync,
             background: Background::Thread,
             write_path: WritePath::Auto,
+            note_interval: NOTE_INTERVAL,
             seed: None,
             cheat: Cheat::None,
             disk: Arc::new(OsDisk::new()),
@@ -188,6 +192,14 @@ impl Options {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Bytes of log between two notes of its durable end: small ones let a simulation meet them often.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn note_interval(mut self, bytes: u64) -> Self {
+        self.note_interval = bytes;
         self
     }
 

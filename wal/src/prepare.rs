@@ -2,6 +2,7 @@
 //! allocating blocks meets a commit.
 
 use crate::error::{Result, WalError};
+use crate::ledger::Ledger;
 use crate::options::Background;
 use crate::segment::{Maker, Origin, Segment};
 use parking_lot::{Condvar, Mutex};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// At most this many truncated segments wait to be recycled; the others are removed.
-const POOL_SIZE: usize = 1;
+const POOL_SIZE: usize = 3;
 
 /// Makes segments, one ahead.
 #[derive(Debug)]
@@ -22,6 +23,7 @@ pub(crate) struct Preparer {
 #[derive(Debug)]
 struct Shop {
     maker: Maker,
+    ledger: Arc<Ledger>,
     background: Background,
     state: Mutex<State>,
     changed: Condvar,
@@ -37,6 +39,8 @@ struct State {
     pool: Vec<Arc<Segment>>,
     /// The next segment is wanted now, or being made.
     wanted: bool,
+    /// How far the log is durable, if that is to be noted in `LOG`.
+    note: Option<u64>,
     /// Why the last attempt failed; taken by the appender that needed it.
     failed: Option<WalError>,
     stopped: bool,
@@ -46,6 +50,7 @@ impl Preparer {
     /// Starts with the segments in `ready`, that recovery found prepared; the one to make next starts at `next_base`.
     pub(crate) fn start(
         maker: Maker,
+        ledger: Arc<Ledger>,
         background: Background,
         ready: VecDeque<Arc<Segment>>,
         next_base: u64,
@@ -56,12 +61,14 @@ impl Preparer {
             next_base,
             pool: Vec::new(),
             wanted,
+            note: None,
             failed: None,
             stopped: false,
         };
         let changed = Condvar::new();
         let shop = Arc::new(Shop {
             maker,
+            ledger,
             background,
             state: Mutex::new(state),
             changed,
@@ -90,6 +97,17 @@ impl Preparer {
         match self.shop.background {
             Background::Inline => self.shop.take_inline(),
             Background::Thread => self.shop.take_from_thread(),
+        }
+    }
+
+    /// Has it noted in `LOG` that everything below `durable` is.
+    pub(crate) fn note(&self, durable: u64) {
+        match self.shop.background {
+            Background::Inline => self.shop.note(durable),
+            Background::Thread => {
+                self.shop.state.lock().note = Some(durable);
+                self.shop.changed.notify_all();
+            }
         }
     }
 
@@ -163,7 +181,14 @@ impl Shop {
         let mut state = self.state.lock();
         while !state.stopped {
             if !state.wanted {
-                self.changed.wait(&mut state);
+                match state.note.take() {
+                    None => self.changed.wait(&mut state),
+                    Some(durable) => {
+                        drop(state);
+                        self.note(durable);
+                        state = self.state.lock();
+                    }
+                }
                 continue;
             }
             let (base, old) = (state.next_base, state.pool.pop());
@@ -182,6 +207,13 @@ impl Shop {
                 }
             }
             self.changed.notify_all();
+        }
+    }
+
+    /// Without the note opening reads more, nothing else.
+    fn note(&self, durable: u64) {
+        if let Err(error) = self.ledger.attest(durable) {
+            tracing::debug!(dir = %self.maker.dir.display(), %error, "progress could not be noted in LOG");
         }
     }
 

@@ -7,7 +7,7 @@ use crate::error::{Finding, Result, WalError};
 use crate::frame::{LogKey, SegmentHeader};
 use crate::layout::{SEGMENT_HEADER_SIZE, frame_header, segment_name, to_usize};
 use crate::lsn::Lsn;
-use crate::meta::{self, Meta};
+use crate::meta::{self, LogEnd, Meta};
 use crate::options::Options;
 use crate::recovery::{Case, Recovery};
 use crate::scan::{Scan, SegmentFile, read_error};
@@ -27,6 +27,8 @@ pub(crate) struct Opened {
     /// Prepared segments behind the tail.
     pub(crate) ready: VecDeque<Segment>,
     pub(crate) recovery: Recovery,
+    /// What further segments are made with.
+    pub(crate) maker: Maker,
 }
 
 /// Recovers what is in `dir`, or makes a new log. The directory's lock is held.
@@ -58,13 +60,17 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
     }
     meta::write_holder(disk, dir);
     remove_all(disk, dir, &removed)?;
+    let key = LogKey::new(new_log_id(options));
+    let mut maker = maker(dir, options, key);
+    let segment = Segment::create(&maker, 0)?;
+    maker.settle(segment.stores());
     let meta = Meta {
-        log_id: new_log_id(options),
+        log_id: key.id,
         first_lsn: 0,
         attested_lsn: 0,
+        reach: maker.reach(options.max_record()),
+        end: LogEnd::Open,
     };
-    let key = LogKey::new(meta.log_id);
-    let segment = Segment::create(&maker(dir, options, key), 0)?;
     // Last: a log exists once it has a LOG file.
     meta.replace(disk, dir)?;
     meta::prepare_spare(disk, dir);
@@ -86,11 +92,12 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
         segments: vec![segment],
         ready: VecDeque::new(),
         recovery,
+        maker,
     })
 }
 
 /// What segments of the log in `dir` are made with.
-pub(crate) fn maker(dir: &Path, options: &Options, key: LogKey) -> Maker {
+fn maker(dir: &Path, options: &Options, key: LogKey) -> Maker {
     Maker {
         disk: Arc::clone(&options.disk),
         dir: dir.to_owned(),
@@ -160,16 +167,25 @@ fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Resul
             .map_err(|e| WalError::io("syncing the directory", dir, e))?;
         removed.push(name);
     }
-    let prepared = chain.get(end.segment + 1);
-    let meta = settle_names(
-        disk,
-        dir,
-        prepared,
-        Meta {
-            attested_lsn: x,
-            ..meta
-        },
-    )?;
+    let prepared = chain.get(end.segment + 1).cloned();
+    let found = |SegmentFile { path, base, size }| Segment::found(&options.disk, path, base, size);
+    let mut segments: Vec<_> = chain.into_iter().map(found).collect();
+    let ready: VecDeque<_> = segments.drain(end.segment + 1..).collect();
+    let mut maker = maker(dir, options, LogKey::new(meta.log_id));
+    if let Some(tail) = segments.last() {
+        tail.open_append(&maker, end.offset)?;
+        maker.settle(tail.stores());
+    }
+    for segment in &ready {
+        segment.open_append(&maker, SEGMENT_HEADER_SIZE)?;
+    }
+    let next = Meta {
+        attested_lsn: x,
+        reach: maker.reach(options.max_record()),
+        end: LogEnd::Open,
+        ..meta
+    };
+    settle_names(disk, dir, prepared.as_ref(), &meta, next)?;
     let recovery = Recovery {
         case: end.case,
         first_lsn: Lsn::new(meta.first_lsn),
@@ -182,23 +198,12 @@ fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Resul
         removed,
         ignored: listing.ignored,
     };
-    let mut segments: Vec<_> = chain
-        .into_iter()
-        .map(|SegmentFile { path, base, size }| Segment::found(&options.disk, path, base, size))
-        .collect();
-    let ready: VecDeque<_> = segments.drain(end.segment + 1..).collect();
-    let maker = maker(dir, options, LogKey::new(meta.log_id));
-    if let Some(tail) = segments.last() {
-        tail.open_append(&maker, end.offset)?;
-    }
-    for segment in &ready {
-        segment.open_append(&maker, SEGMENT_HEADER_SIZE)?;
-    }
     Ok(Opened {
-        meta,
+        meta: next,
         segments,
         ready,
         recovery,
+        maker,
     })
 }
 
@@ -257,16 +262,19 @@ fn settle_names(
     disk: &dyn Disk,
     dir: &Path,
     prepared: Option<&SegmentFile>,
-    meta: Meta,
-) -> Result<Meta> {
+    old: &Meta,
+    new: Meta,
+) -> Result<()> {
     if let Some(segment) = prepared {
         let tmp = tmp_path(&segment.path);
         disk.rename(&segment.path, &tmp)
             .and_then(|()| disk.rename(&tmp, &segment.path))
             .map_err(|e| WalError::io("renewing the name of", &segment.path, e))?;
     }
-    match meta.replace(disk, dir) {
-        Err(error) if error.is_no_space() => {
+    // What the old `LOG` says must not be too little for the next recovery, should it stay.
+    let may_stay = old.reach == 0 || (new.reach != 0 && new.reach <= old.reach);
+    match new.replace(disk, dir) {
+        Err(error) if error.is_no_space() && may_stay => {
             // A full disk must still open. What was found is as durable as a sync can make it now.
             tracing::warn!(dir = %dir.display(), %error, "the disk is full: LOG was not renewed");
             disk.sync_dir(dir)
@@ -275,7 +283,7 @@ fn settle_names(
         other => other?,
     }
     meta::prepare_spare(disk, dir);
-    Ok(meta)
+    Ok(())
 }
 
 fn settle_segment(

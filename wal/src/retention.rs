@@ -3,7 +3,6 @@
 use crate::cheat::Cheat;
 use crate::error::{Result, WalError};
 use crate::lsn::Lsn;
-use crate::meta::{self, Meta};
 use crate::shared::{Closing, Shared};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -125,20 +124,15 @@ impl Shared {
         if first <= self.retention.first() {
             return Ok(());
         }
-        let meta = Meta {
-            log_id: self.key.id,
-            first_lsn: first,
-            attested_lsn: self.commit.durable(),
-        };
         if self.options.cheat == Cheat::UnlinkBeforeMeta {
             self.discard(first, &mut pins);
             // The names go first, durably: what a careless order of the two steps amounts to.
             let _ = self.disk.sync_dir(&self.dir);
         }
-        meta.replace(&*self.disk, &self.dir)?;
+        self.ledger.truncate(first, self.commit.durable())?;
         self.retention.first.store(first, Ordering::Release);
         self.discard(first, &mut pins);
-        meta::prepare_spare(&*self.disk, &self.dir);
+        self.ledger.prepare_spare();
         Ok(())
     }
 

@@ -6,6 +6,7 @@ use crate::layout::{
     FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_header, to_usize,
 };
 use highwater_disk::{Access, Disk, DiskFile};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -101,14 +102,14 @@ impl Scan {
             .all(|b| *b == 0))
     }
 
-    /// Calls `found` for each header of this log that stands at its place, at any multiple of 8 from `from` on.
-    pub(crate) fn headers_behind(
+    /// Calls `found` for each header of this log that stands at its place, at any multiple of 8 in `range`.
+    pub(crate) fn headers_in(
         &mut self,
-        from: u64,
+        range: Range<u64>,
         mut found: impl FnMut(u64, FrameHeader),
     ) -> Result<()> {
-        let mut offset = from.max(SEGMENT_HEADER_SIZE);
-        while offset + FRAME_HEADER_SIZE <= self.size {
+        let mut offset = range.start.max(SEGMENT_HEADER_SIZE);
+        while offset + FRAME_HEADER_SIZE <= self.size && offset < range.end {
             let (key, base, size) = (self.key, self.base, self.size);
             let len = (WINDOW_SIZE / 2).min(size - offset);
             let bytes = self.bytes(offset, len)?;

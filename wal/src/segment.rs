@@ -2,7 +2,9 @@
 
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{LogKey, SegmentHeader};
-use crate::layout::{SEGMENT_HEADER_SIZE, TMP_SUFFIX, segment_header, segment_name, to_usize};
+use crate::layout::{
+    SEGMENT_HEADER_SIZE, TMP_SUFFIX, frame_size, segment_header, segment_name, to_usize,
+};
 use crate::lsn::Lsn;
 use crate::options::WritePath;
 use highwater_disk::{Access, AppendMap, Disk, DiskFile, ReadMap};
@@ -13,6 +15,10 @@ use std::sync::{Arc, OnceLock};
 
 /// Zeros are written and synced in pieces, so that a commit that comes in between waits for one piece at most.
 const PIECE_SIZE: u64 = 2 << 20;
+
+/// The longest single write of a commit group past the page cache.
+pub(crate) const MAX_WRITE_SIZE: u64 = 2 << 20;
+const _: () = assert!(MAX_WRITE_SIZE.is_multiple_of(SEGMENT_HEADER_SIZE));
 
 /// What segments are made with.
 #[derive(Debug, Clone)]
@@ -27,6 +33,25 @@ pub(crate) struct Maker {
 impl Maker {
     fn path(&self, base: u64) -> PathBuf {
         self.dir.join(segment_name(Lsn::new(base)))
+    }
+
+    /// From now on segments are written as the first one could be.
+    pub(crate) fn settle(&mut self, stores: Stores) {
+        self.write_path = match stores {
+            Stores::PageCache => WritePath::PageCache,
+            Stores::Staged => WritePath::Direct,
+        };
+    }
+
+    /// How far behind the end of the log a power cut can leave frames that were not acknowledged; 0 if anywhere.
+    ///
+    /// Past the page cache everything before a write is durable when it begins. So such frames lie in the one write
+    /// that was under way, which ends at most so far behind the frame in which it began.
+    pub(crate) fn reach(&self, max_record: usize) -> u64 {
+        match self.write_path {
+            WritePath::Direct => MAX_WRITE_SIZE + frame_size(max_record as u64),
+            WritePath::Auto | WritePath::PageCache => 0,
+        }
     }
 
     /// Maps `file` for appending behind `start`, as the write path demands or the disk can.

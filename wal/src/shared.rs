@@ -5,6 +5,7 @@ use crate::error::{Result, WalError};
 use crate::flusher::Flusher;
 use crate::frame::{FrameKind, HeaderBytes, LogKey, encode_header};
 use crate::layout::{FRAME_ALIGNMENT, FRAME_HEADER_SIZE, frame_size, to_usize};
+use crate::ledger::Ledger;
 use crate::lsn::{Lsn, StreamId};
 use crate::options::Options;
 use crate::prepare::Preparer;
@@ -40,6 +41,7 @@ pub(crate) struct Shared {
     /// Serialises going to the next segment.
     rotation: Mutex<()>,
     pub(crate) preparer: Preparer,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) commit: Commit,
     pub(crate) flusher: Flusher,
     pub(crate) retention: Retention,
@@ -65,6 +67,7 @@ pub(crate) struct Parts {
     pub(crate) segments: BTreeMap<u64, Arc<Segment>>,
     pub(crate) tail: Arc<Segment>,
     pub(crate) preparer: Preparer,
+    pub(crate) ledger: Arc<Ledger>,
     pub(crate) durable: u64,
     pub(crate) first_lsn: u64,
     pub(crate) recovery: Recovery,
@@ -80,6 +83,7 @@ impl Shared {
             segments,
             tail,
             preparer,
+            ledger,
             durable,
             first_lsn,
             recovery,
@@ -96,6 +100,7 @@ impl Shared {
             segments: RwLock::new(segments),
             rotation: Mutex::new(()),
             preparer,
+            ledger,
             commit: Commit::new(durable),
             flusher: Flusher::default(),
             retention: Retention::new(first_lsn),
