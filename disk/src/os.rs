@@ -8,6 +8,7 @@ use crate::{
 };
 use memmap2::{Advice, Mmap, MmapOptions, MmapRaw};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use std::fs::{self, File, FileType, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Range;
@@ -86,10 +87,7 @@ impl Disk for OsDisk {
             Err(TryLockError::Error(e)) => Err(e),
         });
         let file = locked.map_err(|e| DiskError::wrap(Call::Lock, dir, e))?;
-        Ok(DirLock::new(
-            dir.to_path_buf(),
-            Box::new(OsLock { _file: file }),
-        ))
+        Ok(DirLock::new(dir.to_path_buf(), Box::new(OsLock { file })))
     }
 }
 
@@ -100,7 +98,8 @@ fn open_dir(dir: &Path) -> io::Result<File> {
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
-    open_dir(dir)?.sync_all()
+    // Not `sync_all`: it tries again after a signal, and a sync that failed must not be tried again.
+    Ok(rustix::fs::fsync(open_dir(dir)?)?)
 }
 
 /// The directory that holds the name of `path`; `None` for a root.
@@ -188,13 +187,21 @@ fn entry_kind(file_type: FileType) -> EntryKind {
     }
 }
 
-/// Holds the flock on the directory as long as the file is open. It is closed on exec, so no child keeps it.
+/// Holds the flock on the directory. The file is closed on exec, so no program started meanwhile keeps it.
 #[derive(Debug)]
 struct OsLock {
-    _file: File,
+    file: File,
 }
 
 impl LockGuard for OsLock {}
+
+impl Drop for OsLock {
+    /// Closing the file would leave the lock with a child that was forked and has not called exec yet.
+    fn drop(&mut self) {
+        // If it fails, closing the file gives the lock up all the same.
+        let _ = self.file.unlock();
+    }
+}
 
 #[derive(Debug)]
 struct OsFile {
@@ -232,13 +239,21 @@ impl OsFile {
         let backing = OsMap {
             map,
             path: self.path.clone(),
-            _file: Arc::clone(&self.file),
+            file: Arc::clone(&self.file),
             _busy: busy,
         };
         #[expect(unsafe_code, reason = "the memory is a mapped file")]
         // SAFETY: `backing` keeps the `len` bytes at `base` mapped, shared and writable. No other append map of this
         // handle lives (`busy`); the directory lock keeps other processes and handles away, as with any mapped file.
         Ok(unsafe { AppendMap::new(base, len, start, Arc::new(backing)) })
+    }
+}
+
+/// Fails where the kernel would kill the process: a write past `RLIMIT_FSIZE` sends SIGXFSZ before it is an error.
+fn check_size_limit(end: u64) -> io::Result<()> {
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if end > limit => Err(errno(Errno::FBIG)),
+        _ => Ok(()),
     }
 }
 
@@ -273,19 +288,20 @@ impl DiskFile for OsFile {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.file
-            .write_at(buf, offset)
+        check_size_limit(offset.saturating_add(buf.len() as u64))
+            .and_then(|()| self.file.write_at(buf, offset))
             .map_err(|e| self.error(Call::Write, e))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file
-            .set_len(len)
+        check_size_limit(len)
+            .and_then(|()| self.file.set_len(len))
             .map_err(|e| self.error(Call::SetLen, e))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data().map_err(|e| self.error(Call::Sync, e))
+        // Not `sync_data`: it tries again after a signal, and a sync that failed must not be tried again.
+        rustix::fs::fdatasync(&*self.file).map_err(|e| self.error(Call::Sync, e.into()))
     }
 
     fn map_append(&self, start: u64) -> io::Result<AppendMap> {
@@ -326,7 +342,7 @@ struct OsMap {
     map: MmapRaw,
     path: PathBuf,
     /// Open as long as the map, so that no write-back error is reported to nobody.
-    _file: Arc<File>,
+    file: Arc<File>,
     _busy: Busy,
 }
 
@@ -336,7 +352,23 @@ impl MapBacking for OsMap {
             0 => Ok(()),
             _ => self.map.flush_range(start, len),
         });
-        flushed.map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
+        flushed
+            .and_then(|()| self.check_length())
+            .map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
+    }
+}
+
+impl OsMap {
+    /// What is stored into the last page of a file that somebody cut short goes nowhere, and the flush succeeds.
+    fn check_length(&self) -> io::Result<()> {
+        let len = self.file.metadata()?.len();
+        if len < self.map.len() as u64 {
+            return Err(io::Error::other(format!(
+                "somebody cut the file to {len} of its {} bytes while it was mapped",
+                self.map.len()
+            )));
+        }
+        Ok(())
     }
 }
 
