@@ -1,5 +1,6 @@
 //! Scenarios that need a process of their own: the test binary starts itself again and runs only its test `child`.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
@@ -22,29 +23,28 @@ pub(crate) fn say(text: &str) {
 
 /// This binary again, to play `role` in `dir`.
 pub(crate) fn command(role: &str, dir: &Path) -> Command {
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    as_child(&mut command, role, dir);
-    command
+    command_under(&[], role, dir)
 }
 
 /// The same, started by the program `wrapper` (with its arguments).
 pub(crate) fn command_under(wrapper: &[&str], role: &str, dir: &Path) -> Command {
-    let mut command = Command::new(wrapper[0]);
-    command
-        .args(&wrapper[1..])
-        .arg(std::env::current_exe().unwrap());
-    as_child(&mut command, role, dir);
-    command
+    command_from(&std::env::current_exe().unwrap(), wrapper, role, dir)
 }
 
-fn as_child(command: &mut Command, role: &str, dir: &Path) {
+/// The same, from a copy of this binary.
+pub(crate) fn command_from(binary: &Path, wrapper: &[&str], role: &str, dir: &Path) -> Command {
+    let words = wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
+    let words: Vec<_> = words.collect();
+    let mut command = Command::new(words[0]);
     command
+        .args(&words[1..])
         .args(["--exact", "child", "--nocapture", "--test-threads=1"])
         .env(ROLE, role)
         .env(DIR, dir)
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());
+    command
 }
 
 /// A child that runs; killed when dropped.
