@@ -288,6 +288,7 @@ fn spawn_beside_a_log(dir: &Path) {
     say(&format!("other {}", other.id()));
     // Not closed: the parent kills this process while the other one lives.
     echo.read_line(&mut line).unwrap();
+    other.wait().unwrap();
 }
 
 #[test]
