@@ -8,6 +8,7 @@ use crate::{
 };
 use memmap2::Mmap;
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use std::fs::{self, File, FileType, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Range;
@@ -85,10 +86,7 @@ impl Disk for OsDisk {
             Err(TryLockError::Error(e)) => Err(e),
         });
         let file = locked.map_err(|e| DiskError::wrap(Call::Lock, dir, e))?;
-        Ok(DirLock::new(
-            dir.to_path_buf(),
-            Box::new(OsLock { _file: file }),
-        ))
+        Ok(DirLock::new(dir.to_path_buf(), Box::new(OsLock { file })))
     }
 }
 
@@ -99,7 +97,8 @@ fn open_dir(dir: &Path) -> io::Result<File> {
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
-    open_dir(dir)?.sync_all()
+    // Not `sync_all`: it tries again after a signal, and a sync that failed must not be tried again.
+    Ok(rustix::fs::fsync(open_dir(dir)?)?)
 }
 
 /// The directory that holds the name of `path`; `None` for a root.
@@ -192,6 +191,7 @@ fn entry_kind(file_type: FileType) -> EntryKind {
 /// (measured: 243 µs instead of 90 with 1 MiB writes).
 fn write_zeros(file: &File, range: Range<u64>) -> io::Result<()> {
     const ZEROS: [u8; 4096] = [0; 4096];
+    check_size_limit(range.end)?;
     let mut at = range.start;
     while at < range.end {
         let to_boundary = PAGE_SIZE - at % PAGE_SIZE;
@@ -202,13 +202,29 @@ fn write_zeros(file: &File, range: Range<u64>) -> io::Result<()> {
     Ok(())
 }
 
-/// Holds the flock on the directory as long as the file is open. It is closed on exec, so no child keeps it.
+/// Holds the flock on the directory. The file is closed on exec, so no program started meanwhile keeps it.
 #[derive(Debug)]
 struct OsLock {
-    _file: File,
+    file: File,
 }
 
 impl LockGuard for OsLock {}
+
+impl Drop for OsLock {
+    /// Closing the file would leave the lock with a child that was forked and has not called exec yet.
+    fn drop(&mut self) {
+        // If it fails, closing the file gives the lock up all the same.
+        let _ = self.file.unlock();
+    }
+}
+
+/// Fails where the kernel would kill the process: a write past `RLIMIT_FSIZE` sends SIGXFSZ before it is an error.
+pub(crate) fn check_size_limit(end: u64) -> io::Result<()> {
+    match getrlimit(Resource::Fsize).current {
+        Some(limit) if end > limit => Err(errno(Errno::FBIG)),
+        _ => Ok(()),
+    }
+}
 
 #[derive(Debug)]
 struct OsFile {
@@ -252,19 +268,20 @@ impl DiskFile for OsFile {
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        self.file
-            .write_at(buf, offset)
+        check_size_limit(offset.saturating_add(buf.len() as u64))
+            .and_then(|()| self.file.write_at(buf, offset))
             .map_err(|e| self.error(Call::Write, e))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.file
-            .set_len(len)
+        check_size_limit(len)
+            .and_then(|()| self.file.set_len(len))
             .map_err(|e| self.error(Call::SetLen, e))
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data().map_err(|e| self.error(Call::Sync, e))
+        // Not `sync_data`: it tries again after a signal, and a sync that failed must not be tried again.
+        rustix::fs::fdatasync(&*self.file).map_err(|e| self.error(Call::Sync, e.into()))
     }
 
     fn map_append(&self, start: u64) -> io::Result<AppendMap> {

@@ -2,6 +2,7 @@
 
 use crate::append_map::{AppendMap, MapBacking};
 use crate::error::{errno, invalid};
+use crate::os::check_size_limit;
 use crate::{Call, DiskError, PAGE_SIZE};
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 use parking_lot::Mutex;
@@ -63,7 +64,7 @@ pub(crate) fn shared(
     let backing = SharedMap {
         map,
         path: path.to_path_buf(),
-        _file: Arc::clone(file),
+        file: Arc::clone(file),
         _busy: busy,
     };
     #[expect(unsafe_code, reason = "the memory is a mapped file")]
@@ -89,7 +90,7 @@ struct SharedMap {
     map: MmapRaw,
     path: PathBuf,
     /// Open as long as the map, so that no write-back error is reported to nobody.
-    _file: Arc<File>,
+    file: Arc<File>,
     _busy: Busy,
 }
 
@@ -100,8 +101,21 @@ impl MapBacking for SharedMap {
             // memmap2 widens it to whole pages
             len => self.map.flush_range(range.start, len),
         });
-        flushed.map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
+        let whole = flushed.and_then(|()| check_length(&self.file, self.map.len()));
+        whole.map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
     }
+}
+
+/// What is stored into the last page of a file that somebody cut short goes nowhere, and the flush succeeds; a direct
+/// write behind its end makes a hole of what was cut.
+fn check_length(file: &File, mapped: usize) -> io::Result<()> {
+    let len = file.metadata()?.len();
+    if len < mapped as u64 {
+        return Err(io::Error::other(format!(
+            "somebody cut the file to {len} of its {mapped} bytes while it was mapped"
+        )));
+    }
+    Ok(())
 }
 
 /// `range` as offsets in a map of `size_bytes` bytes.
@@ -202,7 +216,8 @@ impl MapBacking for StagedMap {
             true => Ok(()),
             false => self.write(range.start / PAGE * PAGE, range.end),
         });
-        written.map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
+        let whole = written.and_then(|()| check_length(&self.direct, self.map.len()));
+        whole.map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
     }
 
     fn copies_memory(&self) -> bool {
@@ -227,6 +242,8 @@ impl StagedMap {
             &bounce[..]
         };
         let mut whole = self.bytes(start..last);
+        // Past the limit the kernel would kill the process, or write a part.
+        check_size_limit(start as u64 + (whole.len() + tail.len()) as u64)?;
         let (mut at, mut tail) = (start as u64, tail);
         while !whole.is_empty() || !tail.is_empty() {
             let buffers = [IoSlice::new(whole), IoSlice::new(tail)];

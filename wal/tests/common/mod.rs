@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod model;
+pub(crate) mod mounted;
+pub(crate) mod process;
 
 use highwater_wal::{Lsn, Options, Wal};
 

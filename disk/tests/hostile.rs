@@ -1,0 +1,118 @@
+//! What other processes do to a file or a lock behind the disk's back.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the test meddles with the files from outside"
+)]
+
+use highwater_disk::{Access, Asker, Disk, OsDisk};
+use std::io::{self, Read, Write};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// F52: between fork and exec a child of another thread has every descriptor of its parent, also the lock's. Giving the
+/// lock up must not wait for it, or a log that was just closed could not be opened again.
+#[test]
+#[cfg_attr(miri, ignore = "Miri knows no flock, processes or shared maps")]
+fn a_lock_is_given_up_though_a_forked_child_still_has_its_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let lock = OsDisk::new().lock_dir(dir.path()).unwrap();
+    let (mut forked, mut tell_forked) = io::pipe().unwrap();
+    let (mut go_on, tell_go_on) = io::pipe().unwrap();
+    let mut command = Command::new("true");
+    let between = move || {
+        tell_forked.write_all(b"f")?;
+        let mut buf = [0];
+        go_on.read_exact(&mut buf)
+    };
+    #[expect(
+        unsafe_code,
+        reason = "the only way to stop a child between fork and exec"
+    )]
+    // SAFETY: the closure only writes to and reads from pipes, which a forked child of a threaded program may do.
+    unsafe {
+        command.pre_exec(between);
+    }
+    std::thread::scope(|scope| {
+        let spawner = scope.spawn(move || command.status());
+        let mut buf = [0];
+        forked.read_exact(&mut buf).unwrap();
+        assert_eq!(
+            OsDisk::new().lock_dir(dir.path()).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
+        drop(lock);
+        let again = OsDisk::new().lock_dir(dir.path());
+        { tell_go_on }.write_all(b"g").unwrap();
+        assert!(spawner.join().unwrap().unwrap().success());
+        again.unwrap();
+    });
+}
+
+/// F31: a store into the page in which a file was cut goes nowhere, although the processor and the kernel accept it.
+/// Nothing may be taken for durable then.
+#[test]
+#[cfg_attr(miri, ignore = "Miri knows no flock, processes or shared maps")]
+fn syncing_a_map_whose_file_was_cut_short_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let file = OsDisk::new().create_new(&path).unwrap();
+    file.write_all_at(&[0; 8192], 0).unwrap();
+    let map = file.map_append(0).unwrap();
+    map.reserve(64, 8192, Asker::Appender)
+        .unwrap()
+        .fill(&[&[1; 64]]);
+    map.complete_prefix().unwrap();
+    map.sync(0..64).unwrap();
+    std::fs::OpenOptions::new()
+        .write(true)
+        .open(&path)
+        .unwrap()
+        .set_len(80)
+        .unwrap();
+    map.reserve(64, 8192, Asker::Appender)
+        .unwrap()
+        .fill(&[&[2; 64]]);
+    map.complete_prefix().unwrap();
+    let error = map.sync(64..128).unwrap_err();
+    assert!(
+        error.to_string().contains("80") && error.to_string().contains("file"),
+        "{error}"
+    );
+    let mut left = Vec::new();
+    std::fs::File::open(&path)
+        .unwrap()
+        .read_to_end(&mut left)
+        .unwrap();
+    assert_eq!(left.len(), 80, "the second region went nowhere");
+    drop(file);
+    assert!(OsDisk::new().open(&path, Access::Read).is_ok());
+}
+
+/// F31: a direct write into a file that somebody cut would extend it again, with a hole where the cut bytes were.
+#[test]
+#[cfg_attr(miri, ignore = "Miri knows no flock, processes or direct I/O")]
+fn syncing_a_staged_map_whose_file_was_cut_short_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("file");
+    let file = OsDisk::new().create_new(&path).unwrap();
+    file.write_all_at(&[0; 16384], 0).unwrap();
+    let map = file.stage_append(0).unwrap();
+    map.reserve(64, 16384, Asker::Appender)
+        .unwrap()
+        .fill(&[&[1; 64]]);
+    map.complete_prefix().unwrap();
+    map.sync(0..64).unwrap();
+    file.set_len(80).unwrap();
+    map.reserve(64, 16384, Asker::Appender)
+        .unwrap()
+        .fill(&[&[2; 64]]);
+    map.complete_prefix().unwrap();
+    let error = map.sync(64..128).unwrap_err();
+    assert!(error.to_string().contains("cut"), "{error}");
+}

@@ -1,0 +1,139 @@
+//! Small file systems of our own, to fill, to break, to make read-only. Needs the right to mount.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the file systems are made from outside"
+)]
+
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+/// A file system that goes away with the value.
+pub(crate) struct Mounted {
+    point: PathBuf,
+    /// Dropped behind the unmounting.
+    _scratch: tempfile::TempDir,
+}
+
+impl Mounted {
+    /// A fresh ext4 of so many MiB, whose errors make it read-only. `None`, with the reason printed, where this process
+    /// may not mount.
+    pub(crate) fn ext4(mib: u64) -> Option<Self> {
+        let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let image = scratch.path().join("image");
+        Self::ext4_on(scratch, &image, mib)
+    }
+
+    /// The same, with its image in the file `image`.
+    pub(crate) fn ext4_on(scratch: tempfile::TempDir, image: &Path, mib: u64) -> Option<Self> {
+        std::fs::File::create(image)
+            .unwrap()
+            .set_len(mib << 20)
+            .unwrap();
+        // No blocks for root alone, or nothing would ever be full for it.
+        done(
+            Command::new("mkfs.ext4")
+                .args(["-q", "-F", "-m", "0"])
+                .arg(image),
+        )?;
+        Self::mount(scratch, &["-o", "loop,errors=remount-ro"], image)
+    }
+
+    /// A tmpfs of so many MiB.
+    pub(crate) fn tmpfs(mib: u64) -> Option<Self> {
+        let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let size = format!("size={mib}m");
+        Self::mount(scratch, &["-t", "tmpfs", "-o", &size], Path::new("tmpfs"))
+    }
+
+    /// The directory `from` under another name.
+    pub(crate) fn bind(from: &Path) -> Option<Self> {
+        let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        Self::mount(scratch, &["--bind"], from)
+    }
+
+    fn mount(scratch: tempfile::TempDir, options: &[&str], what: &Path) -> Option<Self> {
+        // Other users may look for it: what they may not do is decided inside.
+        std::fs::set_permissions(scratch.path(), Permissions::from_mode(0o755)).unwrap();
+        let point = scratch.path().join("mounted");
+        std::fs::create_dir(&point).unwrap();
+        done(Command::new("mount").args(options).arg(what).arg(&point))?;
+        Some(Self {
+            point,
+            _scratch: scratch,
+        })
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.point
+    }
+
+    /// The block device that is mounted, without `/dev/`.
+    pub(crate) fn device(&self) -> String {
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let point = self.point.to_str().unwrap();
+        let line = mounts
+            .lines()
+            .find(|line| line.split(' ').nth(1) == Some(point))
+            .unwrap();
+        let (device, _) = line.split_once(' ').unwrap();
+        device.trim_start_matches("/dev/").to_owned()
+    }
+
+    /// Mounts it again with other options.
+    pub(crate) fn remount(&self, options: &str) {
+        let output = Command::new("mount")
+            .args(["-o", &format!("remount,{options}")])
+            .arg(&self.point)
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Takes it away and brings it back, as a restart of the machine would.
+    pub(crate) fn mount_again(&self, image: &Path) {
+        unmount(&self.point);
+        done(
+            Command::new("mount")
+                .args(["-o", "loop"])
+                .arg(image)
+                .arg(&self.point),
+        )
+        .unwrap();
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        unmount(&self.point);
+    }
+}
+
+fn unmount(point: &Path) {
+    let unmounted = Command::new("umount")
+        .arg(point)
+        .stderr(Stdio::null())
+        .status();
+    if !unmounted.is_ok_and(|status| status.success()) {
+        // Somebody still holds a file of it: it goes away with the last one.
+        let _ = Command::new("umount").arg("-l").arg(point).status();
+    }
+}
+
+/// Runs a command; says why there is nothing to test if it cannot.
+fn done(command: &mut Command) -> Option<()> {
+    let output: std::io::Result<Output> = command.stdin(Stdio::null()).output();
+    match output {
+        Ok(output) if output.status.success() => Some(()),
+        Ok(output) => {
+            let why = String::from_utf8_lossy(&output.stderr);
+            eprintln!("skipped: {command:?}: {}", why.trim());
+            None
+        }
+        Err(error) => {
+            eprintln!("skipped: {command:?}: {error}");
+            None
+        }
+    }
+}
