@@ -319,7 +319,7 @@ impl Iterator for Headers {
             end_lsn: Lsn::new(place.segment.base + place.next),
             kind: place.header.kind,
             stream: place.header.stream,
-            payload_len: to_usize(u64::from(place.header.payload_len)),
+            payload_len: place.header.payload_size(),
             segment: Lsn::new(place.segment.base),
         };
         place.map(|place| place.map(info)).transpose()

@@ -1,6 +1,6 @@
 //! The frames of a log as a tool shows them.
 
-use crate::end::unknown_flags;
+use crate::end::unknown_feature;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{At, FrameKind, LogKey, attested, open_batch, split_record};
 use crate::layout::SEGMENT_HEADER_SIZE;
@@ -45,7 +45,9 @@ impl DumpedFrame {
                 })
                 .collect()
             }
-            FrameKind::Watermark | FrameKind::Seal | FrameKind::Close => Vec::new(),
+            FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
+                Vec::new()
+            }
         }
     }
 
@@ -54,7 +56,11 @@ impl DumpedFrame {
     pub fn attested(&self) -> Option<Lsn> {
         match self.kind {
             FrameKind::Watermark | FrameKind::Close => attested(&self.payload).map(Lsn::new),
-            FrameKind::Data | FrameKind::Batch | FrameKind::Control | FrameKind::Seal => None,
+            FrameKind::Data
+            | FrameKind::Batch
+            | FrameKind::Control
+            | FrameKind::Seal
+            | FrameKind::Padding => None,
         }
     }
 }
@@ -102,9 +108,7 @@ impl DumpedFrames {
             }
             let (header, payload) = match scan.look(offset)? {
                 At::Frame(header, payload) => (header, payload.to_vec()),
-                At::UnknownFlags(header) => {
-                    return Err(unknown_flags(&segment, offset, header.flags));
-                }
+                At::Unknown(raw) => return Err(unknown_feature(&segment, offset, &raw)),
                 At::Nothing | At::BadPayload(_) => {
                     return Err(WalError::Corrupt {
                         finding: Finding::CorruptAttested,

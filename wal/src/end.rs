@@ -2,7 +2,7 @@
 
 use crate::chain::missing;
 use crate::error::{Finding, Result, WalError};
-use crate::frame::{At, FrameKind, LogKey, attested, lsn};
+use crate::frame::{At, FrameKind, LogKey, RawHeader, attested, lsn};
 use crate::layout::{ATTEST_SIZE, FRAME_ALIGNMENT, SEGMENT_HEADER_SIZE, frame_size};
 use crate::meta::{LogEnd, Meta};
 use crate::recovery::Case;
@@ -143,9 +143,7 @@ fn walk_from(
                 walk.pass(segment.base + walk.offset, header.kind, payload);
                 walk.offset = next;
             }
-            At::UnknownFlags(header) => {
-                return Err(unknown_flags(segment, walk.offset, header.flags));
-            }
+            At::Unknown(raw) => return Err(unknown_feature(segment, walk.offset, &raw)),
             At::BadPayload(header) => {
                 walk.torn = Some(header.frame_size());
                 return Ok(walk);
@@ -224,10 +222,15 @@ fn look_behind(
     let mut found = Vec::new();
     scan.headers_in(range, |offset, header| found.push((offset, header)))?;
     for (offset, header) in found {
-        let attests = matches!(header.kind, FrameKind::Watermark | FrameKind::Close);
         let proof = match scan.look(offset)? {
-            At::Frame(_, payload) if attests => attested(payload),
-            _ => None,
+            At::Frame(header, payload)
+                if matches!(header.kind, FrameKind::Watermark | FrameKind::Close) =>
+            {
+                attested(payload)
+            }
+            // What a newer version attests in its own way must not be erased.
+            At::Unknown(raw) => return Err(unknown_feature(segment, offset, &raw)),
+            At::Frame(..) | At::BadPayload(_) | At::Nothing => None,
         };
         if let Some(proof) = proof.filter(|proof| *proof > x) {
             let proof = format!(
@@ -255,15 +258,13 @@ fn lost_frame(segment: &SegmentFile, offset: u64, proof: &str) -> WalError {
     }
 }
 
-pub(crate) fn unknown_flags(segment: &SegmentFile, offset: u64, flags: u8) -> WalError {
+pub(crate) fn unknown_feature(segment: &SegmentFile, offset: u64, raw: &RawHeader) -> WalError {
     WalError::Corrupt {
         finding: Finding::UnknownFeature,
         file: segment.path.clone(),
         offset,
         lsn: lsn(segment.base, offset),
-        what: format!(
-            "flags {flags:#04x} are not known to this version; use the one that wrote the log"
-        ),
+        what: raw.to_string(),
     }
 }
 

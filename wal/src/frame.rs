@@ -40,6 +40,8 @@ pub enum FrameKind {
     Seal,
     /// The log was closed cleanly here.
     Close,
+    /// Fills room and means nothing.
+    Padding,
 }
 
 impl fmt::Display for FrameKind {
@@ -51,6 +53,7 @@ impl fmt::Display for FrameKind {
             Self::Watermark => "watermark",
             Self::Seal => "seal",
             Self::Close => "close",
+            Self::Padding => "padding",
         })
     }
 }
@@ -64,6 +67,7 @@ impl FrameKind {
             Self::Watermark => kind::WATERMARK,
             Self::Seal => kind::SEAL,
             Self::Close => kind::CLOSE,
+            Self::Padding => kind::PADDING,
         }
     }
 
@@ -75,19 +79,29 @@ impl FrameKind {
             kind::WATERMARK => Self::Watermark,
             kind::SEAL => Self::Seal,
             kind::CLOSE => Self::Close,
+            kind::PADDING => Self::Padding,
             _ => return None,
         })
     }
 }
 
-/// A frame's header, once its checksum was found right for its place in the log.
+/// A frame's header, once its checksum was found right for its place in the log. Kind and flags may be those of a newer
+/// version: see [`Self::known`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RawHeader {
+    pub(crate) payload_len: u32,
+    kind: u8,
+    flags: u8,
+    stream: StreamId,
+    crc: u32,
+}
+
+/// The header of a frame that this version knows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
-    pub(crate) payload_len: u32,
+    payload_len: u32,
     pub(crate) kind: FrameKind,
-    pub(crate) flags: u8,
     pub(crate) stream: StreamId,
-    crc: u32,
 }
 
 /// A header in bytes.
@@ -95,7 +109,7 @@ pub(crate) type HeaderBytes = [u8; frame_header::END];
 
 impl FrameHeader {
     /// Bytes of the whole frame, padding included.
-    pub(crate) fn frame_size(&self) -> u64 {
+    fn frame_size(&self) -> u64 {
         frame_size(u64::from(self.payload_len))
     }
 
@@ -111,13 +125,34 @@ impl FrameHeader {
             offset + self.frame_size()
         }
     }
+}
+
+impl RawHeader {
+    /// Bytes of the whole frame, padding included.
+    pub(crate) fn frame_size(&self) -> u64 {
+        frame_size(u64::from(self.payload_len))
+    }
+
+    fn payload_size(&self) -> usize {
+        to_usize(u64::from(self.payload_len))
+    }
+
+    /// What it says, unless a newer version said it.
+    pub(crate) fn known(&self) -> Option<FrameHeader> {
+        let kind = FrameKind::from_byte(self.kind)?;
+        (self.flags == 0).then_some(FrameHeader {
+            payload_len: self.payload_len,
+            kind,
+            stream: self.stream,
+        })
+    }
 
     /// Reads a header that stands at `lsn`, `room` bytes before the end of its segment. `None` if there is none:
     /// the bytes are zero, damaged, of another place or log, or the frame would not fit.
     pub(crate) fn parse(bytes: &HeaderBytes, key: &LogKey, lsn: u64, room: u64) -> Option<Self> {
-        let kind = FrameKind::from_byte(field::<1>(bytes, frame_header::KIND)[0])?;
+        let [kind] = field(bytes, frame_header::KIND);
         let payload_len = u32::from_le_bytes(field(bytes, frame_header::PAYLOAD_LEN));
-        if frame_size(u64::from(payload_len)) > room {
+        if kind == 0 || frame_size(u64::from(payload_len)) > room {
             return None;
         }
         let stored = u32::from_le_bytes(field(bytes, frame_header::HEADER_CRC));
@@ -135,12 +170,7 @@ impl FrameHeader {
 
     /// True if `payload` is what was written with this header at `lsn`.
     pub(crate) fn matches(&self, payload: &[u8], key: &LogKey, lsn: u64) -> bool {
-        let fields = pack_fields(
-            self.payload_len,
-            self.kind.to_byte(),
-            self.flags,
-            self.stream,
-        );
+        let fields = pack_fields(self.payload_len, self.kind, self.flags, self.stream);
         payload_crc(crc32c(payload), key, lsn, &fields) == self.crc
     }
 }
@@ -324,9 +354,9 @@ pub(crate) enum At<'a> {
     /// A frame whose checksums are right.
     Frame(FrameHeader, &'a [u8]),
     /// A header that is right, but a payload that is not.
-    BadPayload(FrameHeader),
-    /// An intact frame with flags that this version does not know.
-    UnknownFlags(FrameHeader),
+    BadPayload(RawHeader),
+    /// An intact frame with a kind or flags that this version does not know.
+    Unknown(RawHeader),
     /// No frame of this place.
     Nothing,
 }
@@ -337,9 +367,10 @@ pub(crate) fn look_header<'a>(bytes: &'a [u8], offset: u64, base: u64, key: &Log
         .get(to_usize(offset)..)
         .and_then(|rest| rest.first_chunk::<{ frame_header::END }>());
     let room = (bytes.len() as u64).saturating_sub(offset);
-    match head.and_then(|head| FrameHeader::parse(head, key, base + offset, room)) {
-        Some(header) if header.flags != 0 => At::UnknownFlags(header),
-        Some(header) => At::Frame(header, &[]),
+    match head.and_then(|head| RawHeader::parse(head, key, base + offset, room)) {
+        Some(raw) => raw
+            .known()
+            .map_or(At::Unknown(raw), |header| At::Frame(header, &[])),
         None => At::Nothing,
     }
 }
@@ -354,7 +385,7 @@ pub(crate) fn look<'a>(bytes: &'a [u8], offset: u64, base: u64, key: &LogKey) ->
     };
     let lsn = base + offset;
     let room = FRAME_HEADER_SIZE + rest.len() as u64;
-    let Some(header) = FrameHeader::parse(head, key, lsn, room) else {
+    let Some(header) = RawHeader::parse(head, key, lsn, room) else {
         return At::Nothing;
     };
     let Some(payload) = rest.get(..header.payload_size()) else {
@@ -364,22 +395,33 @@ pub(crate) fn look<'a>(bytes: &'a [u8], offset: u64, base: u64, key: &LogKey) ->
 }
 
 /// Checks a payload against its header.
-pub(crate) fn check<'a>(header: FrameHeader, payload: &'a [u8], key: &LogKey, lsn: u64) -> At<'a> {
-    if !header.matches(payload, key, lsn) {
-        return At::BadPayload(header);
+pub(crate) fn check<'a>(raw: RawHeader, payload: &'a [u8], key: &LogKey, lsn: u64) -> At<'a> {
+    if !raw.matches(payload, key, lsn) {
+        return At::BadPayload(raw);
     }
-    if header.flags != 0 {
-        return At::UnknownFlags(header);
-    }
+    let Some(header) = raw.known() else {
+        return At::Unknown(raw);
+    };
     let sound = match header.kind {
         FrameKind::Batch => open_batch(payload).is_some(),
         FrameKind::Watermark | FrameKind::Close => attested(payload).is_some(),
-        FrameKind::Data | FrameKind::Control | FrameKind::Seal => true,
+        FrameKind::Data | FrameKind::Control | FrameKind::Seal | FrameKind::Padding => true,
     };
     if sound {
         At::Frame(header, payload)
     } else {
-        At::BadPayload(header)
+        At::BadPayload(raw)
+    }
+}
+
+/// What the error says about a frame that a newer version wrote.
+impl fmt::Display for RawHeader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { kind, flags, .. } = self;
+        write!(
+            f,
+            "an intact frame of kind {kind} with flags {flags:#04x}, which this version does not know; use the one that wrote the log"
+        )
     }
 }
 

@@ -26,7 +26,7 @@
 pub use crate::dump::{DumpedFrame, DumpedFrames};
 
 use crate::chain::{Listing, check_chain, check_segment};
-use crate::end::{find_end, unknown_flags};
+use crate::end::{find_end, unknown_feature};
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{At, FrameKind, LogKey, open_batch};
 use crate::layout::{SEGMENT_HEADER_SIZE, segment_name};
@@ -337,13 +337,15 @@ impl Log {
                         FrameKind::Batch => {
                             open_batch(payload).map_or(0, |(count, _)| u64::from(count))
                         }
-                        FrameKind::Watermark | FrameKind::Seal | FrameKind::Close => 0,
+                        FrameKind::Watermark
+                        | FrameKind::Seal
+                        | FrameKind::Close
+                        | FrameKind::Padding => 0,
                     };
                     offset = header.next_offset(offset, segment.size);
                 }
-                At::UnknownFlags(header) => {
-                    let error = unknown_flags(segment, offset, header.flags);
-                    return report.add(error);
+                At::Unknown(raw) => {
+                    return report.add(unknown_feature(segment, offset, &raw));
                 }
                 At::Nothing | At::BadPayload(_) if report.end_lsn.is_none() && is_last => {
                     return Ok(());

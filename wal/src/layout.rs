@@ -76,7 +76,7 @@ pub mod frame_header {
     pub const CRC: usize = 4;
     /// [`super::kind`], `u8`.
     pub const KIND: usize = 8;
-    /// Bit 0 is reserved for zstd; every other bit is unknown. Version 1 writes 0.
+    /// Bits of [`super::flag`].
     pub const FLAGS: usize = 9;
     /// The stream of the records, `u16`.
     pub const STREAM: usize = 10;
@@ -110,12 +110,28 @@ pub mod kind {
     pub const SEAL: u8 = 5;
     /// The log was closed cleanly; attests like a watermark, everything below itself.
     pub const CLOSE: u8 = 6;
+    /// Fills room: readers skip it, its payload means nothing.
+    pub const PADDING: u8 = 7;
+}
+
+/// Bits of the frame header's flags. A reader that does not know one of them refuses the log.
+pub mod flag {
+    /// Of a [`kind::BATCH`](super::kind::BATCH) alone: its payload is the length of what a batch would hold, `u32`, and
+    /// that as one zstd frame.
+    pub const ZSTD: u8 = 1;
 }
 
 /// Payload of [`kind::WATERMARK`] and [`kind::CLOSE`].
 pub const ATTEST_SIZE: u64 = 8;
 /// Bytes of a batch's record count, and of each record's length.
 pub const BATCH_COUNT_SIZE: usize = 4;
+/// Bytes of the length before the zstd frame of a compressed batch.
+pub const BATCH_LEN_SIZE: usize = 4;
+/// The most that a compressed batch may hold, in bytes: what a reader is ready to allocate. Larger ones are stored as
+/// they are.
+pub const MAX_UNCOMPRESSED_BATCH: usize = 64 << 20;
+
+const _: () = assert!(MAX_UNCOMPRESSED_BATCH as u64 <= MAX_SEGMENT_SIZE);
 
 /// Bytes of a frame with a payload of `payload_len` bytes, padding included.
 pub const fn frame_size(payload_len: u64) -> u64 {

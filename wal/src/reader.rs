@@ -221,14 +221,7 @@ pub(crate) fn read_place(
             next: header.next_offset(offset, segment.size),
             header,
         }),
-        At::UnknownFlags(header) => Err(segment.corrupt(
-            Finding::UnknownFeature,
-            offset,
-            format!(
-                "flags {:#04x} are not known to this version; use the one that wrote the log",
-                header.flags
-            ),
-        )),
+        At::Unknown(raw) => Err(segment.corrupt(Finding::UnknownFeature, offset, raw.to_string())),
         At::BadPayload(_) => {
             lost("the payload does not match its checksum; restore the file from a backup")
         }
@@ -302,7 +295,9 @@ impl Reader {
                     });
                     continue;
                 }
-                FrameKind::Watermark | FrameKind::Seal | FrameKind::Close => continue,
+                FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
+                    continue;
+                }
             };
             let payload = Payload::new(&place.segment, payload.start, payload.end);
             return Ok(Some(Record {
@@ -393,7 +388,9 @@ impl<'a> Records<'a> {
                 Some((_, records)) => (Rest::Batch(records), at + BATCH_COUNT_SIZE),
                 None => (Rest::Done, at),
             },
-            FrameKind::Watermark | FrameKind::Seal | FrameKind::Close => (Rest::Done, at),
+            FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
+                (Rest::Done, at)
+            }
         };
         Self {
             segment,

@@ -1,7 +1,7 @@
 //! Reading segment files with plain reads: a bad sector is an error here, where through a map it would be a signal.
 
 use crate::error::{Result, WalError};
-use crate::frame::{At, FrameHeader, LogKey, check};
+use crate::frame::{At, LogKey, RawHeader, check};
 use crate::layout::{
     FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_header, to_usize,
 };
@@ -72,14 +72,14 @@ impl Scan {
     }
 
     /// The header of a frame at `offset`, if one of this place stands there.
-    pub(crate) fn header(&mut self, offset: u64) -> Result<Option<FrameHeader>> {
+    pub(crate) fn header(&mut self, offset: u64) -> Result<Option<RawHeader>> {
         if offset + FRAME_HEADER_SIZE > self.size {
             return Ok(None);
         }
         let (key, lsn, room) = (self.key, self.base + offset, self.size - offset);
         let bytes = self.bytes(offset, FRAME_HEADER_SIZE)?;
         let head = bytes.first_chunk::<{ frame_header::END }>();
-        Ok(head.and_then(|head| FrameHeader::parse(head, &key, lsn, room)))
+        Ok(head.and_then(|head| RawHeader::parse(head, &key, lsn, room)))
     }
 
     /// The frame at `offset`.
@@ -106,7 +106,7 @@ impl Scan {
     pub(crate) fn headers_in(
         &mut self,
         range: Range<u64>,
-        mut found: impl FnMut(u64, FrameHeader),
+        mut found: impl FnMut(u64, RawHeader),
     ) -> Result<()> {
         let mut offset = range.start.max(SEGMENT_HEADER_SIZE);
         while offset + FRAME_HEADER_SIZE <= self.size && offset < range.end {
@@ -128,7 +128,7 @@ impl Scan {
                     continue;
                 }
                 let place = offset + at as u64;
-                if let Some(header) = FrameHeader::parse(head, &key, base + place, size - place) {
+                if let Some(header) = RawHeader::parse(head, &key, base + place, size - place) {
                     found(place, header);
                 }
                 at += to_usize(FRAME_ALIGNMENT);

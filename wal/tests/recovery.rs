@@ -8,10 +8,10 @@
 
 mod common;
 
-use common::{contents, options, payloads};
+use common::{contents, options, payloads, reseal};
 use highwater_wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_wal::disk::{Disk, SimDisk};
-use highwater_wal::layout::{SEGMENT_HEADER_SIZE, frame_header, kind};
+use highwater_wal::layout::{SEGMENT_HEADER_SIZE, flag, frame_header, kind};
 use highwater_wal::{
     Background, Case, Finding, FrameKind, Lsn, Options, Wal, WalError, WritePath, inspect,
 };
@@ -220,24 +220,17 @@ fn torn_tail_across_segments() {
     assert!(shown.len() == 11 && shown[1..].iter().all(|r| r[0] == 3));
 }
 
-/// F84: an intact frame with a feature of the future is refused by name, and nothing is changed.
-#[test]
-fn unknown_feature() {
-    let (sim, [at]) = killed(&["a"], ["compressed"]);
-    let id = inspect::Log::open(Arc::new(sim.clone()), "/log")
-        .unwrap()
-        .log_id();
+/// Makes the frame at `at` one of this kind and these flags.
+fn remake(sim: &SimDisk, at: usize, kind: u8, flags: u8) {
     sim.edit(FIRST, |bytes| {
-        bytes[at + frame_header::FLAGS] = 1;
-        assert_eq!(bytes[at + frame_header::KIND], kind::DATA);
-        let fields = [&bytes[at..at + 4], &bytes[at + 8..at + 12]].concat();
-        let place = [&id.to_le_bytes()[..], &(at as u64).to_le_bytes(), &fields].concat();
-        let payload = &bytes[at + 16..at + 16 + "compressed".len()];
-        let crc = crc32c::crc32c(&[payload, &place].concat());
-        bytes[at + 4..at + 8].copy_from_slice(&crc.to_le_bytes());
-        bytes[at + 12..at + 16].copy_from_slice(&crc32c::crc32c(&place).to_le_bytes());
+        bytes[at + frame_header::KIND] = kind;
+        bytes[at + frame_header::FLAGS] = flags;
+        reseal(bytes, at);
     });
-    let error = Wal::open_with("/log", on(&sim)).unwrap_err();
+}
+
+fn assert_unknown_feature(result: highwater_wal::Result<Wal>, what: &str) {
+    let error = result.unwrap_err();
     assert!(
         matches!(
             error,
@@ -246,8 +239,65 @@ fn unknown_feature() {
                 ..
             }
         ),
-        "{error}"
+        "{what}: {error}"
     );
+}
+
+/// F82, F84: an intact frame with a feature of the future is refused by name, and nothing is changed. A kind that was
+/// not known passed for the end of the log: the records behind it were cut off.
+#[test]
+fn unknown_feature() {
+    let unknown = [
+        (kind::DATA, flag::ZSTD),
+        (kind::CONTROL, flag::ZSTD),
+        (kind::DATA, 0x80),
+        (kind::BATCH, 2),
+        (kind::BATCH, flag::ZSTD | 4),
+        (kind::PADDING + 1, 0),
+        (u8::MAX, u8::MAX),
+    ];
+    for (kind, flags) in unknown {
+        let (sim, [first, _]) = killed(&["a"], ["of the future", "behind it"]);
+        remake(&sim, first, kind, flags);
+        let what = format!("kind {kind}, flags {flags}");
+        let before = sim.read_file(FIRST);
+        assert_unknown_feature(Wal::open_with("/log", on(&sim)), &what);
+        let report = inspect::Log::open(Arc::new(sim.clone()), "/log")
+            .unwrap()
+            .verify(|_| ())
+            .unwrap();
+        assert!(!report.is_ok(), "{what}");
+        assert_eq!(sim.read_file(FIRST), before, "{what}: changed");
+
+        // Behind a torn frame too: it may attest in a way that this version cannot read.
+        let (sim, [torn, next]) = killed(&["a"], ["torn", "of the future"]);
+        remake(&sim, next, kind, flags);
+        sim.edit(FIRST, |bytes| bytes[torn + frame_header::END] ^= 1);
+        assert_unknown_feature(Wal::open_with("/log", on(&sim)), &what);
+    }
+}
+
+/// Padding is passed over, whatever it holds.
+#[test]
+fn padding_is_no_record() {
+    let (sim, [first, _]) = killed(&["a"], ["filling", "b"]);
+    remake(&sim, first, kind::PADDING, 0);
+    let frames: Vec<_> = inspect::Log::open(Arc::new(sim.clone()), "/log")
+        .unwrap()
+        .frames(Lsn::ZERO)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let padding = frames.iter().find(|f| f.kind == FrameKind::Padding);
+    assert!(padding.is_some_and(|f| f.records().is_empty() && f.attested().is_none()));
+    let log = open(&sim);
+    assert_eq!(contents(&log), payloads(["a", "b"]));
+    let mut reader = log.read_from(Lsn::ZERO).unwrap();
+    let mut records = 0;
+    while let Some(frame) = reader.next_frame().unwrap() {
+        records += frame.records().count();
+    }
+    assert_eq!(records, 2);
 }
 
 /// Opening a long log reads its end, not its length.

@@ -146,9 +146,16 @@ fn rows(frame: &DumpedFrame, owner: Owner, args: &DumpArgs) -> Vec<Row> {
                 .map(|(index, bytes)| of_record(kind(index), Some(index), bytes))
                 .collect()
         }
-        FrameKind::Watermark | FrameKind::Seal | FrameKind::Close if !args.all => Vec::new(),
+        FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding
+            if !args.all =>
+        {
+            Vec::new()
+        }
         FrameKind::Watermark => vec![row(None, "watermark", frame.payload.len(), attested(frame))],
         FrameKind::Seal => vec![row(None, "seal", 0, Payload::None {})],
+        FrameKind::Padding => {
+            vec![row(None, "padding", frame.payload.len(), Payload::None {})]
+        }
         FrameKind::Close => vec![row(None, "close", frame.payload.len(), attested(frame))],
     }
 }
