@@ -64,7 +64,7 @@ impl std::error::Error for AbandonedRegion {}
 /// Why no region was handed out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
-    /// It does not fit.
+    /// It does not fit, or nothing was asked for.
     Full,
     /// [`AppendMap::close`] was called.
     Closed,
@@ -195,7 +195,7 @@ impl AppendMap {
         self.reserve_with(limit, asker, |_| len)
     }
 
-    /// As [`Self::reserve`] of as many bytes as `len` says for the offset at which they will start.
+    /// As [`Self::reserve`] of as many bytes as `len` says for the offset at which they will start; none if it says 0.
     ///
     /// # Errors
     /// [`Refused`].
@@ -217,7 +217,7 @@ impl AppendMap {
             }
             let offset = word & OFFSET_MASK;
             let len = len(offset);
-            if len > limit.saturating_sub(offset) {
+            if len == 0 || len > limit.saturating_sub(offset) {
                 return Err(Refused::Full);
             }
             let shift = count_shift(word);

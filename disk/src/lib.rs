@@ -12,6 +12,7 @@ mod clock;
 mod error;
 mod os;
 mod os_map;
+mod priority;
 mod read_map;
 pub mod sim;
 #[doc(hidden)]
@@ -21,6 +22,7 @@ pub use append_map::{AbandonedRegion, AppendMap, Asker, MapBacking, Refused, Reg
 pub use clock::{Alarm, Clock, ManualClock, OsClock, Woken};
 pub use error::{Call, DiskError, raw_os_error};
 pub use os::OsDisk;
+pub use priority::{Priority, Raised};
 pub use read_map::ReadMap;
 pub use sim::SimDisk;
 

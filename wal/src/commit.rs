@@ -12,7 +12,7 @@ use crate::layout::SEGMENT_HEADER_SIZE;
 use crate::options::Background;
 use crate::segment::{MAX_WRITE_SIZE, Segment, Stores};
 use crate::shared::Shared;
-use highwater_disk::PAGE_SIZE;
+use highwater_disk::{PAGE_SIZE, Raised};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::io;
@@ -193,6 +193,14 @@ impl Commit {
     }
 }
 
+/// Whether a watermark follows the group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attest {
+    Yes,
+    /// The group is a watermark.
+    No,
+}
+
 /// Whether a waker was kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Registered {
@@ -212,11 +220,25 @@ impl Shared {
 
     /// Returns once the frontier is at least `until`, a position that was handed out.
     pub(crate) fn sync_until(&self, until: u64) -> Result<()> {
+        self.sync_until_and(until, Attest::Yes)
+    }
+
+    /// Makes the last watermark durable, which ordinarily is left to the next group: nothing is known to come soon.
+    pub(crate) fn settle(&self) -> Result<()> {
+        let end = self.end();
+        if end != self.commit.idle_end.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        self.sync_until_and(end, Attest::No)
+    }
+
+    fn sync_until_and(&self, until: u64, last: Attest) -> Result<()> {
         let commit = &self.commit;
         if commit.durable() >= until {
             return Ok(());
         }
         commit.arrivals.fetch_add(1, Ordering::Relaxed);
+        let _urgent = self.raise();
         let mut state = commit.state.lock();
         loop {
             if commit.durable() >= until {
@@ -231,31 +253,43 @@ impl Shared {
             }
             state.lead = Lead::Taken;
             drop(state);
-            self.lead();
+            self.lead(last);
             state = commit.state.lock();
         }
     }
 
+    /// As long as the result lives, the calling thread has the priority of committers.
+    fn raise(&self) -> Option<Raised> {
+        match self.options.committer_priority.raise() {
+            Ok(raised) => raised,
+            Err(error) => {
+                tracing::debug!(%error, "the priority of a committing thread cannot be raised");
+                None
+            }
+        }
+    }
+
     /// One group, by the thread that leads. Errors go to the poison, where every waiter finds them.
-    fn lead(&self) {
+    fn lead(&self, last: Attest) {
         let leading = Leading(self);
         self.await_cohort();
-        if let Err((path, offset, source)) = self.commit_group() {
+        if let Err((path, offset, source)) = self.commit_group(last) {
             self.commit.poison(&path, offset, source);
         }
         drop(leading);
     }
 
     /// The core: sync in the order of the log, then publish, attest, wake. Nothing is acknowledged by any other place.
-    fn commit_group(&self) -> std::result::Result<(), (PathBuf, u64, io::Error)> {
+    fn commit_group(&self, last: Attest) -> std::result::Result<(), (PathBuf, u64, io::Error)> {
         let commit = &self.commit;
         let before = commit.arrivals.load(Ordering::Relaxed);
-        let group = self.complete_group()?;
+        let group = self.complete_group(self.pad().unwrap_or(u64::MAX))?;
         if self.options.cheat == Cheat::AckBeforeSync {
             commit.durable.store(group.frontier, Ordering::Release);
             return Ok(());
         }
         self.cheat_before_sync();
+        let start = self.clock.now();
         for (segment, range) in &group.parts {
             for piece in pieces(segment.stores(), range.clone()) {
                 let start = piece.start;
@@ -264,8 +298,14 @@ impl Shared {
             }
         }
         commit.durable.store(group.frontier, Ordering::Release);
+        let took = self.clock.now().saturating_sub(start);
+        self.counters.sync.record(took);
+        self.meters.group(took, &self.dir);
         self.expect_cohort(before);
-        self.attest(group.frontier);
+        if last == Attest::Yes {
+            self.attest(group.frontier);
+            self.flusher.restless();
+        }
         self.note_progress(group.frontier);
         self.counters.group();
         Ok(()) // whoever waits is woken when the lead is given back
@@ -283,8 +323,8 @@ impl Shared {
         }
     }
 
-    /// Everything that is complete and not yet durable.
-    fn complete_group(&self) -> std::result::Result<Group, (PathBuf, u64, io::Error)> {
+    /// Everything below `limit` that is complete and not yet durable.
+    fn complete_group(&self, limit: u64) -> std::result::Result<Group, (PathBuf, u64, io::Error)> {
         let durable = self.commit.durable();
         let tail = self.tail.load_full();
         let segments: Vec<_> = {
@@ -302,7 +342,7 @@ impl Shared {
             frontier: durable,
         };
         for segment in segments {
-            if segment.end() <= durable {
+            if segment.end() <= durable || segment.base >= limit {
                 continue;
             }
             let complete = segment.map().complete_prefix().map_err(|e| {
@@ -315,6 +355,7 @@ impl Shared {
             let start = durable
                 .saturating_sub(segment.base)
                 .max(SEGMENT_HEADER_SIZE);
+            let complete = complete.min(limit - segment.base);
             group.frontier = segment.base + complete;
             if start < complete {
                 group.parts.push((segment, start..complete));

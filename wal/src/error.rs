@@ -117,6 +117,22 @@ pub enum WalError {
         end: Lsn,
     },
 
+    /// The log has reached its bound ([`Options::max_bytes`](crate::Options::max_bytes)): nothing was appended. Truncate
+    /// it, or end whoever keeps it; appends go on as soon as there is room.
+    #[error(
+        "the log in {dir:?} is full: {used_bytes} of {max_bytes} bytes; {held_by}. Truncate it or raise `Options::max_bytes`"
+    )]
+    LogFull {
+        /// Directory of the log.
+        dir: PathBuf,
+        /// The bound.
+        max_bytes: u64,
+        /// Bytes of segment files now, prepared ones included; one more would pass the bound.
+        used_bytes: u64,
+        /// What is in the way: the reader or guard that keeps the oldest segment, or that nobody truncated it.
+        held_by: String,
+    },
+
     /// A file operation failed without harm to what the log holds: the caller may try again.
     #[error("{op} {path:?}: {source}")]
     Io {
@@ -138,10 +154,11 @@ impl WalError {
         }
     }
 
-    /// True if the device is full: free space and try again, nothing was harmed.
+    /// True if the device, or the log's own bound, is full: free space and try again, nothing was harmed.
     #[must_use]
     pub fn is_no_space(&self) -> bool {
-        matches!(self, Self::Io { source, .. }
+        matches!(self, Self::LogFull { .. })
+            || matches!(self, Self::Io { source, .. }
             if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
     }
 }

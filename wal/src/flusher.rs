@@ -1,14 +1,19 @@
-//! Syncing for those who do not wait themselves: intervals and futures. Its thread starts when first needed.
+//! Syncing for those who do not wait themselves: intervals and futures, and the watermark of a log that has come to
+//! rest. Its thread starts when first needed.
 
 use crate::error::{Result, WalError};
 use crate::options::{Background, Durability};
+use crate::segment::Stores;
 use crate::shared::Shared;
 use highwater_disk::Alarm;
 use parking_lot::Mutex;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+/// How long no group must have come before the log is taken to be at rest.
+const SETTLE_AFTER: Duration = Duration::from_millis(500);
 
 /// No flush is due.
 const NEVER: u64 = u64::MAX;
@@ -18,6 +23,9 @@ pub(crate) struct Flusher {
     alarm: Arc<Alarm>,
     /// When to flush, in nanoseconds of the clock.
     due: AtomicU64,
+    /// Groups were committed since the log last came to rest.
+    restless: AtomicBool,
+    owner: OnceLock<Weak<Shared>>,
     state: Mutex<State>,
 }
 
@@ -33,12 +41,38 @@ impl Default for Flusher {
         Self {
             alarm: Arc::default(),
             due: AtomicU64::new(NEVER),
+            restless: AtomicBool::new(false),
+            owner: OnceLock::new(),
             state: Mutex::new(State::NotStarted),
         }
     }
 }
 
 impl Flusher {
+    /// Whose flusher this is. Without an owner nothing settles by itself.
+    pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) {
+        let _ = self.owner.set(Arc::downgrade(shared));
+    }
+
+    /// A group was committed. Its watermark is durable with the next one, or, if none comes, when the log has been at rest
+    /// for a while: until then damage to this group could not be told from a torn write. Past the page cache the
+    /// watermark is in memory only; elsewhere the kernel writes it by itself.
+    pub(crate) fn restless(&self) {
+        if self.restless.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let Some(shared) = self.owner.get().and_then(Weak::upgrade) else {
+            return;
+        };
+        let staged = shared.tail.load().stores() == Stores::Staged;
+        if staged
+            && shared.options.background == Background::Thread
+            && let Err(error) = shared.ring_flusher()
+        {
+            tracing::debug!(%error, "the log settles with the next group");
+        }
+    }
+
     pub(crate) fn stop(&self) {
         let state = std::mem::replace(&mut *self.state.lock(), State::Stopped);
         if let State::Running(thread) = state {
@@ -107,20 +141,58 @@ impl Shared {
     }
 
     fn flush_loop(&self) {
+        let mut rest = Rest::default();
         while !self.flusher.is_stopped() {
             let awaited = self.commit.awaited();
             let due = self.flusher.due();
-            let now_due = due.is_some_and(|due| due <= self.clock.now());
+            let now = self.clock.now();
+            let now_due = due.is_some_and(|due| due <= now);
             if awaited.is_none() && !now_due {
-                self.clock.wait(&self.flusher.alarm, due);
+                let settle_at = rest.look(self, now);
+                if settle_at.is_some_and(|at| at <= now) {
+                    rest = Rest::default();
+                    if self.settle().is_err() {
+                        return; // poisoned: everybody who waits was told
+                    }
+                    continue;
+                }
+                let deadline = due.into_iter().chain(settle_at).min();
+                self.clock.wait(&self.flusher.alarm, deadline);
                 continue;
             }
             if now_due {
                 self.flusher.due.store(NEVER, Ordering::Release);
             }
             if self.sync_all().is_err() {
-                return; // poisoned: everybody who waits was told
+                return;
             }
         }
+    }
+}
+
+/// Whether the log is at rest.
+#[derive(Debug, Default)]
+struct Rest {
+    /// Groups when it was last looked at, and when it will have been at rest long enough if there are no more.
+    seen: Option<(u64, Duration)>,
+}
+
+impl Rest {
+    /// When to settle, as things stand; `None` while nothing was committed since the last time.
+    fn look(&mut self, shared: &Shared, now: Duration) -> Option<Duration> {
+        if !shared.flusher.restless.load(Ordering::Acquire) {
+            return None;
+        }
+        let groups = shared.counters.groups();
+        let at = match self.seen {
+            Some((seen, at)) if seen == groups => at,
+            _ => now + SETTLE_AFTER,
+        };
+        self.seen = Some((groups, at));
+        if at <= now {
+            // Before the look at the end: a group that comes meanwhile rings again.
+            shared.flusher.restless.store(false, Ordering::Release);
+        }
+        Some(at)
     }
 }

@@ -8,6 +8,7 @@
 //! * [`layout`]: the bytes on disk.
 //! * [`disk`]: the seam to the operating system, with the simulator that the tests use.
 
+mod budget;
 mod chain;
 mod cheat;
 mod chunk;
@@ -19,11 +20,13 @@ mod flusher;
 mod follow;
 mod frame;
 pub mod inspect;
+mod latency;
 pub mod layout;
 mod ledger;
 mod log;
 mod lsn;
 mod meta;
+mod meters;
 mod options;
 mod prepare;
 mod reader;
@@ -35,6 +38,7 @@ mod segment;
 mod shared;
 mod stats;
 
+pub use budget::Pin;
 #[doc(hidden)]
 pub use cheat::Cheat;
 pub use chunk::{Chunk, Frame, FrameInfo, Frames, Headers, RecordRef};
@@ -42,6 +46,8 @@ pub use error::{Finding, Result, WalError};
 pub use follow::{Durable, DurableWatch, Tail};
 pub use frame::FrameKind;
 pub use highwater_disk as disk;
+pub use highwater_disk::Priority;
+pub use latency::Latency;
 pub use log::Wal;
 pub use lsn::{Lsn, LsnRange, StreamId};
 pub use options::{AppendOptions, Background, Compression, Durability, Options, WritePath};

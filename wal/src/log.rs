@@ -1,5 +1,6 @@
 //! The log's handle.
 
+use crate::budget::{Budget, Pin};
 use crate::chunk::{Chunk, Headers};
 use crate::error::{Result, WalError};
 use crate::follow::{Durable, DurableWatch, Tail};
@@ -7,6 +8,7 @@ use crate::frame::{FrameKind, LogKey, encode_batch};
 use crate::ledger::Ledger;
 use crate::lsn::{Lsn, LsnRange, StreamId};
 use crate::meta;
+use crate::meters::Meters;
 use crate::options::{AppendOptions, Durability, Level, Options};
 use crate::prepare::Preparer;
 use crate::reader::Reader;
@@ -14,7 +16,7 @@ use crate::recover::{self, Opened};
 use crate::recovery::{Case, Recovery};
 use crate::retention::RetentionGuard;
 use crate::shared::{Closing, Parts, Shared};
-use crate::stats::Stats;
+use crate::stats::{Counters, Stats};
 use highwater_disk::{Asker, DirLock, Disk};
 use std::fmt;
 use std::io;
@@ -75,9 +77,9 @@ impl Wal {
         if shared.recovery.case != Case::Created {
             shared.attest_recovered();
         }
-        Ok(Self {
-            shared: Arc::new(shared),
-        })
+        let shared = Arc::new(shared);
+        shared.flusher.belongs_to(&shared);
+        Ok(Self { shared })
     }
 
     /// Appends one record and returns where it stands. The order is fixed, the record is not yet durable.
@@ -298,7 +300,21 @@ impl Wal {
     /// # Errors
     /// [`WalError::Truncated`].
     pub fn retain(&self, lsn: Lsn) -> Result<RetentionGuard> {
-        RetentionGuard::new(&self.shared, lsn)
+        self.retain_as(lsn, "a retention guard")
+    }
+
+    /// As [`Self::retain`], with a name by which [`Self::pins`] and [`WalError::LogFull`] tell whose it is.
+    ///
+    /// # Errors
+    /// [`WalError::Truncated`].
+    pub fn retain_as(&self, lsn: Lsn, name: impl AsRef<str>) -> Result<RetentionGuard> {
+        RetentionGuard::new(&self.shared, lsn, &Arc::from(name.as_ref()))
+    }
+
+    /// Who keeps which part of the log from being truncated, the oldest first: guards and open readers.
+    #[must_use]
+    pub fn pins(&self) -> Vec<Pin> {
+        self.shared.pins()
     }
 
     /// What was found when the log was opened.
@@ -307,14 +323,13 @@ impl Wal {
         &self.shared.recovery
     }
 
-    /// What the log has done so far.
+    /// What the log has done so far. The same goes out as metrics (`highwater_wal_*`) through the `metrics` facade, if the
+    /// program installed a recorder before it opened the log: latencies at each group, the rest at each rotation and call.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.shared.counters.snapshot(
-            self.shared.end() - self.shared.recovery.end_lsn.get(),
-            self.shared.segments.read().len(),
-            self.shared.preparer.ready(),
-        )
+        let stats = self.shared.stats();
+        self.shared.meters.tell(&stats);
+        stats
     }
 
     /// The identity of the log: 128 random bits that stand in every checksum.
@@ -415,8 +430,18 @@ fn assemble(dir: &Path, options: Options, opened: Opened, lock: DirLock) -> Resu
     let next_base = ready.back().map_or(tail.end(), |last| last.end());
     let disk = Arc::clone(&options.disk);
     let ledger = Arc::new(Ledger::new(disk, dir.to_owned(), meta));
+    let files = segments.iter().chain(&ready).map(|segment| segment.size);
+    let budget = Budget::new(options.max_bytes, files.sum());
+    let counters = Arc::new(Counters::default());
+    let meters = Arc::new(Meters::new(dir));
     let preparer = Preparer::start(
         maker,
+        budget,
+        (
+            Arc::clone(&counters),
+            Arc::clone(&meters),
+            Arc::clone(&options.clock),
+        ),
         Arc::clone(&ledger),
         options.background,
         ready,
@@ -433,6 +458,8 @@ fn assemble(dir: &Path, options: Options, opened: Opened, lock: DirLock) -> Resu
         tail,
         preparer,
         ledger,
+        counters,
+        meters,
         durable: recovery.end_lsn.get(),
         first_lsn: meta.first_lsn,
         recovery,

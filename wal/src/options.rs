@@ -3,16 +3,19 @@
 use crate::cheat::Cheat;
 use crate::error::{Result, WalError};
 use crate::layout::{
-    FORMAT_VERSION, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT, max_payload, to_usize,
+    FORMAT_VERSION, FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT,
+    max_payload, to_usize,
 };
 use crate::lsn::StreamId;
-use highwater_disk::{Clock, Disk, OsClock, OsDisk};
+use highwater_disk::{Clock, Disk, OsClock, OsDisk, PAGE_SIZE, Priority};
 use std::sync::Arc;
 use std::time::Duration;
 
 const DEFAULT_SEGMENT_SIZE: u64 = 64 << 20;
 /// Bytes of log after which it is noted in `LOG` how far it is durable: what opening after a crash reads at most.
 const NOTE_INTERVAL: u64 = 8 << 20;
+/// The coarsest unit of [`Options::seal_groups`].
+const MAX_SEAL: u64 = 64 << 10;
 const DEFAULT_MAX_RECORD: usize = 16 << 20;
 
 /// What [`Wal::append_with`](crate::Wal::append_with) and [`Wal::commit`](crate::Wal::commit) wait for. It never
@@ -81,6 +84,9 @@ pub struct Options {
     pub(crate) durability: Durability,
     pub(crate) background: Background,
     write_path: WritePath,
+    pub(crate) max_bytes: Option<u64>,
+    pub(crate) seal_groups: u64,
+    pub(crate) committer_priority: Priority,
     pub(crate) note_interval: u64,
     pub(crate) seed: Option<u64>,
     pub(crate) cheat: Cheat,
@@ -105,6 +111,9 @@ impl Options {
             durability: Durability::Sync,
             background: Background::Thread,
             write_path: WritePath::Auto,
+            max_bytes: None,
+            seal_groups: 0,
+            committer_priority: Priority::Ordinary,
             note_interval: NOTE_INTERVAL,
             seed: None,
             cheat: Cheat::None,
@@ -173,6 +182,35 @@ impl Options {
         }
     }
 
+    /// The most disk space that segment files may take, in bytes (default: no bound), at least four segments: those that
+    /// hold the log, one prepared ahead, and up to three kept for recycling. At the bound appends fail with
+    /// [`WalError::LogFull`] until the log is truncated; a warning is logged at 50 and at 80 percent.
+    #[must_use]
+    pub fn max_bytes(mut self, bytes: u64) -> Self {
+        self.max_bytes = Some(bytes);
+        self
+    }
+
+    /// Pads each commit group to a multiple of `bytes` (a power of two from 4096 to 65536; default 0: off), so that a
+    /// sector that holds acknowledged records is never written again while the log is open. For devices that may damage
+    /// what stood in a sector, or a page, that they were writing when the power went: without it a group begins in the
+    /// page in which the one before ended. Costs up to that many bytes per group. (Recovery writes the last
+    /// group once more, whole.)
+    #[must_use]
+    pub fn seal_groups(mut self, bytes: u64) -> Self {
+        self.seal_groups = bytes;
+        self
+    }
+
+    /// How urgently threads run while they make records durable or wait for that (default: as they are). Beside threads
+    /// that compute without pause an ordinary thread waits for a time slice of milliseconds after each write. Where
+    /// the process may not raise it (it needs `CAP_SYS_NICE`), it stays ordinary.
+    #[must_use]
+    pub fn committer_priority(mut self, priority: Priority) -> Self {
+        self.committer_priority = priority;
+        self
+    }
+
     /// Derives the identity of a new log from `seed` instead of from chance, so that simulations repeat exactly.
     /// Two logs of one identity cannot tell each other's segments apart: never use it for real data.
     #[must_use]
@@ -214,8 +252,23 @@ impl Options {
     /// The largest record or batch that the log will accept, in bytes.
     #[must_use]
     pub fn max_record(&self) -> usize {
-        let fits = to_usize(max_payload(self.segment_size.max(MIN_SEGMENT_SIZE)));
-        self.max_record.unwrap_or(DEFAULT_MAX_RECORD.min(fits))
+        self.max_record
+            .unwrap_or(DEFAULT_MAX_RECORD.min(self.fits()))
+    }
+
+    /// The largest payload that fits a segment.
+    fn fits(&self) -> usize {
+        let size = self.segment_size.max(MIN_SEGMENT_SIZE);
+        to_usize(max_payload(size).saturating_sub(2 * self.seal_groups))
+    }
+
+    /// Bytes at the end of a segment that records leave free: for the seal and, if groups are sealed, for a padding and
+    /// a unit of its own for the seal.
+    pub(crate) fn end_room(&self) -> u64 {
+        match self.seal_groups {
+            0 => FRAME_HEADER_SIZE,
+            unit => 2 * unit,
+        }
     }
 
     pub(crate) fn check(&self) -> Result<()> {
@@ -230,7 +283,9 @@ impl Options {
                 ),
             });
         }
-        let (max, fits) = (self.max_record(), to_usize(max_payload(size)));
+        self.check_seal_groups()?;
+        self.check_max_bytes()?;
+        let (max, fits) = (self.max_record(), self.fits());
         if max > fits {
             return Err(WalError::BadOptions {
                 what: format!(
@@ -239,6 +294,39 @@ impl Options {
             });
         }
         Ok(())
+    }
+}
+
+impl Options {
+    fn check_seal_groups(&self) -> Result<()> {
+        let unit = self.seal_groups;
+        let right = unit == 0
+            || ((PAGE_SIZE..=MAX_SEAL).contains(&unit)
+                && unit.is_power_of_two()
+                && self.segment_size.is_multiple_of(unit)
+                && self.segment_size >= 4 * unit);
+        if right {
+            return Ok(());
+        }
+        Err(WalError::BadOptions {
+            what: format!(
+                "seal_groups {unit} is neither 0 nor a power of two from {PAGE_SIZE} to {MAX_SEAL} that is a part, at \
+                 most a quarter, of segment_size {}",
+                self.segment_size
+            ),
+        })
+    }
+
+    fn check_max_bytes(&self) -> Result<()> {
+        match self.max_bytes {
+            Some(max) if max < 4 * self.segment_size => Err(WalError::BadOptions {
+                what: format!(
+                    "max_bytes {max} is less than four segments of {} bytes",
+                    self.segment_size
+                ),
+            }),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -1,10 +1,14 @@
 //! Segments are made before they are needed: one is always ready, so that neither a full disk nor the price of
 //! allocating blocks meets a commit.
 
+use crate::budget::Budget;
 use crate::error::{Result, WalError};
 use crate::ledger::Ledger;
+use crate::meters::Meters;
 use crate::options::Background;
 use crate::segment::{Maker, Origin, Segment};
+use crate::stats::Counters;
+use highwater_disk::Clock;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -23,6 +27,10 @@ pub(crate) struct Preparer {
 #[derive(Debug)]
 struct Shop {
     maker: Maker,
+    budget: Budget,
+    counters: Arc<Counters>,
+    meters: Arc<Meters>,
+    clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
     background: Background,
     state: Mutex<State>,
@@ -50,6 +58,8 @@ impl Preparer {
     /// Starts with the segments in `ready`, that recovery found prepared; the one to make next starts at `next_base`.
     pub(crate) fn start(
         maker: Maker,
+        budget: Budget,
+        (counters, meters, clock): (Arc<Counters>, Arc<Meters>, Arc<dyn Clock>),
         ledger: Arc<Ledger>,
         background: Background,
         ready: VecDeque<Arc<Segment>>,
@@ -68,6 +78,10 @@ impl Preparer {
         let changed = Condvar::new();
         let shop = Arc::new(Shop {
             maker,
+            budget,
+            counters,
+            meters,
+            clock,
             ledger,
             background,
             state: Mutex::new(state),
@@ -120,6 +134,11 @@ impl Preparer {
             return None;
         }
         Some(segment)
+    }
+
+    /// The space that the segment files take.
+    pub(crate) fn budget(&self) -> &Budget {
+        &self.shop.budget
     }
 
     /// Segments that are prepared and not yet in use.
@@ -218,20 +237,34 @@ impl Shop {
     }
 
     fn make(&self, base: u64, old: Option<Arc<Segment>>) -> Result<Arc<Segment>> {
+        let size = self.maker.segment_size;
+        let start = self.clock.now();
+        let took = || self.clock.now().saturating_sub(start);
         match old.map(Arc::try_unwrap) {
             Some(Ok(old)) => match old.recycle(&self.maker, base) {
-                Ok(segment) => return Ok(Arc::new(segment)),
+                Ok(segment) => {
+                    self.counters.recycle.record(took());
+                    self.meters.recycled(took());
+                    return Ok(Arc::new(segment));
+                }
                 Err(error) => {
-                    tracing::debug!(%error, "recycling a segment failed, making a new one")
+                    tracing::debug!(%error, "recycling a segment failed, making a new one");
+                    self.budget.give_back(size); // its file is gone
                 }
             },
             Some(Err(held)) => {
                 // A reader still looks at it: removed now, gone when the reader is.
                 let _ = self.maker.disk.remove_file(&held.path);
+                self.budget.give_back(size);
             }
             None => {}
         }
-        Segment::create(&self.maker, base).map(Arc::new)
+        self.budget.take(size, &self.maker.dir)?;
+        let made = Segment::create(&self.maker, base).map(Arc::new);
+        let made = made.inspect_err(|_| self.budget.give_back(size))?;
+        self.counters.prepare.record(took());
+        self.meters.prepared(took());
+        Ok(made)
     }
 }
 

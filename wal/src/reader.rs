@@ -126,8 +126,8 @@ pub(crate) enum Trust {
 impl Cursor {
     pub(crate) fn open(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
         let guard = match from {
-            Lsn::ZERO => RetentionGuard::oldest(shared),
-            from => RetentionGuard::new(shared, from)?,
+            Lsn::ZERO => RetentionGuard::oldest(shared, &shared.reader_name),
+            from => RetentionGuard::new(shared, from, &shared.reader_name)?,
         };
         let durable = Lsn::new(shared.commit.durable());
         for asked in [guard.lsn(), to] {

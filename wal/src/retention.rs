@@ -1,5 +1,6 @@
 //! What may be truncated, and truncating it.
 
+use crate::budget::Pin;
 use crate::cheat::Cheat;
 use crate::error::{Result, WalError};
 use crate::lsn::Lsn;
@@ -14,27 +15,34 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub(crate) struct Retention {
     /// Base of the oldest segment that counts. Changed only under `state`.
     first: AtomicU64,
+    /// The highest position that somebody wanted to truncate to.
+    asked: AtomicU64,
     state: Mutex<Pins>,
 }
 
 #[derive(Debug, Default)]
 struct Pins {
     next_id: u64,
-    by_id: BTreeMap<u64, u64>,
+    by_id: BTreeMap<u64, (u64, Arc<str>)>,
     /// Files that should be gone but could not be removed; tried again at the next truncation.
-    doomed: Vec<PathBuf>,
+    doomed: Vec<(PathBuf, u64)>,
 }
 
 impl Retention {
     pub(crate) fn new(first: u64) -> Self {
         Self {
             first: AtomicU64::new(first),
+            asked: AtomicU64::new(first),
             state: Mutex::default(),
         }
     }
 
     pub(crate) fn first(&self) -> u64 {
         self.first.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn asked(&self) -> u64 {
+        self.asked.load(Ordering::Acquire)
     }
 }
 
@@ -46,10 +54,11 @@ pub struct RetentionGuard {
     shared: Arc<Shared>,
     id: u64,
     lsn: Lsn,
+    name: Arc<str>,
 }
 
 impl RetentionGuard {
-    pub(crate) fn new(shared: &Arc<Shared>, lsn: Lsn) -> Result<Self> {
+    pub(crate) fn new(shared: &Arc<Shared>, lsn: Lsn, name: &Arc<str>) -> Result<Self> {
         let mut pins = shared.retention.state.lock();
         let first = shared.retention.first();
         if lsn.get() < first {
@@ -60,18 +69,19 @@ impl RetentionGuard {
         }
         let id = pins.next_id;
         pins.next_id += 1;
-        pins.by_id.insert(id, lsn.get());
+        pins.by_id.insert(id, (lsn.get(), Arc::clone(name)));
         Ok(Self {
             shared: Arc::clone(shared),
             id,
             lsn,
+            name: Arc::clone(name),
         })
     }
 
     /// A guard of the oldest position that there is.
-    pub(crate) fn oldest(shared: &Arc<Shared>) -> Self {
+    pub(crate) fn oldest(shared: &Arc<Shared>, name: &Arc<str>) -> Self {
         loop {
-            if let Ok(guard) = Self::new(shared, Lsn::new(shared.retention.first())) {
+            if let Ok(guard) = Self::new(shared, Lsn::new(shared.retention.first()), name) {
                 return guard;
             }
         }
@@ -91,7 +101,7 @@ impl RetentionGuard {
                 .state
                 .lock()
                 .by_id
-                .insert(self.id, lsn.get());
+                .insert(self.id, (lsn.get(), Arc::clone(&self.name)));
         }
     }
 }
@@ -103,6 +113,20 @@ impl Drop for RetentionGuard {
 }
 
 impl Shared {
+    /// Who keeps what, the oldest first.
+    pub(crate) fn pins(&self) -> Vec<Pin> {
+        let end = self.end();
+        let pins = self.retention.state.lock();
+        let pin = |(lsn, name): &(u64, Arc<str>)| Pin {
+            name: name.to_string(),
+            lsn: Lsn::new(*lsn),
+            bytes: end.saturating_sub(*lsn),
+        };
+        let mut pins: Vec<_> = pins.by_id.values().map(pin).collect();
+        pins.sort_by_key(|pin| pin.lsn);
+        pins
+    }
+
     /// Truncates the segments wholly below `lsn`, below what is durable, and below every guard.
     pub(crate) fn truncate_before(&self, lsn: Lsn) -> Result<()> {
         let closing = self.closing.lock();
@@ -113,7 +137,15 @@ impl Shared {
         }
         self.commit.check()?;
         let mut pins = self.retention.state.lock();
-        let pinned = pins.by_id.values().min().copied().unwrap_or(u64::MAX);
+        self.retention
+            .asked
+            .fetch_max(lsn.get().min(self.commit.durable()), Ordering::AcqRel);
+        let pinned = pins
+            .by_id
+            .values()
+            .map(|(lsn, _)| *lsn)
+            .min()
+            .unwrap_or(u64::MAX);
         let keep = lsn.get().min(self.commit.durable()).min(pinned);
         let first = self
             .segments
@@ -146,15 +178,19 @@ impl Shared {
         for segment in below.into_values() {
             self.counters.truncated(segment.size);
             if let Some(unwanted) = self.preparer.recycle(segment) {
-                pins.doomed.push(unwanted.path.clone());
+                pins.doomed.push((unwanted.path.clone(), unwanted.size));
             }
         }
-        pins.doomed.retain(|path| match self.disk.remove_file(path) {
+        let budget = self.preparer.budget();
+        pins.doomed.retain(|(path, size)| match self.disk.remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 tracing::warn!(path = %path.display(), %error, "a truncated segment could not be removed");
                 true
             }
-            _ => false,
+            _ => {
+                budget.give_back(*size);
+                false
+            }
         });
     }
 }

@@ -7,6 +7,7 @@ use crate::frame::{FrameKind, HeaderBytes, LogKey, encode_header};
 use crate::layout::{FRAME_ALIGNMENT, FRAME_HEADER_SIZE, frame_size, to_usize};
 use crate::ledger::Ledger;
 use crate::lsn::{Lsn, StreamId};
+use crate::meters::Meters;
 use crate::options::Options;
 use crate::prepare::Preparer;
 use crate::recovery::Recovery;
@@ -14,9 +15,10 @@ use crate::retention::Retention;
 use crate::segment::{Segment, Stores};
 use crate::stats::Counters;
 use arc_swap::ArcSwap;
-use crc32c::crc32c;
+use crc32c::{crc32c, crc32c_append};
 use highwater_disk::{Asker, Clock, DirLock, Disk, Refused, Region};
 use parking_lot::{Mutex, RwLock};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -31,6 +33,10 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: Options,
     pub(crate) max_record: usize,
+    /// Bytes at the end of a segment that records leave free.
+    end_room: u64,
+    /// What readers are called in [`Pin`](crate::Pin).
+    pub(crate) reader_name: Arc<str>,
     pub(crate) key: LogKey,
     /// The segment that is appended to. Appenders read it without a lock; it is replaced with `rotation` held.
     pub(crate) tail: ArcSwap<Segment>,
@@ -45,7 +51,8 @@ pub(crate) struct Shared {
     pub(crate) commit: Commit,
     pub(crate) flusher: Flusher,
     pub(crate) retention: Retention,
-    pub(crate) counters: Counters,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) recovery: Recovery,
     pub(crate) lock: Mutex<Option<DirLock>>,
     pub(crate) closing: Mutex<Closing>,
@@ -68,6 +75,8 @@ pub(crate) struct Parts {
     pub(crate) tail: Arc<Segment>,
     pub(crate) preparer: Preparer,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) meters: Arc<Meters>,
     pub(crate) durable: u64,
     pub(crate) first_lsn: u64,
     pub(crate) recovery: Recovery,
@@ -84,6 +93,8 @@ impl Shared {
             tail,
             preparer,
             ledger,
+            counters,
+            meters,
             durable,
             first_lsn,
             recovery,
@@ -94,6 +105,8 @@ impl Shared {
             disk: Arc::clone(&options.disk),
             clock: Arc::clone(&options.clock),
             max_record: options.max_record(),
+            end_room: options.end_room(),
+            reader_name: Arc::from("a reader"),
             key,
             tail: ArcSwap::new(tail),
             closed: AtomicBool::new(false),
@@ -104,7 +117,8 @@ impl Shared {
             commit: Commit::new(durable),
             flusher: Flusher::default(),
             retention: Retention::new(first_lsn),
-            counters: Counters::default(),
+            counters,
+            meters,
             recovery,
             lock: Mutex::new(Some(lock)),
             closing: Mutex::new(Closing::NotYet),
@@ -148,7 +162,7 @@ impl Shared {
             let full = {
                 let tail = self.tail.load();
                 let map = tail.map();
-                match map.reserve(frame.size, map.capacity() - FRAME_HEADER_SIZE, asker) {
+                match map.reserve(frame.size, map.capacity() - self.end_room, asker) {
                     Ok(region) => return Ok(frame.write(region, &tail, &self.key)),
                     Err(Refused::Closed) => return Err(self.closed_error()),
                     Err(Refused::Full) => tail.base,
@@ -163,7 +177,7 @@ impl Shared {
         let frame = NewFrame::new(kind, StreamId::DEFAULT, payload);
         let tail = self.tail.load();
         let map = tail.map();
-        let limit = map.capacity() - FRAME_HEADER_SIZE;
+        let limit = map.capacity() - self.end_room;
         let region = map.reserve(frame.size, limit, Asker::Appender).ok()?;
         Some(frame.write(region, &tail, &self.key))
     }
@@ -194,7 +208,7 @@ impl Shared {
             return Err(self.closed_error());
         }
         // Its name is durable before the seal exists: a sealed last segment therefore means that one is missing.
-        let next = self.preparer.take()?;
+        let next = self.preparer.take().map_err(|e| self.explain(e))?;
         if closed {
             next.map().close();
         }
@@ -205,6 +219,7 @@ impl Shared {
             segments.insert(next.base, Arc::clone(&next));
         }
         self.tail.store(next);
+        self.meters.tell(&self.stats());
         Ok(())
     }
 
@@ -217,33 +232,55 @@ impl Shared {
         }
     }
 
+    /// Pads the tail to a multiple of the unit of sealed groups, if it does not end at one, and returns where the group
+    /// has to end. There is room: records leave two units free.
+    pub(crate) fn pad(&self) -> Option<u64> {
+        let unit = self.options.seal_groups;
+        if unit == 0 {
+            return None;
+        }
+        let tail = self.tail.load();
+        let map = tail.map();
+        let end = Cell::new(0);
+        let padding = |offset: u64| {
+            let padding = match offset.next_multiple_of(unit) - offset {
+                short @ 1..FRAME_HEADER_SIZE => short + unit,
+                rest => rest,
+            };
+            end.set(offset + padding);
+            padding
+        };
+        // Refused if there is nothing to pad: also at the end of a segment that was sealed meanwhile.
+        if let Ok(region) = map.reserve_with(map.capacity(), Asker::Closer, padding) {
+            self.blank(FrameKind::Padding, &tail, region);
+        }
+        Some(tail.base + end.get())
+    }
+
     /// Fills the rest of a segment. Every append leaves room for the header of a seal.
     fn seal(&self, segment: &Segment) {
         let map = segment.map();
-        loop {
-            let rest = map.capacity() - map.reserved();
-            let Ok(region) = map.reserve(rest, map.capacity(), Asker::Closer) else {
-                continue; // a smaller record still found room
-            };
-            let lsn = segment.base + region.offset();
-            let header = encode_header(
-                FrameKind::Seal,
-                StreamId::DEFAULT,
-                0,
-                crc32c(&[]),
-                &self.key,
-                lsn,
-            );
-            let mut parts: Vec<&[u8]> = vec![&header];
-            let mut left = to_usize(rest - FRAME_HEADER_SIZE);
-            while left > 0 {
-                let part = ZEROS.split_at(left.min(ZEROS.len())).0;
-                left -= part.len();
-                parts.push(part);
-            }
-            region.fill(&parts);
-            return;
+        let rest = |offset: u64| map.capacity() - offset;
+        if let Ok(region) = map.reserve_with(map.capacity(), Asker::Closer, rest) {
+            self.blank(FrameKind::Seal, segment, region);
         }
+    }
+
+    /// Fills a region with a frame whose payload, if the kind has one, is zeros.
+    fn blank(&self, kind: FrameKind, segment: &Segment, region: Region<'_>) {
+        let zeros = region.size_bytes() - FRAME_HEADER_SIZE;
+        let payload_len = match kind {
+            FrameKind::Padding => zeros,
+            _ => 0,
+        };
+        let body_crc = zeros_crc(to_usize(payload_len));
+        let payload_len = u32::try_from(payload_len).expect("padding is shorter than a segment");
+        let lsn = segment.base + region.offset();
+        let stream = StreamId::DEFAULT;
+        let header = encode_header(kind, stream, payload_len, body_crc, &self.key, lsn);
+        let mut parts: Vec<&[u8]> = vec![&header];
+        parts.extend(zero_parts(to_usize(zeros)));
+        region.fill(&parts);
     }
 
     /// The segment that holds `lsn`.
@@ -265,6 +302,19 @@ impl Shared {
             })
         }
     }
+}
+
+/// So many zeros, in parts.
+fn zero_parts<'a>(mut left: usize) -> impl Iterator<Item = &'a [u8]> {
+    std::iter::from_fn(move || {
+        let part = ZEROS.split_at(left.min(ZEROS.len())).0;
+        left -= part.len();
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+fn zeros_crc(len: usize) -> u32 {
+    zero_parts(len).fold(0, crc32c_append)
 }
 
 /// Segments below the one at `sealed` are read from their files from now on. The one that was just sealed keeps its

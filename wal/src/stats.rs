@@ -1,5 +1,10 @@
 //! Counters of an open log.
 
+use crate::latency::{Histogram, Latency};
+use crate::lsn::Lsn;
+use crate::options::WritePath;
+use crate::segment::Stores;
+use crate::shared::Shared;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// Threads count in stripes of their own, so that appending on two cores does not move a cache line per record.
@@ -10,6 +15,9 @@ pub(crate) struct Counters {
     appended: [Stripe; STRIPES],
     groups: AtomicU64,
     bytes_truncated: AtomicU64,
+    pub(crate) sync: Histogram,
+    pub(crate) prepare: Histogram,
+    pub(crate) recycle: Histogram,
 }
 
 /// Two cache lines: processors fetch them in pairs.
@@ -31,7 +39,7 @@ fn stripe() -> usize {
 }
 
 /// What a log has done since it was opened, and what it holds: a snapshot.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
     /// Records appended, those of batches counted one by one.
@@ -48,6 +56,24 @@ pub struct Stats {
     pub segments: usize,
     /// Segments prepared ahead.
     pub segments_ready: usize,
+    /// The oldest position kept.
+    pub first_lsn: Lsn,
+    /// Everything below is durable.
+    pub durable_lsn: Lsn,
+    /// Everything below is handed out.
+    pub end_lsn: Lsn,
+    /// Bytes of segment files on disk: those that hold the log, prepared and recycled ones.
+    pub disk_bytes: u64,
+    /// The bound on them, if there is one.
+    pub max_bytes: Option<u64>,
+    /// How the groups are written.
+    pub write_path: WritePath,
+    /// How long the sync of a group took.
+    pub sync: Latency,
+    /// How long making a new segment file took.
+    pub prepare: Latency,
+    /// How long making a truncated segment into a new one took.
+    pub recycle: Latency,
 }
 
 impl Stats {
@@ -84,25 +110,42 @@ impl Counters {
         self.bytes_truncated.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    pub(crate) fn snapshot(
-        &self,
-        bytes_appended: u64,
-        segments: usize,
-        segments_ready: usize,
-    ) -> Stats {
+    pub(crate) fn groups(&self) -> u64 {
+        self.groups.load(Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    pub(crate) fn stats(&self) -> Stats {
+        let counters = &self.counters;
         let sum = |of: fn(&Stripe) -> &AtomicU64| {
-            let values = self.appended.iter().map(|s| of(s).load(Ordering::Relaxed));
+            let stripes = counters.appended.iter();
+            let values = stripes.map(|s| of(s).load(Ordering::Relaxed));
             values.fold(0_u64, u64::wrapping_add)
         };
         let frames = sum(|stripe| &stripe.frames);
+        let budget = self.preparer.budget();
+        let end_lsn = Lsn::new(self.end());
         Stats {
             records: frames.wrapping_add(sum(|stripe| &stripe.more_records)),
             frames,
-            groups: self.groups.load(Ordering::Relaxed),
-            bytes_appended,
-            bytes_truncated: self.bytes_truncated.load(Ordering::Relaxed),
-            segments,
-            segments_ready,
+            groups: counters.groups(),
+            bytes_appended: end_lsn.bytes_since(self.recovery.end_lsn),
+            bytes_truncated: counters.bytes_truncated.load(Ordering::Relaxed),
+            segments: self.segments.read().len(),
+            segments_ready: self.preparer.ready(),
+            first_lsn: Lsn::new(self.retention.first()),
+            durable_lsn: Lsn::new(self.commit.durable()),
+            end_lsn,
+            disk_bytes: budget.used(),
+            max_bytes: budget.max_bytes(),
+            write_path: match self.tail.load().stores() {
+                Stores::PageCache => WritePath::PageCache,
+                Stores::Staged => WritePath::Direct,
+            },
+            sync: counters.sync.summary(),
+            prepare: counters.prepare.summary(),
+            recycle: counters.recycle.summary(),
         }
     }
 }
