@@ -1,0 +1,133 @@
+//! What a run found, as plain data; and what follows from it.
+
+use crate::appends::Durable;
+use crate::engines::Role;
+use crate::machine::Machine;
+use crate::replays::Replay;
+use crate::trace::Seen;
+use serde::Serialize;
+
+/// A record per flush and thread is the most that waiting threads can share; the rest is for the edges of a run.
+const SLACK: f64 = 1.1;
+
+/// Everything, as `--json` writes it. Each list of runs is in the order of the runs.
+#[derive(Debug, Serialize)]
+pub struct Results {
+    pub machine: Machine,
+    pub engines: Vec<EngineFacts>,
+    pub durable: Vec<DurableCell>,
+    pub without_sync: Vec<WithoutSyncCell>,
+    pub replay: Vec<ReplayCell>,
+}
+
+/// Who took part.
+#[derive(Debug, Serialize)]
+pub struct EngineFacts {
+    pub name: &'static str,
+    pub role: Role,
+    pub setting: &'static str,
+    pub replays: Option<&'static str>,
+    /// The calls behind one durable append; absent without strace.
+    pub calls: Option<Seen>,
+}
+
+/// Durable appends of one size on one number of threads.
+#[derive(Debug, Serialize)]
+pub struct DurableCell {
+    pub engine: &'static str,
+    pub size: usize,
+    pub threads: u64,
+    pub runs: Vec<Durable>,
+}
+
+/// Appends per second that wait for nothing.
+#[derive(Debug, Serialize)]
+pub struct WithoutSyncCell {
+    pub engine: &'static str,
+    pub size: usize,
+    pub threads: u64,
+    pub runs: Vec<f64>,
+}
+
+/// Opening after a crash and replay.
+#[derive(Debug, Serialize)]
+pub struct ReplayCell {
+    pub engine: &'static str,
+    pub size: usize,
+    pub bytes: u64,
+    pub runs: Vec<Replay>,
+}
+
+/// Whether a durable figure may be compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rank {
+    Ranked,
+    /// More records were acknowledged than the device's flushes can have covered.
+    NoFlush,
+    /// Flushes are not counted here.
+    Unknown,
+}
+
+impl Results {
+    /// Every thread waits for its own record, so a flush covers at most one record of each: more records than flushes
+    /// times threads cannot all have been durable when they were acknowledged.
+    pub fn rank(&self, cell: &DurableCell) -> Rank {
+        let facts = self.engines.iter().find(|e| e.name == cell.engine);
+        let calls = facts.and_then(|facts| facts.calls.as_ref());
+        if calls.is_some_and(|seen| !seen.syncs_each()) {
+            return Rank::NoFlush;
+        }
+        let covered = cell.runs.iter().map(|run| {
+            let flushes = run.flushes?;
+            Some(run.records as f64 <= flushes as f64 * cell.threads as f64 * SLACK)
+        });
+        match covered.collect::<Option<Vec<bool>>>() {
+            None => Rank::Unknown,
+            Some(runs) if runs.iter().all(|covered| *covered) => Rank::Ranked,
+            // Direct writes reach the medium by FUA there, which is not counted; then only strace can tell.
+            Some(_) if self.machine.fua && calls.is_some() => Rank::Ranked,
+            Some(_) => Rank::NoFlush,
+        }
+    }
+
+    pub fn role(&self, engine: &str) -> Option<Role> {
+        let facts = self.engines.iter().find(|e| e.name == engine)?;
+        Some(facts.role)
+    }
+}
+
+/// Median, least and most of several runs.
+#[derive(Debug, Clone, Copy)]
+pub struct Summary {
+    pub median: f64,
+    pub min: f64,
+    pub max: f64,
+}
+
+impl Summary {
+    /// `None` without any value.
+    pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.into_iter().collect();
+        values.sort_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 {
+            values[middle]
+        } else {
+            f64::midpoint(values[middle - 1], values[middle])
+        };
+        Some(Self { median, min, max })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_middle_two() {
+        let summary = Summary::of([4.0, 1.0, 3.0, 2.0]).expect("values");
+        assert_eq!((summary.min, summary.median, summary.max), (1.0, 2.5, 4.0));
+        assert!(Summary::of([]).is_none());
+    }
+}
