@@ -82,6 +82,25 @@ impl Machine {
         })
     }
 
+    /// A machine for tests of what is made of figures.
+    #[cfg(test)]
+    pub fn imagined() -> Self {
+        Self {
+            cpu: String::new(),
+            cores: 1,
+            memory_mib: 1,
+            kernel: String::new(),
+            file_system: String::new(),
+            device: String::new(),
+            write_cache: "write back".to_owned(),
+            fua: false,
+            load: String::new(),
+            data: PathBuf::new(),
+            flushes_unknown: None,
+            disk: None,
+        }
+    }
+
     /// Flushes that the disk has completed since boot, whoever asked for them; `None` if nobody counts them.
     pub fn flushes(&self) -> Option<u64> {
         if self.flushes_unknown.is_some() {

@@ -89,9 +89,9 @@ pub struct Settings {
     /// MiB of 1 KiB records to open after a crash and to replay
     #[arg(long, default_value_t = 1024)]
     replay_mib: u64,
-    /// Opens highwater-wal after a crash with 10 GiB as well: shows whether opening grows with the log
-    #[arg(long)]
-    open_10_gib: bool,
+    /// Opens highwater-wal after a crash with this many GiB as well: shows whether opening grows with the log
+    #[arg(long, value_name = "GIB", num_args = 0..=1, default_missing_value = "10")]
+    open_long: Option<u64>,
     /// A cell ends when it has appended this many MiB
     #[arg(long, default_value_t = 2048)]
     max_mib: u64,

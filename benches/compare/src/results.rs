@@ -7,9 +7,6 @@ use crate::replays::Replay;
 use crate::trace::Seen;
 use serde::Serialize;
 
-/// A record per flush and thread is the most that waiting threads can share; the rest is for the edges of a run.
-const SLACK: f64 = 1.1;
-
 /// Everything, as `--json` writes it. Each list of runs is in the order of the runs.
 #[derive(Debug, Serialize)]
 pub struct Results {
@@ -69,8 +66,9 @@ pub enum Rank {
 }
 
 impl Results {
-    /// Every thread waits for its own record, so a flush covers at most one record of each: more records than flushes
-    /// times threads cannot all have been durable when they were acknowledged.
+    /// Every thread waits for its own record, so a flush covers at most one record of each; one more per thread may
+    /// have been flushed just before the counting began. More records than that cannot all have been durable when they
+    /// were acknowledged.
     pub fn rank(&self, cell: &DurableCell) -> Rank {
         let facts = self.engines.iter().find(|e| e.name == cell.engine);
         let calls = facts.and_then(|facts| facts.calls.as_ref());
@@ -79,7 +77,7 @@ impl Results {
         }
         let covered = cell.runs.iter().map(|run| {
             let flushes = run.flushes?;
-            Some(run.records as f64 <= flushes as f64 * cell.threads as f64 * SLACK)
+            Some(run.records <= (flushes + 1) * cell.threads)
         });
         match covered.collect::<Option<Vec<bool>>>() {
             None => Rank::Unknown,
@@ -121,8 +119,65 @@ impl Summary {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
+    use std::collections::BTreeMap;
+
+    /// Results of engines that ran 8 threads with 1 KiB once: name, role, appends per second, records, flushes.
+    pub fn of(cells: &[(&'static str, Role, f64, u64, Option<u64>)]) -> Results {
+        let facts = |name, role| EngineFacts {
+            name,
+            role,
+            setting: "",
+            replays: None,
+            calls: None,
+        };
+        let run = |per_second, records, flushes| Durable {
+            per_second,
+            records,
+            flushes,
+            p50_us: 100.0,
+            p99_us: 200.0,
+            p999_us: 300.0,
+            max_us: 400.0,
+        };
+        Results {
+            machine: Machine::imagined(),
+            engines: cells.iter().map(|c| facts(c.0, c.1)).collect(),
+            durable: cells
+                .iter()
+                .map(|c| DurableCell {
+                    engine: c.0,
+                    size: 1024,
+                    threads: 8,
+                    runs: vec![run(c.2, c.3, c.4)],
+                })
+                .collect(),
+            without_sync: Vec::new(),
+            replay: Vec::new(),
+        }
+    }
+
+    fn rank_of(records: u64, flushes: Option<u64>) -> Rank {
+        let results = of(&[("engine", Role::Rival, 1.0, records, flushes)]);
+        results.rank(&results.durable[0])
+    }
+
+    #[test]
+    fn more_records_than_the_flushes_can_have_covered_are_not_ranked() {
+        assert_eq!(rank_of(808, Some(100)), Rank::Ranked);
+        assert_eq!(rank_of(809, Some(100)), Rank::NoFlush);
+        assert_eq!(rank_of(9, Some(0)), Rank::NoFlush);
+        assert_eq!(rank_of(8, None), Rank::Unknown);
+    }
+
+    #[test]
+    fn who_was_not_seen_to_sync_is_not_ranked_however_often_the_disk_flushed() {
+        let mut results = of(&[("engine", Role::Rival, 1.0, 8, Some(100))]);
+        let calls = BTreeMap::from([("fdatasync".to_owned(), 0.5)]);
+        results.engines[0].calls = Some(Seen { calls });
+        assert_eq!(results.rank(&results.durable[0]), Rank::NoFlush);
+    }
 
     #[test]
     fn the_median_of_an_even_number_is_between_the_middle_two() {

@@ -12,7 +12,6 @@ use tempfile::TempDir;
 /// What is replayed and opened after a crash.
 const REPLAY_SIZE: usize = 1024;
 const WITHOUT_SYNC_THREADS: [u64; 2] = [1, 2];
-const TEN_GIB: u64 = 10 << 30;
 
 /// Measures and reports.
 ///
@@ -206,9 +205,9 @@ impl Run<'_> {
             .filter(|_| self.has(Part::Replay))
             .map(|engine| cell(&**engine, self.settings.replay_mib << 20))
             .collect();
-        if self.settings.open_10_gib {
+        if let Some(gib) = self.settings.open_long.filter(|_| self.has(Part::Replay)) {
             let ours = self.engines.iter().filter(|e| e.role() == Role::Ours);
-            cells.extend(ours.map(|engine| cell(&**engine, TEN_GIB)));
+            cells.extend(ours.map(|engine| cell(&**engine, gib << 30)));
         }
         cells
     }

@@ -3,10 +3,16 @@
 mod bare_direct;
 mod bare_mmap;
 mod bare_pwrite;
+mod fjall;
 mod group;
 mod highwater;
+mod keys;
 mod okaywal;
 mod raft_engine;
+mod redb;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
+mod sqlite;
 
 use crate::record::{Digest, Records};
 use std::path::Path;
@@ -115,6 +121,11 @@ pub fn all() -> Vec<Box<dyn Engine>> {
         Box::new(raft_engine::RaftEngine::PLAIN),
         Box::new(raft_engine::RaftEngine::PREFILL),
         Box::new(okaywal::OkayWal),
+        Box::new(fjall::Fjall),
+        Box::new(redb::Redb),
+        Box::new(sqlite::Sqlite),
+        #[cfg(feature = "rocksdb")]
+        Box::new(rocksdb::RocksDb),
         Box::new(bare_pwrite::BarePwrite),
         Box::new(bare_direct::BareDirect::AT_ONCE),
         Box::new(bare_direct::BareDirect::COHORT),
