@@ -13,8 +13,10 @@ use std::time::{Duration, Instant};
 const TRIM_EVERY_BYTES: u64 = 64 << 20;
 /// How often the bytes of a cell are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-/// Bytes appended without sync between two syncs: they fit the segment that an engine prepares ahead.
+/// Bytes appended without sync between two syncs, with what a log adds to a record: they fit the one segment of 64 MiB
+/// that is ready when a burst starts.
 const BURST_BYTES: u64 = 48 << 20;
+const FRAMING: u64 = 32;
 const BURST_AT_MOST: Duration = Duration::from_millis(250);
 
 /// How long a cell runs.
@@ -166,7 +168,7 @@ impl Watch<'_> {
 pub fn without_sync(store: &dyn Store, threads: u64, size: usize, span: Span) -> f64 {
     let barrier = Barrier::new(usize::try_from(threads).unwrap() + 1);
     let more = AtomicBool::new(true);
-    let burst = (BURST_BYTES.min(span.max_bytes) / (size as u64 * threads)).max(1);
+    let burst = (BURST_BYTES.min(span.max_bytes) / ((size as u64 + FRAMING) * threads)).max(1);
     let bursts = Mutex::new(Burst::default());
     std::thread::scope(|scope| {
         for thread in 0..threads {

@@ -2,6 +2,7 @@
 
 use crate::engines::NOT_RANKED;
 use crate::results::{DurableCell, Rank, Results, Summary};
+use crate::trace::Seen;
 
 /// Prints everything but the machine and the targets.
 pub fn print(results: &Results) {
@@ -43,8 +44,10 @@ fn print_durable(results: &Results) {
                 bytes(cell.size),
                 threads(cell.threads)
             );
-            println!("| | appends/s | records per flush | p50 µs | p99 µs | p99.9 µs | max µs |");
-            println!("|---|---|---|---|---|---|---|");
+            println!(
+                "| | appends/s | records per flush | p50 µs | p99 µs | p99.9 µs | max µs | calls seen |"
+            );
+            println!("|---|---|---|---|---|---|---|---|");
         }
         print_durable_row(results, cell);
     }
@@ -68,10 +71,13 @@ fn print_durable_row(results: &Results, cell: &DurableCell) {
     let columns = columns.map(|c| c.map_or(String::new(), latency));
     let rate = Summary::of(runs().map(|r| r.per_second));
     println!(
-        "| {} | {} | {per_flush} | {} |",
+        "| {} | {} | {per_flush} | {} | {} |",
         cell.engine,
         rate.map_or(String::new(), |s| spread(s, count)),
-        columns.join(" | ")
+        columns.join(" | "),
+        results
+            .calls(cell.engine)
+            .map_or("-".to_owned(), Seen::to_string)
     );
 }
 

@@ -70,8 +70,7 @@ impl Results {
     /// have been flushed just before the counting began. More records than that cannot all have been durable when they
     /// were acknowledged.
     pub fn rank(&self, cell: &DurableCell) -> Rank {
-        let facts = self.engines.iter().find(|e| e.name == cell.engine);
-        let calls = facts.and_then(|facts| facts.calls.as_ref());
+        let calls = self.calls(cell.engine);
         if calls.is_some_and(|seen| !seen.syncs_each()) {
             return Rank::NoFlush;
         }
@@ -86,6 +85,12 @@ impl Results {
             Some(_) if self.machine.fua && calls.is_some() => Rank::Ranked,
             Some(_) => Rank::NoFlush,
         }
+    }
+
+    /// The calls behind one durable append, if strace watched.
+    pub fn calls(&self, engine: &str) -> Option<&Seen> {
+        let facts = self.engines.iter().find(|e| e.name == engine)?;
+        facts.calls.as_ref()
     }
 
     pub fn role(&self, engine: &str) -> Option<Role> {

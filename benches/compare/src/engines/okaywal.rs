@@ -1,7 +1,6 @@
-//! okaywal.
-//!
-//! Files of 64 MiB instead of its 1 MiB default, written before use and recycled by its own checkpoints: with the
-//! default every 768 KiB would pay for a change of file. A buffer of 64 KiB, so that a 16 KiB record is one write.
+//! okaywal, in two settings, for neither is the better one everywhere: its defaults (1 MiB files, recycled while they
+//! are still in the caches, but a change of file every 768 KiB), and 64 MiB files with a buffer of 64 KiB (fewer changes of
+//! file, a 16 KiB record in one write). Its files are written before use and recycled by its own checkpoints.
 
 use super::{Appender, Engine, OpenAndReplay, Purpose, Role, Store};
 use crate::record::{Digest, Records};
@@ -18,11 +17,33 @@ const FILE_SIZE_BYTES: u32 = 64 << 20;
 const CHECKPOINT_BYTES: u64 = 60 << 20;
 const BUFFER_BYTES: usize = 64 << 10;
 
-pub struct OkayWal;
+pub struct OkayWal {
+    large: bool,
+}
+
+impl OkayWal {
+    pub const DEFAULTS: Self = Self { large: false };
+    pub const LARGE: Self = Self { large: true };
+
+    fn open_log(&self, dir: &Path, purpose: Purpose, reading: Reading) -> WriteAheadLog {
+        let mut configuration = Configuration::default_for(dir);
+        if self.large {
+            configuration = configuration
+                .preallocate_bytes(FILE_SIZE_BYTES)
+                .checkpoint_after_bytes(CHECKPOINT_BYTES)
+                .buffer_bytes(BUFFER_BYTES);
+        }
+        if purpose == Purpose::Replay {
+            // A checkpoint frees the records.
+            configuration = configuration.checkpoint_after_bytes(u64::MAX);
+        }
+        configuration.open(reading).unwrap()
+    }
+}
 
 impl Engine for OkayWal {
     fn name(&self) -> &'static str {
-        "okaywal"
+        if self.large { "okaywal-64m" } else { "okaywal" }
     }
 
     fn role(&self) -> Role {
@@ -30,7 +51,11 @@ impl Engine for OkayWal {
     }
 
     fn setting(&self) -> &'static str {
-        "64 MiB files written before use and recycled, 64 KiB buffer"
+        if self.large {
+            "64 MiB files, 64 KiB buffer"
+        } else {
+            "defaults: 1 MiB files, 16 KiB buffer"
+        }
     }
 
     /// Its only commit syncs.
@@ -44,14 +69,14 @@ impl Engine for OkayWal {
 
     fn open(&self, dir: &Path, purpose: Purpose) -> Box<dyn Store> {
         Box::new(Open {
-            log: open(dir, purpose, Reading::default()),
+            log: self.open_log(dir, purpose, Reading::default()),
         })
     }
 
     /// Many records as the chunks of one entry: one sync each would take minutes, and reading a chunk or an entry
     /// costs the same.
     fn fill(&self, dir: &Path, records: &mut Records) -> Box<dyn Store> {
-        let log = open(dir, Purpose::Replay, Reading::default());
+        let log = self.open_log(dir, Purpose::Replay, Reading::default());
         while let Some(batch) = records.next_batch() {
             let mut entry = log.begin_entry().unwrap();
             for record in batch {
@@ -66,7 +91,7 @@ impl Engine for OkayWal {
     fn open_and_replay(&self, dir: &Path, digest: &mut Digest) -> OpenAndReplay {
         let reading = Reading::default();
         let start = Instant::now();
-        let log = open(dir, Purpose::Replay, reading.clone());
+        let log = self.open_log(dir, Purpose::Replay, reading.clone());
         let took = start.elapsed();
         *digest = std::mem::take(&mut reading.0.lock().digest);
         drop(log);
@@ -75,20 +100,6 @@ impl Engine for OkayWal {
             replay: took,
         }
     }
-}
-
-fn open(dir: &Path, purpose: Purpose, reading: Reading) -> WriteAheadLog {
-    let checkpoint = match purpose {
-        Purpose::Append => CHECKPOINT_BYTES,
-        // A checkpoint frees the records.
-        Purpose::Replay => u64::MAX,
-    };
-    Configuration::default_for(dir)
-        .preallocate_bytes(FILE_SIZE_BYTES)
-        .checkpoint_after_bytes(checkpoint)
-        .buffer_bytes(BUFFER_BYTES)
-        .open(reading)
-        .unwrap()
 }
 
 /// Receives what opening finds; checkpoints have nothing to do, so files are free for reuse at once.
