@@ -200,6 +200,7 @@ pub fn without_sync(store: &dyn Store, threads: u64, size: usize, span: Span) ->
             timed += burst.took();
             appended += burst.records;
             store.trim();
+            store.settle();
         }
         more.store(false, Ordering::Relaxed);
         barrier.wait();

@@ -19,7 +19,7 @@ fn print_engines(results: &Results) {
     for engine in &results.engines {
         let role = format!("{:?}", engine.role).to_lowercase();
         let calls = match &engine.calls {
-            None => "not verified: no strace".to_owned(),
+            None => "not watched: needs strace and `--parts trace`".to_owned(),
             Some(seen) if seen.syncs_each() => seen.to_string(),
             Some(seen) => format!("**{seen}: not ranked**"),
         };

@@ -234,18 +234,24 @@ impl Run<'_> {
         }
     }
 
-    /// Opens a new store, waits until the disk has written whatever was left over, measures, and removes it.
+    /// Waits until the disk has written whatever was left over, opens a new store, measures, and removes it.
+    ///
+    /// Not the other way round: to write back the pages that a mapped store has just faulted in protects them again.
     fn in_store<T>(&self, engine: &str, measure: impl FnOnce(&dyn Store) -> T) -> T {
         let dir = self.cell_dir();
+        sync_file_system(dir.path());
         let store = self.engine(engine).open(dir.path(), Purpose::Append);
-        let disk = File::open(dir.path()).unwrap();
-        rustix::fs::syncfs(&disk).unwrap();
         measure(&*store)
     }
 
     fn cell_dir(&self) -> TempDir {
         tempfile::tempdir_in(self.base).unwrap()
     }
+}
+
+/// Waits until everything that anybody has written to the file system of `dir` is on the disk.
+pub fn sync_file_system(dir: &Path) {
+    rustix::fs::syncfs(File::open(dir).unwrap()).unwrap();
 }
 
 fn pairs<'a, A, B>(a: &'a [A], b: &'a [B]) -> impl Iterator<Item = (&'a A, &'a B)> {

@@ -94,6 +94,18 @@ impl Medium for Mapped {
     }
 
     fn hand_over(&self, _offset: u64, _group: &[u8]) {}
+
+    /// A page that was written back faults at its next store: it is faulted in ahead, by who trims.
+    fn prepare(&self, offset: u64, len: u64) {
+        let start = offset - offset % PAGE;
+        let (start, len) = (
+            usize::try_from(start).unwrap(),
+            usize::try_from(len).unwrap(),
+        );
+        self.0
+            .advise_range(Advice::PopulateWrite, start, len)
+            .unwrap();
+    }
 }
 
 /// Framed records in a file that nobody changes.

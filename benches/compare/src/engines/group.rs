@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 const COHORT_WAIT: Duration = Duration::from_micros(40);
 /// The ring: large enough not to fit a device's cache, small enough to be written at every opening.
 pub const RING_BYTES: u64 = 256 << 20;
+/// More than is appended between two calls of [`Store::trim`].
+const PREPARED_BYTES: u64 = 96 << 20;
 /// The ring is written in pieces of this size. The page cache keeps a piece of 1 MiB as one large folio, and a store
 /// through a map makes all of its folio dirty: one record then writes a megabyte.
 const PIECE_BYTES: usize = 64 << 10;
@@ -45,6 +47,8 @@ pub trait Medium: Sync {
     fn flush(&self, offset: u64, len: u64, group: &[u8]);
     /// Hands what [`Self::place`] put into the group to the operating system, without waiting for the disk.
     fn hand_over(&self, offset: u64, group: &[u8]);
+    /// Makes `len` bytes from `offset` ready for [`Self::place`]: what a log does for the segment that comes next.
+    fn prepare(&self, _offset: u64, _len: u64) {}
 }
 
 /// The bytes of a group, in memory that direct writes accept.
@@ -243,6 +247,17 @@ impl<M: Medium> Group<M> {
 impl<M: Medium> Store for Group<M> {
     fn appender(&self, _thread: u64) -> Box<dyn Appender + '_> {
         Box::new(Handle(self))
+    }
+
+    /// There is nothing to give up in a ring; what comes next is made ready.
+    fn trim(&self) {
+        let offset = self.state.lock().end % RING_BYTES;
+        let len = PREPARED_BYTES.min(RING_BYTES - offset);
+        self.medium.prepare(offset, len);
+    }
+
+    fn settle(&self) {
+        self.trim();
     }
 
     fn replay(&self, _digest: &mut Digest) {

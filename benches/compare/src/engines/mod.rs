@@ -94,6 +94,8 @@ pub trait Store: Sync {
     /// Gives up old records as the engine's user would after a checkpoint: called beside the appends, so that a long
     /// run does not fill the disk. Engines that cannot are bounded by the bytes of a cell.
     fn trim(&self) {}
+    /// Waits for what the store does in the background, so that the next burst of appends finds room that is ready.
+    fn settle(&self) {}
     /// Reads every record, in the order of appending.
     fn replay(&self, digest: &mut Digest);
 }

@@ -6,6 +6,7 @@
 
 use super::{Appender, Engine, Purpose, Role, Store};
 use crate::record::Digest;
+use crate::run::sync_file_system;
 use parking_lot::Mutex;
 use protobuf::well_known_types::BytesValue;
 use raft_engine::{Config, LogBatch, MessageExt, ReadableSize};
@@ -64,8 +65,13 @@ impl Engine for RaftEngine {
             prefill_for_recycle: self.prefill && purpose == Purpose::Append,
             ..Config::default()
         };
+        let engine = raft_engine::Engine::open(config).unwrap();
+        if self.prefill && purpose == Purpose::Append {
+            // What was filled is on the disk before the first append: its writing is not charged to the appends.
+            sync_file_system(dir);
+        }
         Box::new(Open {
-            engine: raft_engine::Engine::open(config).unwrap(),
+            engine,
             trimming: Mutex::new(()),
         })
     }
