@@ -88,7 +88,7 @@ impl Appender for Handle<'_> {
         for record in records {
             batch.put(keys::of(self.thread, record), record);
         }
-        self.store.db.write_opt(&batch, &self.store.lazy).unwrap();
+        self.store.db.write_opt(batch, &self.store.lazy).unwrap();
     }
 
     fn sync(&mut self) {
