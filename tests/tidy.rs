@@ -176,7 +176,9 @@ fn unsafe_code_lives_in_disk_and_timely_in_exec() {
     for path in rust_files() {
         let (name, text) = (relative(&path), read(&path));
         let code = || text.lines().filter(|l| !l.trim_start().starts_with("//"));
-        if !name.starts_with("disk/") && name != "tests/tidy.rs" {
+        // The bound of mapped files maps one itself: through `disk` it would measure what it is compared with.
+        let bound = name == "benches/compare/src/engines/bare_mmap.rs";
+        if !name.starts_with("disk/") && name != "tests/tidy.rs" && !bound {
             assert!(
                 !code().any(|l| l.contains("unsafe ")),
                 "{name} contains unsafe code"
