@@ -22,7 +22,7 @@ struct Stripe {
 }
 
 /// The stripe of the calling thread.
-fn stripe() -> usize {
+pub(crate) fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
@@ -44,6 +44,10 @@ pub struct Stats {
     pub bytes_appended: u64,
     /// Bytes of segments truncated away.
     pub bytes_truncated: u64,
+    /// Batches that were stored compressed.
+    pub batches_compressed: u64,
+    /// Bytes that the log is smaller by for it.
+    pub bytes_saved: u64,
     /// Segments that hold the log now.
     pub segments: usize,
     /// Segments prepared ahead.
@@ -89,6 +93,7 @@ impl Counters {
         bytes_appended: u64,
         segments: usize,
         segments_ready: usize,
+        (batches_compressed, bytes_saved): (u64, u64),
     ) -> Stats {
         let sum = |of: fn(&Stripe) -> &AtomicU64| {
             let values = self.appended.iter().map(|s| of(s).load(Ordering::Relaxed));
@@ -101,6 +106,8 @@ impl Counters {
             groups: self.groups.load(Ordering::Relaxed),
             bytes_appended,
             bytes_truncated: self.bytes_truncated.load(Ordering::Relaxed),
+            batches_compressed,
+            bytes_saved,
             segments,
             segments_ready,
         }
