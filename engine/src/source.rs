@@ -357,6 +357,9 @@ fn reader<T: 'static>(
                 continue;
             }
             site.at(frame.lsn);
+            // What keeps the records: the chunk, or the batch that was decompressed.
+            let unpacked = frame.decompressed().map(Bytes::from_owner);
+            let bytes = unpacked.as_ref().unwrap_or(&bytes);
             for record in frame.records().skip(1) {
                 site.enter(operator);
                 match decode(bytes.slice_ref(record.bytes())) {

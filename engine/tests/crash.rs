@@ -12,14 +12,23 @@
 
 mod common;
 
-use common::world::{World, check, uninterrupted};
+use common::world::{World, check, uninterrupted, uninterrupted_with};
+use highwater_engine::Builder;
 use highwater_engine::wal::disk::SimDisk;
+use highwater_engine::wal::{Background, Compression, Lsn, Options, inspect};
+use std::sync::Arc;
 
 fn cut_everywhere(workers: usize) {
-    let (expected, mutations) = uninterrupted(workers);
+    cut_everywhere_with(workers, |builder| builder);
+}
+
+fn cut_everywhere_with(workers: usize, change: fn(Builder) -> Builder) {
+    let (expected, mutations) = uninterrupted_with(workers, change);
     assert!(mutations > 100, "{mutations} mutations");
+    assert_eq!(expected, uninterrupted(workers).0);
     for cut in 0..mutations {
-        let (world, disk) = (World::new(workers), SimDisk::new());
+        let (mut world, disk) = (World::new(workers), SimDisk::new());
+        world.change = change;
         disk.cut_power_before(cut);
         let outcome = world.live(&disk);
         // Behind the last sync of `close` only conveniences follow, which may fail unnoticed.
@@ -42,6 +51,24 @@ fn one_worker_survives_a_power_cut_before_every_disk_operation() {
 #[test]
 fn two_workers_survive_a_power_cut_before_every_disk_operation() {
     cut_everywhere(2);
+}
+
+fn compressed(builder: Builder) -> Builder {
+    let log = Options::new().compression(Compression::Zstd { level: 1 });
+    builder.log(log.segment_size(8 << 10).background(Background::Inline))
+}
+
+/// F63, F84 on a log whose batches are compressed: the same results.
+#[test]
+fn a_compressed_log_survives_a_power_cut_before_every_disk_operation() {
+    let (mut world, disk) = (World::new(1), SimDisk::new());
+    world.change = compressed;
+    world.live(&disk).unwrap();
+    let frames = inspect::Log::open(Arc::new(disk), "/app/log").unwrap();
+    let small = |frame: &inspect::DumpedFrame| frame.stored_bytes < frame.payload.len();
+    let frames = frames.frames(Lsn::ZERO).unwrap().map(Result::unwrap);
+    assert!(frames.filter(small).count() > 2, "nothing was compressed");
+    cut_everywhere_with(1, compressed);
 }
 
 /// F2, F12: recovery is cut as well, before each of its own operations, and the machine comes back with another number
@@ -82,7 +109,7 @@ fn results_do_not_depend_on_the_number_of_workers() {
 }
 
 /// What the matrix finds wrong with an engine that cheats. A panic of an assertion counts: that is how checks object.
-fn objections(change: fn(highwater_engine::Builder) -> highwater_engine::Builder) -> usize {
+fn objections(change: fn(Builder) -> Builder) -> usize {
     let (expected, mutations) = uninterrupted(1);
     let silenced = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
@@ -109,7 +136,7 @@ fn objections(change: fn(highwater_engine::Builder) -> highwater_engine::Builder
 #[test]
 fn cheats_are_caught() {
     use highwater_engine::Cheat;
-    use highwater_engine::wal::{Cheat as LogCheat, Options};
+    use highwater_engine::wal::Cheat as LogCheat;
     assert_eq!(
         objections(|builder| builder),
         0,
@@ -118,9 +145,9 @@ fn cheats_are_caught() {
     assert!(objections(|b| b.cheat(Cheat::TruncateBeforeCheckpoint)) > 0);
     assert!(objections(|b| b.cheat(Cheat::PublishBeforeCommit)) > 0);
     assert!(objections(|b| b.cheat(Cheat::RunBeforeCut)) > 0);
-    let early_ack = |builder: highwater_engine::Builder| {
+    let early_ack = |builder: Builder| {
         let log = Options::new().segment_size(8 << 10);
-        let log = log.background(highwater_engine::wal::Background::Inline);
+        let log = log.background(Background::Inline);
         builder.log(log.cheat(LogCheat::AckBeforeSync))
     };
     assert!(objections(early_ack) > 0);

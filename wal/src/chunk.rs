@@ -4,7 +4,8 @@ use crate::error::{Result, WalError};
 use crate::frame::{FrameHeader, FrameKind};
 use crate::layout::{SEGMENT_HEADER_SIZE, to_usize};
 use crate::lsn::{Lsn, StreamId};
-use crate::reader::{Cursor, Payload, Records, Trust, read_place};
+use crate::payload::{Owner, Payload};
+use crate::reader::{Cursor, Records, Trust, read_place};
 use crate::segment::Segment;
 use crate::shared::Shared;
 use std::fmt;
@@ -33,8 +34,11 @@ pub struct Frame<'a> {
     /// The stream of its records.
     pub stream: StreamId,
     segment: &'a Arc<Segment>,
+    /// As it is stored.
     payload: &'a [u8],
+    /// Where that starts in the file.
     at: usize,
+    decompressed: Option<Arc<Vec<u8>>>,
 }
 
 impl fmt::Debug for Frame<'_> {
@@ -43,15 +47,15 @@ impl fmt::Debug for Frame<'_> {
             .field("lsn", &self.lsn)
             .field("kind", &self.kind)
             .field("stream", &self.stream)
-            .field("payload_len", &self.payload.len())
+            .field("payload_len", &self.payload().len())
             .finish_non_exhaustive()
     }
 }
 
 impl<'a> Frame<'a> {
-    pub(crate) fn new(segment: &'a Arc<Segment>, place: &Place) -> Self {
+    pub(crate) fn new(segment: &'a Arc<Segment>, place: &Place) -> Result<Self> {
         let range = place.payload_range();
-        Self {
+        Ok(Self {
             lsn: place.lsn(),
             end_lsn: Lsn::new(segment.base + place.next),
             kind: place.header.kind,
@@ -59,26 +63,50 @@ impl<'a> Frame<'a> {
             segment,
             at: range.start,
             payload: segment.shown(range),
+            decompressed: place.decompressed()?,
+        })
+    }
+
+    /// The payload: of a single record its bytes, of a batch all of them with their lengths.
+    #[must_use]
+    pub fn payload(&self) -> &[u8] {
+        match &self.decompressed {
+            Some(bytes) => bytes,
+            None => self.payload,
         }
     }
 
-    /// The payload as it is stored: of a single record its bytes, of a batch all of them with their lengths.
+    /// Of a batch that is stored compressed: a handle to its payload in memory, of which the records are slices. The
+    /// records of other frames are slices of the log.
     #[must_use]
-    pub fn payload(&self) -> &'a [u8] {
-        self.payload
+    pub fn decompressed(&self) -> Option<Payload> {
+        let bytes = self.decompressed.as_ref()?;
+        let all = 0..bytes.len();
+        Some(Payload::new(Owner::Buffer(Arc::clone(bytes)), all))
     }
 
     /// The records.
     #[must_use]
-    pub fn records(&self) -> Records<'a> {
-        Records::new(self.segment, self.kind, self.payload, self.at)
+    pub fn records(&self) -> Records<'_> {
+        let at = match self.decompressed {
+            Some(_) => 0,
+            None => self.at,
+        };
+        Records::new(self, at)
+    }
+
+    fn owner(&self) -> Owner {
+        match &self.decompressed {
+            Some(bytes) => Owner::Buffer(Arc::clone(bytes)),
+            None => Owner::Segment(Arc::clone(self.segment)),
+        }
     }
 }
 
 /// A record borrowed from its frame; dereferences to its bytes.
 #[derive(Clone, Copy)]
 pub struct RecordRef<'a> {
-    segment: &'a Arc<Segment>,
+    frame: &'a Frame<'a>,
     bytes: &'a [u8],
     at: usize,
     index: u32,
@@ -91,9 +119,9 @@ impl fmt::Debug for RecordRef<'_> {
 }
 
 impl<'a> RecordRef<'a> {
-    pub(crate) fn new(segment: &'a Arc<Segment>, bytes: &'a [u8], at: usize, index: u32) -> Self {
+    pub(crate) fn new(frame: &'a Frame<'a>, bytes: &'a [u8], at: usize, index: u32) -> Self {
         Self {
-            segment,
+            frame,
             bytes,
             at,
             index,
@@ -115,7 +143,7 @@ impl<'a> RecordRef<'a> {
     /// A handle to the same bytes that lives on its own.
     #[must_use]
     pub fn to_payload(&self) -> Payload {
-        Payload::new(self.segment, self.at, self.at + self.bytes.len())
+        Payload::new(self.frame.owner(), self.at..self.at + self.bytes.len())
     }
 }
 
@@ -207,7 +235,8 @@ impl Chunk {
         self.frames_with(Trust::Payload)
     }
 
-    /// The same without checking payloads: for looking at frames that somebody else checks before acting on them.
+    /// The same without checking payloads: for looking at frames that somebody else checks before acting on them. A
+    /// compressed batch that does not decompress is an error here too.
     #[must_use]
     pub fn unchecked_frames(&self) -> Frames<'_> {
         self.frames_with(Trust::Header)
@@ -223,7 +252,7 @@ impl Chunk {
 }
 
 /// All bytes of the chunk as they stand in the log, frame headers and padding included: the owner behind handles to
-/// single records.
+/// single records, but those of compressed batches (see [`Frame::decompressed`]).
 impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
         let start = self.from.get().max(self.segment.base) - self.segment.base;
@@ -266,7 +295,8 @@ impl<'a> Iterator for Frames<'a> {
                 Ok(place) => {
                     self.at = segment.base + place.next;
                     if place.holds_records() {
-                        return Some(Ok(Frame::new(segment, &place)));
+                        let frame = Frame::new(segment, &place);
+                        return Some(frame.inspect_err(|_| self.at = u64::MAX));
                     }
                 }
             }
@@ -286,7 +316,7 @@ pub struct FrameInfo {
     pub kind: FrameKind,
     /// The stream of its records.
     pub stream: StreamId,
-    /// Length of its payload in bytes.
+    /// Length of its payload in bytes, as it is stored.
     pub payload_len: usize,
     /// Start of the segment that holds it.
     pub segment: Lsn,

@@ -1,5 +1,6 @@
 //! The frames of a log as a tool shows them.
 
+use crate::compress::plain;
 use crate::end::unknown_feature;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{At, FrameKind, LogKey, attested, open_batch, split_record};
@@ -26,8 +27,10 @@ pub struct DumpedFrame {
     pub file: PathBuf,
     /// Where it starts in that file, in bytes.
     pub offset: u64,
-    /// Its payload as stored.
+    /// Its payload, decompressed if it is stored compressed.
     pub payload: Vec<u8>,
+    /// Bytes that the payload takes in the file.
+    pub stored_bytes: usize,
 }
 
 impl DumpedFrame {
@@ -107,7 +110,10 @@ impl DumpedFrames {
                 continue;
             }
             let (header, payload) = match scan.look(offset)? {
-                At::Frame(header, payload) => (header, payload.to_vec()),
+                At::Frame(header, payload) => match plain(&header, payload) {
+                    Ok(payload) => (header, payload.into_owned()),
+                    Err(what) => return Err(bad_batch(&segment, offset, what)),
+                },
                 At::Unknown(raw) => return Err(unknown_feature(&segment, offset, &raw)),
                 At::Nothing | At::BadPayload(_) => {
                     return Err(WalError::Corrupt {
@@ -129,10 +135,22 @@ impl DumpedFrames {
                 file: segment.path.clone(),
                 offset,
                 payload,
+                stored_bytes: header.payload_size(),
             };
             self.scan = Some((segment, scan));
             return Ok(Some(frame));
         }
+    }
+}
+
+/// A batch whose checksums are right, but which does not decompress.
+pub(crate) fn bad_batch(segment: &SegmentFile, offset: u64, what: String) -> WalError {
+    WalError::Corrupt {
+        finding: Finding::CorruptAttested,
+        file: segment.path.clone(),
+        offset,
+        lsn: Lsn::new(segment.base + offset),
+        what,
     }
 }
 

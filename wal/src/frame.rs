@@ -2,7 +2,7 @@
 
 use crate::layout::{
     BATCH_COUNT_SIZE, FORMAT_VERSION, FRAME_HEADER_SIZE, MAGIC, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE,
-    SEGMENT_ALIGNMENT, frame_header, frame_size, kind, segment_header, to_usize,
+    SEGMENT_ALIGNMENT, flag, frame_header, frame_size, kind, segment_header, to_usize,
 };
 use crate::lsn::{Lsn, StreamId};
 use crc32c::{crc32c, crc32c_append};
@@ -85,6 +85,57 @@ impl FrameKind {
     }
 }
 
+/// How a payload is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// As it is.
+    Plain,
+    /// A batch, compressed.
+    Zstd,
+}
+
+/// Kind and flags of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Tag {
+    kind: FrameKind,
+    encoding: Encoding,
+}
+
+impl Tag {
+    pub(crate) const ZSTD_BATCH: Self = Self {
+        kind: FrameKind::Batch,
+        encoding: Encoding::Zstd,
+    };
+
+    /// `None` if it is a newer version's.
+    fn from_bytes(kind: u8, flags: u8) -> Option<Self> {
+        let kind = FrameKind::from_byte(kind)?;
+        let encoding = match (flags, kind) {
+            (0, _) => Encoding::Plain,
+            (flag::ZSTD, FrameKind::Batch) => Encoding::Zstd,
+            _ => return None,
+        };
+        Some(Self { kind, encoding })
+    }
+
+    fn to_bytes(self) -> [u8; 2] {
+        let flags = match self.encoding {
+            Encoding::Plain => 0,
+            Encoding::Zstd => flag::ZSTD,
+        };
+        [self.kind.to_byte(), flags]
+    }
+}
+
+impl From<FrameKind> for Tag {
+    fn from(kind: FrameKind) -> Self {
+        Self {
+            kind,
+            encoding: Encoding::Plain,
+        }
+    }
+}
+
 /// A frame's header, once its checksum was found right for its place in the log. Kind and flags may be those of a newer
 /// version: see [`Self::known`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,6 +152,7 @@ pub(crate) struct RawHeader {
 pub(crate) struct FrameHeader {
     payload_len: u32,
     pub(crate) kind: FrameKind,
+    pub(crate) encoding: Encoding,
     pub(crate) stream: StreamId,
 }
 
@@ -139,10 +191,11 @@ impl RawHeader {
 
     /// What it says, unless a newer version said it.
     pub(crate) fn known(&self) -> Option<FrameHeader> {
-        let kind = FrameKind::from_byte(self.kind)?;
-        (self.flags == 0).then_some(FrameHeader {
+        let Tag { kind, encoding } = Tag::from_bytes(self.kind, self.flags)?;
+        Some(FrameHeader {
             payload_len: self.payload_len,
             kind,
+            encoding,
             stream: self.stream,
         })
     }
@@ -177,14 +230,15 @@ impl RawHeader {
 
 /// Encodes the header of a frame whose payload has the checksum `body_crc`, once its LSN is known.
 pub(crate) fn encode_header(
-    kind: FrameKind,
+    tag: impl Into<Tag>,
     stream: StreamId,
     payload_len: u32,
     body_crc: u32,
     key: &LogKey,
     lsn: u64,
 ) -> HeaderBytes {
-    let fields = pack_fields(payload_len, kind.to_byte(), 0, stream);
+    let [kind, flags] = tag.into().to_bytes();
+    let fields = pack_fields(payload_len, kind, flags, stream);
     let [len @ .., k, flags, s0, s1] = fields;
     let [c0, c1, c2, c3] = payload_crc(body_crc, key, lsn, &fields).to_le_bytes();
     let [h0, h1, h2, h3] = header_crc(key, lsn, &fields).to_le_bytes();
@@ -403,7 +457,11 @@ pub(crate) fn check<'a>(raw: RawHeader, payload: &'a [u8], key: &LogKey, lsn: u6
         return At::Unknown(raw);
     };
     let sound = match header.kind {
-        FrameKind::Batch => open_batch(payload).is_some(),
+        FrameKind::Batch => match header.encoding {
+            Encoding::Plain => open_batch(payload).is_some(),
+            // What is right by its checksum is what was written; whoever reads the records decompresses them.
+            Encoding::Zstd => true,
+        },
         FrameKind::Watermark | FrameKind::Close => attested(payload).is_some(),
         FrameKind::Data | FrameKind::Control | FrameKind::Seal | FrameKind::Padding => true,
     };

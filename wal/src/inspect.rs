@@ -26,9 +26,11 @@
 pub use crate::dump::{DumpedFrame, DumpedFrames};
 
 use crate::chain::{Listing, check_chain, check_segment};
+use crate::compress::plain;
+use crate::dump::bad_batch;
 use crate::end::{find_end, unknown_feature};
 use crate::error::{Finding, Result, WalError};
-use crate::frame::{At, FrameKind, LogKey, open_batch};
+use crate::frame::{At, FrameHeader, FrameKind, LogKey, open_batch};
 use crate::layout::{SEGMENT_HEADER_SIZE, segment_name};
 use crate::lsn::Lsn;
 use crate::meta::{self, Meta};
@@ -332,16 +334,10 @@ impl Log {
             match scan.look(offset)? {
                 At::Frame(header, payload) => {
                     report.frames += 1;
-                    report.records += match header.kind {
-                        FrameKind::Data | FrameKind::Control => 1,
-                        FrameKind::Batch => {
-                            open_batch(payload).map_or(0, |(count, _)| u64::from(count))
-                        }
-                        FrameKind::Watermark
-                        | FrameKind::Seal
-                        | FrameKind::Close
-                        | FrameKind::Padding => 0,
-                    };
+                    match count_records(&header, payload) {
+                        Ok(records) => report.records += records,
+                        Err(what) => report.add(bad_batch(segment, offset, what))?,
+                    }
                     offset = header.next_offset(offset, segment.size);
                 }
                 At::Unknown(raw) => {
@@ -365,6 +361,18 @@ impl Log {
         }
         Ok(())
     }
+}
+
+/// How many records a frame holds, or why a batch does not decompress.
+fn count_records(header: &FrameHeader, payload: &[u8]) -> std::result::Result<u64, String> {
+    Ok(match header.kind {
+        FrameKind::Data | FrameKind::Control => 1,
+        FrameKind::Batch => {
+            let payload = plain(header, payload)?;
+            open_batch(&payload).map_or(0, |(count, _)| u64::from(count))
+        }
+        FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => 0,
+    })
 }
 
 impl Report {

@@ -4,7 +4,7 @@ use crate::budget::{Budget, Pin};
 use crate::chunk::{Chunk, Headers};
 use crate::error::{Result, WalError};
 use crate::follow::{Durable, DurableWatch, Tail};
-use crate::frame::{FrameKind, LogKey, encode_batch};
+use crate::frame::{FrameKind, LogKey, Tag, encode_batch};
 use crate::ledger::Ledger;
 use crate::lsn::{Lsn, LsnRange, StreamId};
 use crate::meta;
@@ -97,7 +97,7 @@ impl Wal {
     /// As [`Self::append`] and [`Self::sync_to`].
     pub fn append_with(&self, options: &AppendOptions, payload: impl AsRef<[u8]>) -> Result<Lsn> {
         let (start, end) =
-            self.append_frame(FrameKind::Data, options.stream, payload.as_ref(), 1)?;
+            self.append_frame(FrameKind::Data.into(), options.stream, payload.as_ref(), 1)?;
         match options.level {
             Level::OfLog => self.settle(end, self.shared.options.durability)?,
             Level::Own(durability) => self.settle(end, durability)?,
@@ -108,7 +108,8 @@ impl Wal {
     /// Appends several records as one: after a crash all of them are there, or none.
     ///
     /// # Errors
-    /// As [`Self::append`]; the limit counts the whole batch, with 4 bytes more per record and 4 for the batch.
+    /// As [`Self::append`]; the limit counts the whole batch, with 4 bytes more per record and 4 for the batch, before
+    /// it is compressed.
     pub fn append_batch(&self, records: &[impl AsRef<[u8]>]) -> Result<LsnRange> {
         self.append_batch_with(StreamId::DEFAULT, records)
     }
@@ -125,8 +126,12 @@ impl Wal {
         let max = self.shared.max_record;
         let payload =
             encode_batch(records, max).map_err(|size| WalError::RecordTooLarge { size, max })?;
-        let (first, end) =
-            self.append_frame(FrameKind::Batch, stream, &payload, records.len() as u64)?;
+        let packed = self.shared.compressor.compress(&payload);
+        let (tag, stored) = match &packed {
+            Some(packed) => (Tag::ZSTD_BATCH, packed),
+            None => (FrameKind::Batch.into(), &payload),
+        };
+        let (first, end) = self.append_frame(tag, stream, stored, records.len() as u64)?;
         Ok(LsnRange {
             first: Lsn::new(first),
             end: Lsn::new(end),
@@ -143,18 +148,18 @@ impl Wal {
     }
 
     fn append_one(&self, kind: FrameKind, stream: StreamId, payload: &[u8]) -> Result<Lsn> {
-        let (start, _) = self.append_frame(kind, stream, payload, 1)?;
+        let (start, _) = self.append_frame(kind.into(), stream, payload, 1)?;
         Ok(Lsn::new(start))
     }
 
     fn append_frame(
         &self,
-        kind: FrameKind,
+        tag: Tag,
         stream: StreamId,
         payload: &[u8],
         records: u64,
     ) -> Result<(u64, u64)> {
-        let (start, end) = self.shared.append(kind, stream, payload)?;
+        let (start, end) = self.shared.append(tag, stream, payload)?;
         self.shared.counters.appended(records);
         // The record is in the log: whoever is told that it is not would append it again.
         if let Err(error) = self.shared.flush_within(self.shared.options.durability) {
@@ -377,7 +382,7 @@ impl Wal {
         let attested = shared.commit.durable().to_le_bytes();
         let mark = shared.append_as(
             Asker::Closer,
-            FrameKind::Close,
+            FrameKind::Close.into(),
             StreamId::DEFAULT,
             &attested,
         );

@@ -1,15 +1,15 @@
 //! Reading records.
 
 use crate::chunk::{Frame, Place, RecordRef};
+use crate::compress::decompress;
 use crate::error::{Finding, Result, WalError};
-use crate::frame::{At, FrameKind, open_batch, split_record};
+use crate::frame::{At, Encoding, FrameKind, open_batch, split_record};
 use crate::layout::{BATCH_COUNT_SIZE, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, to_usize};
 use crate::lsn::{Lsn, StreamId};
+use crate::payload::{Owner, Payload};
 use crate::retention::RetentionGuard;
 use crate::segment::Segment;
 use crate::shared::Shared;
-use std::fmt;
-use std::ops::Deref;
 use std::sync::Arc;
 
 /// Whose record it is.
@@ -36,53 +36,6 @@ pub struct Record {
     pub payload: Payload,
 }
 
-/// The bytes of a record, in the mapped log itself. Cheap to clone; the bytes stay readable while it lives, even if the
-/// log is truncated or closed.
-#[derive(Clone)]
-pub struct Payload {
-    segment: Arc<Segment>,
-    start: usize,
-    end: usize,
-}
-
-impl Payload {
-    pub(crate) fn new(segment: &Arc<Segment>, start: usize, end: usize) -> Self {
-        Self {
-            segment: Arc::clone(segment),
-            start,
-            end,
-        }
-    }
-}
-
-impl Deref for Payload {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.segment.shown(self.start..self.end)
-    }
-}
-
-impl AsRef<[u8]> for Payload {
-    fn as_ref(&self) -> &[u8] {
-        self
-    }
-}
-
-impl PartialEq for Payload {
-    fn eq(&self, other: &Self) -> bool {
-        **self == **other
-    }
-}
-
-impl Eq for Payload {}
-
-impl fmt::Debug for Payload {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "b\"{}\"", self.escape_ascii())
-    }
-}
-
 /// Reads a range of the log in order. It pins the log from where it stands.
 ///
 /// As an iterator it yields records. [`Self::next_frame`] is faster where records need not outlive the call.
@@ -105,10 +58,10 @@ pub(crate) struct Cursor {
 /// A batch of which some records are still to be returned.
 #[derive(Debug)]
 struct OpenBatch {
-    segment: Arc<Segment>,
+    owner: Owner,
     lsn: Lsn,
     stream: StreamId,
-    /// Where the rest of the payload lies in the file.
+    /// Where the rest of the payload lies in the file, or in the decompressed batch.
     next: usize,
     end: usize,
     index: u32,
@@ -265,7 +218,14 @@ impl Reader {
                     .segment
                     .as_ref()
                     .expect("a step enters a segment");
-                return Ok(Some(Frame::new(segment, &place)));
+                return match Frame::new(segment, &place) {
+                    Ok(frame) => Ok(Some(frame)),
+                    Err(error) => {
+                        // Asked again, it says the same: nobody may pass over the frame.
+                        self.cursor.position = place.lsn().get();
+                        Err(error)
+                    }
+                };
             }
         }
     }
@@ -279,32 +239,25 @@ impl Reader {
             let Some(place) = self.cursor.step(Trust::Payload)? else {
                 return Ok(None);
             };
-            let payload = place.payload_range();
             let lsn = place.lsn();
             let kind = match place.header.kind {
                 FrameKind::Data => RecordKind::Data,
                 FrameKind::Control => RecordKind::Control,
                 FrameKind::Batch => {
-                    self.batch = Some(OpenBatch {
-                        segment: place.segment,
-                        lsn,
-                        stream: place.header.stream,
-                        next: payload.start + BATCH_COUNT_SIZE,
-                        end: payload.end,
-                        index: 0,
-                    });
+                    self.batch = Some(OpenBatch::new(place)?);
                     continue;
                 }
                 FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
                     continue;
                 }
             };
-            let payload = Payload::new(&place.segment, payload.start, payload.end);
+            let (range, stream) = (place.payload_range(), place.header.stream);
+            let payload = Payload::new(Owner::Segment(place.segment), range);
             return Ok(Some(Record {
                 lsn,
                 index: 0,
                 kind,
-                stream: place.header.stream,
+                stream,
                 payload,
             }));
         }
@@ -312,11 +265,33 @@ impl Reader {
 }
 
 impl OpenBatch {
+    fn new(place: Place) -> Result<Self> {
+        let (lsn, stream) = (place.lsn(), place.header.stream);
+        let (owner, payload) = match place.decompressed()? {
+            Some(bytes) => {
+                let all = 0..bytes.len();
+                (Owner::Buffer(bytes), all)
+            }
+            None => {
+                let range = place.payload_range();
+                (Owner::Segment(place.segment), range)
+            }
+        };
+        Ok(Self {
+            owner,
+            lsn,
+            stream,
+            next: payload.start + BATCH_COUNT_SIZE,
+            end: payload.end,
+            index: 0,
+        })
+    }
+
     fn next(&mut self) -> Option<Record> {
-        let (bytes, _) = split_record(self.segment.shown(self.next..self.end))?;
+        let (bytes, _) = split_record(self.owner.bytes(self.next..self.end))?;
         let start = self.next + BATCH_COUNT_SIZE;
         let end = start + bytes.len();
-        let payload = Payload::new(&self.segment, start, end);
+        let payload = Payload::new(self.owner.clone(), start..end);
         let (lsn, index, stream) = (self.lsn, self.index, self.stream);
         self.next = end;
         self.index += 1;
@@ -350,6 +325,19 @@ impl Place {
         start..start + self.header.payload_size()
     }
 
+    /// The payload of a compressed batch, decompressed.
+    pub(crate) fn decompressed(&self) -> Result<Option<Arc<Vec<u8>>>> {
+        if self.header.encoding == Encoding::Plain {
+            return Ok(None);
+        }
+        match decompress(self.segment.shown(self.payload_range())) {
+            Ok(bytes) => Ok(Some(Arc::new(bytes))),
+            Err(what) => Err(self
+                .segment
+                .corrupt(Finding::CorruptDurable, self.offset, what)),
+        }
+    }
+
     pub(crate) fn holds_records(&self) -> bool {
         matches!(
             self.header.kind,
@@ -361,9 +349,9 @@ impl Place {
 /// The records of a frame.
 #[derive(Debug, Clone)]
 pub struct Records<'a> {
-    segment: &'a Arc<Segment>,
+    frame: &'a Frame<'a>,
     rest: Rest<'a>,
-    /// Where `rest` starts in the file.
+    /// Where `rest` starts in the file, or in the decompressed batch.
     at: usize,
     index: u32,
 }
@@ -376,13 +364,9 @@ enum Rest<'a> {
 }
 
 impl<'a> Records<'a> {
-    pub(crate) fn new(
-        segment: &'a Arc<Segment>,
-        kind: FrameKind,
-        payload: &'a [u8],
-        at: usize,
-    ) -> Self {
-        let (rest, at) = match kind {
+    pub(crate) fn new(frame: &'a Frame<'a>, at: usize) -> Self {
+        let payload = frame.payload();
+        let (rest, at) = match frame.kind {
             FrameKind::Data | FrameKind::Control => (Rest::One(payload), at),
             FrameKind::Batch => match open_batch(payload) {
                 Some((_, records)) => (Rest::Batch(records), at + BATCH_COUNT_SIZE),
@@ -393,7 +377,7 @@ impl<'a> Records<'a> {
             }
         };
         Self {
-            segment,
+            frame,
             rest,
             at,
             index: 0,
@@ -409,12 +393,12 @@ impl<'a> Iterator for Records<'a> {
             Rest::Done => None,
             Rest::One(bytes) => {
                 self.rest = Rest::Done;
-                Some(RecordRef::new(self.segment, bytes, self.at, 0))
+                Some(RecordRef::new(self.frame, bytes, self.at, 0))
             }
             Rest::Batch(rest) => {
                 let (bytes, rest) = split_record(rest)?;
                 let start = self.at + BATCH_COUNT_SIZE;
-                let record = RecordRef::new(self.segment, bytes, start, self.index);
+                let record = RecordRef::new(self.frame, bytes, start, self.index);
                 self.rest = Rest::Batch(rest);
                 self.at = start + bytes.len();
                 self.index += 1;

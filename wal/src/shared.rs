@@ -1,9 +1,10 @@
 //! What all handles of an open log share, and appending.
 
 use crate::commit::Commit;
+use crate::compress::BatchCompressor;
 use crate::error::{Result, WalError};
 use crate::flusher::Flusher;
-use crate::frame::{FrameKind, HeaderBytes, LogKey, encode_header};
+use crate::frame::{FrameKind, HeaderBytes, LogKey, Tag, encode_header};
 use crate::layout::{FRAME_ALIGNMENT, FRAME_HEADER_SIZE, frame_size, to_usize};
 use crate::ledger::Ledger;
 use crate::lsn::{Lsn, StreamId};
@@ -38,6 +39,7 @@ pub(crate) struct Shared {
     /// What readers are called in [`Pin`](crate::Pin).
     pub(crate) reader_name: Arc<str>,
     pub(crate) key: LogKey,
+    pub(crate) compressor: BatchCompressor,
     /// The segment that is appended to. Appenders read it without a lock; it is replaced with `rotation` held.
     pub(crate) tail: ArcSwap<Segment>,
     /// Set, once, with `rotation` held.
@@ -108,6 +110,7 @@ impl Shared {
             end_room: options.end_room(),
             reader_name: Arc::from("a reader"),
             key,
+            compressor: BatchCompressor::new(options.compression),
             tail: ArcSwap::new(tail),
             closed: AtomicBool::new(false),
             segments: RwLock::new(segments),
@@ -133,30 +136,25 @@ impl Shared {
     }
 
     /// Appends one frame that users asked for.
-    pub(crate) fn append(
-        &self,
-        kind: FrameKind,
-        stream: StreamId,
-        payload: &[u8],
-    ) -> Result<(u64, u64)> {
+    pub(crate) fn append(&self, tag: Tag, stream: StreamId, payload: &[u8]) -> Result<(u64, u64)> {
         if payload.len() > self.max_record {
             return Err(WalError::RecordTooLarge {
                 size: payload.len(),
                 max: self.max_record,
             });
         }
-        self.append_as(Asker::Appender, kind, stream, payload)
+        self.append_as(Asker::Appender, tag, stream, payload)
     }
 
     /// Appends one frame and returns where it starts and ends. Takes no lock unless the segment is full.
     pub(crate) fn append_as(
         &self,
         asker: Asker,
-        kind: FrameKind,
+        tag: Tag,
         stream: StreamId,
         payload: &[u8],
     ) -> Result<(u64, u64)> {
-        let frame = NewFrame::new(kind, stream, payload);
+        let frame = NewFrame::new(tag, stream, payload);
         loop {
             self.commit.check()?;
             let full = {
@@ -174,7 +172,7 @@ impl Shared {
 
     /// Appends a frame only if the tail is open and has room for it; for frames that are welcome but not needed.
     pub(crate) fn append_if_room(&self, kind: FrameKind, payload: &[u8]) -> Option<(u64, u64)> {
-        let frame = NewFrame::new(kind, StreamId::DEFAULT, payload);
+        let frame = NewFrame::new(kind.into(), StreamId::DEFAULT, payload);
         let tail = self.tail.load();
         let map = tail.map();
         let limit = map.capacity() - self.end_room;
@@ -331,7 +329,7 @@ fn release_memory(segments: &mut BTreeMap<u64, Arc<Segment>>, durable: u64, seal
 
 /// A frame whose payload is checked out and checksummed, before it has a place.
 struct NewFrame<'a> {
-    kind: FrameKind,
+    tag: Tag,
     stream: StreamId,
     payload: &'a [u8],
     payload_len: u32,
@@ -340,11 +338,11 @@ struct NewFrame<'a> {
 }
 
 impl<'a> NewFrame<'a> {
-    fn new(kind: FrameKind, stream: StreamId, payload: &'a [u8]) -> Self {
+    fn new(tag: Tag, stream: StreamId, payload: &'a [u8]) -> Self {
         let payload_len = u32::try_from(payload.len()).expect("records are smaller than a segment");
         let size = frame_size(u64::from(payload_len));
         Self {
-            kind,
+            tag,
             stream,
             payload,
             payload_len,
@@ -356,7 +354,7 @@ impl<'a> NewFrame<'a> {
     fn write(&self, region: Region<'_>, segment: &Segment, key: &LogKey) -> (u64, u64) {
         let lsn = segment.base + region.offset();
         let header: HeaderBytes = encode_header(
-            self.kind,
+            self.tag,
             self.stream,
             self.payload_len,
             self.body_crc,

@@ -30,7 +30,7 @@ struct Stripe {
 }
 
 /// The stripe of the calling thread.
-fn stripe() -> usize {
+pub(crate) fn stripe() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static MINE: usize = NEXT.fetch_add(1, Ordering::Relaxed) % STRIPES;
@@ -52,6 +52,10 @@ pub struct Stats {
     pub bytes_appended: u64,
     /// Bytes of segments truncated away.
     pub bytes_truncated: u64,
+    /// Batches that were stored compressed.
+    pub batches_compressed: u64,
+    /// Bytes that the log is smaller by for it.
+    pub bytes_saved: u64,
     /// Segments that hold the log now.
     pub segments: usize,
     /// Segments prepared ahead.
@@ -126,12 +130,15 @@ impl Shared {
         let frames = sum(|stripe| &stripe.frames);
         let budget = self.preparer.budget();
         let end_lsn = Lsn::new(self.end());
+        let (batches_compressed, bytes_saved) = self.compressor.counts();
         Stats {
             records: frames.wrapping_add(sum(|stripe| &stripe.more_records)),
             frames,
             groups: counters.groups(),
             bytes_appended: end_lsn.bytes_since(self.recovery.end_lsn),
             bytes_truncated: counters.bytes_truncated.load(Ordering::Relaxed),
+            batches_compressed,
+            bytes_saved,
             segments: self.segments.read().len(),
             segments_ready: self.preparer.ready(),
             first_lsn: Lsn::new(self.retention.first()),

@@ -12,7 +12,9 @@ use common::model::SEGMENT_SIZE;
 use highwater_wal::disk::sim::Rng;
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::layout::SEGMENT_HEADER_SIZE;
-use highwater_wal::{Background, Case, Finding, Lsn, Options, Wal, WalError, WritePath, inspect};
+use highwater_wal::{
+    Background, Case, Compression, Finding, Lsn, Options, Wal, WalError, WritePath, inspect,
+};
 use std::sync::Arc;
 
 fn disk(sim: &SimDisk) -> Arc<dyn Disk> {
@@ -36,16 +38,32 @@ enum Left {
 
 /// A log of four segments and a prepared one, and the records in it.
 fn build(seed: u64, left: Left) -> (SimDisk, Vec<Vec<u8>>) {
+    build_with(seed, left, Compression::Off)
+}
+
+/// Records in which compression finds a third.
+fn record(n: u64, size: usize, compression: Compression) -> Vec<u8> {
+    if compression == Compression::Off {
+        return vec![n.to_le_bytes()[0]; size];
+    }
+    let mut rng = Rng::new(n);
+    let mut bytes = || rng.below(32).to_le_bytes()[0];
+    std::iter::repeat_with(&mut bytes).take(2 * size).collect()
+}
+
+fn build_with(seed: u64, left: Left, compression: Compression) -> (SimDisk, Vec<Vec<u8>>) {
     let sim = SimDisk::new();
     let path = match left {
         Left::Closed => WritePath::Auto,
         Left::Killed(path) => path,
     };
-    let log = Wal::open_with("/log", options(&sim, seed).write_path(path)).unwrap();
+    let options = options(&sim, seed).write_path(path);
+    let log = Wal::open_with("/log", options.compression(compression)).unwrap();
     let mut expected = Vec::new();
     let mut rng = Rng::new(seed);
     for n in 0..40_u64 {
-        let record = vec![n.to_le_bytes()[0]; usize::try_from(200 + rng.below(300)).unwrap()];
+        let size = usize::try_from(200 + rng.below(300)).unwrap();
+        let record = record(n, size, compression);
         let batch = [record.clone(), vec![1, 2, 3]];
         let range = log.append_batch(&batch).unwrap();
         expected.extend(batch);
@@ -54,6 +72,12 @@ fn build(seed: u64, left: Left) -> (SimDisk, Vec<Vec<u8>>) {
         }
     }
     log.sync().unwrap();
+    let compressed = log.stats().batches_compressed;
+    assert_eq!(
+        compressed > 25,
+        compression != Compression::Off,
+        "{compressed}"
+    );
     if left == Left::Closed {
         log.close().unwrap();
         drop(log);
@@ -164,6 +188,31 @@ fn every_flipped_bit_gives_all_the_data_or_an_error() {
             outcome(&copy, &expected, &format!("LOG byte {at}")),
             Outcome::Fewer(_)
         ));
+    }
+}
+
+/// F33 on a log of compressed batches, closed and killed.
+#[test]
+fn every_flipped_bit_of_a_compressed_log_gives_all_the_data_or_an_error() {
+    let zstd = Compression::Zstd { level: 1 };
+    for left in [Left::Closed, Left::Killed(WritePath::PageCache)] {
+        let (sim, expected) = build_with(1, left, zstd);
+        assert_eq!(outcome(&sim, &expected, "intact"), Outcome::AllData);
+        let mut errors = 0;
+        for path in segments(&sim) {
+            let len = sim.read_file(&path).unwrap().len();
+            for at in (4096..4600).chain((4600..len).step_by(13)) {
+                let copy = sim.snapshot();
+                copy.edit(&path, |bytes| bytes[at] ^= 1 << (at % 8));
+                let what = format!("{left:?}, {path} byte {at}");
+                match outcome(&copy, &expected, &what) {
+                    Outcome::AllData => {}
+                    Outcome::Error(_) => errors += 1,
+                    Outcome::Fewer(seen) => panic!("{what}: only {seen} of {}", expected.len()),
+                }
+            }
+        }
+        assert!(errors > 1000, "{errors}");
     }
 }
 

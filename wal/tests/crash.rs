@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::model::{Op, PATHS, World, cut_everywhere};
+use common::model::{Op, PATHS, World, cut_everywhere, cut_everywhere_in};
 use highwater_wal::{Cheat, WritePath};
 use proptest::prelude::*;
 
@@ -42,6 +42,13 @@ proptest! {
     #[test]
     fn every_cut_of_every_program_keeps_the_promises(program in program(), after in program(), seed in 0..1000_u64) {
         cut_everywhere(Cheat::None, &program, &after, seed..seed + 3).map_err(TestCaseError::fail)?;
+    }
+
+    /// F1, F4-F11, F84: the same with batches compressed.
+    #[test]
+    fn every_cut_of_every_compressed_program_keeps_the_promises(program in program(), after in program(), seed in 0..1000_u64) {
+        let new = || World::new(Cheat::None, WritePath::Direct).compressed();
+        cut_everywhere_in(new, &program, &after, seed..seed + 2).map_err(TestCaseError::fail)?;
     }
 }
 
@@ -79,6 +86,22 @@ fn busy_program() -> Vec<Op> {
 fn the_busy_program_survives_every_cut() {
     let cuts = cut_everywhere(Cheat::None, &busy_program(), &busy_program(), 0..10).unwrap();
     assert!(cuts > 100, "{cuts}");
+}
+
+/// The model's records are such that compression has something to do, and a cheat is caught behind it too.
+#[test]
+fn the_busy_program_survives_every_cut_compressed() {
+    let new = |cheat| move || World::new(cheat, WritePath::PageCache).compressed();
+    cut_everywhere_in(new(Cheat::None), &busy_program(), &busy_program(), 0..5).unwrap();
+    let mut world = new(Cheat::None)();
+    let log = world.open().unwrap().unwrap();
+    let mut log = Some(log);
+    for op in [append(0), append(1), append(2)] {
+        assert!(world.step(&mut log, &op).unwrap());
+    }
+    assert_eq!(log.unwrap().stats().batches_compressed, 3);
+    let early = [append(0), Op::SyncTo { thread: 0 }, append(1)];
+    assert!(cut_everywhere_in(new(Cheat::AckBeforeSync), &early, &[], 0..30).is_err());
 }
 
 /// F2, F12: a power cut before every mutation of the recovery itself.

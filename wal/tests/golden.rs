@@ -10,11 +10,18 @@
 )]
 
 use highwater_wal::disk::{OsDisk, SimDisk};
-use highwater_wal::{Background, Case, Lsn, Options, RecordKind, StreamId, Wal, inspect};
+use highwater_wal::{
+    Background, Case, Compression, Lsn, Options, RecordKind, StreamId, Wal, inspect,
+};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const CASES: [(&str, Case); 2] = [("clean", Case::CleanEnd), ("killed", Case::OpenEnd)];
+/// What is special about a directory: its name, how it was left, whether batches are compressed.
+const CASES: [(&str, Case, Compression); 3] = [
+    ("clean", Case::CleanEnd, Compression::Off),
+    ("killed", Case::OpenEnd, Compression::Off),
+    ("compressed", Case::OpenEnd, Compression::Zstd { level: 3 }),
+];
 
 fn golden(case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -23,7 +30,7 @@ fn golden(case: &str) -> PathBuf {
 }
 
 /// What the directories hold: stream, kind and bytes of each record.
-fn records() -> Vec<(u16, RecordKind, Vec<u8>)> {
+fn records(compression: Compression) -> Vec<(u16, RecordKind, Vec<u8>)> {
     let mut records = Vec::new();
     for n in 0..12_u8 {
         records.push((
@@ -31,6 +38,12 @@ fn records() -> Vec<(u16, RecordKind, Vec<u8>)> {
             RecordKind::Data,
             vec![n; 300 + usize::from(n)],
         ));
+    }
+    if compression != Compression::Off {
+        for (n, (.., payload)) in (0..).zip(&mut records) {
+            let line = format!("line {n} of a text; ");
+            *payload = line.repeat(100).into_bytes();
+        }
     }
     records.push((7, RecordKind::Control, b"a cut".to_vec()));
     for text in ["all", "", "or none"] {
@@ -40,8 +53,8 @@ fn records() -> Vec<(u16, RecordKind, Vec<u8>)> {
     records
 }
 
-fn write(log: &Wal) {
-    let records = records();
+fn write(log: &Wal, compression: Compression) {
+    let records = records(compression);
     for (stream, _, payload) in &records[..12] {
         let range = log
             .append_batch_with(StreamId(*stream), &[payload])
@@ -58,9 +71,9 @@ fn write(log: &Wal) {
 
 #[test]
 fn directories_of_version_1_open() {
-    for (case, expected) in CASES {
+    for (case, expected, compression) in CASES {
         if std::env::var_os("HIGHWATER_WRITE_GOLDEN").is_some() {
-            write_golden(case, expected);
+            write_golden(case, expected, compression);
         }
         let copy = tempfile::tempdir().unwrap();
         for entry in std::fs::read_dir(golden(case)).unwrap() {
@@ -73,6 +86,15 @@ fn directories_of_version_1_open() {
             .unwrap();
         assert!(report.is_ok(), "{case}: {report:?}");
         assert_eq!(report.records, 17);
+        let frames = inspect::Log::open(Arc::new(OsDisk::new()), copy.path()).unwrap();
+        let frames = frames.frames(Lsn::ZERO).unwrap().map(Result::unwrap);
+        let compressed = frames.filter(|frame| frame.stored_bytes < frame.payload.len());
+        let batches = if compression == Compression::Off {
+            0
+        } else {
+            12
+        };
+        assert_eq!(compressed.count(), batches, "{case}");
         let log = Wal::open_with(copy.path(), Options::new().segment_size(8192)).unwrap();
         assert_eq!(log.recovery().case, expected);
         let read: Vec<_> = log
@@ -84,20 +106,21 @@ fn directories_of_version_1_open() {
             .iter()
             .map(|r| (r.stream.0, r.kind, r.payload.to_vec()))
             .collect();
-        assert_eq!(read, records(), "{case}");
+        assert_eq!(read, records(compression), "{case}");
         let lsn = log.append("goes on").unwrap();
         log.sync_to(lsn).unwrap();
     }
 }
 
-fn write_golden(case: &str, expected: Case) {
+fn write_golden(case: &str, expected: Case, compression: Compression) {
     let sim = SimDisk::new();
     let options = Options::new()
         .segment_size(8192)
         .background(Background::Inline)
+        .compression(compression)
         .log_id_seed(1);
     let log = Wal::open_with("/log", options.disk(Arc::new(sim.clone()))).unwrap();
-    write(&log);
+    write(&log, compression);
     let sim = if expected == Case::CleanEnd {
         drop(log);
         sim

@@ -134,7 +134,16 @@ impl World {
 
 /// The run that nothing interrupts, and how many disk mutations it makes.
 pub(crate) fn uninterrupted(workers: usize) -> (BTreeMap<u64, Vec<(String, u64)>>, u64) {
-    let (world, disk) = (World::new(workers), SimDisk::new());
+    uninterrupted_with(workers, |builder| builder)
+}
+
+/// The same by a program that is built otherwise.
+pub(crate) fn uninterrupted_with(
+    workers: usize,
+    change: fn(Builder) -> Builder,
+) -> (BTreeMap<u64, Vec<(String, u64)>>, u64) {
+    let (mut world, disk) = (World::new(workers), SimDisk::new());
+    world.change = change;
     world.live(&disk).unwrap();
     let visible = world.visible.lock().clone();
     assert!(visible.len() as u64 >= GROUPS);

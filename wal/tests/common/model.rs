@@ -2,7 +2,7 @@
 
 use highwater_wal::disk::sim::{Call, Fault, FaultKind, Rng};
 use highwater_wal::disk::{Disk, SimDisk};
-use highwater_wal::{Background, Cheat, Lsn, Options, StreamId, Wal, WritePath};
+use highwater_wal::{Background, Cheat, Compression, Lsn, Options, StreamId, Wal, WritePath};
 use std::sync::Arc;
 
 /// What a program does.
@@ -57,6 +57,7 @@ pub(crate) struct World {
     pub(crate) sim: SimDisk,
     cheat: Cheat,
     path: WritePath,
+    compression: Compression,
     /// Cut the power before so many more mutations.
     remaining: Option<u64>,
     /// Every frame that was appended and may still be there, in order.
@@ -90,6 +91,7 @@ impl World {
             sim: SimDisk::new(),
             cheat,
             path,
+            compression: Compression::Off,
             remaining: None,
             appended: Vec::new(),
             acked: 0,
@@ -98,6 +100,12 @@ impl World {
             counter: 0,
             errors: Errors::Violate,
         }
+    }
+
+    /// With batches compressed.
+    pub(crate) fn compressed(mut self) -> Self {
+        self.compression = Compression::Zstd { level: 1 };
+        self
     }
 
     /// For disks whose calls are made to fail.
@@ -140,6 +148,7 @@ impl World {
             .log_id_seed(1)
             .cheat(self.cheat)
             .write_path(self.path)
+            .compression(self.compression)
             .disk(disk)
     }
 
@@ -245,7 +254,7 @@ impl World {
     }
 
     /// False once the power is off.
-    fn step(&mut self, slot: &mut Option<Wal>, op: &Op) -> Result<bool, Violation> {
+    pub(crate) fn step(&mut self, slot: &mut Option<Wal>, op: &Op) -> Result<bool, Violation> {
         let log = slot.as_ref().expect("a log is open between the steps");
         let outcome = match op {
             Op::Append { thread, size } => {
@@ -402,22 +411,22 @@ pub(crate) fn cut_everywhere(
     seeds: std::ops::Range<u64>,
 ) -> Result<u64, Violation> {
     let cuts = PATHS.map(|path| {
-        cut_everywhere_on(path, cheat, program, after, seeds.clone())
-            .map_err(|e| format!("{path:?}: {e}"))
+        let new = || World::new(cheat, path);
+        cut_everywhere_in(new, program, after, seeds.clone()).map_err(|e| format!("{path:?}: {e}"))
     });
     let [page_cache, direct] = cuts;
     Ok(page_cache?.min(direct?))
 }
 
-fn cut_everywhere_on(
-    path: WritePath,
-    cheat: Cheat,
+/// The same in worlds of one make.
+pub(crate) fn cut_everywhere_in(
+    new: impl Fn() -> World,
     program: &[Op],
     after: &[Op],
     seeds: std::ops::Range<u64>,
 ) -> Result<u64, Violation> {
     for cut in 0.. {
-        let mut world = World::new(cheat, path);
+        let mut world = new();
         world.cut_before(cut);
         let stop = world.run(program).map_err(|e| format!("cut {cut}: {e}"))?;
         world.sim.cut_power_now();
