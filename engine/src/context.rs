@@ -190,7 +190,9 @@ impl StreamingContext {
         let started = running::start(core, &mut self.owner.threads.lock());
         if let Err(error) = started {
             running::quiesce(core);
-            core.status.stopped(None);
+            core.status.stopped(Some(Error::LifeCycle(
+                "the streaming context could not start: its `start` returned why",
+            )));
             return Err(error);
         }
         Ok(self)

@@ -219,7 +219,7 @@ impl Builder {
         self
     }
 
-    /// Unprocessed records of the source `name` are not needed any more.
+    /// Records of the source `name` that no checkpoint covers yet are not needed any more.
     #[must_use]
     pub fn drop_source(mut self, name: &str) -> Self {
         self.changes.dropped_sources.push(name.to_owned());
