@@ -375,6 +375,7 @@ impl Core {
                 workers,
                 operators: self.plan.operators.clone(),
                 migrations: recovered.migrations,
+                dropped: recovered.dropped,
             },
             cheat: self.settings.cheat,
         };
