@@ -12,6 +12,7 @@ use crate::intake::{Intake, SourceIntake};
 use crate::journal::{self, Entry};
 use crate::lineage::Lineage;
 use crate::output::SinkContext;
+use crate::patience::Patience;
 use crate::record::Value;
 use crate::recovery::Recovered;
 use crate::running::{self, Queue, Threads};
@@ -348,9 +349,14 @@ impl Core {
             recovered.ok_or(Error::LifeCycle("a streaming context can be started once"))?;
         let (last_id, _) = recovered.last_batch();
         let first = recovered.cuts.first().map_or(last_id + 1, |cut| cut.id);
+        let patience = match self.settings.mode {
+            BatchMode::Clock => Patience::of(&self.intake),
+            BatchMode::Manual => Patience::none(),
+        };
         let context = SinkContext {
             disk: Arc::clone(&self.settings.disk),
             committed: recovered.committed,
+            patience: patience.clone(),
         };
         let at = Batch {
             id: first,
@@ -397,7 +403,7 @@ impl Core {
             checkpointer,
             producers: recovered.producers,
             committed: recovered.committed,
-            may_wait: self.settings.mode == BatchMode::Clock,
+            patience,
             cheat: self.settings.cheat,
         };
         Ok((driver, recovered.cuts))
