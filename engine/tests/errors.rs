@@ -276,6 +276,28 @@ fn settings_that_make_no_sense_are_refused() {
     assert!(bounds.get_or_create(program).is_err());
 }
 
+/// Found in review: each union doubles the room that the order of a parcel needs, and the 55th in a row overflowed it
+/// inside the dataflow.
+#[test]
+fn unions_nested_too_deep_are_refused_and_a_tree_of_them_is_not() {
+    let chain = |ssc: &StreamScope, length: usize| {
+        let lines = ssc.input::<String>("lines");
+        let joined = (0..length).fold(lines.clone(), |joined, _| joined.union(&lines));
+        joined.for_each_batch("out", |_, _| ());
+    };
+    let found = mistakes(|ssc| chain(ssc, 41));
+    let text = found[0].to_string();
+    assert!(
+        text.contains("union at") && text.contains("errors.rs") && text.contains("as a tree"),
+        "{text}"
+    );
+    // As deep as may be, and it runs.
+    let context = build(|ssc| chain(ssc, 40)).unwrap();
+    context.start().unwrap();
+    common::send(&context, "x");
+    context.run_batch().unwrap();
+}
+
 /// Found as a newcomer: `fn main() -> highwater::Result<()>` prints errors by their `Debug`, and the derived one hid what
 /// to do behind struct syntax.
 #[test]
