@@ -63,9 +63,9 @@ fn max_line(context: &highwater_engine::StreamingContext) -> usize {
 fn a_line_client_skips_a_line_of_a_gigabyte() {
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = server.local_addr().unwrap().to_string();
-    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let collected = Collected::default();
     let context = common::open(
-        std::sync::Arc::new(disk.clone()),
+        std::sync::Arc::new(SimDisk::new()),
         highwater_engine::BatchMode::Clock,
         &collected,
         |ssc| ssc.socket_text("lines", &addr),

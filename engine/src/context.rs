@@ -67,7 +67,10 @@ impl Drop for Owner {
         if inside::role() != Role::Outside {
             return running::abandon(&self.core, threads);
         }
-        if let Err(error) = running::stop(&self.core, threads, StopMode::Immediate) {
+        let told = self.core.status.error().is_some();
+        if let Err(error) = running::stop(&self.core, threads, StopMode::Immediate)
+            && !told
+        {
             tracing::warn!(%error, "stopping a dropped streaming context");
         }
     }
