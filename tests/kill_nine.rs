@@ -1,5 +1,5 @@
 //! F1, F2, F63 on the real disk: a process that is killed with SIGKILL at random moments, also while it recovers, and
-//! restarted on the same directory. `KILL_LOOP_SECONDS` makes it longer.
+//! restarted on the same directory. Two sources, two outputs, two workers. `KILL_LOOP_SECONDS` makes it longer.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -18,6 +18,8 @@ use highwater::prelude::*;
 use highwater::{BoxError, Sender};
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::sync::{Arc, Mutex};
@@ -30,11 +32,15 @@ fn program(
     totals: Arc<Mutex<BTreeMap<String, u64>>>,
 ) -> highwater::Result<StreamingContext> {
     StreamingContext::builder(dir)
+        .workers(NonZeroUsize::new(2).expect("two"))
         .batch_interval(Duration::from_millis(10))
         .checkpoint(CheckpointPolicy::every_batches(4))
         .log(highwater::wal::Options::new().segment_size(256 << 10))
         .get_or_create(move |ssc| {
-            ssc.input::<String>("lines")
+            let files = ssc.text_file_stream("files", beside(dir, "in"));
+            let lines = ssc.input::<String>("lines").union(&files.map(String::from));
+            lines.save_as_text_files("text", beside(dir, "out").join("lines"));
+            lines
                 .flat_map(|line: String| line.split(' ').map(str::to_owned).collect::<Vec<_>>())
                 .map(|word| (word, 1_u64))
                 .update_state_by_key("counts", |_, new, total: &mut Option<u64>| {
@@ -45,6 +51,11 @@ fn program(
                 });
             Ok(())
         })
+}
+
+/// A directory next to the engine's.
+fn beside(dir: &str, name: &str) -> PathBuf {
+    Path::new(dir).with_file_name(name)
 }
 
 /// The process that gets killed: stores numbered lines from its input and says `ack <number>` when they are durable.
@@ -90,6 +101,33 @@ fn spawn(dir: &str) -> (Child, Receiver<u64>) {
     (child, acks)
 }
 
+/// Moves a file of `count` lines into the directory that the program watches.
+fn drop_file(dir: &str, number: u32, count: u64) {
+    let unfinished = beside(dir, "unfinished");
+    let text: String = (0..count).map(|n| format!("file f{}\n", n % 7)).collect();
+    std::fs::write(&unfinished, text).unwrap();
+    std::fs::rename(unfinished, beside(dir, "in").join(format!("{number:06}"))).unwrap();
+}
+
+/// How often each word stands in the output files.
+fn written(dir: &str) -> BTreeMap<String, u64> {
+    let mut words = BTreeMap::new();
+    for entry in std::fs::read_dir(beside(dir, "out")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy();
+        if !name.starts_with('.') {
+            count_words(&std::fs::read_to_string(&path).unwrap(), &mut words);
+        }
+    }
+    words
+}
+
+fn count_words(text: &str, words: &mut BTreeMap<String, u64>) {
+    for word in text.split_whitespace() {
+        *words.entry(word.to_owned()).or_insert(0) += 1;
+    }
+}
+
 fn text(number: u64) -> String {
     format!("all mod{} n{}", number % 5, number % 101)
 }
@@ -128,11 +166,16 @@ fn nothing_acknowledged_is_lost_and_nothing_counted_twice() {
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let dir = scratch.path().join("app").to_string_lossy().into_owned();
     let seconds = std::env::var("KILL_LOOP_SECONDS").map_or(5, |s| s.parse().unwrap());
+    std::fs::create_dir(beside(&dir, "in")).unwrap();
     let (start, mut seed, mut next, mut kills) = (Instant::now(), 7_u64, 0_u64, 0_u32);
+    let mut file_lines = 0;
     while start.elapsed() < Duration::from_secs(seconds) || kills < 8 {
         seed = seed
             .wrapping_mul(6_364_136_223_846_793_005)
             .wrapping_add(1_442_695_040_888_963_407);
+        let count = (seed >> 40) % 3000;
+        drop_file(&dir, kills, count);
+        file_lines += count;
         // Some lives end inside recovery, some go through several checkpoints.
         next = one_life(
             &dir,
@@ -144,6 +187,14 @@ fn nothing_acknowledged_is_lost_and_nothing_counted_twice() {
     let totals = Arc::new(Mutex::new(BTreeMap::new()));
     let context = program(&dir, Arc::clone(&totals)).unwrap();
     context.start().unwrap();
+    // Files are looked for twice a second.
+    let patience = Instant::now() + Duration::from_secs(60);
+    while written(&dir).get("file").copied().unwrap_or(0) < file_lines && Instant::now() < patience
+    {
+        context
+            .await_termination_or_timeout(Duration::from_millis(20))
+            .unwrap();
+    }
     context.stop(StopMode::Graceful).unwrap();
     let found = totals.lock().unwrap().clone();
     // Behind the acknowledged lines at most those that were on their way may be there, without a gap.
@@ -153,11 +204,14 @@ fn nothing_acknowledged_is_lost_and_nothing_counted_twice() {
         "{next} acknowledged, {lines} counted after {kills} kills"
     );
     let mut expected = BTreeMap::new();
-    for word in (0..lines).flat_map(|n| text(n).split(' ').map(str::to_owned).collect::<Vec<_>>()) {
-        *expected.entry(word).or_insert(0) += 1;
+    (0..lines).for_each(|n| count_words(&text(n), &mut expected));
+    for entry in std::fs::read_dir(beside(&dir, "in")).unwrap() {
+        let text = std::fs::read_to_string(entry.unwrap().path()).unwrap();
+        count_words(&text, &mut expected);
     }
-    assert_eq!(found, expected, "after {kills} kills");
-    println!("{kills} kills, {next} lines acknowledged, {lines} counted");
+    assert_eq!(found, expected, "the state, after {kills} kills");
+    assert_eq!(written(&dir), expected, "the output, after {kills} kills");
+    println!("{kills} kills, {next} lines acknowledged, {lines} counted, {file_lines} from files");
 }
 
 /// F45, F46, P10: another process is refused and told who holds the directory; a killed holder leaves nothing to clean up.
@@ -168,6 +222,7 @@ fn another_process_is_refused_while_the_holder_lives() {
     }
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let dir = scratch.path().join("app").to_string_lossy().into_owned();
+    std::fs::create_dir(beside(&dir, "in")).unwrap();
     let (mut child, acks) = spawn(&dir);
     let mut to_child = child.stdin.take().unwrap();
     writeln!(to_child, "0 {}", text(0)).unwrap();

@@ -43,6 +43,13 @@ impl Checkpoint {
         }
     }
 
+    /// A checkpoint found by [`Checkpoints::inspect`](crate::Checkpoints::inspect), for tools that only read: the store is
+    /// neither prepared nor cleaned. Nothing but the manifest was checked; every block is, when it is read.
+    #[must_use]
+    pub fn of_manifest(store: Arc<dyn Store>, manifest: Manifest) -> Self {
+        Self::new(store, Arc::new(manifest), Vec::new())
+    }
+
     /// Its number.
     #[must_use]
     pub fn number(&self) -> u64 {

@@ -117,7 +117,7 @@ pub enum CheckpointError {
     },
 
     /// The store failed. Nothing that was published before is affected; the operation can be repeated.
-    #[error("cannot {op} {name}")]
+    #[error("cannot {op} {name}: {source}")]
     Io {
         /// What was tried.
         op: &'static str,

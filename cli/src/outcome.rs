@@ -85,7 +85,7 @@ impl From<WalError> for Failure {
 impl From<CheckpointError> for Failure {
     fn from(error: CheckpointError) -> Self {
         match &error {
-            CheckpointError::Io { source, .. } => Self::Io(format!("{error}: {source}")),
+            CheckpointError::Io { .. } => Self::Io(error.to_string()),
             _ => Self::Finding(error.to_string()),
         }
     }

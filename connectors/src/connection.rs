@@ -39,6 +39,7 @@ pub(crate) struct Connection<'a> {
     pub(crate) peer: SocketAddr,
     pub(crate) framing: Framing,
     pub(crate) limits: Limits,
+    pub(crate) idle_timeout: Duration,
 }
 
 /// A line as it will be stored, or why it will not.
@@ -67,7 +68,8 @@ impl Connection<'_> {
         let prepared = self
             .stream
             .set_nodelay(true)
-            .and_then(|()| self.stream.set_write_timeout(Some(WRITE_TIMEOUT)));
+            .and_then(|()| self.stream.set_write_timeout(Some(WRITE_TIMEOUT)))
+            .and_then(|()| self.stream.set_read_timeout(Some(self.idle_timeout)));
         match prepared.and_then(|()| self.converse()) {
             Ok(None) => {}
             Ok(Some(last_words)) => farewell(self.stream, &last_words),
@@ -80,12 +82,15 @@ impl Connection<'_> {
     /// Returns what to say at the end.
     fn converse(&self) -> io::Result<Option<String>> {
         let mut buffer = LineBuffer::new(self.limits.max_line_bytes, 0);
+        let clock = self.source.clock();
+        let mut newest_line = clock.now();
         loop {
             let count = self.read(&mut buffer);
             if self.source.is_stopping() {
                 return Ok(Some("err stopping\n".to_owned()));
             }
-            if !matches!(count, Ok(1..)) {
+            let silent = matches!(&count, Err(e) if is_timeout(e));
+            if !silent && !matches!(count, Ok(1..)) {
                 self.note_half_line(&buffer);
                 return count.map(|_| None);
             }
@@ -97,6 +102,13 @@ impl Connection<'_> {
                 if let Some(last_words) = self.answer(&buffer, &pieces)? {
                     return Ok(Some(last_words));
                 }
+                newest_line = clock.now(); // only now: what we took to answer is no fault of the client
+            }
+            // Bytes without a line end are no sign of life: a slow client could hold its place with them for ever.
+            if silent || clock.now().saturating_sub(newest_line) >= self.idle_timeout {
+                self.note_half_line(&buffer);
+                let idle = self.idle_timeout;
+                return Ok(Some(format!("err idle: no line for {idle:?}\n")));
             }
         }
     }
@@ -243,6 +255,14 @@ impl Offer<'_> {
             _ => false,
         }
     }
+}
+
+/// What a read says when its time-out has passed.
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
 }
 
 fn parse(line: &[u8], framing: Framing) -> Result<Offer<'_>, String> {

@@ -6,10 +6,12 @@
 //! | the engine logs `committed(batch)` | the same |
 //! | `publish` | `<name>`, by a rename, durable |
 //!
+//! A disk that is full is waited for (P8). Only what failed before any sync is tried again: a failed sync is final.
+//!
 //! A crash leaves staged files. `open` shows those of committed batches and deletes the others, whose batches run again.
 
-use highwater_engine::wal::disk::{Disk, DiskFile};
-use highwater_engine::{Batch, BoxError, Guarantee, Sink, SinkContext};
+use highwater_engine::wal::disk::{Disk, DiskFile, raw_os_error};
+use highwater_engine::{Batch, BoxError, Guarantee, Patience, Sink, SinkContext};
 use std::fmt::{Display, Write as _};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -18,6 +20,9 @@ use std::sync::Arc;
 /// Text is written in pieces of about this size.
 const PIECE_BYTES: usize = 256 << 10;
 const STAGED: &str = ".staged";
+/// `EMFILE` and `ENFILE` of Linux, for which `io::ErrorKind` has no name.
+const TOO_MANY_OPEN: i32 = 24;
+const TOO_MANY_OPEN_SYSTEM: i32 = 23;
 
 /// The sink.
 #[derive(Debug)]
@@ -28,6 +33,7 @@ pub(crate) struct TextFileSink {
     /// What file names end with: empty, or a dot and the suffix.
     ending: String,
     disk: Option<Arc<dyn Disk>>,
+    patience: Patience,
     /// The batch that was staged and not yet published, and its file name.
     staged: Option<(u64, String)>,
 }
@@ -52,6 +58,7 @@ impl TextFileSink {
             base,
             ending,
             disk: None,
+            patience: Patience::none(),
             staged: None,
         }
     }
@@ -118,6 +125,42 @@ impl TextFileSink {
             created => Ok(created?),
         }
     }
+
+    /// Creates the staged file and writes it, as soon as there is room; not synced yet.
+    fn write_staged<T: Display>(
+        &self,
+        name: &str,
+        mut again: bool,
+        records: &[T],
+    ) -> Result<Arc<dyn DiskFile>, BoxError> {
+        loop {
+            let created = self.create(name, again);
+            again |= created.is_ok();
+            let written = created.and_then(|file| write(&*file, records).map(|()| file));
+            match written {
+                Err(error) if may_pass(&error) => {
+                    if again {
+                        // Half a file would hold the room that others wait for. If it cannot go now, `open` removes it.
+                        let _ = self.disk()?.remove_file(&self.staged_path(name));
+                    }
+                    if !self.patience.rest(&error) {
+                        return Err(error);
+                    }
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+/// No room, no file descriptor: neither harms what is there, and both pass.
+fn may_pass(error: &BoxError) -> bool {
+    use io::ErrorKind::{QuotaExceeded, StorageFull};
+    let error = error.downcast_ref::<io::Error>();
+    error.is_some_and(|e| {
+        matches!(e.kind(), StorageFull | QuotaExceeded)
+            || matches!(raw_os_error(e), Some(TOO_MANY_OPEN | TOO_MANY_OPEN_SYSTEM))
+    })
 }
 
 fn write<T: Display>(file: &dyn DiskFile, records: &[T]) -> Result<(), BoxError> {
@@ -162,6 +205,7 @@ impl<T: Display + 'static> Sink<T> for TextFileSink {
             disk.sync_dir(&self.dir)?;
         }
         self.disk = Some(disk);
+        self.patience = context.patience.clone();
         Ok(())
     }
 
@@ -171,8 +215,7 @@ impl<T: Display + 'static> Sink<T> for TextFileSink {
             return Ok(());
         }
         let name = self.file_name(batch)?;
-        let file = self.create(&name, again)?;
-        write(&*file, &records)?;
+        let file = self.write_staged(&name, again, &records)?;
         file.sync()?;
         self.disk()?.sync_dir(&self.dir)?;
         self.staged = Some((batch.id, name));
@@ -184,7 +227,13 @@ impl<T: Display + 'static> Sink<T> for TextFileSink {
             return Ok(());
         };
         let disk = self.disk()?;
-        disk.rename(&self.staged_path(name), &self.dir.join(name))?;
+        let (from, to) = (self.staged_path(name), self.dir.join(name));
+        while let Err(error) = disk.rename(&from, &to) {
+            let error = error.into();
+            if !(may_pass(&error) && self.patience.rest(&error)) {
+                return Err(error);
+            }
+        }
         disk.sync_dir(&self.dir)?;
         self.staged = None;
         Ok(())
@@ -233,6 +282,7 @@ mod tests {
         SinkContext {
             disk: Arc::new(disk.clone()),
             committed: (committed > 0).then_some(committed),
+            patience: Patience::none(),
         }
     }
 

@@ -8,13 +8,14 @@ use crate::lines::Limits;
 use highwater_engine::{BoxError, Receiver, SourceContext};
 use std::collections::BTreeMap;
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 const DEFAULT_MAX_CONNECTIONS: usize = 1024;
+const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long the accept loop rests when it cannot accept, mostly for want of file descriptors.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// How long a stopping context lets connections deliver the answers that they owe.
@@ -35,6 +36,8 @@ pub struct ListenOptions {
     framing: Framing,
     max_line_bytes: Option<usize>,
     max_connections: usize,
+    max_connections_per_address: usize,
+    idle_timeout: Duration,
     bound: BoundAddress,
 }
 
@@ -45,13 +48,15 @@ impl Default for ListenOptions {
 }
 
 impl ListenOptions {
-    /// Every line is a record; 1 MiB per line; 1024 connections.
+    /// Every line is a record; 1 MiB per line; 1024 connections, each of them closed after ten idle minutes.
     #[must_use]
     pub fn new() -> Self {
         Self {
             framing: Framing::Plain,
             max_line_bytes: None,
             max_connections: DEFAULT_MAX_CONNECTIONS,
+            max_connections_per_address: usize::MAX,
+            idle_timeout: DEFAULT_IDLE_TIMEOUT,
             bound: BoundAddress::new(),
         }
     }
@@ -72,10 +77,27 @@ impl ListenOptions {
     }
 
     /// How many clients may be connected at a time, at least 1; the others are told `err busy`. Each takes a thread and a
-    /// file descriptor; an idle one is never disconnected. Default 1024.
+    /// file descriptor. Default 1024.
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count.max(1);
+        self
+    }
+
+    /// How many of them may come from one IP address, at least 1; the others are told `err busy`. Default: as many as may be
+    /// connected. Clients behind one gateway share an address.
+    #[must_use]
+    pub fn max_connections_per_address(mut self, count: usize) -> Self {
+        self.max_connections_per_address = count.max(1);
+        self
+    }
+
+    /// A client that completes no line for so long is told `err idle` and disconnected, so that its place can be taken: one
+    /// that is silent, one that is gone without a word, and one that sends a byte now and then. It may connect again.
+    /// At least 1 ms; default 10 minutes. A slow one may stay up to twice as long.
+    #[must_use]
+    pub fn idle_timeout(mut self, time: Duration) -> Self {
+        self.idle_timeout = time.max(Duration::from_millis(1));
         self
     }
 
@@ -174,13 +196,17 @@ impl Receiver for SocketListen {
         let Some((listener, limits)) = &self.opened else {
             return Err("run was called before open".into());
         };
-        let (framing, max) = (self.options.framing, self.options.max_connections);
+        let options = &self.options;
+        let (framing, idle_timeout) = (options.framing, options.idle_timeout);
         thread::scope(|scope| {
             while let Some((stream, peer)) = Self::accept(listener, source) {
                 let stream = Arc::new(stream);
-                let Some(admitted) = Clients::admit(&self.clients, &stream, max) else {
-                    busy(&stream, &format!("{max} connections are open"));
-                    continue;
+                let admitted = match Clients::admit(&self.clients, &stream, peer.ip(), options) {
+                    Ok(admitted) => admitted,
+                    Err(why) => {
+                        busy(&stream, &why);
+                        continue;
+                    }
                 };
                 let client = Arc::clone(&stream);
                 let serve = move || {
@@ -191,6 +217,7 @@ impl Receiver for SocketListen {
                         peer,
                         framing,
                         limits: *limits,
+                        idle_timeout,
                     }
                     .serve();
                 };
@@ -250,7 +277,7 @@ struct Clients {
 struct Open {
     stopping: bool,
     next: u64,
-    streams: BTreeMap<u64, Arc<TcpStream>>,
+    streams: BTreeMap<u64, (IpAddr, Arc<TcpStream>)>,
 }
 
 /// A place among the connections, given back when dropped.
@@ -268,18 +295,29 @@ impl Drop for Admitted {
 }
 
 impl Clients {
-    fn admit(clients: &Arc<Self>, stream: &Arc<TcpStream>, max: usize) -> Option<Admitted> {
+    /// A place for the client, or why there is none.
+    fn admit(
+        clients: &Arc<Self>,
+        stream: &Arc<TcpStream>,
+        from: IpAddr,
+        options: &ListenOptions,
+    ) -> Result<Admitted, String> {
         let mut open = lock(&clients.open);
+        let max = options.max_connections;
         if open.streams.len() >= max {
-            return None;
+            return Err(format!("{max} connections are open"));
+        }
+        let max = options.max_connections_per_address;
+        if open.streams.values().filter(|(ip, _)| *ip == from).count() >= max {
+            return Err(format!("{max} connections of your address are open"));
         }
         if open.stopping {
             let _ = stream.shutdown(Shutdown::Read);
         }
         let number = open.next;
         open.next += 1;
-        open.streams.insert(number, Arc::clone(stream));
-        Some(Admitted {
+        open.streams.insert(number, (from, Arc::clone(stream)));
+        Ok(Admitted {
             clients: Arc::clone(clients),
             number,
         })
@@ -289,7 +327,7 @@ impl Clients {
     fn stop_reading(&self) {
         let mut open = lock(&self.open);
         open.stopping = true;
-        for stream in open.streams.values() {
+        for (_, stream) in open.streams.values() {
             let _ = stream.shutdown(Shutdown::Read);
         }
     }
@@ -301,7 +339,7 @@ impl Clients {
             .changed
             .wait_timeout_while(open, STOP_GRACE, |open| !open.streams.is_empty());
         let (open, _timed_out) = waited.unwrap_or_else(PoisonError::into_inner);
-        for stream in open.streams.values() {
+        for (_, stream) in open.streams.values() {
             let _ = stream.shutdown(Shutdown::Both);
         }
     }

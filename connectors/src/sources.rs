@@ -45,6 +45,7 @@ pub trait Sources {
     ///   neither is anything behind it; the connection is closed. A client that gets no answer at all, because the
     ///   connection broke, does not know: the line may be stored or not.
     /// * `err busy: ..` - right after connecting: too many connections; the connection is closed.
+    /// * `err idle: ..` - no line was completed for [`ListenOptions::idle_timeout`] (10 minutes); the connection is closed.
     ///
     /// A line ends with `\n` or `\r\n`; an empty line is a record too. Half a line at the end of a connection is not
     /// stored. Clients should not wait for each answer: all lines that have arrived share one flush of the disk. But they

@@ -11,6 +11,7 @@ use highwater_engine::{BatchMode, Error, StopMode, StreamingContext};
 use std::net::{Shutdown, SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 /// A started server on a free port.
 fn serve(
@@ -323,4 +324,50 @@ fn a_line_limit_that_the_log_cannot_take_is_refused_at_the_start() {
     .unwrap();
     let error = context.start().unwrap_err().to_string();
     assert!(error.contains("max_line_bytes is 1048576"), "{error}");
+}
+
+/// F71: a client that says nothing, or dribbles bytes without ever ending a line, does not hold its place for ever.
+#[test]
+fn a_client_that_completes_no_line_is_disconnected_and_told_why() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let options = ListenOptions::new()
+        .max_connections(2)
+        .idle_timeout(Duration::from_millis(50));
+    let (context, addr) = serve(&disk, &collected, options);
+    let mut silent = Client::connect(addr);
+    let mut dribbling = Client::connect(addr);
+    let mut dribble = dribbling.stream.try_clone().unwrap();
+    let dribbled = thread::spawn(move || {
+        // Until the server closes the connection; more bytes than that would mean that it never does.
+        (0..5_000_000).any(|_| std::io::Write::write_all(&mut dribble, b"x").is_err())
+    });
+    assert_eq!(silent.answer(), "err idle: no line for 50ms");
+    assert_eq!(silent.answer(), "");
+    assert!(dribbled.join().unwrap(), "it may send bytes for ever");
+    // The answer may have gone with the reset that unread bytes cause.
+    let mut rest = Vec::new();
+    let _ = std::io::Read::read_to_end(&mut dribbling.stream, &mut rest);
+    assert!(
+        rest.is_empty() || rest.starts_with(b"err "),
+        "{:?}",
+        String::from_utf8_lossy(&rest)
+    );
+    context.stop(StopMode::Graceful).unwrap();
+    assert_eq!(collected.lines(), Vec::<String>::new());
+}
+
+/// F71: one machine cannot take all places.
+#[test]
+fn one_address_has_so_many_places_and_no_more() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let options = ListenOptions::new().max_connections_per_address(2);
+    let (_context, addr) = serve(&disk, &collected, options);
+    let mut welcome = [Client::connect(addr), Client::connect(addr)];
+    welcome.iter_mut().for_each(|c| assert!(c.deliver("x") > 0));
+    let mut third = Client::connect(addr);
+    assert_eq!(
+        third.answer(),
+        "err busy: 2 connections of your address are open"
+    );
+    assert!(welcome.iter_mut().all(|c| c.deliver("y") > 0));
 }

@@ -12,6 +12,7 @@ use crate::intake::{Intake, SourceIntake};
 use crate::journal::{self, Entry};
 use crate::lineage::Lineage;
 use crate::output::SinkContext;
+use crate::patience::Patience;
 use crate::record::Value;
 use crate::recovery::Recovered;
 use crate::running::{self, Queue, Threads};
@@ -66,7 +67,10 @@ impl Drop for Owner {
         if inside::role() != Role::Outside {
             return running::abandon(&self.core, threads);
         }
-        if let Err(error) = running::stop(&self.core, threads, StopMode::Immediate) {
+        let told = self.core.status.error().is_some();
+        if let Err(error) = running::stop(&self.core, threads, StopMode::Immediate)
+            && !told
+        {
             tracing::warn!(%error, "stopping a dropped streaming context");
         }
     }
@@ -190,7 +194,9 @@ impl StreamingContext {
         let started = running::start(core, &mut self.owner.threads.lock());
         if let Err(error) = started {
             running::quiesce(core);
-            core.status.stopped(None);
+            core.status.stopped(Some(Error::LifeCycle(
+                "the streaming context could not start: its `start` returned why",
+            )));
             return Err(error);
         }
         Ok(self)
@@ -346,9 +352,14 @@ impl Core {
             recovered.ok_or(Error::LifeCycle("a streaming context can be started once"))?;
         let (last_id, _) = recovered.last_batch();
         let first = recovered.cuts.first().map_or(last_id + 1, |cut| cut.id);
+        let patience = match self.settings.mode {
+            BatchMode::Clock => Patience::of(&self.intake),
+            BatchMode::Manual => Patience::none(),
+        };
         let context = SinkContext {
             disk: Arc::clone(&self.settings.disk),
             committed: recovered.committed,
+            patience: patience.clone(),
         };
         let at = Batch {
             id: first,
@@ -373,6 +384,7 @@ impl Core {
                 workers,
                 operators: self.plan.operators.clone(),
                 migrations: recovered.migrations,
+                dropped: recovered.dropped,
             },
             cheat: self.settings.cheat,
         };
@@ -394,7 +406,7 @@ impl Core {
             checkpointer,
             producers: recovered.producers,
             committed: recovered.committed,
-            may_wait: self.settings.mode == BatchMode::Clock,
+            patience,
             cheat: self.settings.cheat,
         };
         Ok((driver, recovered.cuts))

@@ -14,6 +14,7 @@ use crate::intake::Intake;
 use crate::journal::{self, Entry};
 use crate::output::Guarantee;
 use crate::parcel::Parcel;
+use crate::patience::Patience;
 use crate::producers::Producers;
 use crate::running::may_pass;
 use crate::settings::Cheat;
@@ -26,9 +27,6 @@ use std::time::Duration;
 /// Size of the pieces into which a batch is split, in log bytes. Fixed: it is the unit of map-side combining, and
 /// results must not depend on the number of workers.
 const CHUNK_BYTES: u64 = 512 << 10;
-
-/// How long a commit that found no room in the log rests before it tries again.
-const COMMIT_RETRY: Duration = Duration::from_millis(100);
 
 /// Where cuts come from: batch ids and times ascend, ranges touch.
 #[derive(Debug)]
@@ -84,8 +82,8 @@ pub(crate) struct Driver {
     pub(crate) producers: BTreeMap<StreamId, Producers>,
     /// Batches up to this one were committed before the start.
     pub(crate) committed: Option<u64>,
-    /// Whether time passes by itself, so that waiting helps: not in manual mode.
-    pub(crate) may_wait: bool,
+    /// For a full disk, unless batches are run by hand.
+    pub(crate) patience: Patience,
     pub(crate) cheat: Cheat,
 }
 
@@ -201,11 +199,7 @@ impl Driver {
         loop {
             let appended = journal::append(self.wal(), &Entry::Committed { batch: batch.id });
             match appended.map_err(Error::from) {
-                Err(error) if may_pass(&error) && self.may_wait && !self.intake.is_closed() => {
-                    tracing::warn!(%error, %batch, "the batch cannot be committed yet");
-                    let clock = &self.intake.clock;
-                    let _ = clock.wait(&Arc::default(), Some(clock.now() + COMMIT_RETRY));
-                }
+                Err(error) if may_pass(&error) && self.patience.rest(&error) => {}
                 other => return other,
             }
         }

@@ -13,7 +13,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What an engine call can fail with.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` prints the same words as `Display`: it is what `fn main() -> highwater::Result<()>` shows.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The program is wrong: found before any batch ran.
@@ -93,6 +95,12 @@ pub enum Error {
         "a worker thread ended unexpectedly: {0}. The batch was not committed and runs again at the next start"
     )]
     Worker(String),
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// A batch that user code failed.
@@ -247,9 +255,10 @@ pub enum Mismatch {
         /// As asked for.
         in_code: u32,
     },
-    /// A source with unprocessed, acknowledged records is gone from the program.
+    /// A source is gone from the program, but acknowledged records of it are in no checkpoint yet: batches with them would
+    /// have to be run, or replayed for the state.
     #[error(
-        "source \"{name}\" has {records} acknowledged records in the log that no batch has processed, and this program has no source of that name, so starting would lose them. Keep the source until they are processed, or throw them away with .drop_source(\"{name}\")"
+        "source \"{name}\" has {records} acknowledged records in the log that no checkpoint covers yet, and this program has no source of that name, so starting would lose them. Start once more with the source and stop gracefully, which takes a checkpoint, or throw them away with .drop_source(\"{name}\")"
     )]
     SourceGone {
         /// Name of the source.
@@ -290,7 +299,9 @@ pub enum Mismatch {
         first: u64,
     },
     /// Another application's directory.
-    #[error("this directory belongs to the application \"{on_disk}\", not to \"{in_code}\"")]
+    #[error(
+        "this directory belongs to the application \"{on_disk}\", not to \"{in_code}\": take another directory, or say .application(\"{on_disk}\") if it is the same one"
+    )]
     OtherApplication {
         /// As created.
         on_disk: String,

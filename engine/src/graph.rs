@@ -166,6 +166,8 @@ impl fmt::Debug for Plan {
 pub(crate) struct Graph {
     operators: Vec<OperatorInfo>,
     nodes: Vec<Node>,
+    /// See [`Self::spread`].
+    spreads: Vec<u64>,
     sources: Vec<SourceInfo>,
     states: Vec<StateSlot>,
     outputs: Vec<crate::output::OutputSlot>,
@@ -183,6 +185,7 @@ impl Graph {
         Self {
             operators: Vec::new(),
             nodes: vec![Node::Log],
+            spreads: vec![1],
             sources: Vec::new(),
             states: Vec::new(),
             outputs: Vec::new(),
@@ -243,8 +246,22 @@ impl Graph {
     }
 
     pub(crate) fn node(&mut self, node: Node) -> NodeId {
+        let spread = match &node {
+            Node::Log | Node::Batch { .. } => 1, // the number of a chunk, or of a key group
+            Node::Local { input, .. } | Node::Output { input, .. } => self.spread(*input),
+            Node::Union { inputs } => {
+                let widest = inputs.iter().map(|id| self.spread(*id)).max().unwrap_or(1);
+                widest.saturating_mul(inputs.len() as u64)
+            }
+        };
         self.nodes.push(node);
+        self.spreads.push(spread);
         NodeId(self.nodes.len() - 1)
+    }
+
+    /// By how much the unions before a node, and it itself, multiply the orders of its parcels.
+    pub(crate) fn spread(&self, node: NodeId) -> u64 {
+        self.spreads.get(node.0).copied().unwrap_or(1)
     }
 
     pub(crate) fn source(&mut self, source: SourceInfo) -> usize {

@@ -4,9 +4,11 @@ use crate::error::{Error, Result};
 use crate::inside::{self, Role};
 use crate::journal::{Mark, encode_envelope};
 use crate::producers::Producers;
+use crate::throttle::Throttle;
 use highwater_wal::disk::{Alarm, Clock, Disk};
 use highwater_wal::{Lsn, StreamId, Wal};
 use parking_lot::{Condvar, Mutex};
+use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,6 +28,8 @@ pub(crate) struct Intake {
     cut: AtomicU64,
     gate: Mutex<Gate>,
     opened: Condvar,
+    /// Warnings about what is scarce for the moment.
+    warnings: Throttle,
 }
 
 #[derive(Debug)]
@@ -56,6 +60,14 @@ impl Intake {
                 closed: false,
             }),
             opened: Condvar::new(),
+            warnings: Throttle::default(),
+        }
+    }
+
+    /// Warns about something that is tried again and again, but not each time.
+    pub(crate) fn warn(&self, message: &str, error: &dyn Display) {
+        if let Some(held_back) = self.warnings.pass(self.clock.now()) {
+            tracing::warn!(%error, held_back, "{message}");
         }
     }
 

@@ -8,6 +8,7 @@ use crate::batch::Batch;
 use crate::error::{BoxError, Error};
 use crate::graph::{LocalFn, Node, OperatorId};
 use crate::parcel::{Parcel, in_order};
+use crate::patience::Patience;
 use crate::record::Record;
 use crate::site::panic_message;
 use crate::stream::DStream;
@@ -52,6 +53,8 @@ pub struct SinkContext {
     /// The newest batch that was committed, if any: what was staged up to it must be published by
     /// [`Sink::open`], what was staged behind it must be thrown away (its batch runs again).
     pub committed: Option<u64>,
+    /// For a sink that finds its disk full: it may rest and try again instead of failing.
+    pub patience: Patience,
 }
 
 /// A sink: takes the records of a stream, batch by batch, always on one thread and in order.

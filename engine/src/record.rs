@@ -16,8 +16,8 @@ impl<T: Clone + Send + 'static> Record for T {}
 
 /// A value that is shuffled between workers by its key.
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` cannot be shuffled by key",
-    label = "values of keyed operators need `Clone + Send + Serialize + DeserializeOwned`",
+    message = "`{Self}` cannot be written into the log or sent between workers",
+    label = "inputs and values of keyed operators need `Clone + Send + Serialize + DeserializeOwned`",
     note = "add `#[derive(Clone, serde::Serialize, serde::Deserialize)]` to the type"
 )]
 pub trait Value: Record + Serialize + DeserializeOwned {}

@@ -29,6 +29,8 @@ pub(crate) struct Recovered {
     pub(crate) program_is_new: bool,
     /// Migrations that each state has gone through, by name.
     pub(crate) migrations: BTreeMap<String, usize>,
+    /// How often the program says that a state is dropped, by name.
+    pub(crate) dropped: BTreeMap<String, usize>,
     /// Decoded state by state and key group.
     pub(crate) state: BTreeMap<usize, RestoredState>,
     /// Producer tables as of the checkpoint.
@@ -89,9 +91,17 @@ impl Recovered {
         }
         check_sources(settings, plan, &program, &history)?;
         check_names(plan, &program)?;
-        let migrated = metadata.map(|m| m.migrations).unwrap_or_default();
+        let (migrated, dropped) = metadata
+            .map(|m| (m.migrations, m.dropped))
+            .unwrap_or_default();
         let state = match &checkpoint {
-            Some(checkpoint) => restore(plan, &settings.changes, checkpoint, &migrated)?,
+            Some(checkpoint) => {
+                let done = Done {
+                    migrated: &migrated,
+                    dropped: &dropped,
+                };
+                restore(plan, &settings.changes, checkpoint, done)?
+            }
             None => BTreeMap::new(),
         };
         let producers = checkpoint
@@ -111,6 +121,7 @@ impl Recovered {
             program_is_new: found.as_ref() != Some(&program),
             program,
             migrations: migrations(plan, &settings.changes, &migrated),
+            dropped: settings.changes.drops(),
             state,
             producers,
             producers_now,
@@ -275,12 +286,28 @@ fn migrations(
         .collect()
 }
 
+/// Which of the changes that the code asks for were made before the checkpoint was taken: how many, by name of the state.
+#[derive(Debug, Clone, Copy)]
+struct Done<'a> {
+    migrated: &'a BTreeMap<String, usize>,
+    dropped: &'a BTreeMap<String, usize>,
+}
+
+/// Whether the code throws away a state of the checkpoint. Where the program has an operator of that name, a call that
+/// was there already when the checkpoint was taken has done its work: what was gathered since is kept.
+fn is_dropped(plan: &Plan, changes: &StateChanges, name: &String, done: Done<'_>) -> bool {
+    let calls = changes.drops().get(name).copied().unwrap_or(0);
+    let has_operator = plan.states.iter().any(|slot| slot.info.name == *name);
+    let obeyed = done.dropped.get(name).filter(|_| has_operator);
+    calls > obeyed.copied().unwrap_or(0)
+}
+
 /// Decodes the state of every operator, after renaming, dropping and migrating what the code says.
 fn restore(
     plan: &Plan,
     changes: &StateChanges,
     checkpoint: &Checkpoint,
-    done: &BTreeMap<String, usize>,
+    done: Done<'_>,
 ) -> Result<BTreeMap<usize, RestoredState>> {
     let mut restored = BTreeMap::new();
     let mut origins = BTreeMap::new();
@@ -288,7 +315,7 @@ fn restore(
     let kept = manifest
         .states
         .iter()
-        .filter(|s| s.kind != PRODUCERS && !changes.dropped.contains(&s.name));
+        .filter(|s| s.kind != PRODUCERS && !is_dropped(plan, changes, &s.name, done));
     for state in kept.clone() {
         // A rename has done its work once a checkpoint has the new name.
         let renamed = changes.renamed.get(&state.name);
@@ -309,7 +336,7 @@ fn restore(
         }
         let pending = changes.migrated.get(name).map_or(&[][..], Vec::as_slice);
         let pending = pending
-            .get(done.get(&state.name).copied().unwrap_or(0)..)
+            .get(done.migrated.get(&state.name).copied().unwrap_or(0)..)
             .unwrap_or_default();
         restored.insert(index, restore_state(checkpoint, state, slot, pending)?);
     }

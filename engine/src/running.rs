@@ -146,7 +146,10 @@ fn cut(core: &Core, switch: &CutterSwitch, mut next: Duration) {
         match core.cutter.lock().cut() {
             Ok(batch) => core.queue.push(batch),
             Err(error) if may_pass(&error) => {
-                tracing::warn!(%error, "no batch could be cut; the next interval tries again");
+                core.intake.warn(
+                    "no batch could be cut; the next interval tries again",
+                    &error,
+                );
             }
             Err(error) => {
                 end_with(core, error);

@@ -59,6 +59,17 @@ pub(crate) struct StateChanges {
     pub(crate) migrated: BTreeMap<String, Vec<Migration>>,
 }
 
+impl StateChanges {
+    /// How often each state is dropped.
+    pub(crate) fn drops(&self) -> BTreeMap<String, usize> {
+        let mut drops = BTreeMap::new();
+        for name in &self.dropped {
+            *drops.entry(name.clone()).or_default() += 1;
+        }
+        drops
+    }
+}
+
 impl fmt::Debug for StateChanges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StateChanges")
@@ -213,13 +224,16 @@ impl Builder {
     }
 
     /// The state `name` of the newest checkpoint is not needed any more.
+    ///
+    /// The call may stay: if the program has an operator of that name, it begins anew once, and what it gathers from then
+    /// on is kept. To begin anew another time, say it once more.
     #[must_use]
     pub fn drop_state(mut self, name: &str) -> Self {
         self.changes.dropped.push(name.to_owned());
         self
     }
 
-    /// Unprocessed records of the source `name` are not needed any more.
+    /// Records of the source `name` that no checkpoint covers yet are not needed any more.
     #[must_use]
     pub fn drop_source(mut self, name: &str) -> Self {
         self.changes.dropped_sources.push(name.to_owned());

@@ -11,6 +11,7 @@ use crate::parcel::open;
 use crate::producers::MAX_PRODUCERS;
 use crate::site::{Site, panic_message};
 use crate::stream::{DStream, Pipe};
+use crate::throttle::Throttle;
 use bytes::Bytes;
 use highwater_wal::disk::{Alarm, Clock, Disk, Woken};
 use highwater_wal::{Chunk, FrameKind, Lsn};
@@ -63,6 +64,10 @@ struct Inner {
     alarm: Arc<Alarm>,
     on_stop: Mutex<Vec<Box<dyn Fn() + Send>>>,
     counters: Counters,
+    /// Warnings about records, which a sender can cause ...
+    skips: Throttle,
+    /// ... must not hide those about the receiver.
+    failures: Throttle,
 }
 
 impl fmt::Debug for Inner {
@@ -88,7 +93,7 @@ pub struct SourceStats {
     pub stored: u64,
     /// Records recognised as retries and not appended again.
     pub duplicates: u64,
-    /// Records refused or skipped, each with a logged reason.
+    /// Records refused or skipped; the reasons are in the program's log.
     pub skipped: u64,
     /// Failures of the receiver, each followed by a restart.
     pub errors: u64,
@@ -105,6 +110,8 @@ impl SourceContext {
             alarm: Arc::default(),
             on_stop: Mutex::default(),
             counters: Counters::default(),
+            skips: Throttle::default(),
+            failures: Throttle::default(),
         };
         Self {
             inner: Arc::new(inner),
@@ -180,16 +187,21 @@ impl SourceContext {
         self.inner.intake.last_sequence(producer)
     }
 
-    /// Counts and logs a record that is refused.
+    /// Counts a record that is refused, and logs it unless many were logged a moment ago: `held_back` in the next message
+    /// says how many were not.
     pub fn skip(&self, reason: &str) {
         self.inner.counters.skipped.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(source = self.name(), reason, "record skipped");
+        if let Some(held_back) = self.inner.skips.pass(self.clock().now()) {
+            tracing::warn!(source = self.name(), reason, held_back, "record skipped");
+        }
     }
 
-    /// Counts and logs a failure.
+    /// Counts a failure, and logs it as [`Self::skip`] does.
     pub fn report_error(&self, error: &BoxError) {
         self.inner.counters.errors.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(source = self.name(), %error, "receiver failed");
+        if let Some(held_back) = self.inner.failures.pass(self.clock().now()) {
+            tracing::warn!(source = self.name(), %error, held_back, "receiver failed");
+        }
     }
 
     /// Whether the receiver should return.

@@ -221,6 +221,9 @@ impl<T: 'static> DStream<T> {
         let mut graph = self.graph.borrow_mut();
         let operator = graph.operator("union", None, &[self.operator, other.operator], at);
         let node = graph.node(Node::Union { inputs });
+        if graph.spread(node) > MAX_SPREAD {
+            graph.union_too_deep(at);
+        }
         drop(graph);
         Self::of_node(&self.graph, node, operator)
     }
@@ -341,7 +344,20 @@ impl<T: Record, U: Record> BatchOperator for WholeBatch<T, U> {
     }
 }
 
+/// By how much unions may spread the orders of parcels: what is left of 64 bits holds the chunks of any batch.
+const MAX_SPREAD: u64 = 1 << 40;
+
 impl Graph {
+    /// Notes that unions of unions of unions leave no room for the order of a batch.
+    fn union_too_deep(&mut self, at: &Location<'_>) {
+        self.error(crate::error::GraphError::BadSetting {
+            operator: format!("union at {}:{}", at.file(), at.line()),
+            what: "unions are nested more than 40 deep, which leaves no room to keep the order of their records. Join \
+                   them as a tree (halves of halves) instead of one after the other"
+                .to_owned(),
+        });
+    }
+
     pub(crate) fn foreign_stream(&mut self, operator: &str, at: &Location<'_>) {
         let operator = format!("{operator} at {}:{}", at.file(), at.line());
         self.error(crate::error::GraphError::ForeignStream { operator });

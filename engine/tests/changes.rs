@@ -385,3 +385,43 @@ fn a_state_may_not_take_the_name_of_a_former_source() {
         "{text}"
     );
 }
+
+/// Found in review: `drop_state` is the advice for a state that does not decode, and with the operator still there a call
+/// that stayed in the code threw its state away at every start.
+#[test]
+fn a_drop_that_stays_drops_once() {
+    let (disk, seen) = (directory(), common::Seen::default());
+    let run = |builder: Builder| {
+        let context = start(builder, counts("counts", &seen)).unwrap();
+        send(&context, "a");
+        context.stop(StopMode::Graceful).unwrap();
+        last(&seen)
+    };
+    let dropping = || builder(&disk, 1).drop_state("counts");
+    assert_eq!(run(dropping()), pairs(&[("a", 1)]));
+    assert_eq!(run(dropping()), pairs(&[("a", 2)]));
+    assert_eq!(run(dropping()), pairs(&[("a", 3)]), "also later");
+    assert_eq!(run(dropping().drop_state("counts")), pairs(&[("a", 1)]));
+    assert_eq!(run(builder(&disk, 1)), pairs(&[("a", 2)]));
+    assert_eq!(run(dropping()), pairs(&[("a", 1)]), "it was taken out");
+}
+
+/// The state of an operator that went away is dropped whatever was dropped before.
+#[test]
+fn a_drop_that_stays_drops_a_later_state_without_operator() {
+    let (disk, seen) = (directory(), common::Seen::default());
+    let dropping = || builder(&disk, 1).drop_state("counts");
+    for state in ["counts", "totals", "counts", "totals"] {
+        let context = start(dropping(), counts(state, &seen)).unwrap_or_else(|e| {
+            panic!("with {state}: {e}");
+        });
+        send(&context, "a");
+        context.stop(StopMode::Graceful).unwrap();
+        drop(context);
+        if state == "totals" {
+            // So that the next program may go without it.
+            let without = start(dropping().drop_state("totals"), counts("counts", &seen)).unwrap();
+            without.stop(StopMode::Graceful).unwrap();
+        }
+    }
+}

@@ -262,7 +262,7 @@ fn a_final_checkpoint_that_fails_is_reported_by_stop() {
     );
     let error = context.stop(StopMode::Graceful).unwrap_err().to_string();
     assert!(
-        error.contains("state-") || error.contains("checkpoint"),
+        error.contains("cannot write state-") && error.contains("os error 5"),
         "{error}"
     );
     drop(context);

@@ -275,3 +275,70 @@ fn settings_that_make_no_sense_are_refused() {
         .max_unprocessed_bytes(10);
     assert!(bounds.get_or_create(program).is_err());
 }
+
+/// Found in review: each union doubles the room that the order of a parcel needs, and the 55th in a row overflowed it
+/// inside the dataflow.
+#[test]
+fn unions_nested_too_deep_are_refused_and_a_tree_of_them_is_not() {
+    let chain = |ssc: &StreamScope, length: usize| {
+        let lines = ssc.input::<String>("lines");
+        let joined = (0..length).fold(lines.clone(), |joined, _| joined.union(&lines));
+        joined.for_each_batch("out", |_, _| ());
+    };
+    let found = mistakes(|ssc| chain(ssc, 41));
+    let text = found[0].to_string();
+    assert!(
+        text.contains("union at") && text.contains("errors.rs") && text.contains("as a tree"),
+        "{text}"
+    );
+    // As deep as may be, and it runs.
+    let context = build(|ssc| chain(ssc, 40)).unwrap();
+    context.start().unwrap();
+    common::send(&context, "x");
+    context.run_batch().unwrap();
+}
+
+/// Found as a newcomer: `fn main() -> highwater::Result<()>` prints errors by their `Debug`, and the derived one hid what
+/// to do behind struct syntax.
+#[test]
+fn an_error_that_leaves_main_speaks_in_words() {
+    let error = build(|_| {}).unwrap_err();
+    assert_eq!(format!("{error:?}"), error.to_string());
+    assert!(format!("{error:?}").starts_with("the program has no output: end at least one"));
+}
+
+struct Unstartable;
+
+impl highwater_engine::Receiver for Unstartable {
+    fn open(
+        &mut self,
+        _: &highwater_engine::SourceContext,
+    ) -> Result<(), highwater_engine::BoxError> {
+        Err("no such device".into())
+    }
+    fn run(
+        &mut self,
+        _: &highwater_engine::SourceContext,
+    ) -> Result<(), highwater_engine::BoxError> {
+        Ok(())
+    }
+}
+
+/// Found in review: whoever waited in another thread took a start that had failed for a tidy end.
+#[test]
+fn a_failed_start_is_no_tidy_end_for_those_who_wait() {
+    let context = build(|ssc| {
+        ssc.source(
+            "device",
+            "lines",
+            std::sync::Arc::new(|_| Ok(())),
+            Unstartable,
+        )
+        .for_each_batch("out", |_, _: Vec<()>| ());
+    })
+    .unwrap();
+    let error = context.start().unwrap_err();
+    assert!(matches!(error, Error::Source { .. }), "{error}");
+    let waiting = context.await_termination().unwrap_err().to_string();
+    assert!(waiting.contains("could not start"), "{waiting}");
+}

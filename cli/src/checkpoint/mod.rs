@@ -9,7 +9,7 @@ pub(crate) use show::show;
 use crate::decode;
 use crate::outcome::{Failure, Result};
 use highwater::checkpoint::{
-    BLOCK_HEADER_LEN, Checkpoints, Inspected, LocalStore, Manifest, StateEntry, Store, Validity,
+    Checkpoint, Checkpoints, Inspected, LocalStore, Manifest, StateEntry, Store, Validity,
 };
 use highwater::disk::{Disk, EntryKind, OsDisk};
 use highwater::wal::inspect::Log;
@@ -103,22 +103,19 @@ impl Found {
         }
     }
 
-    /// The entries of a state, key group by key group, decoded. The checkpoint was verified as a whole.
+    /// The entries of a state, key group by key group, decoded. Every block is checked when it is read: the checkpoint may
+    /// be a damaged one, and in that the sound blocks can still be looked at.
     pub(crate) fn entries(
         &self,
         manifest: &Manifest,
         state: &StateEntry,
         mut each: impl FnMut(u32, Value, Value) -> Result<()>,
     ) -> Result<()> {
+        let checkpoint = Checkpoint::of_manifest(Arc::clone(&self.store), manifest.clone());
         for block in &state.blocks {
-            let file = usize::try_from(block.file)
-                .ok()
-                .and_then(|index| manifest.files.get(index));
-            let Some(file) = file else { continue };
-            let bytes = self
-                .store
-                .get_range(&file.name, block.offset + BLOCK_HEADER_LEN, block.len)
-                .map_err(|e| Failure::Io(e.to_string()))?;
+            let Some(bytes) = checkpoint.read_block(&state.name, block.key_group)? else {
+                continue;
+            };
             if state.kind == PRODUCERS {
                 let table = decode::to_json_or_base64(&bytes);
                 let known = table
@@ -135,8 +132,8 @@ impl Found {
                 let (key, value) = entry.map_err(|what| {
                     let group = block.key_group;
                     Failure::Finding(format!(
-                        "state \"{}\", key group {group}, {}: {what}",
-                        state.name, file.name
+                        "state \"{}\", key group {group}: {what}",
+                        state.name
                     ))
                 })?;
                 each(

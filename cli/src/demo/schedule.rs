@@ -8,6 +8,10 @@ const MARGIN: u64 = 20;
 /// The delay behind the acknowledgement that triggers a kill is shorter than this: it decides into which phase of a
 /// commit, a batch or a checkpoint the kill falls.
 const MAX_DELAY_US: u64 = 1000;
+/// A kill during a recovery falls between these thousandths of the time that a start takes: earlier the child is not yet
+/// a program, later it may have recovered.
+const EARLIEST_PER_MILLE: u64 = 150;
+const LATEST_PER_MILLE: u64 = 700;
 
 /// One moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +66,7 @@ pub(crate) fn kills(count: u32, lines: u64, random: &mut Random) -> Vec<Kill> {
         kills.insert(
             behind,
             Kill::Recovering {
-                per_mille: random.below(500),
+                per_mille: EARLIEST_PER_MILLE + random.below(LATEST_PER_MILLE - EARLIEST_PER_MILLE),
             },
         );
     }

@@ -1,0 +1,113 @@
+//! Text files of a running context: a full disk delays them.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod common;
+
+use highwater_connectors::Outputs;
+use highwater_engine::wal::disk::SimDisk;
+use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
+use highwater_engine::{StopMode, StreamingContext, wal};
+use std::sync::Arc;
+use std::time::Duration;
+
+fn context(disk: &SimDisk) -> StreamingContext {
+    let context = StreamingContext::builder("/app")
+        .disk(Arc::new(disk.clone()))
+        .log(wal::Options::new().segment_size(256 << 10))
+        .batch_interval(Duration::from_millis(5))
+        .get_or_create(|ssc| {
+            ssc.input::<String>("lines")
+                .save_as_text_files("files", "/out/lines");
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    context
+}
+
+fn send(context: &StreamingContext, line: &str) {
+    let input = context.input::<String>("lines").unwrap();
+    input.send(&line.to_owned()).unwrap().wait().unwrap();
+}
+
+/// The lines of all visible files, in order, and how many staged ones there are.
+fn written(disk: &SimDisk) -> (Vec<String>, usize) {
+    let all = disk.files().into_iter().filter(|f| f.starts_with("/out"));
+    let (staged, mut visible): (Vec<_>, Vec<_>) =
+        all.partition(|f| f.to_string_lossy().ends_with(".staged"));
+    visible.sort();
+    let text = |f: &std::path::PathBuf| String::from_utf8(disk.read_file(f).unwrap()).unwrap();
+    let lines = visible.iter().map(text).collect::<String>();
+    (lines.lines().map(str::to_owned).collect(), staged.len())
+}
+
+/// P8, found by filling a small disk: the log waited for room, but a full disk under an output ended the context.
+#[test]
+fn a_full_disk_under_an_output_delays_the_batch_and_nothing_else() {
+    let disk = SimDisk::new();
+    let context = context(&disk);
+    let mut sent = Vec::new();
+    for (call, kind) in [
+        (Call::Create, FaultKind::Enospc),
+        (Call::Create, FaultKind::Emfile),
+        (Call::Write, FaultKind::Enospc),
+        (Call::Write, FaultKind::Edquot),
+        (Call::Rename, FaultKind::Enospc),
+    ] {
+        let fired = disk.faults_fired();
+        disk.fail(Fault::new(call, kind).times(2).on(".staged"));
+        sent.push(format!("{call:?} {kind:?}"));
+        send(&context, sent.last().unwrap());
+        // Whether it waits for room or has given up, it gets there.
+        while disk.faults_fired() < fired + 2
+            && context.state() == highwater_engine::ContextState::Active
+        {
+            context
+                .await_termination_or_timeout(Duration::from_millis(5))
+                .unwrap();
+        }
+        context
+            .await_batch(context.progress().last_batch.unwrap_or(0) + 1)
+            .unwrap();
+    }
+    context.stop(StopMode::Graceful).unwrap();
+    assert_eq!(written(&disk), (sent, 0));
+}
+
+#[test]
+fn a_stop_does_not_wait_for_room_and_the_next_start_makes_the_file() {
+    let disk = SimDisk::new();
+    let first = context(&disk);
+    disk.fail(
+        Fault::new(Call::Write, FaultKind::Enospc)
+            .forever()
+            .on(".staged"),
+    );
+    send(&first, "late");
+    while disk.faults_fired() == 0 {
+        first
+            .await_termination_or_timeout(Duration::from_millis(5))
+            .unwrap();
+    }
+    let error = first.stop(StopMode::Graceful).unwrap_err().to_string();
+    assert!(
+        error.contains(".staged") && error.contains("files"),
+        "{error}"
+    );
+    drop(first);
+    disk.clear_faults();
+    let second = context(&disk);
+    second.stop(StopMode::Graceful).unwrap();
+    assert_eq!(written(&disk), (vec!["late".to_owned()], 0));
+}
+
+/// P4: a sync that failed is not tried again, whatever the reason.
+#[test]
+fn a_failed_sync_under_an_output_ends_the_context() {
+    let disk = SimDisk::new();
+    let context = context(&disk);
+    disk.fail(Fault::new(Call::Sync, FaultKind::Enospc).on(".staged"));
+    send(&context, "x");
+    let error = context.await_termination().unwrap_err().to_string();
+    assert!(error.contains("failed while it was staging"), "{error}");
+}
