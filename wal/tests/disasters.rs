@@ -138,6 +138,21 @@ fn a_poisoned_log_leaves_the_disk_alone() {
     }
 }
 
+/// F18, F51: a handle gone stale, as network file systems have it, is a failed sync: final.
+#[test]
+fn a_stale_handle_is_a_failed_sync() {
+    let sim = SimDisk::new();
+    let log = Wal::open_with("/log", on(&sim)).unwrap();
+    let lsn = log.append("kept").unwrap();
+    log.sync_to(lsn).unwrap();
+    sim.fail(Fault::new(Call::SyncMap, FaultKind::Estale));
+    let lost = log.append("lost").unwrap();
+    let error = log.sync_to(lost).unwrap_err();
+    assert!(matches!(error, WalError::Poisoned { .. }), "{error}");
+    assert!(log.sync_to(lost).is_err() && log.append("more").is_err());
+    assert_eq!(contents(&log), payloads(["kept"]));
+}
+
 /// F32: while a sync takes its time, nothing is acknowledged, and appending and reading go on; when it ends, what it
 /// covered is acknowledged, late but right.
 #[test]
