@@ -23,7 +23,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-const SEGMENT: u64 = 512 << 10;
+const SEGMENT: u64 = 256 << 10;
 const RECORD: usize = 3000;
 
 /// What the children of this file do.
@@ -42,7 +42,7 @@ fn child() {
 
 /// Plays `role` on a small file system.
 fn on_a_small_disk(role: &str) {
-    if let Some(small) = Mounted::ext4(16) {
+    if let Some(small) = Mounted::ext4(8) {
         run(command(role, small.path()));
     }
 }
