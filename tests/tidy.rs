@@ -67,7 +67,10 @@ fn relative(path: &Path) -> String {
 
 fn is_test_code(path: &Path) -> bool {
     let path = relative(path);
-    path.contains("tests/") || path.starts_with("benches/") || path.starts_with("examples/")
+    path.contains("tests/")
+        || ["benches/", "examples/", "fuzz/"]
+            .iter()
+            .any(|dir| path.starts_with(dir))
 }
 
 /// The lines before the unit tests.

@@ -23,6 +23,9 @@ pub const NAME_DIGITS: usize = 20;
 /// What a segment that is still being made has behind its name.
 pub const TMP_SUFFIX: &str = ".tmp";
 
+/// Bases are below this, so that no position computed from one can overflow: 8 EiB are never reached by writing.
+pub const MAX_BASE: u64 = 1 << 63;
+
 /// First bytes of a segment.
 pub const MAGIC: [u8; 8] = *b"HWATWAL\0";
 /// Bytes before the first frame of a segment: a page, so that headers and frames never share a sector.
@@ -194,7 +197,8 @@ pub(crate) fn classify(name: &str) -> Name {
 fn segment_base(name: &str) -> Option<u64> {
     let digits = name.strip_suffix(SEGMENT_EXTENSION)?.strip_suffix('.')?;
     let plain = digits.len() == NAME_DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
-    if plain { digits.parse().ok() } else { None }
+    let base = if plain { digits.parse().ok() } else { None };
+    base.filter(|base| *base < MAX_BASE)
 }
 
 #[cfg(test)]
@@ -205,9 +209,12 @@ mod tests {
     fn names_are_classified() {
         assert_eq!(classify(&segment_name(Lsn::new(42))), Name::Segment(42));
         assert_eq!(
-            classify(&segment_name(Lsn::new(u64::MAX))),
-            Name::Segment(u64::MAX)
+            classify(&segment_name(Lsn::new(MAX_BASE - 1))),
+            Name::Segment(MAX_BASE - 1)
         );
+        for high in [MAX_BASE, u64::MAX] {
+            assert_eq!(classify(&segment_name(Lsn::new(high))), Name::Unknown);
+        }
         assert_eq!(classify("00000000000000000042.wal.tmp"), Name::Temporary);
         assert_eq!(classify("LOG.tmp"), Name::Spare);
         assert_eq!(classify("LOG"), Name::Meta);

@@ -229,6 +229,25 @@ fn a_second_opener_through_a_bind_mount_is_refused() {
     Wal::open_with(other.path(), options()).unwrap();
 }
 
+/// F51: on file systems whose flushes mean less, everything else is as anywhere: a killed process loses nothing.
+#[test]
+fn tmpfs_and_overlay_serve_a_killed_process() {
+    for disk in [Mounted::tmpfs(16), Mounted::overlay()]
+        .into_iter()
+        .flatten()
+    {
+        let dir = disk.path().join("log");
+        let mut running = Running::start(command("commit", &dir));
+        for _ in 0..400 {
+            running.tell("go");
+            running.expect("ack");
+        }
+        running.child.kill().unwrap();
+        running.child.wait().unwrap();
+        assert_eq!(numbers(&Wal::open_with(&dir, options()).unwrap()), 400);
+    }
+}
+
 /// Opens the log and says how that went.
 fn open_and_tell(dir: &Path) {
     match Wal::open_with(dir, options()) {

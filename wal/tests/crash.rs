@@ -34,8 +34,13 @@ fn program() -> impl Strategy<Value = Vec<Op>> {
     proptest::collection::vec(op(), 1..24)
 }
 
+/// `PROPTEST_CASES` makes it longer.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").map_or(40, |n| n.parse().unwrap())
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
     /// F1, F4-F11, F17, F53: cut before every mutation of a random program, with random sectors surviving: what was
     /// acknowledged is there, in order, nothing else, and what was shown stays.

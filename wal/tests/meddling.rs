@@ -193,7 +193,7 @@ fn a_segment_cut_below_a_reader_shows_no_wrong_bytes() {
     assert!(killed || told, "{status}: {said:?}");
 }
 
-/// F43: damage ahead of a reader that follows a live log: the reader gets an error, the writer goes on, and a reader of
+/// F43, F44: damage ahead of a reader that follows a live log: the reader gets an error, the writer goes on, and a reader of
 /// what stands behind is not disturbed.
 #[test]
 fn a_tail_meets_damage_and_the_writer_goes_on() {
@@ -228,6 +228,34 @@ fn a_tail_meets_damage_and_the_writer_goes_on() {
     let _ = append(60);
     assert_eq!(behind.nth(50).unwrap().unwrap().payload[..], [60; 500]);
     log.close().unwrap();
+}
+
+/// F42: what stands in directories for other reasons, of every kind and also under a segment's name, is left alone.
+#[test]
+fn strangers_of_every_kind_are_left_alone() {
+    let dir = scratch();
+    let log = Wal::open_with(dir.path(), options()).unwrap();
+    let _ = log.append("a").unwrap();
+    log.close().unwrap();
+    drop(log);
+    let at = |name: &str| dir.path().join(name);
+    fs::create_dir(at("lost+found")).unwrap();
+    fs::create_dir(at("00000000000000999424.wal")).unwrap();
+    std::os::unix::fs::symlink("nowhere", at("00000000000001999872.wal")).unwrap();
+    let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+    fs::write(at("#LOG#"), "an editor's").unwrap();
+    let log = Wal::open_with(dir.path(), options()).unwrap();
+    assert_eq!(
+        log.recovery().ignored.len(),
+        5,
+        "{:?}",
+        log.recovery().ignored
+    );
+    assert!(log.recovery().removed.is_empty());
+    assert_eq!(contents(&log), common::payloads(["a"]));
+    drop(log);
+    assert!(at("lost+found").is_dir() && at("00000000000000999424.wal").is_dir());
+    assert_eq!(fs::read(at("#LOG#")).unwrap(), b"an editor's");
 }
 
 /// Commits until the log is poisoned; an error of another kind is told, and the append tried again.

@@ -47,6 +47,27 @@ impl Mounted {
         Self::mount(scratch, &["-t", "tmpfs", "-o", &size], Path::new("tmpfs"))
     }
 
+    /// An overlay over an empty directory.
+    pub(crate) fn overlay() -> Option<Self> {
+        let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let mut options = Vec::new();
+        for (key, name) in [
+            ("lowerdir", "lower"),
+            ("upperdir", "upper"),
+            ("workdir", "work"),
+        ] {
+            let dir = scratch.path().join(name);
+            std::fs::create_dir(&dir).unwrap();
+            options.push(format!("{key}={}", dir.display()));
+        }
+        let options = options.join(",");
+        Self::mount(
+            scratch,
+            &["-t", "overlay", "-o", &options],
+            Path::new("overlay"),
+        )
+    }
+
     /// The directory `from` under another name.
     pub(crate) fn bind(from: &Path) -> Option<Self> {
         let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();

@@ -1,0 +1,78 @@
+//! The fuzz targets of `fuzz/` on fixed inputs: the inputs that a fuzzer found to reach most, those that once failed, and
+//! random ones.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+#[path = "../../fuzz/src/lib.rs"]
+mod targets;
+
+use highwater_wal::disk::sim::Rng;
+
+fn random_inputs(target: fn(&[u8]), count: u64) {
+    for seed in 0..count {
+        let mut rng = Rng::new(seed);
+        let len = usize::try_from(rng.below(400)).unwrap();
+        let data: Vec<u8> = (0..len).map(|_| rng.below(256).to_le_bytes()[0]).collect();
+        let outcome = std::panic::catch_unwind(|| target(&data));
+        assert!(outcome.is_ok(), "random input {seed}: {data:?}");
+    }
+}
+
+/// Seeds are lines of hexadecimal digits.
+fn seeds(target: fn(&[u8]), lines: &str) {
+    let inputs: Vec<_> = lines.lines().collect();
+    assert!(inputs.len() > 100, "{}", inputs.len());
+    for line in inputs {
+        let digits: Vec<u32> = line.chars().map(|c| c.to_digit(16).unwrap()).collect();
+        let bytes = digits.chunks(2).map(|pair| pair[0] * 16 + pair[1]);
+        let data: Vec<u8> = bytes.map(|byte| byte.to_le_bytes()[0]).collect();
+        let outcome = std::panic::catch_unwind(|| target(&data));
+        assert!(outcome.is_ok(), "seed {line}");
+    }
+}
+
+/// P9, F41, F49: frames with right checksums and any content.
+#[test]
+fn frames() {
+    seeds(targets::frames, include_str!("../../fuzz/seeds/frames.hex"));
+    random_inputs(targets::frames, 500);
+}
+
+/// F33, F34, F39, F40: a killed log whose one segment was written over.
+#[test]
+fn segments() {
+    seeds(
+        targets::segment,
+        include_str!("../../fuzz/seeds/segment.hex"),
+    );
+    random_inputs(targets::segment, 500);
+}
+
+/// F33-F38: a closed log whose files were edited, cut, mixed up and taken away.
+#[test]
+fn directories() {
+    seeds(
+        targets::directory,
+        include_str!("../../fuzz/seeds/directory.hex"),
+    );
+    random_inputs(targets::directory, 500);
+}
+
+type Found = (fn(&[u8]), &'static [u8]);
+
+/// What fuzzers once found: each made a target fail until the log was mended.
+const FOUND: [Found; 1] = [
+    // A file named 18446744073709551615.wal: positions in it overflowed.
+    (targets::directory, b"\x22\x00\x18\x00\x00\x18"),
+];
+
+#[test]
+fn what_was_found_stays_mended() {
+    for (target, data) in FOUND {
+        target(data);
+    }
+}
