@@ -3,8 +3,8 @@
 
 use crate::error::{errno, invalid};
 use crate::{
-    Access, AppendMap, Call, DirLock, Disk, DiskError, DiskFile, Entry, EntryKind, LockGuard,
-    MapBacking, ReadMap,
+    Access, AppendMap, Call, DirLock, Disk, DiskError, DiskFile, Entry, EntryKind, FileSystem,
+    LockGuard, MapBacking, ReadMap, probe,
 };
 use memmap2::{Advice, Mmap, MmapOptions, MmapRaw};
 use rustix::io::Errno;
@@ -90,6 +90,10 @@ impl Disk for OsDisk {
             dir.to_path_buf(),
             Box::new(OsLock { _file: file }),
         ))
+    }
+
+    fn file_system(&self, dir: &Path) -> io::Result<FileSystem> {
+        probe::file_system(dir).map_err(|e| DiskError::wrap(Call::FileSystem, dir, e))
     }
 }
 

@@ -15,6 +15,7 @@ mod commit;
 mod dump;
 mod end;
 mod error;
+mod fitness;
 mod flusher;
 mod follow;
 mod frame;

@@ -48,6 +48,13 @@ pub enum Compression {
     Off,
 }
 
+/// What becomes of a log on a file system that does not keep what was flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnsafeFileSystem {
+    Refused,
+    Allowed,
+}
+
 /// Settings of a log; the default is right for most.
 ///
 /// ```
@@ -61,6 +68,7 @@ pub struct Options {
     pub(crate) group_commit_wait: Duration,
     pub(crate) durability: Durability,
     pub(crate) background: Background,
+    pub(crate) unsafe_file_system: UnsafeFileSystem,
     pub(crate) seed: Option<u64>,
     pub(crate) cheat: Cheat,
     pub(crate) disk: Arc<dyn Disk>,
@@ -83,6 +91,7 @@ impl Options {
             group_commit_wait: Duration::from_micros(40),
             durability: Durability::Sync,
             background: Background::Thread,
+            unsafe_file_system: UnsafeFileSystem::Refused,
             seed: None,
             cheat: Cheat::None,
             disk: Arc::new(OsDisk::new()),
@@ -133,6 +142,14 @@ impl Options {
         match compression {
             Compression::Off => self,
         }
+    }
+
+    /// Opens the log even on a network file system (NFS, SMB, 9P, ...), which is refused otherwise: locks, maps and flushes
+    /// are not promised there, so nothing that this crate promises holds.
+    #[must_use]
+    pub fn allow_unsafe_file_system(mut self) -> Self {
+        self.unsafe_file_system = UnsafeFileSystem::Allowed;
+        self
     }
 
     /// Derives the identity of a new log from `seed` instead of from chance, so that simulations repeat exactly.
