@@ -3,6 +3,7 @@
 use crate::end::unknown_flags;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{At, FrameKind, LogKey, attested, open_batch, split_record};
+use crate::inspect::walk::Found;
 use crate::layout::SEGMENT_HEADER_SIZE;
 use crate::lsn::{Lsn, StreamId};
 use crate::scan::{Scan, SegmentFile};
@@ -31,6 +32,20 @@ pub struct DumpedFrame {
 }
 
 impl DumpedFrame {
+    /// The frame that a walk through a damaged log has found.
+    pub(crate) fn of(found: &Found) -> Self {
+        let lsn = found.lsn();
+        Self {
+            lsn: Lsn::new(lsn),
+            end_lsn: Lsn::new(lsn + found.header.frame_size()),
+            kind: found.header.kind,
+            stream: found.header.stream,
+            file: found.part.path.clone(),
+            offset: found.offset,
+            payload: found.payload().to_vec(),
+        }
+    }
+
     /// The records: one of a data or control frame, those of a batch, none of other kinds.
     #[must_use]
     pub fn records(&self) -> Vec<&[u8]> {

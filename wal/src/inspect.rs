@@ -23,7 +23,17 @@
 //! # }
 //! ```
 
+mod lost;
+mod rebuild;
+mod repair;
+mod salvage;
+mod source;
+pub(crate) mod walk;
+
 pub use crate::dump::{DumpedFrame, DumpedFrames};
+pub use lost::{Losses, LostRange};
+pub use repair::{Repaired, repair};
+pub use salvage::{Moved, Salvaged, salvage};
 
 use crate::chain::{Listing, check_chain, check_segment};
 use crate::end::{find_end, unknown_flags};
@@ -332,13 +342,7 @@ impl Log {
             match scan.look(offset)? {
                 At::Frame(header, payload) => {
                     report.frames += 1;
-                    report.records += match header.kind {
-                        FrameKind::Data | FrameKind::Control => 1,
-                        FrameKind::Batch => {
-                            open_batch(payload).map_or(0, |(count, _)| u64::from(count))
-                        }
-                        FrameKind::Watermark | FrameKind::Seal | FrameKind::Close => 0,
-                    };
+                    report.records += records_in(header.kind, payload);
                     offset = header.next_offset(offset, segment.size);
                 }
                 At::UnknownFlags(header) => {
@@ -384,5 +388,14 @@ impl Report {
             self.findings.push(error);
         }
         Ok(())
+    }
+}
+
+/// How many records a frame holds.
+pub(crate) fn records_in(kind: FrameKind, payload: &[u8]) -> u64 {
+    match kind {
+        FrameKind::Data | FrameKind::Control => 1,
+        FrameKind::Batch => open_batch(payload).map_or(0, |(count, _)| u64::from(count)),
+        FrameKind::Watermark | FrameKind::Seal | FrameKind::Close => 0,
     }
 }
