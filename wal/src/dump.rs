@@ -88,6 +88,12 @@ pub struct DumpedFrames {
 }
 
 impl DumpedFrames {
+    /// Where reading starts, and how many bytes of the log there are to the end.
+    pub(crate) fn span(&self) -> (Lsn, u64) {
+        let start = Lsn::new(self.position);
+        (start, Lsn::new(self.end).bytes_since(start))
+    }
+
     fn step(&mut self) -> Result<Option<DumpedFrame>> {
         loop {
             if self.position >= self.end {
@@ -121,13 +127,8 @@ impl DumpedFrames {
                     return Err(unknown_flags(&segment, offset, header.flags));
                 }
                 At::Nothing | At::BadPayload(_) => {
-                    return Err(WalError::Corrupt {
-                        finding: Finding::CorruptAttested,
-                        file: segment.path,
-                        offset,
-                        lsn: Lsn::new(self.position),
-                        what: "no intact frame starts here: the position is wrong, or the file is damaged".to_owned(),
-                    });
+                    let what = "no intact frame starts here: the position is wrong, or the file is damaged";
+                    return Err(no_frame(&segment, offset, what));
                 }
             };
             let lsn = Lsn::new(self.position);
@@ -144,6 +145,16 @@ impl DumpedFrames {
             self.scan = Some((segment, scan));
             return Ok(Some(frame));
         }
+    }
+}
+
+pub(crate) fn no_frame(segment: &SegmentFile, offset: u64, what: &str) -> WalError {
+    WalError::Corrupt {
+        finding: Finding::CorruptAttested,
+        file: segment.path.clone(),
+        offset,
+        lsn: Lsn::new(segment.base + offset),
+        what: what.to_owned(),
     }
 }
 
