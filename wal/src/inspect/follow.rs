@@ -19,7 +19,8 @@ const MAX_PATIENCE: u32 = 1024;
 /// Shows the frames of a log as they become durable, while another process writes it.
 ///
 /// Only frames that a later one attests are shown: the watermark that follows each sync, or the mark of a clean close.
-/// What was appended but not synced is invisible, as it may be gone after a crash.
+/// What was appended but not synced is invisible, as it may be gone after a crash. A group at the very end of a segment,
+/// where its watermark finds no room, is proven, and so shown, only with the next one.
 #[derive(Debug)]
 pub struct Follow {
     log: Log,

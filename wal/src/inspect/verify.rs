@@ -1,9 +1,11 @@
 //! Checking every byte of a log, with all cores.
 
 use crate::chain::{check_chain, check_segment};
+use crate::dump::no_frame;
 use crate::end::{find_end, unknown_flags};
-use crate::error::{Finding, Result, WalError};
+use crate::error::{Result, WalError};
 use crate::frame::At;
+use crate::inspect::walk::next_intact;
 use crate::inspect::{Log, Progress, records_in};
 use crate::layout::SEGMENT_HEADER_SIZE;
 use crate::lsn::Lsn;
@@ -13,6 +15,11 @@ use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+
+/// Damages told of one segment: whoever has more restores the file.
+const MAX_FINDINGS: usize = 1000;
+const BROKEN: &str =
+    "no intact frame stands here, but the log goes on behind it; restore the file from a backup";
 
 /// What [`Log::verify`] found.
 #[derive(Debug)]
@@ -39,7 +46,7 @@ pub struct Report {
 /// What one segment adds to the report.
 #[derive(Debug, Default)]
 struct Part {
-    finding: Option<WalError>,
+    findings: Vec<WalError>,
     frames: u64,
     records: u64,
     bytes: u64,
@@ -132,7 +139,9 @@ impl Log {
                 report.frames += part.frames;
                 report.records += part.records;
                 report.bytes += part.bytes;
-                part.finding.map_or(Ok(()), |error| report.add(error))?;
+                for error in part.findings {
+                    report.add(error)?;
+                }
                 progress(Progress {
                     bytes_done: report.bytes,
                     bytes_total,
@@ -163,21 +172,18 @@ impl Log {
                     offset = header.next_offset(offset, segment.size);
                 }
                 At::UnknownFlags(header) => {
-                    part.finding = Some(unknown_flags(segment, offset, header.flags));
+                    let error = unknown_flags(segment, offset, header.flags);
+                    part.findings.push(error);
                     break;
                 }
                 At::Nothing | At::BadPayload(_) if end_lsn.is_none() && is_last => break,
                 At::Nothing | At::BadPayload(_) => {
-                    part.finding = Some(WalError::Corrupt {
-                        finding: Finding::CorruptAttested,
-                        file: segment.path.clone(),
-                        offset,
-                        lsn: Lsn::new(segment.base + offset),
-                        what: "no intact frame stands here, but the log goes on behind it; restore the file from a \
-                               backup"
-                            .to_owned(),
-                    });
-                    break;
+                    part.findings.push(no_frame(segment, offset, BROKEN));
+                    let next = next_intact(&*self.disk, segment, self.key, offset)?;
+                    match next.filter(|_| part.findings.len() < MAX_FINDINGS) {
+                        Some(next) => offset = next,
+                        None => break,
+                    }
                 }
             }
         }
@@ -241,24 +247,26 @@ mod tests {
             .filter(|p| p.extension().is_some_and(|e| e == "wal"))
             .collect();
         for path in damaged.iter().step_by(2) {
-            sim.edit(path, |bytes| bytes[6000] ^= 1);
+            sim.edit(path, |bytes| {
+                bytes[5000] ^= 1;
+                bytes[7000] ^= 1;
+            });
         }
         let inspected = Log::open(disk, "/log").unwrap();
         let verify = |threads| {
             let mut last = None;
             let report = inspected.verify_with(threads, |p| last = Some(p)).unwrap();
-            let findings: Vec<String> = report.findings.iter().map(ToString::to_string).collect();
+            let at = |error: &WalError| match error {
+                WalError::Corrupt { lsn, .. } => *lsn,
+                other => panic!("{other}"),
+            };
+            let findings: Vec<Lsn> = report.findings.iter().map(at).collect();
             (findings, report.frames, report.records, report.bytes, last)
         };
         let one = verify(1);
-        assert!(
-            one.0.len() > 2
-                && one
-                    .0
-                    .is_sorted_by_key(|f| f.split('(').nth(1).map(str::len)),
-            "{:?}",
-            one.0
-        );
+        assert!(one.0.len() > 6 && one.0.is_sorted(), "{:?}", one.0);
+        let first = one.0.iter().filter(|lsn| lsn.get() < 8 << 10);
+        assert_eq!(first.count(), 2, "each damage of a segment is told");
         assert_eq!(one.4.unwrap().bytes_done, one.4.unwrap().bytes_total);
         for threads in [2, 5, 100] {
             assert_eq!(verify(threads), one);

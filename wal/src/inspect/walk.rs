@@ -243,6 +243,22 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// Where the next intact frame of a segment starts, behind `offset`, at which none is.
+pub(crate) fn next_intact(
+    disk: &dyn Disk,
+    segment: &SegmentFile,
+    key: LogKey,
+    offset: u64,
+) -> Result<Option<u64>> {
+    let part = Part {
+        path: segment.path.clone(),
+        base: segment.base,
+        size: segment.size,
+        len: segment.size,
+    };
+    Probe::open(disk, &part, key)?.next_frame(offset + FRAME_ALIGNMENT, u64::MAX)
+}
+
 /// Reads a file of which any part may be unreadable or missing.
 #[derive(Debug)]
 struct Probe {
