@@ -1,7 +1,8 @@
 //! Looking into a log without touching it: for tools, for a log that another process has open, for a damaged one.
 //!
-//! Nothing here writes, locks, or maps; files are read with plain reads, so that a bad sector is an error and not a
-//! signal. A log that is being written may seem to end in a torn frame, because its last frames are being copied.
+//! Nothing here writes to the log, or maps it; files are read with plain reads, so that a bad sector is an error and not
+//! a signal. [`Log`] takes no lock: a log that is being written may seem to end in a torn frame, because its last frames
+//! are being copied. [`repair`] and [`salvage`] keep writers away while they read, and write a new log elsewhere.
 //!
 //! ```
 //! # fn main() -> highwater_wal::Result<()> {

@@ -653,6 +653,27 @@ fn what_cannot_be_done_is_refused() {
     assert!(sim.list("/new".as_ref()).is_err(), "nothing was made");
 }
 
+/// F87: a `LOG` that claims an absurd end is not followed into millions of files.
+#[test]
+fn an_absurd_claim_is_refused() {
+    let sim = build(Left::Closed);
+    sim.edit("/log/LOG", |bytes| {
+        let text = String::from_utf8(bytes.clone()).unwrap();
+        let mut meta: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let end = u64::MAX / 2;
+        meta["attested_lsn"] = end.into();
+        let fields = format!("1:{}:0:{end}", meta["log_id"].as_str().unwrap());
+        meta["checksum"] = format!("{:08x}", crc32c::crc32c(fields.as_bytes())).into();
+        *bytes = meta.to_string().into_bytes();
+        bytes.resize(4096, b' ');
+    });
+    let error = inspect::repair(&disk(&sim), "/log", "/new", |_| ()).unwrap_err();
+    assert!(error.to_string().contains("can be trusted"), "{error}");
+    let (salvaged, saved) = salvage(&sim);
+    assert_eq!(salvaged.lost.ranges[0].to, Some(Lsn::new(u64::MAX / 2)));
+    assert_eq!(saved.len(), 60);
+}
+
 /// Without `LOG` and without a header nothing tells the log's identity; with two identities the more frequent one counts.
 #[test]
 fn the_identity_is_taken_from_the_headers() {

@@ -135,7 +135,7 @@ impl<'a> Printer<'a> {
                 row.payload = if self.args.log.json {
                     Payload::Decoded(value(answer))
                 } else {
-                    Payload::Text(answer)
+                    Payload::Text(text::printable(&answer))
                 };
             }
             if self.args.log.json {

@@ -2,6 +2,7 @@
 
 use crate::error::{Result, WalError};
 use crate::frame::{FrameKind, LogKey, SegmentHeader, encode_header};
+use crate::inspect::source::bad_directory;
 use crate::layout::{
     FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT, SEGMENT_HEADER_SIZE,
     frame_size, segment_name, to_usize,
@@ -16,6 +17,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 const BUFFER_SIZE: usize = 1 << 20;
+/// The longest stretch of LSNs that is skipped: four thousand of the largest segments.
+const MAX_SKIP: u64 = MAX_SEGMENT_SIZE << 12;
 
 /// A log that is being written.
 #[derive(Debug)]
@@ -119,6 +122,15 @@ impl<'a> Rebuild<'a> {
     /// Segments without a frame from the end of the last one up to `until` or a little behind it: LSNs there were used
     /// before and must not be used again.
     pub(crate) fn skip(&mut self, until: u64) -> Result<()> {
+        if until.saturating_sub(self.end) > MAX_SKIP {
+            return Err(bad_directory(
+                self.dir,
+                &format!(
+                    "the old log says that LSN {until} was used, and stands at {}: nothing that it says can be trusted",
+                    self.end
+                ),
+            ));
+        }
         while self.end < until {
             let base = self.end;
             let left = (until - base).next_multiple_of(SEGMENT_ALIGNMENT);

@@ -3,8 +3,8 @@
 use crate::chain::{check_chain, check_segment};
 use crate::dump::no_frame;
 use crate::end::{find_end, unknown_flags};
-use crate::error::{Result, WalError};
-use crate::frame::At;
+use crate::error::{Finding, Result, WalError};
+use crate::frame::{At, FrameKind, attested};
 use crate::inspect::walk::next_intact;
 use crate::inspect::{Log, Progress, records_in};
 use crate::layout::SEGMENT_HEADER_SIZE;
@@ -47,6 +47,8 @@ pub struct Report {
 #[derive(Debug, Default)]
 struct Part {
     findings: Vec<WalError>,
+    /// The highest position that a frame of it proves to have been durable.
+    attested: u64,
     frames: u64,
     records: u64,
     bytes: u64,
@@ -134,32 +136,41 @@ impl Log {
                 scope.spawn(move || work(sender));
             }
             drop(sender);
+            let mut attested = self.meta.attested_lsn;
+            let mut findings = Vec::new();
             for part in parts {
                 let part = part?;
+                attested = attested.max(part.attested);
+                findings.extend(part.findings);
                 report.frames += part.frames;
                 report.records += part.records;
                 report.bytes += part.bytes;
-                for error in part.findings {
-                    report.add(error)?;
-                }
                 progress(Progress {
                     bytes_done: report.bytes,
                     bytes_total,
                 });
             }
-            Ok(())
+            // Behind everything proven, a place without a frame is the end of the log or what a crash tore.
+            let proven = |error: &WalError| match error {
+                WalError::Corrupt { finding, lsn, .. } => {
+                    *finding == Finding::UnknownFeature || end_lsn.is_some() || lsn.get() < attested
+                }
+                _ => true,
+            };
+            findings
+                .into_iter()
+                .filter(proven)
+                .try_for_each(|error| report.add(error))
         })
     }
 
     fn verify_segment(&self, segment: &SegmentFile, end_lsn: Option<Lsn>) -> Result<Part> {
         let mut scan = Scan::open(&*self.disk, segment, self.key)?;
         let mut offset = SEGMENT_HEADER_SIZE;
-        // Where the log ends a frame need not be intact; if that is not known, the last segment is not judged.
+        // Where the log ends a frame need not be intact; if that is not known, the caller judges.
         let end = end_lsn
             .map_or(u64::MAX, Lsn::get)
             .min(segment.base + segment.size);
-        let last = self.listing.segments.last();
-        let is_last = last.is_some_and(|(base, _)| *base == segment.base);
         let mut part = Part {
             bytes: segment.size,
             ..Part::default()
@@ -169,6 +180,10 @@ impl Log {
                 At::Frame(header, payload) => {
                     part.frames += 1;
                     part.records += records_in(header.kind, payload);
+                    if matches!(header.kind, FrameKind::Watermark | FrameKind::Close) {
+                        let proof = attested(payload).unwrap_or(0);
+                        part.attested = part.attested.max(proof.min(segment.base + offset));
+                    }
                     offset = header.next_offset(offset, segment.size);
                 }
                 At::UnknownFlags(header) => {
@@ -176,7 +191,6 @@ impl Log {
                     part.findings.push(error);
                     break;
                 }
-                At::Nothing | At::BadPayload(_) if end_lsn.is_none() && is_last => break,
                 At::Nothing | At::BadPayload(_) => {
                     part.findings.push(no_frame(segment, offset, BROKEN));
                     let next = next_intact(&*self.disk, segment, self.key, offset)?;
@@ -240,6 +254,7 @@ mod tests {
             let _ = log.append([n; 300]).unwrap();
         }
         log.close().unwrap();
+        let log_end = log.end_lsn();
         drop(log);
         let damaged: Vec<_> = sim
             .files()
@@ -267,6 +282,11 @@ mod tests {
         assert!(one.0.len() > 6 && one.0.is_sorted(), "{:?}", one.0);
         let first = one.0.iter().filter(|lsn| lsn.get() < 8 << 10);
         assert_eq!(first.count(), 2, "each damage of a segment is told");
+        let end = log_end.get();
+        assert!(
+            one.0.iter().all(|lsn| lsn.get() < end),
+            "the end of the log is no damage"
+        );
         assert_eq!(one.4.unwrap().bytes_done, one.4.unwrap().bytes_total);
         for threads in [2, 5, 100] {
             assert_eq!(verify(threads), one);
