@@ -11,7 +11,7 @@ use std::path::PathBuf;
     version,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 ok, 1 something was found (damage, a lost or doubled record), 2 wrong usage, 3 I/O error.\n\
-                  `log` and `checkpoint` never write and take no lock: they may look at a directory in use."
+                  The reading commands of `log` and `checkpoint` never write and take no lock: they may look at a directory in use."
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -49,11 +49,31 @@ pub(crate) enum LogCommand {
     /// A line has the LSN (with `.n` for the n-th record of a batch), kind, stream, length and payload. In the log of an
     /// engine, its own records are decoded. Stops at the first damaged place, with exit code 1.
     Dump(DumpArgs),
-    /// Check every byte of a log
+    /// Count what is in a log: records, sizes, streams, commit groups, overhead
+    Stats(LogArgs),
+    /// Check every byte of a log, with all cores
     ///
     /// Prints each finding with file, offset, LSN, what it is and what to do. A torn tail after a crash is no finding:
     /// opening the log repairs it and nothing that was acknowledged is in it.
     Verify(LogArgs),
+    /// Write what stands before the first damage into a new log, at the same LSNs
+    ///
+    /// The old log is not touched. The new one has the same identity and LSNs, so checkpoints of the old one fit. LSNs
+    /// that are lost are skipped: none gets a second meaning. Exit code 1 if durable records are lost.
+    Repair(RescueArgs),
+    /// Write everything that is intact, around the holes, into a new log with new LSNs
+    ///
+    /// The old log is not touched. The new one has an identity of its own: no checkpoint fits it. Beside it a file
+    /// `NEW.map` tells the old LSN of each frame. Exit code 1 if durable records are lost.
+    Salvage(RescueArgs),
+    /// Tell whether a directory's file system and device are fit for a log
+    ///
+    /// Leaves nothing behind. Exit code 0 if they are fit, 1 if not, or if that is doubtful.
+    Selftest(LogArgs),
+    /// Measure appending on a directory's disk
+    ///
+    /// Works in a new subdirectory `highwater-bench-PID`, which is removed at the end.
+    Bench(BenchArgs),
 }
 
 /// Which log.
@@ -74,15 +94,72 @@ pub(crate) struct DumpArgs {
     /// First LSN to print; one between two records means the next record
     #[arg(long, value_name = "LSN", default_value_t = 0)]
     pub(crate) from: u64,
+    /// Stop before this LSN
+    #[arg(long, value_name = "LSN")]
+    pub(crate) to: Option<u64>,
     /// Print at most N records
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<u64>,
+    /// Print only records of this stream
+    #[arg(long, value_name = "N")]
+    pub(crate) stream: Option<u16>,
+    /// Go on as the log grows, also in another process, until interrupted. Prints only what is proven durable
+    #[arg(long)]
+    pub(crate) follow: bool,
     /// Print the log's own frames too: watermarks, seals, close marks
     #[arg(long)]
     pub(crate) all: bool,
     /// How to print payloads
     #[arg(long, value_enum, default_value_t = PayloadFormat::Text)]
     pub(crate) payload: PayloadFormat,
+    /// Program that turns payloads into text: gets a JSON object per record on a line of its standard input (`lsn`,
+    /// `index`, `kind`, `stream`, `payload_base64`) and answers each with one line
+    #[arg(long, value_name = "EXE", conflicts_with = "payload")]
+    pub(crate) decoder: Option<PathBuf>,
+    /// How long the decoder may take for a record
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value = "30",
+        requires = "decoder"
+    )]
+    pub(crate) decoder_timeout: NonZeroU64,
+}
+
+/// Which log to rescue, and where to.
+#[derive(Debug, Args)]
+pub(crate) struct RescueArgs {
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+    /// Directory of the new log, which must not exist or be empty
+    #[arg(long, value_name = "NEW")]
+    pub(crate) output: PathBuf,
+}
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub(crate) struct BenchArgs {
+    /// Directory on the disk to measure
+    pub(crate) dir: PathBuf,
+    /// Numbers of threads, one run each
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values = ["1", "8"])]
+    pub(crate) threads: Vec<NonZeroUsize>,
+    /// Size of a record in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(..=1 << 20))]
+    pub(crate) size: u32,
+    /// Length of each run
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.01..=3600.0).contains(&seconds) => Ok(seconds),
+        _ => Err("a number from 0.01 to 3600 is needed".to_owned()),
+    }
 }
 
 /// How to print payloads.

@@ -1,4 +1,4 @@
-//! The `highwater` command: the crash demo, and tools that look into logs and checkpoints without changing them.
+//! The `highwater` command: the crash demo, and tools that look into logs and checkpoints, rescue logs, and judge disks.
 //!
 //! Everything that `--help` says stands in [`args`]; `docs/cli.md` shows what it looks like.
 
@@ -45,7 +45,12 @@ fn run(command: &Command, out: &mut Output) -> Result<Outcome> {
     match command {
         Command::Log(LogCommand::List(args)) => log::list(args, out),
         Command::Log(LogCommand::Dump(args)) => log::dump(args, out),
+        Command::Log(LogCommand::Stats(args)) => log::stats(args, out),
         Command::Log(LogCommand::Verify(args)) => log::verify(args, out),
+        Command::Log(LogCommand::Repair(args)) => log::repair(args, out),
+        Command::Log(LogCommand::Salvage(args)) => log::salvage(args, out),
+        Command::Log(LogCommand::Selftest(args)) => log::selftest(args, out),
+        Command::Log(LogCommand::Bench(args)) => log::bench(args, out),
         Command::Checkpoint(CheckpointCommand::List(args)) => checkpoint::list(args, out),
         Command::Checkpoint(CheckpointCommand::Show(args)) => checkpoint::show(args, out),
         Command::Demo(args) => demo::run(args, out),

@@ -83,6 +83,19 @@ pub(crate) fn escaped(bytes: &[u8]) -> String {
     text
 }
 
+/// Text with control characters escaped, so that it stays on its line and does nothing to a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    let mut printable = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() {
+            printable.extend(c.escape_default());
+        } else {
+            printable.push(c);
+        }
+    }
+    printable
+}
+
 /// Bytes in hexadecimal.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes
@@ -143,6 +156,10 @@ mod tests {
     fn payloads() {
         assert_eq!(escaped("a\tb\\ü\n".as_bytes()), r"a\tb\\ü\n");
         assert_eq!(escaped(b"a\xffb"), r"a\xffb");
+        assert_eq!(
+            printable("{\"a\": \"\\n\"}\u{1b}[2J\t"),
+            "{\"a\": \"\\n\"}\\u{1b}[2J\\t"
+        );
         assert_eq!(hex(&[0, 255]), "00ff");
         let base64s: Vec<String> = ["", "f", "fo", "foo", "foob"]
             .iter()

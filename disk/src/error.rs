@@ -45,11 +45,13 @@ pub enum Call {
     MapRead,
     /// [`AppendMap::sync`](crate::AppendMap::sync)
     SyncMap,
+    /// [`Disk::file_system`](crate::Disk::file_system)
+    FileSystem,
 }
 
 impl Call {
     /// Every call, in the order of declaration: for tests that fail each in turn.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::CreateDir,
         Self::List,
         Self::Create,
@@ -67,6 +69,7 @@ impl Call {
         Self::MapAppend,
         Self::MapRead,
         Self::SyncMap,
+        Self::FileSystem,
     ];
 
     /// Whether the call can change what a power cut leaves behind.
@@ -74,7 +77,13 @@ impl Call {
     pub fn is_mutation(self) -> bool {
         !matches!(
             self,
-            Self::List | Self::Open | Self::Len | Self::Read | Self::MapRead | Self::Lock
+            Self::List
+                | Self::Open
+                | Self::Len
+                | Self::Read
+                | Self::MapRead
+                | Self::Lock
+                | Self::FileSystem
         )
     }
 
@@ -97,6 +106,7 @@ impl Call {
             Self::MapAppend => "map for appending",
             Self::MapRead => "map for reading",
             Self::SyncMap => "sync the map of",
+            Self::FileSystem => "ask for the file system of",
         }
     }
 }

@@ -10,9 +10,11 @@
 mod append_map;
 mod clock;
 mod error;
+mod file_system;
 mod os;
 mod os_map;
 mod priority;
+pub mod probe;
 mod read_map;
 pub mod sim;
 #[doc(hidden)]
@@ -21,6 +23,7 @@ pub mod sync;
 pub use append_map::{AbandonedRegion, AppendMap, Asker, MapBacking, Refused, Region};
 pub use clock::{Alarm, Clock, ManualClock, OsClock, Woken};
 pub use error::{Call, DiskError, raw_os_error};
+pub use file_system::{FileSystem, Suitability};
 pub use os::OsDisk;
 pub use priority::{Priority, Raised};
 pub use read_map::ReadMap;
@@ -95,6 +98,15 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if somebody holds it; any other I/O error.
     fn lock_dir(&self, dir: &Path) -> io::Result<DirLock>;
+
+    /// Which file system `dir` lies on. A disk that cannot tell says [`FileSystem::Unstated`].
+    ///
+    /// # Errors
+    /// Any I/O error; [`io::ErrorKind::NotFound`] if there is no such directory.
+    fn file_system(&self, dir: &Path) -> io::Result<FileSystem> {
+        let _ = dir;
+        Ok(FileSystem::Unstated)
+    }
 }
 
 /// An open file.

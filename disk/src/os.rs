@@ -3,8 +3,8 @@
 
 use crate::error::{errno, invalid};
 use crate::{
-    Access, AppendMap, Call, DirLock, Disk, DiskError, DiskFile, Entry, EntryKind, LockGuard,
-    PAGE_SIZE, ReadMap, os_map,
+    Access, AppendMap, Call, DirLock, Disk, DiskError, DiskFile, Entry, EntryKind, FileSystem,
+    LockGuard, PAGE_SIZE, ReadMap, os_map, probe,
 };
 use memmap2::Mmap;
 use rustix::io::Errno;
@@ -87,6 +87,10 @@ impl Disk for OsDisk {
         });
         let file = locked.map_err(|e| DiskError::wrap(Call::Lock, dir, e))?;
         Ok(DirLock::new(dir.to_path_buf(), Box::new(OsLock { file })))
+    }
+
+    fn file_system(&self, dir: &Path) -> io::Result<FileSystem> {
+        probe::file_system(dir).map_err(|e| DiskError::wrap(Call::FileSystem, dir, e))
     }
 }
 

@@ -405,6 +405,7 @@ fn every_call_fails_once_the_power_is_off() {
         file.map_append(0).unwrap_err(),
         file.map_read().unwrap_err(),
         map.sync(0..8).unwrap_err(),
+        sim.file_system(root).unwrap_err(),
     ];
     assert_eq!(errors.len(), Call::ALL.len());
     for error in &errors {
@@ -651,6 +652,7 @@ fn every_call_can_be_made_to_fail_without_effect() {
             Call::MapAppend => file.map_append(0).unwrap_err(),
             Call::MapRead => file.map_read().unwrap_err(),
             Call::SyncMap => map.sync(0..8).unwrap_err(),
+            Call::FileSystem => sim.file_system(root).unwrap_err(),
         };
         assert_eq!(
             error.kind(),

@@ -520,5 +520,6 @@ const _: fn(FrameKind) = |kind| match kind {
     | FrameKind::Control
     | FrameKind::Watermark
     | FrameKind::Seal
-    | FrameKind::Close => {}
+    | FrameKind::Close
+    | FrameKind::Padding => {}
 };

@@ -4,6 +4,7 @@ use crate::compress::plain;
 use crate::end::unknown_feature;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{At, FrameKind, LogKey, attested, open_batch, split_record};
+use crate::inspect::walk::Found;
 use crate::layout::SEGMENT_HEADER_SIZE;
 use crate::lsn::{Lsn, StreamId};
 use crate::scan::{Scan, SegmentFile};
@@ -34,6 +35,21 @@ pub struct DumpedFrame {
 }
 
 impl DumpedFrame {
+    /// The frame that a walk through a damaged log has found, or why it is a batch that does not decompress.
+    pub(crate) fn of(found: &Found) -> std::result::Result<Self, String> {
+        let lsn = found.lsn();
+        Ok(Self {
+            lsn: Lsn::new(lsn),
+            end_lsn: Lsn::new(lsn + found.header.frame_size()),
+            kind: found.header.kind,
+            stream: found.header.stream,
+            file: found.part.path.clone(),
+            offset: found.offset,
+            payload: plain(&found.header, found.payload())?.into_owned(),
+            stored_bytes: found.header.payload_size(),
+        })
+    }
+
     /// The records: one of a data or control frame, those of a batch, none of other kinds.
     #[must_use]
     pub fn records(&self) -> Vec<&[u8]> {
@@ -82,6 +98,12 @@ pub struct DumpedFrames {
 }
 
 impl DumpedFrames {
+    /// Where reading starts, and how many bytes of the log there are to the end.
+    pub(crate) fn span(&self) -> (Lsn, u64) {
+        let start = Lsn::new(self.position);
+        (start, Lsn::new(self.end).bytes_since(start))
+    }
+
     fn step(&mut self) -> Result<Option<DumpedFrame>> {
         loop {
             if self.position >= self.end {
@@ -116,13 +138,8 @@ impl DumpedFrames {
                 },
                 At::Unknown(raw) => return Err(unknown_feature(&segment, offset, &raw)),
                 At::Nothing | At::BadPayload(_) => {
-                    return Err(WalError::Corrupt {
-                        finding: Finding::CorruptAttested,
-                        file: segment.path,
-                        offset,
-                        lsn: Lsn::new(self.position),
-                        what: "no intact frame starts here: the position is wrong, or the file is damaged".to_owned(),
-                    });
+                    let what = "no intact frame starts here: the position is wrong, or the file is damaged";
+                    return Err(no_frame(&segment, offset, what));
                 }
             };
             let lsn = Lsn::new(self.position);
@@ -145,6 +162,14 @@ impl DumpedFrames {
 
 /// A batch whose checksums are right, but which does not decompress.
 pub(crate) fn bad_batch(segment: &SegmentFile, offset: u64, what: String) -> WalError {
+    corrupt_at(segment, offset, what)
+}
+
+pub(crate) fn no_frame(segment: &SegmentFile, offset: u64, what: &str) -> WalError {
+    corrupt_at(segment, offset, what.to_owned())
+}
+
+fn corrupt_at(segment: &SegmentFile, offset: u64, what: String) -> WalError {
     WalError::Corrupt {
         finding: Finding::CorruptAttested,
         file: segment.path.clone(),

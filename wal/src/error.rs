@@ -1,6 +1,7 @@
 //! What can go wrong, and what the caller can do about it.
 
 use crate::lsn::Lsn;
+use highwater_disk::FileSystem;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -58,6 +59,18 @@ pub enum WalError {
         dir: PathBuf,
         /// Why not.
         source: io::Error,
+    },
+
+    /// The directory lies on a network file system. Nothing was touched.
+    #[error(
+        "{dir:?} lies on {kind}, which promises neither that flushed data survives nor that locks hold: put the log on a \
+         local disk, or take the risk with `Options::allow_unsafe_file_system`"
+    )]
+    UnsafeFileSystem {
+        /// The directory.
+        dir: PathBuf,
+        /// Its file system.
+        kind: FileSystem,
     },
 
     /// The settings contradict each other or the limits of the format.

@@ -161,7 +161,7 @@ pub(crate) type HeaderBytes = [u8; frame_header::END];
 
 impl FrameHeader {
     /// Bytes of the whole frame, padding included.
-    fn frame_size(&self) -> u64 {
+    pub(crate) fn frame_size(&self) -> u64 {
         frame_size(u64::from(self.payload_len))
     }
 

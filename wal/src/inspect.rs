@@ -1,7 +1,8 @@
 //! Looking into a log without touching it: for tools, for a log that another process has open, for a damaged one.
 //!
-//! Nothing here writes, locks, or maps; files are read with plain reads, so that a bad sector is an error and not a
-//! signal. A log that is being written may seem to end in a torn frame, because its last frames are being copied.
+//! Nothing here writes to the log, or maps it; files are read with plain reads, so that a bad sector is an error and not
+//! a signal. [`Log`] takes no lock: a log that is being written may seem to end in a torn frame, because its last frames
+//! are being copied. [`repair`] and [`salvage`] keep writers away while they read, and write a new log elsewhere.
 //!
 //! ```
 //! # fn main() -> highwater_wal::Result<()> {
@@ -23,21 +24,36 @@
 //! # }
 //! ```
 
+mod follow;
+mod histogram;
+mod lost;
+mod rebuild;
+mod repair;
+mod salvage;
+mod source;
+mod stats;
+mod verify;
+pub(crate) mod walk;
+
 pub use crate::dump::{DumpedFrame, DumpedFrames};
+pub use follow::Follow;
+pub use histogram::Histogram;
+pub use lost::{Losses, LostRange};
+pub use repair::{Repaired, repair};
+pub use salvage::{Moved, Salvaged, salvage};
+pub use stats::{Amount, Compressed, LogStats, Overhead};
+pub use verify::Report;
 
 use crate::chain::{Listing, check_chain, check_segment};
 use crate::compress::plain;
-use crate::dump::bad_batch;
-use crate::end::{find_end, unknown_feature};
+use crate::end::find_end;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{At, FrameHeader, FrameKind, LogKey, open_batch};
 use crate::layout::{SEGMENT_HEADER_SIZE, segment_name};
 use crate::lsn::Lsn;
 use crate::meta::{self, Meta};
-use crate::recovery::Case;
 use crate::scan::{Scan, SegmentFile};
 use highwater_disk::Disk;
-use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -98,36 +114,6 @@ pub struct Progress {
     pub bytes_done: u64,
     /// Bytes to read in total.
     pub bytes_total: u64,
-}
-
-/// What [`Log::verify`] found.
-#[derive(Debug)]
-#[non_exhaustive]
-pub struct Report {
-    /// Every damage: errors that name file, offset and LSN.
-    pub findings: Vec<WalError>,
-    /// How the log ends, if its files are sound enough to tell.
-    pub tail: Option<Case>,
-    /// Where it ends.
-    pub end_lsn: Option<Lsn>,
-    /// Everything below this is proven to have been durable.
-    pub attested_lsn: Option<Lsn>,
-    /// Frames that are intact.
-    pub frames: u64,
-    /// Records in them.
-    pub records: u64,
-    /// Bytes read.
-    pub bytes: u64,
-    /// Names in the directory that are not the log's.
-    pub ignored: Vec<OsString>,
-}
-
-impl Report {
-    /// True if nothing is damaged.
-    #[must_use]
-    pub fn is_ok(&self) -> bool {
-        self.findings.is_empty()
-    }
 }
 
 impl Log {
@@ -264,107 +250,10 @@ impl Log {
             damage,
         })
     }
-
-    /// Reads the whole log and reports everything that is damaged. `progress` is called after every segment.
-    ///
-    /// # Errors
-    /// [`WalError::Io`] if something cannot be read; damage is no error but a finding.
-    pub fn verify(&self, mut progress: impl FnMut(Progress)) -> Result<Report> {
-        let mut report = Report {
-            findings: Vec::new(),
-            tail: None,
-            end_lsn: None,
-            attested_lsn: None,
-            frames: 0,
-            records: 0,
-            bytes: 0,
-            ignored: self.listing.ignored.clone(),
-        };
-        let mut chain = Vec::new();
-        for (base, _) in self
-            .listing
-            .segments
-            .iter()
-            .filter(|(base, _)| *base >= self.meta.first_lsn)
-        {
-            match check_segment(&*self.disk, &self.dir, *base, self.meta.log_id) {
-                Ok(segment) => chain.push(segment),
-                Err(error) => report.add(error)?,
-            }
-        }
-        match check_chain(&*self.disk, &self.dir, &self.meta, &self.listing) {
-            Ok(chain) => match find_end(&*self.disk, &self.dir, &self.meta, &chain) {
-                Ok(end) => {
-                    let base = chain.get(end.segment).map_or(0, |segment| segment.base);
-                    report.tail = Some(end.case);
-                    report.end_lsn = Some(Lsn::new(base + end.offset));
-                    report.attested_lsn = Some(Lsn::new(end.attested.min(base + end.offset)));
-                }
-                Err(error) => report.add(error)?,
-            },
-            Err(error) if report.findings.is_empty() => report.add(error)?,
-            Err(_) => {} // already told, segment by segment
-        }
-        let bytes_total = chain.iter().map(|segment| segment.size).sum();
-        for segment in &chain {
-            self.verify_segment(segment, &mut report)?;
-            progress(Progress {
-                bytes_done: report.bytes,
-                bytes_total,
-            });
-        }
-        Ok(report)
-    }
-
-    fn verify_segment(&self, segment: &SegmentFile, report: &mut Report) -> Result<()> {
-        let mut scan = Scan::open(&*self.disk, segment, self.key)?;
-        let mut offset = SEGMENT_HEADER_SIZE;
-        // Where the log ends a frame need not be intact; if that is not known, the last segment is not judged.
-        let end = report
-            .end_lsn
-            .map_or(u64::MAX, Lsn::get)
-            .min(segment.base + segment.size);
-        let is_last = self
-            .listing
-            .segments
-            .last()
-            .is_some_and(|(base, _)| *base == segment.base);
-        report.bytes += segment.size;
-        while segment.base + offset < end {
-            match scan.look(offset)? {
-                At::Frame(header, payload) => {
-                    report.frames += 1;
-                    match count_records(&header, payload) {
-                        Ok(records) => report.records += records,
-                        Err(what) => report.add(bad_batch(segment, offset, what))?,
-                    }
-                    offset = header.next_offset(offset, segment.size);
-                }
-                At::Unknown(raw) => {
-                    return report.add(unknown_feature(segment, offset, &raw));
-                }
-                At::Nothing | At::BadPayload(_) if report.end_lsn.is_none() && is_last => {
-                    return Ok(());
-                }
-                At::Nothing | At::BadPayload(_) => {
-                    return report.add(WalError::Corrupt {
-                        finding: Finding::CorruptAttested,
-                        file: segment.path.clone(),
-                        offset,
-                        lsn: Lsn::new(segment.base + offset),
-                        what: "no intact frame stands here, but the log goes on behind it; restore the file from a \
-                               backup"
-                            .to_owned(),
-                    });
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// How many records a frame holds, or why a batch does not decompress.
-fn count_records(header: &FrameHeader, payload: &[u8]) -> std::result::Result<u64, String> {
+pub(crate) fn records_in(header: &FrameHeader, payload: &[u8]) -> std::result::Result<u64, String> {
     Ok(match header.kind {
         FrameKind::Data | FrameKind::Control => 1,
         FrameKind::Batch => {
@@ -373,26 +262,4 @@ fn count_records(header: &FrameHeader, payload: &[u8]) -> std::result::Result<u6
         }
         FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => 0,
     })
-}
-
-impl Report {
-    /// Keeps a finding; a file that cannot be read is an error. The same place is told once.
-    fn add(&mut self, error: WalError) -> Result<()> {
-        let place = |error: &WalError| match error {
-            WalError::Corrupt { file, offset, .. } => Some((file.clone(), *offset)),
-            _ => None,
-        };
-        if matches!(error, WalError::Io { .. }) {
-            return Err(error);
-        }
-        let known = place(&error).is_some_and(|new| {
-            self.findings
-                .iter()
-                .any(|old| place(old).as_ref() == Some(&new))
-        });
-        if !known {
-            self.findings.push(error);
-        }
-        Ok(())
-    }
 }

@@ -17,6 +17,7 @@ mod compress;
 mod dump;
 mod end;
 mod error;
+mod fitness;
 mod flusher;
 mod follow;
 mod frame;

@@ -3,6 +3,7 @@
 use crate::budget::{Budget, Pin};
 use crate::chunk::{Chunk, Headers};
 use crate::error::{Result, WalError};
+use crate::fitness;
 use crate::follow::{Durable, DurableWatch, Tail};
 use crate::frame::{FrameKind, LogKey, Tag, encode_batch};
 use crate::ledger::Ledger;
@@ -58,7 +59,7 @@ impl Wal {
     ///
     /// # Errors
     /// [`WalError::Locked`] if somebody has it open; [`WalError::Corrupt`] if durable records are damaged;
-    /// [`WalError::NewerFormat`], [`WalError::BadDirectory`], [`WalError::Io`].
+    /// [`WalError::NewerFormat`], [`WalError::BadDirectory`], [`WalError::UnsafeFileSystem`], [`WalError::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, Options::new())
     }
@@ -70,6 +71,7 @@ impl Wal {
     pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         options.check()?;
         let dir = path.as_ref();
+        fitness::check(&options, dir)?;
         let lock = lock(&*options.disk, dir)?;
         let opened = recover::open(dir, &options)?;
         let shared = assemble(dir, options, opened, lock)?;

@@ -80,6 +80,13 @@ pub enum Compression {
 
 const LEVELS: RangeInclusive<i32> = -7..=22;
 
+/// What becomes of a log on a file system that does not keep what was flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnsafeFileSystem {
+    Refused,
+    Allowed,
+}
+
 /// Settings of a log; the default is right for most.
 ///
 /// ```
@@ -99,6 +106,7 @@ pub struct Options {
     pub(crate) seal_groups: u64,
     pub(crate) committer_priority: Priority,
     pub(crate) note_interval: u64,
+    pub(crate) unsafe_file_system: UnsafeFileSystem,
     pub(crate) seed: Option<u64>,
     pub(crate) cheat: Cheat,
     pub(crate) disk: Arc<dyn Disk>,
@@ -127,6 +135,7 @@ impl Options {
             seal_groups: 0,
             committer_priority: Priority::Ordinary,
             note_interval: NOTE_INTERVAL,
+            unsafe_file_system: UnsafeFileSystem::Refused,
             seed: None,
             cheat: Cheat::None,
             disk: Arc::new(OsDisk::new()),
@@ -220,6 +229,14 @@ impl Options {
     #[must_use]
     pub fn committer_priority(mut self, priority: Priority) -> Self {
         self.committer_priority = priority;
+        self
+    }
+
+    /// Opens the log even on a network file system (NFS, SMB, 9P, ...), which is refused otherwise: locks, maps and flushes
+    /// are not promised there, so nothing that this crate promises holds.
+    #[must_use]
+    pub fn allow_unsafe_file_system(mut self) -> Self {
+        self.unsafe_file_system = UnsafeFileSystem::Allowed;
         self
     }
 

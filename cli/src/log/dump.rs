@@ -1,6 +1,8 @@
 //! `highwater log dump`: the records.
 
-use super::{FoundDamage, Opened, Owner, open};
+use super::decoder::{Decoder, Question};
+use super::follow::follow;
+use super::{Opened, Owner, open, with_advice};
 use crate::args::{DumpArgs, PayloadFormat};
 use crate::decode;
 use crate::outcome::{Failure, Outcome, Result};
@@ -10,6 +12,8 @@ use highwater::wal::inspect::{DumpedFrame, Log, SegmentState};
 use highwater::wal::{FrameKind, Lsn, StreamId, WalError};
 use serde::Serialize;
 use serde_json::Value;
+use std::ops::ControlFlow;
+use std::time::Duration;
 
 /// A record as it is printed.
 #[derive(Debug, Serialize)]
@@ -35,6 +39,9 @@ enum Payload {
     Hex(String),
     #[serde(rename = "decoded")]
     Decoded(Value),
+    /// For the decoder.
+    #[serde(skip)]
+    Undecoded(Vec<u8>),
     #[serde(rename = "attested_lsn")]
     Attested(u64),
     #[serde(untagged)]
@@ -44,34 +51,113 @@ enum Payload {
 /// Runs the command.
 pub(crate) fn dump(args: &DumpArgs, out: &mut Output) -> Result<Outcome> {
     let Opened { log, owner } = open(&args.log.dir)?;
-    let mut left = args.limit.unwrap_or(u64::MAX);
-    let from = Lsn::new(args.from);
-    let frames = log.frames(start(&log, from)?);
-    let frames = match frames {
+    let start = start(&log, Lsn::new(args.from))?;
+    let mut printer = Printer::new(args, owner)?;
+    let outcome = if args.follow {
+        follow(log, start, &mut printer, out)
+    } else {
+        print_all(&log, start, &mut printer, out)
+    }?;
+    printer.finish()?;
+    Ok(outcome)
+}
+
+fn print_all(
+    log: &Log,
+    start: Lsn,
+    printer: &mut Printer<'_>,
+    out: &mut Output,
+) -> Result<Outcome> {
+    let frames = match log.frames(start) {
         Ok(frames) => frames,
-        Err(error) => return damaged(&error, out),
+        Err(error) => return damaged(error, out),
     };
     for frame in frames {
         let frame = match frame {
             Ok(frame) => frame,
-            Err(error) => return damaged(&error, out),
+            Err(error) => return damaged(error, out),
         };
-        if frame.lsn < from {
-            continue;
+        if printer.frame(&frame, out)?.is_break() {
+            break;
         }
-        for row in rows(&frame, owner, args) {
-            if left == 0 {
-                return Ok(Outcome::Clean);
+    }
+    Ok(Outcome::Clean)
+}
+
+/// Chooses what is printed, and prints it.
+pub(crate) struct Printer<'a> {
+    args: &'a DumpArgs,
+    owner: Owner,
+    decoder: Option<Decoder>,
+    /// Records that may still be printed.
+    left: u64,
+}
+
+impl<'a> Printer<'a> {
+    fn new(args: &'a DumpArgs, owner: Owner) -> Result<Self> {
+        let timeout = Duration::from_secs(args.decoder_timeout.get());
+        let decoder = args.decoder.as_deref();
+        Ok(Self {
+            args,
+            owner,
+            decoder: decoder
+                .map(|exe| Decoder::start(exe, timeout))
+                .transpose()?,
+            left: args.limit.unwrap_or(u64::MAX),
+        })
+    }
+
+    /// Prints what is asked for of a frame. Breaks when nothing behind it is asked for.
+    pub(crate) fn frame(
+        &mut self,
+        frame: &DumpedFrame,
+        out: &mut Output,
+    ) -> Result<ControlFlow<()>> {
+        if self.left == 0 || self.args.to.is_some_and(|to| frame.lsn.get() >= to) {
+            return Ok(ControlFlow::Break(()));
+        }
+        let holds_records = matches!(
+            frame.kind,
+            FrameKind::Data | FrameKind::Batch | FrameKind::Control
+        );
+        let of_stream = |stream| holds_records && frame.stream == StreamId(stream);
+        if frame.lsn.get() < self.args.from || !self.args.stream.is_none_or(of_stream) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        for mut row in rows(frame, self.owner, self.args) {
+            if self.left == 0 {
+                break;
             }
-            left -= 1;
-            if args.log.json {
+            self.left -= 1;
+            if let (Some(decoder), Payload::Undecoded(bytes)) = (&mut self.decoder, &row.payload) {
+                let question = Question::new(frame.lsn, row.index, row.kind, row.stream, bytes);
+                let answer = decoder.decode(&question)?;
+                row.payload = if self.args.log.json {
+                    Payload::Decoded(value(answer))
+                } else {
+                    Payload::Text(text::printable(&answer))
+                };
+            }
+            if self.args.log.json {
                 out.json(&row)?
             } else {
                 out.line(row.to_text())?
             }
         }
+        Ok(match self.left {
+            0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })
     }
-    Ok(Outcome::Clean)
+
+    fn finish(self) -> Result<()> {
+        self.decoder.map_or(Ok(()), Decoder::finish)
+    }
+}
+
+/// An answer of a decoder: what it is in JSON if it is JSON, else text.
+fn value(answer: String) -> Value {
+    serde_json::from_str(&answer).unwrap_or(Value::String(answer))
 }
 
 /// Where to begin reading so that every frame from `from` on is seen: at the start of its segment.
@@ -97,15 +183,11 @@ fn start(log: &Log, from: Lsn) -> Result<Lsn> {
 }
 
 /// What comes before the damage was printed; nothing behind it can be trusted to be complete.
-fn damaged(error: &WalError, out: &mut Output) -> Result<Outcome> {
+fn damaged(error: WalError, out: &mut Output) -> Result<Outcome> {
+    out.flush()?;
     match error {
-        WalError::Corrupt { .. } => {
-            out.flush()?;
-            let mut text = FoundDamage::new(error).to_text();
-            text.push_str("\n  next    `highwater log verify` lists every damage");
-            Err(Failure::Finding(text))
-        }
-        _ => Err(Failure::Io(error.to_string())),
+        WalError::Corrupt { .. } => Err(Failure::Finding(with_advice(&error))),
+        _ => Err(error.into()),
     }
 }
 
@@ -167,6 +249,9 @@ fn attested(frame: &DumpedFrame) -> Payload {
 }
 
 fn payload(bytes: &[u8], decoded: bool, args: &DumpArgs) -> Payload {
+    if args.decoder.is_some() && !decoded {
+        return Payload::Undecoded(bytes.to_vec());
+    }
     match args.payload {
         PayloadFormat::None => Payload::None {},
         PayloadFormat::Hex => Payload::Hex(text::hex(bytes)),
@@ -194,6 +279,7 @@ impl Row {
         let payload = match &self.payload {
             Payload::Text(text) | Payload::Base64(text) | Payload::Hex(text) => text.clone(),
             Payload::Decoded(value) => value.to_string(),
+            Payload::Undecoded(bytes) => text::escaped(bytes),
             Payload::Attested(lsn) => format!("everything below LSN {lsn} was durable"),
             Payload::None {} => String::new(),
         };

@@ -1,11 +1,26 @@
-//! `highwater log`: reads through [`highwater::wal::inspect`], which never writes and takes no lock.
+//! `highwater log`: looks through [`highwater::wal::inspect`], which never writes and takes no lock; rescues into new
+//! directories; judges disks.
 
+mod bench;
+mod decoder;
 mod dump;
+mod follow;
 mod list;
+mod lost;
+mod progress;
+mod repair;
+mod salvage;
+mod selftest;
+mod stats;
 mod verify;
 
+pub(crate) use bench::bench;
 pub(crate) use dump::dump;
 pub(crate) use list::list;
+pub(crate) use repair::repair;
+pub(crate) use salvage::salvage;
+pub(crate) use selftest::selftest;
+pub(crate) use stats::stats;
 pub(crate) use verify::verify;
 
 use crate::outcome::{Failure, Result};
@@ -14,7 +29,7 @@ use highwater::wal::WalError;
 use highwater::wal::inspect::Log;
 use serde::Serialize;
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// A log, and whose it is.
@@ -32,8 +47,15 @@ enum Owner {
     Program,
 }
 
-/// Opens the log in `dir`, or in its subdirectory `log` if `dir` is an engine's.
-fn open(dir: &Path) -> Result<Opened> {
+/// Where a log lies, and whose it is.
+struct Located {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    owner: Owner,
+}
+
+/// Finds the log: in `dir`, or in its subdirectory `log` if `dir` is an engine's.
+fn locate(dir: &Path) -> Result<Located> {
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
     let entries = disk.list(dir).map_err(|e| Failure::Io(e.to_string()))?;
     let has_dir = |entries: &[Entry], name: &str| {
@@ -45,9 +67,9 @@ fn open(dir: &Path) -> Result<Opened> {
         .iter()
         .any(|e| e.name == "LOG" || Path::new(&e.name).extension() == Some(OsStr::new("wal")));
     if !is_log && has_dir(&entries, "log") {
-        let log = Log::open(disk, dir.join("log"))?;
-        return Ok(Opened {
-            log,
+        return Ok(Located {
+            disk,
+            dir: dir.join("log"),
             owner: Owner::Engine,
         });
     }
@@ -61,10 +83,31 @@ fn open(dir: &Path) -> Result<Opened> {
     } else {
         Owner::Program
     };
-    Ok(Opened {
-        log: Log::open(disk, dir)?,
+    Ok(Located {
+        disk,
+        dir: dir.to_owned(),
         owner,
     })
+}
+
+/// Opens the log in `dir`, or in its subdirectory `log` if `dir` is an engine's.
+fn open(dir: &Path) -> Result<Opened> {
+    let Located { disk, dir, owner } = locate(dir)?;
+    match Log::open(disk, &dir) {
+        Ok(log) => Ok(Opened { log, owner }),
+        Err(error @ WalError::Corrupt { .. }) => Err(Failure::Finding(with_advice(&error))),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A damage, and which commands help further.
+fn with_advice(error: &WalError) -> String {
+    let mut text = FoundDamage::new(error).to_text();
+    text.push_str(
+        "\n  next    `highwater log verify` lists every damage, `repair` keeps what stands before the first, `salvage` \
+         what is intact around it",
+    );
+    text
 }
 
 /// A damage, for JSON and for people.

@@ -1,5 +1,6 @@
 //! `highwater log verify`: every byte.
 
+use super::progress::Progress;
 use super::{FoundDamage, open};
 use crate::args::LogArgs;
 use crate::outcome::{Outcome, Result};
@@ -7,9 +8,7 @@ use crate::output::Output;
 use crate::text;
 use highwater::wal::Lsn;
 use highwater::wal::inspect::Report;
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
-use std::io::IsTerminal;
 
 /// What is printed.
 #[derive(Debug, Serialize)]
@@ -49,16 +48,9 @@ impl Verified {
 /// Runs the command.
 pub(crate) fn verify(args: &LogArgs, out: &mut Output) -> Result<Outcome> {
     let log = open(&args.dir)?.log;
-    let bar = std::io::stderr().is_terminal().then(progress_bar);
-    let report = log.verify(|progress| {
-        if let Some(bar) = &bar {
-            bar.set_length(progress.bytes_total);
-            bar.set_position(progress.bytes_done);
-        }
-    });
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
+    let bar = Progress::new();
+    let report = log.verify(|progress| bar.show(progress));
+    drop(bar);
     let verified = Verified::new(&report?);
     if args.json {
         out.json(&verified)?;
@@ -70,16 +62,6 @@ pub(crate) fn verify(args: &LogArgs, out: &mut Output) -> Result<Outcome> {
     } else {
         Outcome::Finding
     })
-}
-
-fn progress_bar() -> ProgressBar {
-    let bar = ProgressBar::new(0);
-    if let Ok(style) =
-        ProgressStyle::with_template("{bar:40} {binary_bytes} of {binary_total_bytes}, {eta} left")
-    {
-        bar.set_style(style);
-    }
-    bar
 }
 
 fn print(verified: &Verified, out: &mut Output) -> Result<()> {

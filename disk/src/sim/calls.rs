@@ -11,8 +11,8 @@ use super::memory::Memory;
 use super::tree::{Inode, NameOp};
 use crate::error::{Call, errno, invalid};
 use crate::{
-    Access, AppendMap, DirLock, Disk, DiskFile, Entry, EntryKind, LockGuard, MapBacking, PAGE_SIZE,
-    ReadMap,
+    Access, AppendMap, DirLock, Disk, DiskFile, Entry, EntryKind, FileSystem, LockGuard,
+    MapBacking, PAGE_SIZE, ReadMap,
 };
 use parking_lot::Mutex;
 use rustix::io::Errno;
@@ -131,6 +131,13 @@ impl Disk for SimDisk {
             inode,
         };
         Ok(DirLock::new(dir.to_path_buf(), Box::new(held)))
+    }
+
+    fn file_system(&self, dir: &Path) -> io::Result<FileSystem> {
+        self.machine.call(Call::FileSystem, dir, |state| {
+            state.walk_dir(dir)?;
+            Ok(state.file_system)
+        })
     }
 }
 

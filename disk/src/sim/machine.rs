@@ -4,6 +4,7 @@ use super::fault::{Faults, Hit};
 use super::file::FileNode;
 use super::rng::Rng;
 use super::tree::{Inode, NameOp, Names, ROOT, Tree};
+use crate::FileSystem;
 use crate::error::{Call, DiskError, errno};
 use parking_lot::{Mutex, MutexGuard};
 use rustix::io::Errno;
@@ -63,6 +64,7 @@ pub(super) struct State {
     pub(super) faults: Faults,
     /// Bytes that all live files together may have.
     pub(super) capacity: Option<u64>,
+    pub(super) file_system: FileSystem,
     pub(super) time_ms: u64,
     pub(super) locks: BTreeSet<Inode>,
     pub(super) tree: Tree,
@@ -142,6 +144,7 @@ impl State {
             cut_before: None,
             faults: Faults::default(),
             capacity: None,
+            file_system: FileSystem::Ext4,
             time_ms: 0,
             locks: BTreeSet::new(),
             tree: Tree::default(),
@@ -191,6 +194,7 @@ impl State {
     pub(super) fn fork(&self) -> Self {
         let mut fork = Self::empty();
         fork.capacity = self.capacity;
+        fork.file_system = self.file_system;
         fork.time_ms = self.time_ms;
         fork.tree.clone_from(&self.tree);
         fork.next_inode = self.next_inode;
@@ -228,6 +232,7 @@ impl State {
         let names = self.tree.survivor(&mut rng, of_names);
         let mut survivor = Self::empty();
         survivor.capacity = self.capacity;
+        survivor.file_system = self.file_system;
         survivor.time_ms = self.time_ms;
         survivor.next_inode = self.next_inode;
         for inode in names.targets() {

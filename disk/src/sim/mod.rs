@@ -57,6 +57,7 @@ pub use crate::error::Call;
 pub use fault::{AfterFailedSync, Fault, FaultKind, Repeat};
 pub use rng::Rng;
 
+use crate::FileSystem;
 use crate::error::DiskError;
 use machine::{Gone, Machine, State};
 use std::error::Error;
@@ -160,7 +161,7 @@ impl SimDisk {
     /// The machine booted again on what the power cut left, as `seed` decides. It may be called again with other seeds:
     /// each shows another outcome of the same cut.
     ///
-    /// Counters, faults and the planned cut start afresh; the capacity stays.
+    /// Counters, faults and the planned cut start afresh; capacity and file system stay.
     ///
     /// # Panics
     /// If the power is on.
@@ -178,7 +179,7 @@ impl SimDisk {
     /// Kills the process: this handle and all that came from it are dead, locks are free; the page cache stays, and
     /// with it what was never synced. Returns the disk for the next process.
     ///
-    /// Counters, faults and the planned cut start afresh; the capacity stays.
+    /// Counters, faults and the planned cut start afresh; capacity and file system stay.
     ///
     /// # Panics
     /// If the power is off or the process is dead already.
@@ -233,6 +234,11 @@ impl SimDisk {
     #[must_use]
     pub fn used_bytes(&self) -> u64 {
         self.machine.state().used_bytes()
+    }
+
+    /// Sets what [`Disk::file_system`](crate::Disk::file_system) answers (at first ext4). Nothing else changes by it.
+    pub fn set_file_system(&self, kind: FileSystem) {
+        self.machine.state().file_system = kind;
     }
 
     /// Sets the clock that stamps [`Entry::modified_ms`](crate::Entry::modified_ms); it stands still otherwise.

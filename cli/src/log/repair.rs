@@ -1,0 +1,103 @@
+//! `highwater log repair`: what stands before the first damage, at its old place.
+
+use super::lost::{Lost, findings, names, places, print_findings};
+use super::progress::Progress;
+use super::{FoundDamage, Located};
+use crate::args::RescueArgs;
+use crate::outcome::{Outcome, Result};
+use crate::output::Output;
+use crate::text;
+use highwater::wal::inspect::{self, Repaired};
+use serde::Serialize;
+use std::path::Path;
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+struct Row {
+    /// Whether nothing durable is lost.
+    ok: bool,
+    output: String,
+    log_id: String,
+    first_lsn: u64,
+    /// Everything below was kept, nothing from here on.
+    cut_lsn: u64,
+    /// Where the new log goes on.
+    end_lsn: u64,
+    frames: u64,
+    records: u64,
+    lost: Lost,
+    /// Intact, but behind the damage.
+    frames_behind: u64,
+    records_behind: u64,
+    findings: Vec<FoundDamage>,
+    ignored: Vec<String>,
+}
+
+impl Row {
+    fn new(repaired: &Repaired, to: &Path) -> Self {
+        Self {
+            ok: repaired.lost.is_empty(),
+            output: to.display().to_string(),
+            log_id: format!("{:032x}", repaired.log_id),
+            first_lsn: repaired.first_lsn.get(),
+            cut_lsn: repaired.cut_lsn.get(),
+            end_lsn: repaired.end_lsn.get(),
+            frames: repaired.frames,
+            records: repaired.records,
+            lost: Lost::new(&repaired.lost),
+            frames_behind: repaired.frames_behind,
+            records_behind: repaired.records_behind,
+            findings: findings(&repaired.findings),
+            ignored: names(&repaired.ignored),
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn repair(args: &RescueArgs, out: &mut Output) -> Result<Outcome> {
+    let (Located { disk, dir, .. }, to) = places(args)?;
+    let bar = Progress::new();
+    let repaired = inspect::repair(&disk, &dir, &to, |progress| bar.show(progress));
+    drop(bar);
+    let row = Row::new(&repaired?, &to);
+    if args.log.json {
+        out.json(&row)?;
+    } else {
+        print(&row, out)?;
+    }
+    Ok(if row.ok {
+        Outcome::Clean
+    } else {
+        Outcome::Finding
+    })
+}
+
+fn print(row: &Row, out: &mut Output) -> Result<()> {
+    print_findings(&row.findings, &row.ignored, out)?;
+    row.lost.print("lost, with everything behind", out)?;
+    out.line(format!(
+        "{}: {} records in {} frames kept, LSN {} to {}; the new log goes on at LSN {}",
+        if row.ok { "ok" } else { "LOST RECORDS" },
+        text::grouped(row.records),
+        text::grouped(row.frames),
+        row.first_lsn,
+        row.cut_lsn,
+        row.end_lsn,
+    ))?;
+    if row.frames_behind > 0 {
+        let whose = if row.ok {
+            "never proven durable, as recovery would drop them"
+        } else {
+            "`highwater log salvage` gets them"
+        };
+        out.line(format!(
+            "{} intact records in {} frames stand behind that place: {whose}",
+            text::grouped(row.records_behind),
+            text::grouped(row.frames_behind),
+        ))?;
+    }
+    out.line(format!(
+        "new log in {}, the old one is as it was",
+        row.output
+    ))
+}

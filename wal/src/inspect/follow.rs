@@ -1,0 +1,273 @@
+//! Following a log that another process writes, without a lock and without writing.
+
+use crate::chain::{check_chain, check_segment};
+use crate::compress::plain;
+use crate::dump::DumpedFrame;
+use crate::end::find_end;
+use crate::error::{Result, WalError};
+use crate::frame::{At, FrameKind, attested};
+use crate::inspect::Log;
+use crate::inspect::source::bad_directory;
+use crate::layout::SEGMENT_HEADER_SIZE;
+use crate::lsn::Lsn;
+use crate::scan::{Scan, SegmentFile};
+use std::io;
+
+/// Looks in vain before the first look behind the place where the log seems to end; twice as many each time after.
+const PATIENCE: u32 = 16;
+const MAX_PATIENCE: u32 = 1024;
+
+/// Shows the frames of a log as they become durable, while another process writes it.
+///
+/// Only frames that a later one attests are shown: the watermark that follows each sync, or the mark of a clean close.
+/// What was appended but not synced is invisible, as it may be gone after a crash. A group at the very end of a segment,
+/// where its watermark finds no room, is proven, and so shown, only with the next one.
+#[derive(Debug)]
+pub struct Follow {
+    log: Log,
+    /// The next frame to show; everything below `attested` never changes again.
+    shown: Place,
+    /// How far intact frames reach.
+    ahead: Place,
+    attested: u64,
+    /// What is wrong at `attested`, told when everything before it was shown.
+    damage: Option<WalError>,
+    in_vain: u32,
+    patience: u32,
+}
+
+/// A position and the segment that holds it.
+#[derive(Debug)]
+struct Place {
+    lsn: u64,
+    base: u64,
+    open: Option<(SegmentFile, Scan)>,
+}
+
+impl Log {
+    /// Follows the log from `from` on (a place as for [`Self::frames`]).
+    ///
+    /// # Errors
+    /// As [`Self::frames`].
+    pub fn follow(self, from: Lsn) -> Result<Follow> {
+        let chain = check_chain(&*self.disk, &self.dir, &self.meta, &self.listing)?;
+        let start = from.get().max(self.meta.first_lsn);
+        if from != Lsn::ZERO && from.get() < self.meta.first_lsn {
+            return Err(WalError::Truncated {
+                asked: from,
+                first: self.first_lsn(),
+            });
+        }
+        let holds = |lsn: u64| {
+            let within = |s: &&SegmentFile| (s.base..s.base + s.size).contains(&lsn);
+            chain.iter().find(within).map(|segment| segment.base)
+        };
+        let (end, proven, damage) = match find_end(&*self.disk, &self.dir, &self.meta, &chain) {
+            Ok(end) => {
+                let x = chain.get(end.segment).map_or(0, |s| s.base) + end.offset;
+                (x, end.attested.min(x), None)
+            }
+            Err(WalError::Corrupt { lsn, .. }) if lsn < from => {
+                return Err(WalError::BeyondEnd {
+                    asked: from,
+                    end: lsn,
+                });
+            }
+            Err(error @ WalError::Corrupt { lsn, .. }) => (lsn.get(), lsn.get(), Some(error)),
+            Err(error) => return Err(error),
+        };
+        let Some(base) = holds(start) else {
+            return Err(WalError::BeyondEnd {
+                asked: from,
+                end: Lsn::new(end),
+            });
+        };
+        let ahead = end.max(start);
+        let ahead_base = holds(ahead).unwrap_or(base);
+        Ok(Follow {
+            log: self,
+            shown: Place::new(start, base),
+            ahead: Place::new(ahead, ahead_base),
+            attested: proven,
+            damage,
+            in_vain: 0,
+            patience: PATIENCE,
+        })
+    }
+}
+
+impl Follow {
+    /// The next durable frame; `None` if there is none now: ask again later.
+    ///
+    /// # Errors
+    /// [`WalError::Corrupt`] if durable frames are damaged; [`WalError::Truncated`] if the log was truncated past the
+    /// place where this stands; [`WalError::BadDirectory`] if another log has taken its place; [`WalError::Io`].
+    pub fn poll(&mut self) -> Result<Option<DumpedFrame>> {
+        loop {
+            if self.shown.lsn < self.attested {
+                self.in_vain = 0;
+                self.patience = PATIENCE;
+                return self.show().map(Some).map_err(|e| self.explain(e));
+            }
+            if let Some(damage) = self.damage.take() {
+                return Err(damage);
+            }
+            let before = (self.attested, self.ahead.lsn);
+            self.look_ahead().map_err(|e| self.explain(e))?;
+            if before == (self.attested, self.ahead.lsn) {
+                self.in_vain += 1;
+                if self.in_vain >= self.patience {
+                    self.in_vain = 0;
+                    self.patience = (self.patience * 2).min(MAX_PATIENCE);
+                    self.look_behind()?;
+                }
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Where the next frame will be shown.
+    pub fn position(&self) -> Lsn {
+        Lsn::new(self.shown.lsn)
+    }
+
+    /// Up to where frames are intact; those from [`Self::position`] on are not known to be durable.
+    pub fn intact_end(&self) -> Lsn {
+        Lsn::new(self.ahead.lsn)
+    }
+
+    fn show(&mut self) -> Result<DumpedFrame> {
+        let place = &mut self.shown;
+        place.enter(&self.log)?;
+        let lsn = place.lsn;
+        let Some((segment, scan)) = &mut place.open else {
+            return Err(bad_directory(&self.log.dir, "a segment went away"));
+        };
+        let offset = lsn - segment.base;
+        let At::Frame(header, payload) = scan.look(offset)? else {
+            let what = "no intact frame starts here: the position is wrong, or the file is damaged";
+            return Err(crate::dump::no_frame(segment, offset, what));
+        };
+        let frame = DumpedFrame {
+            lsn: Lsn::new(lsn),
+            end_lsn: Lsn::new(segment.base + header.next_offset(offset, segment.size)),
+            kind: header.kind,
+            stream: header.stream,
+            file: segment.path.clone(),
+            offset,
+            payload: plain(&header, payload)
+                .map_err(|what| crate::dump::bad_batch(segment, offset, what))?
+                .into_owned(),
+            stored_bytes: header.payload_size(),
+        };
+        place.lsn = frame.end_lsn.get();
+        place.cross();
+        Ok(frame)
+    }
+
+    /// Goes on over intact frames and learns what they attest. The files are opened anew: what was read before where
+    /// no frame stood is old.
+    fn look_ahead(&mut self) -> Result<()> {
+        self.ahead.open = None;
+        loop {
+            self.ahead.enter(&self.log)?;
+            let Some((segment, scan)) = &mut self.ahead.open else {
+                return Ok(());
+            };
+            let offset = self.ahead.lsn - segment.base;
+            let At::Frame(header, payload) = scan.look(offset)? else {
+                return Ok(());
+            };
+            if matches!(header.kind, FrameKind::Watermark | FrameKind::Close) {
+                let proof = attested(payload).unwrap_or(0).min(self.ahead.lsn);
+                self.attested = self.attested.max(proof);
+                // What was read in advance there is older than the proof.
+                self.shown.open = None;
+            }
+            self.ahead.lsn = segment.base + header.next_offset(offset, segment.size);
+            self.ahead.cross();
+        }
+    }
+
+    /// Whether the log goes on behind the place where no frame stands: then that place is damaged.
+    fn look_behind(&mut self) -> Result<()> {
+        let now = Log::open(self.log.disk.clone(), &self.log.dir)?;
+        if now.log_id() != self.log.log_id() {
+            let what = "another log has taken the place of the one that was followed";
+            return Err(bad_directory(&self.log.dir, what));
+        }
+        if now.first_lsn().get() > self.shown.lsn {
+            return Err(WalError::Truncated {
+                asked: self.position(),
+                first: now.first_lsn(),
+            });
+        }
+        let chain = check_chain(&*now.disk, &now.dir, &now.meta, &now.listing)?;
+        match find_end(&*now.disk, &now.dir, &now.meta, &chain) {
+            Err(damage @ WalError::Corrupt { .. }) => {
+                // The writer may have gone on between the two looks.
+                let before = self.ahead.lsn;
+                self.look_ahead()?;
+                if before == self.ahead.lsn {
+                    Err(damage)
+                } else {
+                    Ok(())
+                }
+            }
+            Err(error) => Err(error),
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// A file that went away was truncated, or the whole log is gone.
+    fn explain(&mut self, error: WalError) -> WalError {
+        let gone = matches!(&error, WalError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+        let replaced = matches!(&error, WalError::Corrupt { .. });
+        if !gone && !replaced {
+            return error;
+        }
+        match Log::open(self.log.disk.clone(), &self.log.dir) {
+            Ok(now) if now.first_lsn().get() > self.shown.lsn => WalError::Truncated {
+                asked: self.position(),
+                first: now.first_lsn(),
+            },
+            Ok(_) => error,
+            Err(other) => other,
+        }
+    }
+}
+
+impl Place {
+    fn new(lsn: u64, base: u64) -> Self {
+        Self {
+            lsn: lsn.max(base + SEGMENT_HEADER_SIZE),
+            base,
+            open: None,
+        }
+    }
+
+    /// Leaves a segment at its end: its file is not needed any more, and may be gone when the next one is.
+    fn cross(&mut self) {
+        if let Some((segment, _)) = &self.open {
+            let end = segment.base + segment.size;
+            if self.lsn >= end {
+                self.base = end;
+                self.lsn = end + SEGMENT_HEADER_SIZE;
+                self.open = None;
+            }
+        }
+    }
+
+    /// Opens the segment that holds the position, the next one if it stands at the end of one.
+    fn enter(&mut self, log: &Log) -> Result<()> {
+        loop {
+            self.cross();
+            if self.open.is_some() {
+                return Ok(());
+            }
+            let segment = check_segment(&*log.disk, &log.dir, self.base, log.meta.log_id)?;
+            let scan = Scan::open(&*log.disk, &segment, log.key)?;
+            self.open = Some((segment, scan));
+        }
+    }
+}

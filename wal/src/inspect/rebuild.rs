@@ -1,0 +1,228 @@
+//! Writing a log anew, frame by frame at its old place. Until its `LOG` is written nothing of it counts.
+
+use crate::error::{Result, WalError};
+use crate::frame::{FrameKind, LogKey, SegmentHeader, encode_header};
+use crate::inspect::source::bad_directory;
+use crate::layout::{
+    FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT, SEGMENT_HEADER_SIZE,
+    frame_size, segment_name, to_usize,
+};
+use crate::lsn::{Lsn, StreamId};
+use crate::meta::{self, LogEnd, Meta};
+use crate::segment::tmp_path;
+use crc32c::crc32c;
+use highwater_disk::{DirLock, Disk, DiskFile};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+const BUFFER_SIZE: usize = 1 << 20;
+/// The longest stretch of LSNs that is skipped: four thousand of the largest segments.
+const MAX_SKIP: u64 = MAX_SEGMENT_SIZE << 12;
+
+/// A log that is being written.
+#[derive(Debug)]
+pub(crate) struct Rebuild<'a> {
+    disk: &'a Arc<dyn Disk>,
+    dir: &'a Path,
+    key: LogKey,
+    open: Option<NewSegment>,
+    /// End of the last segment begun.
+    end: u64,
+    _lock: DirLock,
+}
+
+/// What becomes of a segment behind its last frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// The log goes on in the next one: a seal, unless one stands there.
+    Sealed,
+    /// Frames are to be appended: its blocks are really written.
+    Open,
+}
+
+#[derive(Debug)]
+struct NewSegment {
+    path: PathBuf,
+    file: Arc<dyn DiskFile>,
+    base: u64,
+    size: u64,
+    /// Bytes of `buffer` go here.
+    start: u64,
+    buffer: Vec<u8>,
+    sealed: bool,
+}
+
+impl<'a> Rebuild<'a> {
+    /// Begins a log in `dir`, which must be empty or not exist.
+    pub(crate) fn begin(disk: &'a Arc<dyn Disk>, dir: &'a Path, key: LogKey) -> Result<Self> {
+        let bad = |source| WalError::BadDirectory {
+            dir: dir.to_owned(),
+            source,
+        };
+        disk.create_dir_all(dir).map_err(bad)?;
+        let lock = disk.lock_dir(dir).map_err(bad)?;
+        if !disk.list(dir).map_err(bad)?.is_empty() {
+            return Err(bad(io::Error::new(
+                io::ErrorKind::AlreadyExists,
+                "it is not empty: name a new directory",
+            )));
+        }
+        Ok(Self {
+            disk,
+            dir,
+            key,
+            open: None,
+            end: 0,
+            _lock: lock,
+        })
+    }
+
+    /// The segment that is open, if it starts at `base`.
+    pub(crate) fn is_at(&self, base: u64) -> bool {
+        self.open.as_ref().is_some_and(|open| open.base == base)
+    }
+
+    /// Begins the segment at `base`; the one before ends.
+    pub(crate) fn segment(&mut self, base: u64, size: u64) -> Result<()> {
+        self.end_segment(Rest::Sealed)?;
+        let path = self.dir.join(segment_name(Lsn::new(base)));
+        let tmp = tmp_path(&path);
+        let at_tmp = |e| WalError::io("creating", &tmp, e);
+        let file = self.disk.create_new(&tmp).map_err(at_tmp)?;
+        file.set_len(size).map_err(at_tmp)?;
+        let header = SegmentHeader {
+            log_id: self.key.id,
+            base,
+            size,
+        };
+        let mut buffer = header.encode().to_vec();
+        buffer.resize(to_usize(SEGMENT_HEADER_SIZE), 0);
+        self.end = base + size;
+        self.open = Some(NewSegment {
+            path,
+            file,
+            base,
+            size,
+            start: 0,
+            buffer,
+            sealed: false,
+        });
+        Ok(())
+    }
+
+    /// Puts a frame, as it stood elsewhere, behind the last one, which must end at `lsn`.
+    pub(crate) fn frame(&mut self, lsn: u64, kind: FrameKind, raw: &[u8]) -> Result<()> {
+        let open = self.open.as_mut().expect("a segment was begun");
+        assert_eq!(open.next(), lsn, "frames lie where they lay");
+        open.sealed = kind == FrameKind::Seal;
+        open.put(raw)
+    }
+
+    /// Segments without a frame from the end of the last one up to `until` or a little behind it: LSNs there were used
+    /// before and must not be used again.
+    pub(crate) fn skip(&mut self, until: u64) -> Result<()> {
+        if until.saturating_sub(self.end) > MAX_SKIP {
+            return Err(bad_directory(
+                self.dir,
+                &format!(
+                    "the old log says that LSN {until} was used, and stands at {}: nothing that it says can be trusted",
+                    self.end
+                ),
+            ));
+        }
+        while self.end < until {
+            let base = self.end;
+            let left = (until - base).next_multiple_of(SEGMENT_ALIGNMENT);
+            self.segment(base, left.clamp(MIN_SEGMENT_SIZE, MAX_SEGMENT_SIZE))?;
+        }
+        Ok(())
+    }
+
+    /// Where the next segment will start.
+    pub(crate) fn end(&self) -> u64 {
+        self.end
+    }
+
+    /// Sets where the first segment starts.
+    pub(crate) fn start_at(&mut self, base: u64) {
+        self.end = base;
+    }
+
+    fn end_segment(&mut self, rest: Rest) -> Result<()> {
+        let Some(mut open) = self.open.take() else {
+            return Ok(());
+        };
+        if rest == Rest::Sealed && !open.sealed {
+            let lsn = open.next();
+            let body = crc32c(&[]);
+            let seal = encode_header(FrameKind::Seal, StreamId::DEFAULT, 0, body, &self.key, lsn);
+            open.put(&seal)?;
+        }
+        open.finish(rest, &**self.disk)
+    }
+
+    /// Ends the log: its last segment stays open for appending. From here on it is a log.
+    pub(crate) fn finish(mut self, first_lsn: u64) -> Result<Lsn> {
+        let open = self.open.as_ref().expect("a log has a segment");
+        let end = open.next();
+        self.end_segment(Rest::Open)?;
+        self.disk
+            .sync_dir(self.dir)
+            .map_err(|e| WalError::io("syncing the directory", self.dir, e))?;
+        let meta = Meta {
+            log_id: self.key.id,
+            first_lsn,
+            attested_lsn: end,
+            reach: 0,
+            end: LogEnd::Open,
+        };
+        meta.replace(&**self.disk, self.dir)?;
+        meta::prepare_spare(&**self.disk, self.dir);
+        Ok(Lsn::new(end))
+    }
+}
+
+impl NewSegment {
+    /// LSN of the next frame.
+    fn next(&self) -> u64 {
+        self.base + self.start + self.buffer.len() as u64
+    }
+
+    fn put(&mut self, raw: &[u8]) -> Result<()> {
+        let padded = frame_size(raw.len() as u64 - FRAME_HEADER_SIZE);
+        let end = self.next() + padded;
+        assert!(end <= self.base + self.size, "a frame fits its segment");
+        self.buffer.extend_from_slice(raw);
+        let padding = to_usize(padded) - raw.len();
+        self.buffer.resize(self.buffer.len() + padding, 0);
+        if self.buffer.len() >= BUFFER_SIZE {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        self.file
+            .write_all_at(&self.buffer, self.start)
+            .map_err(|e| WalError::io("writing", &self.path, e))?;
+        self.start += self.buffer.len() as u64;
+        self.buffer.clear();
+        Ok(())
+    }
+
+    fn finish(mut self, rest: Rest, disk: &dyn Disk) -> Result<()> {
+        self.flush()?;
+        while rest == Rest::Open && self.start < self.size {
+            let left = to_usize(self.size - self.start);
+            self.buffer.resize(left.min(BUFFER_SIZE), 0);
+            self.flush()?;
+        }
+        let tmp = tmp_path(&self.path);
+        self.file
+            .sync()
+            .map_err(|e| WalError::io("syncing", &tmp, e))?;
+        disk.rename(&tmp, &self.path)
+            .map_err(|e| WalError::io("renaming to", &self.path, e))
+    }
+}

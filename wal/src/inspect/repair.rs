@@ -1,0 +1,207 @@
+//! Repair: a new log that holds everything up to the first damage, at its old LSNs.
+
+use crate::error::{Result, WalError};
+use crate::inspect::lost::{Losses, LostRange};
+use crate::inspect::rebuild::Rebuild;
+use crate::inspect::source::{Source, bad_directory};
+use crate::inspect::walk::{Step, Walk};
+use crate::inspect::{Log, Progress, records_in};
+use crate::layout::{MIN_SEGMENT_SIZE, SEGMENT_HEADER_SIZE};
+use crate::lsn::Lsn;
+use highwater_disk::Disk;
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+/// What [`repair`] did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Repaired {
+    /// Identity of both logs.
+    pub log_id: u128,
+    /// Where both start.
+    pub first_lsn: Lsn,
+    /// Everything below this was kept, nothing from here on.
+    pub cut_lsn: Lsn,
+    /// Where the new log goes on: behind every LSN that is known to have been used.
+    pub end_lsn: Lsn,
+    /// Frames kept.
+    pub frames: u64,
+    /// Records in them.
+    pub records: u64,
+    /// What was durable and is not in the new log; empty if nothing is lost. The first range starts at the cut.
+    pub lost: Losses,
+    /// Intact frames behind the cut: [`salvage`](crate::inspect::salvage) gets them.
+    pub frames_behind: u64,
+    /// Records in them.
+    pub records_behind: u64,
+    /// What was wrong with files as such; by itself it costs no record.
+    pub findings: Vec<WalError>,
+    /// Names in the directory that are not the log's. They were not copied.
+    pub ignored: Vec<OsString>,
+}
+
+/// What a first pass finds out.
+struct Survey {
+    cut: u64,
+    /// Behind every LSN that is known to have been used.
+    used: u64,
+    frames: u64,
+    records: u64,
+    frames_behind: u64,
+    records_behind: u64,
+    lost: Losses,
+}
+
+/// Writes everything of the log in `from` that stands before its first damage into a new log in `to`, at the same LSNs
+/// and with the same identity, so that checkpoints of the old one fit. Never changes `from`.
+///
+/// What is kept is what recovery could prove: the frames from the start of the log on, up to the first place at which
+/// none is intact. Damage of `LOG` and of segment headers costs nothing if the frames are intact: both are written
+/// anew. If durable records are lost, the LSNs that they had are skipped, so that no LSN gets a second meaning; reading
+/// from one of them is an error.
+///
+/// `progress` is called now and then, in two passes over the log. The result was verified.
+///
+/// # Errors
+/// [`WalError::Locked`] if `from` is open somewhere; [`WalError::BadDirectory`] if `to` is not empty or lies inside
+/// `from`, or if nothing tells which log `from` is; [`WalError::NewerFormat`], and [`WalError::Corrupt`] with
+/// [`Finding::UnknownFeature`](crate::Finding::UnknownFeature), if a newer version wrote it; [`WalError::Io`].
+pub fn repair(
+    disk: &Arc<dyn Disk>,
+    from: impl AsRef<Path>,
+    to: impl AsRef<Path>,
+    mut progress: impl FnMut(Progress),
+) -> Result<Repaired> {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    apart(from, to)?;
+    let source = Source::open(disk, from)?;
+    let bytes_total = 2 * source.parts.iter().map(|part| part.size).sum::<u64>();
+    let mut report = |bytes_done| {
+        progress(Progress {
+            bytes_done,
+            bytes_total,
+        });
+    };
+    let survey = survey(&source, &mut report)?;
+    let end_lsn = copy(&source, to, &survey, &mut report)?;
+    let copied = Log::open(Arc::clone(disk), to)?.verify(|_| ())?;
+    if let Some(error) = copied.findings.into_iter().next() {
+        return Err(error);
+    }
+    let Survey { lost, cut, .. } = survey;
+    Ok(Repaired {
+        log_id: source.key.id,
+        first_lsn: Lsn::new(source.first_lsn),
+        cut_lsn: Lsn::new(cut),
+        end_lsn,
+        frames: survey.frames,
+        records: survey.records,
+        lost,
+        frames_behind: survey.frames_behind,
+        records_behind: survey.records_behind,
+        findings: source.findings,
+        ignored: source.ignored,
+    })
+}
+
+/// Refuses to write into the log that is to be read.
+pub(crate) fn apart(from: &Path, to: &Path) -> Result<()> {
+    if to.starts_with(from) || from.starts_with(to) {
+        return Err(bad_directory(
+            to,
+            "the new log must lie outside of the old one, and the old one outside of it",
+        ));
+    }
+    Ok(())
+}
+
+fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
+    let mut walk = Walk::new(source);
+    let mut holes: Vec<LostRange> = Vec::new();
+    let mut found = Survey {
+        cut: 0,
+        used: source.attested_lsn,
+        frames: 0,
+        records: 0,
+        frames_behind: 0,
+        records_behind: 0,
+        lost: Losses::default(),
+    };
+    let mut attested = source.attested_lsn;
+    while let Some(step) = walk.step()? {
+        match step {
+            // The rest is behind the cut: only the first hole and the extent of the damage matter.
+            Step::Hole(hole) if holes.is_empty() => holes.push(hole),
+            Step::Hole(_) => {}
+            Step::Frame(frame) => {
+                let records = records_in(&frame.header, frame.payload()).unwrap_or(0);
+                let (frames, sum) = if holes.is_empty() {
+                    (&mut found.frames, &mut found.records)
+                } else {
+                    (&mut found.frames_behind, &mut found.records_behind)
+                };
+                *frames += 1;
+                *sum += records;
+                attested = attested.max(frame.attests().unwrap_or(0));
+                progress(frame.lsn() - source.first_lsn);
+            }
+        }
+    }
+    found.used = found.used.max(walk.position());
+    let end = walk.end_hole(attested);
+    found.cut = walk.position();
+    match holes.pop() {
+        // Everything from the cut on goes, intact or not.
+        Some(hole) if hole.from.get() < attested => {
+            found.cut = hole.from.get();
+            found.lost.add(LostRange {
+                to: end.map_or(Some(Lsn::new(found.used)), |end| end.to),
+                ..hole
+            });
+        }
+        // What a crash tore: recovery cuts here too, and nothing that was acknowledged goes.
+        Some(hole) => found.cut = hole.from.get(),
+        None => {
+            if let Some(end) = end {
+                found.cut = end.from.get();
+                found.lost.add(end);
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn copy(
+    source: &Source,
+    to: &Path,
+    survey: &Survey,
+    progress: &mut impl FnMut(u64),
+) -> Result<Lsn> {
+    let mut new = Rebuild::begin(&source.disk, to, source.key)?;
+    new.start_at(source.first_lsn);
+    let mut walk = Walk::new(source);
+    let half: u64 = source.parts.iter().map(|part| part.size).sum();
+    while let Some(Step::Frame(frame)) = walk.step()? {
+        if frame.lsn() >= survey.cut {
+            break;
+        }
+        if !new.is_at(frame.part.base) {
+            new.segment(frame.part.base, frame.part.size)?;
+        }
+        new.frame(frame.lsn(), frame.header.kind, &frame.raw)?;
+        progress(half + frame.lsn() - source.first_lsn);
+    }
+    if !survey.lost.is_empty() {
+        new.skip(survey.used)?;
+    }
+    // The log goes on in the segment of the last frame, unless that is sealed, or behind what is lost.
+    let goes_on = survey.lost.is_empty() && new.end() > survey.cut;
+    if !goes_on {
+        let base = new.end();
+        let size = source.usual_size().max(MIN_SEGMENT_SIZE);
+        new.segment(base, size)?;
+        debug_assert!(base + SEGMENT_HEADER_SIZE >= survey.cut);
+    }
+    new.finish(source.first_lsn)
+}

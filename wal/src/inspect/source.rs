@@ -1,0 +1,365 @@
+//! The files of a damaged log, as far as anything can be told from them. Only reads.
+
+use crate::chain::Listing;
+use crate::error::{Finding, Result, WalError};
+use crate::frame::{BadHeader, LogKey, SegmentHeader};
+use crate::layout::{
+    FORMAT_VERSION, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT, segment_name,
+};
+use crate::lsn::Lsn;
+use crate::meta::{self, Meta};
+use crate::segment::read_header;
+use highwater_disk::{Access, DirLock, Disk};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A log from which as much as possible is to be read.
+#[derive(Debug)]
+pub(crate) struct Source {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) key: LogKey,
+    /// Where the log starts: as `LOG` says, or the lowest segment there is.
+    pub(crate) first_lsn: u64,
+    /// Everything below was durable, by `LOG`; 0 if that cannot be read.
+    pub(crate) attested_lsn: u64,
+    /// By base; of two with the same base the one that has its own name comes first.
+    pub(crate) parts: Vec<Part>,
+    /// What is wrong with files as such.
+    pub(crate) findings: Vec<WalError>,
+    pub(crate) ignored: Vec<OsString>,
+    /// Keeps writers away while the log is read. Taking it writes nothing.
+    _lock: Option<DirLock>,
+}
+
+/// A file that may hold part of the log.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) path: PathBuf,
+    pub(crate) base: u64,
+    /// Size of the segment, by its header or by what fits.
+    pub(crate) size: u64,
+    /// Bytes that the file has.
+    pub(crate) len: u64,
+}
+
+/// What a segment file says about itself.
+struct Claim {
+    path: PathBuf,
+    name: u64,
+    len: u64,
+    header: std::result::Result<SegmentHeader, Bad>,
+}
+
+/// Why a header is of no use.
+enum Bad {
+    Short,
+    Header(BadHeader),
+    Unreadable(io::Error),
+}
+
+impl Source {
+    /// Looks at everything in `dir` that could belong to a log.
+    ///
+    /// Damage is kept in `findings`. Errors: somebody has the log open; the directory cannot be read; a newer version
+    /// wrote it; nothing tells which log it is.
+    pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self> {
+        let lock = hold(&**disk, dir)?;
+        let listing = Listing::read(&**disk, dir)?;
+        let mut findings = Vec::new();
+        let meta = match Meta::read(&**disk, dir) {
+            Ok(Some(meta)) => Some(meta),
+            Ok(None) if listing.segments.is_empty() => {
+                let what = "there is no file LOG in it and no segment: it is not a log";
+                return Err(bad_directory(dir, what));
+            }
+            Ok(None) => {
+                findings.push(missing_meta(dir));
+                None
+            }
+            Err(error @ WalError::NewerFormat { .. }) => return Err(error),
+            Err(error) => {
+                findings.push(error);
+                None
+            }
+        };
+        let claims: Vec<Claim> = listing
+            .segments
+            .iter()
+            .map(|(name, _)| Claim::read(&**disk, dir, *name))
+            .collect::<Result<_>>()?;
+        let log_id = match &meta {
+            Some(meta) => meta.log_id,
+            None => vote(dir, &claims)?,
+        };
+        let lowest = claims.first().map_or(0, |claim| claim.name);
+        let first_lsn = meta.map_or(lowest, |meta| meta.first_lsn);
+        let parts = settle(&claims, log_id, first_lsn, &mut findings);
+        Ok(Self {
+            disk: Arc::clone(disk),
+            dir: dir.to_owned(),
+            key: LogKey::new(log_id),
+            first_lsn: if meta.is_some() {
+                first_lsn
+            } else {
+                parts.first().map_or(first_lsn, |part| part.base)
+            },
+            attested_lsn: meta.map_or(0, |meta| meta.attested_lsn),
+            parts,
+            findings,
+            ignored: listing.ignored,
+            _lock: lock,
+        })
+    }
+
+    /// Size for segments that have no model: that of the last one.
+    pub(crate) fn usual_size(&self) -> u64 {
+        self.parts
+            .last()
+            .map_or(MIN_SEGMENT_SIZE, |part| part.size)
+            .clamp(MIN_SEGMENT_SIZE, MAX_SEGMENT_SIZE)
+    }
+}
+
+/// Takes the lock of a log that is to be copied: a copy of a log in use would lack what is acknowledged meanwhile.
+fn hold(disk: &dyn Disk, dir: &Path) -> Result<Option<DirLock>> {
+    match disk.lock_dir(dir) {
+        Ok(lock) => Ok(Some(lock)),
+        Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(WalError::Locked {
+            dir: dir.to_owned(),
+            pid: meta::read_holder(disk, dir),
+        }),
+        Err(source)
+            if matches!(
+                source.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Err(WalError::BadDirectory {
+                dir: dir.to_owned(),
+                source,
+            })
+        }
+        Err(error) => {
+            tracing::warn!(dir = %dir.display(), %error, "the log cannot be locked: make sure that nobody writes it");
+            Ok(None)
+        }
+    }
+}
+
+pub(crate) fn bad_directory(dir: &Path, what: &str) -> WalError {
+    WalError::BadDirectory {
+        dir: dir.to_owned(),
+        source: io::Error::new(io::ErrorKind::NotFound, what.to_owned()),
+    }
+}
+
+fn missing_meta(dir: &Path) -> WalError {
+    WalError::Corrupt {
+        finding: Finding::MissingMeta,
+        file: meta::path(dir),
+        offset: 0,
+        lsn: Lsn::ZERO,
+        what:
+            "there are segments, but no file LOG: where the log starts is taken from the segments"
+                .to_owned(),
+    }
+}
+
+impl Claim {
+    fn read(disk: &dyn Disk, dir: &Path, name: u64) -> Result<Self> {
+        let path = dir.join(segment_name(Lsn::new(name)));
+        let file = disk
+            .open(&path, Access::Read)
+            .map_err(|e| WalError::io("opening", &path, e))?;
+        let len = file
+            .len()
+            .map_err(|e| WalError::io("measuring", &path, e))?;
+        let header = match read_header(&*file) {
+            Ok(Some(bytes)) => SegmentHeader::parse(&bytes).map_err(Bad::Header),
+            Ok(None) => Err(Bad::Short),
+            Err(e) => Err(Bad::Unreadable(e)),
+        };
+        if let Err(Bad::Header(BadHeader::Newer(found))) = header {
+            return Err(WalError::NewerFormat {
+                file: path,
+                found,
+                supported: FORMAT_VERSION,
+            });
+        }
+        Ok(Self {
+            path,
+            name,
+            len,
+            header,
+        })
+    }
+
+    fn corrupt(&self, finding: Finding, offset: u64, what: String) -> WalError {
+        WalError::Corrupt {
+            finding,
+            file: self.path.clone(),
+            offset,
+            lsn: Lsn::new(self.name.saturating_add(offset)),
+            what,
+        }
+    }
+}
+
+/// The identity that most headers agree on: every checksum covers it, so without it no frame can be told from junk.
+fn vote(dir: &Path, claims: &[Claim]) -> Result<u128> {
+    let mut votes = BTreeMap::<u128, usize>::new();
+    for header in claims.iter().filter_map(|claim| claim.header.as_ref().ok()) {
+        *votes.entry(header.log_id).or_default() += 1;
+    }
+    let most = votes.values().max().copied().unwrap_or(0);
+    let mut ids = votes.iter().filter(|(_, count)| **count == most);
+    match (ids.next(), ids.next()) {
+        (Some((id, _)), None) => Ok(*id),
+        (None, _) => Err(bad_directory(
+            dir,
+            "neither LOG nor the header of any segment can be read, and every checksum covers the identity that stands \
+             there: restore LOG, or one segment",
+        )),
+        (Some(_), Some(_)) => Err(bad_directory(
+            dir,
+            "LOG cannot be read, and as many segments belong to one log as to another: restore LOG, or move the \
+             segments of the other log away",
+        )),
+    }
+}
+
+/// Decides what each file is, and notes what is wrong with it.
+fn settle(
+    claims: &[Claim],
+    log_id: u128,
+    first_lsn: u64,
+    findings: &mut Vec<WalError>,
+) -> Vec<Part> {
+    let mut parts = Vec::new();
+    for (index, claim) in claims.iter().enumerate() {
+        let next = claims.get(index + 1).map(|next| next.name);
+        let part = match &claim.header {
+            Ok(header) if header.log_id == log_id => {
+                note_shape(claim, header, findings);
+                Some((header.base, header.size))
+            }
+            _ => {
+                findings.push(claim.unusable(log_id));
+                guess_size(claim.name, claim.len, next).map(|size| (claim.name, size))
+            }
+        };
+        let counts =
+            |(base, size): &(u64, u64)| base.checked_add(*size).is_some_and(|end| end > first_lsn);
+        let Some((base, size)) = part.filter(counts) else {
+            continue;
+        };
+        parts.push((
+            base,
+            base != claim.name,
+            Part {
+                path: claim.path.clone(),
+                base,
+                size,
+                len: claim.len,
+            },
+        ));
+    }
+    parts.sort_by_key(|(base, misnamed, _)| (*base, *misnamed));
+    parts.into_iter().map(|(_, _, part)| part).collect()
+}
+
+/// What is wrong with a file whose header is intact.
+fn note_shape(claim: &Claim, header: &SegmentHeader, findings: &mut Vec<WalError>) {
+    if header.base != claim.name {
+        let what = format!(
+            "its header says that it starts at {}: taken for that",
+            header.base
+        );
+        findings.push(claim.corrupt(Finding::SwappedSegment, 0, what));
+    }
+    let shape = |what: &str| format!("{} bytes instead of {}: {what}", claim.len, header.size);
+    if claim.len < header.size {
+        let what = shape("what is there was read");
+        findings.push(claim.corrupt(Finding::ShortSegment, claim.len, what));
+    }
+    if claim.len > header.size {
+        let what = shape("what is behind the end was ignored");
+        findings.push(claim.corrupt(Finding::LongSegment, header.size, what));
+    }
+}
+
+impl Claim {
+    fn unusable(&self, log_id: u128) -> WalError {
+        let taken = "its frames were looked for by the name of the file";
+        match &self.header {
+            Ok(header) => self.corrupt(
+                Finding::ForeignSegment,
+                0,
+                format!(
+                    "log id {:032x} instead of {log_id:032x}: {taken}",
+                    header.log_id
+                ),
+            ),
+            Err(Bad::Short) => self.corrupt(
+                Finding::ShortSegment,
+                self.len,
+                "the header is not all there".to_owned(),
+            ),
+            Err(Bad::Header(bad)) => {
+                let bad = format!("bad {bad:?} in the header").to_lowercase();
+                self.corrupt(Finding::DamagedHeader, 0, format!("{bad}: {taken}"))
+            }
+            Err(Bad::Unreadable(error)) => {
+                self.corrupt(Finding::DamagedHeader, 0, format!("{error}: {taken}"))
+            }
+        }
+    }
+}
+
+/// The size of a segment whose header is lost: that of its file, if it can be and does not reach into the next one.
+/// `None` if there is no room for a segment.
+fn guess_size(base: u64, len: u64, next: Option<u64>) -> Option<u64> {
+    let possible = |size: u64| {
+        (MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&size)
+            && size.is_multiple_of(SEGMENT_ALIGNMENT)
+    };
+    let room = next.map(|next| next - base);
+    if possible(len) && room.is_none_or(|room| len <= room) {
+        return Some(len);
+    }
+    match room {
+        Some(room) => possible(room).then_some(room),
+        None => {
+            let rounded = len
+                .next_multiple_of(SEGMENT_ALIGNMENT)
+                .max(MIN_SEGMENT_SIZE);
+            possible(rounded).then_some(rounded)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_guessed_without_hiding_a_missing_segment() {
+        let kib = |n: u64| n << 10;
+        assert_eq!(guess_size(0, kib(16), Some(kib(16))), Some(kib(16)));
+        // The file tells, not the next name: between the two a segment is missing.
+        assert_eq!(guess_size(0, kib(16), Some(kib(32))), Some(kib(16)));
+        // Junk behind the end.
+        assert_eq!(guess_size(0, kib(20), Some(kib(16))), Some(kib(16)));
+        assert_eq!(guess_size(0, kib(16) + 1, Some(kib(16))), Some(kib(16)));
+        // Cut short at an odd place.
+        assert_eq!(guess_size(0, kib(9) + 3, Some(kib(16))), Some(kib(16)));
+        assert_eq!(guess_size(0, kib(9) + 3, None), Some(kib(12)));
+        assert_eq!(guess_size(0, 0, None), Some(kib(8)));
+        assert_eq!(guess_size(0, u64::MAX >> 1, None), None);
+        assert_eq!(guess_size(0, 7, Some(1 << 40)), None);
+    }
+}

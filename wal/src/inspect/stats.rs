@@ -1,0 +1,214 @@
+//! What a log consists of, counted frame by frame.
+
+use crate::dump::DumpedFrame;
+use crate::error::{Result, WalError};
+use crate::frame::FrameKind;
+use crate::inspect::{Histogram, Log, Progress};
+use crate::layout::{BATCH_COUNT_SIZE, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size};
+use crate::lsn::{Lsn, StreamId};
+use std::collections::BTreeMap;
+
+/// Frames, and what is in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Amount {
+    /// Frames.
+    pub frames: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes of the records.
+    pub record_bytes: u64,
+    /// Bytes that the frames take in the log: headers, padding, lengths of records.
+    pub log_bytes: u64,
+}
+
+/// Bytes of the log's files that are no record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Overhead {
+    /// Headers of frames that hold records.
+    pub frame_headers: u64,
+    /// Zeros behind frames, up to the next multiple of 8.
+    pub padding: u64,
+    /// Counts and lengths inside batches.
+    pub batch_lengths: u64,
+    /// The log's own frames: watermarks, seals, close marks.
+    pub own_frames: u64,
+    /// Header pages of segments.
+    pub segment_headers: u64,
+    /// Ends of sealed segments that were too small for the next frame.
+    pub sealed_rests: u64,
+}
+
+/// What compression does to the frames that use it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Compressed {
+    /// Frames stored compressed.
+    pub frames: u64,
+    /// Their payloads as stored, in bytes.
+    pub stored_bytes: u64,
+    /// Their payloads as they were appended, in bytes.
+    pub raw_bytes: u64,
+}
+
+/// What [`Log::stats`] counts.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct LogStats {
+    /// Where the first frame counted stands.
+    pub from_lsn: Lsn,
+    /// Behind the last frame counted.
+    pub end_lsn: Lsn,
+    /// Segments that hold a frame.
+    pub segments: u64,
+    /// Everything.
+    pub total: Amount,
+    /// By kind, in the order of the format.
+    pub kinds: Vec<(FrameKind, Amount)>,
+    /// Frames with records by stream.
+    pub streams: BTreeMap<StreamId, Amount>,
+    /// Sizes of records in bytes.
+    pub record_sizes: Histogram,
+    /// Records per batch.
+    pub batch_records: Histogram,
+    /// Watermarks: each follows a sync, so they count the commit groups.
+    pub watermarks: u64,
+    /// Bytes of the log from one watermark to the next.
+    pub group_bytes: Histogram,
+    /// Records between one watermark and the next.
+    pub group_records: Histogram,
+    /// Bytes that are no record.
+    pub overhead: Overhead,
+    /// Frames that are stored compressed.
+    pub compressed: Compressed,
+    /// Why counting ended before the end of the log: what is damaged there.
+    pub damage: Option<WalError>,
+}
+
+/// Counting from watermark to watermark.
+#[derive(Debug, Default)]
+struct Group {
+    since: Option<Lsn>,
+    records: u64,
+}
+
+impl Log {
+    /// Reads all intact frames from `from` (a place as for [`Self::frames`]) up to the end or the first damage, and
+    /// counts what is in them. `progress` is called now and then.
+    ///
+    /// # Errors
+    /// As [`Self::frames`]; damage in the middle is no error but stands in the result.
+    pub fn stats(&self, from: Lsn, mut progress: impl FnMut(Progress)) -> Result<LogStats> {
+        let mut stats = LogStats::default();
+        let mut group = Group::default();
+        let mut segment = None;
+        let frames = self.frames(from)?;
+        let (start, bytes_total) = frames.span();
+        for frame in frames {
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error @ WalError::Io { .. }) => return Err(error),
+                Err(damage) => {
+                    stats.damage = Some(damage);
+                    break;
+                }
+            };
+            if stats.total.frames == 0 {
+                stats.from_lsn = frame.lsn;
+            }
+            let base = frame.lsn.get() - frame.offset;
+            if segment != Some(base) {
+                segment = Some(base);
+                stats.segments += 1;
+                stats.overhead.segment_headers += SEGMENT_HEADER_SIZE;
+                progress(Progress {
+                    bytes_done: frame.lsn.bytes_since(start),
+                    bytes_total,
+                });
+            }
+            stats.count(&frame, &mut group);
+        }
+        Ok(stats)
+    }
+}
+
+impl LogStats {
+    fn count(&mut self, frame: &DumpedFrame, group: &mut Group) {
+        let records = frame.records();
+        let record_bytes = records.iter().map(|record| record.len() as u64).sum();
+        let stored = frame.stored_bytes as u64;
+        let amount = Amount {
+            frames: 1,
+            records: records.len() as u64,
+            record_bytes,
+            log_bytes: frame_size(stored),
+        };
+        self.end_lsn = frame.end_lsn;
+        self.total.add(&amount);
+        match self.kinds.iter_mut().find(|(kind, _)| *kind == frame.kind) {
+            Some((_, sum)) => sum.add(&amount),
+            None => {
+                self.kinds.push((frame.kind, amount));
+                self.kinds.sort_by_key(|(kind, _)| kind.to_byte());
+            }
+        }
+        match frame.kind {
+            FrameKind::Data | FrameKind::Control | FrameKind::Batch => {
+                self.streams.entry(frame.stream).or_default().add(&amount);
+                for record in &records {
+                    self.record_sizes.add(record.len() as u64);
+                }
+                group.records += amount.records;
+                self.overhead.frame_headers += FRAME_HEADER_SIZE;
+                self.overhead.padding += amount.log_bytes - FRAME_HEADER_SIZE - stored;
+            }
+            FrameKind::Watermark => self.watermark(frame.lsn, group),
+            FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {}
+        }
+        match frame.kind {
+            FrameKind::Batch => {
+                self.batch_records.add(amount.records);
+                let lengths = BATCH_COUNT_SIZE as u64 * (1 + amount.records);
+                self.overhead.batch_lengths += lengths;
+                self.compression(stored, lengths + record_bytes);
+            }
+            FrameKind::Data | FrameKind::Control => {}
+            FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
+                self.overhead.own_frames += amount.log_bytes;
+                let span = frame.end_lsn.bytes_since(frame.lsn);
+                self.overhead.sealed_rests += span - amount.log_bytes;
+            }
+        }
+    }
+
+    fn watermark(&mut self, lsn: Lsn, group: &mut Group) {
+        self.watermarks += 1;
+        if let Some(since) = group.since {
+            self.group_bytes.add(lsn.bytes_since(since));
+            self.group_records.add(group.records);
+        }
+        *group = Group {
+            since: Some(lsn),
+            records: 0,
+        };
+    }
+
+    /// The one place that tells a compressed frame: its payload as stored is not what it holds.
+    fn compression(&mut self, stored_bytes: u64, raw_bytes: u64) {
+        if stored_bytes != raw_bytes {
+            self.compressed.frames += 1;
+            self.compressed.stored_bytes += stored_bytes;
+            self.compressed.raw_bytes += raw_bytes;
+        }
+    }
+}
+
+impl Amount {
+    fn add(&mut self, other: &Self) {
+        self.frames += other.frames;
+        self.records += other.records;
+        self.record_bytes += other.record_bytes;
+        self.log_bytes += other.log_bytes;
+    }
+}

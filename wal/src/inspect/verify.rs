@@ -1,0 +1,297 @@
+//! Checking every byte of a log, with all cores.
+
+use crate::chain::{check_chain, check_segment};
+use crate::dump::{bad_batch, no_frame};
+use crate::end::{find_end, unknown_feature};
+use crate::error::{Finding, Result, WalError};
+use crate::frame::{At, FrameKind, attested};
+use crate::inspect::walk::next_intact;
+use crate::inspect::{Log, Progress, records_in};
+use crate::layout::SEGMENT_HEADER_SIZE;
+use crate::lsn::Lsn;
+use crate::recovery::Case;
+use crate::scan::{Scan, SegmentFile};
+use std::ffi::OsString;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc;
+
+/// Damages told of one segment: whoever has more restores the file.
+const MAX_FINDINGS: usize = 1000;
+const BROKEN: &str =
+    "no intact frame stands here, but the log goes on behind it; restore the file from a backup";
+
+/// What [`Log::verify`] found.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct Report {
+    /// Every damage, in the order of the log: errors that name file, offset and LSN.
+    pub findings: Vec<WalError>,
+    /// How the log ends, if its files are sound enough to tell.
+    pub tail: Option<Case>,
+    /// Where it ends.
+    pub end_lsn: Option<Lsn>,
+    /// Everything below this is proven to have been durable.
+    pub attested_lsn: Option<Lsn>,
+    /// Frames that are intact.
+    pub frames: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes read.
+    pub bytes: u64,
+    /// Names in the directory that are not the log's.
+    pub ignored: Vec<OsString>,
+}
+
+/// What one segment adds to the report.
+#[derive(Debug, Default)]
+struct Part {
+    findings: Vec<WalError>,
+    /// The highest position that a frame of it proves to have been durable.
+    attested: u64,
+    frames: u64,
+    records: u64,
+    bytes: u64,
+}
+
+impl Log {
+    /// Reads the whole log and reports everything that is damaged. Segments are read by as many threads as there are
+    /// cores, with a small buffer each. `progress` is called after every segment, on the calling thread.
+    ///
+    /// # Errors
+    /// [`WalError::Io`] if something cannot be read; damage is no error but a finding.
+    pub fn verify(&self, progress: impl FnMut(Progress)) -> Result<Report> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        self.verify_with(cores, progress)
+    }
+
+    /// As [`Self::verify`], with this many threads.
+    fn verify_with(&self, threads: usize, progress: impl FnMut(Progress)) -> Result<Report> {
+        let mut report = Report {
+            findings: Vec::new(),
+            tail: None,
+            end_lsn: None,
+            attested_lsn: None,
+            frames: 0,
+            records: 0,
+            bytes: 0,
+            ignored: self.listing.ignored.clone(),
+        };
+        let chain = self.verify_files(&mut report)?;
+        self.verify_segments(&chain, threads, &mut report, progress)?;
+        report.findings.sort_by_key(|error| match error {
+            WalError::Corrupt { lsn, .. } => *lsn,
+            _ => Lsn::ZERO,
+        });
+        Ok(report)
+    }
+
+    /// Checks the files as such, and finds the end. Returns those that can be read.
+    fn verify_files(&self, report: &mut Report) -> Result<Vec<SegmentFile>> {
+        let mut chain = Vec::new();
+        let bases = self.listing.segments.iter().map(|(base, _)| *base);
+        for base in bases.filter(|base| *base >= self.meta.first_lsn) {
+            match check_segment(&*self.disk, &self.dir, base, self.meta.log_id) {
+                Ok(segment) => chain.push(segment),
+                Err(error) => report.add(error)?,
+            }
+        }
+        match check_chain(&*self.disk, &self.dir, &self.meta, &self.listing) {
+            Ok(chain) => match find_end(&*self.disk, &self.dir, &self.meta, &chain) {
+                Ok(end) => {
+                    let base = chain.get(end.segment).map_or(0, |segment| segment.base);
+                    report.tail = Some(end.case);
+                    report.end_lsn = Some(Lsn::new(base + end.offset));
+                    report.attested_lsn = Some(Lsn::new(end.attested.min(base + end.offset)));
+                }
+                Err(error) => report.add(error)?,
+            },
+            Err(error) if report.findings.is_empty() => report.add(error)?,
+            Err(_) => {} // already told, segment by segment
+        }
+        Ok(chain)
+    }
+
+    fn verify_segments(
+        &self,
+        chain: &[SegmentFile],
+        threads: usize,
+        report: &mut Report,
+        mut progress: impl FnMut(Progress),
+    ) -> Result<()> {
+        let bytes_total = chain.iter().map(|segment| segment.size).sum();
+        let (next, end_lsn) = (AtomicUsize::new(0), report.end_lsn);
+        let work = |parts: mpsc::Sender<Result<Part>>| {
+            // Whoever is told of an error takes no more parts: the others notice that nobody listens.
+            while let Some(segment) = chain.get(next.fetch_add(1, Ordering::Relaxed)) {
+                if parts.send(self.verify_segment(segment, end_lsn)).is_err() {
+                    return;
+                }
+            }
+        };
+        std::thread::scope(|scope| {
+            let (sender, parts) = mpsc::channel();
+            for _ in 0..threads.min(chain.len()) {
+                let (sender, work) = (sender.clone(), &work);
+                scope.spawn(move || work(sender));
+            }
+            drop(sender);
+            let mut attested = self.meta.attested_lsn;
+            let mut findings = Vec::new();
+            for part in parts {
+                let part = part?;
+                attested = attested.max(part.attested);
+                findings.extend(part.findings);
+                report.frames += part.frames;
+                report.records += part.records;
+                report.bytes += part.bytes;
+                progress(Progress {
+                    bytes_done: report.bytes,
+                    bytes_total,
+                });
+            }
+            // Behind everything proven, a place without a frame is the end of the log or what a crash tore.
+            let proven = |error: &WalError| match error {
+                WalError::Corrupt { finding, lsn, .. } => {
+                    *finding == Finding::UnknownFeature || end_lsn.is_some() || lsn.get() < attested
+                }
+                _ => true,
+            };
+            findings
+                .into_iter()
+                .filter(proven)
+                .try_for_each(|error| report.add(error))
+        })
+    }
+
+    fn verify_segment(&self, segment: &SegmentFile, end_lsn: Option<Lsn>) -> Result<Part> {
+        let mut scan = Scan::open(&*self.disk, segment, self.key)?;
+        let mut offset = SEGMENT_HEADER_SIZE;
+        // Where the log ends a frame need not be intact; if that is not known, the caller judges.
+        let end = end_lsn
+            .map_or(u64::MAX, Lsn::get)
+            .min(segment.base + segment.size);
+        let mut part = Part {
+            bytes: segment.size,
+            ..Part::default()
+        };
+        while segment.base + offset < end {
+            match scan.look(offset)? {
+                At::Frame(header, payload) => {
+                    part.frames += 1;
+                    match records_in(&header, payload) {
+                        Ok(records) => part.records += records,
+                        Err(what) => part.findings.push(bad_batch(segment, offset, what)),
+                    }
+                    if matches!(header.kind, FrameKind::Watermark | FrameKind::Close) {
+                        let proof = attested(payload).unwrap_or(0);
+                        part.attested = part.attested.max(proof.min(segment.base + offset));
+                    }
+                    offset = header.next_offset(offset, segment.size);
+                }
+                At::Unknown(raw) => {
+                    part.findings.push(unknown_feature(segment, offset, &raw));
+                    break;
+                }
+                At::Nothing | At::BadPayload(_) => {
+                    part.findings.push(no_frame(segment, offset, BROKEN));
+                    let next = next_intact(&*self.disk, segment, self.key, offset)?;
+                    match next.filter(|_| part.findings.len() < MAX_FINDINGS) {
+                        Some(next) => offset = next,
+                        None => break,
+                    }
+                }
+            }
+        }
+        Ok(part)
+    }
+}
+
+impl Report {
+    /// True if nothing is damaged.
+    #[must_use]
+    pub fn is_ok(&self) -> bool {
+        self.findings.is_empty()
+    }
+
+    /// Keeps a finding; a file that cannot be read is an error. The same place is told once.
+    fn add(&mut self, error: WalError) -> Result<()> {
+        let place = |error: &WalError| match error {
+            WalError::Corrupt { file, offset, .. } => Some((file.clone(), *offset)),
+            _ => None,
+        };
+        if matches!(error, WalError::Io { .. }) {
+            return Err(error);
+        }
+        let known = place(&error).is_some_and(|new| {
+            self.findings
+                .iter()
+                .any(|old| place(old).as_ref() == Some(&new))
+        });
+        if !known {
+            self.findings.push(error);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Background, Options, Wal};
+    use highwater_disk::{Disk, SimDisk};
+    use std::sync::Arc;
+
+    /// Any number of threads finds the same, in the same order.
+    #[test]
+    fn the_number_of_threads_changes_nothing() {
+        let sim = SimDisk::new();
+        let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+        let options = Options::new().segment_size(8 << 10).log_id_seed(1);
+        let options = options
+            .background(Background::Inline)
+            .disk(Arc::clone(&disk));
+        let log = Wal::open_with("/log", options).unwrap();
+        for n in 0..100_u8 {
+            let _ = log.append([n; 300]).unwrap();
+        }
+        log.close().unwrap();
+        let log_end = log.end_lsn();
+        drop(log);
+        let damaged: Vec<_> = sim
+            .files()
+            .into_iter()
+            .filter(|p| p.extension().is_some_and(|e| e == "wal"))
+            .collect();
+        for path in damaged.iter().step_by(2) {
+            sim.edit(path, |bytes| {
+                bytes[5000] ^= 1;
+                bytes[7000] ^= 1;
+            });
+        }
+        let inspected = Log::open(disk, "/log").unwrap();
+        let verify = |threads| {
+            let mut last = None;
+            let report = inspected.verify_with(threads, |p| last = Some(p)).unwrap();
+            let at = |error: &WalError| match error {
+                WalError::Corrupt { lsn, .. } => *lsn,
+                other => panic!("{other}"),
+            };
+            let findings: Vec<Lsn> = report.findings.iter().map(at).collect();
+            (findings, report.frames, report.records, report.bytes, last)
+        };
+        let one = verify(1);
+        assert!(one.0.len() > 6 && one.0.is_sorted(), "{:?}", one.0);
+        let first = one.0.iter().filter(|lsn| lsn.get() < 8 << 10);
+        assert_eq!(first.count(), 2, "each damage of a segment is told");
+        let end = log_end.get();
+        assert!(
+            one.0.iter().all(|lsn| lsn.get() < end),
+            "the end of the log is no damage"
+        );
+        assert_eq!(one.4.unwrap().bytes_done, one.4.unwrap().bytes_total);
+        for threads in [2, 5, 100] {
+            assert_eq!(verify(threads), one);
+        }
+    }
+}

@@ -1,0 +1,430 @@
+//! Walking through a damaged log: every intact frame in order, and every hole between them.
+//!
+//! A frame proves itself: both its checksums cover the log's identity and its LSN, so junk, frames of other places and
+//! of other logs do not pass. Behind a hole every multiple of 8 is tried. Memory is bounded by the largest frame.
+
+use crate::end::unknown_feature;
+use crate::error::{Result, WalError};
+use crate::frame::{At, FrameHeader, FrameKind, LogKey, RawHeader, attested, check};
+use crate::inspect::lost::LostRange;
+use crate::inspect::source::{Part, Source};
+use crate::layout::{
+    FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_header, segment_name, to_usize,
+};
+use crate::lsn::Lsn;
+use crate::scan::SegmentFile;
+use highwater_disk::{Access, Disk, DiskFile, SECTOR_SIZE};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::Arc;
+
+const WINDOW_SIZE: u64 = 256 << 10;
+
+/// An intact frame.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub(crate) part: Part,
+    pub(crate) offset: u64,
+    pub(crate) header: FrameHeader,
+    /// Header and payload as they stand in the file, without padding.
+    pub(crate) raw: Vec<u8>,
+}
+
+impl Found {
+    pub(crate) fn lsn(&self) -> u64 {
+        self.part.base + self.offset
+    }
+
+    pub(crate) fn payload(&self) -> &[u8] {
+        self.raw.split_at(frame_header::END).1
+    }
+
+    /// The frame as a loss.
+    pub(crate) fn lost(&self, what: String) -> LostRange {
+        LostRange {
+            from: Lsn::new(self.lsn()),
+            to: Some(Lsn::new(self.lsn() + self.header.frame_size())),
+            file: self.part.path.clone(),
+            offset: self.offset,
+            what,
+        }
+    }
+
+    /// The position that the frame proves to have been durable.
+    pub(crate) fn attests(&self) -> Option<u64> {
+        let attests = matches!(self.header.kind, FrameKind::Watermark | FrameKind::Close);
+        attests
+            .then(|| attested(self.payload()))
+            .flatten()
+            .map(|proof| proof.min(self.lsn()))
+    }
+}
+
+/// What comes next in the log.
+#[derive(Debug)]
+pub(crate) enum Step {
+    Frame(Found),
+    /// A hole with an intact frame behind it.
+    Hole(LostRange),
+}
+
+/// Goes through the log from its start to its last intact frame.
+#[derive(Debug)]
+pub(crate) struct Walk<'a> {
+    source: &'a Source,
+    /// Index of the first part of the next group: parts with the same base.
+    next_part: usize,
+    group: Vec<Probe>,
+    group_end: u64,
+    /// Behind the last frame.
+    position: u64,
+    sealed: bool,
+    /// Holes that count only if a frame follows.
+    holes: Vec<LostRange>,
+    ready: VecDeque<Step>,
+}
+
+impl<'a> Walk<'a> {
+    pub(crate) fn new(source: &'a Source) -> Self {
+        Self {
+            source,
+            next_part: 0,
+            group: Vec::new(),
+            group_end: 0,
+            position: source.first_lsn,
+            sealed: true,
+            holes: Vec::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Where the walk stands: behind the last frame that was returned or is about to be.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The next frame or hole; `None` behind the last intact frame.
+    pub(crate) fn step(&mut self) -> Result<Option<Step>> {
+        loop {
+            if let Some(step) = self.ready.pop_front() {
+                return Ok(Some(step));
+            }
+            if self.group.is_empty() && !self.open_group()? {
+                return Ok(None);
+            }
+            let at = self.hole_end().unwrap_or(self.position);
+            match self.find(at)? {
+                Some(found) => self.pass(found),
+                None => self.leave_group(at),
+            }
+        }
+    }
+
+    /// What is wrong at the end if the log is known to go on: a hole without a frame behind it. `None` if nothing says
+    /// that there was more. Only meaningful when [`Self::step`] has returned `None`.
+    pub(crate) fn end_hole(&self, attested: u64) -> Option<LostRange> {
+        let known = attested > self.position;
+        let orphan = self.sealed && !self.source.parts.iter().any(|p| p.base >= self.position);
+        if !known && !orphan {
+            return None;
+        }
+        let to = known.then_some(Lsn::new(attested));
+        let hole = self.holes.first().cloned();
+        Some(LostRange {
+            to,
+            ..hole.unwrap_or_else(|| self.missing(self.position, to))
+        })
+    }
+
+    fn hole_end(&self) -> Option<u64> {
+        self.holes.last().and_then(|hole| hole.to).map(Lsn::get)
+    }
+
+    /// Opens the files of the next segment; false if there is none.
+    fn open_group(&mut self) -> Result<bool> {
+        let parts = self.source.parts.get(self.next_part..).unwrap_or_default();
+        let Some(base) = parts.first().map(|part| part.base) else {
+            return Ok(false);
+        };
+        let group: Vec<&Part> = parts.iter().take_while(|part| part.base == base).collect();
+        self.next_part += group.len();
+        self.sealed = false;
+        self.group_end = group.iter().map(|p| p.base + p.size).max().unwrap_or(base);
+        self.group = group
+            .into_iter()
+            .map(|part| Probe::open(&*self.source.disk, part, self.source.key))
+            .collect::<Result<_>>()?;
+        let at = self.hole_end().unwrap_or(self.position);
+        if base > at {
+            let hole = self.missing(at, Some(Lsn::new(base)));
+            self.holes.push(hole);
+        }
+        if self.holes.is_empty() {
+            self.position = self.position.max(base + SEGMENT_HEADER_SIZE);
+        } else {
+            self.skip_header(base);
+        }
+        Ok(true)
+    }
+
+    /// A segment's header page holds nothing, so it belongs to the hole before it.
+    fn skip_header(&mut self, base: u64) {
+        if let Some(hole) = self.holes.last_mut() {
+            let end = hole.to.map_or(0, Lsn::get).max(base + SEGMENT_HEADER_SIZE);
+            hole.to = Some(Lsn::new(end));
+        }
+    }
+
+    fn missing(&self, from: u64, to: Option<Lsn>) -> LostRange {
+        LostRange {
+            from: Lsn::new(from),
+            to,
+            file: self.source.dir.join(segment_name(Lsn::new(from))),
+            offset: 0,
+            what: "there is no such file".to_owned(),
+        }
+    }
+
+    /// The first intact frame of this segment at or behind `at`. Notes a hole if it does not stand right there.
+    fn find(&mut self, at: u64) -> Result<Option<Found>> {
+        let Some(base) = self.group.first().map(|probe| probe.part.base) else {
+            return Ok(None);
+        };
+        let offset = at - base;
+        for probe in &mut self.group {
+            if let Some(found) = probe.frame(offset)? {
+                return Ok(Some(found));
+            }
+        }
+        let mut nearest: Option<(u64, usize)> = None;
+        for (index, probe) in self.group.iter_mut().enumerate() {
+            let until = nearest.map_or(u64::MAX, |(offset, _)| offset);
+            if let Some(offset) = probe.next_frame(offset + FRAME_ALIGNMENT, until)? {
+                nearest = Some((offset, index));
+            }
+        }
+        let Some((next, index)) = nearest else {
+            return Ok(None);
+        };
+        let what = self.group.first_mut().map(|probe| probe.describe(offset));
+        self.note_hole(at, base + next, offset, what.unwrap_or_default());
+        match self.group.get_mut(index) {
+            Some(probe) => probe.frame(next),
+            None => Ok(None),
+        }
+    }
+
+    fn note_hole(&mut self, from: u64, to: u64, offset: u64, what: String) {
+        let Some(probe) = self.group.first() else {
+            return;
+        };
+        let file = probe.part.path.clone();
+        self.holes.push(LostRange {
+            from: Lsn::new(from),
+            to: Some(Lsn::new(to)),
+            file,
+            offset,
+            what,
+        });
+    }
+
+    fn pass(&mut self, found: Found) {
+        self.ready.extend(self.holes.drain(..).map(Step::Hole));
+        self.sealed = found.header.kind == FrameKind::Seal;
+        self.position = if self.sealed {
+            self.group_end
+        } else {
+            found.lsn() + found.header.frame_size()
+        };
+        self.ready.push_back(Step::Frame(found));
+        if self.sealed {
+            self.group.clear();
+        }
+    }
+
+    /// Nothing intact is left in this segment: its rest is a hole, if frames follow in another one.
+    fn leave_group(&mut self, at: u64) {
+        if at < self.group_end {
+            let base = self.group.first().map_or(at, |probe| probe.part.base);
+            let offset = at - base;
+            let what = self.group.first_mut().map(|probe| probe.describe(offset));
+            self.note_hole(at, self.group_end, offset, what.unwrap_or_default());
+        }
+        self.group.clear();
+    }
+}
+
+/// Where the next intact frame of a segment starts, behind `offset`, at which none is.
+pub(crate) fn next_intact(
+    disk: &dyn Disk,
+    segment: &SegmentFile,
+    key: LogKey,
+    offset: u64,
+) -> Result<Option<u64>> {
+    let part = Part {
+        path: segment.path.clone(),
+        base: segment.base,
+        size: segment.size,
+        len: segment.size,
+    };
+    Probe::open(disk, &part, key)?.next_frame(offset + FRAME_ALIGNMENT, u64::MAX)
+}
+
+/// Reads a file of which any part may be unreadable or missing.
+#[derive(Debug)]
+struct Probe {
+    part: Part,
+    key: LogKey,
+    file: Arc<dyn DiskFile>,
+    window: Vec<u8>,
+    start: u64,
+    /// Why the last bytes asked for could not be read.
+    error: Option<io::Error>,
+}
+
+impl Probe {
+    fn open(disk: &dyn Disk, part: &Part, key: LogKey) -> Result<Self> {
+        let file = disk
+            .open(&part.path, Access::Read)
+            .map_err(|e| WalError::io("opening", &part.path, e))?;
+        Ok(Self {
+            part: part.clone(),
+            key,
+            file,
+            window: Vec::new(),
+            start: 0,
+            error: None,
+        })
+    }
+
+    /// Bytes of the segment that the file has.
+    fn readable(&self) -> u64 {
+        self.part.size.min(self.part.len)
+    }
+
+    /// `len` bytes at `offset`; `None` if they are not there or cannot be read.
+    fn bytes(&mut self, offset: u64, len: u64) -> Option<&[u8]> {
+        self.error = None;
+        let end = offset.checked_add(len)?;
+        if end > self.readable() {
+            return None;
+        }
+        let inside = offset >= self.start && end <= self.start + self.window.len() as u64;
+        if !inside {
+            let ahead = len.max(WINDOW_SIZE.min(self.readable() - offset));
+            // One bad sector must not hide the good ones around it.
+            self.fill(offset, ahead)
+                .or_else(|_| self.fill(offset, len))
+                .map_err(|e| self.error = Some(e))
+                .ok()?;
+        }
+        let at = to_usize(offset - self.start);
+        self.window.get(at..at + to_usize(len))
+    }
+
+    fn fill(&mut self, offset: u64, len: u64) -> io::Result<()> {
+        self.window.resize(to_usize(len), 0);
+        self.start = offset;
+        self.file
+            .read_exact_at(&mut self.window, offset)
+            .inspect_err(|_| self.window.clear())
+    }
+
+    fn header(&mut self, offset: u64) -> Option<RawHeader> {
+        let (key, lsn) = (self.key, self.part.base + offset);
+        let room = self.part.size.checked_sub(offset)?;
+        let bytes = self.bytes(offset, FRAME_HEADER_SIZE)?;
+        RawHeader::parse(bytes.first_chunk()?, &key, lsn, room)
+    }
+
+    /// The frame at `offset`, if it is intact.
+    fn frame(&mut self, offset: u64) -> Result<Option<Found>> {
+        let Some(header) = self.header(offset) else {
+            return Ok(None);
+        };
+        let (key, lsn, part) = (self.key, self.part.base + offset, self.part.clone());
+        let size = FRAME_HEADER_SIZE + u64::from(header.payload_len);
+        let Some(raw) = self.bytes(offset, size) else {
+            return Ok(None);
+        };
+        match check(header, raw.split_at(frame_header::END).1, &key, lsn) {
+            At::Frame(header, _) => Ok(Some(Found {
+                part,
+                offset,
+                header,
+                raw: raw.to_vec(),
+            })),
+            At::Unknown(raw) => Err(unknown_feature(
+                &SegmentFile {
+                    path: part.path,
+                    base: part.base,
+                    size: part.size,
+                },
+                offset,
+                &raw,
+            )),
+            At::BadPayload(_) | At::Nothing => Ok(None),
+        }
+    }
+
+    /// Where the next intact frame starts, from `from` on and before `until`. A length is believed only with its frame.
+    fn next_frame(&mut self, from: u64, until: u64) -> Result<Option<u64>> {
+        let mut offset = from.max(SEGMENT_HEADER_SIZE);
+        let end = self.readable().min(until);
+        while offset + FRAME_HEADER_SIZE <= end {
+            // A header may begin in the last 8 bytes of a blank sector: those are looked at.
+            let last = (offset + 1).next_multiple_of(SECTOR_SIZE) - FRAME_ALIGNMENT;
+            if offset < last && self.is_blank(offset, last) {
+                offset = last;
+                continue;
+            }
+            if self.header(offset).is_some() && self.frame(offset)?.is_some() {
+                return Ok(Some(offset));
+            }
+            offset += FRAME_ALIGNMENT;
+        }
+        Ok(None)
+    }
+
+    /// True if from `offset` to `end` there are only zeros, or what cannot be read.
+    fn is_blank(&mut self, offset: u64, end: u64) -> bool {
+        match self.bytes(offset, end.min(self.readable()) - offset) {
+            Some(bytes) => bytes.iter().fold(0, |seen, byte| seen | byte) == 0,
+            None => self.error.is_some(),
+        }
+    }
+
+    /// What stands at `offset` in place of a frame.
+    fn describe(&mut self, offset: u64) -> String {
+        if let Some(header) = self.header(offset) {
+            let end = offset + FRAME_HEADER_SIZE + u64::from(header.payload_len);
+            if end > self.readable() {
+                return format!("{}, of which the file holds only a part", name(&header));
+            }
+            return format!(
+                "{} of {} bytes whose content does not fit its checksum",
+                name(&header),
+                header.payload_len
+            );
+        }
+        if offset + FRAME_HEADER_SIZE > self.readable() {
+            return format!("the file ends at offset {}", self.part.len);
+        }
+        let blank = self
+            .bytes(offset, FRAME_HEADER_SIZE)
+            .map(|bytes| bytes.iter().all(|byte| *byte == 0));
+        match (blank, &self.error) {
+            (Some(true), _) => "zeros".to_owned(),
+            (Some(false), _) => "bytes that are no frame of this place".to_owned(),
+            (None, Some(error)) => format!("not readable: {error}"),
+            (None, None) => "nothing".to_owned(),
+        }
+    }
+}
+
+fn name(header: &RawHeader) -> String {
+    match header.known() {
+        Some(known) => format!("a {} frame", known.kind),
+        None => "a frame of a newer version".to_owned(),
+    }
+}
