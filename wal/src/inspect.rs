@@ -46,7 +46,7 @@ pub use verify::Report;
 
 use crate::chain::{Listing, check_chain, check_segment};
 use crate::compress::plain;
-use crate::end::find_end;
+use crate::end::{End, find_end};
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{At, FrameHeader, FrameKind, LogKey, open_batch};
 use crate::layout::{SEGMENT_HEADER_SIZE, segment_name};
@@ -57,6 +57,9 @@ use highwater_disk::Disk;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// How often the end of a log that is being written is looked for before it is taken as found.
+const MAX_LOOKS: u32 = 64;
 
 /// A log that is only looked at.
 #[derive(Debug)]
@@ -206,15 +209,49 @@ impl Log {
         })
     }
 
+    /// The end of the log. While a log is written, a frame may be completed and attested between the look at its place and
+    /// the look behind it, and seem lost: then it stands there now, and everything is looked at again. So may a segment be
+    /// begun that was not there when the files were listed: it is added to `chain`.
+    fn find_end(&self, chain: &mut Vec<SegmentFile>) -> Result<End> {
+        for _ in 0..MAX_LOOKS {
+            let found = find_end(&*self.disk, &self.dir, &self.meta, chain);
+            let Err(WalError::Corrupt { lsn, finding, .. }) = &found else {
+                return found;
+            };
+            if *finding == Finding::MissingSegment {
+                match check_segment(&*self.disk, &self.dir, lsn.get(), self.meta.log_id) {
+                    Ok(segment) => chain.push(segment),
+                    Err(_) => return found,
+                }
+            } else if !self.stands_at(chain, *lsn)? {
+                return found;
+            }
+        }
+        find_end(&*self.disk, &self.dir, &self.meta, chain)
+    }
+
+    /// Whether an intact frame stands at `lsn`.
+    fn stands_at(&self, chain: &[SegmentFile], lsn: Lsn) -> Result<bool> {
+        let within = |s: &&SegmentFile| (s.base..s.base + s.size).contains(&lsn.get());
+        let Some(segment) = chain.iter().find(within) else {
+            return Ok(false);
+        };
+        let mut scan = Scan::open(&*self.disk, segment, self.key)?;
+        Ok(matches!(
+            scan.look(lsn.get() - segment.base)?,
+            At::Frame(..)
+        ))
+    }
+
     /// The intact frames from `from` on, of every kind. [`Lsn::ZERO`] means from the start of the log. If the log is
     /// damaged, everything up to the damage comes first and then the error that describes it.
     ///
     /// # Errors
     /// [`WalError::Corrupt`] if the files do not join; [`WalError::Truncated`]; [`WalError::Io`].
     pub fn frames(&self, from: Lsn) -> Result<DumpedFrames> {
-        let chain = check_chain(&*self.disk, &self.dir, &self.meta, &self.listing)?;
+        let mut chain = check_chain(&*self.disk, &self.dir, &self.meta, &self.listing)?;
         // Damage at the end hides nothing of what stands before it.
-        let (end, damage) = match find_end(&*self.disk, &self.dir, &self.meta, &chain) {
+        let (end, damage) = match self.find_end(&mut chain) {
             Ok(end) => {
                 let last = chain.get(end.segment).map_or(0, |segment| segment.base);
                 (last + end.offset, None)

@@ -12,7 +12,9 @@ use common::model::{Op, SEGMENT_SIZE, World};
 use common::{contents, options, payloads};
 use highwater_wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_wal::disk::{Disk, ManualClock, SimDisk};
-use highwater_wal::{AppendOptions, Background, Cheat, Durability, Lsn, Options, Wal, WalError};
+use highwater_wal::{
+    AppendOptions, Background, Cheat, Durability, Lsn, Options, Wal, WalError, WritePath,
+};
 use highwater_wal::{Case, inspect};
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,9 +50,9 @@ fn program() -> Vec<Op> {
 }
 
 /// What cutting the power before each mutation leaves, if everything that was not flushed is gone.
-fn lose_all_caches(cheat: Cheat) -> Result<u64, String> {
+fn lose_all_caches(cheat: Cheat, path: WritePath) -> Result<u64, String> {
     for cut in 0.. {
-        let mut world = World::new(cheat);
+        let mut world = World::new(cheat, path);
         world.cut_before(cut);
         let stop = world.run(&program())?;
         world.sim.cut_power_now();
@@ -67,8 +69,10 @@ fn lose_all_caches(cheat: Cheat) -> Result<u64, String> {
 /// sector in the device's. A log that acknowledges before it flushes is caught.
 #[test]
 fn what_was_acknowledged_needs_no_cache() {
-    assert!(lose_all_caches(Cheat::None).unwrap() > 80);
-    assert!(lose_all_caches(Cheat::AckBeforeSync).is_err());
+    for path in common::model::PATHS {
+        assert!(lose_all_caches(Cheat::None, path).unwrap() > 80);
+        assert!(lose_all_caches(Cheat::AckBeforeSync, path).is_err());
+    }
 }
 
 /// F12: the machine goes down in the middle of each recovery, a hundred times over: files do not pile up, and in the end

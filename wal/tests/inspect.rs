@@ -155,6 +155,51 @@ fn a_follower_sees_exactly_what_is_durable() {
     assert_eq!(shown(&mut late), [b"last"]);
 }
 
+/// While several threads write, a look never takes a frame that is just being written for a damage, and a follower sees
+/// everything once and in order.
+#[test]
+fn a_busy_log_never_looks_damaged() {
+    const THREADS: u8 = 3;
+    const RECORDS: u32 = 400;
+    let sim = SimDisk::new();
+    let options = Options::new().segment_size(SEGMENT_SIZE).log_id_seed(5);
+    let log = Wal::open_with("/log", options.disk(disk(&sim))).unwrap();
+    let mut follow = inspect(&sim).follow(Lsn::ZERO).unwrap();
+    std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let log = &log;
+                scope.spawn(move || {
+                    for number in 0..RECORDS {
+                        let mut record = vec![thread; 60];
+                        record.extend(number.to_le_bytes());
+                        let lsn = log.append(&record).unwrap();
+                        log.sync_to(lsn).unwrap();
+                    }
+                })
+            })
+            .collect();
+        let mut seen = [0_u32; THREADS as usize];
+        while !writers
+            .iter()
+            .all(std::thread::ScopedJoinHandle::is_finished)
+        {
+            for record in shown(&mut follow) {
+                let next = &mut seen[usize::from(record[0])];
+                assert_eq!(record[60..], next.to_le_bytes());
+                *next += 1;
+            }
+            let report = inspect(&sim).verify(|_| ()).unwrap();
+            assert!(report.is_ok(), "{:?}", report.findings);
+        }
+        log.close().unwrap();
+        for record in shown(&mut follow) {
+            seen[usize::from(record[0])] += 1;
+        }
+        assert_eq!(seen, [RECORDS; THREADS as usize]);
+    });
+}
+
 /// A log that was killed ends at what is proven; who opens it again proves the rest.
 #[test]
 fn a_follower_outlives_the_writer() {

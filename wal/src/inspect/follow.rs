@@ -3,7 +3,6 @@
 use crate::chain::{check_chain, check_segment};
 use crate::compress::plain;
 use crate::dump::DumpedFrame;
-use crate::end::find_end;
 use crate::error::{Result, WalError};
 use crate::frame::{At, FrameKind, attested};
 use crate::inspect::Log;
@@ -34,6 +33,8 @@ pub struct Follow {
     damage: Option<WalError>,
     in_vain: u32,
     patience: u32,
+    /// Where the log seemed damaged at the last look behind it.
+    suspect: Option<u64>,
 }
 
 /// A position and the segment that holds it.
@@ -50,7 +51,7 @@ impl Log {
     /// # Errors
     /// As [`Self::frames`].
     pub fn follow(self, from: Lsn) -> Result<Follow> {
-        let chain = check_chain(&*self.disk, &self.dir, &self.meta, &self.listing)?;
+        let mut chain = check_chain(&*self.disk, &self.dir, &self.meta, &self.listing)?;
         let start = from.get().max(self.meta.first_lsn);
         if from != Lsn::ZERO && from.get() < self.meta.first_lsn {
             return Err(WalError::Truncated {
@@ -58,11 +59,7 @@ impl Log {
                 first: self.first_lsn(),
             });
         }
-        let holds = |lsn: u64| {
-            let within = |s: &&SegmentFile| (s.base..s.base + s.size).contains(&lsn);
-            chain.iter().find(within).map(|segment| segment.base)
-        };
-        let (end, proven, damage) = match find_end(&*self.disk, &self.dir, &self.meta, &chain) {
+        let (end, proven, damage) = match self.find_end(&mut chain) {
             Ok(end) => {
                 let x = chain.get(end.segment).map_or(0, |s| s.base) + end.offset;
                 (x, end.attested.min(x), None)
@@ -75,6 +72,10 @@ impl Log {
             }
             Err(error @ WalError::Corrupt { lsn, .. }) => (lsn.get(), lsn.get(), Some(error)),
             Err(error) => return Err(error),
+        };
+        let holds = |lsn: u64| {
+            let within = |s: &&SegmentFile| (s.base..s.base + s.size).contains(&lsn);
+            chain.iter().find(within).map(|segment| segment.base)
         };
         let Some(base) = holds(start) else {
             return Err(WalError::BeyondEnd {
@@ -92,6 +93,7 @@ impl Log {
             damage,
             in_vain: 0,
             patience: PATIENCE,
+            suspect: None,
         })
     }
 }
@@ -202,21 +204,23 @@ impl Follow {
                 first: now.first_lsn(),
             });
         }
-        let chain = check_chain(&*now.disk, &now.dir, &now.meta, &now.listing)?;
-        match find_end(&*now.disk, &now.dir, &now.meta, &chain) {
-            Err(damage @ WalError::Corrupt { .. }) => {
-                // The writer may have gone on between the two looks.
-                let before = self.ahead.lsn;
+        let seen = check_chain(&*now.disk, &now.dir, &now.meta, &now.listing)
+            .and_then(|mut chain| now.find_end(&mut chain));
+        // Files come and go while the log is written: what is damaged is so at the next look, too.
+        let before = self.ahead.lsn;
+        match seen {
+            Ok(_) => self.suspect = None,
+            Err(error @ (WalError::Corrupt { .. } | WalError::Io { .. })) => {
                 self.look_ahead()?;
-                if before == self.ahead.lsn {
-                    Err(damage)
-                } else {
-                    Ok(())
+                if self.suspect == Some(before) && before == self.ahead.lsn {
+                    return Err(error);
                 }
+                self.suspect = Some(before);
+                self.patience = PATIENCE;
             }
-            Err(error) => Err(error),
-            Ok(_) => Ok(()),
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     /// A file that went away was truncated, or the whole log is gone.

@@ -2,7 +2,7 @@
 
 use crate::chain::{check_chain, check_segment};
 use crate::dump::{bad_batch, no_frame};
-use crate::end::{find_end, unknown_feature};
+use crate::end::unknown_feature;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{At, FrameKind, attested};
 use crate::inspect::walk::next_intact;
@@ -97,7 +97,7 @@ impl Log {
             }
         }
         match check_chain(&*self.disk, &self.dir, &self.meta, &self.listing) {
-            Ok(chain) => match find_end(&*self.disk, &self.dir, &self.meta, &chain) {
+            Ok(mut chain) => match self.find_end(&mut chain) {
                 Ok(end) => {
                     let base = chain.get(end.segment).map_or(0, |segment| segment.base);
                     report.tail = Some(end.case);
