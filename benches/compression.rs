@@ -22,7 +22,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use support::{print_machine, scratch, sized};
 
-/// Prose and programs, about 200 KB: more than the largest batch, so that none holds the same text twice.
+/// Prose and programs, 119 KB: more than the largest batch, so that none holds the same text twice.
 const TEXTS: [&str; 12] = [
     include_str!("../README.md"),
     include_str!("../ARCHITECTURE.md"),

@@ -1,7 +1,7 @@
 //! Reading without a handle per record: frames, chunks, headers.
 
 use crate::error::{Result, WalError};
-use crate::frame::{FrameHeader, FrameKind};
+use crate::frame::{Encoding, FrameHeader, FrameKind};
 use crate::layout::{SEGMENT_HEADER_SIZE, to_usize};
 use crate::lsn::{Lsn, StreamId};
 use crate::payload::{Owner, Payload};
@@ -53,6 +53,7 @@ impl fmt::Debug for Frame<'_> {
 }
 
 impl<'a> Frame<'a> {
+    #[inline]
     pub(crate) fn new(segment: &'a Arc<Segment>, place: &Place) -> Result<Self> {
         let range = place.payload_range();
         Ok(Self {
@@ -63,7 +64,10 @@ impl<'a> Frame<'a> {
             segment,
             at: range.start,
             payload: segment.shown(range),
-            decompressed: place.decompressed()?,
+            decompressed: match place.header.encoding {
+                Encoding::Plain => None,
+                Encoding::Zstd => Some(place.decompress()?),
+            },
         })
     }
 
@@ -281,7 +285,7 @@ impl<'a> Iterator for Frames<'a> {
         } = self.chunk;
         while self.at < to.get() {
             let place = read_place(
-                segment,
+                Arc::clone(segment),
                 self.at - segment.base,
                 to.get(),
                 shared,

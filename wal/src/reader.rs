@@ -127,8 +127,8 @@ impl Cursor {
                 self.position = segment.base + SEGMENT_HEADER_SIZE;
                 continue;
             }
-            let place = read_place(&segment, offset, self.end, &self.shared, trust)?;
-            self.position = segment.base + place.next;
+            let place = read_place(segment, offset, self.end, &self.shared, trust)?;
+            self.position = place.segment.base + place.next;
             return Ok(Some(place));
         }
     }
@@ -152,7 +152,7 @@ impl Cursor {
 
 /// Reads and checks the frame at `offset`. What is below `limit` is durable.
 pub(crate) fn read_place(
-    segment: &Arc<Segment>,
+    segment: Arc<Segment>,
     offset: u64,
     limit: u64,
     shared: &Shared,
@@ -169,9 +169,9 @@ pub(crate) fn read_place(
     };
     match found {
         At::Frame(header, _) => Ok(Place {
-            segment: Arc::clone(segment),
-            offset,
             next: header.next_offset(offset, segment.size),
+            segment,
+            offset,
             header,
         }),
         At::Unknown(raw) => Err(segment.corrupt(Finding::UnknownFeature, offset, raw.to_string())),
@@ -267,12 +267,13 @@ impl Reader {
 impl OpenBatch {
     fn new(place: Place) -> Result<Self> {
         let (lsn, stream) = (place.lsn(), place.header.stream);
-        let (owner, payload) = match place.decompressed()? {
-            Some(bytes) => {
+        let (owner, payload) = match place.header.encoding {
+            Encoding::Zstd => {
+                let bytes = place.decompress()?;
                 let all = 0..bytes.len();
                 (Owner::Buffer(bytes), all)
             }
-            None => {
+            Encoding::Plain => {
                 let range = place.payload_range();
                 (Owner::Segment(place.segment), range)
             }
@@ -326,16 +327,14 @@ impl Place {
     }
 
     /// The payload of a compressed batch, decompressed.
-    pub(crate) fn decompressed(&self) -> Result<Option<Arc<Vec<u8>>>> {
-        if self.header.encoding == Encoding::Plain {
-            return Ok(None);
-        }
-        match decompress(self.segment.shown(self.payload_range())) {
-            Ok(bytes) => Ok(Some(Arc::new(bytes))),
-            Err(what) => Err(self
-                .segment
-                .corrupt(Finding::CorruptDurable, self.offset, what)),
-        }
+    #[inline(never)] // off the path of other frames
+    pub(crate) fn decompress(&self) -> Result<Arc<Vec<u8>>> {
+        let corrupt = |what| {
+            self.segment
+                .corrupt(Finding::CorruptDurable, self.offset, what)
+        };
+        let bytes = decompress(self.segment.shown(self.payload_range())).map_err(corrupt)?;
+        Ok(Arc::new(bytes))
     }
 
     pub(crate) fn holds_records(&self) -> bool {
