@@ -4,7 +4,7 @@ use crate::args::LogArgs;
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output::{Output, render, table};
 use highwater::disk::probe::{self, Device, Effort, Extents, Scratch, WriteCache};
-use highwater::disk::{Disk, FileSystem, OsClock, OsDisk, Suitability};
+use highwater::disk::{Asker, Disk, FileSystem, OsClock, OsDisk, Suitability};
 use highwater::wal::inspect::Histogram;
 use serde::Serialize;
 use std::io;
@@ -118,6 +118,7 @@ fn examine(dir: &Path) -> Result<Report> {
         lock(&disk, place),
         names(&disk, place),
         maps(&disk, place),
+        direct(&disk, place),
         populate(place),
     ];
     let before = device.as_ref().and_then(Device::flushes);
@@ -230,7 +231,9 @@ fn maps(disk: &OsDisk, place: &Path) -> Check {
         file.write_all_at(&[0; SIZE], 0)?;
         let map = file.map_append(0)?;
         let size = SIZE as u64;
-        let region = map.reserve(size, size).ok_or(io::ErrorKind::StorageFull)?;
+        let region = map
+            .reserve(size, size, Asker::Appender)
+            .map_err(|_| io::ErrorKind::StorageFull)?;
         region.fill(&[&pattern]);
         map.sync(0..size)?;
         file.read_exact_at(&mut read, 0)
@@ -247,6 +250,43 @@ fn maps(disk: &OsDisk, place: &Path) -> Check {
             "what is written through a map is not what is read from the file",
         ),
         Err(e) => check("maps", Verdict::NotFit, e.to_string()),
+    }
+}
+
+/// Whether commit groups can be written past the page cache. Where not, they go through it: slower, as safe.
+fn direct(disk: &OsDisk, place: &Path) -> Check {
+    let tried = disk.create_new(&place.join("direct")).and_then(|file| {
+        file.write_zeros(0..8192)?;
+        file.sync()?;
+        let map = file.stage_append(0)?;
+        let region = map
+            .reserve(8, 8192, Asker::Appender)
+            .map_err(|_| io::ErrorKind::StorageFull)?;
+        region.fill(&[b"directly"]);
+        map.complete_prefix().map_err(io::Error::other)?;
+        map.sync(0..8)?;
+        let mut read = [0; 8];
+        file.read_exact_at(&mut read, 0)?;
+        Ok(read == *b"directly")
+    });
+    let name = "direct writes";
+    match tried {
+        Ok(true) => check(
+            name,
+            Verdict::Fit,
+            "commit groups are written past the page cache",
+        ),
+        Ok(false) => check(
+            name,
+            Verdict::NotFit,
+            "what is written past the page cache is not what is read",
+        ),
+        Err(e) if e.kind() == io::ErrorKind::Unsupported => check(
+            name,
+            Verdict::Fit,
+            "not possible here: commit groups go through the page cache, which is slower",
+        ),
+        Err(e) => check(name, Verdict::NotFit, e.to_string()),
     }
 }
 
