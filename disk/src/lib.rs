@@ -183,6 +183,16 @@ pub trait DiskFile: Debug + Send + Sync {
         Ok(())
     }
 
+    /// As [`Self::write_zeros`], past the page cache: for files that [`Self::stage_append`] will map. The range covers whole
+    /// pages.
+    ///
+    /// # Errors
+    /// Any I/O error; [`io::ErrorKind::Unsupported`] as for [`Self::stage_append`].
+    fn write_zeros_directly(&self, range: Range<u64>) -> io::Result<()> {
+        let _ = range;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Maps the whole file for reading.
     ///
     /// # Errors

@@ -302,6 +302,12 @@ impl DiskFile for OsFile {
         write_zeros(&self.file, range).map_err(|e| self.error(Call::Write, e))
     }
 
+    fn write_zeros_directly(&self, range: Range<u64>) -> io::Result<()> {
+        check_size_limit(range.end)
+            .and_then(|()| os_map::write_zeros(&self.path, range))
+            .map_err(|e| self.error(Call::Write, e))
+    }
+
     fn map_read(&self) -> io::Result<ReadMap> {
         let map = self.file.metadata().and_then(|metadata| {
             if metadata.len() == 0 {

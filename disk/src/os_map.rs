@@ -163,19 +163,48 @@ pub(crate) fn staged(
     Ok(unsafe { AppendMap::new(base, len, start, Arc::new(backing)) })
 }
 
-/// Opens the file a second time, and reads from it to see that the file system and the device take direct I/O of pages.
-fn open_direct(path: &Path) -> io::Result<File> {
-    let unsupported = |e: io::Error| match e.raw_os_error().map(Errno::from_raw_os_error) {
+/// Writes zeros to whole pages of the file at `path`.
+pub(crate) fn write_zeros(path: &Path, range: Range<u64>) -> io::Result<()> {
+    const PIECE: usize = 1 << 20;
+    if !range.start.is_multiple_of(PAGE_SIZE) || !range.end.is_multiple_of(PAGE_SIZE) {
+        return Err(invalid(
+            "only whole pages can be written past the page cache",
+        ));
+    }
+    let direct = open_direct_for_writing(path)?;
+    let zeros = MmapMut::map_anon(PIECE)?;
+    let mut at = range.start;
+    while at < range.end {
+        let len = usize::try_from(range.end - at).map_or(PIECE, |left| left.min(PIECE));
+        direct
+            .write_all_at(zeros.split_at(len).0, at)
+            .map_err(unsupported)?;
+        at += len as u64;
+    }
+    Ok(())
+}
+
+/// Refusals of direct I/O under one name.
+fn unsupported(e: io::Error) -> io::Error {
+    match e.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::INVAL | Errno::OPNOTSUPP) => io::ErrorKind::Unsupported.into(),
         _ => e,
-    };
-    #[expect(clippy::disallowed_methods, reason = "this is the seam")]
-    let direct = OpenOptions::new()
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the seam")]
+fn open_direct_for_writing(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
         .read(true)
         .write(true)
         .custom_flags(OFlags::DIRECT.bits().cast_signed())
         .open(path)
-        .map_err(unsupported)?;
+        .map_err(unsupported)
+}
+
+/// Opens the file a second time, and reads from it to see that the file system and the device take direct I/O of pages.
+fn open_direct(path: &Path) -> io::Result<File> {
+    let direct = open_direct_for_writing(path)?;
     // What the page cache holds is of no use any more, and in the way of every write.
     let _ = rustix::fs::fadvise(&direct, 0, None, rustix::fs::Advice::DontNeed);
     let mut page = MmapMut::map_anon(PAGE)?;

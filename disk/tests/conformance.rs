@@ -374,6 +374,12 @@ fn zeros_are_written(disk: &dyn Disk, dir: &Path) {
     assert_eq!(bytes[100..], [0; 8901]);
     file.write_zeros(9001..9001).unwrap();
     assert_eq!(file.len().unwrap(), 9001);
+    let file = write(disk, &dir.join("b"), &[7; 12288]);
+    file.sync().unwrap();
+    file.write_zeros_directly(4096..16384).unwrap();
+    let bytes = content(&*file);
+    assert_eq!((bytes.len(), &bytes[..4096]), (16384, &[7; 4096][..]));
+    assert_eq!(bytes[4096..], [0; 12288]);
 }
 
 fn four_threads_append_through_one_map(disk: &dyn Disk, dir: &Path) {

@@ -191,7 +191,9 @@ impl Walk {
     }
 
     fn pass(&mut self, lsn: u64, kind: FrameKind, payload: &[u8]) {
-        self.last = Some(kind);
+        if kind != FrameKind::Padding {
+            self.last = Some(kind);
+        }
         if lsn >= self.attested {
             self.unattested.push_back(lsn);
         }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub type Result<T> = std::result::Result<T, WalError>;
 
 /// An error of the log. A variant exists only where a caller would act differently.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum WalError {
     /// Somebody else has the log open for writing; nothing was touched. Stop the other one, or read with
@@ -156,6 +156,24 @@ pub enum WalError {
         /// Why it failed.
         source: io::Error,
     },
+}
+
+/// The words of [`Display`](fmt::Display) and of every cause: what `fn main() -> Result<()>` and `unwrap` print.
+impl fmt::Debug for WalError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut shown = self.to_string();
+        let mut cause = std::error::Error::source(self);
+        while let Some(error) = cause {
+            let text = error.to_string();
+            if !shown.contains(&text) {
+                write!(f, ": {text}")?;
+                shown.push_str(&text);
+            }
+            cause = error.source();
+        }
+        Ok(())
+    }
 }
 
 impl WalError {

@@ -7,8 +7,8 @@ use crate::segment::Stores;
 use crate::shared::Shared;
 use highwater_disk::Alarm;
 use parking_lot::Mutex;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -25,7 +25,8 @@ pub(crate) struct Flusher {
     due: AtomicU64,
     /// Groups were committed since the log last came to rest.
     restless: AtomicBool,
-    owner: OnceLock<Weak<Shared>>,
+    /// Whether somebody writes the watermark of a log at rest.
+    settles: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -42,18 +43,13 @@ impl Default for Flusher {
             alarm: Arc::default(),
             due: AtomicU64::new(NEVER),
             restless: AtomicBool::new(false),
-            owner: OnceLock::new(),
+            settles: AtomicBool::new(false),
             state: Mutex::new(State::NotStarted),
         }
     }
 }
 
 impl Flusher {
-    /// Whose flusher this is. Without an owner nothing settles by itself.
-    pub(crate) fn belongs_to(&self, shared: &Arc<Shared>) {
-        let _ = self.owner.set(Arc::downgrade(shared));
-    }
-
     /// A group was committed. Its watermark is durable with the next one, or, if none comes, when the log has been at rest
     /// for a while: until then damage to this group could not be told from a torn write. Past the page cache the
     /// watermark is in memory only; elsewhere the kernel writes it by itself.
@@ -61,15 +57,8 @@ impl Flusher {
         if self.restless.swap(true, Ordering::AcqRel) {
             return;
         }
-        let Some(shared) = self.owner.get().and_then(Weak::upgrade) else {
-            return;
-        };
-        let staged = shared.tail.load().stores() == Stores::Staged;
-        if staged
-            && shared.options.background == Background::Thread
-            && let Err(error) = shared.ring_flusher()
-        {
-            tracing::debug!(%error, "the log settles with the next group");
+        if self.settles.load(Ordering::Acquire) {
+            self.alarm.ring();
         }
     }
 
@@ -121,6 +110,17 @@ impl Shared {
                 Ok(())
             }
         }
+    }
+
+    /// Starts the thread that writes the watermark of a log at rest, where that is in memory only. Now, not when it is
+    /// first needed: a process short of memory may die of starting a thread.
+    pub(crate) fn start_settling(self: &Arc<Self>) -> Result<()> {
+        let staged = self.tail.load().stores() == Stores::Staged;
+        if !staged || self.options.background != Background::Thread {
+            return Ok(());
+        }
+        self.flusher.settles.store(true, Ordering::Release);
+        self.ring_flusher()
     }
 
     /// Has the flusher look at what futures wait for.

@@ -2,7 +2,7 @@
 
 use crate::commit::Registered;
 use crate::error::{Result, WalError};
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, StreamId};
 use crate::options::Background;
 use crate::reader::{Reader, Record};
 use crate::shared::Shared;
@@ -26,6 +26,15 @@ impl Tail {
             reader: Reader::open(shared, from, durable)?,
             shared: Arc::clone(shared),
         })
+    }
+}
+
+impl Tail {
+    /// Follows this stream only. Of the others just the headers are read, and checked.
+    #[must_use]
+    pub fn only(mut self, stream: StreamId) -> Self {
+        self.reader = self.reader.only(stream);
+        self
     }
 }
 

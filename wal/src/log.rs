@@ -80,7 +80,7 @@ impl Wal {
             shared.attest_recovered();
         }
         let shared = Arc::new(shared);
-        shared.flusher.belongs_to(&shared);
+        shared.start_settling()?;
         Ok(Self { shared })
     }
 
@@ -392,7 +392,7 @@ impl Wal {
         shared.sync_until(end)?;
         // Proof that stands apart from the frames. Without it damage to the last sector would pass for a torn write,
         // so it is worth an attempt, but the records do not depend on it.
-        if let Err(error) = shared.ledger.close(shared.commit.durable()) {
+        if let Err(error) = shared.ledger.close(end) {
             tracing::warn!(dir = %shared.dir.display(), %error, "the clean end could not be noted in LOG");
         }
         Ok(())

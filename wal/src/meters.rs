@@ -23,6 +23,7 @@ pub(crate) struct Meters {
     disk_bytes: Gauge,
     budget_used: Gauge,
     segments: Gauge,
+    read_failures: Counter,
 }
 
 impl std::fmt::Debug for Meters {
@@ -46,7 +47,8 @@ impl Meters {
             durable_lsn: gauge!("highwater_wal_durable_lsn", "log" => log.clone()),
             disk_bytes: gauge!("highwater_wal_disk_bytes", "log" => log.clone()),
             budget_used: gauge!("highwater_wal_budget_used_ratio", "log" => log.clone()),
-            segments: gauge!("highwater_wal_segments", "log" => log),
+            segments: gauge!("highwater_wal_segments", "log" => log.clone()),
+            read_failures: counter!("highwater_wal_read_failures_total", "log" => log),
         }
     }
 
@@ -56,6 +58,11 @@ impl Meters {
         if took >= SLOW_SYNC {
             tracing::warn!(dir = %dir.display(), took_ms = took.as_millis(), "a sync of the log was slow");
         }
+    }
+
+    /// A reader met damage, or a file that cannot be read.
+    pub(crate) fn read_failed(&self) {
+        self.read_failures.increment(1);
     }
 
     pub(crate) fn prepared(&self, took: Duration) {

@@ -51,7 +51,16 @@ struct State {
     note: Option<u64>,
     /// Why the last attempt failed; taken by the appender that needed it.
     failed: Option<WalError>,
+    /// The last attempt failed and that was told: the next failure is no news.
+    told: Told,
     stopped: bool,
+}
+
+/// Whether a state was told already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    No,
+    Yes,
 }
 
 impl Preparer {
@@ -73,6 +82,7 @@ impl Preparer {
             wanted,
             note: None,
             failed: None,
+            told: Told::No,
             stopped: false,
         };
         let changed = Condvar::new();
@@ -217,10 +227,13 @@ impl Shop {
             state.wanted = false;
             match made {
                 Ok(segment) => {
+                    state.told = Told::No;
                     state.next_base = segment.end();
                     state.ready.push_back(segment);
                 }
+                Err(error) if state.told == Told::Yes => state.failed = Some(error),
                 Err(error) => {
+                    state.told = Told::Yes;
                     tracing::warn!(dir = %self.maker.dir.display(), %error, "the next log segment could not be prepared");
                     state.failed = Some(error);
                 }
@@ -264,6 +277,8 @@ impl Shop {
         let made = made.inspect_err(|_| self.budget.give_back(size))?;
         self.counters.prepare.record(took());
         self.meters.prepared(took());
+        // If another program took its space when it was used last, now is the time.
+        self.ledger.prepare_spare();
         Ok(made)
     }
 }

@@ -53,6 +53,8 @@ pub(crate) struct Cursor {
     position: u64,
     end: u64,
     segment: Option<Arc<Segment>>,
+    /// The stream that is wanted, if not all are.
+    only: Option<StreamId>,
 }
 
 /// A batch of which some records are still to be returned.
@@ -98,6 +100,7 @@ impl Cursor {
             position,
             end: to.get(),
             segment: None,
+            only: None,
         })
     }
 
@@ -127,10 +130,25 @@ impl Cursor {
                 self.position = segment.base + SEGMENT_HEADER_SIZE;
                 continue;
             }
+            if let Some(next) = self.other_stream(&segment, offset)? {
+                self.position = next;
+                continue;
+            }
             let place = read_place(segment, offset, self.end, &self.shared, trust)?;
             self.position = place.segment.base + place.next;
             return Ok(Some(place));
         }
+    }
+
+    /// Where to go on if the frame at `offset` holds records of a stream that is not wanted: its payload is not touched.
+    fn other_stream(&self, segment: &Arc<Segment>, offset: u64) -> Result<Option<u64>> {
+        let Some(only) = self.only else {
+            return Ok(None);
+        };
+        let (segment, shared) = (Arc::clone(segment), &self.shared);
+        let place = read_place(segment, offset, self.end, shared, Trust::Header)?;
+        let other = place.holds_records() && place.header.stream != only;
+        Ok(other.then_some(place.segment.base + place.next))
     }
 
     fn enter_segment(&mut self) -> Result<Arc<Segment>> {
@@ -152,6 +170,19 @@ impl Cursor {
 
 /// Reads and checks the frame at `offset`. What is below `limit` is durable.
 pub(crate) fn read_place(
+    segment: Arc<Segment>,
+    offset: u64,
+    limit: u64,
+    shared: &Shared,
+    trust: Trust,
+) -> Result<Place> {
+    check_place(segment, offset, limit, shared, trust).inspect_err(|error| {
+        tracing::error!(dir = %shared.dir.display(), %error, "reading the log failed");
+        shared.meters.read_failed();
+    })
+}
+
+fn check_place(
     segment: Arc<Segment>,
     offset: u64,
     limit: u64,
@@ -190,6 +221,13 @@ impl Reader {
             cursor: Cursor::open(shared, from, to)?,
             batch: None,
         })
+    }
+
+    /// Reads records of this stream only. Of the others just the headers are read, and checked.
+    #[must_use]
+    pub fn only(mut self, stream: StreamId) -> Self {
+        self.cursor.only = Some(stream);
+        self
     }
 
     pub(crate) fn cursor(&mut self) -> &mut Cursor {

@@ -54,6 +54,31 @@ impl Maker {
         }
     }
 
+    /// Gives `file` the size of a segment, with blocks that were really written: nothing is left to allocate later.
+    fn fill_zeros(&self, file: &dyn DiskFile) -> io::Result<()> {
+        let size = self.segment_size;
+        let mut at = 0;
+        while at < size {
+            let end = size.min(at + PIECE_SIZE);
+            self.write_zeros(file, at..end)?;
+            if end < size {
+                file.sync()?; // the last piece is synced with the header
+            }
+            at = end;
+        }
+        Ok(())
+    }
+
+    fn write_zeros(&self, file: &dyn DiskFile, range: Range<u64>) -> io::Result<()> {
+        if self.write_path != WritePath::PageCache {
+            match file.write_zeros_directly(range.clone()) {
+                Err(e) if e.kind() == io::ErrorKind::Unsupported => {}
+                written => return written,
+            }
+        }
+        file.write_zeros(range)
+    }
+
     /// Maps `file` for appending behind `start`, as the write path demands or the disk can.
     fn map(&self, file: &dyn DiskFile, start: u64) -> io::Result<(AppendMap, Stores)> {
         if self.write_path != WritePath::PageCache {
@@ -136,7 +161,9 @@ impl Segment {
         }
         .map_err(at_tmp("creating the next segment"))
         .and_then(|file| {
-            fill_zeros(&*file, maker.segment_size).map_err(at_tmp("writing the next segment"))?;
+            maker
+                .fill_zeros(&*file)
+                .map_err(at_tmp("writing the next segment"))?;
             Self::publish(maker, base, maker.segment_size, &file, &tmp)
         });
         made.inspect_err(|_| {
@@ -335,19 +362,6 @@ pub(crate) fn tmp_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(TMP_SUFFIX);
     PathBuf::from(name)
-}
-
-fn fill_zeros(file: &dyn DiskFile, size: u64) -> io::Result<()> {
-    let mut at = 0;
-    while at < size {
-        let end = size.min(at + PIECE_SIZE);
-        file.write_zeros(at..end)?;
-        if end < size {
-            file.sync()?; // the last piece is synced with the header
-        }
-        at = end;
-    }
-    Ok(())
 }
 
 /// Reads the header of a segment file. `None` if the file is shorter than that.

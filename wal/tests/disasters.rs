@@ -19,9 +19,13 @@ use highwater_wal::{Case, inspect};
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Through the page cache: a killed process, a stale file and a slow sync leave more there than past it.
 fn on(sim: &SimDisk) -> Options {
     let disk: Arc<dyn Disk> = Arc::new(sim.clone());
-    options().disk(disk).background(Background::Inline)
+    options()
+        .disk(disk)
+        .background(Background::Inline)
+        .write_path(WritePath::PageCache)
 }
 
 /// What is left if nothing survives that was not flushed.
@@ -96,7 +100,9 @@ fn a_storm_of_reboots_makes_progress_in_bounded_space() {
     let mut shown = 0;
     for round in 0..100 {
         sim.cut_power_before(round % 23);
-        if let Ok(log) = Wal::open_with("/log", small(&sim)) {
+        let opened = Wal::open_with("/log", small(&sim));
+        // The last steps of opening may fail without harm: if the power went off in one, nothing can be read.
+        if let Some(log) = opened.ok().filter(|_| sim.is_alive()) {
             let found = contents(&log);
             assert!(found.len() >= shown.max(40), "what was shown stays");
             assert!((0..40).all(|n| found[n] == [u8::try_from(n).unwrap(); 500]));

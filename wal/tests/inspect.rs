@@ -9,7 +9,7 @@
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::inspect::{Follow, Log};
 use highwater_wal::layout::{FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size};
-use highwater_wal::{Background, FrameKind, Lsn, Options, StreamId, Wal, WalError};
+use highwater_wal::{Background, FrameKind, Lsn, Options, StreamId, Wal, WalError, WritePath};
 use std::sync::Arc;
 
 const SEGMENT_SIZE: u64 = 8 << 10;
@@ -19,7 +19,10 @@ fn disk(sim: &SimDisk) -> Arc<dyn Disk> {
 }
 
 fn open(sim: &SimDisk) -> Wal {
-    let options = Options::new().segment_size(SEGMENT_SIZE).log_id_seed(5);
+    let options = Options::new()
+        .segment_size(SEGMENT_SIZE)
+        .write_path(WritePath::PageCache)
+        .log_id_seed(5);
     Wal::open_with(
         "/log",
         options.background(Background::Inline).disk(disk(sim)),
@@ -162,7 +165,10 @@ fn a_busy_log_never_looks_damaged() {
     const THREADS: u8 = 3;
     const RECORDS: u32 = 400;
     let sim = SimDisk::new();
-    let options = Options::new().segment_size(SEGMENT_SIZE).log_id_seed(5);
+    let options = Options::new()
+        .segment_size(SEGMENT_SIZE)
+        .write_path(WritePath::PageCache)
+        .log_id_seed(5);
     let log = Wal::open_with("/log", options.disk(disk(&sim))).unwrap();
     let mut follow = inspect(&sim).follow(Lsn::ZERO).unwrap();
     std::thread::scope(|scope| {

@@ -10,7 +10,7 @@ use highwater_wal::disk::sim::{Call, Fault, FaultKind, Rng};
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::inspect::{self, DumpedFrame, Repaired, Salvaged};
 use highwater_wal::{
-    Background, Finding, FrameKind, Lsn, Options, RecordKind, StreamId, Wal, WalError,
+    Background, Finding, FrameKind, Lsn, Options, RecordKind, StreamId, Wal, WalError, WritePath,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -26,6 +26,7 @@ fn disk(sim: &SimDisk) -> Arc<dyn Disk> {
 fn options(sim: &SimDisk) -> Options {
     let options = Options::new()
         .segment_size(SEGMENT_SIZE)
+        .write_path(WritePath::PageCache)
         .background(Background::Inline);
     options.log_id_seed(5).disk(disk(sim))
 }
@@ -662,7 +663,7 @@ fn an_absurd_claim_is_refused() {
         let mut meta: serde_json::Value = serde_json::from_str(&text).unwrap();
         let end = u64::MAX / 2;
         meta["attested_lsn"] = end.into();
-        let fields = format!("1:{}:0:{end}", meta["log_id"].as_str().unwrap());
+        let fields = format!("1:{}:0:{end}:closed", meta["log_id"].as_str().unwrap());
         meta["checksum"] = format!("{:08x}", crc32c::crc32c(fields.as_bytes())).into();
         *bytes = meta.to_string().into_bytes();
         bytes.resize(4096, b' ');

@@ -361,6 +361,10 @@ impl DiskFile for SimFile {
         self.write_all_at(&zeros, range.start)
     }
 
+    fn write_zeros_directly(&self, range: Range<u64>) -> io::Result<()> {
+        self.write_zeros(range)
+    }
+
     fn map_read(&self) -> io::Result<ReadMap> {
         self.call(Call::MapRead, |state| {
             let file = state.file(self.inode)?;

@@ -58,6 +58,8 @@ pub(crate) struct World {
     cheat: Cheat,
     path: WritePath,
     compression: Compression,
+    /// Settings beyond those.
+    adjust: fn(Options) -> Options,
     /// Cut the power before so many more mutations.
     remaining: Option<u64>,
     /// Every frame that was appended and may still be there, in order.
@@ -92,6 +94,7 @@ impl World {
             cheat,
             path,
             compression: Compression::Off,
+            adjust: |options| options,
             remaining: None,
             appended: Vec::new(),
             acked: 0,
@@ -142,14 +145,15 @@ impl World {
 
     pub(crate) fn options(&self) -> Options {
         let disk: Arc<dyn Disk> = Arc::new(self.sim.clone());
-        Options::new()
+        let options = Options::new()
             .segment_size(SEGMENT_SIZE)
             .background(Background::Inline)
             .log_id_seed(1)
             .cheat(self.cheat)
             .write_path(self.path)
             .compression(self.compression)
-            .disk(disk)
+            .disk(disk);
+        (self.adjust)(options)
     }
 
     /// Plans a power cut before mutation `n` from now.
@@ -410,8 +414,22 @@ pub(crate) fn cut_everywhere(
     after: &[Op],
     seeds: std::ops::Range<u64>,
 ) -> Result<u64, Violation> {
+    cut_everywhere_with(|options| options, cheat, program, after, seeds)
+}
+
+/// The same with other settings.
+pub(crate) fn cut_everywhere_with(
+    adjust: fn(Options) -> Options,
+    cheat: Cheat,
+    program: &[Op],
+    after: &[Op],
+    seeds: std::ops::Range<u64>,
+) -> Result<u64, Violation> {
     let cuts = PATHS.map(|path| {
-        let new = || World::new(cheat, path);
+        let new = || World {
+            adjust,
+            ..World::new(cheat, path)
+        };
         cut_everywhere_in(new, program, after, seeds.clone()).map_err(|e| format!("{path:?}: {e}"))
     });
     let [page_cache, direct] = cuts;

@@ -1,0 +1,157 @@
+//! The bound on disk space: appends are refused at it, told who is in the way, and go on once there is room.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod common;
+
+use common::contents;
+use highwater_wal::disk::{Disk, SimDisk};
+use highwater_wal::{Background, Lsn, Options, StreamId, Wal, WalError};
+use std::sync::Arc;
+
+const SEGMENT: u64 = 8 << 10;
+
+fn bounded(sim: &SimDisk, segments: u64) -> Options {
+    let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+    Options::new()
+        .segment_size(SEGMENT)
+        .background(Background::Inline)
+        .log_id_seed(1)
+        .max_bytes(segments * SEGMENT)
+        .disk(disk)
+}
+
+/// Appends and syncs until the log is full; the number of records, and the error.
+fn fill(log: &Wal) -> (usize, WalError) {
+    for n in 0.. {
+        match log.append([7; 900]) {
+            Ok(lsn) => log.sync_to(lsn).unwrap(),
+            Err(error) => return (n, error),
+        }
+    }
+    unreachable!("the log has a bound")
+}
+
+fn bytes_on_disk(sim: &SimDisk) -> u64 {
+    let files = sim.files().into_iter();
+    let segments = files.filter(|path| path.to_string_lossy().contains(".wal"));
+    segments
+        .map(|path| sim.read_file(path).unwrap().len() as u64)
+        .sum()
+}
+
+#[test]
+fn at_the_bound_appends_are_refused_and_nothing_is_lost() {
+    let sim = SimDisk::new();
+    let log = Wal::open_with("/log", bounded(&sim, 6)).unwrap();
+    let (filled, error) = fill(&log);
+    assert!(filled > 20, "{filled}");
+    assert!(bytes_on_disk(&sim) <= 6 * SEGMENT);
+    let WalError::LogFull {
+        max_bytes,
+        used_bytes,
+        held_by,
+        ..
+    } = &error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!((*max_bytes, *used_bytes), (6 * SEGMENT, 6 * SEGMENT));
+    assert!(held_by.contains("nobody has truncated"), "{held_by}");
+    assert!(error.is_no_space());
+    assert_eq!(contents(&log).len(), filled);
+    assert!(matches!(
+        log.append([7; 900]),
+        Err(WalError::LogFull { .. })
+    ));
+    log.truncate_before(log.durable_lsn()).unwrap();
+    let (more, _) = fill(&log);
+    assert!(more > 10, "there is room again, without reopening: {more}");
+    assert!(bytes_on_disk(&sim) <= 6 * SEGMENT);
+    assert_eq!(log.stats().disk_bytes, bytes_on_disk(&sim));
+}
+
+#[test]
+fn the_error_names_who_keeps_the_log() {
+    let sim = SimDisk::new();
+    let log = Wal::open_with("/log", bounded(&sim, 6)).unwrap();
+    let first = log.append("first").unwrap();
+    log.sync_to(first).unwrap();
+    let guard = log.retain_as(first, "checkpoint 12 of billing").unwrap();
+    fill(&log);
+    log.truncate_before(log.durable_lsn()).unwrap();
+    let error = log.append([7; 900]).unwrap_err().to_string();
+    assert!(
+        error.contains("checkpoint 12 of billing") && error.contains(&first.to_string()),
+        "{error}"
+    );
+    let pins = log.pins();
+    assert_eq!(
+        (pins.len(), &pins[0].name[..], pins[0].lsn),
+        (1, "checkpoint 12 of billing", first)
+    );
+    assert_eq!(pins[0].bytes, log.end_lsn().bytes_since(first));
+    drop(guard);
+    let reader = log.read_from(Lsn::ZERO).unwrap();
+    log.truncate_before(log.durable_lsn()).unwrap();
+    let error = log.append([7; 900]).unwrap_err().to_string();
+    assert!(error.contains("a reader"), "{error}");
+    drop(reader);
+    log.truncate_before(log.durable_lsn()).unwrap();
+    let _ = log.append([7; 900]).unwrap();
+}
+
+/// What the files take counts from the start: a log that is opened full is full.
+#[test]
+fn the_bound_counts_what_was_there_before() {
+    let sim = SimDisk::new();
+    let log = Wal::open_with("/log", bounded(&sim, 5)).unwrap();
+    fill(&log);
+    drop(log);
+    let log = Wal::open_with("/log", bounded(&sim, 5)).unwrap();
+    assert_eq!(log.stats().disk_bytes, bytes_on_disk(&sim));
+    fill(&log);
+    assert!(bytes_on_disk(&sim) <= 5 * SEGMENT);
+}
+
+#[test]
+fn a_bound_of_less_than_four_segments_is_refused() {
+    let error = Wal::open_with("/log", bounded(&SimDisk::new(), 3)).unwrap_err();
+    assert!(
+        matches!(&error, WalError::BadOptions { what } if what.contains("four segments")),
+        "{error}"
+    );
+}
+
+/// Records of other streams are passed over; a batch counts as a whole.
+#[test]
+fn a_stream_can_be_read_alone() {
+    let sim = SimDisk::new();
+    let log = Wal::open_with("/log", bounded(&sim, 40)).unwrap();
+    for n in 0..60_u8 {
+        let stream = StreamId(u16::from(n % 3));
+        let _ = log
+            .append_batch_with(stream, &[vec![n; 200], vec![n, n]])
+            .unwrap();
+    }
+    log.sync().unwrap();
+    let read = |stream| -> Vec<u8> {
+        let records = log.read_from(Lsn::ZERO).unwrap().only(StreamId(stream));
+        records.map(|record| record.unwrap().payload[0]).collect()
+    };
+    for stream in 0..3_u16 {
+        let expected: Vec<u8> = (0..60)
+            .filter(|n| u16::from(n % 3) == stream)
+            .flat_map(|n| [n, n])
+            .collect();
+        assert_eq!(read(stream), expected);
+    }
+    assert!(read(3).is_empty());
+    log.close().unwrap();
+    let tail = log.tail(log.first_lsn()).unwrap().only(StreamId(1));
+    assert_eq!(tail.count(), 40);
+}

@@ -1,0 +1,166 @@
+//! Sealed groups: a sector that holds acknowledged records is never written again.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod common;
+
+use common::contents;
+use common::model::{Op, cut_everywhere_with};
+use highwater_wal::disk::{Disk, SimDisk};
+use highwater_wal::{Background, Cheat, Lsn, Options, Wal, WalError, WritePath};
+use std::sync::Arc;
+
+fn sealed(sim: &SimDisk, path: WritePath) -> Options {
+    let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+    Options::new()
+        .segment_size(64 << 10)
+        .background(Background::Inline)
+        .log_id_seed(1)
+        .seal_groups(4096)
+        .write_path(path)
+        .disk(disk)
+}
+
+/// What is durable after each group is there, in the very same bytes, after every later one: page for page.
+#[test]
+fn an_acknowledged_page_is_never_written_again() {
+    for path in [WritePath::PageCache, WritePath::Direct] {
+        let sim = SimDisk::new();
+        let log = Wal::open_with("/log", sealed(&sim, path)).unwrap();
+        let mut kept: Vec<(String, usize, Vec<u8>)> = Vec::new();
+        for n in 0..120_usize {
+            for _ in 0..n % 4 {
+                let _ = log.append(vec![n.to_le_bytes()[0]; 37 * (n % 29)]).unwrap();
+            }
+            let lsn = log.append(vec![n.to_le_bytes()[0]; 1 + n * 11]).unwrap();
+            log.sync_to(lsn).unwrap();
+            let durable = log.durable_lsn().get();
+            assert!(durable.is_multiple_of(4096), "{path:?} {n}: {durable}");
+            for (name, from, bytes) in &kept {
+                let now = sim.durable_file(name).unwrap();
+                assert!(
+                    now[*from..*from + bytes.len()] == bytes[..],
+                    "{path:?} {n}: {name} at {from}"
+                );
+            }
+            let base = durable / (64 << 10) * (64 << 10);
+            let name = format!("/log/{base:020}.wal");
+            if let Some(file) = sim.durable_file(&name) {
+                let end = usize::try_from(durable - base).unwrap();
+                kept.retain(|(known, ..)| *known != name);
+                kept.push((name, 4096.min(end), file[4096.min(end)..end].to_vec()));
+            }
+        }
+        let read = contents(&log);
+        assert!(
+            kept.len() > 3 && read.len() > 200,
+            "{} {}",
+            kept.len(),
+            read.len()
+        );
+        drop(log);
+        assert_eq!(
+            contents(&Wal::open_with("/log", sealed(&sim, path)).unwrap()),
+            read
+        );
+    }
+}
+
+/// F1, F4, F7: with the padding the promises are the same.
+#[test]
+fn sealed_groups_survive_every_cut() {
+    let mut program = Vec::new();
+    for round in 0..6_usize {
+        program.extend([
+            Op::Append {
+                thread: 0,
+                size: 700,
+            },
+            Op::Append {
+                thread: 1,
+                size: 40 * round,
+            },
+            Op::SyncTo { thread: round % 2 },
+        ]);
+    }
+    program.extend([
+        Op::Kill,
+        Op::Append { thread: 2, size: 9 },
+        Op::Sync,
+        Op::Reopen,
+    ]);
+    let options = |options: Options| options.segment_size(32 << 10).seal_groups(4096);
+    let cuts = cut_everywhere_with(options, Cheat::None, &program, &program, 0..3).unwrap();
+    assert!(cuts > 30, "{cuts}");
+    let caught = cut_everywhere_with(options, Cheat::AckBeforeSync, &program, &program, 0..9);
+    assert!(caught.is_err());
+}
+
+/// F7, F12: notes of the durable end every few hundred bytes, so that every crash meets one.
+#[test]
+fn frequent_notes_survive_every_cut() {
+    let mut program = Vec::new();
+    for round in 0..8_usize {
+        program.extend([
+            Op::Append {
+                thread: 0,
+                size: 600,
+            },
+            Op::SyncTo { thread: 0 },
+            Op::Append {
+                thread: 1,
+                size: 10 * round,
+            },
+        ]);
+        if round == 5 {
+            program.push(Op::Truncate { percent: 100 });
+        }
+    }
+    program.extend([
+        Op::Kill,
+        Op::Append { thread: 2, size: 9 },
+        Op::FailedSync,
+        Op::Sync,
+    ]);
+    let options = |options: Options| options.note_interval(500);
+    let cuts = cut_everywhere_with(options, Cheat::None, &program, &program, 0..4).unwrap();
+    assert!(cuts > 60, "{cuts}");
+}
+
+#[test]
+fn units_that_do_not_fit_are_refused() {
+    let sim = SimDisk::new();
+    for (unit, segment) in [
+        (512, 64 << 10),
+        (5000, 64 << 10),
+        (1 << 20, 64 << 20),
+        (4096, 8 << 10),
+    ] {
+        let options = sealed(&sim, WritePath::Auto)
+            .seal_groups(unit)
+            .segment_size(segment);
+        let error = Wal::open_with("/log", options).unwrap_err();
+        assert!(
+            matches!(&error, WalError::BadOptions { what } if what.contains("seal_groups")),
+            "{error}"
+        );
+    }
+    let log = Wal::open_with("/log", sealed(&sim, WritePath::Auto)).unwrap();
+    let largest = log.max_record_bytes();
+    let lsn = log.append(vec![1; largest]).unwrap();
+    log.sync_to(lsn).unwrap();
+    assert_eq!(
+        log.read_from(Lsn::ZERO)
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .payload
+            .len(),
+        largest
+    );
+}
