@@ -10,7 +10,7 @@ mod common;
 use common::{Ran, command, damage, paths, run, write};
 use highwater::disk::{Access, Disk, FileSystem, OsDisk};
 use highwater::wal::inspect::Log;
-use highwater::wal::{Lsn, Options, StreamId, Wal};
+use highwater::wal::{Lsn, Options, StreamId, Wal, WritePath};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -21,7 +21,8 @@ use tempfile::TempDir;
 const SEGMENT: &str = "00000000000000016384.wal";
 
 fn open(dir: &Path) -> Wal {
-    Wal::open_with(dir, Options::new().segment_size(16 << 10)).unwrap()
+    let options = Options::new().segment_size(16 << 10);
+    Wal::open_with(dir, options.write_path(WritePath::PageCache)).unwrap()
 }
 
 /// A log of several segments with records of three streams.
