@@ -50,9 +50,15 @@
 //!
 //! Every step leads to the same x when it is cut short and begun again.
 //!
-//! Reading starts at the last segment that holds a frame and goes back only until the frames read attest its base, so
-//! the time to open does not grow with the log. Damage in older segments is found when they are read, or by
-//! [`inspect::Log::verify`](crate::inspect::Log::verify).
+//! Reading starts where `LOG` says that everything before is durable (noted every 8 MiB; at the last segment that holds a
+//! frame and before, until the frames read attest its base, if it says less), so the time to open does not grow with the
+//! log. Damage before that place is found when somebody reads there, or by
+//! [`inspect::Log::verify`](crate::inspect::Log::verify). If `LOG` says that the log was closed, its close frame must stand there.
+//!
+//! Behind x everything is searched for good headers, but not farther than the *reach* in `LOG`, if it states one. A log
+//! that is written past the page cache has everything durable before a write begins, no write is longer than 2 MiB, and
+//! x is at most one frame before the place where the last write began: so its reach is 2 MiB and the largest frame. Through the
+//! page cache un-synced pages reach the disk in any order, and the reach is the rest of the log.
 //!
 //! [`Finding::CorruptAttested`]: crate::Finding::CorruptAttested
 //! [`Finding::MissingSegment`]: crate::Finding::MissingSegment
