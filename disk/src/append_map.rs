@@ -27,6 +27,10 @@ const CLOSED_BIT: u64 = 1 << 63;
 const COUNTS_MASK: u64 = (COUNT_MASK << COUNT_SHIFTS[0]) | (COUNT_MASK << COUNT_SHIFTS[1]);
 const _: () = assert!(COUNT_SHIFTS[1] + COUNT_BITS == 63);
 
+/// How often a reservation steps aside for a copy that is under way, and for how long: well below a microsecond each.
+const STEPS_ASIDE: u32 = 3;
+const SPINS_ASIDE: u32 = if cfg!(any(shuttle, miri)) { 1 } else { 24 };
+
 /// Regions start and end at multiples of this many bytes.
 const ALIGNMENT: u64 = 8;
 
@@ -211,7 +215,16 @@ impl AppendMap {
         assert!(limit <= self.len, "limit {limit} lies inside the map");
         // Acquire: the word's history carries the happens-before of whoever released regions; nothing is read through it.
         let mut word = self.word.load(Ordering::Acquire);
+        let mut aside = STEPS_ASIDE;
         loop {
+            if word & COUNTS_MASK != 0 && aside > 0 {
+                // Somebody is copying. Two who take turns at every record move the word's cache line between their
+                // cores twice a record; who waits a moment finds that the other has done many at full speed.
+                aside -= 1;
+                (0..SPINS_ASIDE).for_each(|_| spin_loop());
+                word = self.word.load(Ordering::Acquire);
+                continue;
+            }
             if word & CLOSED_BIT != 0 && asker == Asker::Appender {
                 return Err(Refused::Closed);
             }
