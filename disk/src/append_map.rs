@@ -44,7 +44,7 @@ pub trait MapBacking: fmt::Debug + Send + Sync {
     }
 
     /// A lock to hold while bytes are copied into the map: the simulator copies the memory when the power is cut.
-    fn copy_lock(&self) -> Option<&Mutex<()>> {
+    fn copy_lock(&self) -> Option<&parking_lot::Mutex<()>> {
         None
     }
 }
@@ -376,7 +376,7 @@ impl Region<'_> {
     pub fn fill(mut self, parts: &[&[u8]]) {
         let total: usize = parts.iter().map(|p| p.len()).sum();
         assert_eq!(total as u64, self.len, "the parts fill the region");
-        let _copying = self.map.backing.copy_lock().map(Mutex::lock);
+        let _copying = self.map.backing.copy_lock().map(parking_lot::Mutex::lock);
         let mut at = usize::try_from(self.offset).expect("a mapped offset fits the address space");
         for part in parts {
             #[expect(unsafe_code, reason = "the one place that writes into the map")]
