@@ -5,6 +5,18 @@
 //! It explores interleavings under sequential consistency: an ordering that is too weak does not show here. Miri looks
 //! for those, with the tests in `append_map.rs` (docs/testing.md has the command).
 //!
+//! Breaks of `append_map.rs` that were tried, each of which a test here catches:
+//!
+//! - the prefix: no wait for the old generation, or for the wrong one; `complete` published before the wait, or never; the
+//!   end read after the wait; only the current generation looked at; a flip by a plain store; committers not serialised
+//!   (only `several_committers_flip_the_generations` sees that one);
+//! - regions: reserved by load and store, or by an addition to what was loaded; the length computed once and not again
+//!   when the exchange fails; released before the copy, from the generation of the moment, or by load and store;
+//! - closing: by load and store; looked at once and not again when the exchange fails; the closer refused as well;
+//! - abandoned regions: the flag set after the release, or looked at before the wait.
+//!
+//! One was not caught, rightly: a flip by `fetch_xor` is correct as long as committers are serialised.
+//!
 //! A scenario that fails prints its schedule; `shuttle::replay(scenario, "<schedule>")` runs exactly that one again.
 #![cfg(shuttle)]
 #![allow(
