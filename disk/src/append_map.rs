@@ -9,6 +9,11 @@
 //! compare-exchange. Whoever
 //! needs the complete prefix flips the generation: regions reserved later count in the other counter, so the wait is
 //! for the regions already handed out and is bounded even when appends never pause.
+//!
+//! Memory orderings: every change of the word after its first value is a read-modify-write. So the release sequence that
+//! an unfinished region's end begins never breaks, and whoever loads the word with acquire has seen the bytes of every
+//! region that was finished in the word's history so far, not only of the last one. A plain store would lose that.
+//! `disk/tests/shuttle.rs` tries the interleavings, Miri the orderings.
 
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use std::fmt;
@@ -48,7 +53,7 @@ pub trait MapBacking: fmt::Debug + Send + Sync {
     }
 
     /// A lock to hold while bytes are copied into the map: the simulator copies the memory when the power is cut.
-    fn copy_lock(&self) -> Option<&Mutex<()>> {
+    fn copy_lock(&self) -> Option<&parking_lot::Mutex<()>> {
         None
     }
 }
@@ -175,12 +180,14 @@ impl AppendMap {
     /// Everything below this offset has been handed out (not necessarily filled).
     #[must_use]
     pub fn reserved(&self) -> u64 {
+        // Acquire: whoever sees a reservation also sees what its thread did before. No byte is read on the strength of it.
         self.word.load(Ordering::Acquire) & OFFSET_MASK
     }
 
     /// Everything below this offset is known to be filled; see [`Self::complete_prefix`] for the exact answer.
     #[must_use]
     pub fn complete(&self) -> u64 {
+        // Acquire pairs with the release in `complete_prefix`: the bytes below are visible, which `read` relies on.
         self.complete.load(Ordering::Acquire)
     }
 
@@ -213,7 +220,8 @@ impl AppendMap {
         len: impl Fn(u64) -> u64,
     ) -> Result<Region<'_>, Refused> {
         assert!(limit <= self.len, "limit {limit} lies inside the map");
-        // Acquire: the word's history carries the happens-before of whoever released regions; nothing is read through it.
+        // Acquire, here and at the other loads: whoever is refused because the map is closed sees what the closer did
+        // before. The region itself needs no ordering: its bytes are new, and the exchange alone makes it ours.
         let mut word = self.word.load(Ordering::Acquire);
         let mut aside = STEPS_ASIDE;
         loop {
@@ -240,6 +248,7 @@ impl AppendMap {
                 continue;
             }
             let next = word + len + (1 << shift);
+            // Release: whoever sees the reservation sees what came before it (`reserved`). The bytes do not depend on it.
             match self
                 .word
                 .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
@@ -260,6 +269,7 @@ impl AppendMap {
 
     /// From now on only [`Asker::Closer`] gets regions. Regions handed out before are not affected.
     pub fn close(&self) {
+        // Release for those who are refused, see `reserve_with`; acquire to see what came before the last reservation.
         self.word.fetch_or(CLOSED_BIT, Ordering::AcqRel);
     }
 
@@ -269,6 +279,7 @@ impl AppendMap {
     /// [`AbandonedRegion`] if a writer went away without filling its region: there is a hole for ever.
     pub fn complete_prefix(&self) -> Result<u64, AbandonedRegion> {
         let _serial = self.flip.lock();
+        // Acquire, here and when the exchange fails: with both counts at zero this load is all that makes the bytes visible.
         let mut word = self.word.load(Ordering::Acquire);
         loop {
             if word & COUNTS_MASK == 0 {
@@ -276,6 +287,7 @@ impl AppendMap {
             }
             // The other generation is empty: the previous flip waited for it and new regions count in the current one.
             let flipped = word ^ GENERATION_BIT;
+            // The flip itself publishes nothing, and the wait acquires: the bytes do not depend on this ordering.
             match self.word.compare_exchange_weak(
                 word,
                 flipped,
@@ -290,15 +302,18 @@ impl AppendMap {
             }
         }
         let end = word & OFFSET_MASK;
+        // The word was acquired after the release that follows the store of the flag: the store cannot be missed.
         if self.abandoned.load(Ordering::Acquire) {
             return Err(AbandonedRegion);
         }
+        // Release pairs with the acquire in `complete`, and passes on all the bytes that the word made visible here.
         self.complete.fetch_max(end, Ordering::Release);
         Ok(end)
     }
 
     fn wait_for_generation(&self, shift: u32) {
         let mut spins = 0_u32;
+        // Acquire pairs with the release in `release`.
         while (self.word.load(Ordering::Acquire) >> shift) & COUNT_MASK != 0 {
             spins += 1;
             if spins < 64 {
@@ -335,7 +350,8 @@ impl AppendMap {
     }
 
     fn release(&self, shift: u32) {
-        // Release pairs with the acquire in `wait_for_generation`: whoever sees the count fall sees the bytes.
+        // Release pairs with the acquire loads in `complete_prefix` and `wait_for_generation`: whoever sees the count fall
+        // sees the bytes, and the flag of an abandoned region.
         self.word.fetch_sub(1 << shift, Ordering::Release);
     }
 }
@@ -389,7 +405,7 @@ impl Region<'_> {
     pub fn fill(mut self, parts: &[&[u8]]) {
         let total: usize = parts.iter().map(|p| p.len()).sum();
         assert_eq!(total as u64, self.len, "the parts fill the region");
-        let _copying = self.map.backing.copy_lock().map(Mutex::lock);
+        let _copying = self.map.backing.copy_lock().map(parking_lot::Mutex::lock);
         let mut at = usize::try_from(self.offset).expect("a mapped offset fits the address space");
         for part in parts {
             #[expect(unsafe_code, reason = "the one place that writes into the map")]
@@ -411,6 +427,7 @@ impl Region<'_> {
 impl Drop for Region<'_> {
     fn drop(&mut self) {
         if !self.filled {
+            // Before the count falls: see `complete_prefix`.
             self.map.abandoned.store(true, Ordering::Release);
         }
         self.map.release(self.shift);
@@ -548,6 +565,16 @@ mod tests {
                     }
                 });
             }
+            // One that never takes the lock nor looks at the word: `complete` alone must make the bytes visible.
+            scope.spawn(|| {
+                let mut seen = 0;
+                while !done.load(Ordering::Relaxed) {
+                    let end = map.complete();
+                    assert_numbered(&map, seen..end);
+                    seen = end;
+                    std::thread::yield_now();
+                }
+            });
             for writer in writers {
                 writer.join().unwrap();
             }
