@@ -8,37 +8,13 @@
 
 mod common;
 
+use common::executor::block_on;
 use common::{contents, options};
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::{AppendOptions, Background, Durability, Lsn, Wal, WalError};
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake};
 use std::time::Duration;
-
-/// A waker that unparks the thread that made it.
-struct Unpark(std::thread::Thread);
-
-impl Wake for Unpark {
-    fn wake(self: Arc<Self>) {
-        self.0.unpark();
-    }
-}
-
-/// The smallest executor there is.
-fn block_on<F: Future>(future: F) -> F::Output {
-    let waker = Arc::new(Unpark(std::thread::current())).into();
-    let mut context = Context::from_waker(&waker);
-    let mut future = pin!(future);
-    loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut context) {
-            return output;
-        }
-        std::thread::park();
-    }
-}
 
 /// F1, F13: eight threads over many rotations; every record is there once, in the order of its thread.
 #[test]

@@ -1,6 +1,7 @@
 //! Shared by the scenario files.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod executor;
 pub(crate) mod model;
 pub(crate) mod mounted;
 pub(crate) mod process;
