@@ -122,9 +122,9 @@ impl Shared {
             Some(pin) if pin.lsn.get() <= asked.max(first) => {
                 format!("{} keeps everything from LSN {} on", pin.name, pin.lsn)
             }
-            _ if asked > first => format!(
-                "truncation was last asked for up to LSN {asked}, inside the oldest segment"
-            ),
+            _ if asked > first => {
+                format!("nobody keeps it, but it was last truncated up to LSN {asked}")
+            }
             _ => format!("nobody has truncated it since LSN {first}"),
         }
     }
