@@ -108,8 +108,12 @@ impl MapBacking for SharedMap {
 
 /// What is stored into the last page of a file that somebody cut short goes nowhere, and the flush succeeds; a direct
 /// write behind its end makes a hole of what was cut.
+///
+/// Asked by seeking to the end, which nobody's reads and writes depend on: a `stat` would also read the times, after which
+/// Linux (6.13 and later) gives the next write a time of its own, and without a journal ext4 then writes the inode
+/// with every commit (measured: 117 µs instead of 80).
 fn check_length(file: &File, mapped: usize) -> io::Result<()> {
-    let len = file.metadata()?.len();
+    let len = rustix::fs::seek(file, rustix::fs::SeekFrom::End(0))?;
     if len < mapped as u64 {
         return Err(io::Error::other(format!(
             "somebody cut the file to {len} of its {mapped} bytes while it was mapped"
