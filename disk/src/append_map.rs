@@ -47,6 +47,9 @@ pub trait MapBacking: fmt::Debug + Send + Sync {
     /// Any I/O error; final for the bytes written since the last success.
     fn sync(&self, range: Range<u64>) -> io::Result<()>;
 
+    /// Has the system provide the memory now, so that appenders need not wait for it. Best effort.
+    fn prefault(&self) {}
+
     /// Whether [`Self::sync`] reads the memory, so that the bytes must be complete.
     fn copies_memory(&self) -> bool {
         false
@@ -347,6 +350,11 @@ impl AppendMap {
             return Err(crate::error::invalid("the range to sync is not complete"));
         }
         self.backing.sync(range)
+    }
+
+    /// Has the system provide the memory now, so that appenders need not wait for it. Best effort.
+    pub fn prefault(&self) {
+        self.backing.prefault();
     }
 
     fn release(&self, shift: u32) {

@@ -253,6 +253,10 @@ impl MapBacking for StagedMap {
         whole.map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
     }
 
+    fn prefault(&self) {
+        let _ = self.map.advise(Advice::PopulateWrite);
+    }
+
     fn copies_memory(&self) -> bool {
         true
     }

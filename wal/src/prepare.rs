@@ -47,6 +47,8 @@ struct State {
     pool: Vec<Arc<Segment>>,
     /// The next segment is wanted now, or being made.
     wanted: bool,
+    /// Segments to let go of: giving their memory back takes milliseconds.
+    trash: Vec<Arc<Segment>>,
     /// How far the log is durable, if that is to be noted in `LOG`.
     note: Option<u64>,
     /// Why the last attempt failed; taken by the appender that needed it.
@@ -81,6 +83,7 @@ impl Preparer {
             pool: Vec::new(),
             wanted,
             note: None,
+            trash: Vec::new(),
             failed: None,
             told: Told::No,
             stopped: false,
@@ -122,6 +125,15 @@ impl Preparer {
             Background::Inline => self.shop.take_inline(),
             Background::Thread => self.shop.take_from_thread(),
         }
+    }
+
+    /// Lets go of segments that nobody appends to, on the thread if there is one.
+    pub(crate) fn drop_later(&self, segments: Vec<Arc<Segment>>) {
+        if segments.is_empty() || self.shop.background == Background::Inline {
+            return;
+        }
+        self.shop.state.lock().trash.extend(segments);
+        self.shop.changed.notify_all();
     }
 
     /// Has it noted in `LOG` that everything below `durable` is.
@@ -209,6 +221,13 @@ impl Shop {
         let _gone = Gone(self);
         let mut state = self.state.lock();
         while !state.stopped {
+            if !state.trash.is_empty() {
+                let trash = std::mem::take(&mut state.trash);
+                drop(state);
+                drop(trash);
+                state = self.state.lock();
+                continue;
+            }
             if !state.wanted {
                 match state.note.take() {
                     None => self.changed.wait(&mut state),
@@ -223,6 +242,9 @@ impl Shop {
             let (base, old) = (state.next_base, state.pool.pop());
             drop(state);
             let made = self.make(base, old);
+            if let Ok(segment) = &made {
+                segment.map().prefault();
+            }
             state = self.state.lock();
             state.wanted = false;
             match made {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
 /// Zeros are written and synced in pieces, so that a commit that comes in between waits for one piece at most.
-const PIECE_SIZE: u64 = 2 << 20;
+const PIECE_SIZE: u64 = 1 << 20;
 
 /// The longest single write of a commit group past the page cache.
 pub(crate) const MAX_WRITE_SIZE: u64 = 2 << 20;

@@ -211,11 +211,12 @@ impl Shared {
             next.map().close();
         }
         self.seal(&old);
-        {
+        let released = {
             let mut segments = self.segments.write();
-            release_memory(&mut segments, self.commit.durable(), old.base);
             segments.insert(next.base, Arc::clone(&next));
-        }
+            release_memory(&mut segments, self.commit.durable(), old.base)
+        };
+        self.preparer.drop_later(released);
         self.tail.store(next);
         self.meters.tell(&self.stats());
         Ok(())
@@ -317,14 +318,20 @@ fn zeros_crc(len: usize) -> u32 {
 
 /// Segments below the one at `sealed` are read from their files from now on. The one that was just sealed keeps its
 /// memory: whoever follows the log is still reading it.
-fn release_memory(segments: &mut BTreeMap<u64, Arc<Segment>>, durable: u64, sealed: u64) {
+fn release_memory(
+    segments: &mut BTreeMap<u64, Arc<Segment>>,
+    durable: u64,
+    sealed: u64,
+) -> Vec<Arc<Segment>> {
+    let mut released = Vec::new();
     for segment in segments.range_mut(..sealed).map(|(_, segment)| segment) {
         if segment.end() <= durable
             && let Some(from_file) = segment.without_memory()
         {
-            *segment = Arc::new(from_file);
+            released.push(std::mem::replace(segment, Arc::new(from_file)));
         }
     }
+    released
 }
 
 /// A frame whose payload is checked out and checksummed, before it has a place.
