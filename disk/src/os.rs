@@ -6,7 +6,7 @@ use crate::{
     Access, AppendMap, Call, DirLock, Disk, DiskError, DiskFile, Entry, EntryKind, FileSystem,
     LockGuard, PAGE_SIZE, ReadMap, os_map, probe,
 };
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap};
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use std::fs::{self, File, FileType, OpenOptions, TryLockError};
@@ -320,8 +320,10 @@ impl DiskFile for OsFile {
                 Mmap::map(&*self.file)
             }
         });
-        Ok(ReadMap::new(Arc::new(
-            map.map_err(|e| self.error(Call::MapRead, e))?,
-        )))
+        let map = map.map_err(|e| self.error(Call::MapRead, e))?;
+        // Read from front to back, soon: the kernel fetches ahead of the reader. Best effort.
+        let _ = map.advise(Advice::Sequential);
+        let _ = map.advise(Advice::WillNeed);
+        Ok(ReadMap::new(Arc::new(map)))
     }
 }
