@@ -14,7 +14,7 @@ use std::time::Duration;
 
 const DEFAULT_SEGMENT_SIZE: u64 = 64 << 20;
 /// Bytes of log after which it is noted in `LOG` how far it is durable: what opening after a crash reads at most.
-const NOTE_INTERVAL: u64 = 8 << 20;
+const NOTE_INTERVAL: u64 = 4 << 20;
 /// The coarsest unit of [`Options::seal_groups`].
 const MAX_SEAL: u64 = 64 << 10;
 const DEFAULT_MAX_RECORD: usize = 16 << 20;

@@ -50,7 +50,7 @@
 //!
 //! Every step leads to the same x when it is cut short and begun again.
 //!
-//! Reading starts where `LOG` says that everything before is durable (noted every 8 MiB; at the last segment that holds a
+//! Reading starts where `LOG` says that everything before is durable (noted every 4 MiB; at the last segment that holds a
 //! frame and before, until the frames read attest its base, if it says less), so the time to open does not grow with the
 //! log. Damage before that place is found when somebody reads there, or by
 //! [`inspect::Log::verify`](crate::inspect::Log::verify). If `LOG` says that the log was closed, its close frame must stand there.

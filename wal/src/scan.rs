@@ -10,8 +10,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Large reads: what was written past the page cache has to come from the device.
-const WINDOW_SIZE: u64 = 1 << 20;
+const WINDOW_SIZE: u64 = 256 << 10;
 /// Zeros are skipped in pieces of this size.
 const STRIDE: usize = 512;
 
