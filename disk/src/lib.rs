@@ -11,6 +11,7 @@ mod append_map;
 mod clock;
 mod error;
 mod file_system;
+mod gate;
 mod os;
 mod os_map;
 mod priority;
@@ -24,6 +25,7 @@ pub use append_map::{AbandonedRegion, AppendMap, Asker, MapBacking, Refused, Reg
 pub use clock::{Alarm, Clock, ManualClock, OsClock, Woken};
 pub use error::{Call, DiskError, raw_os_error};
 pub use file_system::{FileSystem, Suitability};
+pub use gate::Gate;
 pub use os::OsDisk;
 pub use priority::{Priority, Raised};
 pub use read_map::ReadMap;

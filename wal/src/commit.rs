@@ -12,6 +12,7 @@ use crate::layout::SEGMENT_HEADER_SIZE;
 use crate::options::Background;
 use crate::segment::{MAX_WRITE_SIZE, Segment, Stores};
 use crate::shared::Shared;
+use crate::turns::{Turn, Turns};
 use highwater_disk::{PAGE_SIZE, Raised};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
@@ -27,36 +28,21 @@ const MAX_YIELDS: u32 = 10_000;
 
 #[derive(Debug)]
 pub(crate) struct Commit {
-    /// Everything below is on stable storage.
-    durable: AtomicU64,
+    turns: Turns,
     /// If the log ends here, nothing but a watermark is not yet durable, and syncing it is not worth a flush.
     idle_end: AtomicU64,
     poison: OnceLock<Arc<Poison>>,
     /// The frontier that was last noted in `LOG`.
     noted: AtomicU64,
-    /// How many waits began so far.
-    arrivals: AtomicU64,
-    state: Mutex<State>,
+    audience: Mutex<Audience>,
     changed: Condvar,
 }
 
+/// Those who wait for the frontier without leading.
 #[derive(Debug)]
-struct State {
-    lead: Lead,
-    /// The leader waits until so many have arrived, or for its bound.
-    cohort: u64,
-    /// Arrivals when the last group was taken.
-    taken: u64,
+struct Audience {
     ended: Ended,
-    /// Threads that wait for the leader.
-    waiting: usize,
     wakers: BTreeMap<(u64, u64), Waker>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lead {
-    Free,
-    Taken,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,27 +67,22 @@ struct Group {
 
 impl Commit {
     pub(crate) fn new(durable: u64) -> Self {
-        let state = State {
-            lead: Lead::Free,
-            cohort: 0,
-            taken: 0,
+        let audience = Audience {
             ended: Ended::No,
-            waiting: 0,
             wakers: BTreeMap::new(),
         };
         Self {
-            durable: AtomicU64::new(durable),
+            turns: Turns::new(durable),
             idle_end: AtomicU64::new(durable),
             noted: AtomicU64::new(durable),
             poison: OnceLock::new(),
-            arrivals: AtomicU64::new(0),
-            state: Mutex::new(state),
+            audience: Mutex::new(audience),
             changed: Condvar::new(),
         }
     }
 
     pub(crate) fn durable(&self) -> u64 {
-        self.durable.load(Ordering::Acquire)
+        self.turns.durable()
     }
 
     /// The error of the failed sync, if one failed.
@@ -134,58 +115,58 @@ impl Commit {
     /// Wakes everybody whose wait may be over.
     fn wake(&self) {
         let done = {
-            let mut state = self.state.lock();
-            let over = if self.is_poisoned() || state.ended == Ended::Yes {
+            let mut audience = self.audience.lock();
+            let over = if self.is_poisoned() || audience.ended == Ended::Yes {
                 u64::MAX
             } else {
                 self.durable()
             };
-            let later = state.wakers.split_off(&(over, 0));
+            let later = audience.wakers.split_off(&(over, 0));
             self.changed.notify_all();
-            std::mem::replace(&mut state.wakers, later)
+            std::mem::replace(&mut audience.wakers, later)
         };
         done.into_values().for_each(Waker::wake);
     }
 
     /// Nothing more will become durable: ends those who only watch.
     pub(crate) fn end(&self) {
-        self.state.lock().ended = Ended::Yes;
+        self.audience.lock().ended = Ended::Yes;
         self.wake();
     }
 
     /// Waits, without making it so, until the frontier is past `lsn`. `None` if it never will be.
     pub(crate) fn watch(&self, lsn: u64) -> Result<Option<u64>> {
-        let mut state = self.state.lock();
+        let mut audience = self.audience.lock();
         loop {
             let durable = self.durable();
             if durable > lsn {
                 return Ok(Some(durable));
             }
-            if state.ended == Ended::Yes {
+            if audience.ended == Ended::Yes {
                 return Ok(None);
             }
             self.check()?;
-            self.changed.wait(&mut state);
+            self.changed.wait(&mut audience);
         }
     }
 
     /// Registers `waker` for when the frontier is past `lsn`; false if it already is, or never will be.
     pub(crate) fn register(&self, lsn: u64, id: u64, waker: &Waker) -> Registered {
-        let mut state = self.state.lock();
-        if self.durable() > lsn || self.is_poisoned() || state.ended == Ended::Yes {
+        let mut audience = self.audience.lock();
+        if self.durable() > lsn || self.is_poisoned() || audience.ended == Ended::Yes {
             return Registered::NoNeed;
         }
-        state.wakers.insert((lsn, id), waker.clone());
+        audience.wakers.insert((lsn, id), waker.clone());
         Registered::Waiting
     }
 
     pub(crate) fn forget(&self, lsn: u64, id: u64) {
-        self.state.lock().wakers.remove(&(lsn, id));
+        self.audience.lock().wakers.remove(&(lsn, id));
     }
 
     /// The highest position that a future waits for.
     pub(crate) fn awaited(&self) -> Option<u64> {
-        self.state
+        self.audience
             .lock()
             .wakers
             .last_key_value()
@@ -233,29 +214,12 @@ impl Shared {
     }
 
     fn sync_until_and(&self, until: u64, last: Attest) -> Result<()> {
-        let commit = &self.commit;
-        if commit.durable() >= until {
+        if self.commit.durable() >= until {
             return Ok(());
         }
-        commit.arrivals.fetch_add(1, Ordering::Relaxed);
         let _urgent = self.raise();
-        let mut state = commit.state.lock();
-        loop {
-            if commit.durable() >= until {
-                return Ok(());
-            }
-            commit.check()?;
-            if state.lead == Lead::Taken {
-                state.waiting += 1;
-                commit.changed.wait(&mut state);
-                state.waiting -= 1;
-                continue;
-            }
-            state.lead = Lead::Taken;
-            drop(state);
-            self.lead(last);
-            state = commit.state.lock();
-        }
+        let turns = &self.commit.turns;
+        turns.reach(until, || self.commit.check(), |turn| self.lead(turn, last))
     }
 
     /// As long as the result lives, the calling thread has the priority of committers.
@@ -270,22 +234,31 @@ impl Shared {
     }
 
     /// One group, by the thread that leads. Errors go to the poison, where every waiter finds them.
-    fn lead(&self, last: Attest) {
-        let leading = Leading(self);
-        self.await_cohort();
-        if let Err((path, offset, source)) = self.commit_group(last) {
-            self.commit.poison(&path, offset, source);
+    fn lead(&self, turn: Turn<'_>, last: Attest) {
+        let mut leading = Leading {
+            shared: self,
+            turn: Some(turn),
+        };
+        if let Some(turn) = &mut leading.turn {
+            self.await_cohort(turn);
+            if let Err((path, offset, source)) = self.commit_group(turn, last) {
+                self.commit.poison(&path, offset, source);
+            }
         }
-        drop(leading);
     }
 
     /// The core: sync in the order of the log, then publish, attest, wake. Nothing is acknowledged by any other place.
-    fn commit_group(&self, last: Attest) -> std::result::Result<(), (PathBuf, u64, io::Error)> {
+    fn commit_group(
+        &self,
+        turn: &mut Turn<'_>,
+        last: Attest,
+    ) -> std::result::Result<(), (PathBuf, u64, io::Error)> {
         let commit = &self.commit;
-        let before = commit.arrivals.load(Ordering::Relaxed);
+        let arrivals = commit.turns.arrivals();
         let group = self.complete_group(self.pad().unwrap_or(u64::MAX))?;
+        turn.cut(group.frontier, arrivals);
         if self.options.cheat == Cheat::AckBeforeSync {
-            commit.durable.store(group.frontier, Ordering::Release);
+            turn.publish(group.frontier);
             return Ok(());
         }
         self.cheat_before_sync();
@@ -297,11 +270,10 @@ impl Shared {
                 synced.map_err(|e| (segment.path.clone(), start, e))?;
             }
         }
-        commit.durable.store(group.frontier, Ordering::Release);
+        turn.publish(group.frontier);
         let took = self.clock.now().saturating_sub(start);
         self.counters.sync.record(took);
         self.meters.group(took, &self.dir);
-        self.expect_cohort(before);
         if last == Attest::Yes {
             self.attest(group.frontier);
             self.flusher.restless();
@@ -315,7 +287,7 @@ impl Shared {
         match self.options.cheat {
             cheat @ Cheat::LeaderPanics => assert!(cheat == Cheat::None, "as the test wants it"),
             Cheat::LeaderAwaits(others) => {
-                while self.commit.state.lock().waiting < others {
+                while self.commit.turns.waiting() < others {
                     std::thread::yield_now();
                 }
             }
@@ -385,33 +357,22 @@ impl Shared {
     }
 
     /// Waits a bounded moment for the producers that the last group released: they are about to come back.
-    fn await_cohort(&self) {
+    fn await_cohort(&self, turn: &Turn<'_>) {
         let wait = self.options.group_commit_wait;
         if wait.is_zero() || self.options.background == Background::Inline {
             return;
         }
-        let cohort = self.commit.state.lock().cohort;
-        if self.commit.arrivals.load(Ordering::Relaxed) >= cohort {
+        let complete = || self.commit.turns.arrivals() >= turn.cohort();
+        if complete() {
             return;
         }
         let start = self.clock.now();
         for _ in 0..MAX_YIELDS {
-            if self.commit.arrivals.load(Ordering::Relaxed) >= cohort
-                || self.clock.now().saturating_sub(start) >= wait
-            {
+            if complete() || self.clock.now().saturating_sub(start) >= wait {
                 return;
             }
             std::thread::yield_now();
         }
-    }
-
-    /// The next group will have those that this one releases, and those that came while it was syncing.
-    fn expect_cohort(&self, before: u64) {
-        let now = self.commit.arrivals.load(Ordering::Relaxed);
-        let mut state = self.commit.state.lock();
-        let (released, came) = (before - state.taken, now - before);
-        state.taken = before;
-        state.cohort = before + released + came;
     }
 
     /// Appends the first watermark after recovery.
@@ -438,19 +399,25 @@ fn pieces(stores: Stores, range: Range<u64>) -> impl Iterator<Item = Range<u64>>
 }
 
 /// Gives the lead back, whatever happens. A leader that unwinds poisons the log: nobody knows what it synced.
-struct Leading<'a>(&'a Shared);
+struct Leading<'a> {
+    shared: &'a Shared,
+    turn: Option<Turn<'a>>,
+}
 
 impl Drop for Leading<'_> {
     fn drop(&mut self) {
-        let commit = &self.0.commit;
+        let commit = &self.shared.commit;
         if std::thread::panicking() {
             commit.poison(
-                &self.0.dir,
+                &self.shared.dir,
                 commit.durable(),
                 io::Error::other("the thread that synced panicked"),
             );
+            if let Some(turn) = &mut self.turn {
+                turn.fail();
+            }
         }
-        commit.state.lock().lead = Lead::Free;
+        drop(self.turn.take());
         commit.wake();
     }
 }

@@ -40,6 +40,8 @@ mod scan;
 mod segment;
 mod shared;
 mod stats;
+#[doc(hidden)]
+pub mod turns;
 
 pub use budget::Pin;
 #[doc(hidden)]
