@@ -15,6 +15,8 @@
 //! region that was finished in the word's history so far, not only of the last one. A plain store would lose that.
 //! `disk/tests/shuttle.rs` tries the interleavings, Miri the orderings.
 
+use crate::PAGE_SIZE;
+use crate::os_map::StagingMemory;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use std::fmt;
 use std::io;
@@ -47,8 +49,24 @@ pub trait MapBacking: fmt::Debug + Send + Sync {
     /// Any I/O error; final for the bytes written since the last success.
     fn sync(&self, range: Range<u64>) -> io::Result<()>;
 
-    /// Has the system provide the memory now, so that appenders need not wait for it. Best effort.
-    fn prefault(&self) {}
+    /// Has the system provide the memory of `range` now, so that appenders need not wait for it. Best effort.
+    fn prefault(&self, range: Range<u64>) {
+        let _ = range;
+    }
+
+    /// Writes zeros to `range` of the file, whole pages that nobody appends to yet.
+    ///
+    /// # Errors
+    /// Any I/O error; [`io::ErrorKind::Unsupported`] if stores go to the page cache.
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        let _ = range;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// The memory, if it is this process's alone and nobody else holds the backing.
+    fn reclaim(self: Arc<Self>) -> Option<StagingMemory> {
+        None
+    }
 
     /// Whether [`Self::sync`] reads the memory, so that the bytes must be complete.
     fn copies_memory(&self) -> bool {
@@ -352,9 +370,31 @@ impl AppendMap {
         self.backing.sync(range)
     }
 
-    /// Has the system provide the memory now, so that appenders need not wait for it. Best effort.
-    pub fn prefault(&self) {
-        self.backing.prefault();
+    /// Has the system provide the memory of `range` now, so that appenders need not wait for it. Best effort.
+    pub fn prefault(&self, range: Range<u64>) {
+        self.backing.prefault(range);
+    }
+
+    /// Writes zeros to the pages of `range` in the file, before anybody appends to them: a later sync finds blocks that
+    /// were written before, which is faster. Only for staged maps, and only while nobody appends. Not durable by itself.
+    ///
+    /// # Errors
+    /// Any I/O error; [`io::ErrorKind::InvalidInput`] if the range is not of whole pages behind what was handed out;
+    /// [`io::ErrorKind::Unsupported`] if the map is not staged.
+    pub fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        let whole = range.start.is_multiple_of(PAGE_SIZE) && range.end.is_multiple_of(PAGE_SIZE);
+        if !whole || range.start < self.reserved() || range.end > self.len {
+            return Err(crate::error::invalid(
+                "zeros are written to whole pages that were not handed out",
+            ));
+        }
+        self.backing.write_zeros(range)
+    }
+
+    /// The memory of a staged map, to be used for another: fresh memory has to be cleared by the system page by page.
+    #[must_use]
+    pub fn into_memory(self) -> Option<StagingMemory> {
+        self.backing.reclaim()
     }
 
     fn release(&self, shift: u32) {

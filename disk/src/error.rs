@@ -37,6 +37,8 @@ pub enum Call {
     Write,
     /// [`DiskFile::set_len`](crate::DiskFile::set_len)
     SetLen,
+    /// [`DiskFile::allocate`](crate::DiskFile::allocate)
+    Allocate,
     /// [`DiskFile::sync`](crate::DiskFile::sync)
     Sync,
     /// [`DiskFile::map_append`](crate::DiskFile::map_append)
@@ -51,7 +53,7 @@ pub enum Call {
 
 impl Call {
     /// Every call, in the order of declaration: for tests that fail each in turn.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::CreateDir,
         Self::List,
         Self::Create,
@@ -65,6 +67,7 @@ impl Call {
         Self::Read,
         Self::Write,
         Self::SetLen,
+        Self::Allocate,
         Self::Sync,
         Self::MapAppend,
         Self::MapRead,
@@ -102,6 +105,7 @@ impl Call {
             Self::Read => "read",
             Self::Write => "write",
             Self::SetLen => "set the length of",
+            Self::Allocate => "allocate the blocks of",
             Self::Sync => "sync",
             Self::MapAppend => "map for appending",
             Self::MapRead => "map for reading",

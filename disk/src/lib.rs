@@ -27,6 +27,7 @@ pub use error::{Call, DiskError, raw_os_error};
 pub use file_system::{FileSystem, Suitability};
 pub use gate::Gate;
 pub use os::OsDisk;
+pub use os_map::StagingMemory;
 pub use priority::{Priority, Raised};
 pub use read_map::ReadMap;
 pub use sim::SimDisk;
@@ -144,6 +145,17 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Any I/O error.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
+    /// Makes the file at least `len` bytes long, with blocks of its own for all of them: what was not written reads as zeros,
+    /// and writing it later needs no space. The first write to such a block is slower than the next ones.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::Unsupported`] if the file system cannot: write zeros then; [`io::ErrorKind::InvalidInput`] if `len` is
+    /// 0; any I/O error.
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let _ = len;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Makes content and length durable (`fdatasync`).
     ///
     /// # Errors
@@ -166,7 +178,16 @@ pub trait DiskFile: Debug + Send + Sync {
     /// As [`Self::map_append`]; [`io::ErrorKind::Unsupported`] if the file system or the device does not take such
     /// writes: use [`Self::map_append`] then.
     fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
-        let _ = start;
+        self.stage_append_in(start, None)
+    }
+
+    /// As [`Self::stage_append`], in memory that an earlier map does not need any more ([`AppendMap::into_memory`]), if it
+    /// is as long as the file. What stands in it is neither shown nor written.
+    ///
+    /// # Errors
+    /// As [`Self::stage_append`].
+    fn stage_append_in(&self, start: u64, memory: Option<StagingMemory>) -> io::Result<AppendMap> {
+        let _ = (start, memory);
         Err(io::ErrorKind::Unsupported.into())
     }
 

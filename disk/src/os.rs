@@ -4,9 +4,10 @@
 use crate::error::{errno, invalid};
 use crate::{
     Access, AppendMap, Call, DirLock, Disk, DiskError, DiskFile, Entry, EntryKind, FileSystem,
-    LockGuard, PAGE_SIZE, ReadMap, os_map, probe,
+    LockGuard, PAGE_SIZE, ReadMap, StagingMemory, os_map, probe,
 };
 use memmap2::{Advice, Mmap};
+use rustix::fs::FallocateFlags;
 use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit};
 use std::fs::{self, File, FileType, OpenOptions, TryLockError};
@@ -283,6 +284,17 @@ impl DiskFile for OsFile {
             .map_err(|e| self.error(Call::SetLen, e))
     }
 
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        let allocated = check_size_limit(len).and_then(|()| {
+            rustix::fs::fallocate(&*self.file, FallocateFlags::empty(), 0, len).map_err(|e| match e
+            {
+                Errno::OPNOTSUPP | Errno::NOSYS => io::ErrorKind::Unsupported.into(),
+                e => e.into(),
+            })
+        });
+        allocated.map_err(|e| self.error(Call::Allocate, e))
+    }
+
     fn sync(&self) -> io::Result<()> {
         // Not `sync_data`: it tries again after a signal, and a sync that failed must not be tried again.
         rustix::fs::fdatasync(&*self.file).map_err(|e| self.error(Call::Sync, e.into()))
@@ -293,8 +305,8 @@ impl DiskFile for OsFile {
             .map_err(|e| self.error(Call::MapAppend, e))
     }
 
-    fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
-        os_map::staged(&self.file, &self.path, &self.mapped, start)
+    fn stage_append_in(&self, start: u64, memory: Option<StagingMemory>) -> io::Result<AppendMap> {
+        os_map::staged(&self.file, &self.path, &self.mapped, start, memory)
             .map_err(|e| self.error(Call::MapAppend, e))
     }
 

@@ -8,6 +8,7 @@ use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags};
+use rustix::mm::{MapFlags, ProtFlags};
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
@@ -143,6 +144,7 @@ pub(crate) fn staged(
     path: &Path,
     mapped: &Arc<AtomicBool>,
     start: u64,
+    memory: Option<StagingMemory>,
 ) -> io::Result<AppendMap> {
     let (len, size) = shape(file, start)?;
     if !len.is_multiple_of(PAGE_SIZE) {
@@ -152,10 +154,14 @@ pub(crate) fn staged(
     }
     let busy = Busy::take(mapped)?;
     let direct = open_direct(path)?;
-    let map = memory(file, start, size)?;
-    let base = map.as_mut_ptr();
+    let memory = match memory {
+        Some(old) if old.0.len() == size => old,
+        _ => StagingMemory::new(size)?,
+    };
+    let memory = memory.begin_with(file, start)?;
+    let base = memory.map.as_mut_ptr();
     let backing = StagedMap {
-        map,
+        memory,
         direct,
         bounce: Mutex::new(MmapMut::map_anon(PAGE)?),
         path: path.to_path_buf(),
@@ -169,17 +175,22 @@ pub(crate) fn staged(
 
 /// Writes zeros to whole pages of the file at `path`.
 pub(crate) fn write_zeros(path: &Path, range: Range<u64>) -> io::Result<()> {
-    const PIECE: usize = 1 << 20;
     if !range.start.is_multiple_of(PAGE_SIZE) || !range.end.is_multiple_of(PAGE_SIZE) {
         return Err(invalid(
             "only whole pages can be written past the page cache",
         ));
     }
-    let direct = open_direct_for_writing(path)?;
-    let zeros = MmapMut::map_anon(PIECE)?;
+    zero_pages(&open_direct_for_writing(path)?, range)
+}
+
+fn zero_pages(direct: &File, range: Range<u64>) -> io::Result<()> {
+    const PIECE: usize = 1 << 20;
+    check_size_limit(range.end)?;
+    let wanted = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(PIECE);
+    let zeros = MmapMut::map_anon(wanted.clamp(PAGE, PIECE))?;
     let mut at = range.start;
     while at < range.end {
-        let len = usize::try_from(range.end - at).map_or(PIECE, |left| left.min(PIECE));
+        let len = usize::try_from(range.end - at).map_or(PIECE, |left| left.min(zeros.len()));
         direct
             .write_all_at(zeros.split_at(len).0, at)
             .map_err(unsupported)?;
@@ -217,25 +228,69 @@ fn open_direct(path: &Path) -> io::Result<File> {
     Ok(direct)
 }
 
-/// Memory whose first `start` bytes are those of the file.
-fn memory(file: &File, start: u64, size: usize) -> io::Result<MmapRaw> {
-    if start > PAGE_SIZE {
-        #[expect(unsafe_code, reason = "a private map of a file")]
-        // SAFETY: as every mapped file: nobody truncates it, and what lies below `start` is not written again. The
-        // directory lock keeps other processes away.
-        return Ok(unsafe { MmapOptions::new().len(size).map_copy(file) }?.into());
+/// Memory in which a staged map keeps what is not in its file yet; see [`AppendMap::into_memory`].
+#[derive(Debug)]
+pub struct StagingMemory(MmapRaw);
+
+impl StagingMemory {
+    fn new(size: usize) -> io::Result<Self> {
+        let map = MmapOptions::new().len(size).map_anon()?;
+        // Fewer faults for appenders, where the system allows it.
+        let _ = map.advise(Advice::HugePage);
+        Ok(Self(map.into()))
     }
-    let mut map = MmapOptions::new().len(size).map_anon()?;
-    let head = usize::try_from(start).unwrap_or(0);
-    file.read_exact_at(map.split_at_mut(head).0, 0)?;
-    // Fewer faults for appenders, where the system allows it.
-    let _ = map.advise(Advice::HugePage);
-    Ok(map.into())
+
+    /// Has the first `start` bytes show those of the file. Whole pages are mapped, and read when somebody asks for them;
+    /// the page in which `start` lies is copied.
+    fn begin_with(self, file: &File, start: u64) -> io::Result<Staging> {
+        let head = usize::try_from(start).map_err(|_| errno(Errno::FBIG))?;
+        let mapped = if head > PAGE { head / PAGE * PAGE } else { 0 };
+        let map = self.0;
+        assert!(head <= map.len(), "the start lies inside the file");
+        if mapped > 0 {
+            #[expect(unsafe_code, reason = "maps a part of the file into memory of ours")]
+            // SAFETY: the range lies inside `map`, which is ours alone and unmaps it with the rest. As with every mapped
+            // file nobody truncates it, and what lies below `start` is not written again: the directory lock keeps other
+            // processes away.
+            let at = unsafe {
+                rustix::mm::mmap(
+                    map.as_mut_ptr().cast(),
+                    mapped,
+                    ProtFlags::READ,
+                    MapFlags::PRIVATE | MapFlags::FIXED,
+                    file,
+                    0,
+                )
+            }?;
+            assert_eq!(
+                at.cast(),
+                map.as_mut_ptr(),
+                "a fixed map is where it was asked for"
+            );
+        }
+        let mut rest = vec![0; head - mapped];
+        file.read_exact_at(&mut rest, mapped as u64)?;
+        #[expect(unsafe_code, reason = "fills memory of ours")]
+        // SAFETY: the range up to `head` lies inside `map` (asserted), and nobody else knows the map yet.
+        unsafe {
+            std::ptr::copy_nonoverlapping(rest.as_ptr(), map.as_mut_ptr().add(mapped), rest.len());
+        }
+        let shows_file = mapped > 0;
+        Ok(Staging { map, shows_file })
+    }
+}
+
+/// The memory of a staged map.
+#[derive(Debug)]
+struct Staging {
+    map: MmapRaw,
+    /// A part of it is a map of the file: such memory is of no use for another one.
+    shows_file: bool,
 }
 
 #[derive(Debug)]
 struct StagedMap {
-    map: MmapRaw,
+    memory: Staging,
     direct: File,
     /// The last page of a write, whose rest others may be filling: its complete part is copied here.
     bounce: Mutex<MmapMut>,
@@ -245,16 +300,28 @@ struct StagedMap {
 
 impl MapBacking for StagedMap {
     fn sync(&self, range: Range<u64>) -> io::Result<()> {
-        let written = span(&range, self.map.len()).and_then(|range| match range.is_empty() {
+        let written = span(&range, self.len()).and_then(|range| match range.is_empty() {
             true => Ok(()),
             false => self.write(range.start / PAGE * PAGE, range.end),
         });
-        let whole = written.and_then(|()| check_length(&self.direct, self.map.len()));
+        let whole = written.and_then(|()| check_length(&self.direct, self.len()));
         whole.map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
     }
 
-    fn prefault(&self) {
-        let _ = self.map.advise(Advice::PopulateWrite);
+    fn prefault(&self, range: Range<u64>) {
+        if let Ok(range) = span(&range, self.len()) {
+            let map = &self.memory.map;
+            let _ = map.advise_range(Advice::PopulateWrite, range.start, range.len());
+        }
+    }
+
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        zero_pages(&self.direct, range).map_err(|e| DiskError::wrap(Call::Write, &self.path, e))
+    }
+
+    fn reclaim(self: Arc<Self>) -> Option<StagingMemory> {
+        let Staging { map, shows_file } = Arc::into_inner(self)?.memory;
+        (!shows_file).then_some(StagingMemory(map))
     }
 
     fn copies_memory(&self) -> bool {
@@ -263,6 +330,10 @@ impl MapBacking for StagedMap {
 }
 
 impl StagedMap {
+    fn len(&self) -> usize {
+        self.memory.map.len()
+    }
+
     /// Writes the pages from `start` to the one that holds the byte before `end`. Everything below `end` is complete, so
     /// nobody writes it any more. The rest of the last page is written as zeros: what others fill meanwhile must not
     /// change under the device (some compute checksums of what they write), nor reach the medium in part.
@@ -300,14 +371,14 @@ impl StagedMap {
 
     fn bytes(&self, range: Range<usize>) -> &[u8] {
         assert!(
-            range.start <= range.end && range.end <= self.map.len(),
+            range.start <= range.end && range.end <= self.len(),
             "{range:?} lies in the map"
         );
         #[expect(unsafe_code, reason = "a view into the map")]
         // SAFETY: the range lies inside the map (asserted). `AppendMap::sync` lets only complete bytes through: nobody
         // writes them any more.
         unsafe {
-            std::slice::from_raw_parts(self.map.as_ptr().add(range.start), range.len())
+            std::slice::from_raw_parts(self.memory.map.as_ptr().add(range.start), range.len())
         }
     }
 }

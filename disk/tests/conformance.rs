@@ -60,6 +60,9 @@ behaviours! {
     a_staged_map_syncs_only_what_is_complete,
     a_file_of_odd_length_cannot_be_staged,
     zeros_are_written,
+    allocated_blocks_read_as_zeros,
+    a_staged_map_writes_zeros_ahead,
+    memory_of_a_staged_map_serves_another,
     a_read_map_shows_the_file,
     maps_outlive_the_file_and_its_name,
     a_removed_file_stays_readable_through_its_handle,
@@ -380,6 +383,73 @@ fn zeros_are_written(disk: &dyn Disk, dir: &Path) {
     let bytes = content(&*file);
     assert_eq!((bytes.len(), &bytes[..4096]), (16384, &[7; 4096][..]));
     assert_eq!(bytes[4096..], [0; 12288]);
+}
+
+fn allocated_blocks_read_as_zeros(disk: &dyn Disk, dir: &Path) {
+    let file = write(disk, &dir.join("a"), &[7; 100]);
+    file.allocate(8192).unwrap();
+    let bytes = content(&*file);
+    assert_eq!((bytes.len(), &bytes[..100]), (8192, &[7; 100][..]));
+    assert_eq!(bytes[100..], [0; 8092]);
+    file.allocate(50).unwrap();
+    assert_eq!(file.len().unwrap(), 8192, "it never gets shorter");
+    assert_eq!(kind(file.allocate(0)), ErrorKind::InvalidInput);
+}
+
+fn a_staged_map_writes_zeros_ahead(disk: &dyn Disk, dir: &Path) {
+    let file = write(disk, &dir.join("a"), &[7; 16384]);
+    let map = file.stage_append(4096).unwrap();
+    map.write_zeros(8192..12288).unwrap();
+    let mut expected = vec![7; 16384];
+    expected[8192..12288].fill(0);
+    assert_eq!(content(&*file), expected);
+    for crooked in [4096..8191, 4097..8192, 0..8192, 12288..20480] {
+        assert_eq!(kind(map.write_zeros(crooked)), ErrorKind::InvalidInput);
+    }
+    map.reserve(8, 16384, Asker::Appender)
+        .unwrap()
+        .fill(&[b"appended"]);
+    assert_eq!(
+        kind(map.write_zeros(4096..8192)),
+        ErrorKind::InvalidInput,
+        "somebody appends there"
+    );
+    map.prefault(8192..16384);
+    drop(map);
+    let map = file.map_append(4096).unwrap();
+    assert_eq!(kind(map.write_zeros(8192..12288)), ErrorKind::Unsupported);
+    assert!(map.into_memory().is_none(), "it belongs to the page cache");
+}
+
+/// The memory was full of another file's bytes: none of them are shown, and none reach the file.
+fn memory_of_a_staged_map_serves_another(disk: &dyn Disk, dir: &Path) {
+    let first = write(disk, &dir.join("a"), &[0; 16384]);
+    let map = first.stage_append(0).unwrap();
+    map.reserve(16384, 16384, Asker::Appender)
+        .unwrap()
+        .fill(&[&[9; 16384]]);
+    map.complete_prefix().unwrap();
+    map.sync(0..16384).unwrap();
+    let memory = map.into_memory();
+    let second = write(disk, &dir.join("b"), &[5; 16384]);
+    second.sync().unwrap();
+    let map = second.stage_append_in(4096, memory).unwrap();
+    assert_eq!(map.read(0..4096), Some(&[5; 4096][..]));
+    assert_eq!(map.read(0..4104), None);
+    map.reserve(8, 16384, Asker::Appender)
+        .unwrap()
+        .fill(&[b"appended"]);
+    map.complete_prefix().unwrap();
+    map.sync(4096..4104).unwrap();
+    let mut expected = vec![5; 16384];
+    expected[4096..8192].fill(0);
+    expected[4096..4104].copy_from_slice(b"appended");
+    assert_eq!(content(&*second), expected);
+    assert_eq!(map.read(0..4104), Some(&expected[..4104]));
+    // Memory of another size is not used.
+    let small = write(disk, &dir.join("e"), &[5; 8192]);
+    let map = small.stage_append_in(4096, map.into_memory()).unwrap();
+    assert_eq!(map.capacity(), 8192);
 }
 
 fn four_threads_append_through_one_map(disk: &dyn Disk, dir: &Path) {

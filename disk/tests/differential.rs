@@ -26,6 +26,7 @@ enum Step {
     Write(u64, Vec<u8>),
     Read(u64, usize),
     SetLen(u64),
+    Allocate(u64),
     Sync,
     MapAppend(u64, Vec<u8>),
     MapRead,
@@ -58,6 +59,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         4 => (0..3000_u64, bytes()).prop_map(|(offset, bytes)| Step::Write(offset, bytes)),
         2 => (0..3000_u64, 0..3000_usize).prop_map(|(offset, len)| Step::Read(offset, len)),
         2 => (0..3000_u64).prop_map(Step::SetLen),
+        1 => (1..3000_u64).prop_map(Step::Allocate),
         1 => Just(Step::Sync),
         2 => (0..3000_u64, bytes()).prop_map(|(start, bytes)| Step::MapAppend(start, bytes)),
         1 => Just(Step::MapRead),
@@ -122,6 +124,7 @@ fn step_on_file(file: &dyn DiskFile, step: &Step) -> io::Result<String> {
             Ok(format!("{bytes:?}"))
         }
         Step::SetLen(len) => file.set_len(*len).map(|()| "done".into()),
+        Step::Allocate(len) => file.allocate(*len).map(|()| "done".into()),
         Step::Sync => file.sync().map(|()| "done".into()),
         Step::MapAppend(start, bytes) => {
             let map = file.map_append(start / 8 * 8)?;

@@ -28,6 +28,7 @@ const CALLS: [Call; 14] = [
     Call::Read,
     Call::Write,
     Call::SetLen,
+    Call::Allocate,
     Call::Sync,
     Call::MapAppend,
     Call::SyncMap,

@@ -65,6 +65,15 @@ struct Group {
     frontier: u64,
 }
 
+impl Group {
+    fn size(&self) -> u64 {
+        self.parts
+            .iter()
+            .map(|(_, range)| range.end - range.start)
+            .sum()
+    }
+}
+
 impl Commit {
     pub(crate) fn new(durable: u64) -> Self {
         let audience = Audience {
@@ -278,6 +287,7 @@ impl Shared {
             self.attest(group.frontier);
             self.flusher.restless();
         }
+        self.preparer.committed(group.frontier, group.size());
         self.note_progress(group.frontier);
         self.counters.group();
         Ok(()) // whoever waits is woken when the lead is given back

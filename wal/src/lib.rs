@@ -30,6 +30,7 @@ mod lsn;
 mod meta;
 mod meters;
 mod options;
+mod pace;
 mod payload;
 mod prepare;
 mod reader;

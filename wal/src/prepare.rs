@@ -1,21 +1,28 @@
 //! Segments are made before they are needed: one is always ready, so that neither a full disk nor the price of
 //! allocating blocks meets a commit.
+//!
+//! Making one takes as many bytes of zeros as it will hold, which commits would have to wait for. So it goes on piece by
+//! piece as the log fills the segment before ([`Pace`]), or when the log is at rest.
 
 use crate::budget::Budget;
 use crate::error::{Result, WalError};
 use crate::ledger::Ledger;
 use crate::meters::Meters;
 use crate::options::Background;
-use crate::segment::{Maker, Origin, Segment};
+use crate::pace::{Pace, REST};
+use crate::segment::{Ahead, Maker, Origin, Segment};
 use crate::stats::Counters;
-use highwater_disk::Clock;
-use parking_lot::{Condvar, Mutex};
+use highwater_disk::{Clock, StagingMemory};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
 /// At most this many truncated segments wait to be recycled; the others are removed.
 const POOL_SIZE: usize = 3;
+
+/// Memory of so many segments is kept for the next ones.
+const MEMORY_SIZE: usize = 2;
 
 /// Makes segments, one ahead.
 #[derive(Debug)]
@@ -33,6 +40,7 @@ struct Shop {
     clock: Arc<dyn Clock>,
     ledger: Arc<Ledger>,
     background: Background,
+    pace: Pace,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -45,8 +53,12 @@ struct State {
     next_base: u64,
     /// Truncated segments that may be made into new ones.
     pool: Vec<Arc<Segment>>,
-    /// The next segment is wanted now, or being made.
+    /// The next segment is wanted, or being made.
     wanted: bool,
+    /// Somebody waits for it.
+    urgent: bool,
+    /// Memory of segments that were let go of.
+    memory: Vec<StagingMemory>,
     /// Segments to let go of: giving their memory back takes milliseconds.
     trash: Vec<Arc<Segment>>,
     /// How far the log is durable, if that is to be noted in `LOG`.
@@ -76,12 +88,15 @@ impl Preparer {
         ready: VecDeque<Arc<Segment>>,
         next_base: u64,
     ) -> Result<Self> {
+        let pace = Pace::new(maker.segment_size);
         let wanted = ready.is_empty();
         let state = State {
             ready,
             next_base,
             pool: Vec::new(),
             wanted,
+            urgent: false,
+            memory: Vec::new(),
             note: None,
             trash: Vec::new(),
             failed: None,
@@ -97,6 +112,7 @@ impl Preparer {
             clock,
             ledger,
             background,
+            pace,
             state: Mutex::new(state),
             changed,
         });
@@ -147,6 +163,15 @@ impl Preparer {
         }
     }
 
+    /// A group of `size` bytes is durable, and with it everything below `durable`.
+    pub(crate) fn committed(&self, durable: u64, size: u64) {
+        if self.shop.pace.committed(durable, size) {
+            // With the lock, so that it is not missed between the look and the wait.
+            let _state = self.shop.state.lock();
+            self.shop.changed.notify_all();
+        }
+    }
+
     /// Offers a truncated segment for reuse. Gives it back if it is not wanted: its file is to be removed.
     pub(crate) fn recycle(&self, segment: Arc<Segment>) -> Option<Arc<Segment>> {
         let mut state = self.shop.state.lock();
@@ -186,7 +211,9 @@ impl Shop {
             return Ok(segment);
         }
         let (base, old) = (state.next_base, state.pool.pop());
-        let made = self.make(base, old)?;
+        let made = self.make(base, old, None, &mut |_| {
+            Ahead::Piece(self.maker.segment_size)
+        })?;
         state.next_base = made.end();
         Ok(made)
     }
@@ -212,6 +239,8 @@ impl Shop {
                     dir: self.maker.dir.clone(),
                 });
             }
+            state.urgent = true;
+            self.changed.notify_all();
             self.changed.wait(&mut state);
         }
     }
@@ -221,32 +250,20 @@ impl Shop {
         let _gone = Gone(self);
         let mut state = self.state.lock();
         while !state.stopped {
-            if !state.trash.is_empty() {
-                let trash = std::mem::take(&mut state.trash);
-                drop(state);
-                drop(trash);
-                state = self.state.lock();
+            if self.chore(&mut state) {
                 continue;
             }
             if !state.wanted {
-                match state.note.take() {
-                    None => self.changed.wait(&mut state),
-                    Some(durable) => {
-                        drop(state);
-                        self.note(durable);
-                        state = self.state.lock();
-                    }
-                }
+                self.changed.wait(&mut state);
                 continue;
             }
             let (base, old) = (state.next_base, state.pool.pop());
+            let memory = state.memory.pop();
             drop(state);
-            let made = self.make(base, old);
-            if let Ok(segment) = &made {
-                segment.map().prefault();
-            }
+            let made = self.make(base, old, memory, &mut |done| self.go_on(base, done));
             state = self.state.lock();
             state.wanted = false;
+            state.urgent = false;
             match made {
                 Ok(segment) => {
                     state.told = Told::No;
@@ -264,6 +281,29 @@ impl Shop {
         }
     }
 
+    /// What there is to do besides, one thing at a time; false if there is nothing.
+    fn chore(&self, state: &mut MutexGuard<'_, State>) -> bool {
+        if !state.trash.is_empty() {
+            let trash = std::mem::take(&mut state.trash);
+            let memory: Vec<_> = MutexGuard::unlocked(state, || {
+                let segments = trash.into_iter().filter_map(Arc::into_inner);
+                segments.filter_map(Segment::into_memory).collect()
+            });
+            state.memory.extend(memory);
+            let surplus = state.memory.len().saturating_sub(MEMORY_SIZE);
+            let surplus: Vec<_> = state.memory.drain(..surplus).collect();
+            MutexGuard::unlocked(state, || drop(surplus));
+            return true;
+        }
+        match state.note.take() {
+            None => false,
+            Some(durable) => {
+                MutexGuard::unlocked(state, || self.note(durable));
+                true
+            }
+        }
+    }
+
     /// Without the note opening reads more, nothing else.
     fn note(&self, durable: u64) {
         if let Err(error) = self.ledger.attest(durable) {
@@ -271,13 +311,51 @@ impl Shop {
         }
     }
 
-    fn make(&self, base: u64, old: Option<Arc<Segment>>) -> Result<Arc<Segment>> {
+    /// Whether to go on with a segment of which `done` bytes are prepared: waits until the log has come as far.
+    fn go_on(&self, base: u64, done: u64) -> Ahead {
+        let start = self.clock.now();
+        let due = self.pace.due(base, done);
+        let mut seen = None;
+        let mut state = self.state.lock();
+        let ahead = loop {
+            if state.urgent || state.stopped {
+                break Ahead::Stop;
+            }
+            if self.chore(&mut state) {
+                continue;
+            }
+            if let Some(ahead) = self.pace.look(due, &mut seen) {
+                break ahead;
+            }
+            self.changed.wait_for(&mut state, REST);
+        };
+        drop(state);
+        let waited = self.clock.now().saturating_sub(start);
+        self.pace.waited(waited);
+        ahead
+    }
+
+    fn make(
+        &self,
+        base: u64,
+        old: Option<Arc<Segment>>,
+        mut memory: Option<StagingMemory>,
+        ahead: &mut dyn FnMut(u64) -> Ahead,
+    ) -> Result<Arc<Segment>> {
         let size = self.maker.segment_size;
         let start = self.clock.now();
-        let took = || self.clock.now().saturating_sub(start);
+        let waited = self.pace.waiting();
+        let took = || {
+            let waited = self.pace.waiting().saturating_sub(waited);
+            self.clock
+                .now()
+                .saturating_sub(start)
+                .saturating_sub(waited)
+        };
         match old.map(Arc::try_unwrap) {
-            Some(Ok(old)) => match old.recycle(&self.maker, base) {
+            Some(Ok(old)) => match old.recycle(&self.maker, base, memory.take()) {
                 Ok(segment) => {
+                    segment.map().prefault(0..size);
                     self.counters.recycle.record(took());
                     self.meters.recycled(took());
                     return Ok(Arc::new(segment));
@@ -295,7 +373,7 @@ impl Shop {
             None => {}
         }
         self.budget.take(size, &self.maker.dir)?;
-        let made = Segment::create(&self.maker, base).map(Arc::new);
+        let made = Segment::create(&self.maker, base, memory, ahead).map(Arc::new);
         let made = made.inspect_err(|_| self.budget.give_back(size))?;
         self.counters.prepare.record(took());
         self.meters.prepared(took());

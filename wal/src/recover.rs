@@ -11,7 +11,7 @@ use crate::meta::{self, LogEnd, Meta};
 use crate::options::Options;
 use crate::recovery::{Case, Recovery};
 use crate::scan::{Scan, SegmentFile, read_error};
-use crate::segment::{Maker, Segment, read_header, tmp_path};
+use crate::segment::{Ahead, Maker, Segment, read_header, tmp_path};
 use highwater_disk::{Access, Disk};
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -62,7 +62,7 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
     remove_all(disk, dir, &removed)?;
     let key = LogKey::new(new_log_id(options));
     let mut maker = maker(dir, options, key);
-    let segment = Segment::create(&maker, 0)?;
+    let segment = Segment::create(&maker, 0, None, &mut |_| Ahead::Piece(options.segment_size))?;
     maker.settle(segment.stores());
     let meta = Meta {
         log_id: key.id,

@@ -7,7 +7,7 @@ use crate::layout::{
 };
 use crate::lsn::Lsn;
 use crate::options::WritePath;
-use highwater_disk::{Access, AppendMap, Disk, DiskFile, ReadMap};
+use highwater_disk::{Access, AppendMap, Disk, DiskFile, ReadMap, StagingMemory};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,15 @@ use std::sync::{Arc, OnceLock};
 
 /// Zeros are written and synced in pieces, so that a commit that comes in between waits for one piece at most.
 const PIECE_SIZE: u64 = 1 << 20;
+
+/// How a new segment is prepared on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ahead {
+    /// By a piece of so many bytes, whole pages.
+    Piece(u64),
+    /// Not at all: the segment is needed.
+    Stop,
+}
 
 /// The longest single write of a commit group past the page cache.
 pub(crate) const MAX_WRITE_SIZE: u64 = 2 << 20;
@@ -79,10 +88,27 @@ impl Maker {
         file.write_zeros(range)
     }
 
+    /// Gives `file` the size of a segment and its blocks, without writing them, if that is enough: a write past the page
+    /// cache into such a block can fail, but not raise a signal.
+    fn allocate(&self, file: &dyn DiskFile) -> io::Result<Blocks> {
+        if self.write_path == WritePath::Direct {
+            match file.allocate(self.segment_size) {
+                Err(e) if e.kind() == io::ErrorKind::Unsupported => {}
+                allocated => return allocated.map(|()| Blocks::Allocated),
+            }
+        }
+        self.fill_zeros(file).map(|()| Blocks::Written)
+    }
+
     /// Maps `file` for appending behind `start`, as the write path demands or the disk can.
-    fn map(&self, file: &dyn DiskFile, start: u64) -> io::Result<(AppendMap, Stores)> {
+    fn map(
+        &self,
+        file: &dyn DiskFile,
+        start: u64,
+        memory: Option<StagingMemory>,
+    ) -> io::Result<(AppendMap, Stores)> {
         if self.write_path != WritePath::PageCache {
-            match file.stage_append(start) {
+            match file.stage_append_in(start, memory) {
                 Err(e)
                     if e.kind() == io::ErrorKind::Unsupported
                         && self.write_path == WritePath::Auto =>
@@ -94,6 +120,13 @@ impl Maker {
         }
         Ok((file.map_append(start)?, Stores::PageCache))
     }
+}
+
+/// What a new segment's blocks went through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Blocks {
+    Allocated,
+    Written,
 }
 
 /// Where what is appended stands until it is synced.
@@ -135,6 +168,15 @@ enum View {
     Read(ReadMap),
 }
 
+impl View {
+    fn into_memory(self) -> Option<StagingMemory> {
+        match self {
+            Self::Append { map, .. } => map.into_memory(),
+            Self::Read(_) => None,
+        }
+    }
+}
+
 impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Segment")
@@ -145,9 +187,15 @@ impl std::fmt::Debug for Segment {
 }
 
 impl Segment {
-    /// Makes a segment: really written, synced, named, its name synced. Until the last step nothing of it counts, and a
-    /// file under the final name is always whole.
-    pub(crate) fn create(maker: &Maker, base: u64) -> Result<Self> {
+    /// Makes a segment: with all its blocks, synced, named, its name synced. Until the last step nothing of it counts, and
+    /// a file under the final name is always whole. What is then left to do for the speed of commits goes as far as
+    /// `ahead` says, who is asked before each piece with the offset at which it starts.
+    pub(crate) fn create(
+        maker: &Maker,
+        base: u64,
+        memory: Option<StagingMemory>,
+        ahead: &mut dyn FnMut(u64) -> Ahead,
+    ) -> Result<Self> {
         let (disk, tmp) = (&*maker.disk, tmp_path(&maker.path(base)));
         let at_tmp = |op: &'static str| {
             let tmp = tmp.clone();
@@ -161,31 +209,69 @@ impl Segment {
         }
         .map_err(at_tmp("creating the next segment"))
         .and_then(|file| {
-            maker
-                .fill_zeros(&*file)
+            let blocks = maker
+                .allocate(&*file)
                 .map_err(at_tmp("writing the next segment"))?;
-            Self::publish(maker, base, maker.segment_size, &file, &tmp)
+            let made = Self::publish(maker, base, maker.segment_size, &file, &tmp, memory)?;
+            Ok((file, blocks, made))
         });
-        made.inspect_err(|_| {
+        let (file, blocks, made) = made.inspect_err(|_| {
             let _ = disk.remove_file(&tmp);
-        })
+        })?;
+        let readied = made.ready_ahead(&*file, blocks, ahead);
+        readied.map_err(|e| {
+            let error = WalError::io("writing the next segment", &made.path, e);
+            let _ = disk.remove_file(&made.path);
+            error
+        })?;
+        Ok(made)
+    }
+
+    /// Memory for appenders and, if the blocks were only allocated, zeros in them: the first write to an allocated block
+    /// takes longer than the next ones (measured: 124 instead of 81 µs for a commit of one page).
+    fn ready_ahead(
+        &self,
+        file: &dyn DiskFile,
+        blocks: Blocks,
+        ahead: &mut dyn FnMut(u64) -> Ahead,
+    ) -> io::Result<()> {
+        let (mut at, mut dirty) = (SEGMENT_HEADER_SIZE, false);
+        while at < self.size {
+            let Ahead::Piece(size) = ahead(at) else {
+                break;
+            };
+            let end = self.size.min(at + size);
+            self.map().prefault(at..end);
+            if blocks == Blocks::Allocated {
+                self.map().write_zeros(at..end)?;
+                dirty = true;
+            }
+            at = end;
+        }
+        // Otherwise the commits would pay for noting that the blocks are written.
+        if dirty { file.sync() } else { Ok(()) }
     }
 
     /// Makes the file of a truncated segment into the segment that starts at `base`. Its old frames cannot pass for new
     /// ones: their checksums cover their LSN. The old name is below the log's start, so nobody believes what it holds.
-    pub(crate) fn recycle(self, maker: &Maker, base: u64) -> Result<Self> {
+    pub(crate) fn recycle(
+        self,
+        maker: &Maker,
+        base: u64,
+        memory: Option<StagingMemory>,
+    ) -> Result<Self> {
         let Self {
             size,
             path: old,
             view,
             ..
         } = self;
-        drop(view);
+        let memory = view.into_inner().and_then(View::into_memory).or(memory);
         let file = maker
             .disk
             .open(&old, Access::ReadWrite)
             .map_err(|e| WalError::io("opening the segment to recycle", &old, e));
-        file.and_then(|file| Self::publish(maker, base, size, &file, &old))
+        file.and_then(|file| Self::publish(maker, base, size, &file, &old, memory))
             .inspect_err(|_| {
                 let _ = maker.disk.remove_file(&old);
             })
@@ -197,6 +283,7 @@ impl Segment {
         size: u64,
         file: &Arc<dyn DiskFile>,
         from: &Path,
+        memory: Option<StagingMemory>,
     ) -> Result<Self> {
         let Maker { disk, dir, key, .. } = maker;
         let path = maker.path(base);
@@ -209,7 +296,7 @@ impl Segment {
             .map_err(|e| WalError::io("writing the header of", from, e))?;
         file.sync().map_err(|e| WalError::io("syncing", from, e))?;
         let (map, stores) = maker
-            .map(&**file, SEGMENT_HEADER_SIZE)
+            .map(&**file, SEGMENT_HEADER_SIZE, memory)
             .map_err(|e| WalError::io("mapping", from, e))?;
         disk.rename(from, &path)
             .map_err(|e| WalError::io("renaming to", &path, e))?;
@@ -249,7 +336,7 @@ impl Segment {
             .disk
             .open(&self.path, Access::ReadWrite)
             .map_err(failed)?;
-        let (map, stores) = maker.map(&*file, start).map_err(failed)?;
+        let (map, stores) = maker.map(&*file, start, None).map_err(failed)?;
         let view = View::Append {
             map,
             stores,
@@ -287,6 +374,11 @@ impl Segment {
             disk: Arc::clone(&self.disk),
             view: OnceLock::new(),
         })
+    }
+
+    /// The memory that the segment was appended to in.
+    pub(crate) fn into_memory(self) -> Option<StagingMemory> {
+        self.view.into_inner().and_then(View::into_memory)
     }
 
     /// End of the segment: the base of the next.

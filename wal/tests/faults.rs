@@ -31,7 +31,7 @@ fn kinds(call: Call) -> &'static [FaultKind] {
             FaultKind::Eintr,
         ],
         Call::Read => &[FaultKind::Eio, FaultKind::Short, FaultKind::Eintr],
-        Call::Create | Call::SetLen => &[
+        Call::Create | Call::SetLen | Call::Allocate => &[
             FaultKind::Eio,
             FaultKind::Enospc,
             FaultKind::Emfile,

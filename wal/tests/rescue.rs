@@ -721,6 +721,7 @@ fn a_copy_that_fails_is_no_log() {
         Call::Write,
         Call::Sync,
         Call::SetLen,
+        Call::Allocate,
         Call::Rename,
         Call::SyncDir,
     ] {

@@ -10,6 +10,7 @@ use super::machine::{Machine, Node, State, normal};
 use super::memory::Memory;
 use super::tree::{Inode, NameOp};
 use crate::error::{Call, errno, invalid};
+use crate::os_map::StagingMemory;
 use crate::{
     Access, AppendMap, DirLock, Disk, DiskFile, Entry, EntryKind, FileSystem, LockGuard,
     MapBacking, PAGE_SIZE, ReadMap,
@@ -20,6 +21,9 @@ use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// What stands in the memory of a staged map before something is appended.
+const STALE: u8 = 0xd5;
 
 impl Disk for SimDisk {
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
@@ -217,6 +221,21 @@ impl SimFile {
         self.machine.call(call, &self.path, run)
     }
 
+    fn resize(&self, state: &mut State, len: u64) -> io::Result<()> {
+        if self.access == Access::Read {
+            return Err(errno(Errno::INVAL));
+        }
+        let old = state.file(self.inode)?.len() as u64;
+        if len.saturating_sub(old) > state.free_bytes() {
+            return Err(errno(Errno::NOSPC));
+        }
+        let time_ms = state.time_ms;
+        let file = state.file_mut(self.inode)?;
+        file.resize(size(len)?)?;
+        file.modified_ms = time_ms;
+        Ok(())
+    }
+
     fn map(&self, state: &mut State, start: u64, stores: Stores) -> io::Result<AppendMap> {
         let file = state.file_mut(self.inode)?;
         let len = file.len() as u64;
@@ -238,7 +257,13 @@ impl SimFile {
             Stores::PageCache => Arc::clone(file.memory()),
             Stores::Staged => {
                 let copying = Arc::clone(self.machine.copying());
-                Arc::new(Memory::new(&file.content(), 0, copying))
+                let mut content = file.content();
+                // What an earlier map left in the memory. Nobody must see it, least of all the medium.
+                content
+                    .iter_mut()
+                    .skip(size(start)?)
+                    .for_each(|byte| *byte = STALE);
+                Arc::new(Memory::new(&content, 0, copying))
             }
         };
         let base = memory.base();
@@ -308,19 +333,20 @@ impl DiskFile for SimFile {
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
-        self.call(Call::SetLen, |state| {
+        self.call(Call::SetLen, |state| self.resize(state, len))
+    }
+
+    /// Every byte of a file takes space here, so that longer is allocated.
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.call(Call::Allocate, |state| {
             if self.access == Access::Read {
+                return Err(errno(Errno::BADF));
+            }
+            if len == 0 {
                 return Err(errno(Errno::INVAL));
             }
             let old = state.file(self.inode)?.len() as u64;
-            if len.saturating_sub(old) > state.free_bytes() {
-                return Err(errno(Errno::NOSPC));
-            }
-            let time_ms = state.time_ms;
-            let file = state.file_mut(self.inode)?;
-            file.resize(size(len)?)?;
-            file.modified_ms = time_ms;
-            Ok(())
+            self.resize(state, len.max(old))
         })
     }
 
@@ -349,7 +375,7 @@ impl DiskFile for SimFile {
         })
     }
 
-    fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
+    fn stage_append_in(&self, start: u64, _: Option<StagingMemory>) -> io::Result<AppendMap> {
         self.call(Call::MapAppend, |state| {
             self.map(state, start, Stores::Staged)
         })
@@ -477,6 +503,19 @@ impl MapBacking for SimMap {
                         Err(error)
                     }
                 }
+            })
+    }
+
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        if self.stores == Stores::PageCache {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        self.machine
+            .faulty_call(Call::Write, &self.path, None, |state, hit| {
+                let len = size(range.end.saturating_sub(range.start))?;
+                let _short_writes_go_on = cut_short(hit, len)?;
+                let file = state.file_mut(self.inode)?;
+                file.write(&vec![0; len], size(range.start)?)
             })
     }
 
