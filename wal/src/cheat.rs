@@ -14,6 +14,8 @@ pub enum Cheat {
     ShowWithoutRewrite,
     /// Recovery leaves intact frames behind the cut.
     LeaveStaleFrames,
+    /// `LOG` tells recovery to search only so many bytes behind the end.
+    ShortReach(u64),
     /// Segments are removed before the new start of the log is durable.
     UnlinkBeforeMeta,
     /// Whoever leads a commit group panics.

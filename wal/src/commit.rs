@@ -10,7 +10,7 @@ use crate::error::{Result, WalError};
 use crate::frame::FrameKind;
 use crate::layout::SEGMENT_HEADER_SIZE;
 use crate::options::Background;
-use crate::segment::{MAX_WRITE_SIZE, Segment, Stores};
+use crate::segment::{Segment, Stores};
 use crate::shared::Shared;
 use crate::turns::{Turn, Turns};
 use highwater_disk::{PAGE_SIZE, Raised};
@@ -273,7 +273,8 @@ impl Shared {
         self.cheat_before_sync();
         let start = self.clock.now();
         for (segment, range) in &group.parts {
-            for piece in pieces(segment.stores(), range.clone()) {
+            let longest = self.options.longest_write;
+            for piece in pieces(segment.stores(), longest, range.clone()) {
                 let start = piece.start;
                 let synced = segment.map().sync(piece);
                 synced.map_err(|e| (segment.path.clone(), start, e))?;
@@ -392,11 +393,11 @@ impl Shared {
 }
 
 /// The writes that make `range` durable, one after the other. Past the page cache no write is longer than
-/// [`MAX_WRITE_SIZE`], so that recovery knows how far behind the end of the log it has to look.
-fn pieces(stores: Stores, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+/// `longest`, so that recovery knows how far behind the end of the log it has to look.
+fn pieces(stores: Stores, longest: u64, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let longest = match stores {
         Stores::PageCache => u64::MAX,
-        Stores::Staged => MAX_WRITE_SIZE,
+        Stores::Staged => longest,
     };
     let mut start = range.start;
     std::iter::from_fn(move || {

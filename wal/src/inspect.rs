@@ -44,7 +44,7 @@ pub use salvage::{Moved, Salvaged, salvage};
 pub use stats::{Amount, Compressed, LogStats, Overhead};
 pub use verify::Report;
 
-use crate::chain::{Listing, check_chain, check_segment};
+use crate::chain::{Headers, Listing, check_chain, check_segment};
 use crate::compress::plain;
 use crate::end::{End, find_end};
 use crate::error::{Finding, Result, WalError};
@@ -249,7 +249,13 @@ impl Log {
     /// # Errors
     /// [`WalError::Corrupt`] if the files do not join; [`WalError::Truncated`]; [`WalError::Io`].
     pub fn frames(&self, from: Lsn) -> Result<DumpedFrames> {
-        let mut chain = check_chain(&*self.disk, &self.dir, &self.meta, &self.listing)?;
+        let mut chain = check_chain(
+            &*self.disk,
+            &self.dir,
+            &self.meta,
+            &self.listing,
+            Headers::All,
+        )?;
         // Damage at the end hides nothing of what stands before it.
         let (end, damage) = match self.find_end(&mut chain) {
             Ok(end) => {

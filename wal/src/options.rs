@@ -7,6 +7,7 @@ use crate::layout::{
     max_payload, to_usize,
 };
 use crate::lsn::StreamId;
+use crate::segment::MAX_WRITE_SIZE;
 use highwater_disk::{Clock, Disk, OsClock, OsDisk, PAGE_SIZE, Priority};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -106,6 +107,7 @@ pub struct Options {
     pub(crate) seal_groups: u64,
     pub(crate) committer_priority: Priority,
     pub(crate) note_interval: u64,
+    pub(crate) longest_write: u64,
     pub(crate) unsafe_file_system: UnsafeFileSystem,
     pub(crate) seed: Option<u64>,
     pub(crate) cheat: Cheat,
@@ -135,6 +137,7 @@ impl Options {
             seal_groups: 0,
             committer_priority: Priority::Ordinary,
             note_interval: NOTE_INTERVAL,
+            longest_write: MAX_WRITE_SIZE,
             unsafe_file_system: UnsafeFileSystem::Refused,
             seed: None,
             cheat: Cheat::None,
@@ -267,6 +270,15 @@ impl Options {
     #[must_use]
     pub fn note_interval(mut self, bytes: u64) -> Self {
         self.note_interval = bytes;
+        self
+    }
+
+    /// The longest single write of a commit group past the page cache, whole pages: a short one lets a simulation go
+    /// beyond what recovery searches.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn longest_write(mut self, bytes: u64) -> Self {
+        self.longest_write = bytes;
         self
     }
 

@@ -1,6 +1,6 @@
 //! Opening: the procedure behind the tables in [`crate::recovery`].
 
-use crate::chain::{Listing, check_chain};
+use crate::chain::{Headers, Listing, check_chain};
 use crate::cheat::Cheat;
 use crate::end::{End, find_end, segment_at};
 use crate::error::{Finding, Result, WalError};
@@ -104,6 +104,8 @@ fn maker(dir: &Path, options: &Options, key: LogKey) -> Maker {
         key,
         segment_size: options.segment_size,
         write_path: options.wanted_path(),
+        longest_write: options.longest_write,
+        cheat: options.cheat,
     }
 }
 
@@ -145,7 +147,7 @@ fn new_log_id(options: &Options) -> u128 {
 
 fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Result<Opened> {
     let disk = &*options.disk;
-    let mut chain = check_chain(disk, dir, &meta, &listing)?;
+    let mut chain = check_chain(disk, dir, &meta, &listing, Headers::Unattested)?;
     let end = find_end(disk, dir, &meta, &chain)?;
 
     // Up to here nothing was written.
@@ -168,7 +170,7 @@ fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Resul
         removed.push(name);
     }
     let prepared = chain.get(end.segment + 1).cloned();
-    let found = |SegmentFile { path, base, size }| Segment::found(&options.disk, path, base, size);
+    let found = |file| Segment::found(&options.disk, file, meta.log_id);
     let mut segments: Vec<_> = chain.into_iter().map(found).collect();
     let ready: VecDeque<_> = segments.drain(end.segment + 1..).collect();
     let mut maker = maker(dir, options, LogKey::new(meta.log_id));

@@ -128,6 +128,9 @@ impl Scan {
                     continue;
                 }
                 let place = offset + at as u64;
+                if place >= range.end {
+                    return Ok(());
+                }
                 if let Some(header) = RawHeader::parse(head, &key, base + place, size - place) {
                     found(place, header);
                 }

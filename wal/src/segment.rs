@@ -1,5 +1,7 @@
 //! One segment file: made, recycled, mapped.
 
+use crate::chain::check_header;
+use crate::cheat::Cheat;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{LogKey, SegmentHeader};
 use crate::layout::{
@@ -7,6 +9,7 @@ use crate::layout::{
 };
 use crate::lsn::Lsn;
 use crate::options::WritePath;
+use crate::scan::{SegmentFile, read_error};
 use highwater_disk::{Access, AppendMap, Disk, DiskFile, ReadMap, StagingMemory};
 use std::io;
 use std::ops::Range;
@@ -37,6 +40,8 @@ pub(crate) struct Maker {
     pub(crate) key: LogKey,
     pub(crate) segment_size: u64,
     pub(crate) write_path: WritePath,
+    pub(crate) longest_write: u64,
+    pub(crate) cheat: Cheat,
 }
 
 impl Maker {
@@ -57,9 +62,10 @@ impl Maker {
     /// Past the page cache everything before a write is durable when it begins. So such frames lie in the one write
     /// that was under way, which ends at most so far behind the frame in which it began.
     pub(crate) fn reach(&self, max_record: usize) -> u64 {
-        match self.write_path {
-            WritePath::Direct => MAX_WRITE_SIZE + frame_size(max_record as u64),
-            WritePath::Auto | WritePath::PageCache => 0,
+        match (self.write_path, self.cheat) {
+            (WritePath::Direct, Cheat::ShortReach(reach)) => reach,
+            (WritePath::Direct, _) => self.longest_write + frame_size(max_record as u64),
+            (WritePath::Auto | WritePath::PageCache, _) => 0,
         }
     }
 
@@ -144,6 +150,7 @@ pub(crate) struct Segment {
     pub(crate) size: u64,
     pub(crate) path: PathBuf,
     pub(crate) origin: Origin,
+    log_id: u128,
     disk: Arc<dyn Disk>,
     /// Mapped when first needed: opening a long log must not map all of it.
     view: OnceLock<View>,
@@ -312,18 +319,21 @@ impl Segment {
             size,
             path,
             origin: Origin::Made,
+            log_id: key.id,
             disk: Arc::clone(disk),
             view,
         })
     }
 
-    /// A segment that recovery found and checked.
-    pub(crate) fn found(disk: &Arc<dyn Disk>, path: PathBuf, base: u64, size: u64) -> Self {
+    /// A segment that recovery found. Its header is looked at when it is mapped for reading, if not before.
+    pub(crate) fn found(disk: &Arc<dyn Disk>, file: SegmentFile, log_id: u128) -> Self {
+        let SegmentFile { path, base, size } = file;
         Self {
             base,
             size,
             path,
             origin: Origin::Found,
+            log_id,
             disk: Arc::clone(disk),
             view: OnceLock::new(),
         }
@@ -371,6 +381,7 @@ impl Segment {
             size: self.size,
             path: self.path.clone(),
             origin: self.origin,
+            log_id: self.log_id,
             disk: Arc::clone(&self.disk),
             view: OnceLock::new(),
         })
@@ -411,14 +422,14 @@ impl Segment {
         }
         let failed = |e| WalError::io("mapping", &self.path, e);
         let file = self.disk.open(&self.path, Access::Read).map_err(failed)?;
-        // Checked again at the last moment: a map that is longer than its file would die of SIGBUS.
+        // Checked at the last moment: a map that is longer than its file would die of SIGBUS.
         let len = file.len().map_err(failed)?;
-        if len < self.size {
-            return Err(self.corrupt(
-                Finding::ShortSegment,
-                len,
-                format!("{} bytes expected", self.size),
-            ));
+        let header =
+            read_header(&*file).map_err(|e| read_error(&self.path, 0, SEGMENT_HEADER_SIZE, e))?;
+        let size = check_header(&self.path, header, self.base, len, self.log_id)?;
+        if size != self.size {
+            let what = format!("the header says {size} bytes instead of {}", self.size);
+            return Err(self.corrupt(Finding::SwappedSegment, 0, what));
         }
         let map = file.map_read().map_err(failed)?;
         Ok(self.view.get_or_init(|| View::Read(map)))

@@ -8,7 +8,7 @@
 
 mod common;
 
-use common::model::{Op, PATHS, World, cut_everywhere, cut_everywhere_in};
+use common::model::{Op, PATHS, Stop, World, cut_everywhere, cut_everywhere_in};
 use highwater_wal::{Cheat, WritePath};
 use proptest::prelude::*;
 
@@ -222,6 +222,53 @@ fn the_cheat_of_leaving_stale_frames_is_caught() {
     };
     assert!(caught(Cheat::LeaveStaleFrames), "not caught");
     assert!(!caught(Cheat::None), "without the cheat all is well");
+}
+
+/// F9: in logs whose writes are shorter than what is appended between two syncs, recovery searches behind the end only as
+/// far as one write can reach. That is far enough, and a shorter search is caught.
+///
+/// Direct writes end with zeros to the end of a page. So what is left behind the end rises again only if it begins with
+/// a page and what is appended next ends there: frames of a quarter of a page, one of them less the watermark.
+#[test]
+fn a_search_that_ends_before_the_last_write_can_is_caught() {
+    const WRITE: u64 = 3 * 4096;
+    let quarter = |less: usize| Op::Append {
+        thread: 0,
+        size: 1024 - 24 - less, // what a batch of one takes besides
+    };
+    let mut torn = vec![quarter(0); 16];
+    torn.push(Op::Sync);
+    let mut two_pages = vec![quarter(24)];
+    two_pages.extend(vec![quarter(0); 7]);
+    two_pages.push(Op::Sync);
+    let check = |cheat| -> Result<u32, String> {
+        let mut torn_writes = 0;
+        for cut in 0.. {
+            let mut world = World::new(cheat, WritePath::Direct).with(|options| {
+                let options = options.segment_size(64 << 10).longest_write(WRITE);
+                options.max_record_bytes(1008)
+            });
+            world.cut_before(cut);
+            let stop = world.run(&torn).unwrap();
+            if stop == Stop::Finished {
+                return Ok(torn_writes);
+            }
+            let first = world.sim.read_file("/log/00000000000000000000.wal");
+            if first.is_none_or(|bytes| bytes.iter().skip(4096).all(|byte| *byte == 0)) {
+                continue; // nothing was being written
+            }
+            torn_writes += 1;
+            for seed in 0..400 {
+                let mut second = world.fork(world.sim.clone());
+                let again = second.reboot(seed).and_then(|()| second.run(&two_pages));
+                again.and_then(|_| second.reboot(seed))?;
+            }
+        }
+        unreachable!("a program has an end")
+    };
+    assert_eq!(check(Cheat::None), Ok(2), "the search goes far enough");
+    let error = check(Cheat::ShortReach(WRITE - 4096)).unwrap_err();
+    assert!(error.ends_with("frames shown, 8 appended"), "{error}");
 }
 
 /// F10: removing segments before the new start of the log is durable is caught.

@@ -416,3 +416,35 @@ fn a_dump_shows_every_kind_of_frame() {
         (FrameKind::Close, Some(close.lsn))
     );
 }
+
+/// Opening takes the same calls whatever the length of the log: segments wholly below what `LOG` attests, but for the
+/// last two, are not even opened. They are checked when somebody reads them.
+#[test]
+fn opening_a_long_log_does_not_look_into_what_is_attested() {
+    let mut operations = Vec::new();
+    for segments in [6_u64, 40] {
+        let sim = SimDisk::new();
+        let log = open(&sim);
+        let size = highwater_wal::layout::MIN_SEGMENT_SIZE;
+        while log.end_lsn().get() < segments * size {
+            let _ = log.append(vec![7; 1000]).unwrap();
+        }
+        log.sync().unwrap();
+        log.close().unwrap();
+        drop(log);
+        let before = sim.operations();
+        let log = open(&sim);
+        operations.push(sim.operations() - before);
+        assert_eq!(log.recovery().case, Case::CleanEnd);
+        drop(log);
+        // A foreign header there is not noticed by opening, but by whoever reads it.
+        sim.edit(FIRST, |bytes| bytes[..4096].fill(1));
+        let log = open(&sim);
+        let error = log.read_from(Lsn::ZERO).unwrap().next_frame().unwrap_err();
+        assert!(
+            matches!(&error, WalError::Corrupt { finding: Finding::DamagedHeader, file, .. } if file.ends_with("00000000000000000000.wal")),
+            "{error}"
+        );
+    }
+    assert_eq!(operations[0], operations[1]);
+}

@@ -1,6 +1,6 @@
 //! Following a log that another process writes, without a lock and without writing.
 
-use crate::chain::{check_chain, check_segment};
+use crate::chain::{Headers, check_chain, check_segment};
 use crate::compress::plain;
 use crate::dump::DumpedFrame;
 use crate::error::{Result, WalError};
@@ -51,7 +51,13 @@ impl Log {
     /// # Errors
     /// As [`Self::frames`].
     pub fn follow(self, from: Lsn) -> Result<Follow> {
-        let mut chain = check_chain(&*self.disk, &self.dir, &self.meta, &self.listing)?;
+        let mut chain = check_chain(
+            &*self.disk,
+            &self.dir,
+            &self.meta,
+            &self.listing,
+            Headers::All,
+        )?;
         let start = from.get().max(self.meta.first_lsn);
         if from != Lsn::ZERO && from.get() < self.meta.first_lsn {
             return Err(WalError::Truncated {
@@ -204,7 +210,7 @@ impl Follow {
                 first: now.first_lsn(),
             });
         }
-        let seen = check_chain(&*now.disk, &now.dir, &now.meta, &now.listing)
+        let seen = check_chain(&*now.disk, &now.dir, &now.meta, &now.listing, Headers::All)
             .and_then(|mut chain| now.find_end(&mut chain));
         // Files come and go while the log is written: what is damaged is so at the next look, too.
         let before = self.ahead.lsn;

@@ -1,6 +1,6 @@
 //! Checking every byte of a log, with all cores.
 
-use crate::chain::{check_chain, check_segment};
+use crate::chain::{Headers, check_chain, check_segment};
 use crate::dump::{bad_batch, no_frame};
 use crate::end::unknown_feature;
 use crate::error::{Finding, Result, WalError};
@@ -96,7 +96,13 @@ impl Log {
                 Err(error) => report.add(error)?,
             }
         }
-        match check_chain(&*self.disk, &self.dir, &self.meta, &self.listing) {
+        match check_chain(
+            &*self.disk,
+            &self.dir,
+            &self.meta,
+            &self.listing,
+            Headers::All,
+        ) {
             Ok(mut chain) => match self.find_end(&mut chain) {
                 Ok(end) => {
                     let base = chain.get(end.segment).map_or(0, |segment| segment.base);

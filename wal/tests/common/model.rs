@@ -111,6 +111,12 @@ impl World {
         self
     }
 
+    /// With other settings.
+    pub(crate) fn with(mut self, adjust: fn(Options) -> Options) -> Self {
+        self.adjust = adjust;
+        self
+    }
+
     /// For disks whose calls are made to fail.
     pub(crate) fn lenient(mut self) -> Self {
         self.errors = Errors::Expected;
@@ -426,10 +432,7 @@ pub(crate) fn cut_everywhere_with(
     seeds: std::ops::Range<u64>,
 ) -> Result<u64, Violation> {
     let cuts = PATHS.map(|path| {
-        let new = || World {
-            adjust,
-            ..World::new(cheat, path)
-        };
+        let new = || World::new(cheat, path).with(adjust);
         cut_everywhere_in(new, program, after, seeds.clone()).map_err(|e| format!("{path:?}: {e}"))
     });
     let [page_cache, direct] = cuts;
