@@ -26,18 +26,17 @@
     reason = "test code"
 )]
 
+mod explore;
+
+use explore::{exhaust, explore};
 use highwater_disk::{AbandonedRegion, AppendMap, Asker, MapBacking, Refused};
-use shuttle::scheduler::{DfsScheduler, Schedule, Scheduler, Task, TaskId};
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::thread;
 use std::io;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 
-/// Executions of each scenario by each scheduler.
-const EXECUTIONS: usize = 10_000;
 /// Regions are multiples of this many bytes.
 const UNIT: u64 = 8;
 
@@ -125,14 +124,6 @@ fn assert_holds(map: &AppendMap, range: Range<u64>, mark: u8) {
         bytes.iter().all(|b| *b == mark),
         "{range:?} holds {bytes:?}, not {mark}"
     );
-}
-
-/// Runs `scenario` under two schedulers: uniformly random switches, and random priorities with few changes (PCT), which
-/// finds what needs one thread to stand still for long.
-fn explore(scenario: fn()) {
-    shuttle::check_random(scenario, EXECUTIONS);
-    shuttle::check_pct(scenario, EXECUTIONS, 3);
-    shuttle::check_pct(scenario, EXECUTIONS, 5);
 }
 
 /// What `complete_prefix` answers is filled, covers what was filled before the call, and is never written again.
@@ -354,52 +345,6 @@ fn an_abandoned_region_is_never_covered() {
         assert_eq!(map.complete_prefix(), Err(AbandonedRegion));
         assert!(map.complete() <= hole, "nothing past the hole is shown");
     });
-}
-
-/// Depth-first search in which a thread that spins lets the others go on first: else the search would follow a waiting
-/// thread for ever. No behaviour is lost, for the spinning thread only looks again at what nobody has changed.
-struct Fair(DfsScheduler);
-
-impl Scheduler for Fair {
-    fn new_execution(&mut self) -> Option<Schedule> {
-        self.0.new_execution()
-    }
-
-    fn next_task(
-        &mut self,
-        runnable: &[&Task],
-        current: Option<TaskId>,
-        is_yielding: bool,
-    ) -> Option<TaskId> {
-        let others: Vec<&Task> = runnable
-            .iter()
-            .copied()
-            .filter(|task| !is_yielding || Some(task.id()) != current)
-            .collect();
-        let choice: &[&Task] = if others.is_empty() { runnable } else { &others };
-        self.0.next_task(choice, current, is_yielding)
-    }
-
-    fn next_u64(&mut self) -> u64 {
-        self.0.next_u64()
-    }
-}
-
-/// Tries every interleaving of `scenario`; there must be at least so many, and each comes to its end.
-fn exhaust(scenario: fn(), least: usize) {
-    let ended = Arc::new(AtomicUsize::new(0));
-    let counter = Arc::clone(&ended);
-    let scheduler = Fair(DfsScheduler::new(None, false));
-    let orders = shuttle::Runner::new(scheduler, shuttle::Config::new()).run(move || {
-        scenario();
-        counter.fetch_add(1, Ordering::SeqCst);
-    });
-    assert_eq!(orders, ended.load(Ordering::SeqCst), "each came to its end");
-    assert!(
-        orders >= least,
-        "only {orders} orders: the model does not switch where it should"
-    );
-    println!("{orders} orders");
 }
 
 /// Nobody waits in this race, so that the search ends by itself.

@@ -7,6 +7,10 @@
 //! Nobody is forgotten: whoever waits for the next group began to while a leader was at work (both hold the lock), and
 //! that leader's end wakes one of them. Nothing below the cut of the next group was durable then, so the one that is woken
 //! leads, unless a newcomer was faster, whose end wakes all of that group. A failure lets everybody through.
+//!
+//! A gate is opened after the lock is released, maybe much later, when others have led: it may then find those of a later
+//! group, and wake one of them instead of whom it was meant for. Therefore nobody is counted off before everybody at his
+//! gate is let through.
 
 use highwater_disk::Gate;
 use highwater_disk::sync::{AtomicU64, Mutex, Ordering};
@@ -29,7 +33,8 @@ struct State {
     group: usize,
     /// Where that group ends.
     cut: u64,
-    /// How many wait at each gate, at least: those whom a gate lets through by chance are counted again.
+    /// How many wait at each gate, at least: until it is opened for all, also those who have gone through count, and who
+    /// waits again counts again.
     waiting: [usize; 2],
     /// The leader waits until so many have arrived, or for its bound.
     cohort: u64,
@@ -183,6 +188,8 @@ impl Drop for Turn<'_> {
         let [first, second] = &self.turns.gates;
         let mut state = self.turns.state.lock();
         state.lead = Lead::Free;
+        // Whom a failed group left behind waits for the next one, as everybody does before a cut.
+        state.cut = self.turns.durable();
         let (served, next) = match state.group % 2 {
             0 => (first, second),
             _ => (second, first),
@@ -198,9 +205,6 @@ impl Drop for Turn<'_> {
             Outcome::Failed => (std::mem::take(of_next), true),
             Outcome::Published => (*of_next, false),
         };
-        if !all && to_wake > 0 {
-            *of_next -= 1;
-        }
         let came = self.turns.arrivals() - state.taken;
         state.cohort += came;
         drop(state);
@@ -214,5 +218,86 @@ impl Drop for Turn<'_> {
         if to_serve > 0 {
             served.open();
         }
+    }
+}
+
+#[cfg(all(test, not(shuttle)))]
+mod tests {
+    use super::*;
+
+    const THREADS: usize = 4;
+    /// Miri is a thousand times slower.
+    const ROUNDS: u64 = if cfg!(miri) { 10 } else { 2_000 };
+
+    /// A log of which there is only what group commit needs to know.
+    struct Log {
+        turns: Turns,
+        appended: AtomicU64,
+        /// Relaxed, so that whoever is told of a frontier sees this only if the frontier orders it.
+        stored: AtomicU64,
+        /// The lead of this number fails, and with it the log.
+        failing: u64,
+        leads: AtomicU64,
+    }
+
+    impl Log {
+        fn new(failing: u64) -> Self {
+            Self {
+                turns: Turns::new(0),
+                appended: AtomicU64::new(0),
+                stored: AtomicU64::new(0),
+                failing,
+                leads: AtomicU64::new(0),
+            }
+        }
+
+        fn commit(&self) -> Result<(), u64> {
+            let until = self.appended.fetch_add(1, Ordering::Relaxed) + 1;
+            self.turns
+                .reach(until, || self.check(), |turn| self.lead(turn))?;
+            assert!(self.stored.load(Ordering::Relaxed) >= until);
+            Ok(())
+        }
+
+        fn check(&self) -> Result<(), u64> {
+            match self.leads.load(Ordering::Relaxed) {
+                leads if leads < self.failing => Ok(()),
+                leads => Err(leads),
+            }
+        }
+
+        fn lead(&self, mut turn: Turn<'_>) {
+            let (frontier, arrivals) =
+                (self.appended.load(Ordering::Relaxed), self.turns.arrivals());
+            turn.cut(frontier, arrivals);
+            if self.leads.fetch_add(1, Ordering::Relaxed) + 1 < self.failing {
+                self.stored.store(frontier, Ordering::Relaxed);
+                turn.publish(frontier);
+            }
+        }
+
+        fn run(&self) {
+            std::thread::scope(|scope| {
+                for _ in 0..THREADS {
+                    scope.spawn(|| (0..ROUNDS).try_for_each(|_| self.commit()));
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn whoever_returns_sees_what_was_stored() {
+        let log = Log::new(u64::MAX);
+        log.run();
+        assert_eq!(log.turns.durable(), THREADS as u64 * ROUNDS);
+    }
+
+    #[test]
+    fn a_failure_lets_everybody_through() {
+        let log = Log::new(ROUNDS / 2);
+        log.run();
+        assert_eq!(log.commit(), Err(ROUNDS / 2), "who comes later is told too");
+        let durable = log.turns.durable();
+        assert_eq!(log.turns.reach(durable, || log.check(), |_| ()), Ok(()));
     }
 }
