@@ -21,8 +21,8 @@ use std::thread::JoinHandle;
 /// At most this many truncated segments wait to be recycled; the others are removed.
 const POOL_SIZE: usize = 3;
 
-/// Memory of so many segments is kept for the next ones.
-const MEMORY_SIZE: usize = 2;
+/// Memory of so many segments that were let go of is kept for the next one.
+const MEMORY_SIZE: usize = 1;
 
 /// Makes segments, one ahead.
 #[derive(Debug)]
@@ -143,12 +143,15 @@ impl Preparer {
         }
     }
 
-    /// Lets go of segments that nobody appends to, on the thread if there is one.
-    pub(crate) fn drop_later(&self, segments: Vec<Arc<Segment>>) {
-        if segments.is_empty() || self.shop.background == Background::Inline {
+    /// The segment that was taken is in use: the next one is made. Nobody appends to those in `released` any more; if
+    /// there is a thread it lets go of them, and the next one takes their memory.
+    pub(crate) fn rotated(&self, released: Vec<Arc<Segment>>) {
+        if self.shop.background == Background::Inline {
             return;
         }
-        self.shop.state.lock().trash.extend(segments);
+        let mut state = self.shop.state.lock();
+        state.trash.extend(released);
+        state.wanted |= state.ready.is_empty();
         self.shop.changed.notify_all();
     }
 
@@ -223,12 +226,7 @@ impl Shop {
         // A failure from before this call says nothing about now: there may be room again.
         state.failed = None;
         loop {
-            let taken = state.ready.pop_front();
-            if state.ready.is_empty() && !state.wanted && state.failed.is_none() {
-                state.wanted = true;
-                self.changed.notify_all();
-            }
-            if let Some(segment) = taken {
+            if let Some(segment) = state.ready.pop_front() {
                 return Ok(segment);
             }
             if let Some(error) = state.failed.take() {
@@ -239,7 +237,7 @@ impl Shop {
                     dir: self.maker.dir.clone(),
                 });
             }
-            state.urgent = true;
+            (state.wanted, state.urgent) = (true, true);
             self.changed.notify_all();
             self.changed.wait(&mut state);
         }

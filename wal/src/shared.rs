@@ -216,8 +216,8 @@ impl Shared {
             segments.insert(next.base, Arc::clone(&next));
             release_memory(&mut segments, self.commit.durable(), old.base)
         };
-        self.preparer.drop_later(released);
         self.tail.store(next);
+        self.preparer.rotated(released);
         self.meters.tell(&self.stats());
         Ok(())
     }
