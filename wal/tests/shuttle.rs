@@ -184,25 +184,25 @@ impl Log {
     }
 }
 
-fn committers(log: Log, threads: u64, rounds: u64) {
+fn committers(log: &Log, threads: u64, rounds: u64) {
     thread::scope(|scope| log.committers(scope, threads, rounds));
     log.assert_ended();
 }
 
 #[test]
 fn two_take_turns() {
-    explore(|| committers(Log::healthy(), 2, 3));
+    explore(|| committers(&Log::healthy(), 2, 3));
 }
 
 #[test]
 fn three_take_turns() {
-    explore(|| committers(Log::healthy(), 3, 2));
+    explore(|| committers(&Log::healthy(), 3, 2));
 }
 
 #[test]
 fn four_take_turns() {
-    explore(|| committers(Log::healthy(), 4, 1));
-    explore(|| committers(Log::healthy(), 4, 2));
+    explore(|| committers(&Log::healthy(), 4, 1));
+    explore(|| committers(&Log::healthy(), 4, 2));
 }
 
 /// One sync is enough for what was there when it began, however late somebody asks for it.
@@ -294,7 +294,7 @@ fn a_group_of_nothing_new() {
             1 => Fate::NothingNew,
             _ => Fate::Publish,
         };
-        committers(Log::new(fate), 3, 2);
+        committers(&Log::new(fate), 3, 2);
     });
 }
 
@@ -303,10 +303,10 @@ macro_rules! failures {
     ($($name:ident: $fate:ident,)*) => {$(
         #[test]
         fn $name() {
-            explore(|| committers(Log::new(|_| Fate::$fate), 4, 1));
+            explore(|| committers(&Log::new(|_| Fate::$fate), 4, 1));
             explore(|| {
                 let fate = |lead| if lead == 2 { Fate::$fate } else { Fate::Publish };
-                committers(Log::new(fate), 3, 2);
+                committers(&Log::new(fate), 3, 2);
             });
         }
     )*};
@@ -327,15 +327,15 @@ fn a_lead_that_is_let_go() {
             2 => Fate::LetGoAfterCut,
             _ => Fate::Publish,
         };
-        committers(Log::new(fate), 3, 1);
-        committers(Log::new(fate), 3, 2);
+        committers(&Log::new(fate), 3, 1);
+        committers(&Log::new(fate), 3, 2);
     });
     explore(|| {
         let fate = |lead| match lead {
             1 => Fate::LetGoAfterCut,
             _ => Fate::Publish,
         };
-        committers(Log::new(fate), 4, 1);
+        committers(&Log::new(fate), 4, 1);
     });
 }
 
