@@ -1,21 +1,17 @@
 //! The calls: [`Disk`] and [`DiskFile`] on a simulated machine.
-#![expect(
-    clippy::indexing_slicing,
-    reason = "ranges are checked first; a slip is a bug of the simulator"
-)]
 
 use super::SimDisk;
 use super::fault::{AfterFailedSync, FaultKind, Hit};
 use super::machine::{Machine, Node, State, normal};
+use super::map::{SimMap, Stores};
 use super::memory::Memory;
 use super::tree::{Inode, NameOp};
 use crate::error::{Call, errno, invalid};
 use crate::os_map::StagingMemory;
 use crate::{
-    Access, AppendMap, DirLock, Disk, DiskFile, Entry, EntryKind, FileSystem, LockGuard,
-    MapBacking, PAGE_SIZE, ReadMap,
+    Access, AppendMap, DirLock, Disk, DiskFile, Entry, EntryKind, FileSystem, LockGuard, PAGE_SIZE,
+    ReadMap,
 };
-use parking_lot::Mutex;
 use rustix::io::Errno;
 use std::io;
 use std::ops::Range;
@@ -189,7 +185,7 @@ fn rename(state: &mut State, from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// What a sync that is made to fail returns and leaves behind.
-fn failed_sync(hit: Option<Hit>) -> Option<(io::Error, AfterFailedSync)> {
+pub(super) fn failed_sync(hit: Option<Hit>) -> Option<(io::Error, AfterFailedSync)> {
     let hit = hit?;
     Some((hit.kind.error()?, hit.after_sync))
 }
@@ -403,7 +399,7 @@ impl DiskFile for SimFile {
 }
 
 /// How many of `len` bytes a call transfers that is made to fall short; the error of one that is made to fail.
-fn cut_short(hit: Option<Hit>, len: usize) -> io::Result<Option<usize>> {
+pub(super) fn cut_short(hit: Option<Hit>, len: usize) -> io::Result<Option<usize>> {
     match hit {
         None => Ok(None),
         Some(hit) if hit.kind == FaultKind::Short => Ok(Some((len / 2).max(1).min(len))),
@@ -411,7 +407,7 @@ fn cut_short(hit: Option<Hit>, len: usize) -> io::Result<Option<usize>> {
     }
 }
 
-fn size(bytes: u64) -> io::Result<usize> {
+pub(super) fn size(bytes: u64) -> io::Result<usize> {
     const LARGEST: u64 = 1 << 32; // a file longer than the memory of the machine is a slip of the test
     if bytes > LARGEST {
         return Err(errno(Errno::FBIG));
@@ -426,110 +422,10 @@ impl Drop for SimFile {
 }
 
 /// Closes a handle and, with it, `maps` maps.
-fn release(machine: &Machine, inode: Inode, maps: usize) {
+pub(super) fn release(machine: &Machine, inode: Inode, maps: usize) {
     // A killed process has no files any more.
     if let Ok(file) = machine.state().file_mut(inode) {
         file.handles -= 1;
         file.maps -= maps;
-    }
-}
-
-#[derive(Debug)]
-struct SimMap {
-    machine: Arc<Machine>,
-    inode: Inode,
-    path: PathBuf,
-    memory: Arc<Memory>,
-    stores: Stores,
-}
-
-/// Where stores through a map go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stores {
-    /// Into the page cache.
-    PageCache,
-    /// Into memory of the process, from where a sync writes them.
-    Staged,
-}
-
-impl SimMap {
-    /// The write of a staged sync is under way: if the power goes off now, any of its sectors may have arrived. It
-    /// covers whole pages, zeros behind the end of `range`.
-    fn begin_write(&self, range: &Range<u64>) {
-        let mut state = self.machine.state();
-        if state.gone().is_some() {
-            return;
-        }
-        let Ok(file) = state.file_mut(self.inode) else {
-            return;
-        };
-        let page = |at: u64| at / PAGE_SIZE * PAGE_SIZE;
-        let offset = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-        let (start, end) = (offset(page(range.start)), offset(range.end));
-        if start >= end || end > file.len() {
-            return;
-        }
-        let mut bytes = self.memory.read(|all| all[start..end].to_vec());
-        bytes.resize(bytes.len().next_multiple_of(offset(PAGE_SIZE)), 0);
-        // It cannot fail: the pages are inside the file.
-        let _ = file.write(&bytes, start);
-    }
-}
-
-impl MapBacking for SimMap {
-    fn sync(&self, range: Range<u64>) -> io::Result<()> {
-        if self.stores == Stores::Staged {
-            self.begin_write(&range);
-        }
-        self.machine
-            .faulty_call(Call::SyncMap, &self.path, None, |state, hit| {
-                let time_ms = state.time_ms;
-                let file = state.file_mut(self.inode)?;
-                let offset = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
-                let range = offset(range.start)..offset(range.end);
-                if range.start > range.end || range.end > file.len() {
-                    return Err(invalid("the range to sync lies outside the map"));
-                }
-                match failed_sync(hit) {
-                    None => {
-                        file.sync_pages(&range);
-                        file.modified_ms = time_ms;
-                        Ok(())
-                    }
-                    Some((error, after)) => {
-                        if after == AfterFailedSync::Clean {
-                            file.forget_pages(&range);
-                        }
-                        Err(error)
-                    }
-                }
-            })
-    }
-
-    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
-        if self.stores == Stores::PageCache {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        self.machine
-            .faulty_call(Call::Write, &self.path, None, |state, hit| {
-                let len = size(range.end.saturating_sub(range.start))?;
-                let _short_writes_go_on = cut_short(hit, len)?;
-                let file = state.file_mut(self.inode)?;
-                file.write(&vec![0; len], size(range.start)?)
-            })
-    }
-
-    fn copies_memory(&self) -> bool {
-        self.stores == Stores::Staged
-    }
-
-    fn copy_lock(&self) -> Option<&Mutex<()>> {
-        Some(self.memory.copy_lock())
-    }
-}
-
-impl Drop for SimMap {
-    fn drop(&mut self) {
-        release(&self.machine, self.inode, 1);
     }
 }

@@ -49,6 +49,7 @@ mod fault;
 mod file;
 mod inspect;
 mod machine;
+mod map;
 mod memory;
 mod rng;
 mod tree;
