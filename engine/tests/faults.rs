@@ -16,7 +16,7 @@ use common::world::{World, check, uninterrupted};
 use highwater_engine::wal::disk::SimDisk;
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 
-const CALLS: [Call; 14] = [
+const CALLS: [Call; 15] = [
     Call::CreateDir,
     Call::List,
     Call::Create,
