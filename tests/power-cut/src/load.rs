@@ -1,21 +1,13 @@
 //! What is written: records that follow from their numbers, appended by several threads that tell the medium what
 //! was acknowledged.
 
-use crate::medium::{Medium, Note};
+use crate::medium::Note;
+use crate::wire::Wire;
 use highwater_wal::disk::sim::Rng;
 use highwater_wal::{Lsn, Result, Wal};
-use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// The log keeps about this much behind the truncation.
 const KEPT: u64 = 70 << 10;
-
-/// The numbers of the records in each frame, by its LSN.
-pub(crate) type Frames = BTreeMap<u64, Vec<u64>>;
-
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The record of this number: its number and bytes that follow from it, rarely many.
 pub(crate) fn record(number: u64) -> Vec<u8> {
@@ -27,11 +19,17 @@ pub(crate) fn record(number: u64) -> Vec<u8> {
     record
 }
 
+/// The number that a record says it has, if it is wholly that record.
+pub(crate) fn number(payload: &[u8]) -> Option<u64> {
+    let end = payload.iter().position(|byte| *byte == b'/')?;
+    let number = u64::from_str_radix(std::str::from_utf8(&payload[..end]).ok()?, 16).ok()?;
+    (record(number) == payload).then_some(number)
+}
+
 /// Records of one thread: `numbers` are its own.
 pub(crate) struct Writer<'a> {
     pub(crate) log: &'a Wal,
-    pub(crate) medium: &'a Mutex<Medium>,
-    pub(crate) frames: &'a Mutex<Frames>,
+    pub(crate) wire: &'a Wire,
     pub(crate) numbers: std::ops::Range<u64>,
 }
 
@@ -43,7 +41,7 @@ impl Writer<'_> {
             let lsn = self.append(rng.chance(150))?;
             if rng.chance(800) || turn == appends {
                 self.log.sync_to(lsn)?;
-                self.note(Note::Acked(lsn.get()));
+                self.wire.note(Note::Acked(lsn.get()));
             }
             if truncates && turn.is_multiple_of(10) {
                 self.truncate()?;
@@ -60,19 +58,15 @@ impl Writer<'_> {
             [record] => self.log.append(record)?,
             records => self.log.append_batch(records)?.first,
         };
-        lock(self.frames).insert(lsn.get(), numbers);
+        self.wire.frame("append", lsn.get(), &numbers);
         Ok(lsn)
     }
 
     fn truncate(&self) -> Result<()> {
         let below = self.log.durable_lsn().get().saturating_sub(KEPT);
-        self.note(Note::Truncating(below));
+        self.wire.note(Note::Truncating(below));
         self.log.truncate_before(Lsn::new(below))?;
-        self.note(Note::Truncated(self.log.first_lsn().get()));
+        self.wire.note(Note::Truncated(self.log.first_lsn().get()));
         Ok(())
-    }
-
-    fn note(&self, note: Note) {
-        lock(self.medium).note(note);
     }
 }

@@ -1,26 +1,34 @@
 //! The log under power cuts of a real kernel and real file systems. README.md says what this shows and how to run it.
 //!
-//! This program is the first and only process of a virtual machine. It gives the kernel a block device whose medium
-//! is its own memory ([`medium`], [`nbd`]), lets several threads write a log on a file system there ([`load`]), and
+//! This program is the first process of a virtual machine. It gives the kernel a block device whose medium is its own
+//! memory ([`medium`], [`nbd`]), starts itself again to write a log on a file system there ([`life`], [`load`]), and
 //! then makes of every flush that was recorded a power cut: it puts the medium into a state that the cut may leave,
-//! mounts it and judges what the log shows ([`trial`]).
+//! mounts it, and starts itself again to tell what the log shows ([`trial`], [`wire`]), which it judges ([`judge`]).
 
 mod careless;
 mod judge;
+mod life;
 mod load;
 mod machine;
 mod medium;
 mod nbd;
 mod settings;
 mod trial;
+mod wire;
 
 use crate::settings::{Cheat, Settings};
 use crate::trial::Outcome;
 use std::fmt::Write as _;
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [word, rest @ ..] = arguments.as_slice()
+        && word == life::LIVE
+    {
+        return life::live(rest);
+    }
     machine::prepare();
-    let settings = match Settings::from_arguments(std::env::args().skip(1)) {
+    let settings = match Settings::from_arguments(arguments.into_iter()) {
         Ok(settings) => settings,
         Err(what) => {
             println!("power-cut: {what}");

@@ -47,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) paths: Vec<WritePath>,
     pub(crate) caches: Vec<Cache>,
     pub(crate) cheat: Cheat,
+    cheat_name: String,
     pub(crate) seed: u64,
     /// Frames that each of the threads appends.
     pub(crate) appends: u64,
@@ -65,6 +66,7 @@ impl Settings {
             paths: vec![WritePath::Direct, WritePath::PageCache],
             caches: vec![Cache::Fua, Cache::Flush],
             cheat: Cheat::None,
+            cheat_name: "none".to_owned(),
             seed: 1,
             appends: 150,
             every: 1,
@@ -85,7 +87,10 @@ impl Settings {
             "fs" => self.file_systems = list(value, file_system)?,
             "path" => self.paths = list(value, write_path)?,
             "cache" => self.caches = list(value, cache)?,
-            "cheat" => self.cheat = cheat(value)?,
+            "cheat" => {
+                self.cheat = cheat(value)?;
+                value.clone_into(&mut self.cheat_name);
+            }
             "seed" => self.seed = value.parse().ok()?,
             "appends" => self.appends = value.parse().ok()?,
             "every" => self.every = value.parse().ok().filter(|n| *n > 0)?,
@@ -108,6 +113,20 @@ impl Settings {
             }
         }
         setups
+    }
+
+    /// Arguments for a process that uses a log on this path.
+    pub(crate) fn for_path(&self, path: WritePath) -> [String; 3] {
+        let path = match path {
+            WritePath::PageCache => "page-cache",
+            _ => "direct",
+        };
+        let (cheat, seed) = (self.cheat_name.clone(), self.seed);
+        [
+            format!("path={path}"),
+            format!("cheat={cheat}"),
+            format!("seed={seed}"),
+        ]
     }
 
     pub(crate) fn device(&self) -> Device {

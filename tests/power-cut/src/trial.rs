@@ -1,26 +1,21 @@
 //! Records a load once, then cuts the power at its flushes and lets the judge look at each state; and cuts it a
 //! second time, at a moment of the recovery or of the life after it. Cases F4-F6, F8-F11 of docs/guarantees.md.
 
-use crate::careless::NoDirectorySync;
 use crate::judge::Known;
-use crate::load::{Frames, Writer, lock};
-use crate::machine::{MOUNTED, make_file_system, mount_device, unmount_device};
+use crate::life::{LIVE, Plan};
+use crate::machine::{make_file_system, mount_device, unmount_device};
 use crate::medium::{Event, Medium, Note, Replay, Survival, Unit};
 use crate::nbd::{Cache, Nbd};
 use crate::settings::{Cheat, Settings, Setup};
+use crate::wire::{Life, listen, lock};
 use highwater_wal::disk::sim::Rng;
-use highwater_wal::disk::{Disk, OsDisk};
-use highwater_wal::{Case, Options, Wal};
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 /// The smallest size at which both file systems are made with their usual defaults.
 const DEVICE_BYTES: usize = 512 << 20;
 const THREADS: u64 = 4;
-const SEGMENT_BYTES: u64 = 64 << 10;
-const NOTE_BYTES: u64 = 16 << 10;
 /// Frames appended after a recovery.
 const LATER_APPENDS: u64 = 6;
 /// Acknowledgements since the last flush after which the power is cut without one.
@@ -106,34 +101,12 @@ impl Trial<'_> {
         self.device().forget().expect("nothing is mounted");
     }
 
-    fn note(&self, note: Note) {
-        lock(&self.bench.medium).note(note);
-    }
-
-    fn open(&self) -> Result<Wal, String> {
-        let cheat = match self.settings.cheat {
-            Cheat::AckBeforeSync => highwater_wal::Cheat::AckBeforeSync,
-            Cheat::UnlinkBeforeMeta => highwater_wal::Cheat::UnlinkBeforeMeta,
-            _ => highwater_wal::Cheat::None,
-        };
-        let options = Options::new()
-            .segment_size(SEGMENT_BYTES)
-            .note_interval(NOTE_BYTES)
-            .write_path(self.setup.path)
-            .log_id_seed(self.settings.seed)
-            .cheat(cheat)
-            .disk(self.disk());
-        let log = Wal::open_with(Path::new(MOUNTED).join("log"), options)
-            .map_err(|e| format!("the log does not open: {e}"))?;
-        assert_eq!(log.stats().write_path, self.setup.path);
-        Ok(log)
-    }
-
-    fn disk(&self) -> Arc<dyn Disk> {
-        match self.settings.cheat {
-            Cheat::NoDirectorySync => Arc::new(NoDirectorySync(OsDisk::new())),
-            _ => Arc::new(OsDisk::new()),
-        }
+    /// A life with the mounted log, in a process of its own.
+    fn live(&self, plan: Plan) -> Life {
+        let mut arguments = vec![LIVE.to_owned()];
+        arguments.extend(plan.arguments());
+        arguments.extend(self.settings.for_path(self.setup.path));
+        listen(&arguments, &self.bench.medium)
     }
 
     /// One life of a log under load, from its creation to its close: the events, and what was known at first.
@@ -142,46 +115,21 @@ impl Trial<'_> {
         rustix::fs::sync();
         lock(&self.bench.medium).settle();
         let mark = lock(&self.bench.medium).mark();
-        let log = self.open().expect("a new log");
-        self.note(Note::Opened);
-        let first = log.first_lsn().get();
-        let frames = Mutex::new(Frames::new());
-        std::thread::scope(|scope| {
-            for thread in 0..THREADS {
-                let first_number = (self.settings.seed << 32) + (thread << 24);
-                let writer = Writer {
-                    log: &log,
-                    medium: &self.bench.medium,
-                    frames: &frames,
-                    numbers: first_number..first_number + (1 << 24),
-                };
-                let appends = self.settings.appends;
-                scope.spawn(move || {
-                    writer
-                        .write(appends, thread == 0)
-                        .expect("a disk that works")
-                });
-            }
+        let life = self.live(Plan {
+            threads: THREADS,
+            appends: self.settings.appends,
+            numbers: self.settings.seed << 32,
         });
-        log.close().expect("a disk that works");
-        let stats = log.stats();
-        println!(
-            "  recorded: {} records in {} commit groups, {} bytes, {} of them truncated, {} segments recycled",
-            stats.records,
-            stats.groups,
-            stats.bytes_appended,
-            stats.bytes_truncated,
-            stats.recycle.count
-        );
-        drop(log);
         self.unmount();
         let events = lock(&self.bench.medium).rewind(mark);
+        assert_eq!(life.failure, None, "a disk that works");
+        println!("  recorded: {}", life.remark.unwrap_or_default());
         let known = Known {
-            frames: frames.into_inner().expect("no thread panicked"),
+            frames: life.appended,
             opened: false,
             acked: None,
-            start: first,
-            latest_start: first,
+            start: life.openings[0].first,
+            latest_start: life.openings[0].first,
         };
         (Replay::new(events, self.settings.device()), known)
     }
@@ -304,48 +252,47 @@ impl Trial<'_> {
 
     /// Opens, checks, appends.
     fn first_life(&self, seed: u64, known: &Known) -> Result<First, Fault> {
-        let log = self.open()?;
-        let shown = known.check(&log)?;
-        self.note(Note::Opened);
-        let mut later = known.after(&log, &shown);
-        self.append_to(&log, 1 << 48 | seed << 16, &mut later)?;
+        let life = self.live(later(1, seed));
+        let (acknowledged, later) = judge(&life, known)?;
         Ok(First {
             later,
-            acknowledged: shown.acknowledged,
-            case: log.recovery().case.to_string(),
+            acknowledged,
+            case: life.openings[0].case.clone(),
         })
     }
 
     /// Opens, checks, appends, closes, and opens again: then everything is there. How many acknowledged records were.
     fn second_life(&self, seed: u64, known: &Known) -> Result<usize, Fault> {
-        let log = self.open()?;
-        let shown = known.check(&log)?;
-        let mut later = known.after(&log, &shown);
-        self.append_to(&log, 2 << 48 | seed << 16, &mut later)?;
-        log.close().map_err(|e| format!("closing: {e}"))?;
-        later.acked = later.frames.keys().next_back().copied();
-        drop(log);
-        let log = self.open()?;
-        let again = later.check(&log)?;
-        match log.recovery().case {
-            Case::CleanEnd => Ok(shown.acknowledged + again.acknowledged),
-            other => Err(format!("closed cleanly, but found: {other}").into()),
-        }
+        let life = self.live(later(2, seed));
+        Ok(judge(&life, known)?.0)
     }
+}
 
-    fn append_to(&self, log: &Wal, first_number: u64, known: &mut Known) -> Result<(), String> {
-        let frames = Mutex::new(std::mem::take(&mut known.frames));
-        let writer = Writer {
-            log,
-            medium: &self.bench.medium,
-            frames: &frames,
-            numbers: first_number..first_number + (1 << 16),
-        };
-        let written = writer
-            .write(LATER_APPENDS, false)
-            .map_err(|e| format!("appending: {e}"));
-        known.frames = frames.into_inner().expect("no thread panicked");
-        written
+fn later(turn: u64, seed: u64) -> Plan {
+    Plan {
+        threads: 1,
+        appends: LATER_APPENDS,
+        numbers: turn << 60 | seed << 24,
+    }
+}
+
+/// How many acknowledged records a life has shown, and what is known if it came to that before the next cut.
+fn judge(life: &Life, known: &Known) -> Result<(usize, Known), String> {
+    let failure = || life.failure.clone().unwrap_or("it told nothing".into());
+    let opening = life.openings.first().ok_or_else(failure)?;
+    if let Some(failure) = &life.failure {
+        return Err(failure.clone());
+    }
+    let mut acknowledged = known.check(opening)?;
+    let mut later = known.after(opening);
+    later.frames.extend(life.appended.clone());
+    let again = life.openings.get(1).ok_or_else(failure)?;
+    let mut closed = later.clone();
+    closed.acked = closed.frames.keys().next_back().copied();
+    acknowledged += closed.check(again)?;
+    match again.case.as_str() {
+        "clean end" => Ok((acknowledged, later)),
+        other => Err(format!("closed cleanly, but found: {other}")),
     }
 }
 
