@@ -16,7 +16,6 @@
 //! `disk/tests/shuttle.rs` tries the interleavings, Miri the orderings.
 
 use crate::PAGE_SIZE;
-use crate::os_map::StagingMemory;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use std::fmt;
 use std::io;
@@ -64,9 +63,13 @@ pub trait MapBacking: fmt::Debug + Send + Sync {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// The memory, if it is this process's alone and nobody else holds the backing.
-    fn reclaim(self: Arc<Self>) -> Option<StagingMemory> {
-        None
+    /// Gives the memory of `range` back to the system: from now on it shows the file, whose bytes are the same.
+    ///
+    /// # Errors
+    /// Any I/O error; the memory is then as it was.
+    fn give_back(&self, range: Range<u64>) -> io::Result<()> {
+        let _ = range;
+        Ok(())
     }
 
     /// Whether [`Self::sync`] reads the memory, so that the bytes must be complete.
@@ -118,6 +121,10 @@ pub struct AppendMap {
     /// Every byte below is filled and never written again.
     complete: AtomicU64,
     abandoned: AtomicBool,
+    /// Every byte below is durable: it was before the map was made, or a sync said so.
+    synced: AtomicU64,
+    /// Every byte below is read from the file; the memory was given back.
+    given_back: Mutex<u64>,
     /// Serialises those who ask for the complete prefix.
     flip: Mutex<()>,
     backing: Arc<dyn MapBacking>,
@@ -169,6 +176,8 @@ impl AppendMap {
             word: AtomicU64::new(start),
             complete: AtomicU64::new(start),
             abandoned: AtomicBool::new(false),
+            synced: AtomicU64::new(start),
+            given_back: Mutex::new(0),
             flip: Mutex::new(()),
             backing,
         }
@@ -368,7 +377,14 @@ impl AppendMap {
         if self.backing.copies_memory() && range.end > self.complete() {
             return Err(crate::error::invalid("the range to sync is not complete"));
         }
-        self.backing.sync(range)
+        let Range { start, end } = range;
+        self.backing.sync(range)?;
+        // One sync at a time moves it on, each from where the last one ended. Release pairs with the acquire in `give_back`:
+        // whoever sees the end sees what the sync did.
+        if start <= self.synced.load(Ordering::Acquire) {
+            self.synced.fetch_max(end, Ordering::AcqRel);
+        }
+        Ok(())
     }
 
     /// Has the system provide the memory of `range` now, so that appenders need not wait for it. Best effort.
@@ -392,10 +408,24 @@ impl AppendMap {
         self.backing.write_zeros(range)
     }
 
-    /// The memory of a staged map, to be used for another: fresh memory has to be cleared by the system page by page.
-    #[must_use]
-    pub fn into_memory(self) -> Option<StagingMemory> {
-        self.backing.reclaim()
+    /// Gives the memory of the bytes below `end` back to the system, if the map is staged: they are durable, and from now on
+    /// read from the file. Who holds a slice of them sees the same bytes as before.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] if `end` does not end a page, or something below it is not durable yet; any error of
+    /// the system, which leaves all as it was.
+    pub fn give_back(&self, end: u64) -> io::Result<()> {
+        if !end.is_multiple_of(PAGE_SIZE) || end > self.synced.load(Ordering::Acquire) {
+            return Err(crate::error::invalid(
+                "only whole pages that are durable can be given back",
+            ));
+        }
+        let mut given = self.given_back.lock();
+        if end > *given {
+            self.backing.give_back(*given..end)?;
+            *given = end;
+        }
+        Ok(())
     }
 
     fn release(&self, shift: u32) {

@@ -27,8 +27,7 @@ pub use error::{Call, DiskError, raw_os_error};
 pub use file_system::{FileSystem, Suitability};
 pub use gate::Gate;
 pub use os::OsDisk;
-pub use os_map::StagingMemory;
-pub use priority::{Priority, Raised};
+pub use priority::{Priority, Raised, take_short_slices};
 pub use read_map::ReadMap;
 pub use sim::SimDisk;
 
@@ -178,16 +177,7 @@ pub trait DiskFile: Debug + Send + Sync {
     /// As [`Self::map_append`]; [`io::ErrorKind::Unsupported`] if the file system or the device does not take such
     /// writes: use [`Self::map_append`] then.
     fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
-        self.stage_append_in(start, None)
-    }
-
-    /// As [`Self::stage_append`], in memory that an earlier map does not need any more ([`AppendMap::into_memory`]), if it
-    /// is as long as the file. What stands in it is neither shown nor written.
-    ///
-    /// # Errors
-    /// As [`Self::stage_append`].
-    fn stage_append_in(&self, start: u64, memory: Option<StagingMemory>) -> io::Result<AppendMap> {
-        let _ = (start, memory);
+        let _ = start;
         Err(io::ErrorKind::Unsupported.into())
     }
 

@@ -4,7 +4,7 @@
 use crate::error::{errno, invalid};
 use crate::{
     Access, AppendMap, Call, DirLock, Disk, DiskError, DiskFile, Entry, EntryKind, FileSystem,
-    LockGuard, PAGE_SIZE, ReadMap, StagingMemory, os_map, probe,
+    LockGuard, PAGE_SIZE, ReadMap, os_map, probe,
 };
 use memmap2::{Advice, Mmap};
 use rustix::fs::FallocateFlags;
@@ -305,8 +305,8 @@ impl DiskFile for OsFile {
             .map_err(|e| self.error(Call::MapAppend, e))
     }
 
-    fn stage_append_in(&self, start: u64, memory: Option<StagingMemory>) -> io::Result<AppendMap> {
-        os_map::staged(&self.file, &self.path, &self.mapped, start, memory)
+    fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
+        os_map::staged(&self.file, &self.path, &self.mapped, start)
             .map_err(|e| self.error(Call::MapAppend, e))
     }
 

@@ -144,7 +144,6 @@ pub(crate) fn staged(
     path: &Path,
     mapped: &Arc<AtomicBool>,
     start: u64,
-    memory: Option<StagingMemory>,
 ) -> io::Result<AppendMap> {
     let (len, size) = shape(file, start)?;
     if !len.is_multiple_of(PAGE_SIZE) {
@@ -154,12 +153,10 @@ pub(crate) fn staged(
     }
     let busy = Busy::take(mapped)?;
     let direct = open_direct(path)?;
-    let memory = match memory {
-        Some(old) if old.0.len() == size => old,
-        _ => StagingMemory::new(size)?,
-    };
-    let memory = memory.begin_with(file, start)?;
-    let base = memory.map.as_mut_ptr();
+    let memory = memory(size)?;
+    let head = usize::try_from(start).map_err(|_| errno(Errno::FBIG))?;
+    begin_with(&memory, file, head)?;
+    let base = memory.as_mut_ptr();
     let backing = StagedMap {
         memory,
         direct,
@@ -228,69 +225,68 @@ fn open_direct(path: &Path) -> io::Result<File> {
     Ok(direct)
 }
 
-/// Memory in which a staged map keeps what is not in its file yet; see [`AppendMap::into_memory`].
-#[derive(Debug)]
-pub struct StagingMemory(MmapRaw);
-
-impl StagingMemory {
-    fn new(size: usize) -> io::Result<Self> {
-        let map = MmapOptions::new().len(size).map_anon()?;
-        // Fewer faults for appenders, where the system allows it.
-        let _ = map.advise(Advice::HugePage);
-        Ok(Self(map.into()))
-    }
-
-    /// Has the first `start` bytes show those of the file. Whole pages are mapped, and read when somebody asks for them;
-    /// the page in which `start` lies is copied.
-    fn begin_with(self, file: &File, start: u64) -> io::Result<Staging> {
-        let head = usize::try_from(start).map_err(|_| errno(Errno::FBIG))?;
-        let mapped = if head > PAGE { head / PAGE * PAGE } else { 0 };
-        let map = self.0;
-        assert!(head <= map.len(), "the start lies inside the file");
-        if mapped > 0 {
-            #[expect(unsafe_code, reason = "maps a part of the file into memory of ours")]
-            // SAFETY: the range lies inside `map`, which is ours alone and unmaps it with the rest. As with every mapped
-            // file nobody truncates it, and what lies below `start` is not written again: the directory lock keeps other
-            // processes away.
-            let at = unsafe {
-                rustix::mm::mmap(
-                    map.as_mut_ptr().cast(),
-                    mapped,
-                    ProtFlags::READ,
-                    MapFlags::PRIVATE | MapFlags::FIXED,
-                    file,
-                    0,
-                )
-            }?;
-            assert_eq!(
-                at.cast(),
-                map.as_mut_ptr(),
-                "a fixed map is where it was asked for"
-            );
-        }
-        let mut rest = vec![0; head - mapped];
-        file.read_exact_at(&mut rest, mapped as u64)?;
-        #[expect(unsafe_code, reason = "fills memory of ours")]
-        // SAFETY: the range up to `head` lies inside `map` (asserted), and nobody else knows the map yet.
-        unsafe {
-            std::ptr::copy_nonoverlapping(rest.as_ptr(), map.as_mut_ptr().add(mapped), rest.len());
-        }
-        let shows_file = mapped > 0;
-        Ok(Staging { map, shows_file })
-    }
+/// Memory in which a staged map keeps what is not in its file yet.
+fn memory(size: usize) -> io::Result<MmapRaw> {
+    let map = MmapOptions::new().len(size).map_anon()?;
+    // Fewer faults for appenders, where the system allows it.
+    let _ = map.advise(Advice::HugePage);
+    Ok(map.into())
 }
 
-/// The memory of a staged map.
-#[derive(Debug)]
-struct Staging {
-    map: MmapRaw,
-    /// A part of it is a map of the file: such memory is of no use for another one.
-    shows_file: bool,
+/// Has the first `head` bytes of `memory` show those of the file. Whole pages are mapped, and read when somebody asks for
+/// them; the page in which they end is copied.
+fn begin_with(memory: &MmapRaw, file: &File, head: usize) -> io::Result<()> {
+    let mapped = if head > PAGE { head / PAGE * PAGE } else { 0 };
+    show_file(memory, file, 0..mapped)?;
+    let mut rest = vec![0; head - mapped];
+    file.read_exact_at(&mut rest, mapped as u64)?;
+    assert!(head <= memory.len(), "the start lies inside the file");
+    #[expect(unsafe_code, reason = "fills memory of ours")]
+    // SAFETY: the range up to `head` lies inside `memory` (asserted), and nobody else knows it yet.
+    unsafe {
+        std::ptr::copy_nonoverlapping(rest.as_ptr(), memory.as_mut_ptr().add(mapped), rest.len());
+    }
+    Ok(())
+}
+
+/// Puts whole pages of `file` in the place of the same range of `memory`, which goes back to the system. Whoever reads
+/// there meanwhile finds the memory or the file: the system exchanges them as one step. It refuses before it begins.
+fn show_file(memory: &MmapRaw, file: &File, range: Range<usize>) -> io::Result<()> {
+    let whole = range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE);
+    assert!(
+        whole && range.end <= memory.len(),
+        "{range:?} are whole pages of the memory"
+    );
+    if range.is_empty() {
+        return Ok(());
+    }
+    #[expect(unsafe_code, reason = "maps a part of the file into memory of ours")]
+    // SAFETY: the range lies inside `memory` (asserted), which unmaps it with the rest. Its bytes are complete and durable
+    // (`AppendMap::give_back`) or not known to anybody yet (`begin_with`): nobody writes them in the memory any more, and
+    // whoever holds a reference to them finds the same bytes there. As with every mapped file nobody truncates it, and
+    // what lies there is not written again while the map lives: the directory lock keeps other processes away.
+    let at = unsafe {
+        let at = memory.as_mut_ptr().add(range.start);
+        rustix::mm::mmap(
+            at.cast(),
+            range.len(),
+            ProtFlags::READ,
+            MapFlags::PRIVATE | MapFlags::FIXED,
+            file,
+            range.start as u64,
+        )
+    }?;
+    assert_eq!(
+        at.addr() - memory.as_ptr().addr(),
+        range.start,
+        "a fixed map is where it was asked for"
+    );
+    Ok(())
 }
 
 #[derive(Debug)]
 struct StagedMap {
-    memory: Staging,
+    memory: MmapRaw,
     direct: File,
     /// The last page of a write, whose rest others may be filling: its complete part is copied here.
     bounce: Mutex<MmapMut>,
@@ -310,8 +306,9 @@ impl MapBacking for StagedMap {
 
     fn prefault(&self, range: Range<u64>) {
         if let Ok(range) = span(&range, self.len()) {
-            let map = &self.memory.map;
-            let _ = map.advise_range(Advice::PopulateWrite, range.start, range.len());
+            let _ = self
+                .memory
+                .advise_range(Advice::PopulateWrite, range.start, range.len());
         }
     }
 
@@ -319,9 +316,8 @@ impl MapBacking for StagedMap {
         zero_pages(&self.direct, range).map_err(|e| DiskError::wrap(Call::Write, &self.path, e))
     }
 
-    fn reclaim(self: Arc<Self>) -> Option<StagingMemory> {
-        let Staging { map, shows_file } = Arc::into_inner(self)?.memory;
-        (!shows_file).then_some(StagingMemory(map))
+    fn give_back(&self, range: Range<u64>) -> io::Result<()> {
+        span(&range, self.len()).and_then(|range| show_file(&self.memory, &self.direct, range))
     }
 
     fn copies_memory(&self) -> bool {
@@ -331,7 +327,7 @@ impl MapBacking for StagedMap {
 
 impl StagedMap {
     fn len(&self) -> usize {
-        self.memory.map.len()
+        self.memory.len()
     }
 
     /// Writes the pages from `start` to the one that holds the byte before `end`. Everything below `end` is complete, so
@@ -378,7 +374,7 @@ impl StagedMap {
         // SAFETY: the range lies inside the map (asserted). `AppendMap::sync` lets only complete bytes through: nobody
         // writes them any more.
         unsafe {
-            std::slice::from_raw_parts(self.memory.map.as_ptr().add(range.start), range.len())
+            std::slice::from_raw_parts(self.memory.as_ptr().add(range.start), range.len())
         }
     }
 }

@@ -109,6 +109,48 @@ impl Drop for Raised {
     }
 }
 
+/// What the kernel calls `sched_attr`, in its first version.
+#[repr(C)]
+#[derive(Debug, Default)]
+struct Attributes {
+    size: u32,
+    policy: u32,
+    flags: u64,
+    nice: i32,
+    priority: u32,
+    /// Of an ordinary thread since Linux 6.12: its time slice in nanoseconds; before, it is ignored.
+    runtime: u64,
+    deadline: u64,
+    period: u64,
+}
+
+/// The shortest time slice that the kernel grants, in nanoseconds.
+const SHORT_SLICE: u64 = 100_000;
+
+/// Has the calling thread run in slices of 0.1 ms instead of some three: it gets the same share of the processor, and who
+/// is woken beside it waits less. For threads that work in the background. Linux before 6.12 takes no notice.
+///
+/// # Errors
+/// Any error of the system; the thread goes on as it was.
+pub fn take_short_slices() -> io::Result<()> {
+    let mut attributes = Attributes::default();
+    let size = size_of::<Attributes>();
+    #[expect(unsafe_code, reason = "system calls that no library has")]
+    // SAFETY: both calls are about the calling thread (0); the first writes at most `size` bytes to a structure of that
+    // size, the second reads it. The kernel checks all values.
+    let done = unsafe {
+        libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) == 0 && {
+            attributes.runtime = SHORT_SLICE;
+            libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) == 0
+        }
+    };
+    if done {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

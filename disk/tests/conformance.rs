@@ -62,7 +62,7 @@ behaviours! {
     zeros_are_written,
     allocated_blocks_read_as_zeros,
     a_staged_map_writes_zeros_ahead,
-    memory_of_a_staged_map_serves_another,
+    a_staged_map_gives_its_memory_back,
     a_read_map_shows_the_file,
     maps_outlive_the_file_and_its_name,
     a_removed_file_stays_readable_through_its_handle,
@@ -418,38 +418,55 @@ fn a_staged_map_writes_zeros_ahead(disk: &dyn Disk, dir: &Path) {
     drop(map);
     let map = file.map_append(4096).unwrap();
     assert_eq!(kind(map.write_zeros(8192..12288)), ErrorKind::Unsupported);
-    assert!(map.into_memory().is_none(), "it belongs to the page cache");
 }
 
-/// The memory was full of another file's bytes: none of them are shown, and none reach the file.
-fn memory_of_a_staged_map_serves_another(disk: &dyn Disk, dir: &Path) {
-    let first = write(disk, &dir.join("a"), &[0; 16384]);
-    let map = first.stage_append(0).unwrap();
-    map.reserve(16384, 16384, Asker::Appender)
-        .unwrap()
-        .fill(&[&[9; 16384]]);
-    map.complete_prefix().unwrap();
-    map.sync(0..16384).unwrap();
-    let memory = map.into_memory();
-    let second = write(disk, &dir.join("b"), &[5; 16384]);
-    second.sync().unwrap();
-    let map = second.stage_append_in(4096, memory).unwrap();
-    assert_eq!(map.read(0..4096), Some(&[5; 4096][..]));
-    assert_eq!(map.read(0..4104), None);
-    map.reserve(8, 16384, Asker::Appender)
-        .unwrap()
-        .fill(&[b"appended"]);
-    map.complete_prefix().unwrap();
-    map.sync(4096..4104).unwrap();
-    let mut expected = vec![5; 16384];
-    expected[4096..8192].fill(0);
-    expected[4096..4104].copy_from_slice(b"appended");
-    assert_eq!(content(&*second), expected);
-    assert_eq!(map.read(0..4104), Some(&expected[..4104]));
-    // Memory of another size is not used.
-    let small = write(disk, &dir.join("e"), &[5; 8192]);
-    let map = small.stage_append_in(4096, map.into_memory()).unwrap();
-    assert_eq!(map.capacity(), 8192);
+fn a_staged_map_gives_its_memory_back(disk: &dyn Disk, dir: &Path) {
+    let file = write(disk, &dir.join("a"), &[5; 20480]);
+    file.sync().unwrap();
+    let map = file.stage_append(4104).unwrap();
+    let append = |byte: u8, len: u64| {
+        let bytes = vec![byte; usize::try_from(len).unwrap()];
+        let region = map.reserve(len, 20480, Asker::Appender).unwrap();
+        let start = region.offset();
+        region.fill(&[&bytes]);
+        map.complete_prefix().unwrap();
+        start..start + len
+    };
+    let first = append(1, 8000);
+    let held = map.read(4096..12104).unwrap();
+    assert_eq!(
+        kind(map.give_back(8192)),
+        ErrorKind::InvalidInput,
+        "not durable"
+    );
+    map.sync(first).unwrap();
+    assert_eq!(
+        kind(map.give_back(8000)),
+        ErrorKind::InvalidInput,
+        "no page"
+    );
+    assert_eq!(
+        kind(map.give_back(12288)),
+        ErrorKind::InvalidInput,
+        "not whole"
+    );
+    map.give_back(8192).unwrap();
+    map.give_back(4096).unwrap();
+    let shown = [vec![5; 8], vec![1; 8000]].concat();
+    assert_eq!(held, shown, "for whoever read it before");
+    assert_eq!(map.read(4096..12104), Some(&shown[..]));
+    let second = append(2, 8000);
+    map.sync(second).unwrap();
+    map.give_back(16384).unwrap();
+    let shown = [vec![5; 4104], vec![1; 8000], vec![2; 8000]].concat();
+    assert_eq!(map.read(0..20104), Some(&shown[..]));
+    assert_eq!(held, &shown[4096..12104]);
+    assert_eq!(content(&*file)[..20104], shown);
+    assert_eq!(map.capacity(), 20480);
+    drop(map);
+    let cached = file.map_append(8).unwrap();
+    cached.give_back(0).unwrap();
+    assert_eq!(kind(cached.give_back(4096)), ErrorKind::InvalidInput);
 }
 
 fn four_threads_append_through_one_map(disk: &dyn Disk, dir: &Path) {

@@ -43,6 +43,7 @@ mod shared;
 mod stats;
 #[doc(hidden)]
 pub mod turns;
+mod window;
 
 pub use budget::Pin;
 #[doc(hidden)]

@@ -434,7 +434,6 @@ fn assemble(dir: &Path, options: Options, opened: Opened, lock: DirLock) -> Resu
     let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
     let tail = Arc::clone(segments.last().expect("recovery returns at least the tail"));
     let ready: std::collections::VecDeque<_> = ready.into_iter().map(Arc::new).collect();
-    let next_base = ready.back().map_or(tail.end(), |last| last.end());
     let disk = Arc::clone(&options.disk);
     let ledger = Arc::new(Ledger::new(disk, dir.to_owned(), meta));
     let files = segments.iter().chain(&ready).map(|segment| segment.size);
@@ -451,8 +450,8 @@ fn assemble(dir: &Path, options: Options, opened: Opened, lock: DirLock) -> Resu
         ),
         Arc::clone(&ledger),
         options.background,
+        Arc::clone(&tail),
         ready,
-        next_base,
     )?;
     Ok(Shared::new(Parts {
         dir: dir.to_owned(),

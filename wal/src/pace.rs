@@ -26,6 +26,8 @@ pub(crate) struct Pace {
     durable: AtomicU64,
     /// Where the preparer wants to be woken; `u64::MAX` if it does not wait.
     awaited: AtomicU64,
+    /// Where it wants to be woken for the memory of the log.
+    memory_awaited: AtomicU64,
     /// How far the log was when the last piece began.
     granted: AtomicU64,
     mean_group: AtomicU64,
@@ -34,11 +36,13 @@ pub(crate) struct Pace {
 }
 
 impl Pace {
-    pub(crate) fn new(segment_size: u64) -> Self {
+    /// For a log that is durable up to `end`.
+    pub(crate) fn new(segment_size: u64, end: u64) -> Self {
         Self {
             segment_size,
-            durable: AtomicU64::new(0),
+            durable: AtomicU64::new(end),
             awaited: AtomicU64::new(u64::MAX),
+            memory_awaited: AtomicU64::new(u64::MAX),
             granted: AtomicU64::new(0),
             mean_group: AtomicU64::new(0),
             waiting: AtomicU64::new(0),
@@ -54,6 +58,18 @@ impl Pace {
         // Sequentially consistent, as in `look`: either this sees what is awaited, or the preparer sees this.
         self.durable.store(durable, Ordering::SeqCst);
         durable >= self.awaited.load(Ordering::SeqCst)
+            || durable >= self.memory_awaited.load(Ordering::SeqCst)
+    }
+
+    /// How far the log is durable.
+    pub(crate) fn durable(&self) -> u64 {
+        self.durable.load(Ordering::SeqCst)
+    }
+
+    /// Has the preparer woken when the log is durable up to `due`, for its memory. Tells whether it is already.
+    pub(crate) fn await_memory(&self, due: u64) -> bool {
+        self.memory_awaited.store(due, Ordering::SeqCst);
+        self.durable() >= due
     }
 
     /// How far the log has to be before the segment at `base` is prepared beyond `done`: the segment before is then
@@ -102,7 +118,7 @@ mod tests {
 
     #[test]
     fn zeros_follow_the_log() {
-        let pace = Pace::new(SIZE);
+        let pace = Pace::new(SIZE, 0);
         assert!(!pace.committed(4 * SIZE, 100), "nobody waits");
         let due = pace.due(5 * SIZE, SIZE / 2);
         assert_eq!(due, 4 * SIZE + SIZE * 3 / 8);
@@ -120,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_log_at_rest_is_prepared_for_at_once() {
-        let pace = Pace::new(SIZE);
+        let pace = Pace::new(SIZE, 0);
         pace.committed(4 * SIZE, 100);
         let mut seen = None;
         assert_eq!(pace.look(5 * SIZE, &mut seen), None);
@@ -140,7 +156,7 @@ mod tests {
 
     #[test]
     fn pieces_are_as_long_as_a_few_groups() {
-        let pace = Pace::new(SIZE);
+        let pace = Pace::new(SIZE, 0);
         for (group, piece) in [
             (100, SHORTEST_PIECE),
             (50_000, 397_312),

@@ -2,7 +2,8 @@
 //! allocating blocks meets a commit.
 //!
 //! Making one takes as many bytes of zeros as it will hold, which commits would have to wait for. So it goes on piece by
-//! piece as the log fills the segment before ([`Pace`]), or when the log is at rest.
+//! piece as the log fills the segment before ([`Pace`]), or when the log is at rest. The same thread moves the part of
+//! the log that stands in memory along with it ([`Window`]).
 
 use crate::budget::Budget;
 use crate::error::{Result, WalError};
@@ -10,9 +11,10 @@ use crate::ledger::Ledger;
 use crate::meters::Meters;
 use crate::options::Background;
 use crate::pace::{Pace, REST};
-use crate::segment::{Ahead, Maker, Origin, Segment};
+use crate::segment::{Ahead, Maker, Origin, Segment, Stores};
 use crate::stats::Counters;
-use highwater_disk::{Clock, StagingMemory};
+use crate::window::{Place, Step, Window};
+use highwater_disk::Clock;
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,9 +22,6 @@ use std::thread::JoinHandle;
 
 /// At most this many truncated segments wait to be recycled; the others are removed.
 const POOL_SIZE: usize = 3;
-
-/// Memory of so many segments that were let go of is kept for the next one.
-const MEMORY_SIZE: usize = 1;
 
 /// Makes segments, one ahead.
 #[derive(Debug)]
@@ -57,8 +56,12 @@ struct State {
     wanted: bool,
     /// Somebody waits for it.
     urgent: bool,
-    /// Memory of segments that were let go of.
-    memory: Vec<StagingMemory>,
+    /// Segments that were taken and stand in memory, in the order of their bases: the last one is appended to.
+    held: Vec<Arc<Segment>>,
+    /// Which part of them, if it is memory of the process.
+    window: Option<Window>,
+    /// Where the log was found at rest.
+    rested_at: Option<u64>,
     /// Segments to let go of: giving their memory back takes milliseconds.
     trash: Vec<Arc<Segment>>,
     /// How far the log is durable, if that is to be noted in `LOG`.
@@ -78,25 +81,31 @@ enum Told {
 }
 
 impl Preparer {
-    /// Starts with the segments in `ready`, that recovery found prepared; the one to make next starts at `next_base`.
+    /// Starts with the segments in `ready`, that recovery found prepared behind `tail`, which is appended to.
     pub(crate) fn start(
         maker: Maker,
         budget: Budget,
         (counters, meters, clock): (Arc<Counters>, Arc<Meters>, Arc<dyn Clock>),
         ledger: Arc<Ledger>,
         background: Background,
+        tail: Arc<Segment>,
         ready: VecDeque<Arc<Segment>>,
-        next_base: u64,
     ) -> Result<Self> {
-        let pace = Pace::new(maker.segment_size);
+        let end = tail.base + tail.map().reserved();
+        let pace = Pace::new(maker.segment_size, end);
+        let _now = pace.await_memory(end);
         let wanted = ready.is_empty();
+        let next_base = ready.back().map_or(tail.end(), |last| last.end());
+        let staged = tail.stores() == Stores::Staged;
         let state = State {
             ready,
             next_base,
             pool: Vec::new(),
             wanted,
             urgent: false,
-            memory: Vec::new(),
+            held: vec![tail],
+            window: staged.then(|| Window::new(maker.segment_size, end)),
+            rested_at: None,
             note: None,
             trash: Vec::new(),
             failed: None,
@@ -144,15 +153,17 @@ impl Preparer {
     }
 
     /// The segment that was taken is in use: the next one is made. Nobody appends to those in `released` any more; if
-    /// there is a thread it lets go of them, and the next one takes their memory.
+    /// there is a thread it lets go of them.
     pub(crate) fn rotated(&self, released: Vec<Arc<Segment>>) {
-        if self.shop.background == Background::Inline {
-            return;
-        }
         let mut state = self.shop.state.lock();
-        state.trash.extend(released);
-        state.wanted |= state.ready.is_empty();
-        self.shop.changed.notify_all();
+        for segment in &released {
+            state.forget(segment.base);
+        }
+        if self.shop.background == Background::Thread {
+            state.trash.extend(released);
+            state.wanted |= state.ready.is_empty();
+            self.shop.changed.notify_all();
+        }
     }
 
     /// Has it noted in `LOG` that everything below `durable` is.
@@ -170,14 +181,18 @@ impl Preparer {
     pub(crate) fn committed(&self, durable: u64, size: u64) {
         if self.shop.pace.committed(durable, size) {
             // With the lock, so that it is not missed between the look and the wait.
-            let _state = self.shop.state.lock();
-            self.shop.changed.notify_all();
+            let mut state = self.shop.state.lock();
+            match self.shop.background {
+                Background::Inline => while self.shop.tend(&mut state) {},
+                Background::Thread => drop(self.shop.changed.notify_all()),
+            }
         }
     }
 
     /// Offers a truncated segment for reuse. Gives it back if it is not wanted: its file is to be removed.
     pub(crate) fn recycle(&self, segment: Arc<Segment>) -> Option<Arc<Segment>> {
         let mut state = self.shop.state.lock();
+        state.forget(segment.base);
         let fits = segment.size == self.shop.maker.segment_size && segment.origin == Origin::Made;
         if fits && state.pool.len() < POOL_SIZE && !state.stopped {
             state.pool.push(segment);
@@ -207,17 +222,64 @@ impl Preparer {
     }
 }
 
+impl State {
+    fn take_ready(&mut self) -> Option<Arc<Segment>> {
+        let segment = self.ready.pop_front()?;
+        self.held.push(Arc::clone(&segment));
+        Some(segment)
+    }
+
+    /// The segment at `base` is let go of, or its file is to be another's: nobody else may hold it.
+    fn forget(&mut self, base: u64) {
+        self.held.retain(|segment| segment.base != base);
+    }
+
+    fn place(&self, durable: u64) -> Place {
+        let front = self.held.last();
+        let appended = front.map_or(0, |segment| segment.base + segment.map().reserved());
+        Place {
+            durable,
+            appended: appended.max(durable),
+            at_rest: self.rested_at == Some(durable),
+        }
+    }
+
+    /// What to do next for the memory of the log, and to which segment. If nothing, the next commit that brings something
+    /// to do says so.
+    fn step(&self, pace: &Pace) -> Option<(Arc<Segment>, Step)> {
+        let window = self.window.as_ref()?;
+        let segments = || self.held.iter().chain(&self.ready);
+        let ranges: Vec<_> = segments().map(|s| s.base..s.end()).collect();
+        for _look in 0..2 {
+            let place = self.place(pace.durable());
+            if let Some(step) = window.next(&ranges, place) {
+                let (Step::Provide(range) | Step::GiveBack(range)) = &step;
+                let segment = segments().find(|s| s.base <= range.start && range.end <= s.end())?;
+                return Some((Arc::clone(segment), step));
+            }
+            if !pace.await_memory(window.due(&ranges, place)) {
+                break;
+            }
+        }
+        None
+    }
+
+    /// Whether a log that comes to rest at `durable` gets more memory.
+    fn may_rest(&self, durable: u64) -> bool {
+        self.window.is_some() && self.rested_at != Some(durable)
+    }
+}
+
 impl Shop {
     fn take_inline(&self) -> Result<Arc<Segment>> {
         let mut state = self.state.lock();
-        if let Some(segment) = state.ready.pop_front() {
+        if let Some(segment) = state.take_ready() {
             return Ok(segment);
         }
         let (base, old) = (state.next_base, state.pool.pop());
-        let made = self.make(base, old, None, &mut |_| {
-            Ahead::Piece(self.maker.segment_size)
-        })?;
+        let made = self.make(base, old, &mut |_| Ahead::Piece(self.maker.segment_size))?;
         state.next_base = made.end();
+        state.held.push(Arc::clone(&made));
         Ok(made)
     }
 
@@ -226,7 +288,7 @@ impl Shop {
         // A failure from before this call says nothing about now: there may be room again.
         state.failed = None;
         loop {
-            if let Some(segment) = state.ready.pop_front() {
+            if let Some(segment) = state.take_ready() {
                 return Ok(segment);
             }
             if let Some(error) = state.failed.take() {
@@ -246,19 +308,24 @@ impl Shop {
     /// The thread: makes a segment whenever one is wanted.
     fn work(&self) {
         let _gone = Gone(self);
+        if let Err(error) = highwater_disk::take_short_slices() {
+            tracing::debug!(%error, "whoever commits may have to wait for the preparer's time slice");
+        }
         let mut state = self.state.lock();
         while !state.stopped {
             if self.chore(&mut state) {
                 continue;
             }
             if !state.wanted {
-                self.changed.wait(&mut state);
+                match state.may_rest(self.pace.durable()) {
+                    true => self.wait_for_rest(&mut state),
+                    false => self.changed.wait(&mut state),
+                }
                 continue;
             }
             let (base, old) = (state.next_base, state.pool.pop());
-            let memory = state.memory.pop();
             drop(state);
-            let made = self.make(base, old, memory, &mut |done| self.go_on(base, done));
+            let made = self.make(base, old, &mut |done| self.go_on(base, done));
             state = self.state.lock();
             state.wanted = false;
             state.urgent = false;
@@ -281,16 +348,12 @@ impl Shop {
 
     /// What there is to do besides, one thing at a time; false if there is nothing.
     fn chore(&self, state: &mut MutexGuard<'_, State>) -> bool {
+        if self.tend(state) {
+            return true;
+        }
         if !state.trash.is_empty() {
             let trash = std::mem::take(&mut state.trash);
-            let memory: Vec<_> = MutexGuard::unlocked(state, || {
-                let segments = trash.into_iter().filter_map(Arc::into_inner);
-                segments.filter_map(Segment::into_memory).collect()
-            });
-            state.memory.extend(memory);
-            let surplus = state.memory.len().saturating_sub(MEMORY_SIZE);
-            let surplus: Vec<_> = state.memory.drain(..surplus).collect();
-            MutexGuard::unlocked(state, || drop(surplus));
+            MutexGuard::unlocked(state, || drop(trash));
             return true;
         }
         match state.note.take() {
@@ -299,6 +362,38 @@ impl Shop {
                 MutexGuard::unlocked(state, || self.note(durable));
                 true
             }
+        }
+    }
+
+    /// Moves the memory of the log along with it, by one step; false if it is where it should be.
+    fn tend(&self, state: &mut MutexGuard<'_, State>) -> bool {
+        let Some((segment, step)) = state.step(&self.pace) else {
+            return false;
+        };
+        MutexGuard::unlocked(state, || match &step {
+            Step::Provide(range) => {
+                let offsets = range.start - segment.base..range.end - segment.base;
+                segment.map().prefault(offsets);
+            }
+            Step::GiveBack(range) => {
+                // It stays then, as it did before.
+                if let Err(error) = segment.map().give_back(range.end - segment.base) {
+                    tracing::debug!(path = %segment.path.display(), %error, "memory could not be given back");
+                }
+            }
+        });
+        if let Some(window) = &mut state.window {
+            window.done(&step);
+        }
+        true
+    }
+
+    /// Waits until something changes, or the log has been at rest for a while.
+    fn wait_for_rest(&self, state: &mut MutexGuard<'_, State>) {
+        let before = self.pace.durable();
+        let timed_out = self.changed.wait_for(state, REST).timed_out();
+        if timed_out && self.pace.durable() == before {
+            state.rested_at = Some(before);
         }
     }
 
@@ -325,7 +420,7 @@ impl Shop {
             if let Some(ahead) = self.pace.look(due, &mut seen) {
                 break ahead;
             }
-            self.changed.wait_for(&mut state, REST);
+            self.wait_for_rest(&mut state);
         };
         drop(state);
         let waited = self.clock.now().saturating_sub(start);
@@ -337,7 +432,6 @@ impl Shop {
         &self,
         base: u64,
         old: Option<Arc<Segment>>,
-        mut memory: Option<StagingMemory>,
         ahead: &mut dyn FnMut(u64) -> Ahead,
     ) -> Result<Arc<Segment>> {
         let size = self.maker.segment_size;
@@ -350,10 +444,9 @@ impl Shop {
                 .saturating_sub(start)
                 .saturating_sub(waited)
         };
-        match old.map(Arc::try_unwrap) {
-            Some(Ok(old)) => match old.recycle(&self.maker, base, memory.take()) {
+        match old.map(Segment::alone) {
+            Some(Ok(old)) => match old.recycle(&self.maker, base) {
                 Ok(segment) => {
-                    segment.map().prefault(0..size);
                     self.counters.recycle.record(took());
                     self.meters.recycled(took());
                     return Ok(Arc::new(segment));
@@ -365,13 +458,13 @@ impl Shop {
             },
             Some(Err(held)) => {
                 // A reader still looks at it: removed now, gone when the reader is.
-                let _ = self.maker.disk.remove_file(&held.path);
+                let _ = self.maker.disk.remove_file(&held);
                 self.budget.give_back(size);
             }
             None => {}
         }
         self.budget.take(size, &self.maker.dir)?;
-        let made = Segment::create(&self.maker, base, memory, ahead).map(Arc::new);
+        let made = Segment::create(&self.maker, base, ahead).map(Arc::new);
         let made = made.inspect_err(|_| self.budget.give_back(size))?;
         self.counters.prepare.record(took());
         self.meters.prepared(took());

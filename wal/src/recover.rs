@@ -62,7 +62,7 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
     remove_all(disk, dir, &removed)?;
     let key = LogKey::new(new_log_id(options));
     let mut maker = maker(dir, options, key);
-    let segment = Segment::create(&maker, 0, None, &mut |_| Ahead::Piece(options.segment_size))?;
+    let segment = Segment::create(&maker, 0, &mut |_| Ahead::Piece(options.segment_size))?;
     maker.settle(segment.stores());
     let meta = Meta {
         log_id: key.id,

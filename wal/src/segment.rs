@@ -10,7 +10,7 @@ use crate::layout::{
 use crate::lsn::Lsn;
 use crate::options::WritePath;
 use crate::scan::{SegmentFile, read_error};
-use highwater_disk::{Access, AppendMap, Disk, DiskFile, ReadMap, StagingMemory};
+use highwater_disk::{Access, AppendMap, Disk, DiskFile, ReadMap};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -107,14 +107,9 @@ impl Maker {
     }
 
     /// Maps `file` for appending behind `start`, as the write path demands or the disk can.
-    fn map(
-        &self,
-        file: &dyn DiskFile,
-        start: u64,
-        memory: Option<StagingMemory>,
-    ) -> io::Result<(AppendMap, Stores)> {
+    fn map(&self, file: &dyn DiskFile, start: u64) -> io::Result<(AppendMap, Stores)> {
         if self.write_path != WritePath::PageCache {
-            match file.stage_append_in(start, memory) {
+            match file.stage_append(start) {
                 Err(e)
                     if e.kind() == io::ErrorKind::Unsupported
                         && self.write_path == WritePath::Auto =>
@@ -154,6 +149,8 @@ pub(crate) struct Segment {
     disk: Arc<dyn Disk>,
     /// Mapped when first needed: opening a long log must not map all of it.
     view: OnceLock<View>,
+    /// One for each segment that shows the file; see [`Self::without_memory`].
+    shown: Arc<()>,
 }
 
 /// Who made the file.
@@ -175,15 +172,6 @@ enum View {
     Read(ReadMap),
 }
 
-impl View {
-    fn into_memory(self) -> Option<StagingMemory> {
-        match self {
-            Self::Append { map, .. } => map.into_memory(),
-            Self::Read(_) => None,
-        }
-    }
-}
-
 impl std::fmt::Debug for Segment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Segment")
@@ -200,7 +188,6 @@ impl Segment {
     pub(crate) fn create(
         maker: &Maker,
         base: u64,
-        memory: Option<StagingMemory>,
         ahead: &mut dyn FnMut(u64) -> Ahead,
     ) -> Result<Self> {
         let (disk, tmp) = (&*maker.disk, tmp_path(&maker.path(base)));
@@ -219,7 +206,7 @@ impl Segment {
             let blocks = maker
                 .allocate(&*file)
                 .map_err(at_tmp("writing the next segment"))?;
-            let made = Self::publish(maker, base, maker.segment_size, &file, &tmp, memory)?;
+            let made = Self::publish(maker, base, maker.segment_size, &file, &tmp)?;
             Ok((file, blocks, made))
         });
         let (file, blocks, made) = made.inspect_err(|_| {
@@ -234,51 +221,56 @@ impl Segment {
         Ok(made)
     }
 
-    /// Memory for appenders and, if the blocks were only allocated, zeros in them: the first write to an allocated block
-    /// takes longer than the next ones (measured: 124 instead of 81 µs for a commit of one page).
+    /// Zeros in blocks that were only allocated: the first write to such a block takes longer than the next ones (measured:
+    /// 124 instead of 81 µs for a commit of one page).
     fn ready_ahead(
         &self,
         file: &dyn DiskFile,
         blocks: Blocks,
         ahead: &mut dyn FnMut(u64) -> Ahead,
     ) -> io::Result<()> {
-        let (mut at, mut dirty) = (SEGMENT_HEADER_SIZE, false);
-        while at < self.size {
+        let mut at = SEGMENT_HEADER_SIZE;
+        while blocks == Blocks::Allocated && at < self.size {
             let Ahead::Piece(size) = ahead(at) else {
                 break;
             };
             let end = self.size.min(at + size);
-            self.map().prefault(at..end);
-            if blocks == Blocks::Allocated {
-                self.map().write_zeros(at..end)?;
-                dirty = true;
-            }
+            self.map().write_zeros(at..end)?;
             at = end;
         }
         // Otherwise the commits would pay for noting that the blocks are written.
-        if dirty { file.sync() } else { Ok(()) }
+        if at > SEGMENT_HEADER_SIZE {
+            file.sync()
+        } else {
+            Ok(())
+        }
+    }
+
+    /// The segment, if nobody else shows its file: neither this nor the one that held it in memory, parts of which may
+    /// show the file by now. Otherwise the file is not to be written again; its path.
+    pub(crate) fn alone(this: Arc<Self>) -> std::result::Result<Self, PathBuf> {
+        let mut segment = Arc::try_unwrap(this).map_err(|held| held.path.clone())?;
+        match Arc::get_mut(&mut segment.shown) {
+            Some(()) => Ok(segment),
+            None => Err(segment.path),
+        }
     }
 
     /// Makes the file of a truncated segment into the segment that starts at `base`. Its old frames cannot pass for new
     /// ones: their checksums cover their LSN. The old name is below the log's start, so nobody believes what it holds.
-    pub(crate) fn recycle(
-        self,
-        maker: &Maker,
-        base: u64,
-        memory: Option<StagingMemory>,
-    ) -> Result<Self> {
+    pub(crate) fn recycle(self, maker: &Maker, base: u64) -> Result<Self> {
         let Self {
             size,
             path: old,
             view,
             ..
         } = self;
-        let memory = view.into_inner().and_then(View::into_memory).or(memory);
+        drop(view); // it may show the file that is about to change
         let file = maker
             .disk
             .open(&old, Access::ReadWrite)
             .map_err(|e| WalError::io("opening the segment to recycle", &old, e));
-        file.and_then(|file| Self::publish(maker, base, size, &file, &old, memory))
+        file.and_then(|file| Self::publish(maker, base, size, &file, &old))
             .inspect_err(|_| {
                 let _ = maker.disk.remove_file(&old);
             })
@@ -290,7 +282,6 @@ impl Segment {
         size: u64,
         file: &Arc<dyn DiskFile>,
         from: &Path,
-        memory: Option<StagingMemory>,
     ) -> Result<Self> {
         let Maker { disk, dir, key, .. } = maker;
         let path = maker.path(base);
@@ -303,7 +294,7 @@ impl Segment {
             .map_err(|e| WalError::io("writing the header of", from, e))?;
         file.sync().map_err(|e| WalError::io("syncing", from, e))?;
         let (map, stores) = maker
-            .map(&**file, SEGMENT_HEADER_SIZE, memory)
+            .map(&**file, SEGMENT_HEADER_SIZE)
             .map_err(|e| WalError::io("mapping", from, e))?;
         disk.rename(from, &path)
             .map_err(|e| WalError::io("renaming to", &path, e))?;
@@ -322,6 +313,7 @@ impl Segment {
             log_id: key.id,
             disk: Arc::clone(disk),
             view,
+            shown: Arc::default(),
         })
     }
 
@@ -336,6 +328,7 @@ impl Segment {
             log_id,
             disk: Arc::clone(disk),
             view: OnceLock::new(),
+            shown: Arc::default(),
         }
     }
 
@@ -346,7 +339,7 @@ impl Segment {
             .disk
             .open(&self.path, Access::ReadWrite)
             .map_err(failed)?;
-        let (map, stores) = maker.map(&*file, start, None).map_err(failed)?;
+        let (map, stores) = maker.map(&*file, start).map_err(failed)?;
         let view = View::Append {
             map,
             stores,
@@ -384,12 +377,8 @@ impl Segment {
             log_id: self.log_id,
             disk: Arc::clone(&self.disk),
             view: OnceLock::new(),
+            shown: Arc::clone(&self.shown),
         })
-    }
-
-    /// The memory that the segment was appended to in.
-    pub(crate) fn into_memory(self) -> Option<StagingMemory> {
-        self.view.into_inner().and_then(View::into_memory)
     }
 
     /// End of the segment: the base of the next.

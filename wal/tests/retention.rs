@@ -210,6 +210,58 @@ fn a_held_payload_survives_truncation_recycling_and_close() {
     }
 }
 
+/// What falls far behind is read from the file, by whoever holds it too; the log takes no more memory however far it goes.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "asks the kernel what is mapped")]
+fn memory_behind_the_log_is_given_back_while_others_read_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let direct = options().write_path(WritePath::Direct);
+    let log = match Wal::open_with(dir.path(), direct.segment_size(1 << 20)) {
+        Err(WalError::Io { source, .. }) if source.kind() == std::io::ErrorKind::Unsupported => {
+            eprintln!("skipped: no direct I/O in {}", dir.path().display());
+            return;
+        }
+        opened => opened.unwrap(),
+    };
+    let number = |index: u64| index.to_le_bytes().repeat(125);
+    let mut held = Vec::new();
+    let mut next = Lsn::ZERO;
+    let shows_file = || {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let ours = dir.path().to_str().unwrap();
+        maps.lines()
+            .any(|line| line.contains(ours) && line.contains("r--p"))
+    };
+    // The preparer gives back when it comes to it: some time in the first segment, long before the last round.
+    let mut shown = None;
+    for index in 0..20_000 {
+        let _lsn = log.append(number(index)).unwrap();
+        if index % 50 == 49 {
+            log.sync().unwrap();
+            let records = log.read_from(next).unwrap();
+            held.extend(records.map(|record| record.unwrap().payload));
+            next = log.durable_lsn();
+            assert_eq!(held.len() as u64, index + 1);
+            if shown.is_none() && shows_file() {
+                shown = Some(index);
+            }
+            if shown.is_some_and(|shown| index > shown + 2_000) {
+                break;
+            }
+        }
+    }
+    assert!(shown.is_some(), "no memory was given back");
+    for (index, payload) in (0..).zip(&held) {
+        assert_eq!(**payload, *number(index), "record {index}");
+    }
+    let again = log.read_from(Lsn::ZERO).unwrap();
+    assert!(
+        again
+            .zip(&held)
+            .all(|(record, held)| record.unwrap().payload[..] == held[..])
+    );
+}
+
 #[test]
 fn failing_to_note_the_new_start_truncates_nothing() {
     let sim = SimDisk::new();

@@ -7,7 +7,6 @@ use super::map::{SimMap, Stores};
 use super::memory::Memory;
 use super::tree::{Inode, NameOp};
 use crate::error::{Call, errno, invalid};
-use crate::os_map::StagingMemory;
 use crate::{
     Access, AppendMap, DirLock, Disk, DiskFile, Entry, EntryKind, FileSystem, LockGuard, PAGE_SIZE,
     ReadMap,
@@ -371,7 +370,7 @@ impl DiskFile for SimFile {
         })
     }
 
-    fn stage_append_in(&self, start: u64, _: Option<StagingMemory>) -> io::Result<AppendMap> {
+    fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
         self.call(Call::MapAppend, |state| {
             self.map(state, start, Stores::Staged)
         })
