@@ -3,7 +3,9 @@
 use crate::chain::missing;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{At, FrameKind, LogKey, RawHeader, attested, lsn};
-use crate::layout::{ATTEST_SIZE, FRAME_ALIGNMENT, SEGMENT_HEADER_SIZE, frame_size};
+use crate::layout::{
+    ATTEST_SIZE, FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size,
+};
 use crate::meta::{LogEnd, Meta};
 use crate::recovery::Case;
 use crate::scan::{Scan, SegmentFile};
@@ -172,7 +174,7 @@ impl Walk {
         let Some(offset) = self.attested.checked_sub(segment.base) else {
             return Ok(());
         };
-        if offset <= SEGMENT_HEADER_SIZE || offset >= segment.size {
+        if offset <= SEGMENT_HEADER_SIZE || offset + FRAME_HEADER_SIZE > segment.size {
             return Ok(());
         }
         self.offset = offset;

@@ -221,6 +221,13 @@ impl RawHeader {
         })
     }
 
+    /// True if behind this frame, which stands `room` bytes before the end of its segment, another header fits, or nothing is
+    /// left: as behind all that is ever written, but for a seal, which fills the rest.
+    pub(crate) fn leaves_room(&self, room: u64) -> bool {
+        let behind = room - self.frame_size();
+        !(1..FRAME_HEADER_SIZE).contains(&behind) || self.kind == kind::SEAL
+    }
+
     /// True if `payload` is what was written with this header at `lsn`.
     pub(crate) fn matches(&self, payload: &[u8], key: &LogKey, lsn: u64) -> bool {
         let fields = pack_fields(self.payload_len, self.kind, self.flags, self.stream);

@@ -136,7 +136,8 @@ pub const MAX_UNCOMPRESSED_BATCH: usize = 64 << 20;
 
 const _: () = assert!(MAX_UNCOMPRESSED_BATCH as u64 <= MAX_SEGMENT_SIZE);
 
-/// Bytes of a frame with a payload of `payload_len` bytes, padding included.
+/// Bytes of a frame with a payload of `payload_len` bytes, padding included. Behind it in its segment there is room for
+/// another header, or nothing; a seal fills the rest.
 pub const fn frame_size(payload_len: u64) -> u64 {
     (FRAME_HEADER_SIZE + payload_len).next_multiple_of(FRAME_ALIGNMENT)
 }

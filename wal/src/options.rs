@@ -59,7 +59,7 @@ pub enum WritePath {
     PageCache,
     /// Appends are stored in memory of the process, each commit group is one write past the page cache (`O_DIRECT`,
     /// `RWF_DSYNC`). Faster, above all for large groups, and a full or broken disk is always an error code. What was
-    /// appended but not synced is gone with the process. The segments that are being written take memory: two or three.
+    /// appended but not synced is gone with the process. Takes memory for five eighths of a segment, in a log at rest for one and a half.
     Direct,
 }
 

@@ -79,7 +79,8 @@ impl Scan {
         let (key, lsn, room) = (self.key, self.base + offset, self.size - offset);
         let bytes = self.bytes(offset, FRAME_HEADER_SIZE)?;
         let head = bytes.first_chunk::<{ frame_header::END }>();
-        Ok(head.and_then(|head| RawHeader::parse(head, &key, lsn, room)))
+        let header = head.and_then(|head| RawHeader::parse(head, &key, lsn, room));
+        Ok(header.filter(|header| header.leaves_room(room)))
     }
 
     /// The frame at `offset`.

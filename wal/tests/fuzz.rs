@@ -65,9 +65,15 @@ fn directories() {
 type Found = (fn(&[u8]), &'static [u8]);
 
 /// What fuzzers once found: each made a target fail until the log was mended.
-const FOUND: [Found; 1] = [
+const FOUND: [Found; 2] = [
     // A file named 18446744073709551615.wal: positions in it overflowed.
     (targets::directory, b"\x22\x00\x18\x00\x00\x18"),
+    // A forged frame that ends eight bytes before its segment: no seal fits behind it, and the next rotation overflowed.
+    (
+        targets::segment,
+        b"\xcb\x07\x50\xff\xff\xff\xff\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\
+        \xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xb7\xff\x07\x21\x0d\x07\x33\x2f\x23\x00\x2c",
+    ),
 ];
 
 #[test]

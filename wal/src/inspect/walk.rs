@@ -334,7 +334,8 @@ impl Probe {
         let (key, lsn) = (self.key, self.part.base + offset);
         let room = self.part.size.checked_sub(offset)?;
         let bytes = self.bytes(offset, FRAME_HEADER_SIZE)?;
-        RawHeader::parse(bytes.first_chunk()?, &key, lsn, room)
+        let header = RawHeader::parse(bytes.first_chunk()?, &key, lsn, room)?;
+        header.leaves_room(room).then_some(header)
     }
 
     /// The frame at `offset`, if it is intact.
