@@ -16,6 +16,7 @@
 //! `disk/tests/shuttle.rs` tries the interleavings, Miri the orderings.
 
 use crate::PAGE_SIZE;
+use crate::map_backing::MapBacking;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use std::fmt;
 use std::io;
@@ -40,48 +41,6 @@ const SPINS_ASIDE: u32 = if cfg!(any(shuttle, miri)) { 1 } else { 128 };
 
 /// Regions start and end at multiples of this many bytes.
 const ALIGNMENT: u64 = 8;
-
-/// What keeps the mapped memory alive and makes it durable.
-pub trait MapBacking: fmt::Debug + Send + Sync {
-    /// Makes the bytes of `range` durable.
-    ///
-    /// # Errors
-    /// Any I/O error; final for the bytes written since the last success.
-    fn sync(&self, range: Range<u64>) -> io::Result<()>;
-
-    /// Has the system provide the memory of `range` now, so that appenders need not wait for it. Best effort.
-    fn prefault(&self, range: Range<u64>) {
-        let _ = range;
-    }
-
-    /// Writes zeros to `range` of the file, whole pages that nobody appends to yet.
-    ///
-    /// # Errors
-    /// Any I/O error; [`io::ErrorKind::Unsupported`] if stores go to the page cache.
-    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
-        let _ = range;
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Gives the memory of `range` back to the system: from now on it shows the file, whose bytes are the same.
-    ///
-    /// # Errors
-    /// Any I/O error; the memory is then as it was.
-    fn give_back(&self, range: Range<u64>) -> io::Result<()> {
-        let _ = range;
-        Ok(())
-    }
-
-    /// Whether [`Self::sync`] reads the memory, so that the bytes must be complete.
-    fn copies_memory(&self) -> bool {
-        false
-    }
-
-    /// A lock to hold while bytes are copied into the map: the simulator copies the memory when the power is cut.
-    fn copy_lock(&self) -> Option<&parking_lot::Mutex<()>> {
-        None
-    }
-}
 
 /// A region was reserved but never filled: the map has a hole that no later write can close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

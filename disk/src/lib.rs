@@ -12,6 +12,7 @@ mod clock;
 mod error;
 mod file_system;
 mod gate;
+mod map_backing;
 mod os;
 mod os_map;
 mod priority;
@@ -21,11 +22,12 @@ pub mod sim;
 #[doc(hidden)]
 pub mod sync;
 
-pub use append_map::{AbandonedRegion, AppendMap, Asker, MapBacking, Refused, Region};
+pub use append_map::{AbandonedRegion, AppendMap, Asker, Refused, Region};
 pub use clock::{Alarm, Clock, ManualClock, OsClock, Woken};
 pub use error::{Call, DiskError, raw_os_error};
 pub use file_system::{FileSystem, Suitability};
 pub use gate::Gate;
+pub use map_backing::MapBacking;
 pub use os::OsDisk;
 pub use priority::{Priority, Raised, take_short_slices};
 pub use read_map::ReadMap;

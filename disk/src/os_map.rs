@@ -1,7 +1,8 @@
 //! Append maps of real files: in the page cache, or in memory of the process with writes that go past the page cache.
 
-use crate::append_map::{AppendMap, MapBacking};
+use crate::append_map::AppendMap;
 use crate::error::{errno, invalid};
+use crate::map_backing::MapBacking;
 use crate::os::check_size_limit;
 use crate::{Call, DiskError, PAGE_SIZE};
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
