@@ -348,7 +348,8 @@ impl Shop {
 
     /// What there is to do besides, one thing at a time; false if there is nothing.
     fn chore(&self, state: &mut MutexGuard<'_, State>) -> bool {
-        if self.tend(state) {
+        // Memory comes to who touches it, too; a segment does not.
+        if !state.urgent && self.tend(state) {
             return true;
         }
         if !state.trash.is_empty() {

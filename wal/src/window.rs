@@ -108,8 +108,8 @@ impl Window {
     /// `step` is done, or cannot be.
     pub(crate) fn done(&mut self, step: &Step) {
         match step {
-            Step::Provide(range) => self.high = range.end,
-            Step::GiveBack(range) => self.low = range.end,
+            Step::Provide(range) => self.high = self.high.max(range.end),
+            Step::GiveBack(range) => self.low = self.low.max(range.end),
         }
     }
 
