@@ -19,6 +19,12 @@ pub(crate) enum Outcome {
     Finding,
 }
 
+impl Outcome {
+    pub(crate) fn clean_if(clean: bool) -> Self {
+        if clean { Self::Clean } else { Self::Finding }
+    }
+}
+
 impl From<Outcome> for ExitCode {
     fn from(outcome: Outcome) -> Self {
         match outcome {

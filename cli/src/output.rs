@@ -29,6 +29,20 @@ impl Output {
         self.to.write_all(b"\n").map_err(|e| failure(&e))
     }
 
+    /// A value as JSON if that was asked for, or as `print` puts it.
+    pub(crate) fn show<T: Serialize>(
+        &mut self,
+        json: bool,
+        value: &T,
+        print: impl FnOnce(&T, &mut Self) -> Result<()>,
+    ) -> Result<()> {
+        if json {
+            self.json(value)
+        } else {
+            print(value, self)
+        }
+    }
+
     /// Hands everything on.
     pub(crate) fn flush(&mut self) -> Result<()> {
         self.to.flush().map_err(|e| failure(&e))

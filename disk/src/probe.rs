@@ -330,7 +330,7 @@ pub fn reader_is_gone(output: &impl AsFd) -> bool {
 }
 
 #[cfg(test)]
-#[cfg_attr(miri, expect(unused, reason = "Miri has no such system calls"))]
+#[cfg_attr(miri, allow(unused, reason = "Miri has no such system calls"))]
 mod tests {
     use super::*;
     use crate::OsClock;

@@ -35,17 +35,9 @@ pub(crate) fn list(args: &CheckpointArgs, out: &mut Output) -> Result<Outcome> {
         .iter()
         .map(|c| row(&found, c, taken))
         .collect();
-    if args.json {
-        out.json(&rows)?;
-    } else {
-        print(&rows, out)?;
-    }
+    out.show(args.json, &rows, |rows, out| print(rows, out))?;
     let clean = rows.iter().all(|row| row.valid) && (taken.is_some() || rows.is_empty());
-    Ok(if clean {
-        Outcome::Clean
-    } else {
-        Outcome::Finding
-    })
+    Ok(Outcome::clean_if(clean))
 }
 
 fn row(found: &Found, checkpoint: &Inspected, taken: Option<u64>) -> Row {

@@ -33,11 +33,7 @@ pub(crate) fn show(args: &ShowArgs, out: &mut Output) -> Result<Outcome> {
         }
         None => summary(manifest, out)?,
     }
-    Ok(if problem.is_none() {
-        Outcome::Clean
-    } else {
-        Outcome::Finding
-    })
+    Ok(Outcome::clean_if(problem.is_none()))
 }
 
 fn choose<'a>(found: &'a Found, args: &ShowArgs) -> Result<&'a Inspected> {

@@ -118,11 +118,7 @@ fn run_in(
         seed,
     };
     table::print(&story, &verdict, out)?;
-    Ok(if verdict.is_clean() {
-        Outcome::Clean
-    } else {
-        Outcome::Finding
-    })
+    Ok(Outcome::clean_if(verdict.is_clean()))
 }
 
 /// The state of a run.

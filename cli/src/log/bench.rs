@@ -78,11 +78,7 @@ pub(crate) fn bench(args: &BenchArgs, out: &mut Output) -> Result<Outcome> {
         record_bytes: args.size,
         runs,
     };
-    if args.json {
-        out.json(&report)?;
-    } else {
-        print(&report, out)?;
-    }
+    out.show(args.json, &report, print)?;
     Ok(Outcome::Clean)
 }
 

@@ -61,16 +61,8 @@ pub(crate) fn list(args: &LogArgs, out: &mut Output) -> Result<Outcome> {
         segments: rows,
         findings: report.findings.iter().map(FoundDamage::new).collect(),
     };
-    if args.json {
-        out.json(&listing)?;
-    } else {
-        print(&listing, out)?;
-    }
-    Ok(if listing.findings.is_empty() {
-        Outcome::Clean
-    } else {
-        Outcome::Finding
-    })
+    out.show(args.json, &listing, print)?;
+    Ok(Outcome::clean_if(listing.findings.is_empty()))
 }
 
 /// Goes through the frames up to the end or the first damage, which `verify` has reported.

@@ -60,16 +60,8 @@ pub(crate) fn repair(args: &RescueArgs, out: &mut Output) -> Result<Outcome> {
     let repaired = inspect::repair(&disk, &dir, &to, |progress| bar.show(progress));
     drop(bar);
     let row = Row::new(&repaired?, &to);
-    if args.log.json {
-        out.json(&row)?;
-    } else {
-        print(&row, out)?;
-    }
-    Ok(if row.ok {
-        Outcome::Clean
-    } else {
-        Outcome::Finding
-    })
+    out.show(args.log.json, &row, print)?;
+    Ok(Outcome::clean_if(row.ok))
 }
 
 fn print(row: &Row, out: &mut Output) -> Result<()> {

@@ -87,16 +87,8 @@ pub(crate) fn salvage(args: &RescueArgs, out: &mut Output) -> Result<Outcome> {
     let path = map.path;
     written.map_err(|e| Failure::io("the log is salvaged, but not written is", &path, &e))?;
     let row = Row::new(&salvaged, &to, &path);
-    if args.log.json {
-        out.json(&row)?;
-    } else {
-        print(&row, out)?;
-    }
-    Ok(if row.ok {
-        Outcome::Clean
-    } else {
-        Outcome::Finding
-    })
+    out.show(args.log.json, &row, print)?;
+    Ok(Outcome::clean_if(row.ok))
 }
 
 fn print(row: &Row, out: &mut Output) -> Result<()> {

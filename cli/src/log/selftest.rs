@@ -94,11 +94,7 @@ pub(super) fn micros(nanos: u64) -> f64 {
 /// Runs the command.
 pub(crate) fn selftest(args: &LogArgs, out: &mut Output) -> Result<Outcome> {
     let report = examine(&args.dir)?;
-    if args.json {
-        out.json(&report)?;
-    } else {
-        print(&report, out)?;
-    }
+    out.show(args.json, &report, print)?;
     Ok(match report.verdict {
         Verdict::Fit => Outcome::Clean,
         Verdict::Doubtful | Verdict::NotFit => Outcome::Finding,

@@ -192,11 +192,7 @@ pub(crate) fn stats(args: &LogArgs, out: &mut Output) -> Result<Outcome> {
     let stats = log.stats(Lsn::ZERO, |progress| bar.show(progress));
     drop(bar);
     let row = Row::new(log.log_id(), &stats?);
-    if args.json {
-        out.json(&row)?;
-    } else {
-        print(&row, out)?;
-    }
+    out.show(args.json, &row, print)?;
     Ok(match row.finding {
         None => Outcome::Clean,
         Some(_) => Outcome::Finding,

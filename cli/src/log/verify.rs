@@ -52,16 +52,8 @@ pub(crate) fn verify(args: &LogArgs, out: &mut Output) -> Result<Outcome> {
     let report = log.verify(|progress| bar.show(progress));
     drop(bar);
     let verified = Verified::new(&report?);
-    if args.json {
-        out.json(&verified)?;
-    } else {
-        print(&verified, out)?;
-    }
-    Ok(if verified.ok {
-        Outcome::Clean
-    } else {
-        Outcome::Finding
-    })
+    out.show(args.json, &verified, print)?;
+    Ok(Outcome::clean_if(verified.ok))
 }
 
 fn print(verified: &Verified, out: &mut Output) -> Result<()> {
