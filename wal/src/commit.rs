@@ -5,6 +5,7 @@
 //! leader. The first failed sync is final: the kernel drops what it could not write and reports that once, so a retry
 //! that succeeds proves nothing.
 
+use crate::audience::{Audience, Ended, Registered, Until, Waiter, Watched};
 use crate::cheat::Cheat;
 use crate::error::{Result, WalError};
 use crate::frame::FrameKind;
@@ -21,7 +22,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::task::Waker;
+use std::time::Duration;
 
 /// Ends the wait for the cohort when the clock stands still.
 const MAX_YIELDS: u32 = 10_000;
@@ -36,19 +37,6 @@ pub(crate) struct Commit {
     noted: AtomicU64,
     audience: Mutex<Audience>,
     changed: Condvar,
-}
-
-/// Those who wait for the frontier without leading.
-#[derive(Debug)]
-struct Audience {
-    ended: Ended,
-    wakers: BTreeMap<(u64, u64), Waker>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
-    No,
-    Yes,
 }
 
 /// The failure that ended this log.
@@ -78,7 +66,7 @@ impl Commit {
     pub(crate) fn new(durable: u64) -> Self {
         let audience = Audience {
             ended: Ended::No,
-            wakers: BTreeMap::new(),
+            waiters: BTreeMap::new(),
         };
         Self {
             turns: Turns::new(durable),
@@ -130,11 +118,11 @@ impl Commit {
             } else {
                 self.durable()
             };
-            let later = audience.wakers.split_off(&(over, 0));
+            let later = audience.waiters.split_off(&(over, 0));
             self.changed.notify_all();
-            std::mem::replace(&mut audience.wakers, later)
+            std::mem::replace(&mut audience.waiters, later)
         };
-        done.into_values().for_each(Waker::wake);
+        done.into_values().for_each(Waiter::wake);
     }
 
     /// Nothing more will become durable: ends those who only watch.
@@ -143,43 +131,59 @@ impl Commit {
         self.wake();
     }
 
-    /// Waits, without making it so, until the frontier is past `lsn`. `None` if it never will be.
-    pub(crate) fn watch(&self, lsn: u64) -> Result<Option<u64>> {
+    /// Waits, without making it so, until the frontier is past `lsn`, and not for ever if `until` says so.
+    pub(crate) fn watch(&self, lsn: u64, until: &Until<'_>) -> Result<Watched> {
         let mut audience = self.audience.lock();
         loop {
             let durable = self.durable();
+            if until.is_stopped() {
+                return Ok(Watched::Ended);
+            }
             if durable > lsn {
-                return Ok(Some(durable));
+                return Ok(Watched::Durable(durable));
             }
             if audience.ended == Ended::Yes {
-                return Ok(None);
+                return Ok(Watched::Ended);
             }
             self.check()?;
-            self.changed.wait(&mut audience);
+            match until.left() {
+                None => self.changed.wait(&mut audience),
+                Some(Duration::ZERO) => return Ok(Watched::TimedOut),
+                Some(left) => {
+                    let _ = self.changed.wait_for(&mut audience, left);
+                }
+            }
         }
     }
 
     /// Registers `waker` for when the frontier is past `lsn`; false if it already is, or never will be.
-    pub(crate) fn register(&self, lsn: u64, id: u64, waker: &Waker) -> Registered {
+    pub(crate) fn register(&self, lsn: u64, id: u64, who: Waiter) -> Registered {
         let mut audience = self.audience.lock();
         if self.durable() > lsn || self.is_poisoned() || audience.ended == Ended::Yes {
             return Registered::NoNeed;
         }
-        audience.wakers.insert((lsn, id), waker.clone());
+        audience.waiters.insert((lsn, id), who);
         Registered::Waiting
     }
 
+    /// Has whoever watches or registered with `id` look again why it waits.
+    pub(crate) fn rouse(&self, id: u64) {
+        let roused: Vec<Waiter> = {
+            let mut audience = self.audience.lock();
+            self.changed.notify_all();
+            let theirs = audience.waiters.extract_if(.., |(_, of), _| *of == id);
+            theirs.map(|(_, waiter)| waiter).collect()
+        };
+        roused.into_iter().for_each(Waiter::wake);
+    }
+
     pub(crate) fn forget(&self, lsn: u64, id: u64) {
-        self.audience.lock().wakers.remove(&(lsn, id));
+        self.audience.lock().waiters.remove(&(lsn, id));
     }
 
     /// The highest position that a future waits for.
     pub(crate) fn awaited(&self) -> Option<u64> {
-        self.audience
-            .lock()
-            .wakers
-            .last_key_value()
-            .map(|((lsn, _), _)| *lsn)
+        self.audience.lock().awaited()
     }
 }
 
@@ -189,13 +193,6 @@ enum Attest {
     Yes,
     /// The group is a watermark.
     No,
-}
-
-/// Whether a waker was kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Registered {
-    Waiting,
-    NoNeed,
 }
 
 impl Shared {

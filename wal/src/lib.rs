@@ -8,6 +8,7 @@
 //! * [`layout`]: the bytes on disk.
 //! * [`disk`]: the seam to the operating system, with the simulator that the tests use.
 
+mod audience;
 mod budget;
 mod chain;
 mod cheat;
@@ -50,7 +51,7 @@ pub use budget::Pin;
 pub use cheat::Cheat;
 pub use chunk::{Chunk, Frame, FrameInfo, Frames, Headers, RecordRef};
 pub use error::{Finding, Result, WalError};
-pub use follow::{Durable, DurableWatch, Tail};
+pub use follow::{Durable, DurableWatch, Tail, TailStopper, Tailed};
 pub use frame::FrameKind;
 pub use highwater_disk as disk;
 pub use highwater_disk::Priority;

@@ -113,6 +113,11 @@ impl Cursor {
         self.end = self.end.max(end);
     }
 
+    /// Passes over the records of other streams.
+    pub(crate) fn keep_to(&mut self, stream: StreamId) {
+        self.only = Some(stream);
+    }
+
     /// Ends the reading: after an error there is nothing to go on from.
     pub(crate) fn stop(&mut self) {
         self.position = u64::MAX;
@@ -226,7 +231,7 @@ impl Reader {
     /// Reads records of this stream only. Of the others just the headers are read, and checked.
     #[must_use]
     pub fn only(mut self, stream: StreamId) -> Self {
-        self.cursor.only = Some(stream);
+        self.cursor.keep_to(stream);
         self
     }
 
