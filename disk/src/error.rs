@@ -49,11 +49,13 @@ pub enum Call {
     SyncMap,
     /// [`Disk::file_system`](crate::Disk::file_system)
     FileSystem,
+    /// [`AppendMap::give_back`](crate::AppendMap::give_back)
+    GiveBack,
 }
 
 impl Call {
     /// Every call, in the order of declaration: for tests that fail each in turn.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::CreateDir,
         Self::List,
         Self::Create,
@@ -73,6 +75,7 @@ impl Call {
         Self::MapRead,
         Self::SyncMap,
         Self::FileSystem,
+        Self::GiveBack,
     ];
 
     /// Whether the call can change what a power cut leaves behind.
@@ -111,6 +114,7 @@ impl Call {
             Self::MapRead => "map for reading",
             Self::SyncMap => "sync the map of",
             Self::FileSystem => "ask for the file system of",
+            Self::GiveBack => "give back memory of the map of",
         }
     }
 }
@@ -155,6 +159,15 @@ impl DiskError {
                 cause,
             },
         )
+    }
+
+    /// The same error about `path`: what was mapped under one name may have another now.
+    #[must_use]
+    pub fn about(error: io::Error, path: &Path) -> io::Error {
+        match error.downcast::<Self>() {
+            Ok(failed) => Self::wrap(failed.call, path, failed.cause),
+            Err(other) => other,
+        }
     }
 
     /// The failed call.

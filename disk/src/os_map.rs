@@ -9,9 +9,10 @@ use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 use parking_lot::Mutex;
 use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags};
-use rustix::mm::{MapFlags, ProtFlags};
+use rustix::mm::MsyncFlags;
 use std::fs::{File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -217,6 +218,9 @@ fn open_direct_for_writing(path: &Path) -> io::Result<File> {
 
 /// Opens the file a second time, and reads from it to see that the file system and the device take direct I/O of pages.
 fn open_direct(path: &Path) -> io::Result<File> {
+    if rustix::param::page_size() != PAGE {
+        return Err(io::ErrorKind::Unsupported.into()); // parts of the memory would not be whole pages
+    }
     let direct = open_direct_for_writing(path)?;
     // What the page cache holds is of no use any more, and in the way of every write.
     let _ = rustix::fs::fadvise(&direct, 0, None, rustix::fs::Advice::DontNeed);
@@ -251,7 +255,11 @@ fn begin_with(memory: &MmapRaw, file: &File, head: usize) -> io::Result<()> {
 }
 
 /// Puts whole pages of `file` in the place of the same range of `memory`, which goes back to the system. Whoever reads
-/// there meanwhile finds the memory or the file: the system exchanges them as one step. It refuses before it begins.
+/// there meanwhile finds the memory or the file: the system exchanges them as one step. If it refuses, the memory stays.
+///
+/// The file is mapped beside the memory first and then moved: `mmap(MAP_FIXED)` takes away what stands in the range before
+/// it asks the file system, and a file system that has met an error refuses (ext4: `EROFS`, `EIO`). Moving asks nobody; what
+/// the system checks then (the number of maps) it checks before it begins.
 fn show_file(memory: &MmapRaw, file: &File, range: Range<usize>) -> io::Result<()> {
     let whole = range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE);
     assert!(
@@ -261,28 +269,46 @@ fn show_file(memory: &MmapRaw, file: &File, range: Range<usize>) -> io::Result<(
     if range.is_empty() {
         return Ok(());
     }
-    #[expect(unsafe_code, reason = "maps a part of the file into memory of ours")]
+    let mut pages = MmapOptions::new();
+    let pages = pages.offset(range.start as u64).len(range.len());
+    #[expect(unsafe_code, reason = "maps a part of the file")]
+    // SAFETY: as with every mapped file nobody truncates it, and what lies there is not written again while the map lives:
+    // the directory lock keeps other processes away.
+    let beside = unsafe { pages.map_copy_read_only(file) }?;
+    let at = memory.as_mut_ptr().wrapping_add(range.start);
+    #[expect(unsafe_code, reason = "moves a map into memory of ours")]
     // SAFETY: the range lies inside `memory` (asserted), which unmaps it with the rest. Its bytes are complete and durable
     // (`AppendMap::give_back`) or not known to anybody yet (`begin_with`): nobody writes them in the memory any more, and
-    // whoever holds a reference to them finds the same bytes there. As with every mapped file nobody truncates it, and
-    // what lies there is not written again while the map lives: the directory lock keeps other processes away.
-    let at = unsafe {
-        let at = memory.as_mut_ptr().add(range.start);
-        rustix::mm::mmap(
-            at.cast(),
+    // whoever holds a reference to them finds the same bytes there. Where `beside` stood is not touched again (forgotten).
+    let moved = unsafe {
+        libc::mremap(
+            beside.as_ptr().cast_mut().cast(),
             range.len(),
-            ProtFlags::READ,
-            MapFlags::PRIVATE | MapFlags::FIXED,
-            file,
-            range.start as u64,
+            range.len(),
+            libc::MREMAP_MAYMOVE | libc::MREMAP_FIXED,
+            at.cast::<libc::c_void>(),
         )
-    }?;
-    assert_eq!(
-        at.addr() - memory.as_ptr().addr(),
-        range.start,
-        "a fixed map is where it was asked for"
-    );
+    };
+    if moved == libc::MAP_FAILED {
+        let error = io::Error::last_os_error();
+        if !is_mapped(memory, &range) {
+            // The kernel had no memory for its own tables, in the middle. References into the range point nowhere now.
+            std::process::abort();
+        }
+        return Err(error);
+    }
+    let _moved_away = ManuallyDrop::new(beside);
+    assert_eq!(moved.addr(), at.addr(), "it is where it was asked for");
     Ok(())
+}
+
+/// Whether something stands in all of the range.
+fn is_mapped(memory: &MmapRaw, range: &Range<usize>) -> bool {
+    let at = memory.as_mut_ptr().wrapping_add(range.start);
+    #[expect(unsafe_code, reason = "asks about memory by its address")]
+    // SAFETY: with this flag nothing is written, and the address is only looked up.
+    let known = unsafe { rustix::mm::msync(at.cast(), range.len(), MsyncFlags::ASYNC) };
+    known != Err(Errno::NOMEM)
 }
 
 #[derive(Debug)]
@@ -318,7 +344,9 @@ impl MapBacking for StagedMap {
     }
 
     fn give_back(&self, range: Range<u64>) -> io::Result<()> {
-        span(&range, self.len()).and_then(|range| show_file(&self.memory, &self.direct, range))
+        span(&range, self.len())
+            .and_then(|range| show_file(&self.memory, &self.direct, range))
+            .map_err(|e| DiskError::wrap(Call::GiveBack, &self.path, e))
     }
 
     fn copies_memory(&self) -> bool {

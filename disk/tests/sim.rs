@@ -383,6 +383,8 @@ fn every_call_fails_once_the_power_is_off() {
     let file = durable(&sim, "/a", &[0; 8]);
     let lock = sim.lock_dir(path("/")).unwrap();
     let map = file.map_append(0).unwrap();
+    let pages = durable(&sim, "/pages", &[0; 4096]);
+    let staged = pages.stage_append(4096).unwrap();
     let (operations, mutations) = (sim.operations(), sim.mutations());
     sim.cut_power_now();
     assert!(!sim.is_alive());
@@ -407,6 +409,7 @@ fn every_call_fails_once_the_power_is_off() {
         file.map_read().unwrap_err(),
         map.sync(0..8).unwrap_err(),
         sim.file_system(root).unwrap_err(),
+        staged.give_back(4096).unwrap_err(),
     ];
     assert_eq!(errors.len(), Call::ALL.len());
     for error in &errors {
@@ -633,6 +636,8 @@ fn every_call_can_be_made_to_fail_without_effect() {
         let sim = SimDisk::new();
         let file = durable(&sim, "/a", &[0; 8]);
         let map = file.map_append(0).unwrap();
+        let pages = durable(&sim, "/pages", &[0; 4096]);
+        let staged = pages.stage_append(4096).unwrap();
         sim.fail(Fault::new(call, FaultKind::Eacces));
         let root = path("/");
         let error = match call {
@@ -655,14 +660,16 @@ fn every_call_can_be_made_to_fail_without_effect() {
             Call::MapRead => file.map_read().unwrap_err(),
             Call::SyncMap => map.sync(0..8).unwrap_err(),
             Call::FileSystem => sim.file_system(root).unwrap_err(),
+            Call::GiveBack => staged.give_back(4096).unwrap_err(),
         };
         assert_eq!(
             error.kind(),
             ErrorKind::PermissionDenied,
             "{call:?}: {error}"
         );
-        assert_eq!(sim.files(), [path("/a")], "{call:?}");
+        assert_eq!(sim.files(), [path("/a"), path("/pages")], "{call:?}");
         assert_eq!(sim.read_file("/a"), some(&[0; 8]), "{call:?}");
+        staged.give_back(4096).unwrap();
         assert!(sim.list(path("/d")).is_err());
     }
 }

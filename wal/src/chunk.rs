@@ -178,6 +178,8 @@ impl Chunk {
         let segment = segment.ok_or_else(|| WalError::BadOptions {
             what: format!("a chunk lies in one segment, but one ends between {from} and {to}"),
         })?;
+        // Mapped now, while the cursor keeps its file.
+        segment.bytes(0..0)?;
         Ok(Self {
             shared: Arc::clone(shared),
             segment,

@@ -14,7 +14,7 @@ use crate::options::Background;
 use crate::segment::{Segment, Stores};
 use crate::shared::Shared;
 use crate::turns::{Turn, Turns};
-use highwater_disk::{PAGE_SIZE, Raised};
+use highwater_disk::{DiskError, PAGE_SIZE, Raised};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::io;
@@ -274,6 +274,8 @@ impl Shared {
             for piece in pieces(segment.stores(), longest, range.clone()) {
                 let start = piece.start;
                 let synced = segment.map().sync(piece);
+                // It was mapped under another name.
+                let synced = synced.map_err(|e| DiskError::about(e, &segment.path));
                 synced.map_err(|e| (segment.path.clone(), start, e))?;
             }
         }

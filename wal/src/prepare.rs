@@ -14,7 +14,7 @@ use crate::pace::{Pace, REST};
 use crate::segment::{Ahead, Maker, Origin, Segment, Stores};
 use crate::stats::Counters;
 use crate::window::{Place, Step, Window};
-use highwater_disk::Clock;
+use highwater_disk::{Clock, DiskError};
 use parking_lot::{Condvar, Mutex, MutexGuard};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -194,11 +194,20 @@ impl Preparer {
         let mut state = self.shop.state.lock();
         state.forget(segment.base);
         let fits = segment.size == self.shop.maker.segment_size && segment.origin == Origin::Made;
-        if fits && state.pool.len() < POOL_SIZE && !state.stopped {
-            state.pool.push(segment);
-            return None;
+        if !fits || state.pool.len() >= POOL_SIZE || state.stopped {
+            return Some(segment);
         }
-        Some(segment)
+        // Only its file is wanted.
+        if let Some(from_file) = segment.without_memory() {
+            state.pool.push(Arc::new(from_file));
+            if self.shop.background == Background::Thread {
+                state.trash.push(segment);
+                self.shop.changed.notify_all();
+            }
+        } else {
+            state.pool.push(segment);
+        }
+        None
     }
 
     /// The space that the segment files take.
@@ -313,10 +322,13 @@ impl Shop {
         }
         let mut state = self.state.lock();
         while !state.stopped {
-            if self.chore(&mut state) {
+            if self.sweep(&mut state) {
                 continue;
             }
             if !state.wanted {
+                if self.tend(&mut state) {
+                    continue;
+                }
                 match state.may_rest(self.pace.durable()) {
                     true => self.wait_for_rest(&mut state),
                     false => self.changed.wait(&mut state),
@@ -347,11 +359,7 @@ impl Shop {
     }
 
     /// What there is to do besides, one thing at a time; false if there is nothing.
-    fn chore(&self, state: &mut MutexGuard<'_, State>) -> bool {
-        // Memory comes to who touches it, too; a segment does not.
-        if !state.urgent && self.tend(state) {
-            return true;
-        }
+    fn sweep(&self, state: &mut MutexGuard<'_, State>) -> bool {
         if !state.trash.is_empty() {
             let trash = std::mem::take(&mut state.trash);
             MutexGuard::unlocked(state, || drop(trash));
@@ -379,7 +387,8 @@ impl Shop {
             Step::GiveBack(range) => {
                 // It stays then, as it did before.
                 if let Err(error) = segment.map().give_back(range.end - segment.base) {
-                    tracing::debug!(path = %segment.path.display(), %error, "memory could not be given back");
+                    let error = DiskError::about(error, &segment.path);
+                    tracing::debug!(%error, "the log keeps more in memory than it should");
                 }
             }
         });
@@ -415,13 +424,18 @@ impl Shop {
             if state.urgent || state.stopped {
                 break Ahead::Stop;
             }
-            if self.chore(&mut state) {
+            if self.sweep(&mut state) {
                 continue;
             }
+            // One of either in turn: a log so fast that its memory is always behind gets its next segment all the same.
+            let tended = self.tend(&mut state);
+            seen = seen.filter(|_| !tended); // no time to see it at rest
             if let Some(ahead) = self.pace.look(due, &mut seen) {
                 break ahead;
             }
-            self.wait_for_rest(&mut state);
+            if !tended {
+                self.wait_for_rest(&mut state);
+            }
         };
         drop(state);
         let waited = self.clock.now().saturating_sub(start);

@@ -16,7 +16,7 @@ mod common;
 use common::mounted::Mounted;
 use common::process::{Running, await_word, command, command_from, exists, role, run, say};
 use common::{contents, options, payloads};
-use highwater_wal::disk::OsDisk;
+use highwater_wal::disk::{Asker, Disk, OsDisk};
 use highwater_wal::{Background, Lsn, Options, Wal, WalError, inspect};
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
@@ -84,6 +84,35 @@ fn numbers(log: &Wal) -> u64 {
         assert_eq!(*bytes, record(number as u64));
     }
     shown.len() as u64
+}
+
+/// F29: a file system that has met an error maps no more files. What readers hold of an append map stays. `mmap` had
+/// unmapped it before the file system was asked: the bytes were gone from under them, or somebody else's.
+#[test]
+fn memory_that_cannot_be_given_back_stays() {
+    const SIZE: usize = 512 << 10;
+    let Some(disk) = Mounted::ext4(16) else {
+        return;
+    };
+    let trigger = format!("/sys/fs/ext4/{}/trigger_fs_error", disk.device());
+    if !Path::new(&trigger).exists() {
+        return eprintln!("skipped: this kernel has no {trigger}");
+    }
+    let file = OsDisk::new().create_new(&disk.path().join("file")).unwrap();
+    file.write_all_at(&vec![0; SIZE], 0).unwrap();
+    file.sync().unwrap();
+    let map = file.stage_append(0).unwrap();
+    let len = SIZE as u64;
+    let region = map.reserve(len, len, Asker::Appender).unwrap();
+    region.fill(&[&[7; SIZE]]);
+    let _ = map.complete_prefix().unwrap();
+    map.sync(0..len).unwrap();
+    map.give_back(len / 4).unwrap();
+    let held = map.read(0..len).unwrap();
+    fs::write(&trigger, "1").unwrap();
+    let error = map.give_back(len / 2).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ReadOnlyFilesystem, "{error}");
+    assert!(held.iter().all(|byte| *byte == 7));
 }
 
 /// F29: the file system turns read-only under load, as ext4 does after an error. The next commit fails, for good;

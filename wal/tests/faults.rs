@@ -132,6 +132,32 @@ fn every_waiter_gets_the_error_and_none_hangs() {
     }
 }
 
+/// A segment is mapped before it gets its name; the error named a file that was not there any more.
+#[test]
+fn a_failed_sync_names_the_file_as_it_is_called_now() {
+    let sim = SimDisk::new();
+    let log = Wal::open_with("/log", on(&sim).background(Background::Inline)).unwrap();
+    for _ in 0..40 {
+        let _ = log.append([1; 1000]).unwrap();
+    }
+    log.sync().unwrap();
+    sim.fail(Fault::new(Call::SyncMap, FaultKind::Eio));
+    let lsn = log.append("x").unwrap();
+    let error = log.sync_to(lsn).unwrap_err().to_string();
+    let tail = sim.files().into_iter().filter_map(|path| {
+        let base = path.file_stem()?.to_str()?.parse::<u64>().ok()?;
+        (base <= lsn.get()).then_some((base, path))
+    });
+    let tail = tail.max().unwrap().1;
+    let named = tail.to_str().unwrap();
+    let files = error.matches(".wal").count();
+    assert!(
+        files > 0 && error.matches(named).count() == files,
+        "{error}"
+    );
+    assert!(!error.contains(".tmp"), "{error}");
+}
+
 /// F15: seven committers, a tail and a watch all wait for the sync that fails; each of them is told.
 #[test]
 fn everybody_who_waits_for_the_failing_sync_is_told() {

@@ -15,7 +15,7 @@ mod common;
 
 use common::contents;
 use common::process::{command, command_under, role, run};
-use highwater_wal::disk::{OsDisk, raw_os_error};
+use highwater_wal::disk::{Asker, Disk, OsDisk, raw_os_error};
 use highwater_wal::layout::{META_NAME, frame_header, segment_name};
 use highwater_wal::{Background, Lsn, Options, Wal, WalError, WritePath, inspect};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -31,6 +31,7 @@ fn child() {
     match role.as_str() {
         "descriptors" => without_descriptors(&dir),
         "address space" => without_address_space(&dir),
+        "give back" => give_back_without_address_space(&dir),
         "file size" => within_a_file_size(&dir),
         "decode" => decode_in_little_memory(&dir),
         other => panic!("no role {other}"),
@@ -150,6 +151,35 @@ fn without_address_space(dir: &Path) {
         acked + 2
     );
     Wal::open_with(dir.join("other"), options).unwrap();
+}
+
+/// F26: no address space to show the file in the place of its memory, which stays then, whoever reads it.
+#[test]
+fn without_address_space_memory_is_not_given_back() {
+    let dir = scratch();
+    run(command("give back", dir.path()));
+}
+
+fn give_back_without_address_space(dir: &Path) {
+    const SIZE: usize = 8 << 20;
+    let file = OsDisk::new().create_new(&dir.join("file")).unwrap();
+    file.write_all_at(&vec![0; SIZE], 0).unwrap();
+    let Ok(map) = file.stage_append(0) else {
+        return eprintln!("skipped: no direct writes here");
+    };
+    let len = SIZE as u64;
+    let region = map.reserve(len, len, Asker::Appender).unwrap();
+    region.fill(&[&vec![7; SIZE]]);
+    let _ = map.complete_prefix().unwrap();
+    map.sync(0..len).unwrap();
+    let held = map.read(0..len).unwrap();
+    limit(Resource::As, Some(address_space()));
+    let error = map.give_back(len).unwrap_err();
+    assert_eq!(raw_os_error(&error), Some(12), "{error}"); // ENOMEM
+    assert!(held.iter().all(|byte| *byte == 7));
+    limit(Resource::As, None);
+    map.give_back(len).unwrap();
+    assert!(held.iter().all(|byte| *byte == 7));
 }
 
 /// F28: a limit on the size of files is an error, not the death of the process, whether SIGXFSZ is ignored or not.

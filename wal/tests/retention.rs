@@ -298,6 +298,34 @@ fn the_segment_size_may_change_between_runs() {
     assert_eq!(shown, lsns);
 }
 
+/// A chunk holds its bytes from the start: of a segment that nobody read yet, and when its file is truncated and used
+/// again. It was mapped at its first reading only: taking its bytes before panicked, reading behind a truncation failed.
+#[test]
+fn a_chunk_holds_its_bytes_whatever_becomes_of_the_log() {
+    for path in [WritePath::Direct, WritePath::PageCache] {
+        let sim = SimDisk::new();
+        let log = Wal::open_with("/log", on(&sim).write_path(path)).unwrap();
+        let first = fill(&log, 60, 1)[0];
+        let chunk = || {
+            let last = Lsn::new(first.get() / (16 << 10) * (16 << 10) + (16 << 10));
+            log.chunk(first, last).unwrap()
+        };
+        let (read, unread) = (chunk(), chunk());
+        let bytes = read.as_ref().to_vec();
+        assert!(bytes.iter().filter(|byte| **byte == 1).count() > 10_000);
+        log.truncate_before(log.durable_lsn()).unwrap();
+        assert!(log.first_lsn() > first);
+        let _ = fill(&log, 60, 2);
+        assert!(read.as_ref() == bytes && unread.as_ref() == bytes);
+        let mut records = Vec::new();
+        for frame in unread.frames() {
+            let frame = frame.unwrap();
+            records.extend(frame.records().map(|record| record.to_vec()));
+        }
+        assert!(records.len() > 10 && records.iter().all(|record| *record == [1; 1000]));
+    }
+}
+
 /// The lower-level ways to read give what the iterator gives.
 #[test]
 fn headers_chunks_and_frames_agree_with_the_records() {

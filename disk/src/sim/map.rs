@@ -104,23 +104,22 @@ impl MapBacking for SimMap {
 
     /// The memory stays: what matters is that it could go.
     fn give_back(&self, range: Range<u64>) -> io::Result<()> {
-        let state = self.machine.state();
-        if self.stores == Stores::PageCache || state.gone().is_some() {
+        if self.stores == Stores::PageCache {
             return Ok(());
         }
-        let Ok(file) = state.file(self.inode) else {
-            return Ok(());
-        };
-        let range = size(range.start)?..size(range.end)?;
-        let mut in_file = vec![0; range.len()];
-        let read = file.read(&mut in_file, range.start);
-        let same = self.memory.read(|all| in_file == all[range.clone()]);
-        assert!(
-            read == range.len() && same,
-            "the memory of {range:?} of {} was given back, and its file does not hold the same",
-            self.path.display()
-        );
-        Ok(())
+        self.machine.call(Call::GiveBack, &self.path, |state| {
+            let file = state.file(self.inode)?;
+            let range = size(range.start)?..size(range.end)?;
+            let mut in_file = vec![0; range.len()];
+            let read = file.read(&mut in_file, range.start);
+            let same = self.memory.read(|all| in_file == all[range.clone()]);
+            assert!(
+                read == range.len() && same,
+                "the memory of {range:?} of {} was given back, and its file does not hold the same",
+                self.path.display()
+            );
+            Ok(())
+        })
     }
 
     fn copies_memory(&self) -> bool {
