@@ -20,6 +20,8 @@ pub struct LostRange {
     pub offset: u64,
     /// What stands there instead.
     pub what: String,
+    /// No crash does that: files are made whole before they get their names, and removed from the first on.
+    pub(crate) broken: bool,
 }
 
 /// The holes of a log.
@@ -86,6 +88,7 @@ mod tests {
             file: PathBuf::from("x"),
             offset: 0,
             what: String::new(),
+            broken: false,
         }
     }
 

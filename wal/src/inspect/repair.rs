@@ -118,7 +118,8 @@ pub(crate) fn apart(from: &Path, to: &Path) -> Result<()> {
 
 fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
     let mut walk = Walk::new(source);
-    let mut holes: Vec<LostRange> = Vec::new();
+    let mut first: Option<LostRange> = None;
+    let mut broken = false;
     let mut found = Survey {
         cut: 0,
         used: source.attested_lsn,
@@ -132,11 +133,13 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
     while let Some(step) = walk.step()? {
         match step {
             // The rest is behind the cut: only the first hole and the extent of the damage matter.
-            Step::Hole(hole) if holes.is_empty() => holes.push(hole),
-            Step::Hole(_) => {}
+            Step::Hole(hole) => {
+                broken |= hole.broken;
+                first.get_or_insert(hole);
+            }
             Step::Frame(frame) => {
                 let records = records_in(&frame.header, frame.payload()).unwrap_or(0);
-                let (frames, sum) = if holes.is_empty() {
+                let (frames, sum) = if first.is_none() {
                     (&mut found.frames, &mut found.records)
                 } else {
                     (&mut found.frames_behind, &mut found.records_behind)
@@ -148,12 +151,17 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
             }
         }
     }
-    found.used = found.used.max(walk.position());
     let end = walk.end_hole(attested);
+    // Where nothing tells how far it went, by a segment.
+    let end_to = end.as_ref().map_or(0, |end| match end.to {
+        Some(to) => to.get(),
+        None => end.from.get().saturating_add(source.usual_size()),
+    });
+    found.used = found.used.max(walk.position()).max(end_to);
     found.cut = walk.position();
-    match holes.pop() {
+    match (first, end) {
         // Everything from the cut on goes, intact or not.
-        Some(hole) if hole.from.get() < attested => {
+        (Some(hole), end) if hole.from.get() < attested || broken || end.is_some() => {
             found.cut = hole.from.get();
             found.lost.add(LostRange {
                 to: end.map_or(Some(Lsn::new(found.used)), |end| end.to),
@@ -161,13 +169,12 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
             });
         }
         // What a crash tore: recovery cuts here too, and nothing that was acknowledged goes.
-        Some(hole) => found.cut = hole.from.get(),
-        None => {
-            if let Some(end) = end {
-                found.cut = end.from.get();
-                found.lost.add(end);
-            }
+        (Some(hole), _) => found.cut = hole.from.get(),
+        (None, Some(end)) => {
+            found.cut = end.from.get();
+            found.lost.add(end);
         }
+        (None, None) => {}
     }
     Ok(found)
 }

@@ -112,7 +112,7 @@ pub fn salvage(
     }
     holes.prove(attested);
     let end = walk.end_hole(attested);
-    if let Some(end) = end.filter(|_| holes.unproven.is_empty()) {
+    if let Some(end) = end.filter(|end| end.broken || holes.unproven.is_empty()) {
         holes.proven.add(end);
     }
     new.close()?;
@@ -141,7 +141,10 @@ struct Holes {
 
 impl Holes {
     fn add(&mut self, hole: LostRange) {
-        self.unproven.add(hole);
+        match hole.broken {
+            true => self.proven.add(hole),
+            false => self.unproven.add(hole),
+        }
     }
 
     /// Everything below `attested` was durable.

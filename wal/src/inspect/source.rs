@@ -44,6 +44,8 @@ pub(crate) struct Part {
     pub(crate) size: u64,
     /// Bytes that the file has.
     pub(crate) len: u64,
+    /// Whether its header says that it is this segment of this log.
+    pub(crate) says_so: bool,
 }
 
 /// What a segment file says about itself.
@@ -265,6 +267,7 @@ fn settle(
                 base,
                 size,
                 len: claim.len,
+                says_so: claim.header.as_ref().is_ok_and(|h| h.log_id == log_id),
             },
         ));
     }

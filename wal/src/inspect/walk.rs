@@ -47,6 +47,7 @@ impl Found {
             file: self.part.path.clone(),
             offset: self.offset,
             what,
+            broken: false,
         }
     }
 
@@ -79,6 +80,8 @@ pub(crate) struct Walk<'a> {
     /// Behind the last frame.
     position: u64,
     sealed: bool,
+    /// An intact frame stands in the group: its file is what its name says.
+    genuine: bool,
     /// Holes that count only if a frame follows.
     holes: Vec<LostRange>,
     ready: VecDeque<Step>,
@@ -93,6 +96,7 @@ impl<'a> Walk<'a> {
             group_end: 0,
             position: source.first_lsn,
             sealed: true,
+            genuine: false,
             holes: Vec::new(),
             ready: VecDeque::new(),
         }
@@ -120,18 +124,20 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What is wrong at the end if the log is known to go on: a hole without a frame behind it. `None` if nothing says
-    /// that there was more. Only meaningful when [`Self::step`] has returned `None`.
+    /// What is wrong at the end if the log is known to go on, or if that cannot be told because no crash leaves files like
+    /// that: a hole without a frame behind it. `None` if nothing says that there was more. Only meaningful when [`Self::step`] has returned `None`.
     pub(crate) fn end_hole(&self, attested: u64) -> Option<LostRange> {
-        let known = attested > self.position;
+        let known = (attested > self.position).then_some(Lsn::new(attested));
+        let broken = self.holes.iter().rfind(|hole| hole.broken);
         let orphan = self.sealed && !self.source.parts.iter().any(|p| p.base >= self.position);
-        if !known && !orphan {
+        if known.is_none() && broken.is_none() && !orphan {
             return None;
         }
-        let to = known.then_some(Lsn::new(attested));
+        let to = known.max(broken.and_then(|hole| hole.to));
         let hole = self.holes.first().cloned();
         Some(LostRange {
             to,
+            broken: broken.is_some() || orphan,
             ..hole.unwrap_or_else(|| self.missing(self.position, to))
         })
     }
@@ -148,7 +154,7 @@ impl<'a> Walk<'a> {
         };
         let group: Vec<&Part> = parts.iter().take_while(|part| part.base == base).collect();
         self.next_part += group.len();
-        self.sealed = false;
+        (self.sealed, self.genuine) = (false, false);
         self.group_end = group.iter().map(|p| p.base + p.size).max().unwrap_or(base);
         self.group = group
             .into_iter()
@@ -182,6 +188,7 @@ impl<'a> Walk<'a> {
             file: self.source.dir.join(segment_name(Lsn::new(from))),
             offset: 0,
             what: "there is no such file".to_owned(),
+            broken: true,
         }
     }
 
@@ -219,18 +226,23 @@ impl<'a> Walk<'a> {
             return;
         };
         let file = probe.part.path.clone();
+        let genuine = self.genuine;
+        let mut probes = self.group.iter_mut();
+        let broken = probes.all(|probe| probe.is_broken(offset, genuine));
         self.holes.push(LostRange {
             from: Lsn::new(from),
             to: Some(Lsn::new(to)),
             file,
             offset,
             what,
+            broken,
         });
     }
 
     fn pass(&mut self, found: Found) {
         self.ready.extend(self.holes.drain(..).map(Step::Hole));
         self.sealed = found.header.kind == FrameKind::Seal;
+        self.genuine = true;
         self.position = if self.sealed {
             self.group_end
         } else {
@@ -266,6 +278,7 @@ pub(crate) fn next_intact(
         base: segment.base,
         size: segment.size,
         len: segment.size,
+        says_so: true,
     };
     Probe::open(disk, &part, key)?.next_frame(offset + FRAME_ALIGNMENT, u64::MAX)
 }
@@ -393,6 +406,15 @@ impl Probe {
             Some(bytes) => bytes.iter().fold(0, |seen, byte| seen | byte) == 0,
             None => self.error.is_some(),
         }
+    }
+
+    /// Whether it takes more than a crash to leave what stands at `offset` in place of a frame: the file is cut off there,
+    /// cannot be read, or is not the segment at all. Zeros are where a log ends.
+    fn is_broken(&mut self, offset: u64, genuine: bool) -> bool {
+        let blank = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
+        let ends = self.bytes(offset, FRAME_HEADER_SIZE).is_some_and(blank);
+        let cut = self.part.len < self.part.size && !ends;
+        cut || self.error.is_some() || !(self.part.says_so || genuine)
     }
 
     /// What stands at `offset` in place of a frame.

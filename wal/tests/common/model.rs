@@ -2,7 +2,9 @@
 
 use highwater_wal::disk::sim::{Call, Fault, FaultKind, Rng};
 use highwater_wal::disk::{Disk, SimDisk};
-use highwater_wal::{Background, Cheat, Compression, Lsn, Options, StreamId, Wal, WritePath};
+use highwater_wal::{
+    Background, Cheat, Compression, Lsn, Options, StreamId, Wal, WalError, WritePath, inspect,
+};
 use std::sync::Arc;
 
 /// What a program does.
@@ -377,6 +379,9 @@ impl World {
             self.sim.cut_power_now();
             self.sim = self.sim.restart_after_power_cut(seed + round);
             self.remaining = None;
+            if (seed + round).is_multiple_of(5) {
+                self.check_repair()?;
+            }
             let log = self.open()?.expect("nothing cuts the power now");
             self.forget_unacked();
             // Not closed: what was shown must stay even so.
@@ -385,6 +390,23 @@ impl World {
         }
         self.sim = self.sim.restart_after_power_cut(seed);
         Ok(())
+    }
+
+    /// What no crash may look like is damage: a repair instead of the recovery loses nothing either, and says so.
+    fn check_repair(&self) -> Result<(), Violation> {
+        let sim = self.sim.snapshot();
+        let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+        let repaired = match inspect::repair(&disk, "/log", "/repaired", |_| ()) {
+            Ok(repaired) => repaired,
+            Err(WalError::BadDirectory { .. }) if self.appended.is_empty() => return Ok(()),
+            Err(error) => return Err(format!("repair: {error}")),
+        };
+        if !repaired.lost.is_empty() {
+            return Err(format!("repair says {:?}", repaired.lost));
+        }
+        let log = Wal::open_with("/repaired", self.options().disk(disk));
+        let log = log.map_err(|e| format!("repaired, but does not open: {e}"))?;
+        self.fork(sim).check(&log)
     }
 
     /// The same disaster again, from the same state.
