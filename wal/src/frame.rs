@@ -7,6 +7,7 @@ use crate::layout::{
 use crate::lsn::{Lsn, StreamId};
 use crc32c::{crc32c, crc32c_append};
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 
 /// The identity of a log, which goes into every checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,6 +18,16 @@ pub(crate) struct LogKey {
 }
 
 impl LogKey {
+    /// An identity for a new log: random, unless a seed is given.
+    pub(crate) fn fresh_id(seed: Option<u64>) -> u128 {
+        let half = |salt: u64| match seed {
+            Some(seed) => seed.wrapping_add(salt).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+            // The standard library's hash keys come from the operating system's random source.
+            None => RandomState::new().hash_one(salt),
+        };
+        (u128::from(half(1)) << 64) | u128::from(half(2))
+    }
+
     pub(crate) fn new(id: u128) -> Self {
         Self {
             id,
@@ -59,6 +70,11 @@ impl fmt::Display for FrameKind {
 }
 
 impl FrameKind {
+    /// Whether it is one of the user's, not of the log's own.
+    pub(crate) fn holds_records(self) -> bool {
+        matches!(self, Self::Data | Self::Batch | Self::Control)
+    }
+
     pub(crate) fn to_byte(self) -> u8 {
         match self {
             Self::Data => kind::DATA,
@@ -124,6 +140,15 @@ impl Tag {
             Encoding::Zstd => flag::ZSTD,
         };
         [self.kind.to_byte(), flags]
+    }
+}
+
+impl From<&FrameHeader> for Tag {
+    fn from(header: &FrameHeader) -> Self {
+        Self {
+            kind: header.kind,
+            encoding: header.encoding,
+        }
     }
 }
 

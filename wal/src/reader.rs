@@ -381,10 +381,7 @@ impl Place {
     }
 
     pub(crate) fn holds_records(&self) -> bool {
-        matches!(
-            self.header.kind,
-            FrameKind::Data | FrameKind::Batch | FrameKind::Control
-        )
+        self.header.kind.holds_records()
     }
 }
 

@@ -60,7 +60,7 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
     }
     meta::write_holder(disk, dir);
     remove_all(disk, dir, &removed)?;
-    let key = LogKey::new(new_log_id(options));
+    let key = LogKey::new(LogKey::fresh_id(options.seed));
     let mut maker = maker(dir, options, key);
     let segment = Segment::create(&maker, 0, &mut |_| Ahead::Piece(options.segment_size))?;
     maker.settle(segment.stores());
@@ -129,20 +129,6 @@ fn holds_records(disk: &dyn Disk, dir: &Path, base: u64) -> Result<bool> {
     };
     let mut scan = Scan::open(disk, &segment, LogKey::new(header.log_id))?;
     Ok(!scan.is_zero(SEGMENT_HEADER_SIZE)?)
-}
-
-fn new_log_id(options: &Options) -> u128 {
-    use std::hash::{BuildHasher, Hasher, RandomState};
-    let half = |salt: u64| match options.seed {
-        Some(seed) => seed.wrapping_add(salt).wrapping_mul(0x9E37_79B9_7F4A_7C15),
-        None => {
-            // The standard library's hash keys come from the operating system's random source.
-            let mut hasher = RandomState::new().build_hasher();
-            hasher.write_u64(salt ^ options.clock.wall_ms());
-            hasher.finish()
-        }
-    };
-    (u128::from(half(1)) << 64) | u128::from(half(2))
 }
 
 fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Result<Opened> {

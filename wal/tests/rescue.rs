@@ -10,7 +10,8 @@ use highwater_wal::disk::sim::{Call, Fault, FaultKind, Rng};
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::inspect::{self, DumpedFrame, Repaired, Salvaged};
 use highwater_wal::{
-    Background, Finding, FrameKind, Lsn, Options, RecordKind, StreamId, Wal, WalError, WritePath,
+    Background, Compression, Finding, FrameKind, Lsn, Options, RecordKind, StreamId, Wal, WalError,
+    WritePath,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -764,7 +765,8 @@ fn the_identity_is_taken_from_the_headers() {
     assert_eq!(saved.len(), ours.count());
 }
 
-/// Writing the new log: a call that fails is an error and leaves nothing that would pass for a log.
+/// Writing the new log: a call that fails is an error and leaves nothing that would pass for a log. What an interrupted
+/// salvage had written passed for all of it: it was a log from its first frame on.
 #[test]
 fn a_copy_that_fails_is_no_log() {
     let mut struck = 0;
@@ -779,32 +781,83 @@ fn a_copy_that_fails_is_no_log() {
     ] {
         for nth in 0.. {
             let sim = build(Left::Closed);
-            sim.fail(
-                Fault::new(call, FaultKind::Enospc)
-                    .on("/repaired")
-                    .nth(nth)
-                    .forever(),
-            );
-            let result = inspect::repair(&disk(&sim), "/log", "/repaired", |_| ());
-            if sim.faults_fired() == 0 {
+            let fault = Fault::new(call, FaultKind::Enospc).nth(nth).forever();
+            sim.fail(fault.clone().on("/repaired"));
+            let repaired = inspect::repair(&disk(&sim), "/log", "/repaired", |_| ()).map(drop);
+            let fired = sim.faults_fired();
+            sim.clear_faults();
+            sim.fail(fault.on("/salvaged"));
+            let salvaged =
+                inspect::salvage(&disk(&sim), "/log", "/salvaged", |_| Ok(()), |_| ()).map(drop);
+            let all_fired = sim.faults_fired();
+            sim.clear_faults();
+            if all_fired == 0 {
                 break;
             }
-            sim.clear_faults();
-            struck += 1;
-            if let Err(error) = result {
-                assert!(
-                    matches!(error, WalError::Io { .. } | WalError::BadDirectory { .. }),
-                    "{error}"
-                );
-                // Half a log is refused, except where only the name of a whole one was not made durable.
-                let opened = Wal::open_with("/repaired", options(&sim));
-                if let Ok(log) = opened {
-                    let read = log.read_from(Lsn::ZERO).unwrap().count();
-                    let expected = 60 / 5 * 7;
-                    assert!(read == 0 || read == expected, "{call:?} {nth}: {read}");
+            for (to, copied, fired) in [
+                ("/repaired", repaired, fired),
+                ("/salvaged", salvaged, all_fired - fired),
+            ] {
+                struck += u32::from(fired > 0);
+                if let Err(error) = copied {
+                    assert!(fired > 0, "{error}");
+                    is_no_log(&sim, to, &error);
                 }
             }
         }
     }
-    assert!(struck > 20, "{struck}");
+    assert!(struck > 50, "{struck}");
+}
+
+/// What was written before the copy failed is refused, except where only the name of a whole log was not made durable.
+fn is_no_log(sim: &SimDisk, dir: &str, error: &WalError) {
+    assert!(
+        matches!(error, WalError::Io { .. } | WalError::BadDirectory { .. }),
+        "{error}"
+    );
+    if inspect::Log::open(disk(sim), dir).is_ok() {
+        let read = frames(sim, dir).iter().filter(|f| with_records(f)).count();
+        assert_eq!(read, 60, "{dir}: {error}");
+    }
+    if let Ok(log) = Wal::open_with(dir, options(sim)) {
+        let read = log.read_from(Lsn::ZERO).unwrap().count();
+        let expected = 60 / 5 * 7;
+        assert!(read == 0 || read == expected, "{dir}: {read}");
+    }
+}
+
+/// Salvage is interrupted at any of its frames: what it leaves is no log.
+#[test]
+fn an_interrupted_salvage_leaves_no_log() {
+    let sim = build(Left::Closed);
+    for stop_at in 0..60 {
+        let mut count = 0;
+        let moved = |_: &inspect::Moved<'_>| {
+            count += 1;
+            match count > stop_at {
+                true => Err(WalError::BadOptions {
+                    what: "enough".to_owned(),
+                }),
+                false => Ok(()),
+            }
+        };
+        let copy = sim.snapshot();
+        inspect::salvage(&disk(&copy), "/log", "/salvaged", moved, |_| ()).unwrap_err();
+        let opened = inspect::Log::open(disk(&copy), "/salvaged");
+        assert!(opened.is_err(), "after {stop_at} frames");
+    }
+}
+
+/// Salvage copies compressed batches as they are stored.
+#[test]
+fn a_compressed_batch_stays_compressed() {
+    let sim = SimDisk::new();
+    let compressed = options(&sim).compression(Compression::Zstd { level: 1 });
+    let log = Wal::open_with("/log", compressed).unwrap();
+    let _ = log.append_batch(&[[7; 1000]; 3]).unwrap();
+    log.close().unwrap();
+    drop(log);
+    let (salvaged, _) = salvage(&sim);
+    assert_eq!((salvaged.frames, salvaged.records), (1, 3));
+    assert!(frames(&sim, "/salvaged")[0].stored_bytes < 100);
 }

@@ -1,7 +1,7 @@
 //! Writing a log anew, frame by frame at its old place. Until its `LOG` is written nothing of it counts.
 
 use crate::error::{Result, WalError};
-use crate::frame::{FrameKind, LogKey, SegmentHeader, encode_header};
+use crate::frame::{FrameHeader, FrameKind, LogKey, SegmentHeader, encode_header};
 use crate::inspect::source::bad_directory;
 use crate::layout::{
     FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT, SEGMENT_HEADER_SIZE,
@@ -65,7 +65,7 @@ impl<'a> Rebuild<'a> {
         if !disk.list(dir).map_err(bad)?.is_empty() {
             return Err(bad(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "it is not empty: name a new directory",
+                "it is not empty: name a new directory (what an interrupted rescue left is no log: remove it)",
             )));
         }
         Ok(Self {
@@ -117,6 +117,27 @@ impl<'a> Rebuild<'a> {
         assert_eq!(open.next(), lsn, "frames lie where they lay");
         open.sealed = kind == FrameKind::Seal;
         open.put(raw)
+    }
+
+    /// Appends a frame with the `payload` as another log stored it, in a new segment if it does not fit the last one.
+    /// Returns where it stands.
+    pub(crate) fn append(&mut self, header: &FrameHeader, payload: &[u8]) -> Result<Lsn> {
+        let size = header.frame_size();
+        let fits = |open: &NewSegment| {
+            let end = open.next() + size + FRAME_HEADER_SIZE; // with a seal behind it
+            end <= open.base + open.size
+        };
+        let open = self.open.as_ref().expect("a segment was begun");
+        if !fits(open) {
+            self.segment(self.end, open.size)?;
+        }
+        let open = self.open.as_mut().expect("a segment was begun");
+        let lsn = open.next();
+        let (len, body) = (payload.len(), crc32c(payload));
+        let len = u32::try_from(len).expect("a segment is smaller than 4 GiB");
+        let head = encode_header(header, header.stream, len, body, &self.key, lsn);
+        open.put(&[&head, payload].concat())?;
+        Ok(Lsn::new(lsn))
     }
 
     /// Segments without a frame from the end of the last one up to `until` or a little behind it: LSNs there were used

@@ -85,10 +85,7 @@ pub fn repair(
     };
     let survey = survey(&source, &mut report)?;
     let end_lsn = copy(&source, to, &survey, &mut report)?;
-    let copied = Log::open(Arc::clone(disk), to)?.verify(|_| ())?;
-    if let Some(error) = copied.findings.into_iter().next() {
-        return Err(error);
-    }
+    check_copy(disk, to)?;
     let Survey { lost, cut, .. } = survey;
     Ok(Repaired {
         log_id: source.key.id,
@@ -103,6 +100,12 @@ pub fn repair(
         findings: source.findings,
         ignored: source.ignored,
     })
+}
+
+/// Reads what was written.
+pub(crate) fn check_copy(disk: &Arc<dyn Disk>, to: &Path) -> Result<()> {
+    let copied = Log::open(Arc::clone(disk), to)?.verify(|_| ())?;
+    copied.findings.into_iter().next().map_or(Ok(()), Err)
 }
 
 /// Refuses to write into the log that is to be read.

@@ -2,16 +2,14 @@
 
 use crate::dump::DumpedFrame;
 use crate::error::{Result, WalError};
-use crate::frame::FrameKind;
+use crate::frame::LogKey;
 use crate::inspect::Progress;
 use crate::inspect::lost::{Losses, LostRange};
-use crate::inspect::repair::apart;
+use crate::inspect::rebuild::Rebuild;
+use crate::inspect::repair::{apart, check_copy};
 use crate::inspect::source::Source;
 use crate::inspect::walk::{Step, Walk};
-use crate::layout::{max_payload, to_usize};
-use crate::log::Wal;
 use crate::lsn::Lsn;
-use crate::options::{Background, Durability, Options};
 use highwater_disk::Disk;
 use std::ffi::OsString;
 use std::path::Path;
@@ -58,7 +56,8 @@ pub struct Moved<'a> {
 /// changes `from`; never called by the log itself: whoever calls it accepts holes in the history.
 ///
 /// Frames get new LSNs, because the format has no place for holes; `moved` is told each pair. Batches stay batches,
-/// streams and kinds stay. The new log has an identity of its own, so that nothing takes it for the old one.
+/// streams and kinds stay. The new log has an identity of its own, so that nothing takes it for the old one. Until all is
+/// written it is no log. The result was verified.
 ///
 /// # Errors
 /// As [`repair`](crate::inspect::repair).
@@ -72,7 +71,10 @@ pub fn salvage(
     let (from, to) = (from.as_ref(), to.as_ref());
     apart(from, to)?;
     let source = Source::open(disk, from)?;
-    let new = begin(&source, to)?;
+    let key = LogKey::new(LogKey::fresh_id(None));
+    let mut new = Rebuild::begin(disk, to, key)?;
+    let largest = source.parts.iter().map(|part| part.size).max();
+    new.segment(0, largest.unwrap_or_else(|| source.usual_size()))?;
     let bytes_total = source.parts.iter().map(|part| part.size).sum();
     let mut holes = Holes::default();
     let (mut frames, mut records) = (0, 0);
@@ -94,32 +96,34 @@ pub fn salvage(
             bytes_done: frame.lsn() - source.first_lsn,
             bytes_total,
         });
-        let frame = match DumpedFrame::of(&frame) {
+        if !frame.header.kind.holds_records() {
+            continue; // one of the log's own
+        }
+        let dumped = match DumpedFrame::of(&frame) {
             Ok(dumped) => dumped,
             Err(what) => {
                 holes.proven.add(frame.lost(what));
                 continue;
             }
         };
-        if let Some(new_lsn) = append(&new, &frame)? {
-            frames += 1;
-            records += frame.records().len() as u64;
-            moved(&Moved {
-                frame: &frame,
-                new_lsn,
-            })?;
-        }
+        frames += 1;
+        records += dumped.records().len() as u64;
+        moved(&Moved {
+            frame: &dumped,
+            new_lsn: new.append(&frame.header, frame.payload())?,
+        })?;
     }
     holes.prove(attested);
     let end = walk.end_hole(attested);
     if let Some(end) = end.filter(|end| end.broken || holes.unproven.is_empty()) {
         holes.proven.add(end);
     }
-    new.close()?;
+    let _end = new.finish(0)?;
+    check_copy(disk, to)?;
     let end_lsn = Lsn::new(walk.position());
     Ok(Salvaged {
         old_log_id: source.key.id,
-        new_log_id: new.log_id(),
+        new_log_id: key.id,
         first_lsn: Lsn::new(source.first_lsn),
         end_lsn,
         frames,
@@ -154,40 +158,4 @@ impl Holes {
             self.unproven.split_into(proven, &mut self.proven);
         }
     }
-}
-
-fn begin(source: &Source, to: &Path) -> Result<Wal> {
-    let bad = |source| WalError::BadDirectory {
-        dir: to.to_owned(),
-        source,
-    };
-    source.disk.create_dir_all(to).map_err(bad)?;
-    if !source.disk.list(to).map_err(bad)?.is_empty() {
-        return Err(bad(std::io::Error::new(
-            std::io::ErrorKind::AlreadyExists,
-            "it is not empty: name a new directory",
-        )));
-    }
-    let largest = source.parts.iter().map(|part| part.size).max();
-    let size = largest.unwrap_or_else(|| source.usual_size());
-    let options = Options::new()
-        .segment_size(size)
-        .max_record_bytes(to_usize(max_payload(size)))
-        .durability(Durability::Os)
-        .background(Background::Inline)
-        .disk(Arc::clone(&source.disk));
-    Wal::open_with(to, options)
-}
-
-/// Appends the frame; `None` if it is one of the log's own.
-fn append(new: &Wal, frame: &DumpedFrame) -> Result<Option<Lsn>> {
-    Ok(match frame.kind {
-        FrameKind::Data => {
-            let options = crate::options::AppendOptions::new().stream(frame.stream);
-            Some(new.append_with(&options, &frame.payload)?)
-        }
-        FrameKind::Control => Some(new.append_control(frame.stream, &frame.payload)?),
-        FrameKind::Batch => Some(new.append_batch_with(frame.stream, &frame.records())?.first),
-        FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => None,
-    })
 }
