@@ -323,6 +323,34 @@ fn stats_count_kinds_streams_groups_and_overhead() {
 
 // ---- rescue
 
+/// What is damaged hides nothing of the other segments: one missing or damaged showed all the others as empty.
+#[test]
+fn list_counts_the_intact_segments_of_a_damaged_log() {
+    let (_tmp, dir) = log();
+    let segments = || {
+        let listing = &tool("list", &dir, &["--json"]).json()[0];
+        listing["segments"].as_array().unwrap().clone()
+    };
+    let before = segments();
+    damage(&dir.join(SEGMENT), 8000);
+    let damaged = segments();
+    for (old, new) in before.iter().zip(&damaged) {
+        if old["file"] == SEGMENT {
+            assert_eq!(new["state"], "damaged");
+            let count = |segment: &serde_json::Value| segment["records"].as_u64().unwrap();
+            assert!(count(new) > 0 && count(new) < count(old), "{new}");
+        } else {
+            assert_eq!(old, new);
+        }
+    }
+    OsDisk::new().remove_file(&dir.join(SEGMENT)).unwrap();
+    let left: Vec<_> = before
+        .into_iter()
+        .filter(|s| s["file"] != SEGMENT)
+        .collect();
+    assert_eq!(segments(), left);
+}
+
 #[test]
 fn repair_keeps_what_stands_before_the_damage() {
     let (tmp, dir) = log();

@@ -1,6 +1,7 @@
 //! Compression of batches: whether it pays, and undoing it within bounds.
 
-use crate::frame::{Encoding, FrameHeader, open_batch};
+use crate::batch::open_batch;
+use crate::frame::{Encoding, FrameHeader};
 use crate::layout::{BATCH_LEN_SIZE, MAX_UNCOMPRESSED_BATCH, to_usize};
 use crate::options::Compression;
 use crate::stats::stripe;
@@ -218,7 +219,7 @@ impl<T> Pool<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::frame::encode_batch;
+    use crate::batch::encode_batch;
     use proptest::prelude::*;
     use zstd::zstd_safe::CParameter;
 

@@ -1,9 +1,11 @@
 //! The frames of a log as a tool shows them.
 
+use crate::batch::{open_batch, split_record};
 use crate::compress::plain;
 use crate::end::unknown_feature;
 use crate::error::{Finding, Result, WalError};
-use crate::frame::{At, FrameKind, LogKey, attested, open_batch, split_record};
+use crate::frame::{At, FrameKind, LogKey, attested};
+use crate::inspect::moving::truncated_meanwhile;
 use crate::inspect::walk::Found;
 use crate::layout::SEGMENT_HEADER_SIZE;
 use crate::lsn::{Lsn, StreamId};
@@ -88,6 +90,7 @@ impl DumpedFrame {
 #[derive(Debug)]
 pub struct DumpedFrames {
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
     pub(crate) key: LogKey,
     pub(crate) chain: Vec<SegmentFile>,
     pub(crate) position: u64,
@@ -183,8 +186,13 @@ impl Iterator for DumpedFrames {
     type Item = Result<DumpedFrame>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.step()
-            .inspect_err(|_| self.position = u64::MAX)
-            .transpose()
+        let error = match self.step() {
+            Ok(found) => return found.map(Ok),
+            Err(error) => error,
+        };
+        let truncated = truncated_meanwhile(&*self.disk, &self.dir, self.position, &error);
+        let (error, go_on_at) = truncated.unwrap_or((error, u64::MAX));
+        (self.position, self.scan) = (go_on_at, None);
+        Some(Err(error))
     }
 }

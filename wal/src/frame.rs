@@ -1,13 +1,13 @@
 //! Frames: encoding, and checking before anything is believed.
 
+use crate::batch::open_batch;
 use crate::layout::{
-    BATCH_COUNT_SIZE, FORMAT_VERSION, FRAME_HEADER_SIZE, MAGIC, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE,
+    FORMAT_VERSION, FRAME_HEADER_SIZE, MAGIC, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE,
     SEGMENT_ALIGNMENT, flag, frame_header, frame_size, kind, segment_header, to_usize,
 };
 use crate::lsn::{Lsn, StreamId};
 use crc32c::{crc32c, crc32c_append};
 use std::fmt;
-use std::hash::{BuildHasher, RandomState};
 
 /// The identity of a log, which goes into every checksum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,16 +18,6 @@ pub(crate) struct LogKey {
 }
 
 impl LogKey {
-    /// An identity for a new log: random, unless a seed is given.
-    pub(crate) fn fresh_id(seed: Option<u64>) -> u128 {
-        let half = |salt: u64| match seed {
-            Some(seed) => seed.wrapping_add(salt).wrapping_mul(0x9E37_79B9_7F4A_7C15),
-            // The standard library's hash keys come from the operating system's random source.
-            None => RandomState::new().hash_one(salt),
-        };
-        (u128::from(half(1)) << 64) | u128::from(half(2))
-    }
-
     pub(crate) fn new(id: u128) -> Self {
         Self {
             id,
@@ -326,48 +316,6 @@ pub(crate) fn attested(payload: &[u8]) -> Option<u64> {
     payload.try_into().ok().map(u64::from_le_bytes)
 }
 
-/// Encodes the payload of a batch, or tells its size if that is over `max`.
-pub(crate) fn encode_batch<T: AsRef<[u8]>>(records: &[T], max: usize) -> Result<Vec<u8>, usize> {
-    let bytes: usize = records
-        .iter()
-        .map(|r| BATCH_COUNT_SIZE.saturating_add(r.as_ref().len()))
-        .sum();
-    let size = BATCH_COUNT_SIZE + bytes;
-    if size > max {
-        return Err(size);
-    }
-    let mut payload = Vec::with_capacity(size);
-    payload.extend_from_slice(&length_prefix(records.len()));
-    for record in records {
-        payload.extend_from_slice(&length_prefix(record.as_ref().len()));
-        payload.extend_from_slice(record.as_ref());
-    }
-    Ok(payload)
-}
-
-fn length_prefix(len: usize) -> [u8; BATCH_COUNT_SIZE] {
-    u32::try_from(len)
-        .expect("counts and lengths are below the record limit")
-        .to_le_bytes()
-}
-
-/// Splits the next record off `rest`, the undecoded part of a batch.
-pub(crate) fn split_record(rest: &[u8]) -> Option<(&[u8], &[u8])> {
-    let (prefix, rest) = rest.split_first_chunk::<BATCH_COUNT_SIZE>()?;
-    rest.split_at_checked(to_usize(u64::from(u32::from_le_bytes(*prefix))))
-}
-
-/// The number of records of a batch and their bytes, if the payload is a well-formed batch.
-pub(crate) fn open_batch(payload: &[u8]) -> Option<(u32, &[u8])> {
-    let (prefix, records) = payload.split_first_chunk::<BATCH_COUNT_SIZE>()?;
-    let count = u32::from_le_bytes(*prefix);
-    let mut rest = records;
-    for _ in 0..count {
-        rest = split_record(rest)?.1;
-    }
-    rest.is_empty().then_some((count, records))
-}
-
 /// What the header of a segment says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
@@ -523,6 +471,7 @@ pub(crate) fn lsn(base: u64, offset: u64) -> Lsn {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::batch::{encode_batch, split_record};
     use proptest::prelude::*;
 
     fn frame(kind: FrameKind, payload: &[u8], key: &LogKey, lsn: u64) -> Vec<u8> {

@@ -27,6 +27,7 @@
 mod follow;
 mod histogram;
 mod lost;
+pub(crate) mod moving;
 mod rebuild;
 mod repair;
 mod salvage;
@@ -42,13 +43,15 @@ pub use lost::{Losses, LostRange};
 pub use repair::{Repaired, repair};
 pub use salvage::{Moved, Salvaged, salvage};
 pub use stats::{Amount, Compressed, LogStats, Overhead};
-pub use verify::Report;
+pub use verify::{Report, SegmentUse};
 
+use crate::batch::open_batch;
 use crate::chain::{Headers, Listing, check_chain, check_segment};
 use crate::compress::plain;
 use crate::end::{End, find_end};
 use crate::error::{Finding, Result, WalError};
-use crate::frame::{At, FrameHeader, FrameKind, LogKey, open_batch};
+use crate::frame::{At, FrameHeader, FrameKind, LogKey};
+use crate::inspect::moving::MAX_LOOKS;
 use crate::layout::{SEGMENT_HEADER_SIZE, segment_name};
 use crate::lsn::Lsn;
 use crate::meta::{self, Meta};
@@ -57,9 +60,6 @@ use highwater_disk::Disk;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// How often the end of a log that is being written is looked for before it is taken as found.
-const MAX_LOOKS: u32 = 64;
 
 /// A log that is only looked at.
 #[derive(Debug)]
@@ -177,10 +177,12 @@ impl Log {
             let state = if *base < self.meta.first_lsn {
                 SegmentState::Truncated
             } else {
-                match check_segment(&*self.disk, &self.dir, *base, self.meta.log_id) {
+                let segment = check_segment(&*self.disk, &self.dir, *base, self.meta.log_id);
+                match segment.and_then(|segment| self.state_of(&segment)) {
+                    Ok(state) => state,
+                    Err(_) if self.is_truncated(*base) => SegmentState::Truncated,
                     Err(error @ WalError::Io { .. }) => return Err(error),
                     Err(error) => SegmentState::Damaged(error),
-                    Ok(segment) => self.state_of(&segment)?,
                 }
             };
             segments.push(SegmentInfo {
@@ -244,11 +246,16 @@ impl Log {
     }
 
     /// The intact frames from `from` on, of every kind. [`Lsn::ZERO`] means from the start of the log. If the log is
-    /// damaged, everything up to the damage comes first and then the error that describes it.
+    /// damaged, everything up to the damage comes first and then the error that describes it. If it is truncated meanwhile
+    /// past the place of the next frame, [`WalError::Truncated`] says so, and what is left of it follows.
     ///
     /// # Errors
     /// [`WalError::Corrupt`] if the files do not join; [`WalError::Truncated`]; [`WalError::Io`].
     pub fn frames(&self, from: Lsn) -> Result<DumpedFrames> {
+        self.settled(|log| log.frames_now(from))
+    }
+
+    fn frames_now(&self, from: Lsn) -> Result<DumpedFrames> {
         let mut chain = check_chain(
             &*self.disk,
             &self.dir,
@@ -285,6 +292,7 @@ impl Log {
         let (disk, key) = (Arc::clone(&self.disk), self.key);
         Ok(DumpedFrames {
             disk,
+            dir: self.dir.clone(),
             key,
             chain,
             position,

@@ -9,6 +9,7 @@
 //! * [`disk`]: the seam to the operating system, with the simulator that the tests use.
 
 mod audience;
+mod batch;
 mod budget;
 mod chain;
 mod cheat;

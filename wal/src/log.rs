@@ -1,11 +1,12 @@
 //! The log's handle.
 
+use crate::batch::encode_batch;
 use crate::budget::{Budget, Pin};
 use crate::chunk::{Chunk, Headers};
 use crate::error::{Result, WalError};
 use crate::fitness;
 use crate::follow::{Durable, DurableWatch, Tail};
-use crate::frame::{FrameKind, LogKey, Tag, encode_batch};
+use crate::frame::{FrameKind, LogKey, Tag};
 use crate::ledger::Ledger;
 use crate::lsn::{Lsn, LsnRange, StreamId};
 use crate::meta;

@@ -8,6 +8,7 @@ use crate::lsn::Lsn;
 use crc32c::crc32c;
 use highwater_disk::{Access, Disk, DiskFile};
 use serde::{Deserialize, Serialize};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -95,6 +96,16 @@ impl OnDisk {
         }
         format!("{:08x}", crc32c(fields.as_bytes()))
     }
+}
+
+/// An identity for a new log: random, unless a seed is given.
+pub(crate) fn fresh_log_id(seed: Option<u64>) -> u128 {
+    let half = |salt: u64| match seed {
+        Some(seed) => seed.wrapping_add(salt).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        // The standard library's hash keys come from the operating system's random source.
+        None => RandomState::new().hash_one(salt),
+    };
+    (u128::from(half(1)) << 64) | u128::from(half(2))
 }
 
 impl Meta {

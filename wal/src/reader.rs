@@ -1,9 +1,10 @@
 //! Reading records.
 
+use crate::batch::{open_batch, split_record};
 use crate::chunk::{Frame, Place, RecordRef};
 use crate::compress::decompress;
 use crate::error::{Finding, Result, WalError};
-use crate::frame::{At, Encoding, FrameKind, open_batch, split_record};
+use crate::frame::{At, Encoding, FrameKind};
 use crate::layout::{BATCH_COUNT_SIZE, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, to_usize};
 use crate::lsn::{Lsn, StreamId};
 use crate::payload::{Owner, Payload};

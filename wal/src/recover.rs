@@ -60,7 +60,7 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
     }
     meta::write_holder(disk, dir);
     remove_all(disk, dir, &removed)?;
-    let key = LogKey::new(LogKey::fresh_id(options.seed));
+    let key = LogKey::new(meta::fresh_log_id(options.seed));
     let mut maker = maker(dir, options, key);
     let segment = Segment::create(&maker, 0, &mut |_| Ahead::Piece(options.segment_size))?;
     maker.settle(segment.stores());

@@ -6,11 +6,12 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
-use highwater_wal::disk::{Disk, SimDisk};
-use highwater_wal::inspect::{Follow, Log};
+use highwater_wal::disk::{Disk, OsDisk, SimDisk};
+use highwater_wal::inspect::{Follow, Log, SegmentState};
 use highwater_wal::layout::{FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size};
 use highwater_wal::{Background, FrameKind, Lsn, Options, StreamId, Wal, WalError, WritePath};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 const SEGMENT_SIZE: u64 = 8 << 10;
 
@@ -204,6 +205,49 @@ fn a_busy_log_never_looks_damaged() {
         }
         assert_eq!(seen, [RECORDS; THREADS as usize]);
     });
+}
+
+/// While a log is written and truncated, its files go, and come again as other segments. To look at it meanwhile was an
+/// error, or showed damage where a file was about to get its new name.
+#[test]
+fn a_log_that_is_truncated_meanwhile_never_looks_damaged() {
+    for path in [WritePath::Direct, WritePath::PageCache] {
+        let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let options = Options::new().segment_size(8 << 10).write_path(path);
+        let log = Wal::open_with(dir.path(), options).unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    for _ in 0..20 {
+                        let _ = log.append([1; 1000]).unwrap();
+                    }
+                    log.sync().unwrap();
+                    let keep = log.durable_lsn().get().saturating_sub(40_000);
+                    log.truncate_before(Lsn::new(keep)).unwrap();
+                }
+            });
+            for _ in 0..400 {
+                let log = || Log::open(Arc::new(OsDisk::new()), dir.path()).unwrap();
+                let report = log().verify(|_| ()).unwrap();
+                assert!(report.is_ok(), "{:?}", report.findings);
+                let stats = log().stats(Lsn::ZERO, |_| ()).unwrap();
+                assert!(stats.damage.is_none(), "{:?}", stats.damage);
+                for segment in log().segments().unwrap() {
+                    assert!(!matches!(segment.state, SegmentState::Damaged(_)));
+                }
+                for frame in log().frames(Lsn::ZERO).unwrap() {
+                    assert!(matches!(frame, Ok(_) | Err(WalError::Truncated { .. })));
+                }
+                let mut follow = log().follow(Lsn::ZERO).unwrap();
+                let first = follow.poll();
+                assert!(matches!(first, Ok(_) | Err(WalError::Truncated { .. })));
+            }
+            done.store(true, Ordering::Relaxed);
+            writer.join().unwrap();
+        });
+        assert!(log.stats().recycle.count > 10);
+    }
 }
 
 /// A log that was killed ends at what is proven; who opens it again proves the rest.

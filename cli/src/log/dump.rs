@@ -75,6 +75,11 @@ fn print_all(
     for frame in frames {
         let frame = match frame {
             Ok(frame) => frame,
+            Err(WalError::Truncated { asked, first }) => {
+                let what = "were truncated meanwhile and are not shown";
+                eprintln!("highwater: LSNs {asked} to {first} {what}");
+                continue;
+            }
             Err(error) => return damaged(error, out),
         };
         if printer.frame(&frame, out)?.is_break() {

@@ -5,11 +5,9 @@ use crate::args::LogArgs;
 use crate::outcome::{Outcome, Result};
 use crate::output::{Output, render, table};
 use crate::text;
-use highwater::wal::inspect::{Log, SegmentInfo, SegmentState};
-use highwater::wal::{FrameKind, Lsn, WalError};
+use highwater::wal::inspect::{Report, SegmentInfo, SegmentState};
+use highwater::wal::{Lsn, WalError};
 use serde::Serialize;
-use std::collections::HashMap;
-use std::path::PathBuf;
 
 /// What is printed.
 #[derive(Debug, Serialize)]
@@ -35,24 +33,12 @@ struct Row {
     state: String,
 }
 
-/// What the frames of a segment add up to.
-#[derive(Debug, Default)]
-struct Sum {
-    end: u64,
-    records: u64,
-    sealed: bool,
-}
-
 /// Runs the command.
 pub(crate) fn list(args: &LogArgs, out: &mut Output) -> Result<Outcome> {
     let log = open(&args.dir)?.log;
     let report = log.verify(|_| ())?;
-    let sums = sums(&log)?;
-    let rows = log
-        .segments()?
-        .iter()
-        .map(|segment| row(segment, &sums))
-        .collect();
+    let rows = log.segments()?;
+    let rows = rows.iter().map(|segment| row(segment, &report)).collect();
     let listing = Listing {
         log_id: format!("{:032x}", log.log_id()),
         first_lsn: log.first_lsn().get(),
@@ -65,40 +51,20 @@ pub(crate) fn list(args: &LogArgs, out: &mut Output) -> Result<Outcome> {
     Ok(Outcome::clean_if(listing.findings.is_empty()))
 }
 
-/// Goes through the frames up to the end or the first damage, which `verify` has reported.
-fn sums(log: &Log) -> Result<HashMap<PathBuf, Sum>> {
-    let mut sums = HashMap::<PathBuf, Sum>::new();
-    let frames = match log.frames(Lsn::ZERO) {
-        Ok(frames) => frames,
-        Err(error @ WalError::Io { .. }) => return Err(error.into()),
-        Err(_) => return Ok(sums),
-    };
-    for frame in frames {
-        let frame = match frame {
-            Ok(frame) => frame,
-            Err(error @ WalError::Io { .. }) => return Err(error.into()),
-            Err(_) => break,
-        };
-        let records = frame.records().len() as u64;
-        let sum = sums.entry(frame.file).or_default();
-        sum.records += records;
-        if frame.kind == FrameKind::Seal {
-            sum.sealed = true;
-        } else {
-            sum.end = frame.end_lsn.get();
-        }
-    }
-    Ok(sums)
-}
-
-fn row(segment: &SegmentInfo, sums: &HashMap<PathBuf, Sum>) -> Row {
+fn row(segment: &SegmentInfo, report: &Report) -> Row {
     let base = segment.base.get();
-    let sum = sums.get(&segment.file);
-    let state = match (&segment.state, sum) {
-        (SegmentState::Live, Some(sum)) if sum.sealed => "sealed".to_owned(),
-        (SegmentState::Live, _) => "active".to_owned(),
-        (SegmentState::Damaged(_), _) => "damaged".to_owned(),
-        (other, _) => other.to_string(),
+    let holds = report.segments.iter().find(|s| s.base == segment.base);
+    let holds = holds.copied().unwrap_or_default();
+    let is_damaged = report
+        .findings
+        .iter()
+        .any(|finding| matches!(finding, WalError::Corrupt { file, .. } if *file == segment.file));
+    let state = match &segment.state {
+        SegmentState::Damaged(_) => "damaged".to_owned(),
+        SegmentState::Live if is_damaged => "damaged".to_owned(),
+        SegmentState::Live if holds.sealed => "sealed".to_owned(),
+        SegmentState::Live => "active".to_owned(),
+        other => other.to_string(),
     };
     Row {
         file: segment
@@ -110,8 +76,8 @@ fn row(segment: &SegmentInfo, sums: &HashMap<PathBuf, Sum>) -> Row {
         base_lsn: base,
         end_lsn: base + segment.size_bytes,
         size_bytes: segment.size_bytes,
-        used_bytes: sum.map_or(0, |sum| sum.end.saturating_sub(base)),
-        records: sum.map_or(0, |sum| sum.records),
+        used_bytes: holds.used_bytes,
+        records: holds.records,
         state,
     }
 }

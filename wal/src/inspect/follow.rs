@@ -37,6 +37,14 @@ pub struct Follow {
     suspect: Option<u64>,
 }
 
+/// Where following begins; as in [`Follow`].
+struct Begin {
+    shown: Place,
+    ahead: Place,
+    attested: u64,
+    damage: Option<WalError>,
+}
+
 /// A position and the segment that holds it.
 #[derive(Debug)]
 struct Place {
@@ -51,6 +59,20 @@ impl Log {
     /// # Errors
     /// As [`Self::frames`].
     pub fn follow(self, from: Lsn) -> Result<Follow> {
+        let begin = self.settled(|log| log.begin_to_follow(from))?;
+        Ok(Follow {
+            log: self,
+            shown: begin.shown,
+            ahead: begin.ahead,
+            attested: begin.attested,
+            damage: begin.damage,
+            in_vain: 0,
+            patience: PATIENCE,
+            suspect: None,
+        })
+    }
+
+    fn begin_to_follow(&self, from: Lsn) -> Result<Begin> {
         let mut chain = check_chain(
             &*self.disk,
             &self.dir,
@@ -91,15 +113,11 @@ impl Log {
         };
         let ahead = end.max(start);
         let ahead_base = holds(ahead).unwrap_or(base);
-        Ok(Follow {
-            log: self,
+        Ok(Begin {
             shown: Place::new(start, base),
             ahead: Place::new(ahead, ahead_base),
             attested: proven,
             damage,
-            in_vain: 0,
-            patience: PATIENCE,
-            suspect: None,
         })
     }
 }

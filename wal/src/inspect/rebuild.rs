@@ -160,6 +160,10 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
+    pub(crate) fn log_id(&self) -> u128 {
+        self.key.id
+    }
+
     /// Where the next segment will start.
     pub(crate) fn end(&self) -> u64 {
         self.end

@@ -10,6 +10,7 @@ use crate::inspect::repair::{apart, check_copy};
 use crate::inspect::source::Source;
 use crate::inspect::walk::{Step, Walk};
 use crate::lsn::Lsn;
+use crate::meta;
 use highwater_disk::Disk;
 use std::ffi::OsString;
 use std::path::Path;
@@ -71,10 +72,8 @@ pub fn salvage(
     let (from, to) = (from.as_ref(), to.as_ref());
     apart(from, to)?;
     let source = Source::open(disk, from)?;
-    let key = LogKey::new(LogKey::fresh_id(None));
-    let mut new = Rebuild::begin(disk, to, key)?;
-    let largest = source.parts.iter().map(|part| part.size).max();
-    new.segment(0, largest.unwrap_or_else(|| source.usual_size()))?;
+    let mut new = begin(&source, to)?;
+    let new_log_id = new.log_id();
     let bytes_total = source.parts.iter().map(|part| part.size).sum();
     let mut holes = Holes::default();
     let (mut frames, mut records) = (0, 0);
@@ -123,7 +122,7 @@ pub fn salvage(
     let end_lsn = Lsn::new(walk.position());
     Ok(Salvaged {
         old_log_id: source.key.id,
-        new_log_id: key.id,
+        new_log_id,
         first_lsn: Lsn::new(source.first_lsn),
         end_lsn,
         frames,
@@ -158,4 +157,13 @@ impl Holes {
             self.unproven.split_into(proven, &mut self.proven);
         }
     }
+}
+
+/// A log with segments as large as the largest of the old one.
+fn begin<'a>(source: &'a Source, to: &'a Path) -> Result<Rebuild<'a>> {
+    let key = LogKey::new(meta::fresh_log_id(None));
+    let mut new = Rebuild::begin(&source.disk, to, key)?;
+    let largest = source.parts.iter().map(|part| part.size).max();
+    new.segment(0, largest.unwrap_or_else(|| source.usual_size()))?;
+    Ok(new)
 }

@@ -109,6 +109,7 @@ impl Log {
             let frame = match frame {
                 Ok(frame) => frame,
                 Err(error @ WalError::Io { .. }) => return Err(error),
+                Err(WalError::Truncated { .. }) => continue,
                 Err(damage) => {
                     stats.damage = Some(damage);
                     break;

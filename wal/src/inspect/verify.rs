@@ -5,6 +5,7 @@ use crate::dump::{bad_batch, no_frame};
 use crate::end::unknown_feature;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{At, FrameKind, attested};
+use crate::inspect::moving::MAX_LOOKS;
 use crate::inspect::walk::next_intact;
 use crate::inspect::{Log, Progress, records_in};
 use crate::layout::SEGMENT_HEADER_SIZE;
@@ -39,8 +40,26 @@ pub struct Report {
     pub records: u64,
     /// Bytes read.
     pub bytes: u64,
+    /// What each segment holds, in order; those that cannot be used are left out.
+    pub segments: Vec<SegmentUse>,
     /// Names in the directory that are not the log's.
     pub ignored: Vec<OsString>,
+}
+
+/// What a segment holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct SegmentUse {
+    /// LSN of its first byte.
+    pub base: Lsn,
+    /// Frames that are intact.
+    pub frames: u64,
+    /// Records in them.
+    pub records: u64,
+    /// Bytes from the base to behind the last intact frame, the seal apart; 0 if there is none.
+    pub used_bytes: u64,
+    /// Whether a seal ends it.
+    pub sealed: bool,
 }
 
 /// What one segment adds to the report.
@@ -49,8 +68,7 @@ struct Part {
     findings: Vec<WalError>,
     /// The highest position that a frame of it proves to have been durable.
     attested: u64,
-    frames: u64,
-    records: u64,
+    holds: SegmentUse,
     bytes: u64,
 }
 
@@ -67,6 +85,32 @@ impl Log {
 
     /// As [`Self::verify`], with this many threads.
     fn verify_with(&self, threads: usize, progress: impl FnMut(Progress)) -> Result<Report> {
+        let mut newer: Option<Self> = None;
+        let mut seen = self.verify_files();
+        // What seems wrong with files that came or went meanwhile is looked at again.
+        for _ in 0..MAX_LOOKS {
+            if seen.as_ref().is_ok_and(|(report, _)| report.is_ok()) {
+                break;
+            }
+            let Some(now) = newer.as_ref().unwrap_or(self).newer()? else {
+                break;
+            };
+            seen = now.verify_files();
+            newer = Some(now);
+        }
+        let (mut report, chain) = seen?;
+        let log = newer.as_ref().unwrap_or(self);
+        log.verify_segments(&chain, threads, &mut report, progress)?;
+        report.segments.sort_by_key(|segment| segment.base);
+        report.findings.sort_by_key(|error| match error {
+            WalError::Corrupt { lsn, .. } => *lsn,
+            _ => Lsn::ZERO,
+        });
+        Ok(report)
+    }
+
+    /// Checks the files as such, and finds the end. Returns those that can be read, too.
+    fn verify_files(&self) -> Result<(Report, Vec<SegmentFile>)> {
         let mut report = Report {
             findings: Vec::new(),
             tail: None,
@@ -75,24 +119,15 @@ impl Log {
             frames: 0,
             records: 0,
             bytes: 0,
+            segments: Vec::new(),
             ignored: self.listing.ignored.clone(),
         };
-        let chain = self.verify_files(&mut report)?;
-        self.verify_segments(&chain, threads, &mut report, progress)?;
-        report.findings.sort_by_key(|error| match error {
-            WalError::Corrupt { lsn, .. } => *lsn,
-            _ => Lsn::ZERO,
-        });
-        Ok(report)
-    }
-
-    /// Checks the files as such, and finds the end. Returns those that can be read.
-    fn verify_files(&self, report: &mut Report) -> Result<Vec<SegmentFile>> {
         let mut chain = Vec::new();
         let bases = self.listing.segments.iter().map(|(base, _)| *base);
         for base in bases.filter(|base| *base >= self.meta.first_lsn) {
             match check_segment(&*self.disk, &self.dir, base, self.meta.log_id) {
                 Ok(segment) => chain.push(segment),
+                Err(_) if self.is_truncated(base) => {}
                 Err(error) => report.add(error)?,
             }
         }
@@ -115,7 +150,7 @@ impl Log {
             Err(error) if report.findings.is_empty() => report.add(error)?,
             Err(_) => {} // already told, segment by segment
         }
-        Ok(chain)
+        Ok((report, chain))
     }
 
     fn verify_segments(
@@ -130,7 +165,7 @@ impl Log {
         let work = |parts: mpsc::Sender<Result<Part>>| {
             // Whoever is told of an error takes no more parts: the others notice that nobody listens.
             while let Some(segment) = chain.get(next.fetch_add(1, Ordering::Relaxed)) {
-                if parts.send(self.verify_segment(segment, end_lsn)).is_err() {
+                if parts.send(self.verify_if_there(segment, end_lsn)).is_err() {
                     return;
                 }
             }
@@ -148,8 +183,9 @@ impl Log {
                 let part = part?;
                 attested = attested.max(part.attested);
                 findings.extend(part.findings);
-                report.frames += part.frames;
-                report.records += part.records;
+                report.frames += part.holds.frames;
+                report.records += part.holds.records;
+                report.segments.push(part.holds);
                 report.bytes += part.bytes;
                 progress(Progress {
                     bytes_done: report.bytes,
@@ -170,6 +206,23 @@ impl Log {
         })
     }
 
+    /// Verifies the segment; nothing is wrong with one that was truncated meanwhile.
+    fn verify_if_there(&self, segment: &SegmentFile, end_lsn: Option<Lsn>) -> Result<Part> {
+        let part = self.verify_segment(segment, end_lsn);
+        let sound = part.as_ref().is_ok_and(|part| part.findings.is_empty());
+        if sound || !self.is_truncated(segment.base) {
+            return part;
+        }
+        Ok(Part {
+            bytes: segment.size,
+            holds: SegmentUse {
+                base: Lsn::new(segment.base),
+                ..SegmentUse::default()
+            },
+            ..Part::default()
+        })
+    }
+
     fn verify_segment(&self, segment: &SegmentFile, end_lsn: Option<Lsn>) -> Result<Part> {
         let mut scan = Scan::open(&*self.disk, segment, self.key)?;
         let mut offset = SEGMENT_HEADER_SIZE;
@@ -179,19 +232,27 @@ impl Log {
             .min(segment.base + segment.size);
         let mut part = Part {
             bytes: segment.size,
+            holds: SegmentUse {
+                base: Lsn::new(segment.base),
+                ..SegmentUse::default()
+            },
             ..Part::default()
         };
         while segment.base + offset < end {
             match scan.look(offset)? {
                 At::Frame(header, payload) => {
-                    part.frames += 1;
+                    part.holds.frames += 1;
                     match records_in(&header, payload) {
-                        Ok(records) => part.records += records,
+                        Ok(records) => part.holds.records += records,
                         Err(what) => part.findings.push(bad_batch(segment, offset, what)),
                     }
                     if matches!(header.kind, FrameKind::Watermark | FrameKind::Close) {
                         let proof = attested(payload).unwrap_or(0);
                         part.attested = part.attested.max(proof.min(segment.base + offset));
+                    }
+                    match header.kind {
+                        FrameKind::Seal => part.holds.sealed = true,
+                        _ => part.holds.used_bytes = offset + header.frame_size(),
                     }
                     offset = header.next_offset(offset, segment.size);
                 }
