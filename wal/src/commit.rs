@@ -366,6 +366,14 @@ impl Shared {
         }
     }
 
+    /// The same for a log at rest, however short it is.
+    pub(crate) fn note_end(&self) {
+        let end = self.commit.durable();
+        if self.commit.noted.fetch_max(end, Ordering::Relaxed) < end {
+            self.preparer.note(end);
+        }
+    }
+
     /// Waits a bounded moment for the producers that the last group released: they are about to come back.
     fn await_cohort(&self, turn: &Turn<'_>) {
         let wait = self.options.group_commit_wait;

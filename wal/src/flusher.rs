@@ -15,6 +15,9 @@ use std::time::Duration;
 /// How long no group must have come before the log is taken to be at rest.
 const SETTLE_AFTER: Duration = Duration::from_millis(500);
 
+/// A log that comes to rest notes its end in `LOG` so often at most.
+const NOTE_EVERY: Duration = Duration::from_secs(10);
+
 /// No flush is due.
 const NEVER: u64 = u64::MAX;
 
@@ -150,13 +153,19 @@ impl Shared {
             if awaited.is_none() && !now_due {
                 let settle_at = rest.look(self, now);
                 if settle_at.is_some_and(|at| at <= now) {
-                    rest = Rest::default();
                     if self.settle().is_err() {
                         return; // poisoned: everybody who waits was told
                     }
+                    rest.settled();
                     continue;
                 }
-                let deadline = due.into_iter().chain(settle_at).min();
+                let note_at = rest.note_at();
+                if note_at.is_some_and(|at| at <= now) {
+                    rest.noted(now);
+                    self.note_end();
+                    continue;
+                }
+                let deadline = due.into_iter().chain(settle_at).chain(note_at).min();
                 self.clock.wait(&self.flusher.alarm, deadline);
                 continue;
             }
@@ -175,9 +184,29 @@ impl Shared {
 struct Rest {
     /// Groups when it was last looked at, and when it will have been at rest long enough if there are no more.
     seen: Option<(u64, Duration)>,
+    /// When its end was noted last.
+    noted_at: Option<Duration>,
+    owes_note: bool,
 }
 
 impl Rest {
+    fn settled(&mut self) {
+        self.seen = None;
+        self.owes_note = true;
+    }
+
+    /// When to note the end of the log, if it came to rest since that was done.
+    fn note_at(&self) -> Option<Duration> {
+        let earliest = |noted: Duration| noted.saturating_add(NOTE_EVERY);
+        self.owes_note
+            .then(|| self.noted_at.map_or(Duration::ZERO, earliest))
+    }
+
+    fn noted(&mut self, now: Duration) {
+        self.noted_at = Some(now);
+        self.owes_note = false;
+    }
+
     /// When to settle, as things stand; `None` while nothing was committed since the last time.
     fn look(&mut self, shared: &Shared, now: Duration) -> Option<Duration> {
         if !shared.flusher.restless.load(Ordering::Acquire) {

@@ -9,8 +9,10 @@
 mod common;
 
 use common::options;
-use highwater_wal::disk::{Disk, ManualClock, SimDisk};
-use highwater_wal::{Background, FrameKind, Lsn, Options, Priority, Wal, WritePath, inspect};
+use highwater_wal::disk::{Clock, Disk, ManualClock, SimDisk};
+use highwater_wal::{
+    Background, FrameKind, Lsn, Options, Priority, Wal, WalError, WritePath, inspect,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +60,53 @@ fn a_log_at_rest_proves_its_last_group() {
     }
     assert_eq!(log.durable_lsn(), settled, "once, not again and again");
     assert_eq!(log.stats().groups, groups + 1);
+}
+
+/// What `LOG` says was durable.
+fn noted(sim: &SimDisk) -> Lsn {
+    let log = sim.durable_file("/log/LOG").unwrap();
+    let log: serde_json::Value = serde_json::from_slice(&log).unwrap();
+    Lsn::new(log["attested_lsn"].as_u64().unwrap())
+}
+
+/// A log at rest notes its end in `LOG`, every ten seconds at most: whatever befalls the end of the file later is damage
+/// then. All watermarks behind a place could be wiped out together with what they prove, and it passed for the end.
+#[test]
+fn a_log_at_rest_notes_its_end() {
+    let (sim, clock) = (SimDisk::new(), Arc::new(ManualClock::new(0)));
+    let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+    let options = options()
+        .disk(disk)
+        .clock(Arc::clone(&clock) as _)
+        .background(Background::Thread)
+        .write_path(WritePath::Direct);
+    let log = Wal::open_with("/log", options.clone()).unwrap();
+    let mut rests = Vec::new();
+    for _ in 0..3 {
+        for _ in 0..5 {
+            let lsn = log.append([7; 700]).unwrap();
+            log.sync_to(lsn).unwrap();
+        }
+        let durable = log.durable_lsn();
+        while noted(&sim) < durable {
+            clock.advance(Duration::from_millis(100));
+            std::thread::yield_now();
+        }
+        rests.push(clock.now());
+    }
+    assert!(rests[1] - rests[0] >= Duration::from_secs(10), "{rests:?}");
+    assert!(rests[2] - rests[1] >= Duration::from_secs(10), "{rests:?}");
+    let killed = sim.kill_process();
+    drop(log);
+    killed.edit("/log/00000000000000000000.wal", |bytes| {
+        bytes[6000..].fill(0)
+    });
+    let disk: Arc<dyn Disk> = Arc::new(killed);
+    let report = inspect::Log::open(Arc::clone(&disk), "/log").unwrap();
+    assert!(!report.verify(|_| ()).unwrap().is_ok());
+    let log = Wal::open_with("/log", options.disk(disk)).unwrap();
+    let error = log.read_from(Lsn::ZERO).unwrap().find_map(Result::err);
+    assert!(matches!(error, Some(WalError::Corrupt { .. })), "{error:?}");
 }
 
 #[test]
