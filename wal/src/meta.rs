@@ -171,9 +171,10 @@ impl Meta {
         let (path, tmp) = (dir.join(META_NAME), dir.join(META_TMP_NAME));
         let file = match disk.open(&tmp, Access::ReadWrite) {
             Ok(file) => file,
-            Err(_) => disk
+            Err(e) if e.kind() == io::ErrorKind::NotFound => disk
                 .create_new(&tmp)
                 .map_err(|e| WalError::io("creating", &tmp, e))?,
+            Err(e) => return Err(WalError::io("opening", &tmp, e)),
         };
         let bytes = self.encode();
         let resized = file.len().and_then(|len| {
