@@ -133,7 +133,8 @@ pub enum WalError {
     /// The log has reached its bound ([`Options::max_bytes`](crate::Options::max_bytes)): nothing was appended. Truncate
     /// it, or end whoever keeps it; appends go on as soon as there is room.
     #[error(
-        "the log in {dir:?} is full: {used_bytes} of {max_bytes} bytes; {held_by}. Truncate it or raise `Options::max_bytes`"
+        "the log in {dir:?} is full: {used_bytes} of {max_bytes} bytes{}. Truncate it or raise `Options::max_bytes`",
+        clause(held_by)
     )]
     LogFull {
         /// Directory of the log.
@@ -142,7 +143,8 @@ pub enum WalError {
         max_bytes: u64,
         /// Bytes of segment files now, prepared ones included; one more would pass the bound.
         used_bytes: u64,
-        /// What is in the way: the reader or guard that keeps the oldest segment, or that nobody truncated it.
+        /// What is in the way: the reader or guard that keeps the oldest segment, or that nobody truncated it. Empty in the
+        /// warning of the thread that makes segments, which does not know.
         held_by: String,
     },
 
@@ -199,6 +201,14 @@ fn holder(pid: Option<u32>) -> String {
         Some(pid) if pid == std::process::id() => format!("this process (pid {pid})"),
         Some(pid) => format!("process {pid}"),
         None => "another process".to_owned(),
+    }
+}
+
+fn clause(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!("; {text}")
     }
 }
 
