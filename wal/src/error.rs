@@ -130,6 +130,20 @@ pub enum WalError {
         end: Lsn,
     },
 
+    /// What stands at the position is appended, but not durable: it is not shown before. Sync it, or follow the log with
+    /// [`Wal::tail`](crate::Wal::tail).
+    #[error(
+        "LSN {asked} is not durable yet: the log is durable up to {durable} and appended up to {end}; sync it first"
+    )]
+    NotDurable {
+        /// The position asked for.
+        asked: Lsn,
+        /// Everything below is durable.
+        durable: Lsn,
+        /// Everything below is appended.
+        end: Lsn,
+    },
+
     /// The log has reached its bound ([`Options::max_bytes`](crate::Options::max_bytes)): nothing was appended. Truncate
     /// it, or end whoever keeps it; appends go on as soon as there is room.
     #[error(

@@ -247,7 +247,7 @@ impl Wal {
     /// position must be one where a frame starts or ends.
     ///
     /// # Errors
-    /// [`WalError::Truncated`]; [`WalError::BeyondEnd`] if `from` is not durable yet.
+    /// [`WalError::Truncated`]; [`WalError::NotDurable`]; [`WalError::BeyondEnd`].
     pub fn read_from(&self, from: Lsn) -> Result<Reader> {
         self.read_range(from, self.durable_lsn())
     }
@@ -255,16 +255,17 @@ impl Wal {
     /// Reads the records from `from` up to, not including, `to`, which must be where a frame starts or ends.
     ///
     /// # Errors
-    /// [`WalError::Truncated`]; [`WalError::BeyondEnd`] if either is not durable yet.
+    /// [`WalError::Truncated`]; [`WalError::NotDurable`] if either is not durable yet; [`WalError::BeyondEnd`].
     pub fn read_range(&self, from: Lsn, to: Lsn) -> Result<Reader> {
         Reader::open(&self.shared, from, to)
     }
 
     /// Reads from `from` on and then waits for new durable records, until the log is closed. It pins the log from
-    /// where it stands. Somebody else must make records durable.
+    /// where it stands. Somebody else must make records durable: `from` may be any position up to [`Self::end_lsn`] where a
+    /// frame starts or ends, durable or not.
     ///
     /// # Errors
-    /// As [`Self::read_from`].
+    /// [`WalError::Truncated`]; [`WalError::BeyondEnd`].
     pub fn tail(&self, from: Lsn) -> Result<Tail> {
         Tail::open(&self.shared, from)
     }

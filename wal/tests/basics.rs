@@ -52,9 +52,17 @@ fn only_durable_records_are_shown() {
     let log = Wal::open_with(dir.path(), options()).unwrap();
     let lsn = log.append("a").unwrap();
     assert!(contents(&log).is_empty());
+    // It said that the log ends at the durable position, which `end_lsn` is past.
+    let (durable, end) = (log.durable_lsn(), log.end_lsn());
+    let error = log.read_from(end).unwrap_err();
+    let expected = format!(
+        "LSN {end} is not durable yet: the log is durable up to {durable} and appended up to {end}; sync it first"
+    );
+    assert_eq!(error.to_string(), expected);
+    let beyond = Lsn::new(end.get() + 8);
     assert!(matches!(
-        log.read_from(log.end_lsn()),
-        Err(WalError::BeyondEnd { .. })
+        log.read_range(Lsn::ZERO, beyond),
+        Err(WalError::BeyondEnd { end: named, .. }) if named == end
     ));
     log.sync_to(lsn).unwrap();
     assert_eq!(contents(&log), payloads(["a"]));
