@@ -81,14 +81,14 @@ pub enum WalError {
     },
 
     /// The record is larger than the log accepts; nothing was appended.
-    #[error(
-        "a record of {size} bytes is over the limit of {max}: split it, or raise `Options::max_record_bytes`"
-    )]
+    #[error("a record of {size} bytes is over the limit of {max}: split it, or raise {raise}")]
     RecordTooLarge {
         /// Size of the record or batch, in bytes.
         size: usize,
         /// The most that this log accepts.
         max: usize,
+        /// The options that are too low for it.
+        raise: &'static str,
     },
 
     /// An earlier write to the log failed. Nothing appended since the last durable LSN may be acknowledged, and this

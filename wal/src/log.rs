@@ -125,9 +125,8 @@ impl Wal {
         stream: StreamId,
         records: &[impl AsRef<[u8]>],
     ) -> Result<LsnRange> {
-        let max = self.shared.max_record;
-        let payload =
-            encode_batch(records, max).map_err(|size| WalError::RecordTooLarge { size, max })?;
+        let payload = encode_batch(records, self.shared.max_record)
+            .map_err(|size| self.shared.options.too_large(size))?;
         let packed = self.shared.compressor.compress(&payload);
         let (tag, stored) = match &packed {
             Some(packed) => (Tag::ZSTD_BATCH, packed),

@@ -138,10 +138,7 @@ impl Shared {
     /// Appends one frame that users asked for.
     pub(crate) fn append(&self, tag: Tag, stream: StreamId, payload: &[u8]) -> Result<(u64, u64)> {
         if payload.len() > self.max_record {
-            return Err(WalError::RecordTooLarge {
-                size: payload.len(),
-                max: self.max_record,
-            });
+            return Err(self.options.too_large(payload.len()));
         }
         self.append_as(Asker::Appender, tag, stream, payload)
     }

@@ -13,7 +13,9 @@
 mod common;
 
 use common::{contents, options, payloads};
-use highwater_wal::{AppendOptions, Case, Durability, Lsn, RecordKind, StreamId, Wal, WalError};
+use highwater_wal::{
+    AppendOptions, Case, Durability, Lsn, Options, RecordKind, StreamId, Wal, WalError,
+};
 
 #[test]
 fn records_read_back_in_order() {
@@ -131,6 +133,27 @@ fn a_lower_durability_does_not_wait_but_sync_to_still_does() {
     assert!(log.durable_lsn() > lsn);
 }
 
+/// It always named `max_record_bytes`: raising that where the segment is too small is an error of the options.
+#[test]
+fn the_option_that_is_the_limit_is_named() {
+    let small = || options().segment_size(16 << 10);
+    let over = |options: Options, size: usize| {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Wal::open_with(dir.path(), options).unwrap();
+        let error = log.append(vec![0; size]).unwrap_err().to_string();
+        let advice = error.split_once("split it, or raise ").unwrap().1;
+        advice.to_owned()
+    };
+    let bounded = || small().max_record_bytes(1_000);
+    assert_eq!(over(small(), 20_000), "`Options::segment_size`");
+    assert_eq!(over(bounded(), 2_000), "`Options::max_record_bytes`");
+    let both = "`Options::max_record_bytes` and `Options::segment_size`";
+    assert_eq!(over(bounded(), 20_000), both);
+    assert_eq!(over(small(), 17 << 20), both);
+    let large = small().segment_size(64 << 20);
+    assert_eq!(over(large, 17 << 20), "`Options::max_record_bytes`");
+}
+
 #[test]
 fn a_record_over_the_limit_is_refused_and_nothing_is_appended() {
     let dir = tempfile::tempdir().unwrap();
@@ -140,7 +163,7 @@ fn a_record_over_the_limit_is_refused_and_nothing_is_appended() {
     let end = log.end_lsn();
     let error = log.append(vec![0; max + 1]).unwrap_err();
     assert!(
-        matches!(error, WalError::RecordTooLarge { size, max: m } if size == max + 1 && m == max)
+        matches!(error, WalError::RecordTooLarge { size, max: m, .. } if size == max + 1 && m == max)
     );
     let error = log.append_batch(&[vec![0; max - 7]]).unwrap_err();
     assert!(matches!(error, WalError::RecordTooLarge { .. }), "{error}");
