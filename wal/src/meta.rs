@@ -124,8 +124,13 @@ impl Meta {
             lsn: Lsn::ZERO,
             what: format!("{what}; restore the file from a backup"),
         };
-        let version: VersionOnly =
-            serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
+        let unparsed = |error: serde_json::Error| {
+            damaged(match bytes {
+                [] => "LOG is empty".to_owned(),
+                _ => format!("LOG is not the JSON it should be ({error})"),
+            })
+        };
+        let version: VersionOnly = serde_json::from_slice(bytes).map_err(unparsed)?;
         if version.format_version > FORMAT_VERSION {
             return Err(WalError::NewerFormat {
                 file: path.to_owned(),
@@ -133,11 +138,11 @@ impl Meta {
                 supported: FORMAT_VERSION,
             });
         }
-        let on_disk: OnDisk = serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
+        let on_disk: OnDisk = serde_json::from_slice(bytes).map_err(unparsed)?;
         let expected = on_disk.expected_checksum();
         if on_disk.checksum != expected || on_disk.format_version == 0 {
             return Err(damaged(format!(
-                "checksum {} is not {expected}",
+                "its checksum {} is not {expected}",
                 on_disk.checksum
             )));
         }
