@@ -25,7 +25,7 @@ pub enum WalError {
     },
 
     /// The bytes on disk are damaged below a position that is proven to have been durable. Nothing was changed.
-    #[error("{finding} in {file:?} at offset {offset} (LSN {lsn}): {what}")]
+    #[error("{finding} in {file:?} at offset {offset} (LSN {lsn}): {what}{}", rescue(*finding))]
     Corrupt {
         /// What kind of damage it is.
         finding: Finding,
@@ -215,6 +215,22 @@ fn holder(pid: Option<u32>) -> String {
         Some(pid) if pid == std::process::id() => format!("this process (pid {pid})"),
         Some(pid) => format!("process {pid}"),
         None => "another process".to_owned(),
+    }
+}
+
+/// What to do with a damaged log that cannot be restored.
+fn rescue(finding: Finding) -> &'static str {
+    match finding {
+        // Nothing is damaged: a newer version reads it.
+        Finding::UnknownFeature => "",
+        Finding::DamagedMeta | Finding::MissingMeta => {
+            ". Without a backup, `highwater log repair DIR --output NEW` makes a log from the segments alone"
+        }
+        // Or somebody reads from a position of another log.
+        Finding::CorruptDurable => {
+            ". If the file is damaged and there is no backup, `highwater log repair` or `log salvage` saves what is intact"
+        }
+        _ => ". Without a backup, `highwater log repair` or `log salvage` saves what is intact",
     }
 }
 
