@@ -201,6 +201,20 @@ impl WalError {
         }
     }
 
+    /// The error of closing where the mark of a clean end found no room: what was appended is durable by then.
+    pub(crate) fn of_close_mark(self) -> Self {
+        let durable = "everything appended is durable, but the log could not be marked as closed";
+        match self {
+            Self::Io { op, path, source } => Self::io(format!("{durable}: {op}"), &path, source),
+            Self::LogFull { ref dir, .. } => {
+                let dir = dir.clone();
+                let source = io::Error::new(io::ErrorKind::StorageFull, self);
+                Self::io(format!("{durable}: making a segment in"), &dir, source)
+            }
+            other => other,
+        }
+    }
+
     /// True if the device, or the log's own bound, is full: free space and try again, nothing was harmed.
     #[must_use]
     pub fn is_no_space(&self) -> bool {

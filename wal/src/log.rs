@@ -361,7 +361,8 @@ impl Wal {
     /// Readers, and the payloads read, stay usable. Dropping the log closes it too, but tells no errors.
     ///
     /// # Errors
-    /// [`WalError::Poisoned`]; [`WalError::Io`] if there was no room for the mark: everything is durable all the same.
+    /// [`WalError::Poisoned`]; [`WalError::Io`] if there was no room for the mark: everything is durable all the same, and
+    /// the log is closed.
     pub fn close(&self) -> Result<()> {
         let mut closing = self.shared.closing.lock();
         if *closing == Closing::Done {
@@ -388,7 +389,7 @@ impl Wal {
             StreamId::DEFAULT,
             &attested,
         );
-        let (_, end) = mark?;
+        let (_, end) = mark.map_err(WalError::of_close_mark)?;
         shared.sync_until(end)?;
         // Proof that stands apart from the frames. Without it damage to the last sector would pass for a torn write,
         // so it is worth an attempt, but the records do not depend on it.

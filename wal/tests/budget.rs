@@ -174,6 +174,35 @@ fn a_bound_of_less_than_four_segments_is_refused() {
     );
 }
 
+/// The error told of a segment that could not be made, as if records were lost: only the mark of a clean end is.
+#[test]
+fn closing_where_the_mark_finds_no_room_says_that_everything_is_durable() {
+    for bound in ["disk", "log"] {
+        let sim = SimDisk::new();
+        let segments = if bound == "log" { 4 } else { 40 };
+        let log = Wal::open_with("/log", bounded(&sim, segments)).unwrap();
+        if bound == "disk" {
+            sim.set_capacity(Some(sim.used_bytes() + 100));
+        }
+        let (filled, _) = fill(&log);
+        // Not a frame more fits the segment.
+        let appended = filled + (0..).take_while(|_| log.append("").is_ok()).count();
+        let end = log.end_lsn();
+        assert!(log.durable_lsn() < end);
+        let error = log.close().unwrap_err();
+        assert!(error.is_no_space(), "{error}");
+        let durable = "everything appended is durable, but the log could not be marked as closed: ";
+        assert!(error.to_string().starts_with(durable), "{error}");
+        assert!(log.durable_lsn() >= end);
+        drop(log);
+        sim.cut_power_now();
+        let sim = sim.restart_after_power_cut(1);
+        sim.set_capacity(None);
+        let log = Wal::open_with("/log", bounded(&sim, 40)).unwrap();
+        assert_eq!(contents(&log).len(), appended, "{bound}");
+    }
+}
+
 /// Records of other streams are passed over; a batch counts as a whole.
 #[test]
 fn a_stream_can_be_read_alone() {
