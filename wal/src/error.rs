@@ -163,7 +163,7 @@ pub enum WalError {
     },
 
     /// A file operation failed without harm to what the log holds: the caller may try again.
-    #[error("{op} {path:?}: {source}")]
+    #[error("{op} {path:?}: {source}{}", remedy(source.kind()))]
     Io {
         /// What was being done.
         op: String,
@@ -229,6 +229,16 @@ fn holder(pid: Option<u32>) -> String {
         Some(pid) if pid == std::process::id() => format!("this process (pid {pid})"),
         Some(pid) => format!("process {pid}"),
         None => "another process".to_owned(),
+    }
+}
+
+/// What to do about an error of the system that does not say it.
+fn remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::FileTooLarge => {
+            "; raise the limit on the size of files (`ulimit -f`) or lower `Options::segment_size`"
+        }
+        _ => "",
     }
 }
 
