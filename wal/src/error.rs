@@ -53,7 +53,7 @@ pub enum WalError {
     },
 
     /// The path cannot be a log: it is a file, or not accessible.
-    #[error("{dir:?} cannot hold a log: {source}")]
+    #[error("{dir:?} cannot hold a log: {source}{}", remedy(source.kind()))]
     BadDirectory {
         /// The path.
         dir: PathBuf,
@@ -237,6 +237,10 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
     match kind {
         io::ErrorKind::FileTooLarge => {
             "; raise the limit on the size of files (`ulimit -f`) or lower `Options::segment_size`"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; opening a log needs write access to its directory and files, looking into it (`highwater log`, `inspect`) only \
+             read access"
         }
         _ => "",
     }
