@@ -231,6 +231,10 @@ impl Wal {
 
     /// A future that is ready once the record at `lsn` is durable. Works with any executor; dropping it has no effect
     /// on the record.
+    ///
+    /// # Errors
+    /// As [`Self::sync_to`]; [`WalError::Io`] if the thread that flushes cannot be started. The record is appended then, and may
+    /// become durable: do not append it again, call [`Self::sync_to`], which needs no thread. [`WalError::Closed`].
     #[must_use = "futures do nothing unless awaited"]
     pub fn durable(&self, lsn: Lsn) -> Durable {
         Durable::new(&self.shared, lsn)
