@@ -135,6 +135,28 @@ fn dump_begins_at_an_lsn_or_behind_it_and_ends_at_a_limit() {
     );
 }
 
+/// Nothing was printed and nothing said, as if the log were empty.
+#[test]
+fn dump_says_where_the_log_ends_if_asked_for_more() {
+    let (_tmp, dir) = log();
+    let listing = &run(args("list", &dir, &["--json"])).exits(0).json()[0];
+    let end = listing["end_lsn"].as_u64().unwrap();
+    let prepared = end + (16 << 10);
+    for from in [end, end + 8, prepared, 1 << 40] {
+        for more in [&["--json"][..], &[]] {
+            let lsn = from.to_string();
+            let more = [&["--from", &lsn], more].concat();
+            let ran = run(args("dump", &dir, &more)).exits(0);
+            assert_eq!(ran.out, "");
+            let expected = format!(
+                "highwater: there is nothing from LSN {from} on: the log ends at LSN {end}\n"
+            );
+            assert_eq!(ran.err, expected);
+        }
+    }
+    assert_eq!(run(args("dump", &dir, &[])).exits(0).err, "");
+}
+
 #[test]
 fn the_log_of_an_engine_is_found_and_its_own_records_are_decoded() {
     let (tmp, _dir) = log();

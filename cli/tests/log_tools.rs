@@ -459,6 +459,8 @@ fn rescue_makes_a_lost_meta_file_anew() {
             err.contains("missing LOG file") && err.contains("repair"),
             "{what}: {err}"
         );
+        // It sent to `verify`, also from `verify` itself, which needs the file LOG as all of them do.
+        assert!(!err.contains("verify"), "{what}: {err}");
     }
     let new = tmp.path().join("repaired");
     let repaired = json("repair", &dir, &["--output", new.to_str().unwrap()], 0);
@@ -468,6 +470,41 @@ fn rescue_makes_a_lost_meta_file_anew() {
     );
     assert_eq!(repaired["findings"].as_array().unwrap().len(), 2);
     assert_eq!(tool("dump", &new, &["--json"]).exits(0).json(), all);
+}
+
+/// The words of the parser stood alone: "EOF while parsing a value at line 1 column 0".
+#[test]
+fn a_damaged_meta_file_is_told_in_words_and_needed_by_no_rescue() {
+    let (tmp, dir) = log();
+    let all = tool("dump", &dir, &["--json"]).exits(0).json();
+    for (round, (content, expected)) in [
+        ("", "LOG is empty; restore"),
+        ("{", "LOG is not the JSON it should be (EOF while"),
+        ("\0\0", "LOG is not the JSON it should be (expected value"),
+        (
+            "{\"format_version\":1}",
+            "LOG is not the JSON it should be (missing field",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        remove(&dir.join("LOG"));
+        write(&dir.join("LOG"), content.as_bytes());
+        for what in ["list", "dump", "verify", "stats"] {
+            let err = tool(what, &dir, &[]).exits(1).err;
+            assert!(err.contains(expected), "{what}: {err}");
+            let next =
+                "`highwater log repair DIR --output NEW` makes a log from the segments alone";
+            assert!(err.contains(next), "{what}: {err}");
+        }
+        let opened = Wal::open(&dir).unwrap_err().to_string();
+        assert!(opened.contains(expected), "{opened}");
+        let new = tmp.path().join(format!("repaired-{round}"));
+        let repaired = json("repair", &dir, &["--output", new.to_str().unwrap()], 0);
+        assert_eq!(repaired["ok"], true);
+        assert_eq!(tool("dump", &new, &["--json"]).exits(0).json(), all);
+    }
 }
 
 #[test]

@@ -66,10 +66,11 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// [`io::ErrorKind::AlreadyExists`] if the name is taken; any I/O error.
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Opens an existing file.
+    /// Opens an existing regular file. Does not wait for whoever may stand behind another kind of file.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`] if there is none; any I/O error.
+    /// [`io::ErrorKind::NotFound`] if there is none; [`io::ErrorKind::IsADirectory`] or
+    /// [`io::ErrorKind::InvalidInput`] if it is no regular file; any I/O error.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>>;
 
     /// Renames `from` to `to`, atomically replacing `to`. Not durable until the directory is synced.

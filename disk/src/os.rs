@@ -13,7 +13,7 @@ use rustix::process::{Resource, getrlimit};
 use std::fs::{self, File, FileType, OpenOptions, TryLockError};
 use std::io;
 use std::ops::Range;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -51,15 +51,7 @@ impl Disk for OsDisk {
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(access == Access::ReadWrite)
-            .open(path);
-        // Linux opens a directory for reading, only to fail at each read.
-        let opened = opened.and_then(|file| match file.metadata()?.is_dir() {
-            true => Err(errno(Errno::ISDIR)),
-            false => Ok(file),
-        });
+        let opened = open_regular(path, access);
         let file = opened.map_err(|e| DiskError::wrap(Call::Open, path, e))?;
         Ok(OsFile::shared(file, path))
     }
@@ -92,6 +84,43 @@ impl Disk for OsDisk {
 
     fn file_system(&self, dir: &Path) -> io::Result<FileSystem> {
         probe::file_system(dir).map_err(|e| DiskError::wrap(Call::FileSystem, dir, e))
+    }
+}
+
+/// Opens a regular file. Does not wait: opening a FIFO would, until somebody opens its other end.
+fn open_regular(path: &Path, access: Access) -> io::Result<File> {
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let opened = OpenOptions::new()
+        .read(true)
+        .write(access == Access::ReadWrite)
+        .custom_flags(flags)
+        .open(path);
+    match opened {
+        Ok(file) => {
+            check_regular(file.metadata()?.file_type())?;
+            Ok(file)
+        }
+        // The system says of a socket "no such device or address".
+        Err(e) if e.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
+            check_regular(fs::metadata(path)?.file_type())?;
+            Err(e)
+        }
+        Err(e) => Err(e),
+    }
+}
+
+/// Says what stands in the place of a regular file. Linux opens a directory for reading, only to fail at each read.
+fn check_regular(kind: FileType) -> io::Result<()> {
+    if kind.is_file() {
+        Ok(())
+    } else if kind.is_dir() {
+        Err(errno(Errno::ISDIR))
+    } else if kind.is_fifo() {
+        Err(invalid("it is a FIFO, not a regular file"))
+    } else if kind.is_socket() {
+        Err(invalid("it is a socket, not a regular file"))
+    } else {
+        Err(invalid("it is a device, not a regular file"))
     }
 }
 

@@ -11,7 +11,9 @@
 )]
 
 use highwater_disk::{Access, Asker, Disk, OsDisk};
-use std::io::{self, Read, Write};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
@@ -115,4 +117,35 @@ fn syncing_a_staged_map_whose_file_was_cut_short_is_an_error() {
     map.complete_prefix().unwrap();
     let error = map.sync(64..128).unwrap_err();
     assert!(error.to_string().contains("cut"), "{error}");
+}
+
+/// Opening a FIFO waited until somebody opened its other end, so a log with one among its files hung.
+#[test]
+#[cfg_attr(miri, ignore = "Miri knows no FIFOs and sockets")]
+fn only_a_regular_file_is_opened_and_nothing_else_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let (fifo, socket) = (dir.path().join("fifo"), dir.path().join("socket"));
+    mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let _listener = UnixListener::bind(&socket).unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink("fifo", &link).unwrap();
+    let null = "/dev/null".into();
+    for (path, what) in [
+        (fifo, "a FIFO"),
+        (socket, "a socket"),
+        (link, "a FIFO"),
+        (null, "a device"),
+    ] {
+        for access in [Access::Read, Access::ReadWrite] {
+            let error = OsDisk::new().open(&path, access).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+            let expected = format!(
+                "cannot open {}: it is {what}, not a regular file",
+                path.display()
+            );
+            assert_eq!(error.to_string(), expected);
+        }
+    }
+    let error = OsDisk::new().open(dir.path(), Access::Read).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::IsADirectory, "{error}");
 }

@@ -101,6 +101,11 @@ pub struct DumpedFrames {
 }
 
 impl DumpedFrames {
+    /// Where the log ends, or is damaged: no frame from here on is returned.
+    pub fn log_end(&self) -> Lsn {
+        Lsn::new(self.end)
+    }
+
     /// Where reading starts, and how many bytes of the log there are to the end.
     pub(crate) fn span(&self) -> (Lsn, u64) {
         let start = Lsn::new(self.position);

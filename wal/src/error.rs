@@ -25,7 +25,7 @@ pub enum WalError {
     },
 
     /// The bytes on disk are damaged below a position that is proven to have been durable. Nothing was changed.
-    #[error("{finding} in {file:?} at offset {offset} (LSN {lsn}): {what}")]
+    #[error("{finding} in {file:?} at offset {offset} (LSN {lsn}): {what}{}", rescue(*finding))]
     Corrupt {
         /// What kind of damage it is.
         finding: Finding,
@@ -53,7 +53,7 @@ pub enum WalError {
     },
 
     /// The path cannot be a log: it is a file, or not accessible.
-    #[error("{dir:?} cannot hold a log: {source}")]
+    #[error("{dir:?} cannot hold a log: {source}{}", remedy(source.kind()))]
     BadDirectory {
         /// The path.
         dir: PathBuf,
@@ -81,14 +81,14 @@ pub enum WalError {
     },
 
     /// The record is larger than the log accepts; nothing was appended.
-    #[error(
-        "a record of {size} bytes is over the limit of {max}: split it, or raise `Options::max_record_bytes`"
-    )]
+    #[error("a record of {size} bytes is over the limit of {max}: split it, or raise {raise}")]
     RecordTooLarge {
         /// Size of the record or batch, in bytes.
         size: usize,
         /// The most that this log accepts.
         max: usize,
+        /// The options that are too low for it.
+        raise: &'static str,
     },
 
     /// An earlier write to the log failed. Nothing appended since the last durable LSN may be acknowledged, and this
@@ -130,10 +130,25 @@ pub enum WalError {
         end: Lsn,
     },
 
+    /// What stands at the position is appended, but not durable: it is not shown before. Sync it, or follow the log with
+    /// [`Wal::tail`](crate::Wal::tail).
+    #[error(
+        "LSN {asked} is not durable yet: the log is durable up to {durable} and appended up to {end}; sync it first"
+    )]
+    NotDurable {
+        /// The position asked for.
+        asked: Lsn,
+        /// Everything below is durable.
+        durable: Lsn,
+        /// Everything below is appended.
+        end: Lsn,
+    },
+
     /// The log has reached its bound ([`Options::max_bytes`](crate::Options::max_bytes)): nothing was appended. Truncate
     /// it, or end whoever keeps it; appends go on as soon as there is room.
     #[error(
-        "the log in {dir:?} is full: {used_bytes} of {max_bytes} bytes; {held_by}. Truncate it or raise `Options::max_bytes`"
+        "the log in {dir:?} is full: {used_bytes} of {max_bytes} bytes{}. Truncate it or raise `Options::max_bytes`",
+        clause(held_by)
     )]
     LogFull {
         /// Directory of the log.
@@ -142,12 +157,13 @@ pub enum WalError {
         max_bytes: u64,
         /// Bytes of segment files now, prepared ones included; one more would pass the bound.
         used_bytes: u64,
-        /// What is in the way: the reader or guard that keeps the oldest segment, or that nobody truncated it.
+        /// What is in the way: the reader or guard that keeps the oldest segment, or that nobody truncated it. Empty in the
+        /// warning of the thread that makes segments, which does not know.
         held_by: String,
     },
 
     /// A file operation failed without harm to what the log holds: the caller may try again.
-    #[error("{op} {path:?}: {source}")]
+    #[error("{op} {path:?}: {source}{}", remedy(source.kind()))]
     Io {
         /// What was being done.
         op: String,
@@ -185,6 +201,20 @@ impl WalError {
         }
     }
 
+    /// The error of closing where the mark of a clean end found no room: what was appended is durable by then.
+    pub(crate) fn of_close_mark(self) -> Self {
+        let durable = "everything appended is durable, but the log could not be marked as closed";
+        match self {
+            Self::Io { op, path, source } => Self::io(format!("{durable}: {op}"), &path, source),
+            Self::LogFull { ref dir, .. } => {
+                let dir = dir.clone();
+                let source = io::Error::new(io::ErrorKind::StorageFull, self);
+                Self::io(format!("{durable}: making a segment in"), &dir, source)
+            }
+            other => other,
+        }
+    }
+
     /// True if the device, or the log's own bound, is full: free space and try again, nothing was harmed.
     #[must_use]
     pub fn is_no_space(&self) -> bool {
@@ -199,6 +229,44 @@ fn holder(pid: Option<u32>) -> String {
         Some(pid) if pid == std::process::id() => format!("this process (pid {pid})"),
         Some(pid) => format!("process {pid}"),
         None => "another process".to_owned(),
+    }
+}
+
+/// What to do about an error of the system that does not say it.
+fn remedy(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::FileTooLarge => {
+            "; raise the limit on the size of files (`ulimit -f`) or lower `Options::segment_size`"
+        }
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "; opening a log needs write access to its directory and files, looking into it (`highwater log`, `inspect`) only \
+             read access"
+        }
+        _ => "",
+    }
+}
+
+/// What to do with a damaged log that cannot be restored.
+fn rescue(finding: Finding) -> &'static str {
+    match finding {
+        // Nothing is damaged: a newer version reads it.
+        Finding::UnknownFeature => "",
+        Finding::DamagedMeta | Finding::MissingMeta => {
+            ". Without a backup, `highwater log repair DIR --output NEW` makes a log from the segments alone"
+        }
+        // Or somebody reads from a position of another log.
+        Finding::CorruptDurable => {
+            ". If the file is damaged and there is no backup, `highwater log repair` or `log salvage` saves what is intact"
+        }
+        _ => ". Without a backup, `highwater log repair` or `log salvage` saves what is intact",
+    }
+}
+
+fn clause(text: &str) -> String {
+    if text.is_empty() {
+        String::new()
+    } else {
+        format!("; {text}")
     }
 }
 

@@ -75,9 +75,8 @@ impl TailStopper {
 
 impl Tail {
     pub(crate) fn open(shared: &Arc<Shared>, from: Lsn) -> Result<Self> {
-        let durable = Lsn::new(shared.commit.durable());
         Ok(Self {
-            reader: Reader::open(shared, from, durable)?,
+            reader: Reader::follow(shared, from)?,
             shared: Arc::clone(shared),
             stop: Arc::new(Stop {
                 id: new_id(),

@@ -126,9 +126,8 @@ impl Wal {
         stream: StreamId,
         records: &[impl AsRef<[u8]>],
     ) -> Result<LsnRange> {
-        let max = self.shared.max_record;
-        let payload =
-            encode_batch(records, max).map_err(|size| WalError::RecordTooLarge { size, max })?;
+        let payload = encode_batch(records, self.shared.max_record)
+            .map_err(|size| self.shared.options.too_large(size))?;
         let packed = self.shared.compressor.compress(&payload);
         let (tag, stored) = match &packed {
             Some(packed) => (Tag::ZSTD_BATCH, packed),
@@ -233,6 +232,10 @@ impl Wal {
 
     /// A future that is ready once the record at `lsn` is durable. Works with any executor; dropping it has no effect
     /// on the record.
+    ///
+    /// # Errors
+    /// As [`Self::sync_to`]; [`WalError::Io`] if the thread that flushes cannot be started. The record is appended then, and may
+    /// become durable: do not append it again, call [`Self::sync_to`], which needs no thread. [`WalError::Closed`].
     #[must_use = "futures do nothing unless awaited"]
     pub fn durable(&self, lsn: Lsn) -> Durable {
         Durable::new(&self.shared, lsn)
@@ -248,7 +251,7 @@ impl Wal {
     /// position must be one where a frame starts or ends.
     ///
     /// # Errors
-    /// [`WalError::Truncated`]; [`WalError::BeyondEnd`] if `from` is not durable yet.
+    /// [`WalError::Truncated`]; [`WalError::NotDurable`]; [`WalError::BeyondEnd`].
     pub fn read_from(&self, from: Lsn) -> Result<Reader> {
         self.read_range(from, self.durable_lsn())
     }
@@ -256,16 +259,17 @@ impl Wal {
     /// Reads the records from `from` up to, not including, `to`, which must be where a frame starts or ends.
     ///
     /// # Errors
-    /// [`WalError::Truncated`]; [`WalError::BeyondEnd`] if either is not durable yet.
+    /// [`WalError::Truncated`]; [`WalError::NotDurable`] if either is not durable yet; [`WalError::BeyondEnd`].
     pub fn read_range(&self, from: Lsn, to: Lsn) -> Result<Reader> {
         Reader::open(&self.shared, from, to)
     }
 
     /// Reads from `from` on and then waits for new durable records, until the log is closed. It pins the log from
-    /// where it stands. Somebody else must make records durable.
+    /// where it stands. Somebody else must make records durable: `from` may be any position up to [`Self::end_lsn`] where a
+    /// frame starts or ends, durable or not.
     ///
     /// # Errors
-    /// As [`Self::read_from`].
+    /// [`WalError::Truncated`]; [`WalError::BeyondEnd`].
     pub fn tail(&self, from: Lsn) -> Result<Tail> {
         Tail::open(&self.shared, from)
     }
@@ -362,7 +366,8 @@ impl Wal {
     /// Readers, and the payloads read, stay usable. Dropping the log closes it too, but tells no errors.
     ///
     /// # Errors
-    /// [`WalError::Poisoned`]; [`WalError::Io`] if there was no room for the mark: everything is durable all the same.
+    /// [`WalError::Poisoned`]; [`WalError::Io`] if there was no room for the mark: everything is durable all the same, and
+    /// the log is closed.
     pub fn close(&self) -> Result<()> {
         let mut closing = self.shared.closing.lock();
         if *closing == Closing::Done {
@@ -389,7 +394,7 @@ impl Wal {
             StreamId::DEFAULT,
             &attested,
         );
-        let (_, end) = mark?;
+        let (_, end) = mark.map_err(WalError::of_close_mark)?;
         shared.sync_until(end)?;
         // Proof that stands apart from the frames. Without it damage to the last sector would pass for a torn write,
         // so it is worth an attempt, but the records do not depend on it.

@@ -135,8 +135,13 @@ impl Meta {
             lsn: Lsn::ZERO,
             what: format!("{what}; restore the file from a backup"),
         };
-        let version: VersionOnly =
-            serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
+        let unparsed = |error: serde_json::Error| {
+            damaged(match bytes {
+                [] => "LOG is empty".to_owned(),
+                _ => format!("LOG is not the JSON it should be ({error})"),
+            })
+        };
+        let version: VersionOnly = serde_json::from_slice(bytes).map_err(unparsed)?;
         if version.format_version > FORMAT_VERSION {
             return Err(WalError::NewerFormat {
                 file: path.to_owned(),
@@ -144,11 +149,11 @@ impl Meta {
                 supported: FORMAT_VERSION,
             });
         }
-        let on_disk: OnDisk = serde_json::from_slice(bytes).map_err(|e| damaged(e.to_string()))?;
+        let on_disk: OnDisk = serde_json::from_slice(bytes).map_err(unparsed)?;
         let expected = on_disk.expected_checksum();
         if on_disk.checksum != expected || on_disk.format_version == 0 {
             return Err(damaged(format!(
-                "checksum {} is not {expected}",
+                "its checksum {} is not {expected}",
                 on_disk.checksum
             )));
         }
@@ -182,9 +187,10 @@ impl Meta {
         let (path, tmp) = (dir.join(META_NAME), dir.join(META_TMP_NAME));
         let file = match disk.open(&tmp, Access::ReadWrite) {
             Ok(file) => file,
-            Err(_) => disk
+            Err(e) if e.kind() == io::ErrorKind::NotFound => disk
                 .create_new(&tmp)
                 .map_err(|e| WalError::io("creating", &tmp, e))?,
+            Err(e) => return Err(WalError::io("opening", &tmp, e)),
         };
         let bytes = self.encode();
         let resized = file.len().and_then(|len| {

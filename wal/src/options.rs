@@ -297,6 +297,21 @@ impl Options {
             .unwrap_or(DEFAULT_MAX_RECORD.min(self.fits()))
     }
 
+    /// The error of a record or batch of `size` bytes, which is over the limit.
+    pub(crate) fn too_large(&self, size: usize) -> WalError {
+        let segment = size > self.fits();
+        let record = size > self.max_record.unwrap_or(DEFAULT_MAX_RECORD);
+        WalError::RecordTooLarge {
+            size,
+            max: self.max_record(),
+            raise: match (record, segment) {
+                (true, true) => "`Options::max_record_bytes` and `Options::segment_size`",
+                (false, true) => "`Options::segment_size`",
+                (_, false) => "`Options::max_record_bytes`",
+            },
+        }
+    }
+
     /// The largest payload that fits a segment.
     fn fits(&self) -> usize {
         let size = self.segment_size.max(MIN_SEGMENT_SIZE);

@@ -81,19 +81,25 @@ pub(crate) enum Trust {
 
 impl Cursor {
     pub(crate) fn open(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
+        let cursor = Self::place(shared, from, to)?;
+        for asked in [cursor.guard.lsn(), to] {
+            shared.check_durable(asked)?;
+        }
+        Ok(cursor)
+    }
+
+    /// To read on from `from`, which may be as far as anything is appended, when it is durable.
+    fn follow(shared: &Arc<Shared>, from: Lsn) -> Result<Self> {
+        let cursor = Self::place(shared, from, Lsn::new(shared.commit.durable()))?;
+        shared.check_not_beyond(from)?;
+        Ok(cursor)
+    }
+
+    fn place(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
         let guard = match from {
             Lsn::ZERO => RetentionGuard::oldest(shared, &shared.reader_name),
             from => RetentionGuard::new(shared, from, &shared.reader_name)?,
         };
-        let durable = Lsn::new(shared.commit.durable());
-        for asked in [guard.lsn(), to] {
-            if asked > durable {
-                return Err(WalError::BeyondEnd {
-                    asked,
-                    end: durable,
-                });
-            }
-        }
         let position = guard.lsn().get();
         Ok(Self {
             shared: Arc::clone(shared),
@@ -225,6 +231,13 @@ impl Reader {
     pub(crate) fn open(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
         Ok(Self {
             cursor: Cursor::open(shared, from, to)?,
+            batch: None,
+        })
+    }
+
+    pub(crate) fn follow(shared: &Arc<Shared>, from: Lsn) -> Result<Self> {
+        Ok(Self {
+            cursor: Cursor::follow(shared, from)?,
             batch: None,
         })
     }

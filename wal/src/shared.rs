@@ -138,10 +138,7 @@ impl Shared {
     /// Appends one frame that users asked for.
     pub(crate) fn append(&self, tag: Tag, stream: StreamId, payload: &[u8]) -> Result<(u64, u64)> {
         if payload.len() > self.max_record {
-            return Err(WalError::RecordTooLarge {
-                size: payload.len(),
-                max: self.max_record,
-            });
+            return Err(self.options.too_large(payload.len()));
         }
         self.append_as(Asker::Appender, tag, stream, payload)
     }
@@ -291,15 +288,32 @@ impl Shared {
 
     /// Refuses positions that were never handed out.
     pub(crate) fn check_exists(&self, lsn: Lsn) -> Result<()> {
-        let end = self.end();
-        if lsn.get() < end {
-            Ok(())
-        } else {
-            Err(WalError::BeyondEnd {
-                asked: lsn,
-                end: Lsn::new(end),
-            })
+        match Lsn::new(self.end()) {
+            end if lsn < end => Ok(()),
+            end => Err(WalError::BeyondEnd { asked: lsn, end }),
         }
+    }
+
+    /// Refuses positions behind the end. Everything below the end itself was handed out.
+    pub(crate) fn check_not_beyond(&self, lsn: Lsn) -> Result<()> {
+        match Lsn::new(self.end()) {
+            end if lsn <= end => Ok(()),
+            end => Err(WalError::BeyondEnd { asked: lsn, end }),
+        }
+    }
+
+    /// Refuses positions below which not everything is durable.
+    pub(crate) fn check_durable(&self, lsn: Lsn) -> Result<()> {
+        let durable = Lsn::new(self.commit.durable());
+        if lsn <= durable {
+            return Ok(());
+        }
+        self.check_not_beyond(lsn)?;
+        Err(WalError::NotDurable {
+            asked: lsn,
+            durable,
+            end: Lsn::new(self.end()),
+        })
     }
 }
 

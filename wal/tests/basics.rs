@@ -13,7 +13,9 @@
 mod common;
 
 use common::{contents, options, payloads};
-use highwater_wal::{AppendOptions, Case, Durability, Lsn, RecordKind, StreamId, Wal, WalError};
+use highwater_wal::{
+    AppendOptions, Case, Durability, Lsn, Options, RecordKind, StreamId, Wal, WalError,
+};
 
 #[test]
 fn records_read_back_in_order() {
@@ -52,9 +54,17 @@ fn only_durable_records_are_shown() {
     let log = Wal::open_with(dir.path(), options()).unwrap();
     let lsn = log.append("a").unwrap();
     assert!(contents(&log).is_empty());
+    // It said that the log ends at the durable position, which `end_lsn` is past.
+    let (durable, end) = (log.durable_lsn(), log.end_lsn());
+    let error = log.read_from(end).unwrap_err();
+    let expected = format!(
+        "LSN {end} is not durable yet: the log is durable up to {durable} and appended up to {end}; sync it first"
+    );
+    assert_eq!(error.to_string(), expected);
+    let beyond = Lsn::new(end.get() + 8);
     assert!(matches!(
-        log.read_from(log.end_lsn()),
-        Err(WalError::BeyondEnd { .. })
+        log.read_range(Lsn::ZERO, beyond),
+        Err(WalError::BeyondEnd { end: named, .. }) if named == end
     ));
     log.sync_to(lsn).unwrap();
     assert_eq!(contents(&log), payloads(["a"]));
@@ -123,6 +133,27 @@ fn a_lower_durability_does_not_wait_but_sync_to_still_does() {
     assert!(log.durable_lsn() > lsn);
 }
 
+/// It always named `max_record_bytes`: raising that where the segment is too small is an error of the options.
+#[test]
+fn the_option_that_is_the_limit_is_named() {
+    let small = || options().segment_size(16 << 10);
+    let over = |options: Options, size: usize| {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Wal::open_with(dir.path(), options).unwrap();
+        let error = log.append(vec![0; size]).unwrap_err().to_string();
+        let advice = error.split_once("split it, or raise ").unwrap().1;
+        advice.to_owned()
+    };
+    let bounded = || small().max_record_bytes(1_000);
+    assert_eq!(over(small(), 20_000), "`Options::segment_size`");
+    assert_eq!(over(bounded(), 2_000), "`Options::max_record_bytes`");
+    let both = "`Options::max_record_bytes` and `Options::segment_size`";
+    assert_eq!(over(bounded(), 20_000), both);
+    assert_eq!(over(small(), 17 << 20), both);
+    let large = small().segment_size(64 << 20);
+    assert_eq!(over(large, 17 << 20), "`Options::max_record_bytes`");
+}
+
 #[test]
 fn a_record_over_the_limit_is_refused_and_nothing_is_appended() {
     let dir = tempfile::tempdir().unwrap();
@@ -132,7 +163,7 @@ fn a_record_over_the_limit_is_refused_and_nothing_is_appended() {
     let end = log.end_lsn();
     let error = log.append(vec![0; max + 1]).unwrap_err();
     assert!(
-        matches!(error, WalError::RecordTooLarge { size, max: m } if size == max + 1 && m == max)
+        matches!(error, WalError::RecordTooLarge { size, max: m, .. } if size == max + 1 && m == max)
     );
     let error = log.append_batch(&[vec![0; max - 7]]).unwrap_err();
     assert!(matches!(error, WalError::RecordTooLarge { .. }), "{error}");

@@ -297,13 +297,17 @@ fn a_directory_that_may_not_be_changed_is_a_clear_error() {
     log.close().unwrap();
     drop(log);
     if exists("setpriv") {
-        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700)).unwrap();
-        let said = open_as_nobody(&dir);
-        assert!(
-            said[0].starts_with("error") && said[0].contains("ermission denied"),
-            "{said:?}"
-        );
-        assert!(said[0].contains(dir.to_str().unwrap()), "{said:?}");
+        for mode in [0o700, 0o755] {
+            fs::set_permissions(&dir, fs::Permissions::from_mode(mode)).unwrap();
+            let said = open_as_nobody(&dir);
+            assert!(
+                said[0].starts_with("error") && said[0].contains("ermission denied"),
+                "{said:?}"
+            );
+            assert!(said[0].contains(dir.to_str().unwrap()), "{said:?}");
+            // Nothing said that it would have been enough for reading.
+            assert!(said[0].contains("needs write access"), "{said:?}");
+        }
     }
     for path in [dir.join("LOG"), dir.clone()] {
         chattr("+i", &path);

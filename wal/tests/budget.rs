@@ -11,7 +11,11 @@ mod common;
 use common::contents;
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::{Background, Lsn, Options, StreamId, Wal, WalError};
-use std::sync::Arc;
+use std::fmt::Debug;
+use std::sync::{Arc, Mutex};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
 
 const SEGMENT: u64 = 8 << 10;
 
@@ -105,6 +109,49 @@ fn the_error_names_who_keeps_the_log() {
     let _ = log.append([7; 900]).unwrap();
 }
 
+/// Keeps the errors that warnings of all threads name.
+#[derive(Clone, Default)]
+struct Warnings(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Warnings {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        *metadata.level() == Level::WARN
+    }
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, event: &Event<'_>) {
+        event.record(&mut self.clone());
+    }
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+impl Visit for Warnings {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "error" {
+            self.0.lock().unwrap().push(format!("{value:?}"));
+        }
+    }
+}
+
+/// The thread that makes segments knows the bound but not who keeps the log: its warning had an empty clause.
+#[test]
+fn the_warning_at_the_bound_says_nothing_empty() {
+    let warnings = Warnings::default();
+    tracing::subscriber::set_global_default(warnings.clone()).unwrap();
+    let sim = SimDisk::new();
+    let options = bounded(&sim, 5).background(Background::Thread);
+    let log = Wal::open_with("/warned", options).unwrap();
+    let (_, error) = fill(&log);
+    assert!(error.to_string().contains("; nobody has truncated"));
+    let full = "the log in \"/warned\" is full: 40960 of 40960 bytes. Truncate it or raise `Options::max_bytes`";
+    let told = warnings.0.lock().unwrap();
+    assert!(told.iter().any(|text| text == full), "{told:?}");
+}
+
 /// What the files take counts from the start: a log that is opened full is full.
 #[test]
 fn the_bound_counts_what_was_there_before() {
@@ -125,6 +172,35 @@ fn a_bound_of_less_than_four_segments_is_refused() {
         matches!(&error, WalError::BadOptions { what } if what.contains("four segments")),
         "{error}"
     );
+}
+
+/// The error told of a segment that could not be made, as if records were lost: only the mark of a clean end is.
+#[test]
+fn closing_where_the_mark_finds_no_room_says_that_everything_is_durable() {
+    for bound in ["disk", "log"] {
+        let sim = SimDisk::new();
+        let segments = if bound == "log" { 4 } else { 40 };
+        let log = Wal::open_with("/log", bounded(&sim, segments)).unwrap();
+        if bound == "disk" {
+            sim.set_capacity(Some(sim.used_bytes() + 100));
+        }
+        let (filled, _) = fill(&log);
+        // Not a frame more fits the segment.
+        let appended = filled + (0..).take_while(|_| log.append("").is_ok()).count();
+        let end = log.end_lsn();
+        assert!(log.durable_lsn() < end);
+        let error = log.close().unwrap_err();
+        assert!(error.is_no_space(), "{error}");
+        let durable = "everything appended is durable, but the log could not be marked as closed: ";
+        assert!(error.to_string().starts_with(durable), "{error}");
+        assert!(log.durable_lsn() >= end);
+        drop(log);
+        sim.cut_power_now();
+        let sim = sim.restart_after_power_cut(1);
+        sim.set_capacity(None);
+        let log = Wal::open_with("/log", bounded(&sim, 40)).unwrap();
+        assert_eq!(contents(&log).len(), appended, "{bound}");
+    }
 }
 
 /// Records of other streams are passed over; a batch counts as a whole.

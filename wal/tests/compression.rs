@@ -237,7 +237,8 @@ fn the_record_limit_counts_uncompressed_bytes() {
         log.append_batch(&[vec![1; size + 1]]),
         Err(WalError::RecordTooLarge {
             size: 100_001,
-            max: 100_000
+            max: 100_000,
+            ..
         })
     ));
     let range = log.append_batch(&[vec![1; size]]).unwrap();

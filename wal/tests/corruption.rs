@@ -580,3 +580,32 @@ fn a_dump_shows_everything_up_to_the_damage_and_then_the_error() {
     let error = last.as_ref().unwrap_err().to_string();
     assert!(error.contains(&offset.to_string()), "{error}");
 }
+
+/// An error of a damaged log named a backup and nothing else: whoever has none did not learn of the tools.
+#[test]
+fn whoever_has_no_backup_is_told_of_the_tools_once() {
+    let segment = "/log/00000000000000000000.wal";
+    let told = |harm: &dyn Fn(&SimDisk)| {
+        let (sim, _) = build(3, Left::Closed);
+        harm(&sim);
+        let error = Wal::open_with("/log", options(&sim, 3)).unwrap_err();
+        error.to_string()
+    };
+    let missing = told(&|sim| sim.delete_file(segment));
+    let cut = told(&|sim| sim.edit(segment, |bytes| bytes.truncate(9)));
+    for error in [missing, cut] {
+        let advice =
+            ". Without a backup, `highwater log repair` or `log salvage` saves what is intact";
+        assert!(error.ends_with(advice), "{error}");
+        assert_eq!(error.matches("highwater").count(), 1, "{error}");
+    }
+    let meta = told(&|sim| sim.edit("/log/LOG", Vec::clear));
+    let gone = told(&|sim| sim.delete_file("/log/LOG"));
+    for error in [meta, gone] {
+        assert!(
+            error.ends_with("makes a log from the segments alone"),
+            "{error}"
+        );
+        assert_eq!(error.matches("highwater").count(), 1, "{error}");
+    }
+}

@@ -203,7 +203,11 @@ fn within_a_file_size(dir: &Path) {
     let error = Wal::open_with(dir.join("other"), Options::new().segment_size(64 << 10));
     let error = error.unwrap_err();
     assert_eq!(errno_of(&error), Some(27), "{error}"); // EFBIG
-    assert!(error.to_string().contains("other"), "{error}");
+    // The error said "file too large" and not whose idea that is.
+    let advice =
+        "; raise the limit on the size of files (`ulimit -f`) or lower `Options::segment_size`";
+    let text = error.to_string();
+    assert!(text.contains("other") && text.ends_with(advice), "{text}");
     for _ in 0..60 {
         // A log whose segments fit is not disturbed.
         let lsn = log.append(vec![1; 1000]).unwrap();

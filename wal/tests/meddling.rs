@@ -14,13 +14,16 @@ mod common;
 
 use common::process::{Running, await_word, command, command_under, exists, role, say};
 use common::{contents, options};
+use highwater_wal::disk::OsDisk;
 use highwater_wal::layout::segment_name;
-use highwater_wal::{Background, Finding, Lsn, Options, Wal, WalError, WritePath};
+use highwater_wal::{Background, Finding, Lsn, Options, Wal, WalError, WritePath, inspect};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::Arc;
 
 const SIGBUS: i32 = 7;
 
@@ -256,6 +259,37 @@ fn strangers_of_every_kind_are_left_alone() {
     drop(log);
     assert!(at("lost+found").is_dir() && at("00000000000000999424.wal").is_dir());
     assert_eq!(fs::read(at("#LOG#")).unwrap(), b"an editor's");
+}
+
+/// A FIFO under the name of a file of the log hung whoever opened or inspected it: opening one waits for its other end.
+#[test]
+fn a_fifo_among_the_files_is_an_error_and_hangs_nobody() {
+    for name in ["LOG", "LOG.tmp", "LOCK", "00000000000000000000.wal"] {
+        let dir = scratch();
+        let log = Wal::open_with(dir.path(), options()).unwrap();
+        let _ = log.append("a").unwrap();
+        log.close().unwrap();
+        drop(log);
+        let path = dir.path().join(name);
+        let _ = fs::remove_file(&path);
+        mknodat(CWD, &path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        let opened = Wal::open_with(dir.path(), options());
+        // Without the holder's pid only a message is poorer.
+        if name == "LOCK" {
+            assert_eq!(contents(&opened.unwrap()), common::payloads(["a"]));
+            continue;
+        }
+        let error = opened.unwrap_err().to_string();
+        if name == "00000000000000000000.wal" {
+            assert!(error.contains("missing segment"), "{error}");
+        } else {
+            let expected = format!("{}: it is a FIFO, not a regular file", path.display());
+            assert!(error.contains(&expected), "{error}");
+        }
+        let verified = inspect::Log::open(Arc::new(OsDisk::new()), dir.path())
+            .and_then(|log| log.verify(|_| {}));
+        assert_eq!(verified.is_ok_and(|r| r.is_ok()), name == "LOG.tmp");
+    }
 }
 
 /// Commits until the log is poisoned; an error of another kind is told, and the append tried again.

@@ -60,6 +60,54 @@ fn a_tail_waits_no_longer_than_it_is_asked_to() {
     assert_eq!(next(Duration::MAX).unwrap(), "the end");
 }
 
+/// Following from the next record on was refused while anything before it was not durable.
+#[test]
+fn a_tail_may_begin_where_nothing_is_durable_yet() {
+    let (_dir, log) = open();
+    let first = log.append("first").unwrap();
+    let next = log.end_lsn();
+    let mut from_first = log.tail(first).unwrap();
+    let mut from_next = log.tail(next).unwrap();
+    assert_eq!(text(from_first.next_timeout(SOON).unwrap()), None);
+    log.sync_to(first).unwrap();
+    assert_eq!(
+        text(from_first.next_timeout(SOON).unwrap()).unwrap(),
+        "first"
+    );
+    assert_eq!(text(from_next.next_timeout(SOON).unwrap()), None);
+    let _ = append_durably(&log, 1, "second");
+    assert_eq!(
+        text(from_next.next_timeout(SOON).unwrap()).unwrap(),
+        "second"
+    );
+    // Up to the end and across the end of a segment, record by record.
+    for n in 0..100_u32 {
+        let mut ahead = log.tail(log.end_lsn()).unwrap();
+        let lsn = log.append(vec![b'x'; 300]).unwrap();
+        let mut on_it = log.tail(lsn).unwrap();
+        assert_eq!(text(ahead.next_timeout(Duration::ZERO).unwrap()), None);
+        log.sync_to(lsn).unwrap();
+        for tail in [&mut ahead, &mut on_it] {
+            let Tailed::Record(record) = tail.next_timeout(Duration::ZERO).unwrap() else {
+                panic!("record {n} is durable")
+            };
+            assert_eq!(record.lsn, lsn);
+        }
+    }
+    let amiss = log.append("12345678").unwrap();
+    let mut amiss = log.tail(Lsn::new(amiss.get() + 8)).unwrap();
+    log.sync().unwrap();
+    assert!(matches!(
+        amiss.next_timeout(SOON),
+        Err(WalError::Corrupt { .. })
+    ));
+    let beyond = Lsn::new(log.end_lsn().get() + 8);
+    assert!(matches!(log.tail(beyond), Err(WalError::BeyondEnd { .. })));
+    let mut ended = log.tail(log.end_lsn()).unwrap();
+    log.close().unwrap();
+    assert!(ended.next().is_none());
+}
+
 /// A wait without end is ended by a record that comes.
 #[test]
 fn a_record_ends_the_wait() {

@@ -72,6 +72,7 @@ fn print_all(
         Ok(frames) => frames,
         Err(error) => return damaged(error, out),
     };
+    let end = frames.log_end();
     for frame in frames {
         let frame = match frame {
             Ok(frame) => frame,
@@ -85,6 +86,10 @@ fn print_all(
         if printer.frame(&frame, out)?.is_break() {
             break;
         }
+    }
+    let from = printer.args.from;
+    if from >= end.get() {
+        eprintln!("highwater: there is nothing from LSN {from} on: the log ends at LSN {end}");
     }
     Ok(Outcome::Clean)
 }

@@ -25,8 +25,8 @@ pub(crate) use verify::verify;
 
 use crate::outcome::{Failure, Result};
 use highwater::disk::{Disk, Entry, EntryKind, OsDisk};
-use highwater::wal::WalError;
 use highwater::wal::inspect::Log;
+use highwater::wal::{Finding, WalError};
 use serde::Serialize;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -102,12 +102,19 @@ fn open(dir: &Path) -> Result<Opened> {
 
 /// A damage, and which commands help further.
 fn with_advice(error: &WalError) -> String {
-    let mut text = FoundDamage::new(error).to_text();
-    text.push_str(
-        "\n  next    `highwater log verify` lists every damage, `repair` keeps what stands before the first, `salvage` \
-         what is intact around it",
-    );
-    text
+    let next = match error {
+        // Every command that only looks needs LOG.
+        WalError::Corrupt {
+            finding: Finding::DamagedMeta | Finding::MissingMeta,
+            ..
+        } => "`highwater log repair DIR --output NEW` makes a log from the segments alone",
+        _ => {
+            "`highwater log verify` lists every damage, `repair` keeps what stands before the first, `salvage` what is \
+             intact around it"
+        }
+    };
+    let text = FoundDamage::new(error).to_text();
+    format!("{text}\n  next    {next}")
 }
 
 /// A damage, for JSON and for people.
