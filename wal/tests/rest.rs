@@ -81,7 +81,7 @@ fn a_log_at_rest_notes_its_end() {
         .background(Background::Thread)
         .write_path(WritePath::Direct);
     let log = Wal::open_with("/log", options.clone()).unwrap();
-    let mut rests = Vec::new();
+    let begun = clock.now();
     for _ in 0..3 {
         for _ in 0..5 {
             let lsn = log.append([7; 700]).unwrap();
@@ -92,10 +92,9 @@ fn a_log_at_rest_notes_its_end() {
             clock.advance(Duration::from_millis(100));
             std::thread::yield_now();
         }
-        rests.push(clock.now());
     }
-    assert!(rests[1] - rests[0] >= Duration::from_secs(10), "{rests:?}");
-    assert!(rests[2] - rests[1] >= Duration::from_secs(10), "{rests:?}");
+    let took = clock.now().saturating_sub(begun);
+    assert!(took >= Duration::from_secs(20), "three notes in {took:?}");
     let killed = sim.kill_process();
     drop(log);
     killed.edit("/log/00000000000000000000.wal", |bytes| {
