@@ -14,6 +14,8 @@
     reason = "a target fails by panicking; the tests include this file as a module"
 )]
 
+mod rescue;
+
 use crc32c::crc32c;
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::layout::{
@@ -401,6 +403,9 @@ pub fn directory(data: &[u8]) {
     }
     let complete = sim.read_file(PathBuf::from(DIR).join(META_NAME)).is_some();
     let verified = verify(&sim);
+    if !forged {
+        rescue::rescue(&sim.snapshot(), closed);
+    }
     match use_it(&sim) {
         Outcome::Shown(shown) if !forged && complete => {
             let expected: Vec<_> = closed.records().collect();

@@ -65,7 +65,7 @@ fn directories() {
 type Found = (fn(&[u8]), &'static [u8]);
 
 /// What fuzzers once found: each made a target fail until the log was mended.
-const FOUND: [Found; 2] = [
+const FOUND: [Found; 4] = [
     // A file named 18446744073709551615.wal: positions in it overflowed.
     (targets::directory, b"\x22\x00\x18\x00\x00\x18"),
     // A forged frame that ends eight bytes before its segment: no seal fits behind it, and the next rotation overflowed.
@@ -73,6 +73,18 @@ const FOUND: [Found; 2] = [
         targets::segment,
         b"\xcb\x07\x50\xff\xff\xff\xff\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\
         \xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xb7\xff\x07\x21\x0d\x07\x33\x2f\x23\x00\x2c",
+    ),
+    // A stray file far behind the end: salvage made a segment as large as the gap before it.
+    (
+        targets::directory,
+        b"\x60\x60\x10\x03\xf9\x60\x60\x60\x60\x10\x03\xf9\xa8\x74\x67\xa8\x60\x60\x10\x60\xf7",
+    ),
+    // A header damaged, its file made longer, and the next segment gone: repair took the gap for a part of the former, and
+    // passed over what was missing.
+    (
+        targets::directory,
+        b"\x43\x32\x4c\x32\x00\x00\x00\x00\x00\x00\x00\x00\xfe\xff\xff\xff\xff\xff\xff\xff\xff\xff\
+        \x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x43",
     ),
 ];
 

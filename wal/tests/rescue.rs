@@ -458,6 +458,32 @@ fn what_no_crash_does_to_the_last_segment_in_use_is_a_loss() {
     }
 }
 
+/// F44, F36: a file of another log, or of none, says nothing about this one, wherever its name puts it. (Found by the
+/// fuzzer: repair called everything up to its name lost, and skipped that far.)
+#[test]
+fn a_stray_file_is_no_loss() {
+    for left in [Left::Closed, Left::Killed] {
+        let sim = build(left);
+        let all = frames(&sim, "/log").len();
+        let last = segments(&sim).pop().unwrap();
+        let mut foreign = sim.read_file(&last).unwrap();
+        foreign[..4096].fill(0x55);
+        sim.put_file("/log/00000000008589934592.wal", foreign.clone());
+        foreign.truncate(5000);
+        sim.put_file("/log/00000000017179869184.wal", foreign);
+        let (repaired, kept) = repair(&sim);
+        assert!(repaired.lost.is_empty(), "{left:?}: {:?}", repaired.lost);
+        assert_eq!(kept.len(), all);
+        assert!(repaired.end_lsn.get() < 1 << 30);
+        let (salvaged, _) = salvage(&sim);
+        assert!(salvaged.lost.is_empty(), "{left:?}: {:?}", salvaged.lost);
+        assert_eq!(repaired.findings.len(), 2);
+        for path in sim.files() {
+            assert!(sim.read_file(&path).unwrap().len() < 1 << 20, "{path:?}");
+        }
+    }
+}
+
 /// F44, F30: a file that cannot be read from some place on is a hole, not the end.
 #[test]
 fn unreadable_sectors_are_holes() {

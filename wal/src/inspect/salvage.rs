@@ -163,7 +163,6 @@ impl Holes {
 fn begin<'a>(source: &'a Source, to: &'a Path) -> Result<Rebuild<'a>> {
     let key = LogKey::new(meta::fresh_log_id(None));
     let mut new = Rebuild::begin(&source.disk, to, key)?;
-    let largest = source.parts.iter().map(|part| part.size).max();
-    new.segment(0, largest.unwrap_or_else(|| source.usual_size()))?;
+    new.segment(0, source.largest())?;
     Ok(new)
 }

@@ -4,13 +4,14 @@ use crate::chain::Listing;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{BadHeader, LogKey, SegmentHeader};
 use crate::layout::{
-    FORMAT_VERSION, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT, segment_name,
+    FORMAT_VERSION, FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT,
+    segment_name,
 };
 use crate::lsn::Lsn;
-use crate::meta::{self, Meta};
+use crate::meta::{self, LogEnd, Meta};
 use crate::segment::read_header;
 use highwater_disk::{Access, DirLock, Disk};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -26,6 +27,8 @@ pub(crate) struct Source {
     pub(crate) first_lsn: u64,
     /// Everything below was durable, by `LOG`; 0 if that cannot be read.
     pub(crate) attested_lsn: u64,
+    /// By `LOG` it ends there.
+    pub(crate) is_closed: bool,
     /// By base; of two with the same base the one that has its own name comes first.
     pub(crate) parts: Vec<Part>,
     /// What is wrong with files as such.
@@ -110,6 +113,7 @@ impl Source {
                 parts.first().map_or(first_lsn, |part| part.base)
             },
             attested_lsn: meta.map_or(0, |meta| meta.attested_lsn),
+            is_closed: meta.is_some_and(|meta| meta.end == LogEnd::Closed),
             parts,
             findings,
             ignored: listing.ignored,
@@ -117,12 +121,26 @@ impl Source {
         })
     }
 
-    /// Size for segments that have no model: that of the last one.
+    /// Size for segments that have no model: that of the last one that tells it.
     pub(crate) fn usual_size(&self) -> u64 {
-        self.parts
-            .last()
-            .map_or(MIN_SEGMENT_SIZE, |part| part.size)
+        let mut from_last = self.parts.iter().rev();
+        let size = from_last.find(|part| part.says_so).map(|part| part.size);
+        size.unwrap_or_else(|| self.largest())
             .clamp(MIN_SEGMENT_SIZE, MAX_SEGMENT_SIZE)
+    }
+
+    /// A segment of this size takes any frame that is left.
+    pub(crate) fn largest(&self) -> u64 {
+        let sizes = self.parts.iter().map(Part::holds);
+        sizes.max().unwrap_or(MIN_SEGMENT_SIZE)
+    }
+}
+
+impl Part {
+    /// The size of a segment for the frames that the file has, and a seal. Of what is cut short the rest is not believed.
+    fn holds(&self) -> u64 {
+        let there = (self.len + FRAME_HEADER_SIZE).next_multiple_of(SEGMENT_ALIGNMENT);
+        self.size.min(there.max(MIN_SEGMENT_SIZE))
     }
 }
 
@@ -200,6 +218,16 @@ impl Claim {
         })
     }
 
+    fn is_of(&self, log_id: u128) -> bool {
+        self.header
+            .as_ref()
+            .is_ok_and(|header| header.log_id == log_id)
+    }
+
+    fn size(&self) -> Option<u64> {
+        self.header.as_ref().ok().map(|header| header.size)
+    }
+
     fn corrupt(&self, finding: Finding, offset: u64, what: String) -> WalError {
         WalError::Corrupt {
             finding,
@@ -242,6 +270,8 @@ fn settle(
     findings: &mut Vec<WalError>,
 ) -> Vec<Part> {
     let mut parts = Vec::new();
+    let ours = |claim: &&Claim| claim.is_of(log_id);
+    let known = claims.iter().filter(ours).filter_map(Claim::size).collect();
     for (index, claim) in claims.iter().enumerate() {
         let next = claims.get(index + 1).map(|next| next.name);
         let part = match &claim.header {
@@ -251,7 +281,7 @@ fn settle(
             }
             _ => {
                 findings.push(claim.unusable(log_id));
-                guess_size(claim.name, claim.len, next).map(|size| (claim.name, size))
+                guess_size(claim.name, claim.len, next, &known).map(|size| (claim.name, size))
             }
         };
         let counts =
@@ -267,7 +297,7 @@ fn settle(
                 base,
                 size,
                 len: claim.len,
-                says_so: claim.header.as_ref().is_ok_and(|h| h.log_id == log_id),
+                says_so: claim.is_of(log_id),
             },
         ));
     }
@@ -323,26 +353,27 @@ impl Claim {
     }
 }
 
-/// The size of a segment whose header is lost: that of its file, if it can be and does not reach into the next one.
-/// `None` if there is no room for a segment.
-fn guess_size(base: u64, len: u64, next: Option<u64>) -> Option<u64> {
+/// The size of a segment whose header is lost: that of its file, if it can be and does not reach into the next one; above
+/// all one of the `known` sizes of other segments, so that a missing segment is not taken for a part of this one. `None` if
+/// there is no room for a segment.
+fn guess_size(base: u64, len: u64, next: Option<u64>, known: &BTreeSet<u64>) -> Option<u64> {
     let possible = |size: u64| {
         (MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&size)
             && size.is_multiple_of(SEGMENT_ALIGNMENT)
     };
     let room = next.map(|next| next - base);
-    if possible(len) && room.is_none_or(|room| len <= room) {
-        return Some(len);
-    }
-    match room {
-        Some(room) => possible(room).then_some(room),
-        None => {
-            let rounded = len
-                .next_multiple_of(SEGMENT_ALIGNMENT)
-                .max(MIN_SEGMENT_SIZE);
-            possible(rounded).then_some(rounded)
-        }
-    }
+    let fits = |size: u64| possible(size) && room.is_none_or(|room| size <= room);
+    let of_file = Some(len).filter(|len| fits(*len));
+    let of_room = room.filter(|room| fits(*room));
+    let sure = of_file.into_iter().chain(of_room);
+    sure.clone()
+        .find(|size| known.contains(size))
+        .or_else(|| room.and_then(|room| known.range(..=room).next_back().copied()))
+        .or_else(|| sure.clone().next())
+        .or_else(|| {
+            let rounded = len.next_multiple_of(SEGMENT_ALIGNMENT);
+            Some(rounded.max(MIN_SEGMENT_SIZE)).filter(|size| fits(*size))
+        })
 }
 
 #[cfg(test)]
@@ -352,17 +383,30 @@ mod tests {
     #[test]
     fn sizes_are_guessed_without_hiding_a_missing_segment() {
         let kib = |n: u64| n << 10;
-        assert_eq!(guess_size(0, kib(16), Some(kib(16))), Some(kib(16)));
+        let guess = |base, len, next| guess_size(base, len, next, &BTreeSet::new());
+        assert_eq!(guess(0, kib(16), Some(kib(16))), Some(kib(16)));
         // The file tells, not the next name: between the two a segment is missing.
-        assert_eq!(guess_size(0, kib(16), Some(kib(32))), Some(kib(16)));
+        assert_eq!(guess(0, kib(16), Some(kib(32))), Some(kib(16)));
         // Junk behind the end.
-        assert_eq!(guess_size(0, kib(20), Some(kib(16))), Some(kib(16)));
-        assert_eq!(guess_size(0, kib(16) + 1, Some(kib(16))), Some(kib(16)));
+        assert_eq!(guess(0, kib(20), Some(kib(16))), Some(kib(16)));
+        assert_eq!(guess(0, kib(16) + 1, Some(kib(16))), Some(kib(16)));
         // Cut short at an odd place.
-        assert_eq!(guess_size(0, kib(9) + 3, Some(kib(16))), Some(kib(16)));
-        assert_eq!(guess_size(0, kib(9) + 3, None), Some(kib(12)));
-        assert_eq!(guess_size(0, 0, None), Some(kib(8)));
-        assert_eq!(guess_size(0, u64::MAX >> 1, None), None);
-        assert_eq!(guess_size(0, 7, Some(1 << 40)), None);
+        assert_eq!(guess(0, kib(9) + 3, Some(kib(16))), Some(kib(16)));
+        assert_eq!(guess(0, kib(9) + 3, None), Some(kib(12)));
+        assert_eq!(guess(0, 0, None), Some(kib(8)));
+        assert_eq!(guess(0, u64::MAX >> 1, None), None);
+        assert_eq!(guess(0, 7, Some(1 << 40)), Some(kib(8)));
+        // Other segments tell, whatever was done to the file: one is missing. (Found by the fuzzer.)
+        let known = BTreeSet::from([kib(8), kib(16)]);
+        for len in [kib(8), kib(20) + 1, kib(32), 0] {
+            let size = guess_size(0, len, Some(kib(32)), &known);
+            assert_eq!(
+                size,
+                Some(if len == kib(8) { len } else { kib(16) }),
+                "{len}"
+            );
+        }
+        assert_eq!(guess_size(0, kib(12), Some(kib(12)), &known), Some(kib(8)));
+        assert_eq!(guess_size(0, kib(12), Some(kib(4)), &known), None);
     }
 }

@@ -82,6 +82,8 @@ pub(crate) struct Walk<'a> {
     sealed: bool,
     /// An intact frame stands in the group: its file is what its name says.
     genuine: bool,
+    /// It stands behind a gap, and its header is not of this log.
+    strays: bool,
     /// Holes that count only if a frame follows.
     holes: Vec<LostRange>,
     ready: VecDeque<Step>,
@@ -97,6 +99,7 @@ impl<'a> Walk<'a> {
             position: source.first_lsn,
             sealed: true,
             genuine: false,
+            strays: false,
             holes: Vec::new(),
             ready: VecDeque::new(),
         }
@@ -128,7 +131,8 @@ impl<'a> Walk<'a> {
     /// that: a hole without a frame behind it. `None` if nothing says that there was more. Only meaningful when [`Self::step`] has returned `None`.
     pub(crate) fn end_hole(&self, attested: u64) -> Option<LostRange> {
         let known = (attested > self.position).then_some(Lsn::new(attested));
-        let broken = self.holes.iter().rfind(|hole| hole.broken);
+        let open = !self.source.is_closed;
+        let broken = self.holes.iter().rfind(|hole| hole.broken && open);
         let orphan = self.sealed && !self.source.parts.iter().any(|p| p.base >= self.position);
         if known.is_none() && broken.is_none() && !orphan {
             return None;
@@ -161,8 +165,12 @@ impl<'a> Walk<'a> {
             .map(|part| Probe::open(&*self.source.disk, part, self.source.key))
             .collect::<Result<_>>()?;
         let at = self.hole_end().unwrap_or(self.position);
+        // A file that is not of this log proves nothing about what stood before it, nor that the log went as far.
+        let says_so = self.group.iter().any(|probe| probe.part.says_so);
+        self.strays = base > at && !says_so;
         if base > at {
-            let hole = self.missing(at, Some(Lsn::new(base)));
+            let mut hole = self.missing(at, Some(Lsn::new(base)));
+            hole.broken = says_so;
             self.holes.push(hole);
         }
         if self.holes.is_empty() {
@@ -226,9 +234,9 @@ impl<'a> Walk<'a> {
             return;
         };
         let file = probe.part.path.clone();
-        let genuine = self.genuine;
+        let (genuine, strays) = (self.genuine, self.strays);
         let mut probes = self.group.iter_mut();
-        let broken = probes.all(|probe| probe.is_broken(offset, genuine));
+        let broken = !strays && probes.all(|probe| probe.is_broken(offset, genuine));
         self.holes.push(LostRange {
             from: Lsn::new(from),
             to: Some(Lsn::new(to)),
