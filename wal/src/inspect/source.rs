@@ -49,6 +49,8 @@ pub(crate) struct Part {
     pub(crate) len: u64,
     /// Whether its header says that it is this segment of this log.
     pub(crate) says_so: bool,
+    /// Whether anything but the name of the next file tells its size.
+    pub(crate) is_sized: bool,
 }
 
 /// What a segment file says about itself.
@@ -298,6 +300,7 @@ fn settle(
                 size,
                 len: claim.len,
                 says_so: claim.is_of(log_id),
+                is_sized: size == claim.len || known.contains(&size),
             },
         ));
     }

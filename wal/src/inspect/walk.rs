@@ -77,6 +77,8 @@ pub(crate) struct Walk<'a> {
     next_part: usize,
     group: Vec<Probe>,
     group_end: u64,
+    /// Whether the segment is known to end there.
+    is_sized: bool,
     /// Behind the last frame.
     position: u64,
     sealed: bool,
@@ -96,6 +98,7 @@ impl<'a> Walk<'a> {
             next_part: 0,
             group: Vec::new(),
             group_end: 0,
+            is_sized: true,
             position: source.first_lsn,
             sealed: true,
             genuine: false,
@@ -159,7 +162,12 @@ impl<'a> Walk<'a> {
         let group: Vec<&Part> = parts.iter().take_while(|part| part.base == base).collect();
         self.next_part += group.len();
         (self.sealed, self.genuine) = (false, false);
-        self.group_end = group.iter().map(|p| p.base + p.size).max().unwrap_or(base);
+        let ends = |sized: bool| {
+            let parts = group.iter().filter(move |part| part.is_sized == sized);
+            parts.map(|part| part.base + part.size).max()
+        };
+        self.is_sized = ends(true).is_some();
+        self.group_end = ends(true).or(ends(false)).unwrap_or(base);
         self.group = group
             .into_iter()
             .map(|part| Probe::open(&*self.source.disk, part, self.source.key))
@@ -251,12 +259,19 @@ impl<'a> Walk<'a> {
         self.ready.extend(self.holes.drain(..).map(Step::Hole));
         self.sealed = found.header.kind == FrameKind::Seal;
         self.genuine = true;
-        self.position = if self.sealed {
+        let end = found.lsn() + found.header.frame_size();
+        self.position = if self.sealed && self.is_sized {
             self.group_end
         } else {
-            found.lsn() + found.header.frame_size()
+            end
         };
+        let offset = found.offset + found.header.frame_size();
         self.ready.push_back(Step::Frame(found));
+        if self.sealed && !self.is_sized {
+            let what = "a seal, but nothing tells where the segment ended: one may be missing";
+            self.note_hole(end, self.group_end, offset, what.to_owned());
+            self.holes.iter_mut().for_each(|hole| hole.broken = true);
+        }
         if self.sealed {
             self.group.clear();
         }
@@ -287,6 +302,7 @@ pub(crate) fn next_intact(
         size: segment.size,
         len: segment.size,
         says_so: true,
+        is_sized: true,
     };
     Probe::open(disk, &part, key)?.next_frame(offset + FRAME_ALIGNMENT, u64::MAX)
 }
