@@ -159,11 +159,18 @@ impl Commit {
     /// Registers `waker` for when the frontier is past `lsn`; false if it already is, or never will be.
     pub(crate) fn register(&self, lsn: u64, id: u64, who: Waiter) -> Registered {
         let mut audience = self.audience.lock();
-        if self.durable() > lsn || self.is_poisoned() || audience.ended == Ended::Yes {
-            return Registered::NoNeed;
-        }
-        audience.waiters.insert((lsn, id), who);
-        Registered::Waiting
+        let no_need = self.durable() > lsn || self.is_poisoned() || audience.ended == Ended::Yes;
+        let (registered, unwanted) = match no_need {
+            true => (Registered::NoNeed, Some(who)),
+            false => {
+                let old = audience.waiters.insert((lsn, id), who);
+                (Registered::Waiting, old)
+            }
+        };
+        drop(audience);
+        // Not under the lock: a waker may own its task, and that whatever else waits here.
+        drop(unwanted);
+        registered
     }
 
     /// Has whoever watches or registered with `id` look again why it waits.
@@ -178,7 +185,8 @@ impl Commit {
     }
 
     pub(crate) fn forget(&self, lsn: u64, id: u64) {
-        self.audience.lock().waiters.remove(&(lsn, id));
+        let unwanted = self.audience.lock().waiters.remove(&(lsn, id));
+        drop(unwanted); // not under the lock, as above
     }
 
     /// The highest position that a future waits for.

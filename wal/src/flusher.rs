@@ -69,8 +69,11 @@ impl Flusher {
         let state = std::mem::replace(&mut *self.state.lock(), State::Stopped);
         if let State::Running(thread) = state {
             self.alarm.ring();
-            // A panic while syncing has poisoned the log, which says so to everybody.
-            let _ = thread.join();
+            // A waker that it calls may own the log.
+            if thread.thread().id() != std::thread::current().id() {
+                // A panic while syncing has poisoned the log, which says so to everybody.
+                let _ = thread.join();
+            }
         }
     }
 
@@ -172,7 +175,9 @@ impl Shared {
             if now_due {
                 self.flusher.due.store(NEVER, Ordering::Release);
             }
-            if self.sync_all().is_err() {
+            // What somebody awaits may be the watermark that is otherwise left to the next group.
+            let synced = awaited.map_or_else(|| self.sync_all(), |lsn| self.sync_until(lsn + 1));
+            if synced.is_err() {
                 return;
             }
         }

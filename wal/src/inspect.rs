@@ -252,7 +252,7 @@ impl Log {
     /// # Errors
     /// [`WalError::Corrupt`] if the files do not join; [`WalError::Truncated`]; [`WalError::Io`].
     pub fn frames(&self, from: Lsn) -> Result<DumpedFrames> {
-        self.settled(|log| log.frames_now(from))
+        self.settled(|log| log.frames_now(from), |found| found.damage.is_none())
     }
 
     fn frames_now(&self, from: Lsn) -> Result<DumpedFrames> {

@@ -25,6 +25,7 @@ impl Ledger {
     }
 
     /// Notes that everything below `durable` is. A frame starts or ends there: recovery reads from there on.
+    /// A note that comes late, behind a truncation or the end, has nothing to say.
     pub(crate) fn attest(&self, durable: u64) -> Result<()> {
         self.replace(None, durable, LogEnd::Open)?;
         self.prepare_spare();
@@ -45,6 +46,9 @@ impl Ledger {
 
     fn replace(&self, first_lsn: Option<u64>, durable: u64, end: LogEnd) -> Result<()> {
         let mut meta = self.meta.lock();
+        if first_lsn.is_none() && end == LogEnd::Open && durable <= meta.attested_lsn {
+            return Ok(());
+        }
         let next = Meta {
             first_lsn: first_lsn.unwrap_or(meta.first_lsn),
             attested_lsn: durable.max(meta.attested_lsn),
@@ -60,5 +64,36 @@ impl Ledger {
     pub(crate) fn prepare_spare(&self) {
         let _alone = self.meta.lock();
         meta::prepare_spare(&*self.disk, &self.dir);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use highwater_disk::SimDisk;
+    use std::path::Path;
+
+    /// A note that the preparer had still to make, when the log was closed, took the mark of the clean end away.
+    #[test]
+    fn a_late_note_changes_nothing() {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let dir = Path::new("/log");
+        disk.create_dir_all(dir).unwrap();
+        let meta = Meta {
+            log_id: 1,
+            first_lsn: 0,
+            attested_lsn: 10,
+            reach: 0,
+            end: LogEnd::Open,
+        };
+        let ledger = Ledger::new(Arc::clone(&disk), dir.to_owned(), meta);
+        let said = || Meta::read(&*disk, dir).unwrap().unwrap();
+        ledger.attest(20).unwrap();
+        assert_eq!((said().attested_lsn, said().end), (20, LogEnd::Open));
+        ledger.close(30).unwrap();
+        for late in [25, 30] {
+            ledger.attest(late).unwrap();
+            assert_eq!((said().attested_lsn, said().end), (30, LogEnd::Closed));
+        }
     }
 }

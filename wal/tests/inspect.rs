@@ -207,6 +207,15 @@ fn a_busy_log_never_looks_damaged() {
     });
 }
 
+/// Also when an assertion fails: the scope waits for its threads.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// While a log is written and truncated, its files go, and come again as other segments. To look at it meanwhile was an
 /// error, or showed damage where a file was about to get its new name.
 #[test]
@@ -227,6 +236,7 @@ fn a_log_that_is_truncated_meanwhile_never_looks_damaged() {
                     log.truncate_before(Lsn::new(keep)).unwrap();
                 }
             });
+            let ends_the_writer = Ends(&done);
             for _ in 0..400 {
                 let log = || Log::open(Arc::new(OsDisk::new()), dir.path()).unwrap();
                 let report = log().verify(|_| ()).unwrap();
@@ -243,7 +253,7 @@ fn a_log_that_is_truncated_meanwhile_never_looks_damaged() {
                 let first = follow.poll();
                 assert!(matches!(first, Ok(_) | Err(WalError::Truncated { .. })));
             }
-            done.store(true, Ordering::Relaxed);
+            drop(ends_the_writer);
             writer.join().unwrap();
         });
         assert!(log.stats().recycle.count > 10);

@@ -458,6 +458,36 @@ fn what_no_crash_does_to_the_last_segment_in_use_is_a_loss() {
     }
 }
 
+/// A prepared segment holds nothing, whatever becomes of it: a segment without a seal is the last one.
+#[test]
+fn damage_to_a_prepared_segment_is_no_loss() {
+    for left in [Left::Closed, Left::Killed] {
+        let sim = build(left);
+        let all = frames(&sim, "/log").len();
+        let last = segments(&sim).pop().unwrap();
+        let base: u64 = last["/log/".len()..last.len() - 4].parse().unwrap();
+        let prepared = format!("/log/{:020}.wal", base + SEGMENT_SIZE);
+        let foreign = vec![0x55; usize::try_from(SEGMENT_SIZE).unwrap()];
+        for len in [0, 100, 4096, foreign.len()] {
+            let copy = sim.snapshot();
+            copy.put_file(&prepared, &foreign[..len]);
+            let (repaired, kept) = repair(&copy);
+            assert!(
+                repaired.lost.is_empty(),
+                "{left:?} {len}: {:?}",
+                repaired.lost
+            );
+            assert_eq!(kept.len(), all);
+            let (salvaged, _) = salvage(&copy);
+            assert!(
+                salvaged.lost.is_empty(),
+                "{left:?} {len}: {:?}",
+                salvaged.lost
+            );
+        }
+    }
+}
+
 /// F44, F36: a file of another log, or of none, says nothing about this one, wherever its name puts it. (Found by the
 /// fuzzer: repair called everything up to its name lost, and skipped that far.)
 #[test]
@@ -871,6 +901,10 @@ fn an_interrupted_salvage_leaves_no_log() {
         inspect::salvage(&disk(&copy), "/log", "/salvaged", moved, |_| ()).unwrap_err();
         let opened = inspect::Log::open(disk(&copy), "/salvaged");
         assert!(opened.is_err(), "after {stop_at} frames");
+        // Opening it for writing took what stood there for a log whose creation was cut short, and removed it.
+        let before = copy.files();
+        Wal::open_with("/salvaged", options(&copy)).unwrap_err();
+        assert_eq!(copy.files(), before);
     }
 }
 

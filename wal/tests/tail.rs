@@ -224,6 +224,37 @@ fn a_wait_that_is_given_up_loses_nothing() {
     assert_eq!(Arc::strong_count(&count), 1, "nothing of it was kept");
 }
 
+/// A waker that owns what else waits for the log.
+struct Owner(#[expect(dead_code, reason = "it is dropped")] Tail);
+
+impl Wake for Owner {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// A waker may be the last that holds its task, and with it another tail: dropping it under the lock of those who wait
+/// hung the log.
+#[test]
+fn a_waker_may_own_another_tail() {
+    let (_dir, log) = open();
+    let start = || log.tail(Lsn::ZERO).unwrap();
+    let poll_with = |tail: &mut Tail, waker: &Waker| {
+        assert!(
+            pin!(tail.recv())
+                .poll(&mut Context::from_waker(waker))
+                .is_pending()
+        );
+    };
+    for replaced in [true, false] {
+        let mut tail = start();
+        poll_with(&mut tail, &Waker::from(Arc::new(Owner(start()))));
+        if replaced {
+            poll_with(&mut tail, Waker::noop());
+        }
+        drop(tail);
+    }
+    let _ = append_durably(&log, 1, "it goes on");
+}
+
 /// A failed sync wakes a task that follows; it is told once, and then that there is no more.
 #[test]
 fn a_failed_sync_ends_a_tail_with_its_error() {

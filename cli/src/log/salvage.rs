@@ -124,7 +124,13 @@ impl Map {
         let path = PathBuf::from(name);
         let file = disk
             .create_new(&path)
-            .map_err(|e| Failure::Io(e.to_string()))?;
+            .map_err(|e| match e.kind() {
+                io::ErrorKind::AlreadyExists => Failure::Usage(format!(
+                    "{} is there already, perhaps of a salvage that was interrupted: remove it, or name another output",
+                    path.display()
+                )),
+                _ => Failure::Io(e.to_string()),
+            })?;
         Ok(Self {
             path,
             file,

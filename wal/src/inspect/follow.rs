@@ -59,7 +59,7 @@ impl Log {
     /// # Errors
     /// As [`Self::frames`].
     pub fn follow(self, from: Lsn) -> Result<Follow> {
-        let begin = self.settled(|log| log.begin_to_follow(from))?;
+        let begin = self.settled(|log| log.begin_to_follow(from), |b| b.damage.is_none())?;
         Ok(Follow {
             log: self,
             shown: begin.shown,

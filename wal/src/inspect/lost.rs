@@ -24,6 +24,13 @@ pub struct LostRange {
     pub(crate) broken: bool,
 }
 
+impl LostRange {
+    /// Whether a segment is missing there.
+    pub(crate) fn is_gap(&self) -> bool {
+        self.offset == 0
+    }
+}
+
 /// The holes of a log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]

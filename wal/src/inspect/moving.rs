@@ -13,13 +13,18 @@ use std::sync::Arc;
 pub(crate) const MAX_LOOKS: u32 = 64;
 
 impl Log {
-    /// What `look` makes of the log as it is now: of one that has changed since, if it makes an error of this one.
-    pub(crate) fn settled<T>(&self, mut look: impl FnMut(&Self) -> Result<T>) -> Result<T> {
+    /// What `look` makes of the log as it is now: of one that has changed since, if it makes an error of this one, or nothing
+    /// `sound`.
+    pub(crate) fn settled<T>(
+        &self,
+        mut look: impl FnMut(&Self) -> Result<T>,
+        sound: impl Fn(&T) -> bool,
+    ) -> Result<T> {
         let mut newer: Option<Self> = None;
         for _ in 1..MAX_LOOKS {
             let log = newer.as_ref().unwrap_or(self);
             let seen = look(log);
-            if seen.is_ok() {
+            if seen.as_ref().is_ok_and(&sound) {
                 return seen;
             }
             match log.newer()? {

@@ -9,7 +9,6 @@ use crate::layout::{
 };
 use crate::lsn::{Lsn, StreamId};
 use crate::meta::{self, LogEnd, Meta};
-use crate::segment::tmp_path;
 use crc32c::crc32c;
 use highwater_disk::{DirLock, Disk, DiskFile};
 use std::io;
@@ -87,10 +86,10 @@ impl<'a> Rebuild<'a> {
     pub(crate) fn segment(&mut self, base: u64, size: u64) -> Result<()> {
         self.end_segment(Rest::Sealed)?;
         let path = self.dir.join(segment_name(Lsn::new(base)));
-        let tmp = tmp_path(&path);
-        let at_tmp = |e| WalError::io("creating", &tmp, e);
-        let file = self.disk.create_new(&tmp).map_err(at_tmp)?;
-        file.set_len(size).map_err(at_tmp)?;
+        // Under its own name at once: segments without `LOG` are refused, leftovers of a creation are removed.
+        let failed = |e| WalError::io("creating", &path, e);
+        let file = self.disk.create_new(&path).map_err(failed)?;
+        file.set_len(size).map_err(failed)?;
         let header = SegmentHeader {
             log_id: self.key.id,
             base,
@@ -184,7 +183,7 @@ impl<'a> Rebuild<'a> {
             let seal = encode_header(FrameKind::Seal, StreamId::DEFAULT, 0, body, &self.key, lsn);
             open.put(&seal)?;
         }
-        open.finish(rest, &**self.disk)
+        open.finish(rest)
     }
 
     /// Ends the log: its last segment stays open for appending. From here on it is a log.
@@ -236,18 +235,15 @@ impl NewSegment {
         Ok(())
     }
 
-    fn finish(mut self, rest: Rest, disk: &dyn Disk) -> Result<()> {
+    fn finish(mut self, rest: Rest) -> Result<()> {
         self.flush()?;
         while rest == Rest::Open && self.start < self.size {
             let left = to_usize(self.size - self.start);
             self.buffer.resize(left.min(BUFFER_SIZE), 0);
             self.flush()?;
         }
-        let tmp = tmp_path(&self.path);
         self.file
             .sync()
-            .map_err(|e| WalError::io("syncing", &tmp, e))?;
-        disk.rename(&tmp, &self.path)
-            .map_err(|e| WalError::io("renaming to", &self.path, e))
+            .map_err(|e| WalError::io("syncing", &self.path, e))
     }
 }

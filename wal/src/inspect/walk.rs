@@ -135,7 +135,12 @@ impl<'a> Walk<'a> {
     pub(crate) fn end_hole(&self, attested: u64) -> Option<LostRange> {
         let known = (attested > self.position).then_some(Lsn::new(attested));
         let open = !self.source.is_closed;
-        let broken = self.holes.iter().rfind(|hole| hole.broken && open);
+        // Behind a segment that no seal ends only a gap says that the log went on: a prepared one holds nothing.
+        let tells = |(index, hole): &(usize, &LostRange)| {
+            open && hole.broken && (*index == 0 || hole.is_gap())
+        };
+        let mut holes = self.holes.iter().enumerate();
+        let broken = holes.rfind(tells).map(|(_, hole)| hole);
         let orphan = self.sealed && !self.source.parts.iter().any(|p| p.base >= self.position);
         if known.is_none() && broken.is_none() && !orphan {
             return None;
