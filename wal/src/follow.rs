@@ -24,7 +24,8 @@ fn new_id() -> u64 {
 /// [`Self::next_timeout`] no longer than it likes, with [`Self::recv`] only its task. It ends when the log is closed
 /// and everything was read, when somebody stops it ([`Self::stopper`]), and behind the first error.
 ///
-/// To go on later, tail from the LSN of the last record: it is returned again, with all of its batch.
+/// To go on later, tail from the LSN of the last record: it is returned again, with all of its batch. As long as the tail
+/// lives, also when it has ended, it pins the log from the segment in which it stands.
 #[derive(Debug)]
 pub struct Tail {
     reader: Reader,
