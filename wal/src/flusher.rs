@@ -176,7 +176,9 @@ impl Shared {
                 self.flusher.due.store(NEVER, Ordering::Release);
             }
             // What somebody awaits may be the watermark that is otherwise left to the next group.
-            let synced = awaited.map_or_else(|| self.sync_all(), |lsn| self.sync_until(lsn + 1));
+            let synced = awaited.map_or(Ok(()), |lsn| self.sync_until(lsn + 1));
+            // That may have been served by somebody who did not reach what is due: its alarm is off now.
+            let synced = synced.and_then(|()| if now_due { self.sync_all() } else { Ok(()) });
             if synced.is_err() {
                 return;
             }

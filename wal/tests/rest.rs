@@ -16,6 +16,18 @@ use highwater_wal::{
 use std::sync::Arc;
 use std::time::Duration;
 
+/// For a log with direct writes and threads of its own, by a clock that the test moves.
+fn past_the_page_cache() -> (SimDisk, Arc<ManualClock>, Options) {
+    let (sim, clock) = (SimDisk::new(), Arc::new(ManualClock::new(0)));
+    let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+    let options = options()
+        .disk(disk)
+        .clock(Arc::clone(&clock) as _)
+        .background(Background::Thread)
+        .write_path(WritePath::Direct);
+    (sim, clock, options)
+}
+
 /// The last position that the files themselves prove to have been durable.
 fn attested_on_disk(sim: &SimDisk) -> Lsn {
     let disk: Arc<dyn Disk> = Arc::new(sim.snapshot());
@@ -33,13 +45,7 @@ fn attested_on_disk(sim: &SimDisk) -> Lsn {
 /// and that once.
 #[test]
 fn a_log_at_rest_proves_its_last_group() {
-    let (sim, clock) = (SimDisk::new(), Arc::new(ManualClock::new(0)));
-    let disk: Arc<dyn Disk> = Arc::new(sim.clone());
-    let options = options()
-        .disk(disk)
-        .clock(Arc::clone(&clock) as _)
-        .background(Background::Thread)
-        .write_path(WritePath::Direct);
+    let (sim, clock, options) = past_the_page_cache();
     let log = Wal::open_with("/log", options).unwrap();
     for text in ["a", "b"] {
         let lsn = log.append(text).unwrap();
@@ -73,13 +79,7 @@ fn noted(sim: &SimDisk) -> Lsn {
 /// then. All watermarks behind a place could be wiped out together with what they prove, and it passed for the end.
 #[test]
 fn a_log_at_rest_notes_its_end() {
-    let (sim, clock) = (SimDisk::new(), Arc::new(ManualClock::new(0)));
-    let disk: Arc<dyn Disk> = Arc::new(sim.clone());
-    let options = options()
-        .disk(disk)
-        .clock(Arc::clone(&clock) as _)
-        .background(Background::Thread)
-        .write_path(WritePath::Direct);
+    let (sim, clock, options) = past_the_page_cache();
     let log = Wal::open_with("/log", options.clone()).unwrap();
     let begun = clock.now();
     for _ in 0..3 {
