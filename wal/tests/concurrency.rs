@@ -11,9 +11,12 @@ mod common;
 use common::executor::block_on;
 use common::{contents, options};
 use highwater_wal::disk::{Disk, SimDisk};
-use highwater_wal::{AppendOptions, Background, Durability, Lsn, Wal, WalError};
+use highwater_wal::{AppendOptions, Background, Durability, Lsn, Tailed, Wal, WalError};
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 /// F1, F13: eight threads over many rotations; every record is there once, in the order of its thread.
@@ -218,6 +221,38 @@ fn an_interval_flushes_without_anybody_waiting() {
         .append_with(&AppendOptions::new().durability(interval), "own")
         .unwrap();
     assert!(watch.changed_after(lsn).unwrap() > lsn);
+}
+
+/// A flush is due while somebody else makes durable what a future awaits: the flusher took that for both, and the due one
+/// was never made.
+#[test]
+fn what_is_due_is_flushed_whoever_served_the_future() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Wal::open_with(dir.path(), options()).unwrap();
+    let at_once = AppendOptions::new().durability(Durability::Interval(Duration::ZERO));
+    let (ask, asked) = std::sync::mpsc::channel::<Lsn>();
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for lsn in asked {
+                log.sync_to(lsn).unwrap();
+            }
+        });
+        let mut tail = log.tail(log.durable_lsn()).unwrap();
+        for _ in 0..2000 {
+            let awaited = log.append("awaited").unwrap();
+            ask.send(awaited).unwrap();
+            let mut future = log.durable(awaited);
+            let _ = Pin::new(&mut future).poll(&mut Context::from_waker(Waker::noop()));
+            let due = log.append_with(&at_once, "due").unwrap();
+            while tail
+                .next_timeout(Duration::from_secs(20))
+                .is_ok_and(|found| matches!(found, Tailed::Record(record) if record.lsn < due))
+            {
+            }
+            assert!(log.durable_lsn() > due);
+        }
+        drop(ask);
+    });
 }
 
 /// The group commit shares flushes: eight committers need far fewer than one each.
