@@ -5,7 +5,6 @@ use crate::dump::{bad_batch, no_frame};
 use crate::end::unknown_feature;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{At, FrameKind, attested};
-use crate::inspect::moving::MAX_LOOKS;
 use crate::inspect::walk::next_intact;
 use crate::inspect::{Log, Progress, records_in};
 use crate::layout::SEGMENT_HEADER_SIZE;
@@ -72,6 +71,20 @@ struct Part {
     bytes: u64,
 }
 
+impl Part {
+    /// Of a segment of which nothing was read yet.
+    fn of(segment: &SegmentFile) -> Self {
+        Self {
+            bytes: segment.size,
+            holds: SegmentUse {
+                base: Lsn::new(segment.base),
+                ..SegmentUse::default()
+            },
+            ..Self::default()
+        }
+    }
+}
+
 impl Log {
     /// Reads the whole log and reports everything that is damaged. Segments are read by as many threads as there are
     /// cores, with a small buffer each. `progress` is called after every segment, on the calling thread.
@@ -85,22 +98,10 @@ impl Log {
 
     /// As [`Self::verify`], with this many threads.
     fn verify_with(&self, threads: usize, progress: impl FnMut(Progress)) -> Result<Report> {
-        let mut newer: Option<Self> = None;
-        let mut seen = self.verify_files();
-        // What seems wrong with files that came or went meanwhile is looked at again.
-        for _ in 0..MAX_LOOKS {
-            if seen.as_ref().is_ok_and(|(report, _)| report.is_ok()) {
-                break;
-            }
-            let Some(now) = newer.as_ref().unwrap_or(self).newer()? else {
-                break;
-            };
-            seen = now.verify_files();
-            newer = Some(now);
-        }
-        let (mut report, chain) = seen?;
-        let log = newer.as_ref().unwrap_or(self);
-        log.verify_segments(&chain, threads, &mut report, progress)?;
+        let look = |log: &Self| Ok((log.verify_files()?, log.meta.attested_lsn));
+        let ((mut report, chain), attested) =
+            self.settled(look, |((report, _), _)| report.is_ok())?;
+        self.verify_segments(&chain, attested, threads, &mut report, progress)?;
         report.segments.sort_by_key(|segment| segment.base);
         report.findings.sort_by_key(|error| match error {
             WalError::Corrupt { lsn, .. } => *lsn,
@@ -156,6 +157,7 @@ impl Log {
     fn verify_segments(
         &self,
         chain: &[SegmentFile],
+        mut attested: u64,
         threads: usize,
         report: &mut Report,
         mut progress: impl FnMut(Progress),
@@ -177,7 +179,6 @@ impl Log {
                 scope.spawn(move || work(sender));
             }
             drop(sender);
-            let mut attested = self.meta.attested_lsn;
             let mut findings = Vec::new();
             for part in parts {
                 let part = part?;
@@ -213,14 +214,7 @@ impl Log {
         if sound || !self.is_truncated(segment.base) {
             return part;
         }
-        Ok(Part {
-            bytes: segment.size,
-            holds: SegmentUse {
-                base: Lsn::new(segment.base),
-                ..SegmentUse::default()
-            },
-            ..Part::default()
-        })
+        Ok(Part::of(segment))
     }
 
     fn verify_segment(&self, segment: &SegmentFile, end_lsn: Option<Lsn>) -> Result<Part> {
@@ -230,14 +224,7 @@ impl Log {
         let end = end_lsn
             .map_or(u64::MAX, Lsn::get)
             .min(segment.base + segment.size);
-        let mut part = Part {
-            bytes: segment.size,
-            holds: SegmentUse {
-                base: Lsn::new(segment.base),
-                ..SegmentUse::default()
-            },
-            ..Part::default()
-        };
+        let mut part = Part::of(segment);
         while segment.base + offset < end {
             match scan.look(offset)? {
                 At::Frame(header, payload) => {

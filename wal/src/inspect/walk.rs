@@ -131,7 +131,8 @@ impl<'a> Walk<'a> {
     }
 
     /// What is wrong at the end if the log is known to go on, or if that cannot be told because no crash leaves files like
-    /// that: a hole without a frame behind it. `None` if nothing says that there was more. Only meaningful when [`Self::step`] has returned `None`.
+    /// that: a hole without a frame behind it. `None` if nothing says that there was more. Only meaningful when
+    /// [`Self::step`] has returned `None`.
     pub(crate) fn end_hole(&self, attested: u64) -> Option<LostRange> {
         let known = (attested > self.position).then_some(Lsn::new(attested));
         let open = !self.source.is_closed;
