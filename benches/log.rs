@@ -17,6 +17,8 @@ mod support;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use highwater::wal::{Lsn, Wal};
+use std::ffi::OsString;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -165,7 +167,8 @@ struct CrashImage {
 impl CrashImage {
     /// Copied while the log is open: exactly what a power cut would leave, for everything is synced.
     ///
-    /// The next segment was still being made, and renamed, while the directory was copied: the copy failed.
+    /// The next segment was still being made, and renamed, while the directory was copied: the copy failed. And once
+    /// more half a second after the last sync, when a log at rest notes its end in `LOG`.
     fn take(wal: Wal, dir: &Path) -> Self {
         let deadline = Instant::now() + Duration::from_secs(120);
         while wal.stats().segments_ready == 0 {
@@ -175,22 +178,18 @@ impl CrashImage {
             );
             std::thread::yield_now();
         }
-        let mut names: Vec<PathBuf> = std::fs::read_dir(wal.dir())
-            .unwrap()
-            .map(|e| e.unwrap().path())
-            .collect();
-        names.sort();
         let image = dir.join("image");
-        std::fs::create_dir(&image).unwrap();
-        for name in &names {
-            std::fs::copy(name, image.join(name.file_name().unwrap())).unwrap();
-        }
+        let names = loop {
+            match copy(wal.dir(), &image) {
+                Ok(names) => break names,
+                Err(e) if e.kind() == ErrorKind::NotFound && Instant::now() < deadline => {
+                    std::fs::remove_dir_all(&image).unwrap();
+                }
+                Err(e) => panic!("copying {}: {e}", wal.dir().display()),
+            }
+        };
         drop(wal);
-        let tail = names
-            .iter()
-            .rev()
-            .take(5)
-            .map(|n| image.join(n.file_name().unwrap()));
+        let tail = names.iter().rev().take(5).map(|name| image.join(name));
         let files = tail
             .map(|path| (path.clone(), std::fs::read(path).unwrap()))
             .collect();
@@ -210,6 +209,18 @@ impl CrashImage {
             std::fs::write(path, content).unwrap();
         }
     }
+}
+
+/// The names, in their order.
+fn copy(from: &Path, to: &Path) -> std::io::Result<Vec<OsString>> {
+    let names = std::fs::read_dir(from)?.map(|e| e.map(|e| e.file_name()));
+    let mut names = names.collect::<std::io::Result<Vec<_>>>()?;
+    names.sort();
+    std::fs::create_dir(to)?;
+    for name in &names {
+        std::fs::copy(from.join(name), to.join(name))?;
+    }
+    Ok(names)
 }
 
 fn open_after_crash(c: &mut Criterion) {

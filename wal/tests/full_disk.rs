@@ -214,7 +214,8 @@ fn full_at_recovery(disk: &Path) {
     let dir = disk.join("log");
     let mut acked = Acked::default();
     {
-        let log = Wal::open_with(&dir, options()).unwrap();
+        // Nobody else may rename a file while the directory is copied.
+        let log = Wal::open_with(&dir, options().background(Background::Inline)).unwrap();
         for _ in 0..600 {
             let lsn = log.append(acked.next()).unwrap();
             log.sync_to(lsn).unwrap();
