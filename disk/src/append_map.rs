@@ -16,6 +16,7 @@
 //! `disk/tests/shuttle.rs` tries the interleavings, Miri the orderings.
 
 use crate::PAGE_SIZE;
+use crate::distance::Distance;
 use crate::map_backing::MapBacking;
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use std::fmt;
@@ -34,13 +35,13 @@ const CLOSED_BIT: u64 = 1 << 63;
 const COUNTS_MASK: u64 = (COUNT_MASK << COUNT_SHIFTS[0]) | (COUNT_MASK << COUNT_SHIFTS[1]);
 const _: () = assert!(COUNT_SHIFTS[1] + COUNT_BITS == 63);
 
-/// How often a reservation steps aside for a copy that is under way, and for how long: one to two microseconds each, in
-/// which the other appends some twenty records.
-const STEPS_ASIDE: u32 = 3;
-const SPINS_ASIDE: u32 = if cfg!(any(shuttle, miri)) { 1 } else { 128 };
-
 /// Regions start and end at multiples of this many bytes.
 const ALIGNMENT: u64 = 8;
+
+/// Alone on its cache lines, two because processors fetch them in pairs: every append reads the other fields of the map, and
+/// would wait each time for the line to come back from whoever appends on another core.
+#[repr(align(128))]
+struct Alone(AtomicU64);
 
 /// A region was reserved but never filled: the map has a hole that no later write can close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,8 @@ pub enum Asker {
 pub struct AppendMap {
     base: NonNull<u8>,
     len: u64,
-    word: AtomicU64,
+    word: Alone,
+    distance: Distance,
     /// Every byte below is filled and never written again.
     complete: AtomicU64,
     abandoned: AtomicBool,
@@ -132,7 +134,8 @@ impl AppendMap {
         Self {
             base,
             len,
-            word: AtomicU64::new(start),
+            word: Alone(AtomicU64::new(start)),
+            distance: Distance::default(),
             complete: AtomicU64::new(start),
             abandoned: AtomicBool::new(false),
             synced: AtomicU64::new(start),
@@ -171,7 +174,7 @@ impl AppendMap {
     #[must_use]
     pub fn reserved(&self) -> u64 {
         // Acquire: whoever sees a reservation also sees what its thread did before. No byte is read on the strength of it.
-        self.word.load(Ordering::Acquire) & OFFSET_MASK
+        self.word.0.load(Ordering::Acquire) & OFFSET_MASK
     }
 
     /// Everything below this offset is known to be filled; see [`Self::complete_prefix`] for the exact answer.
@@ -212,15 +215,12 @@ impl AppendMap {
         assert!(limit <= self.len, "limit {limit} lies inside the map");
         // Acquire, here and at the other loads: whoever is refused because the map is closed sees what the closer did
         // before. The region itself needs no ordering: its bytes are new, and the exchange alone makes it ours.
-        let mut word = self.word.load(Ordering::Acquire);
-        let mut aside = STEPS_ASIDE;
+        let mut word = self.word.0.load(Ordering::Acquire);
+        let mut aside = 0;
         loop {
-            if word & COUNTS_MASK != 0 && aside > 0 {
-                // Somebody is copying. Two who take turns at every record move the word's cache line between their
-                // cores twice a record; who waits a moment finds that the other has done many at full speed.
-                aside -= 1;
-                (0..SPINS_ASIDE).for_each(|_| spin_loop());
-                word = self.word.load(Ordering::Acquire);
+            if word & COUNTS_MASK != 0 && aside < self.distance.steps(word) {
+                aside += 1;
+                word = self.distance.step_aside(&self.word.0, word);
                 continue;
             }
             if word & CLOSED_BIT != 0 && asker == Asker::Appender {
@@ -234,13 +234,14 @@ impl AppendMap {
             let shift = count_shift(word);
             if (word >> shift) & COUNT_MASK == COUNT_MASK {
                 yield_now();
-                word = self.word.load(Ordering::Acquire);
+                word = self.word.0.load(Ordering::Acquire);
                 continue;
             }
             let next = word + len + (1 << shift);
             // Release: whoever sees the reservation sees what came before it (`reserved`). The bytes do not depend on it.
             match self
                 .word
+                .0
                 .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
             {
                 Ok(_) => {
@@ -260,7 +261,7 @@ impl AppendMap {
     /// From now on only [`Asker::Closer`] gets regions. Regions handed out before are not affected.
     pub fn close(&self) {
         // Release for those who are refused, see `reserve_with`; acquire to see what came before the last reservation.
-        self.word.fetch_or(CLOSED_BIT, Ordering::AcqRel);
+        self.word.0.fetch_or(CLOSED_BIT, Ordering::AcqRel);
     }
 
     /// Waits until every region handed out before the call is filled, and returns the offset below which all is.
@@ -270,7 +271,7 @@ impl AppendMap {
     pub fn complete_prefix(&self) -> Result<u64, AbandonedRegion> {
         let _serial = self.flip.lock();
         // Acquire, here and when the exchange fails: with both counts at zero this load is all that makes the bytes visible.
-        let mut word = self.word.load(Ordering::Acquire);
+        let mut word = self.word.0.load(Ordering::Acquire);
         loop {
             if word & COUNTS_MASK == 0 {
                 break; // nobody is writing: the prefix is complete as it stands
@@ -278,7 +279,7 @@ impl AppendMap {
             // The other generation is empty: the previous flip waited for it and new regions count in the current one.
             let flipped = word ^ GENERATION_BIT;
             // The flip itself publishes nothing, and the wait acquires: the bytes do not depend on this ordering.
-            match self.word.compare_exchange_weak(
+            match self.word.0.compare_exchange_weak(
                 word,
                 flipped,
                 Ordering::AcqRel,
@@ -304,7 +305,7 @@ impl AppendMap {
     fn wait_for_generation(&self, shift: u32) {
         let mut spins = 0_u32;
         // Acquire pairs with the release in `release`.
-        while (self.word.load(Ordering::Acquire) >> shift) & COUNT_MASK != 0 {
+        while (self.word.0.load(Ordering::Acquire) >> shift) & COUNT_MASK != 0 {
             spins += 1;
             if spins < 64 {
                 spin_loop();
@@ -390,7 +391,7 @@ impl AppendMap {
     fn release(&self, shift: u32) {
         // Release pairs with the acquire loads in `complete_prefix` and `wait_for_generation`: whoever sees the count fall
         // sees the bytes, and the flag of an abandoned region.
-        self.word.fetch_sub(1 << shift, Ordering::Release);
+        self.word.0.fetch_sub(1 << shift, Ordering::Release);
     }
 }
 

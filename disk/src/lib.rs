@@ -9,6 +9,7 @@
 
 mod append_map;
 mod clock;
+mod distance;
 mod error;
 mod file_system;
 mod gate;
