@@ -199,9 +199,10 @@ impl CrashImage {
     fn put_back(&self) {
         for entry in std::fs::read_dir(&self.dir).unwrap() {
             let path = entry.unwrap().path();
-            let known = self.files.iter().any(|(file, _)| *file == path);
-            let newer = self.files.iter().all(|(file, _)| *file < path);
-            if !known && newer {
+            let is_segment = |path: &Path| path.extension().is_some_and(|e| e == "wal");
+            let segments = self.files.iter().filter(|(file, _)| is_segment(file));
+            // Made by whoever opened the image before.
+            if is_segment(&path) && segments.map(|(file, _)| file).all(|file| *file < path) {
                 std::fs::remove_file(path).unwrap();
             }
         }

@@ -41,7 +41,7 @@ const ALIGNMENT: u64 = 8;
 /// Alone on its cache lines, two because processors fetch them in pairs: every append reads the other fields of the map, and
 /// would wait each time for the line to come back from whoever appends on another core.
 #[repr(align(128))]
-struct Alone(AtomicU64);
+struct Alone<T>(T);
 
 /// A region was reserved but never filled: the map has a hole that no later write can close.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,8 +67,10 @@ pub enum Refused {
 /// Who asks for a region.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asker {
-    /// Somebody who is refused once the map is closed.
+    /// Somebody who is refused once the map is closed, and may step aside for others' copies.
     Appender,
+    /// Somebody for whom others wait: refused once the map is closed, never steps aside.
+    Committer,
     /// Whoever closed it, and may still append.
     Closer,
 }
@@ -77,8 +79,8 @@ pub enum Asker {
 pub struct AppendMap {
     base: NonNull<u8>,
     len: u64,
-    word: Alone,
-    distance: Distance,
+    word: Alone<AtomicU64>,
+    distance: Alone<Distance>,
     /// Every byte below is filled and never written again.
     complete: AtomicU64,
     abandoned: AtomicBool,
@@ -135,7 +137,7 @@ impl AppendMap {
             base,
             len,
             word: Alone(AtomicU64::new(start)),
-            distance: Distance::default(),
+            distance: Alone(Distance::default()),
             complete: AtomicU64::new(start),
             abandoned: AtomicBool::new(false),
             synced: AtomicU64::new(start),
@@ -218,18 +220,21 @@ impl AppendMap {
         let mut word = self.word.0.load(Ordering::Acquire);
         let mut aside = 0;
         loop {
-            if word & COUNTS_MASK != 0 && aside < self.distance.steps(word) {
-                aside += 1;
-                word = self.distance.step_aside(&self.word.0, word);
-                continue;
-            }
-            if word & CLOSED_BIT != 0 && asker == Asker::Appender {
+            if word & CLOSED_BIT != 0 && asker != Asker::Closer {
                 return Err(Refused::Closed);
             }
             let offset = word & OFFSET_MASK;
             let len = len(offset);
             if len == 0 || len > limit.saturating_sub(offset) {
                 return Err(Refused::Full);
+            }
+            let copying = word & COUNTS_MASK != 0 && asker == Asker::Appender;
+            if copying && aside < self.distance.0.steps(word) {
+                let now = self.distance.0.step_aside(&self.word.0, word);
+                // Whose copy is long, or who was interrupted in it, is not waited for again.
+                aside = if now == word { u32::MAX } else { aside + 1 };
+                word = now;
+                continue;
             }
             let shift = count_shift(word);
             if (word >> shift) & COUNT_MASK == COUNT_MASK {

@@ -20,7 +20,7 @@ const STEP: Duration = Duration::from_micros(8);
 /// One in so many reservations beside a copy under way measures, if the last measurements found neighbours.
 const SAMPLED: u64 = 512;
 
-/// Checkers of interleavings have no caches, and must see the steps.
+/// Checkers of interleavings have no caches and no time. They see the steps, not what decides on them: that is a number.
 const MODELLED: bool = cfg!(any(shuttle, miri));
 
 /// The smoothed time of a transfer, in nanoseconds.
@@ -59,17 +59,19 @@ impl Distance {
         let after = start.elapsed();
         if now != seen {
             // Less what reading the clock takes.
-            let took = (after - before).saturating_sub(before - waited);
+            let clock = before.saturating_sub(waited);
+            let took = after.saturating_sub(before).saturating_sub(clock);
             self.note(u64::try_from(took.as_nanos()).unwrap_or(u64::MAX));
         }
         now
     }
 
     fn is_far(&self) -> bool {
+        // Relaxed, here and below: a number to decide how long to wait by, no more.
         self.0.load(Ordering::Relaxed) > FAR_NANOS
     }
 
-    /// A transfer took so long. Who is interrupted meanwhile measures anything: one value moves the mean by 32 ns at most.
+    /// A transfer took so long. Who is interrupted meanwhile measures anything: one value raises the mean by 32 ns at most.
     fn note(&self, nanos: u64) {
         let mean = self.0.load(Ordering::Relaxed);
         let nanos = nanos.min(mean + 8 * 32);

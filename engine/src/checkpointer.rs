@@ -13,7 +13,7 @@ use crate::site::panic_message;
 use crate::state::Block;
 use highwater_checkpoint::{Checkpoints, Meta, StateMeta};
 use highwater_wal::disk::Clock;
-use highwater_wal::{Lsn, StreamId, Wal};
+use highwater_wal::{Lsn, RetentionGuard, StreamId, Wal};
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -100,6 +100,8 @@ pub(crate) enum Writing {
 pub(crate) struct Writer {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) wal: Arc<Wal>,
+    /// Keeps the log from the oldest retained checkpoint on, and says so when the log is at its bound.
+    pub(crate) kept: RetentionGuard,
     pub(crate) plan: Arc<Plan>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metadata: Metadata,
@@ -110,6 +112,7 @@ impl Writer {
     /// Makes a checkpoint durable, then removes what it made superfluous.
     fn write(&mut self, capture: &Capture, board: &Board) -> Result<()> {
         if self.cheat == Cheat::TruncateBeforeCheckpoint {
+            self.kept.advance(capture.batch.to);
             self.wal.truncate_before(capture.batch.to)?;
         }
         let meta = self.meta(capture);
@@ -138,6 +141,7 @@ impl Writer {
                 oldest <= capture.batch.to.get(),
                 "a checkpoint needs nothing behind its own cut"
             );
+            self.kept.advance(Lsn::new(oldest));
             self.wal.truncate_before(Lsn::new(oldest))?;
         }
         Ok(())

@@ -375,6 +375,9 @@ impl Core {
         let writer = Writer {
             checkpoints: recovered.checkpoints,
             wal: Arc::clone(&self.wal),
+            kept: self
+                .wal
+                .retain_as(self.wal.first_lsn(), "the oldest retained checkpoint")?,
             plan: Arc::clone(&self.plan),
             clock: Arc::clone(&self.settings.clock),
             metadata: Metadata {

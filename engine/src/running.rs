@@ -119,9 +119,13 @@ fn guarded(core: &Core, work: impl FnOnce()) {
     }
 }
 
-/// An error that may be over the next time: nothing was appended, for want of room or of file descriptors (P8).
+/// An error that may be over the next time: nothing was appended, for want of room or of file descriptors (P8), or because
+/// the log is at its bound until a checkpoint frees a part of it.
 pub(crate) fn may_pass(error: &Error) -> bool {
-    matches!(error, Error::Log(WalError::Io { .. }))
+    matches!(
+        error,
+        Error::Log(WalError::Io { .. } | WalError::LogFull { .. })
+    )
 }
 
 /// Cuts a batch every interval, sooner when it is full, and not at all while a batch that is not full waits behind

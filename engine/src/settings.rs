@@ -188,6 +188,11 @@ impl Builder {
     }
 
     /// Settings of the log. Its disk and clock are replaced by the context's.
+    ///
+    /// The log is kept from the oldest retained checkpoint on. If it is bounded ([`max_bytes`](highwater_wal::Options::max_bytes)), sources are
+    /// refused at the bound, and batches wait until a checkpoint frees a part of it. It must leave room for what checkpoints
+    /// need: [`Self::max_unprocessed_bytes`] for each retained one and once more, and eight segments; with less it may come to
+    /// a standstill at the bound.
     #[must_use]
     pub fn log(mut self, options: highwater_wal::Options) -> Self {
         self.log = options;

@@ -542,6 +542,45 @@ fn an_immediate_stop_cuts_a_graceful_one_short() {
     assert!(*ran.lock() < 10, "{} batches ran", *ran.lock());
 }
 
+/// A log at its bound delays batches and refuses sources, and says that a checkpoint keeps it; it ended the context.
+#[test]
+fn a_log_at_its_bound_delays_batches_and_does_not_end_the_context() {
+    let (disk, clock, seen) = (SimDisk::new(), clock(), common::Seen::default());
+    let log = wal::Options::new()
+        .segment_size(16 << 10)
+        .max_bytes(64 << 10);
+    let context = by_clock(&disk, &clock, 1)
+        .log(log)
+        .get_or_create(counting(&seen))
+        .unwrap();
+    context.start().unwrap();
+    let input = context.input::<String>("lines").unwrap();
+    let mut accepted = 0;
+    // The small ones take what is left, so that a cut has no room either.
+    for size in [900, 0] {
+        let line = "x".repeat(size);
+        let refused = loop {
+            match input.send(&line).and_then(|ack| ack.wait()) {
+                Ok(_) => accepted += 1,
+                Err(error) => break error.to_string(),
+            }
+            assert!(accepted < 1_000, "the log never filled");
+        };
+        let whose = "the oldest retained checkpoint keeps everything from LSN 0 on";
+        assert!(refused.contains(whose), "{refused}");
+    }
+    for _ in 0..3 {
+        clock.advance(SECOND); // no room for a cut
+        assert!(
+            !context
+                .await_termination_or_timeout(Duration::from_millis(20))
+                .unwrap()
+        );
+    }
+    assert_eq!(context.state(), ContextState::Active);
+    assert!(accepted > 20, "{accepted}");
+}
+
 /// P8: a full disk delays batches, it does not end the context; sources are refused and go on when there is room.
 #[test]
 fn a_full_disk_delays_batches_and_does_not_end_the_context() {

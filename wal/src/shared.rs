@@ -173,7 +173,7 @@ impl Shared {
         let tail = self.tail.load();
         let map = tail.map();
         let limit = map.capacity() - self.end_room;
-        let region = map.reserve(frame.size, limit, Asker::Appender).ok()?;
+        let region = map.reserve(frame.size, limit, Asker::Committer).ok()?;
         Some(frame.write(region, &tail, &self.key))
     }
 
@@ -199,7 +199,7 @@ impl Shared {
             return Ok(());
         }
         let closed = self.closed.load(Ordering::Acquire);
-        if closed && asker == Asker::Appender {
+        if closed && asker != Asker::Closer {
             return Err(self.closed_error());
         }
         // Its name is durable before the seal exists: a sealed last segment therefore means that one is missing.
