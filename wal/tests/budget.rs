@@ -9,13 +9,11 @@
 mod common;
 
 use common::contents;
+use common::warnings::Warnings;
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::{Background, Lsn, Options, StreamId, Wal, WalError};
-use std::fmt::Debug;
-use std::sync::{Arc, Mutex};
-use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
-use tracing::{Event, Level, Metadata, Subscriber};
+use metrics_util::debugging::DebugValue;
+use std::sync::Arc;
 
 const SEGMENT: u64 = 8 << 10;
 
@@ -109,34 +107,6 @@ fn the_error_names_who_keeps_the_log() {
     let _ = log.append([7; 900]).unwrap();
 }
 
-/// Keeps the errors that warnings of all threads name.
-#[derive(Clone, Default)]
-struct Warnings(Arc<Mutex<Vec<String>>>);
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, event: &Event<'_>) {
-        event.record(&mut self.clone());
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
-impl Visit for Warnings {
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        if field.name() == "error" {
-            self.0.lock().unwrap().push(format!("{value:?}"));
-        }
-    }
-}
-
 /// The thread that makes segments knows the bound but not who keeps the log: its warning had an empty clause.
 #[test]
 fn the_warning_at_the_bound_says_nothing_empty() {
@@ -147,9 +117,43 @@ fn the_warning_at_the_bound_says_nothing_empty() {
     let log = Wal::open_with("/warned", options).unwrap();
     let (_, error) = fill(&log);
     assert!(error.to_string().contains("; nobody has truncated"));
-    let full = "the log in \"/warned\" is full: 40960 of 40960 bytes. Truncate it or raise `Options::max_bytes`";
-    let told = warnings.0.lock().unwrap();
-    assert!(told.iter().any(|text| text == full), "{told:?}");
+    let full = "error=the log in \"/warned\" is full: 40960 of 40960 bytes. Truncate it or raise `Options::max_bytes` ";
+    let told = warnings.all();
+    assert!(told.iter().any(|text| text.ends_with(full)), "{told:?}");
+}
+
+/// Warnings at 50 and at 80 percent, once each time the log grows past them, and how much is used for metrics.
+#[test]
+fn a_log_that_fills_up_is_told_of_at_50_and_80_percent() {
+    let sim = SimDisk::new();
+    let recorder = metrics_util::debugging::DebuggingRecorder::new();
+    let snapshotter = recorder.snapshotter();
+    let filling = |log: &Wal| {
+        let told = Warnings::during(|| drop(fill(log)));
+        let told = told.iter().filter(|text| text.contains("filling up"));
+        told.map(|text| text.split_once("percent=").unwrap().1.trim().to_owned())
+            .collect::<Vec<_>>()
+    };
+    let used = || {
+        let seen = snapshotter.snapshot().into_vec().into_iter();
+        let mut ratio =
+            seen.filter(|(key, ..)| key.key().name() == "highwater_wal_budget_used_ratio");
+        ratio.next().unwrap().3
+    };
+    metrics::with_local_recorder(&recorder, || {
+        let log = Wal::open_with("/log", bounded(&sim, 10)).unwrap();
+        assert_eq!(filling(&log), ["50", "80"]);
+        let _ = log.stats();
+        assert_eq!(used(), DebugValue::Gauge(1.0.into()));
+        assert_eq!(filling(&log), [""; 0], "it is still full");
+        log.truncate_before(log.durable_lsn()).unwrap();
+        let _ = log.stats();
+        let DebugValue::Gauge(now) = used() else {
+            panic!("a gauge")
+        };
+        assert!(now.0 < 0.5, "{now}");
+        assert_eq!(filling(&log), ["50", "80"], "again, since it was below");
+    });
 }
 
 /// What the files take counts from the start: a log that is opened full is full.

@@ -1,13 +1,13 @@
 //! Where a log may lie.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
+use common::warnings::Warnings;
 use highwater_wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_wal::disk::{Disk, FileSystem, SimDisk};
 use highwater_wal::{Background, Options, Wal, WalError};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use tracing::span::{Attributes, Id, Record as Values};
-use tracing::{Event, Level, Metadata, Subscriber};
 
 fn options(sim: &SimDisk) -> Options {
     let disk: Arc<dyn Disk> = Arc::new(sim.clone());
@@ -45,34 +45,13 @@ fn a_network_file_system_is_refused_untouched() {
     }
 }
 
-/// Counts warnings of this thread.
-#[derive(Clone, Default)]
-struct Warnings(Arc<AtomicUsize>);
-
-impl Subscriber for Warnings {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::WARN
-    }
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-    fn record(&self, _: &Id, _: &Values<'_>) {}
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, _: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-    fn enter(&self, _: &Id) {}
-    fn exit(&self, _: &Id) {}
-}
-
 /// How many warnings opening a log on `sim` gives.
 fn warnings(sim: &SimDisk, options: Options) -> usize {
-    let seen = Warnings::default();
-    tracing::subscriber::with_default(seen.clone(), || {
+    let seen = Warnings::during(|| {
         Wal::open_with("/log", options).unwrap().close().unwrap();
     });
     assert!(sim.list("/log".as_ref()).is_ok());
-    seen.0.load(Ordering::Relaxed)
+    seen.len()
 }
 
 /// F51: memory, layers, FUSE and strangers are warned of and used; so is a system that does not answer.

@@ -5,6 +5,7 @@ pub(crate) mod executor;
 pub(crate) mod model;
 pub(crate) mod mounted;
 pub(crate) mod process;
+pub(crate) mod warnings;
 
 use highwater_wal::{Lsn, Options, Wal};
 
