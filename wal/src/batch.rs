@@ -4,9 +4,11 @@ use crate::layout::{BATCH_COUNT_SIZE, to_usize};
 
 /// Encodes the payload of a batch, or tells its size if that is over `max`.
 pub(crate) fn encode_batch<T: AsRef<[u8]>>(records: &[T], max: usize) -> Result<Vec<u8>, usize> {
+    // Each is asked once: its answers may differ.
+    let records: Vec<&[u8]> = records.iter().map(AsRef::as_ref).collect();
     let bytes: usize = records
         .iter()
-        .map(|r| BATCH_COUNT_SIZE.saturating_add(r.as_ref().len()))
+        .map(|r| BATCH_COUNT_SIZE.saturating_add(r.len()))
         .sum();
     let size = BATCH_COUNT_SIZE + bytes;
     if size > max {
@@ -15,8 +17,8 @@ pub(crate) fn encode_batch<T: AsRef<[u8]>>(records: &[T], max: usize) -> Result<
     let mut payload = Vec::with_capacity(size);
     payload.extend_from_slice(&length_prefix(records.len()));
     for record in records {
-        payload.extend_from_slice(&length_prefix(record.as_ref().len()));
-        payload.extend_from_slice(record.as_ref());
+        payload.extend_from_slice(&length_prefix(record.len()));
+        payload.extend_from_slice(record);
     }
     Ok(payload)
 }

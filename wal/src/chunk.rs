@@ -172,6 +172,11 @@ impl Chunk {
     pub(crate) fn open(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
         let cursor = Cursor::open(shared, from, to)?;
         let from = Lsn::new(cursor.position());
+        if to < from {
+            return Err(WalError::BadOptions {
+                what: format!("a chunk from {from} cannot end before that, at {to}"),
+            });
+        }
         let segment = shared
             .segment_of(from.get())
             .filter(|segment| to.get() <= segment.end());

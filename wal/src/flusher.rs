@@ -98,7 +98,8 @@ impl Shared {
         let now = self.clock.now();
         match self.options.background {
             Background::Thread => {
-                let deadline = u64::try_from((now + interval).as_nanos()).unwrap_or(NEVER - 1);
+                let deadline =
+                    u64::try_from(now.saturating_add(interval).as_nanos()).unwrap_or(NEVER - 1);
                 let before = self.flusher.due.fetch_min(deadline, Ordering::AcqRel);
                 if deadline < before {
                     self.ring_flusher()
@@ -107,7 +108,8 @@ impl Shared {
                 }
             }
             Background::Inline => {
-                let deadline = u64::try_from((now + interval).as_nanos()).unwrap_or(NEVER - 1);
+                let deadline =
+                    u64::try_from(now.saturating_add(interval).as_nanos()).unwrap_or(NEVER - 1);
                 self.flusher.due.fetch_min(deadline, Ordering::AcqRel);
                 if self.flusher.due().is_some_and(|due| due <= now) {
                     self.flusher.due.store(NEVER, Ordering::Release);

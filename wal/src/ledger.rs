@@ -12,7 +12,14 @@ use std::sync::Arc;
 pub(crate) struct Ledger {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
-    meta: Mutex<Meta>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    meta: Meta,
+    /// This instance has noted its end.
+    closed: bool,
 }
 
 impl Ledger {
@@ -20,7 +27,10 @@ impl Ledger {
         Self {
             disk,
             dir,
-            meta: Mutex::new(meta),
+            state: Mutex::new(State {
+                meta,
+                closed: false,
+            }),
         }
     }
 
@@ -45,24 +55,31 @@ impl Ledger {
     }
 
     fn replace(&self, first_lsn: Option<u64>, durable: u64, end: LogEnd) -> Result<()> {
-        let mut meta = self.meta.lock();
-        if first_lsn.is_none() && end == LogEnd::Open && durable <= meta.attested_lsn {
+        let mut state = self.state.lock();
+        let State { meta, closed } = &mut *state;
+        let late = *closed || durable <= meta.attested_lsn;
+        if first_lsn.is_none() && end == LogEnd::Open && late {
             return Ok(());
         }
         let next = Meta {
             first_lsn: first_lsn.unwrap_or(meta.first_lsn),
-            attested_lsn: durable.max(meta.attested_lsn),
+            attested_lsn: match end {
+                LogEnd::Open => durable.max(meta.attested_lsn),
+                // Where the close frame ends, though its padding, if groups are sealed, may have been noted before.
+                LogEnd::Closed => durable,
+            },
             end,
             ..*meta
         };
         next.replace(&*self.disk, &self.dir)?;
         *meta = next;
+        *closed = end == LogEnd::Closed;
         Ok(())
     }
 
     /// Prepares the file that the next note will use, so that a full disk can be truncated.
     pub(crate) fn prepare_spare(&self) {
-        let _alone = self.meta.lock();
+        let _alone = self.state.lock();
         meta::prepare_spare(&*self.disk, &self.dir);
     }
 }
@@ -91,9 +108,30 @@ mod tests {
         ledger.attest(20).unwrap();
         assert_eq!((said().attested_lsn, said().end), (20, LogEnd::Open));
         ledger.close(30).unwrap();
-        for late in [25, 30] {
+        for late in [25, 30, 4096] {
             ledger.attest(late).unwrap();
             assert_eq!((said().attested_lsn, said().end), (30, LogEnd::Closed));
         }
+    }
+
+    /// With sealed groups the close frame's group ends behind it, in a padding, and may be noted as durable before the
+    /// end is: `LOG` then said that a close frame ends where the padding does, and the log was refused.
+    #[test]
+    fn the_end_is_where_the_close_frame_ends() {
+        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
+        let dir = Path::new("/log");
+        disk.create_dir_all(dir).unwrap();
+        let meta = Meta {
+            log_id: 1,
+            first_lsn: 0,
+            attested_lsn: 10,
+            reach: 0,
+            end: LogEnd::Open,
+        };
+        let ledger = Ledger::new(Arc::clone(&disk), dir.to_owned(), meta);
+        ledger.attest(4096).unwrap();
+        ledger.close(30).unwrap();
+        let said = Meta::read(&*disk, dir).unwrap().unwrap();
+        assert_eq!((said.attested_lsn, said.end), (30, LogEnd::Closed));
     }
 }

@@ -56,6 +56,7 @@ pub(crate) struct Cursor {
     segment: Option<Arc<Segment>>,
     /// The stream that is wanted, if not all are.
     only: Option<StreamId>,
+    stopped: bool,
 }
 
 /// A batch of which some records are still to be returned.
@@ -108,6 +109,7 @@ impl Cursor {
             end: to.get(),
             segment: None,
             only: None,
+            stopped: false,
         })
     }
 
@@ -127,13 +129,13 @@ impl Cursor {
 
     /// Ends the reading: after an error there is nothing to go on from.
     pub(crate) fn stop(&mut self) {
-        self.position = u64::MAX;
+        self.stopped = true;
     }
 
     /// The next frame of any kind.
     pub(crate) fn step(&mut self, trust: Trust) -> Result<Option<Place>> {
         loop {
-            if self.position >= self.end {
+            if self.stopped || self.position >= self.end {
                 return Ok(None);
             }
             let segment = self.enter_segment()?;
@@ -253,7 +255,8 @@ impl Reader {
         &mut self.cursor
     }
 
-    /// Where the next frame is read: everything before it was returned (of an open batch, some records may not be).
+    /// Where the next frame is read: everything before it was returned (of an open batch, some records may not be). Behind an
+    /// error, where that frame stands.
     pub fn position(&self) -> Lsn {
         Lsn::new(self.cursor.position())
     }

@@ -34,7 +34,8 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: Options,
     pub(crate) max_record: usize,
-    /// Bytes at the end of a segment that records leave free.
+    /// Bytes at the end of a segment that records leave free. A segment that was made with other options may be smaller: then it
+    /// is full.
     end_room: u64,
     /// What readers are called in [`Pin`](crate::Pin).
     pub(crate) reader_name: Arc<str>,
@@ -157,7 +158,11 @@ impl Shared {
             let full = {
                 let tail = self.tail.load();
                 let map = tail.map();
-                match map.reserve(frame.size, map.capacity() - self.end_room, asker) {
+                match map.reserve(
+                    frame.size,
+                    map.capacity().saturating_sub(self.end_room),
+                    asker,
+                ) {
                     Ok(region) => return Ok(frame.write(region, &tail, &self.key)),
                     Err(Refused::Closed) => return Err(self.closed_error()),
                     Err(Refused::Full) => tail.base,
@@ -172,7 +177,7 @@ impl Shared {
         let frame = NewFrame::new(kind.into(), StreamId::DEFAULT, payload);
         let tail = self.tail.load();
         let map = tail.map();
-        let limit = map.capacity() - self.end_room;
+        let limit = map.capacity().saturating_sub(self.end_room);
         let region = map.reserve(frame.size, limit, Asker::Committer).ok()?;
         Some(frame.write(region, &tail, &self.key))
     }

@@ -14,8 +14,10 @@ mod common;
 
 use common::{contents, options, payloads};
 use highwater_wal::{
-    AppendOptions, Case, Durability, Lsn, Options, RecordKind, StreamId, Wal, WalError,
+    AppendOptions, Background, Case, Durability, Lsn, Options, RecordKind, StreamId, Wal, WalError,
 };
+use std::cell::Cell;
+use std::time::Duration;
 
 #[test]
 fn records_read_back_in_order() {
@@ -216,9 +218,60 @@ fn a_position_that_does_not_exist_is_an_error_not_a_hang() {
     let lsn = log.append("12345678").unwrap();
     log.sync_to(lsn).unwrap();
     let amiss = Lsn::new(lsn.get() + 8);
-    let error = log.read_from(amiss).unwrap().next().unwrap().unwrap_err();
+    let mut reader = log.read_from(amiss).unwrap();
+    let error = reader.next().unwrap().unwrap_err();
     assert!(
         matches!(error, WalError::Corrupt { lsn, .. } if lsn == amiss),
         "{error}"
     );
+    // It was 2^64 - 1.
+    assert_eq!(reader.position(), amiss);
+    assert!(reader.next().is_none());
+}
+
+/// It was given out, and panicked when it was used.
+#[test]
+fn a_chunk_that_ends_before_it_begins_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Wal::open_with(dir.path(), options()).unwrap();
+    let [a, b] = ["a", "b"].map(|text| log.append(text).unwrap());
+    log.sync().unwrap();
+    assert_eq!(log.chunk(a, b).unwrap().frames().count(), 1);
+    let error = log.chunk(b, a).unwrap_err();
+    assert!(matches!(error, WalError::BadOptions { .. }), "{error}");
+}
+
+/// The record was appended, and then the deadline overflowed and panicked.
+#[test]
+fn an_interval_without_end_is_no_deadline() {
+    for background in [Background::Inline, Background::Thread] {
+        let dir = tempfile::tempdir().unwrap();
+        let never = Durability::Interval(Duration::MAX);
+        let options = options().durability(never).background(background);
+        let log = Wal::open_with(dir.path(), options).unwrap();
+        let _ = log.append("a").unwrap();
+        let _ = log
+            .append_with(&AppendOptions::new().durability(never), "b")
+            .unwrap();
+        log.sync().unwrap();
+        assert_eq!(contents(&log), payloads(["a", "b"]));
+    }
+}
+
+/// A record that answers differently each time it is asked for its bytes became an acknowledged batch that nobody can read.
+#[test]
+fn a_record_is_asked_once_for_its_bytes() {
+    struct Fickle(Cell<usize>);
+    impl AsRef<[u8]> for Fickle {
+        fn as_ref(&self) -> &[u8] {
+            self.0.set(self.0.get() + 1);
+            [&b"short"[..], b"a bit longer"][self.0.get() % 2]
+        }
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let log = Wal::open_with(dir.path(), options()).unwrap();
+    log.append_batch(&[Fickle(Cell::new(0)), Fickle(Cell::new(1))])
+        .unwrap();
+    log.sync().unwrap();
+    assert_eq!(contents(&log), payloads(["a bit longer", "short"]));
 }

@@ -11,7 +11,7 @@ mod common;
 use common::contents;
 use common::model::{Op, cut_everywhere_with};
 use highwater_wal::disk::{Disk, SimDisk};
-use highwater_wal::{Background, Cheat, Lsn, Options, Wal, WalError, WritePath};
+use highwater_wal::{Background, Case, Cheat, Lsn, Options, Wal, WalError, WritePath};
 use std::sync::Arc;
 
 fn sealed(sim: &SimDisk, path: WritePath) -> Options {
@@ -96,6 +96,13 @@ fn sealed_groups_survive_every_cut() {
     let options = |options: Options| options.segment_size(32 << 10).seal_groups(4096);
     let cuts = cut_everywhere_with(options, Cheat::None, &program, &program, 0..3).unwrap();
     assert!(cuts > 30, "{cuts}");
+    // Each group is noted, also that of the close frame.
+    let noted = |options: Options| {
+        let options = options.segment_size(32 << 10).seal_groups(4096);
+        options.note_interval(500)
+    };
+    let cuts = cut_everywhere_with(noted, Cheat::None, &program, &program, 0..3).unwrap();
+    assert!(cuts > 30, "{cuts}");
     let caught = cut_everywhere_with(options, Cheat::AckBeforeSync, &program, &program, 0..9);
     assert!(caught.is_err());
 }
@@ -163,4 +170,54 @@ fn units_that_do_not_fit_are_refused() {
             .len(),
         largest
     );
+}
+
+/// A log whose last group crossed the interval of notes in `LOG`, and ended in a padding, was refused after a clean close
+/// or lost the proof of its end. (Found by an outsider who tried options together.)
+#[test]
+fn a_sealed_log_that_was_closed_opens_wherever_it_ends() {
+    for background in [Background::Inline, Background::Thread] {
+        for path in [WritePath::PageCache, WritePath::Direct] {
+            // The notes come every 4 MiB: around the first and the second.
+            for records in (58..68).chain(122..130) {
+                let sim = SimDisk::new();
+                let options = sealed(&sim, path)
+                    .segment_size(16 << 20)
+                    .seal_groups(64 << 10)
+                    .background(background);
+                let log = Wal::open_with("/log", options.clone()).unwrap();
+                for _ in 0..records {
+                    let lsn = log.append("hello").unwrap();
+                    log.sync_to(lsn).unwrap();
+                }
+                log.close().unwrap();
+                drop(log);
+                let what = format!("{background:?}, {path:?}, {records} records");
+                let log = Wal::open_with("/log", options).unwrap_or_else(|e| panic!("{what}: {e}"));
+                assert_eq!(log.recovery().case, Case::CleanEnd, "{what}");
+                assert_eq!(contents(&log).len(), records, "{what}");
+            }
+        }
+    }
+}
+
+/// Opening a log of small segments with large sealed groups panicked: no room is left in its last segment, not less than none.
+#[test]
+fn groups_may_be_sealed_in_a_log_of_segments_that_are_smaller_than_one() {
+    for path in [WritePath::PageCache, WritePath::Direct] {
+        let sim = SimDisk::new();
+        let small = sealed(&sim, path).segment_size(8192).seal_groups(0);
+        let log = Wal::open_with("/log", small).unwrap();
+        let lsn = log.append("before").unwrap();
+        log.sync_to(lsn).unwrap();
+        drop(log);
+        for run in 0..3 {
+            let large = sealed(&sim, path).segment_size(1 << 20).seal_groups(65_536);
+            let log = Wal::open_with("/log", large).unwrap();
+            assert_eq!(contents(&log).len(), 1 + run, "{path:?}");
+            let lsn = log.append("behind").unwrap();
+            log.sync_to(lsn).unwrap();
+            assert_eq!(contents(&log).len(), 2 + run, "{path:?}");
+        }
+    }
 }
