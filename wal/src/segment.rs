@@ -370,10 +370,11 @@ impl Segment {
         }
     }
 
-    /// The same segment read from its file, if this one holds its bytes in memory of the process. For segments that are
-    /// sealed and durable: nobody writes them any more.
+    /// The same segment read from its file, if this one is mapped for appending: without memory of the process, and without
+    /// the file held open. For segments that are sealed and durable: nobody writes them any more, and no error of theirs is to
+    /// come.
     pub(crate) fn without_memory(&self) -> Option<Self> {
-        (self.stores() == Stores::Staged).then(|| Self {
+        matches!(self.view.get(), Some(View::Append { .. })).then(|| Self {
             base: self.base,
             size: self.size,
             path: self.path.clone(),

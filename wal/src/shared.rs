@@ -27,6 +27,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 static ZEROS: [u8; 4096] = [0; 4096];
 
+/// So many segments may be appended to through the page cache before the first of them is synced.
+const MOST_UNSYNCED: usize = 64;
+
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
@@ -224,12 +227,21 @@ impl Shared {
         Ok(())
     }
 
-    /// What is appended and not synced stands in memory: two segments of it at most. Whoever fills the second before the
-    /// first is durable syncs it.
+    /// What is appended and not synced stands in memory of the process: two segments of it at most. Whoever fills the second
+    /// before the first is durable syncs it. In the page cache the file must stay open until its errors are known, and a
+    /// process may open only so many: [`MOST_UNSYNCED`].
     fn bound_unsynced(&self, full: u64) -> Result<()> {
-        match self.segment_of(full) {
-            Some(segment) if segment.stores() == Stores::Staged => self.sync_until(full),
-            _ => Ok(()),
+        let Some(segment) = self.segment_of(full) else {
+            return Ok(());
+        };
+        let durable = self.commit.durable();
+        if durable >= full {
+            return Ok(());
+        }
+        let unsynced = self.segments.read().range(durable..=full).count();
+        match segment.stores() {
+            Stores::PageCache if unsynced < MOST_UNSYNCED => Ok(()),
+            Stores::PageCache | Stores::Staged => self.sync_until(full),
         }
     }
 

@@ -17,7 +17,9 @@ use common::contents;
 use common::process::{command, command_under, role, run};
 use highwater_wal::disk::{Asker, Disk, OsDisk, raw_os_error};
 use highwater_wal::layout::{META_NAME, frame_header, segment_name};
-use highwater_wal::{Background, Lsn, Options, Wal, WalError, WritePath, inspect};
+use highwater_wal::{
+    AppendOptions, Background, Durability, Lsn, Options, Wal, WalError, WritePath, inspect,
+};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -33,6 +35,7 @@ fn child() {
         "address space" => without_address_space(&dir),
         "give back" => give_back_without_address_space(&dir),
         "file size" => within_a_file_size(&dir),
+        "many segments" => many_segments(&dir),
         "decode" => decode_in_little_memory(&dir),
         other => panic!("no role {other}"),
     }
@@ -113,6 +116,34 @@ fn without_descriptors(dir: &Path) {
         drop(log);
         let log = Wal::open_with(&dir, options).unwrap();
         assert_eq!(contents(&log).last().unwrap(), b"resumed");
+    }
+}
+
+/// F27: however many segments a log has, it holds few files open. Through the page cache it was one for each, until it was
+/// truncated. (Found by an outsider with `ulimit -n 1024`.)
+#[test]
+fn a_log_of_many_segments_holds_few_files_open() {
+    let dir = scratch();
+    run(command("many segments", dir.path()));
+}
+
+fn many_segments(dir: &Path) {
+    for (run, durability) in [Durability::Os, Durability::Sync].into_iter().enumerate() {
+        limit(Resource::Nofile, Some(120));
+        let options = Options::new().segment_size(8192).durability(durability);
+        let options = options.write_path(WritePath::PageCache);
+        let log = Wal::open_with(dir.join(run.to_string()), options).unwrap();
+        for n in 0..2_000_usize {
+            let record = AppendOptions::new();
+            let _ = log
+                .append_with(&record, vec![n.to_le_bytes()[0]; 1000])
+                .unwrap();
+        }
+        assert!(log.stats().segments > 400);
+        log.sync().unwrap();
+        limit(Resource::Nofile, None);
+        assert_eq!(contents(&log).len(), 2_000);
+        log.close().unwrap();
     }
 }
 
