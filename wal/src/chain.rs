@@ -152,6 +152,19 @@ pub(crate) fn check_chain(
     headers: Headers,
 ) -> Result<Vec<SegmentFile>> {
     let mut chain = Vec::new();
+    join(disk, dir, meta, listing, headers, &mut chain)?;
+    Ok(chain)
+}
+
+/// As [`check_chain`]; `chain` gets the segments that stand before the first that is wrong.
+pub(crate) fn join(
+    disk: &dyn Disk,
+    dir: &Path,
+    meta: &Meta,
+    listing: &Listing,
+    headers: Headers,
+    chain: &mut Vec<SegmentFile>,
+) -> Result<()> {
     let mut expected = meta.first_lsn;
     let counted = listing
         .segments
@@ -183,7 +196,7 @@ pub(crate) fn check_chain(
     if chain.is_empty() {
         return Err(missing(dir, expected, "no segment at all is left"));
     }
-    Ok(chain)
+    Ok(())
 }
 
 pub(crate) fn missing(dir: &Path, base: u64, what: &str) -> WalError {

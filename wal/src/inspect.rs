@@ -46,7 +46,7 @@ pub use stats::{Amount, Compressed, LogStats, Overhead};
 pub use verify::{Report, SegmentUse};
 
 use crate::batch::open_batch;
-use crate::chain::{Headers, Listing, check_chain, check_segment};
+use crate::chain::{Headers, Listing, check_segment, join};
 use crate::compress::plain;
 use crate::end::{End, find_end};
 use crate::error::{Finding, Result, WalError};
@@ -250,32 +250,38 @@ impl Log {
     /// past the place of the next frame, [`WalError::Truncated`] says so, and what is left of it follows.
     ///
     /// # Errors
-    /// [`WalError::Corrupt`] if the files do not join; [`WalError::Truncated`]; [`WalError::Io`].
+    /// [`WalError::Truncated`]; [`WalError::BeyondEnd`]; [`WalError::Io`].
     pub fn frames(&self, from: Lsn) -> Result<DumpedFrames> {
         self.settled(|log| log.frames_now(from), |found| found.damage.is_none())
     }
 
-    fn frames_now(&self, from: Lsn) -> Result<DumpedFrames> {
-        let mut chain = check_chain(
-            &*self.disk,
-            &self.dir,
-            &self.meta,
-            &self.listing,
-            Headers::All,
-        )?;
-        // Damage at the end hides nothing of what stands before it.
-        let (end, damage) = match self.find_end(&mut chain) {
+    /// Where the frames of a chain whose files join end, and what is wrong there.
+    fn end_of(&self, chain: &mut Vec<SegmentFile>, from: Lsn) -> Result<(u64, Option<WalError>)> {
+        match self.find_end(chain) {
             Ok(end) => {
                 let last = chain.get(end.segment).map_or(0, |segment| segment.base);
-                (last + end.offset, None)
+                Ok((last + end.offset, None))
             }
-            Err(WalError::Corrupt { lsn, .. }) if lsn < from => {
-                return Err(WalError::BeyondEnd {
-                    asked: from,
-                    end: lsn,
-                });
+            Err(WalError::Corrupt { lsn, .. }) if lsn < from => Err(WalError::BeyondEnd {
+                asked: from,
+                end: lsn,
+            }),
+            Err(error @ WalError::Corrupt { lsn, .. }) => Ok((lsn.get(), Some(error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn frames_now(&self, from: Lsn) -> Result<DumpedFrames> {
+        let (disk, all) = (&*self.disk, Headers::All);
+        let mut chain = Vec::new();
+        let joined = join(disk, &self.dir, &self.meta, &self.listing, all, &mut chain);
+        // Damage hides nothing of what stands before it.
+        let (end, damage) = match joined {
+            Ok(()) => self.end_of(&mut chain, from)?,
+            Err(error @ WalError::Corrupt { .. }) => {
+                let last = chain.last().map(|segment| segment.base + segment.size);
+                (last.unwrap_or(self.meta.first_lsn), Some(error))
             }
-            Err(error @ WalError::Corrupt { lsn, .. }) => (lsn.get(), Some(error)),
             Err(error) => return Err(error),
         };
         let position = if from == Lsn::ZERO {

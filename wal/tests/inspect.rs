@@ -122,6 +122,54 @@ fn counting_ends_at_a_damage() {
 }
 
 /// The payloads that are shown now.
+/// Where a file is missing, short or another's, the frames of those before it are shown first. None was.
+#[test]
+fn what_stands_before_a_missing_segment_is_shown() {
+    let sim = SimDisk::new();
+    let log = open(&sim);
+    let lsns: Vec<Lsn> = (0..60).map(|_| log.append([7; 900]).unwrap()).collect();
+    log.close().unwrap();
+    drop(log);
+    let files = sim.files().into_iter();
+    let segments: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|e| e == "wal"))
+        .collect();
+    let base = |at: usize| {
+        Lsn::new(
+            segments[at]
+                .file_stem()
+                .unwrap()
+                .to_str()
+                .unwrap()
+                .parse()
+                .unwrap(),
+        )
+    };
+    type Harm = fn(&SimDisk, &std::path::Path);
+    let harms: [Harm; 4] = [
+        |sim, path| sim.delete_file(path),
+        |sim, path| sim.edit(path, |bytes| bytes.truncate(1_000)),
+        |sim, path| sim.edit(path, |bytes| bytes[20] ^= 1),
+        |sim, path| sim.edit(path, |bytes| bytes.truncate(0)),
+    ];
+    for (harm, hurt) in harms.iter().zip([1, 1, 2, 0]) {
+        let sim = sim.snapshot();
+        harm(&sim, &segments[hurt]);
+        let frames: Vec<_> = inspect(&sim).frames(Lsn::ZERO).unwrap().collect();
+        let (last, before) = frames.split_last().unwrap();
+        assert!(matches!(last, Err(WalError::Corrupt { .. })), "{last:?}");
+        let data = before.iter().map(|frame| frame.as_ref().unwrap());
+        let shown: Vec<Lsn> = data
+            .filter(|f| f.kind == FrameKind::Data)
+            .map(|f| f.lsn)
+            .collect();
+        let expected = lsns.iter().copied().filter(|lsn| *lsn < base(hurt));
+        assert!(shown.iter().copied().eq(expected), "{hurt}: {shown:?}");
+        let mut behind = inspect(&sim).frames(lsns[59]).unwrap();
+        assert!(matches!(behind.next(), Some(Err(WalError::Corrupt { .. }))));
+    }
+}
+
 fn shown(follow: &mut Follow) -> Vec<Vec<u8>> {
     std::iter::from_fn(|| follow.poll().unwrap())
         .filter(|frame| frame.kind == FrameKind::Data)
