@@ -373,7 +373,7 @@ fn every_order_of_two_writers_and_a_close() {
                 assert_holds(map, range, mark);
             }
         },
-        10_000,
+        9_000,
     );
 }
 

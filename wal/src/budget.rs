@@ -13,7 +13,7 @@ const LEVELS: [u64; 2] = [50, 80];
 #[derive(Debug)]
 pub(crate) struct Budget {
     max_bytes: Option<u64>,
-    used: AtomicU64,
+    used: AtomicU64, // relaxed, as `told`: numbers to compare with a bound, no memory depends on them
     /// How many of [`LEVELS`] were passed when that was last told.
     told: AtomicU8,
 }
@@ -116,6 +116,14 @@ impl Shared {
 
     fn oldest_holder(&self) -> String {
         let first = self.retention.first();
+        let tail = self.tail.load();
+        if first == tail.base {
+            // Nothing else is left to truncate: made with another size of segments, or the bound was lowered.
+            return format!(
+                "the segment in use takes {} bytes by itself, and no truncation frees it: raise the bound",
+                tail.size
+            );
+        }
         let asked = self.retention.asked();
         match self.pins().into_iter().next() {
             // A pin matters if somebody wanted to truncate beyond it.

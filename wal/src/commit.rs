@@ -367,6 +367,7 @@ impl Shared {
 
     /// Recovery reads the log from the last note on: one every few MiB keeps it short.
     fn note_progress(&self, frontier: u64) {
+        // Relaxed, also below: how far was noted decides only when the next note is due.
         let noted = self.commit.noted.load(Ordering::Relaxed);
         if frontier - noted >= self.options.note_interval {
             self.commit.noted.store(frontier, Ordering::Relaxed);

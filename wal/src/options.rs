@@ -207,7 +207,8 @@ impl Options {
     }
 
     /// The most disk space that segment files may take, in bytes (default: no bound), at least four segments: those that
-    /// hold the log, one prepared ahead, and up to three kept for recycling. At the bound appends fail with
+    /// hold the log, one prepared ahead, and up to three kept for recycling; more if a larger [`Self::segment_size`] was used before:
+    /// the segment in use is not freed. At the bound appends fail with
     /// [`WalError::LogFull`] until the log is truncated; a warning is logged at 50 and at 80 percent.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {

@@ -156,6 +156,26 @@ fn a_log_that_fills_up_is_told_of_at_50_and_80_percent() {
     });
 }
 
+/// Where the segment in use is larger than the bound leaves room for, nothing can be truncated: the error says so, and not
+/// that truncating helps.
+#[test]
+fn a_large_last_segment_at_the_bound_is_named() {
+    let sim = SimDisk::new();
+    let large = bounded(&sim, 64).segment_size(4 * SEGMENT);
+    drop(Wal::open_with("/log", large).unwrap());
+    let log = Wal::open_with("/log", bounded(&sim, 4)).unwrap();
+    fill(&log);
+    log.truncate_before(log.durable_lsn()).unwrap();
+    let error = log.append([7; 900]).unwrap_err().to_string();
+    assert!(
+        error.contains("the segment in use takes 32768 bytes by itself"),
+        "{error}"
+    );
+    drop(log);
+    let log = Wal::open_with("/log", bounded(&sim, 8)).unwrap();
+    let _ = log.append([7; 900]).unwrap();
+}
+
 /// What the files take counts from the start: a log that is opened full is full.
 #[test]
 fn the_bound_counts_what_was_there_before() {
