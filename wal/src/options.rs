@@ -31,7 +31,8 @@ pub enum Durability {
     /// A crash of the machine loses what was appended since; so does a crash of the process, unless the log is written
     /// through the page cache ([`WritePath`]), as it is by default if this is the durability of the whole log.
     Interval(Duration),
-    /// The call does not wait and nothing is flushed before somebody syncs: the operating system writes when it likes.
+    /// The call does not wait and nothing is flushed before somebody syncs: the operating system writes when it likes. Only
+    /// whoever fills the 64th segment since the last sync (the second with direct writes) syncs what stands before it.
     /// A crash of the machine may lose everything since the last sync; of the process alone as for [`Self::Interval`].
     Os,
 }
