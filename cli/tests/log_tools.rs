@@ -170,6 +170,22 @@ fn follow_prints_what_another_process_makes_durable() {
     );
 }
 
+/// At the end of a closed log nothing comes any more that would say so: it waited for ever.
+#[test]
+fn follow_ends_where_it_was_told_to() {
+    let (tmp, dir) = log();
+    let end = Log::open(Arc::new(OsDisk::new()), &dir)
+        .unwrap()
+        .verify(|_| ());
+    let end = end.unwrap().end_lsn.unwrap().to_string();
+    let all = tool("dump", &dir, &[]).exits(0).out;
+    let (child, mut out) = follow(tmp.path(), &dir, &["--to", &end]);
+    let mut shown = String::new();
+    out.read_to_string(&mut shown).unwrap();
+    assert_eq!(shown, all);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(0));
+}
+
 #[test]
 fn follow_ends_when_nobody_reads() {
     let (tmp, dir) = log();

@@ -117,13 +117,18 @@ impl<'a> Printer<'a> {
         })
     }
 
+    /// Whether nothing from `position` on is asked for.
+    pub(crate) fn has_all_before(&self, position: Lsn) -> bool {
+        self.left == 0 || self.args.to.is_some_and(|to| position.get() >= to)
+    }
+
     /// Prints what is asked for of a frame. Breaks when nothing behind it is asked for.
     pub(crate) fn frame(
         &mut self,
         frame: &DumpedFrame,
         out: &mut Output,
     ) -> Result<ControlFlow<()>> {
-        if self.left == 0 || self.args.to.is_some_and(|to| frame.lsn.get() >= to) {
+        if self.has_all_before(frame.lsn) {
             return Ok(ControlFlow::Break(()));
         }
         let holds_records = matches!(

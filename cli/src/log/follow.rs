@@ -31,6 +31,7 @@ pub(crate) fn follow(
                     return Ok(Outcome::Clean);
                 }
             }
+            Ok(None) if printer.has_all_before(follow.position()) => return Ok(Outcome::Clean),
             Ok(None) => {
                 out.flush()?;
                 if !told && follow.intact_end() > follow.position() {
