@@ -25,6 +25,12 @@ fn open(dir: &Path) -> Wal {
     Wal::open_with(dir, options.write_path(WritePath::PageCache)).unwrap()
 }
 
+/// Opens a log without threads, which would go on making the next segment while files are compared.
+fn hold(dir: &Path) -> Wal {
+    let options = Options::new().segment_size(16 << 10);
+    Wal::open_with(dir, options.background(Background::Inline)).unwrap()
+}
+
 /// A log of several segments with records of three streams.
 fn log() -> (TempDir, PathBuf) {
     let tmp = TempDir::new().unwrap();
@@ -548,7 +554,7 @@ fn rescue_refuses_what_would_do_harm() {
         tool(what, &dir, &[]).exits(2);
         let nowhere = tool(what, &tmp.path().join("nowhere"), &["--output", "x"]);
         assert!(nowhere.exits(3).err.contains("nowhere"), "{what}");
-        let held = open(&dir);
+        let held = hold(&dir);
         let pid = std::process::id().to_string();
         let busy = to(&tmp.path().join("busy")).exits(3).err;
         assert!(busy.contains("in use") && busy.contains(&pid), "{busy}");
@@ -657,9 +663,7 @@ fn bench_measures_and_leaves_nothing_behind() {
 #[test]
 fn looking_changes_nothing_and_tolerates_head() {
     let (tmp, dir) = log();
-    // Without threads, which would go on making the next segment.
-    let options = Options::new().segment_size(16 << 10);
-    let held = Wal::open_with(&dir, options.background(Background::Inline)).unwrap();
+    let held = hold(&dir);
     let before = bytes_of(&dir);
     for what in ["list", "dump", "stats", "verify"] {
         tool(what, &dir, &[]).exits(0);
