@@ -90,9 +90,8 @@ mod tests {
     use highwater_disk::SimDisk;
     use std::path::Path;
 
-    /// A note that the preparer had still to make, when the log was closed, took the mark of the clean end away.
-    #[test]
-    fn a_late_note_changes_nothing() {
+    /// Of a new log that is noted as durable up to 10; and what its `LOG` says: how far, and whether it ends there.
+    fn ledger() -> (Ledger, impl Fn() -> (u64, LogEnd)) {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
         let dir = Path::new("/log");
         disk.create_dir_all(dir).unwrap();
@@ -104,13 +103,23 @@ mod tests {
             end: LogEnd::Open,
         };
         let ledger = Ledger::new(Arc::clone(&disk), dir.to_owned(), meta);
-        let said = || Meta::read(&*disk, dir).unwrap().unwrap();
+        let said = move || {
+            let meta = Meta::read(&*disk, dir).unwrap().unwrap();
+            (meta.attested_lsn, meta.end)
+        };
+        (ledger, said)
+    }
+
+    /// A note that the preparer had still to make, when the log was closed, took the mark of the clean end away.
+    #[test]
+    fn a_late_note_changes_nothing() {
+        let (ledger, said) = ledger();
         ledger.attest(20).unwrap();
-        assert_eq!((said().attested_lsn, said().end), (20, LogEnd::Open));
+        assert_eq!(said(), (20, LogEnd::Open));
         ledger.close(30).unwrap();
         for late in [25, 30, 4096] {
             ledger.attest(late).unwrap();
-            assert_eq!((said().attested_lsn, said().end), (30, LogEnd::Closed));
+            assert_eq!(said(), (30, LogEnd::Closed));
         }
     }
 
@@ -118,20 +127,9 @@ mod tests {
     /// end is: `LOG` then said that a close frame ends where the padding does, and the log was refused.
     #[test]
     fn the_end_is_where_the_close_frame_ends() {
-        let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
-        let dir = Path::new("/log");
-        disk.create_dir_all(dir).unwrap();
-        let meta = Meta {
-            log_id: 1,
-            first_lsn: 0,
-            attested_lsn: 10,
-            reach: 0,
-            end: LogEnd::Open,
-        };
-        let ledger = Ledger::new(Arc::clone(&disk), dir.to_owned(), meta);
+        let (ledger, said) = ledger();
         ledger.attest(4096).unwrap();
         ledger.close(30).unwrap();
-        let said = Meta::read(&*disk, dir).unwrap().unwrap();
-        assert_eq!((said.attested_lsn, said.end), (30, LogEnd::Closed));
+        assert_eq!(said(), (30, LogEnd::Closed));
     }
 }

@@ -17,7 +17,7 @@ use crate::segment::{Segment, Stores};
 use crate::stats::Counters;
 use arc_swap::ArcSwap;
 use crc32c::{crc32c, crc32c_append};
-use highwater_disk::{Asker, Clock, DirLock, Disk, Refused, Region};
+use highwater_disk::{AppendMap, Asker, Clock, DirLock, Disk, Refused, Region};
 use parking_lot::{Mutex, RwLock};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -37,8 +37,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) options: Options,
     pub(crate) max_record: usize,
-    /// Bytes at the end of a segment that records leave free. A segment that was made with other options may be smaller: then it
-    /// is full.
+    /// Bytes at the end of a segment that records leave free.
     end_room: u64,
     /// What readers are called in [`Pin`](crate::Pin).
     pub(crate) reader_name: Arc<str>,
@@ -147,6 +146,12 @@ impl Shared {
         self.append_as(Asker::Appender, tag, stream, payload)
     }
 
+    /// Where records end in a segment, at the latest. One that was made with other options may be smaller than what they leave
+    /// free: then it is full.
+    fn limit(&self, map: &AppendMap) -> u64 {
+        map.capacity().saturating_sub(self.end_room)
+    }
+
     /// Appends one frame and returns where it starts and ends. Takes no lock unless the segment is full.
     pub(crate) fn append_as(
         &self,
@@ -161,11 +166,7 @@ impl Shared {
             let full = {
                 let tail = self.tail.load();
                 let map = tail.map();
-                match map.reserve(
-                    frame.size,
-                    map.capacity().saturating_sub(self.end_room),
-                    asker,
-                ) {
+                match map.reserve(frame.size, self.limit(map), asker) {
                     Ok(region) => return Ok(frame.write(region, &tail, &self.key)),
                     Err(Refused::Closed) => return Err(self.closed_error()),
                     Err(Refused::Full) => tail.base,
@@ -180,8 +181,9 @@ impl Shared {
         let frame = NewFrame::new(kind.into(), StreamId::DEFAULT, payload);
         let tail = self.tail.load();
         let map = tail.map();
-        let limit = map.capacity().saturating_sub(self.end_room);
-        let region = map.reserve(frame.size, limit, Asker::Committer).ok()?;
+        let region = map
+            .reserve(frame.size, self.limit(map), Asker::Committer)
+            .ok()?;
         Some(frame.write(region, &tail, &self.key))
     }
 
