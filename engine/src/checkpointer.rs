@@ -5,7 +5,7 @@
 use crate::batch::Batch;
 use crate::codec;
 use crate::error::{Error, Result};
-use crate::graph::{OperatorInfo, Plan};
+use crate::graph::{OperatorInfo, Plan, StateSlot};
 use crate::journal::Program;
 use crate::producers::Producers;
 use crate::settings::Cheat;
@@ -49,7 +49,7 @@ impl Default for CheckpointPolicy {
 }
 
 /// What the engine writes into a manifest beside the state.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub(crate) struct Metadata {
     pub(crate) program: Program,
     pub(crate) batch_interval_ms: u64,
@@ -121,6 +121,7 @@ impl Writer {
             let Some(slot) = self.plan.states.get(*state) else {
                 continue;
             };
+            read_back(slot, block)?;
             draft.add_block(&slot.info.name, block.group, block.entries, &block.bytes)?;
         }
         for (name, stream) in &self.metadata.program.sources {
@@ -173,6 +174,23 @@ impl Writer {
             states: states.chain(sources).collect(),
         }
     }
+}
+
+/// A checkpoint that cannot be read is none: every key and value is decoded before the log loses what it came from.
+fn read_back(slot: &StateSlot, block: &Block) -> Result<()> {
+    let message = match slot.types.read_back(&block.bytes) {
+        Ok(entries) if entries == block.entries => return Ok(()),
+        Ok(entries) => format!(
+            "{} entries were written and {entries} are read",
+            block.entries
+        ),
+        Err(message) => message,
+    };
+    Err(Error::State {
+        name: slot.info.name.clone(),
+        operator: slot.info.kind.to_owned(),
+        message,
+    })
 }
 
 /// Where driver, writer and observers meet.

@@ -31,7 +31,22 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let value = T::deserialize(&mut deserializer).map_err(|e| e.to_string())?;
     match deserializer.get_ref().len() {
         0 => Ok(value),
-        left => Err(format!("{left} bytes are left behind the value")),
+        left => Err(format!("{left} bytes are left after the value")),
+    }
+}
+
+/// Decodes as [`decode`] does, and tells `ignored` the path of every field that the type does not have.
+pub(crate) fn decode_noting<T: DeserializeOwned>(
+    bytes: &[u8],
+    ignored: &mut dyn FnMut(String),
+) -> Result<T, String> {
+    let mut deserializer = rmp_serde::Deserializer::new(bytes);
+    let value: T =
+        serde_ignored::deserialize(&mut deserializer, |path| ignored(path.to_string()))
+            .map_err(|e| e.to_string())?;
+    match deserializer.get_ref().len() {
+        0 => Ok(value),
+        left => Err(format!("{left} bytes are left after the value")),
     }
 }
 

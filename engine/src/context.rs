@@ -15,11 +15,12 @@ use crate::output::SinkContext;
 use crate::patience::Patience;
 use crate::record::Value;
 use crate::recovery::Recovered;
+use crate::report::RecoveryReport;
 use crate::running::{self, Queue, Threads};
 use crate::settings::{BatchMode, Builder};
 use crate::source::{SourceContext, SourceStats};
 use crate::status::{Progress, Status};
-use highwater_wal::{Lsn, StreamId, Wal};
+use highwater_wal::{Lsn, Wal};
 use parking_lot::Mutex;
 use std::any::TypeId;
 use std::fmt;
@@ -89,6 +90,7 @@ pub(crate) struct Core {
     /// Batches that wait for the driver.
     pub(crate) queue: Queue,
     replay_from: Lsn,
+    report: RecoveryReport,
     /// What [`StreamingContext::start`] takes.
     recovered: Mutex<Option<Recovered>>,
     /// In manual mode the driver lives here.
@@ -121,11 +123,7 @@ impl StreamingContext {
                 &Entry::Program(recovered.program.clone()),
             )?)?;
         }
-        let streams: Vec<StreamId> = plan
-            .sources
-            .iter()
-            .map(|s| recovered.program.clone().stream(&s.name))
-            .collect();
+        let streams = recovered.streams.clone();
         let intake = Arc::new(Intake::new(
             Arc::clone(&wal),
             Arc::clone(&settings.disk),
@@ -135,17 +133,15 @@ impl StreamingContext {
             (recovered.replay_from(), recovered.last_cut()),
         ));
         let sources = plan.sources.iter().zip(&streams).map(|(source, stream)| {
-            let producers = recovered
-                .producers_now
-                .get(stream)
-                .cloned()
-                .unwrap_or_default();
-            let intake =
-                SourceIntake::new(source.name.clone(), *stream, Arc::clone(&intake), producers);
+            let producers = recovered.producers_now.get(&stream.id);
+            let producers = producers.cloned().unwrap_or_default();
+            let intake = SourceIntake::new(source, stream.id, Arc::clone(&intake), producers);
             SourceContext::new(Arc::new(intake))
         });
         let sources = sources.collect();
-        plan.streams.set(streams).expect("a plan is opened once");
+        plan.streams
+            .set(streams)
+            .unwrap_or_else(|_| unreachable!("a plan is opened once"));
         let (last_id, last_time_ms) = recovered.last_batch();
         let cutter = Cutter {
             intake: Arc::clone(&intake),
@@ -171,6 +167,7 @@ impl StreamingContext {
             status,
             queue: Queue::default(),
             replay_from: recovered.replay_from(),
+            report: recovered.report.clone(),
             recovered: Mutex::new(Some(recovered)),
             driver: Mutex::new(None),
         };
@@ -264,11 +261,12 @@ impl StreamingContext {
         let found = sources.clone().find(|(source, _)| source.name == name);
         match found {
             Some((source, context)) => match source.input_type {
-                Some((id, _)) if id == TypeId::of::<T>() => {
+                Some(id) if id == TypeId::of::<T>() => {
                     Ok(Sender::new(context.clone(), Arc::clone(&core.wal)))
                 }
-                Some((_, carries)) => Err(Error::NoSuchInput(format!(
-                    "input \"{name}\" carries {carries}, not {}",
+                Some(_) => Err(Error::NoSuchInput(format!(
+                    "input \"{name}\" carries {}, not {}",
+                    source.record,
                     std::any::type_name::<T>()
                 ))),
                 None => Err(Error::NoSuchInput(format!(
@@ -306,6 +304,12 @@ impl StreamingContext {
             replay_from,
             estimated_recovery: progress.time_for(bytes_to_replay),
         }
+    }
+
+    /// What was found on disk when the context was opened, and what was restored.
+    #[must_use]
+    pub fn recovered(&self) -> &RecoveryReport {
+        &self.owner.core.report
     }
 
     /// Where the context is in its life.

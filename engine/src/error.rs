@@ -1,6 +1,7 @@
 //! Everything that can go wrong, in words that say what, where and what to do.
 
 use crate::batch::Batch;
+pub use crate::mismatch::Mismatch;
 use highwater_checkpoint::CheckpointError;
 use highwater_wal::{Lsn, WalError};
 use std::fmt;
@@ -60,6 +61,9 @@ pub enum Error {
         #[source]
         source: BoxError,
     },
+    /// A setting of the context that cannot be meant.
+    #[error("{0}")]
+    Setting(String),
     /// A call that the life cycle does not allow, such as starting twice.
     #[error("{0}")]
     LifeCycle(&'static str),
@@ -69,12 +73,36 @@ pub enum Error {
     /// The engine is stopping or stopped; the record was not accepted.
     #[error("the streaming context is stopped: the record was not accepted")]
     Stopped,
-    /// A record could not be encoded.
-    #[error("a record for input \"{input}\" does not serialise: {message}")]
+    /// A record does not serialise, or would not come back from the log as it is.
+    #[error("a record for input \"{input}\" cannot be written as it is: {message}. It was not accepted")]
     Encode {
         /// Name of the input.
         input: String,
-        /// What the serialiser said.
+        /// What the serialiser said, or what would change.
+        message: String,
+    },
+    /// A source stored a record that it could not read back.
+    #[error(
+        "source \"{name}\" refused a record of {bytes} bytes: it does not decode ({message}). It was not stored and must not be acknowledged"
+    )]
+    Record {
+        /// Name of the source.
+        name: String,
+        /// Length of the record.
+        bytes: usize,
+        /// What the decoder said.
+        message: String,
+    },
+    /// A state that a checkpoint could not give back.
+    #[error(
+        "the state \"{name}\" of {operator} cannot be written into a checkpoint: {message}. Nothing is lost: the log is kept; correct the type and start again"
+    )]
+    State {
+        /// Name of the state.
+        name: String,
+        /// Kind of its operator.
+        operator: String,
+        /// What is wrong, with the key.
         message: String,
     },
     /// What the log holds cannot be what this engine wrote.
@@ -192,120 +220,5 @@ pub enum GraphError {
         operator: String,
         /// What is wrong.
         what: String,
-    },
-}
-
-/// The program in the code and the state on disk do not fit: starting would lose or misread state.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Mismatch {
-    /// A state on disk has no operator.
-    #[error(
-        "state \"{name}\" ({entries} keys, {types}) of checkpoint {checkpoint} has no operator in this program, so starting would lose it. If the operator was renamed, say .rename_state(\"{name}\", \"new name\") on the builder; to throw the state away, say .drop_state(\"{name}\")"
-    )]
-    StateWithoutOperator {
-        /// Name of the state.
-        name: String,
-        /// Keys that it holds.
-        entries: u64,
-        /// Its types when it was written.
-        types: String,
-        /// The checkpoint that holds it.
-        checkpoint: u64,
-    },
-    /// The operator of that name is of another kind.
-    #[error(
-        "state \"{name}\" of checkpoint {checkpoint} was written by {then}, but the program's \"{name}\" is {now}, which would misread it. Give the new operator another name and say .drop_state(\"{name}\"), or move it with .rename_state(..)"
-    )]
-    OtherKind {
-        /// Name of the state.
-        name: String,
-        /// The checkpoint that holds it.
-        checkpoint: u64,
-        /// The kind that wrote it.
-        then: String,
-        /// The kind in the program.
-        now: String,
-    },
-    /// State that does not decode as the program's type.
-    #[error(
-        "state \"{name}\" of checkpoint {checkpoint}, key group {group}: does not decode as {now} (it was written as {then}): {message}. Give added fields #[serde(default)], convert it with .migrate_state::<Old, New>(\"{name}\", ..), or throw it away with .drop_state(\"{name}\")"
-    )]
-    Undecodable {
-        /// Name of the state.
-        name: String,
-        /// The checkpoint that holds it.
-        checkpoint: u64,
-        /// Key group of the entry.
-        group: u32,
-        /// Types in the program.
-        now: String,
-        /// Types when it was written.
-        then: String,
-        /// What the decoder said.
-        message: String,
-    },
-    /// The number of key groups is fixed when a directory is created.
-    #[error(
-        "this directory was created with {on_disk} key groups and the program asks for {in_code}: the number is fixed at creation, set .key_groups({on_disk})"
-    )]
-    KeyGroups {
-        /// As created.
-        on_disk: u32,
-        /// As asked for.
-        in_code: u32,
-    },
-    /// A source is gone from the program, but acknowledged records of it are in no checkpoint yet: batches with them would
-    /// have to be run, or replayed for the state.
-    #[error(
-        "source \"{name}\" has {records} acknowledged records in the log that no checkpoint covers yet, and this program has no source of that name, so starting would lose them. Start once more with the source and stop gracefully, which takes a checkpoint, or throw them away with .drop_source(\"{name}\")"
-    )]
-    SourceGone {
-        /// Name of the source.
-        name: String,
-        /// Records that would be lost.
-        records: u64,
-    },
-    /// A state would take the name of a source that once wrote here.
-    #[error(
-        "the program's state \"{name}\" has the name of a source that has written into this directory: their places in checkpoints would be one. Give the state another name"
-    )]
-    NameOfASource {
-        /// The name.
-        name: String,
-    },
-    /// Two states on disk would become one.
-    #[error(
-        "the states \"{first}\" and \"{second}\" of checkpoint {checkpoint} would both become the program's \"{name}\": correct .rename_state(..), or throw one away with .drop_state(..)"
-    )]
-    TwoStatesForOne {
-        /// One state on disk.
-        first: String,
-        /// The other.
-        second: String,
-        /// The state of the program.
-        name: String,
-        /// The checkpoint that holds them.
-        checkpoint: u64,
-    },
-    /// The log begins after its birth but there is no checkpoint for what was truncated.
-    #[error(
-        "the log in {dir} begins at LSN {first}, and no checkpoint covers what was below: the checkpoints were removed or belong elsewhere. Restore the directory `checkpoints` next to the log; nothing was changed"
-    )]
-    NoCheckpoint {
-        /// Directory of the log.
-        dir: String,
-        /// Where it begins.
-        first: u64,
-    },
-    /// Another application's directory.
-    #[error(
-        "this directory belongs to the application \"{on_disk}\", not to \"{in_code}\": take another directory, or say .application(\"{on_disk}\") if it is the same one"
-    )]
-    OtherApplication {
-        /// As created.
-        on_disk: String,
-        /// As asked for.
-        in_code: String,
     },
 }

@@ -8,11 +8,13 @@ use crate::parcel::Parcel;
 use crate::partition::KeyGroups;
 use crate::site::Site;
 use crate::state::Block;
-use highwater_wal::StreamId;
+use crate::changes::Migration;
+use bytes::Bytes;
+use highwater_wal::{Lsn, StreamId};
 use serde::{Deserialize, Serialize};
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -74,9 +76,41 @@ pub(crate) trait BatchOperator {
 pub(crate) type BatchOperatorFactory =
     Arc<dyn Fn(&WorkerSlot, &mut RestoredState) -> Box<dyn BatchOperator> + Send + Sync>;
 
-/// Decodes one key group of a state.
-pub(crate) type StateDecoder =
-    Arc<dyn Fn(u32, &[u8]) -> Result<RestoredGroup, String> + Send + Sync>;
+/// What recovery and checkpoints need to know of a state's types.
+pub(crate) trait StateTypes: Send + Sync {
+    /// Begins to take in what a checkpoint holds.
+    fn restore(&self, groups: KeyGroups) -> Box<dyn Restore>;
+    /// Reads back every entry of an encoded key group and counts them; an error names the key.
+    fn read_back(&self, bytes: &[u8]) -> Result<u64, String>;
+}
+
+/// Takes in the state of a checkpoint, key group by key group.
+pub(crate) trait Restore {
+    /// Decodes the entries of a key group as the checkpoint has it, and returns how many there are.
+    fn add(&mut self, group: u32, bytes: &[u8]) -> Result<u64, RestoreError>;
+    /// Ends.
+    fn finish(self: Box<Self>) -> Restored;
+}
+
+/// Why an entry of a checkpoint cannot be taken in.
+#[derive(Debug)]
+pub(crate) enum RestoreError {
+    /// It does not decode.
+    Undecodable(String),
+    /// A key is there already, from another entry.
+    SameKey(String),
+}
+
+/// The state of one operator, as a checkpoint had it.
+#[derive(Debug, Default)]
+pub(crate) struct Restored {
+    pub(crate) groups: RestoredState,
+    pub(crate) keys: u64,
+    /// Keys whose key group is another one now: their type has changed.
+    pub(crate) moved: u64,
+    /// Paths of fields that the checkpoint has and the program's types have not; a few of them.
+    pub(crate) ignored: BTreeSet<String>,
+}
 
 /// One decoded key group, with the type erased.
 pub(crate) type RestoredGroup = Box<dyn Any + Send>;
@@ -111,15 +145,19 @@ pub(crate) enum Node {
 pub(crate) struct SourceInfo {
     pub(crate) name: String,
     pub(crate) kind: &'static str,
-    /// Set when the record type matters outside the graph (`context.input::<T>`).
-    pub(crate) input_type: Option<(TypeId, &'static str)>,
+    /// Rust name of the record type.
+    pub(crate) record: &'static str,
+    /// Set for inputs, whose records come from the program (`context.input::<T>`).
+    pub(crate) input_type: Option<TypeId>,
+    /// Whether a record decodes.
+    pub(crate) check: RecordCheck,
     pub(crate) receiver: Option<crate::source::ReceiverFactory>,
 }
 
-/// A state as declared, with its decoder.
+/// A state as declared.
 pub(crate) struct StateSlot {
     pub(crate) info: StateInfo,
-    pub(crate) decode: StateDecoder,
+    pub(crate) types: Arc<dyn StateTypes>,
 }
 
 /// The checked program.
@@ -134,8 +172,51 @@ pub(crate) struct Plan {
     pub(crate) streams: Arc<StreamTable>,
 }
 
-/// Stream ids by source, filled in once the log has been read.
-pub(crate) type StreamTable = std::sync::OnceLock<Vec<StreamId>>;
+/// Whether the bytes of a record decode as what its source carries.
+pub(crate) type RecordCheck = Arc<dyn Fn(Bytes) -> Result<(), String> + Send + Sync>;
+
+/// Where the records of a source are in the log, and how old ones become those of today.
+#[derive(Clone)]
+pub(crate) struct SourceStream {
+    pub(crate) id: StreamId,
+    /// In the order in which they are applied.
+    pub(crate) upgrades: Vec<Upgrade>,
+}
+
+/// A conversion of encoded records that were written before it was.
+#[derive(Clone)]
+pub(crate) struct Upgrade {
+    /// Records of frames below this position need it.
+    pub(crate) below: Lsn,
+    pub(crate) convert: Migration,
+}
+
+/// The streams by source, filled in once the log has been read.
+pub(crate) type StreamTable = std::sync::OnceLock<Vec<SourceStream>>;
+
+impl fmt::Debug for SourceStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceStream")
+            .field("id", &self.id)
+            .field("upgrades", &self.upgrades.len())
+            .finish()
+    }
+}
+
+impl SourceStream {
+    /// Whether records of the frame at `lsn` are as the program writes them today.
+    pub(crate) fn is_current(&self, lsn: Lsn) -> bool {
+        self.upgrades.iter().all(|upgrade| lsn >= upgrade.below)
+    }
+
+    /// A record of the frame at `lsn` as the program would write it today.
+    pub(crate) fn upgrade(&self, lsn: Lsn, record: Bytes) -> Result<Bytes, String> {
+        let mut pending = self.upgrades.iter().filter(|upgrade| lsn < upgrade.below);
+        pending.try_fold(record, |record, upgrade| {
+            (upgrade.convert)(&record).map(Bytes::from)
+        })
+    }
+}
 
 impl Plan {
     /// How messages name an operator.

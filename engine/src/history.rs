@@ -12,8 +12,8 @@ use std::path::Path;
 /// What stands in the log from a position on.
 #[derive(Debug, Default)]
 pub(crate) struct History {
-    /// The newest program entry.
-    pub(crate) program: Option<Program>,
+    /// Every program entry, with its place; the newest is the last.
+    pub(crate) programs: Vec<(Lsn, Program)>,
     /// Every cut, in order.
     pub(crate) cuts: Vec<Batch>,
     /// The newest committed batch.
@@ -70,7 +70,7 @@ impl History {
             self.cuts.push(cut);
         }
         match entry {
-            Entry::Program(program) => self.program = Some(program),
+            Entry::Program(program) => self.programs.push((lsn, program)),
             Entry::Committed { batch } => self.committed = self.committed.max(Some(batch)),
             Entry::Cut { .. } => {}
         }

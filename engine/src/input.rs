@@ -1,9 +1,11 @@
 //! The in-process input: `ssc.input::<T>(name)` in the graph, `context.input::<T>(name)` outside of it.
 
 use crate::codec;
+use crate::faithful;
+use crate::graph::SourceInfo;
 use crate::error::{Error, Result};
 use crate::record::Value;
-use crate::source::{SourceContext, StreamScope};
+use crate::source::{Decoder, SourceContext, StreamScope, checking};
 use crate::stream::DStream;
 use highwater_wal::{Lsn, Wal};
 use std::any::TypeId;
@@ -13,13 +15,23 @@ use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 
+/// The kind of an in-process input.
+pub(crate) const INPUT: &str = "input";
+
 impl StreamScope {
     /// A stream of what the program sends through [`StreamingContext::input`](crate::StreamingContext::input).
     #[track_caller]
     pub fn input<T: Value>(&self, name: &str) -> DStream<T> {
-        let input_type = Some((TypeId::of::<T>(), std::any::type_name::<T>()));
-        let decode = Arc::new(|bytes: bytes::Bytes| codec::decode::<T>(&bytes));
-        self.declare("input", name, input_type, decode, None, Location::caller())
+        let decode: Decoder<T> = Arc::new(|bytes| codec::decode::<T>(&bytes));
+        let info = SourceInfo {
+            name: name.to_owned(),
+            kind: INPUT,
+            record: std::any::type_name::<T>(),
+            input_type: Some(TypeId::of::<T>()),
+            check: checking(Arc::clone(&decode)),
+            receiver: None,
+        };
+        self.declare(info, decode, Location::caller())
     }
 }
 
@@ -63,7 +75,8 @@ impl<T: Value> Sender<T> {
     ///
     /// # Errors
     /// [`Error::Stopped`] if the context is stopped, [`Error::Log`] if the log refuses the record (too large, disk
-    /// full) or has failed, [`Error::Encode`] if it does not serialise. The record is not accepted then.
+    /// full) or has failed, [`Error::Encode`] if the record does not serialise or would not come back as it is. The record is
+    /// not accepted then.
     pub fn send(&self, record: &T) -> Result<Ack> {
         let bytes = self.encode(record)?;
         let lsn = self.source.append(&[&bytes])?;
@@ -100,9 +113,9 @@ impl<T: Value> Sender<T> {
     }
 
     fn encode(&self, record: &T) -> Result<Vec<u8>> {
-        codec::encode(record).map_err(|e| Error::Encode {
+        faithful::encode(record).map_err(|message| Error::Encode {
             input: self.source.name().to_owned(),
-            message: e.to_string(),
+            message,
         })
     }
 

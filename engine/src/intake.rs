@@ -1,14 +1,16 @@
 //! The way of data into the log: admission (dedup, back-pressure), append, durability.
 
 use crate::error::{Error, Result};
+use crate::graph::{RecordCheck, SourceInfo};
 use crate::inside::{self, Role};
 use crate::journal::{Mark, encode_envelope};
 use crate::producers::Producers;
 use crate::throttle::Throttle;
+use bytes::Bytes;
 use highwater_wal::disk::{Alarm, Clock, Disk};
 use highwater_wal::{Lsn, StreamId, Wal};
 use parking_lot::{Condvar, Mutex};
-use std::fmt::Display;
+use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -129,31 +131,58 @@ impl Intake {
 }
 
 /// The way of one source's data into the log.
-#[derive(Debug)]
 pub(crate) struct SourceIntake {
     pub(crate) name: String,
     pub(crate) stream: StreamId,
     pub(crate) intake: Arc<Intake>,
     producers: Mutex<Producers>,
+    /// Whether a record decodes; inputs have made sure of it themselves.
+    check: Option<RecordCheck>,
+}
+
+impl fmt::Debug for SourceIntake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SourceIntake")
+            .field("name", &self.name)
+            .field("stream", &self.stream)
+            .finish_non_exhaustive()
+    }
 }
 
 impl SourceIntake {
     pub(crate) fn new(
-        name: String,
+        source: &SourceInfo,
         stream: StreamId,
         intake: Arc<Intake>,
         producers: Producers,
     ) -> Self {
         Self {
-            name,
+            name: source.name.clone(),
             stream,
             intake,
             producers: Mutex::new(producers),
+            check: source
+                .input_type
+                .is_none()
+                .then(|| Arc::clone(&source.check)),
         }
+    }
+
+    /// What cannot be read back must not be acknowledged.
+    fn check(&self, record: &[u8]) -> Result<()> {
+        let Some(check) = &self.check else {
+            return Ok(());
+        };
+        check(Bytes::copy_from_slice(record)).map_err(|message| Error::Record {
+            name: self.name.clone(),
+            bytes: record.len(),
+            message,
+        })
     }
 
     /// Appends records as one atomic frame; not durable yet.
     pub(crate) fn append(&self, records: &[&[u8]]) -> Result<Lsn> {
+        records.iter().try_for_each(|record| self.check(record))?;
         self.intake.admit()?;
         self.frame(None, records)
     }
@@ -161,6 +190,7 @@ impl SourceIntake {
     /// Appends those of `records` whose sequence number is above the producer's last one, as one atomic frame.
     /// Returns the LSN to wait for before any of them, new or old, is acknowledged; `None` if there were none.
     pub(crate) fn append_once(&self, producer: &str, records: &[(u64, &[u8])]) -> Result<Appended> {
+        records.iter().try_for_each(|(_, record)| self.check(record))?;
         self.intake.admit()?;
         // Held across the append, so that two connections of one producer cannot both find a record new.
         let mut producers = self.producers.lock();

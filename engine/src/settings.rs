@@ -1,17 +1,15 @@
 //! The settings of a context, and the builder that collects them.
 
+use crate::changes::Changes;
 use crate::checkpointer::{CheckpointPolicy, Writing};
 use crate::context::StreamingContext;
 use crate::error::{BoxError, Error, Result};
 use crate::graph::{Graph, SharedGraph};
 use crate::partition::KeyGroups;
-use crate::record::State;
+use crate::record::{State, Value};
 use crate::source::StreamScope;
-use crate::state::migrate;
 use highwater_wal::disk::{Clock, Disk, OsClock, OsDisk};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
-use std::fmt;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -46,39 +44,6 @@ pub enum Cheat {
     RunBeforeCut,
 }
 
-/// Converts an encoded key group of a state.
-pub(crate) type Migration =
-    Arc<dyn Fn(&[u8]) -> std::result::Result<Vec<u8>, String> + Send + Sync>;
-
-/// What the code says about state on disk that does not fit it.
-#[derive(Clone, Default)]
-pub(crate) struct StateChanges {
-    pub(crate) renamed: BTreeMap<String, String>,
-    pub(crate) dropped: Vec<String>,
-    pub(crate) dropped_sources: Vec<String>,
-    pub(crate) migrated: BTreeMap<String, Vec<Migration>>,
-}
-
-impl StateChanges {
-    /// How often each state is dropped.
-    pub(crate) fn drops(&self) -> BTreeMap<String, usize> {
-        let mut drops = BTreeMap::new();
-        for name in &self.dropped {
-            *drops.entry(name.clone()).or_default() += 1;
-        }
-        drops
-    }
-}
-
-impl fmt::Debug for StateChanges {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateChanges")
-            .field("renamed", &self.renamed)
-            .field("dropped", &self.dropped)
-            .finish_non_exhaustive()
-    }
-}
-
 /// Builds a [`StreamingContext`]. Every setting has a default.
 #[derive(Debug, Clone)]
 pub struct Builder {
@@ -95,7 +60,8 @@ pub struct Builder {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) mode: BatchMode,
-    pub(crate) changes: StateChanges,
+    pub(crate) states: Changes,
+    pub(crate) sources: Changes,
     pub(crate) cheat: Cheat,
 }
 
@@ -115,7 +81,8 @@ impl Builder {
             disk: Arc::new(OsDisk::new()),
             clock: Arc::new(OsClock::new()),
             mode: BatchMode::Clock,
-            changes: StateChanges::default(),
+            states: Changes::default(),
+            sources: Changes::default(),
             cheat: Cheat::None,
         }
     }
@@ -221,10 +188,10 @@ impl Builder {
     }
 
     /// The state `old` of the newest checkpoint belongs to the operator that is called `new` now. The call may stay:
-    /// once a checkpoint has the new name it does nothing.
+    /// once a checkpoint has the new name it does nothing. Calls may follow each other (`a` to `b`, `b` to `c`).
     #[must_use]
     pub fn rename_state(mut self, old: &str, new: &str) -> Self {
-        self.changes.renamed.insert(old.to_owned(), new.to_owned());
+        self.states.rename(old, new);
         self
     }
 
@@ -234,20 +201,13 @@ impl Builder {
     /// on is kept. To begin anew another time, say it once more.
     #[must_use]
     pub fn drop_state(mut self, name: &str) -> Self {
-        self.changes.dropped.push(name.to_owned());
-        self
-    }
-
-    /// Records of the source `name` that no checkpoint covers yet are not needed any more.
-    #[must_use]
-    pub fn drop_source(mut self, name: &str) -> Self {
-        self.changes.dropped_sources.push(name.to_owned());
+        self.states.drop(name);
         self
     }
 
     /// The values of the state `name` are converted from `Old` to `New` when they are loaded.
     ///
-    /// Calls are a history, as a database's migrations are: keep them, and add the next one behind them. A checkpoint
+    /// Calls are a history, as a database's migrations are: keep them, and add the next one after them. A checkpoint
     /// notes how many its states have gone through, so each is applied once, whatever the types are called.
     #[must_use]
     pub fn migrate_state<Old: State, New: State>(
@@ -255,12 +215,41 @@ impl Builder {
         name: &str,
         convert: impl Fn(Old) -> New + Send + Sync + 'static,
     ) -> Self {
-        let migration: Migration = Arc::new(move |bytes| migrate::<Old, New>(bytes, &convert));
-        self.changes
-            .migrated
-            .entry(name.to_owned())
-            .or_default()
-            .push(migration);
+        self.states.migrate_state(name, convert);
+        self
+    }
+
+    /// The source `old` is called `new` now: its records in the log, its positions (which files were read) and the
+    /// sequence numbers of its producers belong to the new name. The call may stay: once the log knows the new name it
+    /// does nothing. Calls may follow each other.
+    #[must_use]
+    pub fn rename_source(mut self, old: &str, new: &str) -> Self {
+        self.sources.rename(old, new);
+        self
+    }
+
+    /// What the log and the checkpoints hold of the source `name` is not needed any more: records that no checkpoint
+    /// covers yet, positions, sequence numbers of producers.
+    ///
+    /// The call may stay: if the program has a source of that name, it begins anew once, and what it receives from then
+    /// on is kept. To begin anew another time, say it once more.
+    #[must_use]
+    pub fn drop_source(mut self, name: &str) -> Self {
+        self.sources.drop(name);
+        self
+    }
+
+    /// Records of the input `name` that were sent as `Old` are converted to `New` when they are read.
+    ///
+    /// Calls are a history, as those of [`Self::migrate_state`] are. The log notes from where on its records need a
+    /// conversion no more, so each is applied to the records that were sent before it was there.
+    #[must_use]
+    pub fn migrate_input<Old: Value, New: Value>(
+        mut self,
+        name: &str,
+        convert: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) -> Self {
+        self.sources.migrate_record(name, convert);
         self
     }
 
@@ -288,15 +277,23 @@ impl Builder {
 
     fn check(&self) -> Result<()> {
         if self.batch_interval < Duration::from_millis(1) {
-            return Err(Error::LifeCycle("the batch interval must be at least 1 ms"));
+            return Err(Error::Setting(
+                "batch_interval must be at least 1 ms".to_owned(),
+            ));
         }
         if !(1..=32_768).contains(&self.key_groups) {
-            return Err(Error::LifeCycle("key_groups must be from 1 to 32768"));
+            return Err(Error::Setting(format!(
+                "key_groups must be from 1 to 32768, not {}",
+                self.key_groups
+            )));
         }
+        self.states.check("rename_state")?;
+        self.sources.check("rename_source")?;
         if self.max_batch_bytes > self.max_unprocessed_bytes {
-            return Err(Error::LifeCycle(
-                "max_batch_bytes must not be larger than max_unprocessed_bytes",
-            ));
+            return Err(Error::Setting(format!(
+                "max_batch_bytes ({}) must not be larger than max_unprocessed_bytes ({})",
+                self.max_batch_bytes, self.max_unprocessed_bytes
+            )));
         }
         Ok(())
     }

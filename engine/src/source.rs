@@ -4,7 +4,7 @@
 //! its sender only what is durable: that is the whole of the guarantee. The engine restarts a receiver that fails.
 
 use crate::error::{BoxError, Result};
-use crate::graph::{Graph, OperatorId, SharedGraph, SourceInfo};
+use crate::graph::{Graph, OperatorId, RecordCheck, SharedGraph, SourceInfo};
 use crate::intake::{Appended, SourceIntake};
 use crate::journal::decode_envelope;
 use crate::parcel::open;
@@ -16,7 +16,6 @@ use bytes::Bytes;
 use highwater_wal::disk::{Alarm, Clock, Disk, Woken};
 use highwater_wal::{Chunk, FrameKind, Lsn};
 use parking_lot::Mutex;
-use std::any::TypeId;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, Location, catch_unwind};
 use std::rc::Rc;
@@ -297,7 +296,8 @@ impl StreamScope {
     /// A stream of what `receiver` stores, each record decoded by `decode`. For authors of connectors; `kind` is what
     /// messages call the source.
     ///
-    /// A record that does not decode fails its batch with the record's LSN: check before storing.
+    /// A record that does not decode is refused by [`SourceContext::append`], and a program whose decoder refuses what the
+    /// log holds of the source does not start.
     #[track_caller]
     pub fn source<T: 'static>(
         &self,
@@ -307,33 +307,26 @@ impl StreamScope {
         receiver: impl Receiver,
     ) -> DStream<T> {
         let receiver: Box<dyn Receiver> = Box::new(receiver);
-        self.declare(
+        let info = SourceInfo {
+            name: name.to_owned(),
             kind,
-            name,
-            None,
-            decode,
-            Some(Mutex::new(Some(receiver))),
-            Location::caller(),
-        )
+            record: std::any::type_name::<T>(),
+            input_type: None,
+            check: checking(Arc::clone(&decode)),
+            receiver: Some(Mutex::new(Some(receiver))),
+        };
+        self.declare(info, decode, Location::caller())
     }
 
     pub(crate) fn declare<T: 'static>(
         &self,
-        kind: &'static str,
-        name: &str,
-        input_type: Option<(TypeId, &'static str)>,
+        info: SourceInfo,
         decode: Decoder<T>,
-        receiver: Option<ReceiverFactory>,
         at: &Location<'_>,
     ) -> DStream<T> {
         let mut graph = self.graph.borrow_mut();
-        let operator = graph.operator(kind, Some(name), &[], at);
-        let index = graph.source(SourceInfo {
-            name: name.to_owned(),
-            kind,
-            input_type,
-            receiver,
-        });
+        let operator = graph.operator(info.kind, Some(&info.name), &[], at);
+        let index = graph.source(info);
         let pipe = reader(&graph, index, operator, decode);
         drop(graph);
         DStream {
@@ -343,6 +336,15 @@ impl StreamScope {
             pipe,
         }
     }
+}
+
+/// A decoder as a check, for records that are not needed decoded yet.
+pub(crate) fn checking<T: 'static>(decode: Decoder<T>) -> RecordCheck {
+    Arc::new(move |bytes| {
+        catch_unwind(AssertUnwindSafe(|| decode(bytes).map(drop))).unwrap_or_else(|panic| {
+            Err(format!("the decoder panicked: {}", panic_message(&*panic)))
+        })
+    })
 }
 
 /// Reads the records of one source out of a piece of the log. This is where every byte is checked against its CRC.
@@ -355,7 +357,9 @@ fn reader<T: 'static>(
     let streams = graph.streams();
     Arc::new(move |site: &Site, data, emit| {
         let chunk = open::<Chunk>(data);
-        let stream = streams.get().and_then(|s| s.get(source)).copied();
+        let Some(stream) = streams.get().and_then(|s| s.get(source)) else {
+            return;
+        };
         let bytes = Bytes::from_owner(chunk.clone());
         for frame in chunk.frames() {
             let frame = match frame {
@@ -365,16 +369,23 @@ fn reader<T: 'static>(
                     return site.fail(error.to_string());
                 }
             };
-            if Some(frame.stream) != stream || frame.kind != FrameKind::Batch {
+            if frame.stream != stream.id || frame.kind != FrameKind::Batch {
                 continue;
             }
             site.at(frame.lsn);
+            let current = stream.is_current(frame.lsn);
             // What keeps the records: the chunk, or the batch that was decompressed.
             let unpacked = frame.decompressed().map(Bytes::from_owner);
             let bytes = unpacked.as_ref().unwrap_or(&bytes);
             for record in frame.records().skip(1) {
                 site.enter(operator);
-                match decode(bytes.slice_ref(record.bytes())) {
+                let record = bytes.slice_ref(record.bytes());
+                let decoded = if current {
+                    decode(record)
+                } else {
+                    stream.upgrade(frame.lsn, record).and_then(|r| decode(r))
+                };
+                match decoded {
                     Ok(record) => emit(record),
                     Err(message) => {
                         return site.fail(format!("the record does not decode: {message}"));

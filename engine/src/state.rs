@@ -5,11 +5,12 @@
 //! emits exactly what the uninterrupted one would have.
 
 use crate::codec;
-use crate::graph::{RestoredGroup, RestoredState, StateDecoder};
+use crate::faithful;
+use crate::graph::{RestoredState, WorkerSlot};
+use crate::partition::KeyGroups;
 use crate::record::{Key, State};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
-use std::sync::Arc;
 
 /// A map that remembers the order of insertion.
 pub(crate) type OrderedMap<K, V> = IndexMap<K, V, RandomState>;
@@ -30,7 +31,7 @@ pub(crate) struct Slot<V, S> {
 }
 
 impl<V, S> Slot<V, S> {
-    fn new(state: Option<S>) -> Self {
+    pub(crate) fn new(state: Option<S>) -> Self {
         Self {
             state,
             arrived: Vec::new(),
@@ -45,25 +46,38 @@ pub(crate) struct Group<K, V, S> {
     touched: Vec<usize>,
 }
 
-impl<K: Key, V, S> Group<K, V, S> {
-    fn empty() -> Self {
+impl<K, V, S> Default for Group<K, V, S> {
+    fn default() -> Self {
         Self {
             keys: OrderedMap::default(),
             touched: Vec::new(),
         }
     }
+}
 
-    /// Notes what arrived for a key.
-    pub(crate) fn arrive(&mut self, key: K, values: Vec<V>) {
-        let entry = self.keys.entry(key);
-        let index = entry.index();
-        let slot = entry.or_insert_with(|| Slot::new(None));
+impl<K: Key, V, S> Group<K, V, S> {
+    /// Notes what arrived for a key. A new key is kept as `own` returns it.
+    fn arrive(
+        &mut self,
+        key: &K,
+        values: Vec<V>,
+        own: impl FnOnce(&K) -> Result<K, String>,
+    ) -> Result<(), String> {
+        let known = self.keys.get_full_mut(key);
+        let (index, slot) = match known {
+            Some((index, _, slot)) => (index, slot),
+            None => {
+                let entry = self.keys.entry(own(key)?);
+                (entry.index(), entry.or_insert_with(|| Slot::new(None)))
+            }
+        };
         if slot.arrived.is_empty() {
             slot.arrived = values;
             self.touched.push(index);
         } else {
             slot.arrived.extend(values);
         }
+        Ok(())
     }
 
     /// The keys for which something arrived since the last call, as indexes into `keys`.
@@ -80,34 +94,55 @@ impl<K: Key, V, S> Group<K, V, S> {
 /// The state of one operator on one worker, by key group.
 #[derive(Debug)]
 pub(crate) struct StateTable<K, V, S> {
+    key_groups: KeyGroups,
     groups: Vec<Group<K, V, S>>,
 }
 
-impl<K: Key, V, S: State> StateTable<K, V, S> {
+impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
     /// Takes over the decoded groups that belong to this worker.
-    pub(crate) fn restore(restored: &mut RestoredState, owns: impl Fn(u32) -> bool) -> Self {
-        let mut table = Self { groups: Vec::new() };
+    pub(crate) fn restore(restored: &mut RestoredState, slot: &WorkerSlot) -> Self {
+        let mut table = Self {
+            key_groups: slot.groups,
+            groups: Vec::new(),
+        };
+        let owns = |group| slot.groups.owner(group, slot.peers) == slot.index;
         let mine: Vec<u32> = restored.keys().copied().filter(|g| owns(*g)).collect();
-        for group in mine {
-            let Some(entries) = restored.remove(&group) else {
+        for number in mine {
+            let Some(group) = restored.remove(&number) else {
                 continue;
             };
-            let entries = *entries
-                .downcast::<Vec<(K, S)>>()
+            *table.group(number) = *group
+                .downcast()
                 .expect("a state is decoded by the decoder of its own operator");
-            let entries = entries
-                .into_iter()
-                .map(|(key, state)| (key, Slot::new(Some(state))));
-            table.group(group).keys.extend(entries);
         }
         table
     }
 
+    /// Notes what arrived for a key of `group`.
+    ///
+    /// A new key is kept as a checkpoint would give it back, which must be the same key in the same group. So a key that
+    /// cannot be kept fails the batch that brings it, and no key holds on to the piece of the log that it came in.
+    pub(crate) fn arrive(&mut self, group: u32, key: &K, values: Vec<V>) -> Result<(), String> {
+        let groups = self.key_groups;
+        self.group(group).arrive(key, values, |key| {
+            let owned = faithful::own(key)?;
+            match groups.group(&owned) {
+                Ok(same) if same == group => Ok(owned),
+                Ok(_) => Err(format!(
+                    "the key {} cannot be kept: it is equal to what is read back, but serialises otherwise. Keys that \
+                     are equal must serialise to the same",
+                    faithful::show_value(key)
+                )),
+                Err(error) => Err(error.to_string()),
+            }
+        })
+    }
+
     /// A key group.
-    pub(crate) fn group(&mut self, group: u32) -> &mut Group<K, V, S> {
+    fn group(&mut self, group: u32) -> &mut Group<K, V, S> {
         let index = usize::try_from(group).expect("a group number fits the address space");
         if self.groups.len() <= index {
-            self.groups.resize_with(index + 1, Group::empty);
+            self.groups.resize_with(index + 1, Group::default);
         }
         self.groups
             .get_mut(index)
@@ -140,7 +175,8 @@ fn encode<K: Key, V, S: State>(
     for (key, slot) in map {
         let Some(state) = &slot.state else { continue };
         put(&mut bytes, |out| codec::encode_into(key, out))?;
-        put(&mut bytes, |out| codec::encode_into(state, out))?;
+        put(&mut bytes, |out| codec::encode_into(state, out))
+            .map_err(|e| format!("the state of the key {}: {e}", faithful::show_value(key)))?;
         entries += 1;
     }
     Ok(Block {
@@ -156,7 +192,7 @@ fn put(
 ) -> Result<(), String> {
     let at = out.len();
     out.extend_from_slice(&[0; 4]);
-    encode(out).map_err(|e| format!("the state does not serialise: {e}"))?;
+    encode(out).map_err(|e| format!("it does not serialise: {e}"))?;
     let len = u32::try_from(out.len() - at - 4)
         .map_err(|_| "an entry is larger than 4 GiB".to_owned())?;
     out.get_mut(at..at + 4)
@@ -188,21 +224,6 @@ fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(item)
 }
 
-/// Decodes the blocks of a state whose keys are `K` and whose values are `S`.
-pub(crate) fn decoder<K: Key, S: State>() -> StateDecoder {
-    Arc::new(|_group, bytes| {
-        let entries: Result<Vec<(K, S)>, String> = raw_entries(bytes)
-            .map(|entry| {
-                let (key, state) = entry?;
-                let key = codec::decode(key).map_err(|e| format!("a key: {e}"))?;
-                let state = codec::decode(state).map_err(|e| format!("a value: {e}"))?;
-                Ok((key, state))
-            })
-            .collect();
-        Ok(Box::new(entries?) as RestoredGroup)
-    })
-}
-
 /// Converts the values of an encoded group from `Old` to `New`.
 pub(crate) fn migrate<Old: State, New: State>(
     bytes: &[u8],
@@ -219,67 +240,4 @@ pub(crate) fn migrate<Old: State, New: State>(
         put(&mut out, |out| codec::encode_into(&convert(old), out))?;
     }
     Ok(out)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_group_keeps_its_entries_and_their_order() {
-        let mut table =
-            StateTable::<String, u64, u64>::restore(&mut RestoredState::new(), |_| true);
-        for (i, word) in ["zebra", "ant", "bee"].iter().enumerate() {
-            table
-                .group(3)
-                .keys
-                .insert((*word).to_owned(), Slot::new(Some(i as u64)));
-        }
-        let blocks = table.snapshot().unwrap();
-        assert_eq!(
-            (blocks.len(), blocks[0].group, blocks[0].entries),
-            (1, 3, 3)
-        );
-        let decoded = decoder::<String, u64>()(3, &blocks[0].bytes).unwrap();
-        let entries = *decoded.downcast::<Vec<(String, u64)>>().unwrap();
-        assert_eq!(
-            entries,
-            [
-                ("zebra".to_owned(), 0),
-                ("ant".to_owned(), 1),
-                ("bee".to_owned(), 2)
-            ]
-        );
-    }
-
-    #[test]
-    fn damaged_blocks_are_errors_never_panics() {
-        let mut table =
-            StateTable::<String, u64, u64>::restore(&mut RestoredState::new(), |_| true);
-        table
-            .group(0)
-            .keys
-            .insert("key".into(), Slot::new(Some(300)));
-        let bytes = table.snapshot().unwrap().remove(0).bytes;
-        for cut in 1..bytes.len() {
-            assert!(
-                decoder::<String, u64>()(0, &bytes[..cut]).is_err(),
-                "cut at {cut}"
-            );
-        }
-    }
-
-    #[test]
-    fn values_migrate_and_keys_stay() {
-        let mut table =
-            StateTable::<String, u64, u64>::restore(&mut RestoredState::new(), |_| true);
-        table.group(0).keys.insert("key".into(), Slot::new(Some(7)));
-        let old = table.snapshot().unwrap().remove(0).bytes;
-        let new = migrate::<u64, String>(&old, &|n| format!("n{n}")).unwrap();
-        let decoded = decoder::<String, String>()(0, &new).unwrap();
-        assert_eq!(
-            *decoded.downcast::<Vec<(String, String)>>().unwrap(),
-            [("key".to_owned(), "n7".to_owned())]
-        );
-    }
 }

@@ -1,5 +1,6 @@
 //! Operators that keep state between batches: `update_state_by_key` and `map_with_state`.
 
+use crate::faithful;
 use crate::graph::{
     BatchOperator, BatchOperatorFactory, Node, NodeId, OperatorId, SharedGraph, StateInfo,
     StateSlot,
@@ -8,7 +9,9 @@ use crate::pairs::Grouped;
 use crate::parcel::{Parcel, in_order};
 use crate::record::{Key, Record, State, Value};
 use crate::site::Site;
-use crate::state::{Block, Group, Slot, StateTable, decoder};
+use crate::restore::Types;
+use crate::state::{Block, Group, Slot, StateTable};
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// Which keys `update_state_by_key` visits.
@@ -52,13 +55,12 @@ fn stateful_node<K: Key, V: Value, S: State>(
         types,
     };
     let make: BatchOperatorFactory = Arc::new(move |slot, restored| {
-        let owns = |group| slot.groups.owner(group, slot.peers) == slot.index;
-        make(StateTable::restore(restored, owns))
+        make(StateTable::restore(restored, slot))
     });
     let mut graph = graph.borrow_mut();
     let state = graph.state(StateSlot {
         info,
-        decode: decoder::<K, S>(),
+        types: Arc::new(Types::<K, V, S>(PhantomData)),
     });
     graph.node(Node::Batch {
         input,
@@ -98,14 +100,22 @@ impl<K: Key, V: Value, S: State> UpdateState<K, V, S> {
     }
 
     /// Runs the function for the keys that it is to see, in order, and collects what is emitted.
-    fn visit(f: &UpdateFn<K, V, S>, visit: Visit, group: &mut Group<K, V, S>) -> Vec<(K, S)> {
+    fn visit(
+        f: &UpdateFn<K, V, S>,
+        visit: Visit,
+        site: &Site,
+        group: &mut Group<K, V, S>,
+    ) -> Vec<(K, S)> {
         let touched = group.take_touched();
         let (mut records, mut emptied) = (Vec::new(), false);
         let mut step = |key: &K, slot: &mut Slot<V, S>| {
             f(key, &slot.arrived, &mut slot.state);
             slot.arrived = Vec::new();
             match &slot.state {
-                Some(state) => records.push((key.clone(), state.clone())),
+                Some(state) => {
+                    check_state(site, key, state);
+                    records.push((key.clone(), state.clone()));
+                }
                 None => emptied = true,
             }
         };
@@ -129,14 +139,38 @@ impl<K: Key, V: Value, S: State> UpdateState<K, V, S> {
     }
 }
 
+/// Fails the batch if a state cannot be written into a checkpoint as it is: better now, with the key, than when the
+/// checkpoint is due.
+fn check_state<K: Key, S: State>(site: &Site, key: &K, state: &S) {
+    if let Err(what) = faithful::check(state) {
+        let key = faithful::show_value(key);
+        site.fail(format!("the state of the key {key} cannot be kept: {what}"));
+    }
+}
+
+/// Brings what arrived to its keys, in the order of the batch. False if that failed.
+fn arrive<K: Key, V: Value, S: State>(
+    table: &mut StateTable<K, V, S>,
+    site: &Site,
+    input: Vec<Parcel>,
+) -> bool {
+    for (group, key, values) in in_order::<Grouped<K, V>>(input).flat_map(|(_, items)| items) {
+        if let Err(what) = table.arrive(group, &key, values) {
+            site.fail(what);
+            return false;
+        }
+    }
+    true
+}
+
 impl<K: Key, V: Value, S: State> BatchOperator for UpdateState<K, V, S> {
     fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
         site.enter(self.operator);
-        for (group, key, values) in in_order::<Grouped<K, V>>(input).flat_map(|(_, items)| items) {
-            self.table.group(group).arrive(key, values);
+        if !arrive(&mut self.table, site, input) {
+            return;
         }
         for (number, group) in self.table.groups() {
-            let records = Self::visit(&self.f, self.visit, group);
+            let records = Self::visit(&self.f, self.visit, site, group);
             if !records.is_empty() {
                 out.push(Parcel::new(number, 0, records));
             }
@@ -211,33 +245,38 @@ impl<K: Key, V: Value, S: State, U: Record> MapWithState<K, V, S, U> {
     }
 }
 
+impl<K: Key, V: Value, S: State, U: Record> MapWithState<K, V, S, U> {
+    fn visit(f: &MapFn<K, V, S, U>, site: &Site, group: &mut Group<K, V, S>) -> Vec<U> {
+        let (mut mapped, mut emptied) = (Vec::new(), false);
+        for index in group.take_touched() {
+            let (key, slot) = group
+                .keys
+                .get_index_mut(index)
+                .expect("a touched key is in the map");
+            for value in std::mem::take(&mut slot.arrived) {
+                let state = &mut slot.state;
+                mapped.push(f(key, value, &mut KeyState { state }));
+            }
+            match &slot.state {
+                Some(state) => check_state(site, key, state),
+                None => emptied = true,
+            }
+        }
+        if emptied {
+            group.sweep();
+        }
+        mapped
+    }
+}
+
 impl<K: Key, V: Value, S: State, U: Record> BatchOperator for MapWithState<K, V, S, U> {
     fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
         site.enter(self.operator);
-        for (group, key, values) in in_order::<Grouped<K, V>>(input).flat_map(|(_, items)| items) {
-            self.table.group(group).arrive(key, values);
+        if !arrive(&mut self.table, site, input) {
+            return;
         }
         for (number, group) in self.table.groups() {
-            let (mut mapped, mut emptied) = (Vec::new(), false);
-            for index in group.take_touched() {
-                let (key, slot) = group
-                    .keys
-                    .get_index_mut(index)
-                    .expect("a touched key is in the map");
-                for value in std::mem::take(&mut slot.arrived) {
-                    mapped.push((self.f)(
-                        key,
-                        value,
-                        &mut KeyState {
-                            state: &mut slot.state,
-                        },
-                    ));
-                }
-                emptied |= slot.state.is_none();
-            }
-            if emptied {
-                group.sweep();
-            }
+            let mapped = Self::visit(&self.f, site, group);
             if !mapped.is_empty() {
                 out.push(Parcel::new(number, 0, mapped));
             }
