@@ -164,8 +164,14 @@ mod tests {
     #[test]
     fn names_that_are_exchanged_are_refused() {
         for cycle in [&[("a", "b"), ("b", "a")][..], &[("a", "a")]] {
-            let error = renames(cycle).check("rename_state").unwrap_err().to_string();
-            assert!(error.contains("rename_state(\"a\"") && error.contains("third name"), "{error}");
+            let error = renames(cycle)
+                .check("rename_state")
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("rename_state(\"a\"") && error.contains("third name"),
+                "{error}"
+            );
         }
     }
 
@@ -174,6 +180,8 @@ mod tests {
         let error = renames(&[("a", "b"), ("a", "c")]).check("rename_source");
         let error = error.unwrap_err().to_string();
         assert!(error.contains("\"b\" and with \"c\""), "{error}");
-        renames(&[("a", "b"), ("a", "b")]).check("rename_source").unwrap();
+        renames(&[("a", "b"), ("a", "b")])
+            .check("rename_source")
+            .unwrap();
     }
 }

@@ -21,6 +21,7 @@ use std::num::NonZeroU64;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Kind of the blocks that hold a source's producer table.
 pub(crate) const PRODUCERS: &str = "producers";
@@ -117,11 +118,14 @@ impl Writer {
         }
         let meta = self.meta(capture);
         let mut draft = self.checkpoints.draft(meta)?;
+        let mut load_time = Duration::ZERO;
         for (state, block) in &capture.blocks {
             let Some(slot) = self.plan.states.get(*state) else {
                 continue;
             };
+            let began = self.clock.now();
             read_back(slot, block)?;
+            load_time += self.clock.now().saturating_sub(began);
             draft.add_block(&slot.info.name, block.group, block.entries, &block.bytes)?;
         }
         for (name, stream) in &self.metadata.program.sources {
@@ -134,7 +138,7 @@ impl Writer {
             }
         }
         let published = draft.publish()?;
-        board.published(published.number, capture.batch, published.bytes);
+        board.published(published.number, capture.batch, published.bytes, load_time);
         // Only now, behind the publication: the log is cut to what the oldest retained checkpoint needs.
         let retired = self.checkpoints.retire()?;
         if let Some(oldest) = retired.oldest_needed_lsn {
@@ -208,11 +212,14 @@ struct BoardState {
     stopping: bool,
     /// Why the newest attempt failed, if it did.
     last_error: Option<(u64, Error)>,
+    /// How long it took to read the newest checkpoint back.
+    load_time: Duration,
 }
 
 impl Board {
-    fn published(&self, number: u64, batch: Batch, bytes: u64) {
+    fn published(&self, number: u64, batch: Batch, bytes: u64, load_time: Duration) {
         let mut state = self.state.lock();
+        state.load_time = load_time;
         state.stats.published += 1;
         state.stats.bytes += bytes;
         state.stats.newest = Some((number, batch.id, batch.to));
@@ -235,9 +242,16 @@ impl Board {
         self.state.lock().last_error.take().map(|(_, error)| error)
     }
 
-    /// Notes the checkpoint from which this run was recovered.
-    pub(crate) fn recovered(&self, number: u64, batch: u64, lsn: Lsn) {
-        self.state.lock().stats.newest = Some((number, batch, lsn));
+    /// Notes the checkpoint from which this run was recovered (number, batch, LSN), and how long that took.
+    pub(crate) fn recovered(&self, checkpoint: (u64, u64, Lsn), loaded_in: Duration) {
+        let mut state = self.state.lock();
+        state.stats.newest = Some(checkpoint);
+        state.load_time = loaded_in;
+    }
+
+    /// How long it takes to load the newest checkpoint, as far as it was seen.
+    pub(crate) fn load_time(&self) -> Duration {
+        self.state.lock().load_time
     }
 }
 

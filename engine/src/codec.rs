@@ -41,9 +41,8 @@ pub(crate) fn decode_noting<T: DeserializeOwned>(
     ignored: &mut dyn FnMut(String),
 ) -> Result<T, String> {
     let mut deserializer = rmp_serde::Deserializer::new(bytes);
-    let value: T =
-        serde_ignored::deserialize(&mut deserializer, |path| ignored(path.to_string()))
-            .map_err(|e| e.to_string())?;
+    let value: T = serde_ignored::deserialize(&mut deserializer, |path| ignored(path.to_string()))
+        .map_err(|e| e.to_string())?;
     match deserializer.get_ref().len() {
         0 => Ok(value),
         left => Err(format!("{left} bytes are left after the value")),

@@ -1,8 +1,10 @@
 //! `StreamingContext`: the life of a program, from recovery to the final checkpoint.
 
 use crate::batch::{Batch, Purpose, Snapshot};
+use crate::batch_clock::BatchClock;
 use crate::checkpointer::{Board, CheckpointStats, Checkpointer, Metadata, Schedule, Writer};
-use crate::driver::{BatchDone, Cutter, Driver};
+use crate::cutter::Cutter;
+use crate::driver::{BatchDone, Driver};
 use crate::error::{Error, Result};
 use crate::exec::Executor;
 use crate::graph::Plan;
@@ -20,6 +22,7 @@ use crate::running::{self, Queue, Threads};
 use crate::settings::{BatchMode, Builder};
 use crate::source::{SourceContext, SourceStats};
 use crate::status::{Progress, Status};
+use crate::stopping;
 use highwater_wal::{Lsn, Wal};
 use parking_lot::Mutex;
 use std::any::TypeId;
@@ -66,10 +69,10 @@ impl Drop for Owner {
     fn drop(&mut self) {
         let threads = self.threads.get_mut();
         if inside::role() != Role::Outside {
-            return running::abandon(&self.core, threads);
+            return stopping::abandon(&self.core, threads);
         }
         let told = self.core.status.error().is_some();
-        if let Err(error) = running::stop(&self.core, threads, StopMode::Immediate)
+        if let Err(error) = stopping::stop(&self.core, threads, StopMode::Immediate)
             && !told
         {
             tracing::warn!(%error, "stopping a dropped streaming context");
@@ -91,6 +94,8 @@ pub(crate) struct Core {
     pub(crate) queue: Queue,
     replay_from: Lsn,
     report: RecoveryReport,
+    /// The newest batch that was cut before this run.
+    last_batch_found: Option<u64>,
     /// What [`StreamingContext::start`] takes.
     recovered: Mutex<Option<Recovered>>,
     /// In manual mode the driver lives here.
@@ -145,15 +150,20 @@ impl StreamingContext {
         let (last_id, last_time_ms) = recovered.last_batch();
         let cutter = Cutter {
             intake: Arc::clone(&intake),
-            interval: settings.batch_interval,
+            times: BatchClock::start(
+                Arc::clone(&settings.clock),
+                settings.batch_interval,
+                last_time_ms,
+                settings.clock_start,
+            ),
             next_id: last_id + 1,
-            last_time_ms,
             last_cut: recovered.last_cut(),
+            max_batch_bytes: settings.max_batch_bytes,
             cheat: settings.cheat,
         };
         let (board, status) = (Arc::new(Board::default()), Status::default());
         if let Some((number, batch)) = recovered.checkpoint {
-            board.recovered(number, batch.id, batch.to);
+            board.recovered((number, batch.id, batch.to), recovered.report.loaded_in);
             status.recovered(batch.id);
         }
         let core = Core {
@@ -168,6 +178,7 @@ impl StreamingContext {
             queue: Queue::default(),
             replay_from: recovered.replay_from(),
             report: recovered.report.clone(),
+            last_batch_found: (last_id > 0).then_some(last_id),
             recovered: Mutex::new(Some(recovered)),
             driver: Mutex::new(None),
         };
@@ -234,15 +245,16 @@ impl StreamingContext {
     pub fn stop(&self, mode: StopMode) -> Result<()> {
         let core = &self.owner.core;
         if inside::role() != Role::Outside {
-            return running::stop_behind(self.clone(), core, mode);
+            return stopping::stop_behind(self.clone(), core, mode);
         }
         if mode == StopMode::Immediate {
             core.queue.end(mode);
         }
-        running::stop(core, &mut self.owner.threads.lock(), mode)
+        stopping::stop(core, &mut self.owner.threads.lock(), mode)
     }
 
-    /// Cuts a batch, runs it and returns it (manual mode only).
+    /// Cuts a batch, runs it and returns it (manual mode only). If more has gathered than
+    /// [`max_batch_bytes`](Builder::max_batch_bytes), the batch has the first part of it, and the next call goes on.
     ///
     /// # Errors
     /// [`Error::LifeCycle`] if the context is not active or not in manual mode; whatever the batch fails with, which
@@ -291,18 +303,26 @@ impl StreamingContext {
     #[must_use]
     pub fn lineage(&self) -> Lineage {
         let core = &self.owner.core;
-        let newest = core.board.stats().newest;
+        let stats = core.board.stats();
+        let newest = stats.newest;
         let progress = core.status.progress();
         let replay_from = newest.map_or(core.replay_from, |(_, _, lsn)| lsn);
         let covered = newest.map_or(0, |(_, batch, _)| batch);
         let bytes_to_replay = core.wal.durable_lsn().bytes_since(replay_from);
+        // After a restart batches are known that were not run again yet.
+        let last_batch = progress.last_batch.max(core.last_batch_found);
+        let replay = match bytes_to_replay {
+            0 => Some(Duration::ZERO),
+            bytes => progress.time_for(bytes),
+        };
         Lineage {
             checkpoint: newest.map(|(number, batch, _)| (number, batch)),
-            last_batch: progress.last_batch,
-            depth: progress.last_batch.unwrap_or(0).saturating_sub(covered),
+            last_batch,
+            depth: last_batch.unwrap_or(0).saturating_sub(covered),
             bytes_to_replay,
             replay_from,
-            estimated_recovery: progress.time_for(bytes_to_replay),
+            load_time: core.board.load_time(),
+            estimated_recovery: replay.map(|time| time + core.board.load_time()),
         }
     }
 
@@ -415,6 +435,7 @@ impl Core {
             committed: recovered.committed,
             patience,
             cheat: self.settings.cheat,
+            piece_bytes: self.settings.piece_bytes,
         };
         Ok((driver, recovered.cuts))
     }

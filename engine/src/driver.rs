@@ -13,7 +13,7 @@ use crate::history;
 use crate::intake::Intake;
 use crate::journal::{self, Entry};
 use crate::output::Guarantee;
-use crate::parcel::Parcel;
+use crate::parcel::{Order, Parcel};
 use crate::patience::Patience;
 use crate::producers::Producers;
 use crate::running::may_pass;
@@ -23,52 +23,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Size of the pieces into which a batch is split, in log bytes. Fixed: it is the unit of map-side combining, and
-/// results must not depend on the number of workers.
-const CHUNK_BYTES: u64 = 512 << 10;
-
-/// Where cuts come from: batch ids and times ascend, ranges touch.
-#[derive(Debug)]
-pub(crate) struct Cutter {
-    pub(crate) intake: Arc<Intake>,
-    pub(crate) interval: Duration,
-    pub(crate) next_id: u64,
-    pub(crate) last_time_ms: u64,
-    pub(crate) last_cut: Lsn,
-    pub(crate) cheat: Cheat,
-}
-
-impl Cutter {
-    /// Ends the batch that is being filled: a record in the log, durable when this returns.
-    pub(crate) fn cut(&mut self) -> Result<Batch> {
-        let interval = u64::try_from(self.interval.as_millis())
-            .unwrap_or(u64::MAX)
-            .max(1);
-        let now = self.intake.clock.wall_ms();
-        let time_ms = (now - now % interval).max(self.last_time_ms);
-        let wal = &self.intake.wal;
-        let entry = Entry::Cut {
-            batch: self.next_id,
-            time_ms,
-            from: self.last_cut,
-        };
-        let to = journal::append(wal, &entry)?;
-        if self.cheat != Cheat::RunBeforeCut {
-            wal.sync_to(to)?;
-        }
-        let batch = Batch {
-            id: self.next_id,
-            time_ms,
-            from: self.last_cut,
-            to,
-        };
-        assert!(batch.from < batch.to, "{batch} ends behind its beginning");
-        self.intake.cut_at(to);
-        (self.next_id, self.last_time_ms, self.last_cut) = (batch.id + 1, time_ms, to);
-        Ok(batch)
-    }
-}
 
 /// Runs batches.
 #[derive(Debug)]
@@ -85,6 +39,8 @@ pub(crate) struct Driver {
     /// For a full disk, unless batches are run by hand.
     pub(crate) patience: Patience,
     pub(crate) cheat: Cheat,
+    /// Size of the pieces into which a batch is split, in log bytes.
+    pub(crate) piece_bytes: u64,
 }
 
 /// What running a batch cost and did.
@@ -152,7 +108,10 @@ impl Driver {
 
     /// The batch's input in pieces, each with its place.
     fn read(&mut self, batch: Batch) -> Result<Vec<Parcel>> {
-        let chunks = self.intake.wal.chunks(batch.from, batch.to, CHUNK_BYTES)?;
+        let chunks = self
+            .intake
+            .wal
+            .chunks(batch.from, batch.to, self.piece_bytes)?;
         for chunk in &chunks {
             for frame in chunk.unchecked_frames() {
                 let frame = frame?;
@@ -169,7 +128,7 @@ impl Driver {
         Ok(chunks
             .into_iter()
             .zip(0..)
-            .map(|(chunk, order)| Parcel::new(order, 0, chunk))
+            .map(|(chunk, number)| Parcel::new(Order::Piece(number), 0, chunk))
             .collect())
     }
 

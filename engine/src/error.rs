@@ -73,8 +73,22 @@ pub enum Error {
     /// The engine is stopping or stopped; the record was not accepted.
     #[error("the streaming context is stopped: the record was not accepted")]
     Stopped,
+    /// Too much of the log waits for processing, and no batch runs that could make room.
+    #[error(
+        "no room: {unprocessed} bytes of the log wait for processing, max_unprocessed_bytes is {max_unprocessed_bytes}, and no batch is running that could make room. The record was not accepted: {remedy}, or set a larger .max_unprocessed_bytes(..)"
+    )]
+    NoRoom {
+        /// Bytes that wait.
+        unprocessed: u64,
+        /// The bound, as set.
+        max_unprocessed_bytes: u64,
+        /// What makes room.
+        remedy: &'static str,
+    },
     /// A record does not serialise, or would not come back from the log as it is.
-    #[error("a record for input \"{input}\" cannot be written as it is: {message}. It was not accepted")]
+    #[error(
+        "a record for input \"{input}\" cannot be written as it is: {message}. It was not accepted"
+    )]
     Encode {
         /// Name of the input.
         input: String,

@@ -31,7 +31,7 @@ pub(crate) fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<u
 
 /// Whether `bytes`, written from a `T`, read back as a `T` that is written in the same way.
 pub(crate) fn read_back<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<(), String> {
-    let value: T = codec::decode(bytes).map_err(unreadable)?;
+    let value: T = codec::decode(bytes).map_err(|e| unreadable(&e))?;
     let again = codec::encode(&value).map_err(|e| e.to_string())?;
     if same(bytes, &again) {
         return Ok(());
@@ -48,7 +48,7 @@ pub(crate) fn own<K: Key>(key: &K) -> Result<K, String> {
     let bytes = codec::encode(key).map_err(|e| format!("a key does not serialise: {e}"))?;
     let fault = |what: String| format!("the key {} cannot be kept: {what}", show(&bytes));
     check(key).map_err(fault)?;
-    let owned: K = codec::decode(&bytes).map_err(|e| fault(unreadable(e)))?;
+    let owned: K = codec::decode(&bytes).map_err(|e| fault(unreadable(&e)))?;
     if owned == *key {
         return Ok(owned);
     }
@@ -65,7 +65,7 @@ pub(crate) fn stays<K: Key>(key: K, written: &[u8]) -> Result<K, String> {
     }
 }
 
-fn unreadable(error: String) -> String {
+fn unreadable(error: &str) -> String {
     format!(
         "what was written does not read back: {error}. A field that is skipped needs #[serde(default)]"
     )
@@ -87,10 +87,7 @@ pub(crate) fn show(mut bytes: &[u8]) -> String {
 
 /// A value, for a message.
 pub(crate) fn show_value<T: Serialize + ?Sized>(value: &T) -> String {
-    codec::encode(value).map_or_else(
-        |_| "(does not serialise)".to_owned(),
-        |bytes| show(&bytes),
-    )
+    codec::encode(value).map_or_else(|_| "(does not serialise)".to_owned(), |bytes| show(&bytes))
 }
 
 /// Whether two encodings are of equal values: a hash map or set comes back in another order.
@@ -111,7 +108,10 @@ fn sort(tree: Tree) -> Tree {
             Tree::Array(items)
         }
         Tree::Map(mut entries) => {
-            entries = entries.into_iter().map(|(k, v)| (sort(k), sort(v))).collect();
+            entries = entries
+                .into_iter()
+                .map(|(k, v)| (sort(k), sort(v)))
+                .collect();
             entries.sort_by_cached_key(|(key, value)| (written(key), written(value)));
             Tree::Map(entries)
         }
@@ -250,7 +250,10 @@ mod tests {
         }
         encode(&Count { n: 1 }).unwrap();
         let text = refused(&Count { n: 0 });
-        assert!(text.contains("something else") && text.contains("\"n\""), "{text}");
+        assert!(
+            text.contains("something else") && text.contains("\"n\""),
+            "{text}"
+        );
     }
 
     #[test]
@@ -273,7 +276,10 @@ mod tests {
         }
         own(&Hidden { id: 1, region: 0 }).map(drop).unwrap();
         let text = own(&Hidden { id: 1, region: 7 }).map(drop).unwrap_err();
-        assert!(text.contains("{\"id\": 1}") && text.contains("serde(skip)"), "{text}");
+        assert!(
+            text.contains("{\"id\": 1}") && text.contains("serde(skip)"),
+            "{text}"
+        );
     }
 
     #[test]

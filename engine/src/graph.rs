@@ -3,12 +3,12 @@
 //! Stateless operators are not nodes of their own: they are fused into the function of the node behind them. The
 //! logical graph (every operator, for messages and manifests) is kept beside the physical one (what runs).
 
+use crate::changes::Migration;
 use crate::error::{GraphError, GraphErrors};
-use crate::parcel::Parcel;
+use crate::parcel::{Parcel, ParcelData};
 use crate::partition::KeyGroups;
 use crate::site::Site;
 use crate::state::Block;
-use crate::changes::Migration;
 use bytes::Bytes;
 use highwater_wal::{Lsn, StreamId};
 use serde::{Deserialize, Serialize};
@@ -61,6 +61,10 @@ pub(crate) struct WorkerSlot {
 
 /// A function from one parcel to some: the fused stateless operators and what prepares the exchange behind them.
 pub(crate) type LocalFn = Arc<dyn Fn(&WorkerSlot, &Site, Parcel, &mut Vec<Parcel>) + Send + Sync>;
+
+/// Merges the records that the inputs of a union have of one piece of the log.
+pub(crate) type MergeFn =
+    Arc<dyn Fn(Vec<Box<dyn ParcelData>>) -> Box<dyn ParcelData> + Send + Sync>;
 
 /// An operator that acts once a batch, when all its input has arrived.
 pub(crate) trait BatchOperator {
@@ -135,8 +139,8 @@ pub(crate) enum Node {
         make: BatchOperatorFactory,
         state: Option<usize>,
     },
-    /// Several streams in one.
-    Union { inputs: Vec<NodeId> },
+    /// Several streams in one, in the order of the log. Its inputs emit [`Placed`](crate::parcel::Placed) records.
+    Union { inputs: Vec<NodeId>, merge: MergeFn },
     /// The end of a stream: what arrives is handed to the driver.
     Output { input: NodeId, output: usize },
 }
@@ -219,6 +223,16 @@ impl SourceStream {
 }
 
 impl Plan {
+    /// Whether a node emits something for pieces of the log, and not only for whole batches.
+    pub(crate) fn emits_pieces(&self, node: NodeId) -> bool {
+        match self.nodes.get(node.0) {
+            Some(Node::Log) => true,
+            Some(Node::Local { input, .. }) => self.emits_pieces(*input),
+            Some(Node::Union { inputs, .. }) => inputs.iter().any(|id| self.emits_pieces(*id)),
+            Some(Node::Batch { .. } | Node::Output { .. }) | None => false,
+        }
+    }
+
     /// How messages name an operator.
     pub(crate) fn operator_name(&self, id: OperatorId) -> String {
         match self.operators.get(id.0) {
@@ -247,8 +261,6 @@ impl fmt::Debug for Plan {
 pub(crate) struct Graph {
     operators: Vec<OperatorInfo>,
     nodes: Vec<Node>,
-    /// See [`Self::spread`].
-    spreads: Vec<u64>,
     sources: Vec<SourceInfo>,
     states: Vec<StateSlot>,
     outputs: Vec<crate::output::OutputSlot>,
@@ -266,7 +278,6 @@ impl Graph {
         Self {
             operators: Vec::new(),
             nodes: vec![Node::Log],
-            spreads: vec![1],
             sources: Vec::new(),
             states: Vec::new(),
             outputs: Vec::new(),
@@ -327,22 +338,8 @@ impl Graph {
     }
 
     pub(crate) fn node(&mut self, node: Node) -> NodeId {
-        let spread = match &node {
-            Node::Log | Node::Batch { .. } => 1, // the number of a chunk, or of a key group
-            Node::Local { input, .. } | Node::Output { input, .. } => self.spread(*input),
-            Node::Union { inputs } => {
-                let widest = inputs.iter().map(|id| self.spread(*id)).max().unwrap_or(1);
-                widest.saturating_mul(inputs.len() as u64)
-            }
-        };
         self.nodes.push(node);
-        self.spreads.push(spread);
         NodeId(self.nodes.len() - 1)
-    }
-
-    /// By how much the unions before a node, and it itself, multiply the orders of its parcels.
-    pub(crate) fn spread(&self, node: NodeId) -> u64 {
-        self.spreads.get(node.0).copied().unwrap_or(1)
     }
 
     pub(crate) fn source(&mut self, source: SourceInfo) -> usize {

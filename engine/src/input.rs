@@ -1,9 +1,9 @@
 //! The in-process input: `ssc.input::<T>(name)` in the graph, `context.input::<T>(name)` outside of it.
 
 use crate::codec;
+use crate::error::{Error, Result};
 use crate::faithful;
 use crate::graph::SourceInfo;
-use crate::error::{Error, Result};
 use crate::record::Value;
 use crate::source::{Decoder, SourceContext, StreamScope, checking};
 use crate::stream::DStream;

@@ -13,6 +13,10 @@ use parking_lot::{Condvar, Mutex};
 use std::fmt::{self, Display};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+/// A source that has waited this long for room is spoken of.
+const LONG_WAIT: Duration = Duration::from_secs(10);
 
 /// What all sources of a context share.
 #[derive(Debug)]
@@ -37,7 +41,20 @@ pub(crate) struct Intake {
 #[derive(Debug)]
 struct Gate {
     processed: Lsn,
-    closed: bool,
+    flow: Flow,
+}
+
+/// Whether batches make room for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Not yet: the context has not been started.
+    NotStarted,
+    /// Only when somebody runs one by hand.
+    ByHand,
+    /// Batches run.
+    Running,
+    /// Nothing is let in any more.
+    Closed,
 }
 
 impl Intake {
@@ -59,7 +76,7 @@ impl Intake {
             cut: AtomicU64::new(cut.get()),
             gate: Mutex::new(Gate {
                 processed,
-                closed: false,
+                flow: Flow::NotStarted,
             }),
             opened: Condvar::new(),
             warnings: Throttle::default(),
@@ -98,18 +115,26 @@ impl Intake {
         self.uncut_bytes() >= self.max_batch
     }
 
-    /// Lets nothing in any more; whoever waits for room gets [`Error::Stopped`].
+    /// Lets nothing in any more; who waits for room gets [`Error::Stopped`].
     pub(crate) fn close(&self) {
-        self.gate.lock().closed = true;
+        self.gate.lock().flow = Flow::Closed;
         self.opened.notify_all();
+    }
+
+    /// The context has been started.
+    pub(crate) fn start(&self, flow: Flow) {
+        let mut gate = self.gate.lock();
+        if gate.flow == Flow::NotStarted {
+            gate.flow = flow;
+        }
     }
 
     /// Whether nothing is let in any more.
     pub(crate) fn is_closed(&self) -> bool {
-        self.gate.lock().closed
+        self.gate.lock().flow == Flow::Closed
     }
 
-    /// Waits until there is room for more unprocessed data.
+    /// Waits until there is room for more unprocessed data; an error where no batch would ever make it.
     fn admit(&self) -> Result<()> {
         if inside::role() == Role::Batch {
             // Output that is fed back comes from the thread that would make room: it may not wait for itself. It is
@@ -118,14 +143,31 @@ impl Intake {
         }
         let mut gate = self.gate.lock();
         loop {
-            if gate.closed {
+            if gate.flow == Flow::Closed {
                 return Err(Error::Stopped);
             }
-            if self.wal.end_lsn().bytes_since(gate.processed) < self.max_unprocessed {
+            let unprocessed = self.wal.end_lsn().bytes_since(gate.processed);
+            if unprocessed < self.max_unprocessed {
                 return Ok(());
             }
+            if gate.flow != Flow::Running {
+                return Err(Error::NoRoom {
+                    unprocessed,
+                    max_unprocessed_bytes: self.max_unprocessed,
+                    remedy: match gate.flow {
+                        Flow::ByHand => "call run_batch(), which processes what is there",
+                        _ => "call start() first",
+                    },
+                });
+            }
             self.full.ring();
-            self.opened.wait(&mut gate);
+            if self.opened.wait_for(&mut gate, LONG_WAIT).timed_out() {
+                let behind = format!("{unprocessed} of at most {} bytes", self.max_unprocessed);
+                self.warn(
+                    "sources wait: batches do not keep up with them (max_unprocessed_bytes)",
+                    &behind,
+                );
+            }
         }
     }
 }
@@ -190,7 +232,9 @@ impl SourceIntake {
     /// Appends those of `records` whose sequence number is above the producer's last one, as one atomic frame.
     /// Returns the LSN to wait for before any of them, new or old, is acknowledged; `None` if there were none.
     pub(crate) fn append_once(&self, producer: &str, records: &[(u64, &[u8])]) -> Result<Appended> {
-        records.iter().try_for_each(|(_, record)| self.check(record))?;
+        records
+            .iter()
+            .try_for_each(|(_, record)| self.check(record))?;
         self.intake.admit()?;
         // Held across the append, so that two connections of one producer cannot both find a record new.
         let mut producers = self.producers.lock();

@@ -18,8 +18,15 @@ pub(crate) const ENGINE: StreamId = StreamId(0);
 pub(crate) enum Entry {
     /// Who writes here. The first entry of a log, and again whenever it changes.
     Program(Program),
-    /// The end of a batch's input. Its own LSN is the `to` of the batch.
-    Cut { batch: u64, time_ms: u64, from: Lsn },
+    /// The end of a batch's input.
+    Cut {
+        batch: u64,
+        time_ms: u64,
+        from: Lsn,
+        /// Where the input ends, if that is before the cut itself: when more has gathered than one batch may have.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        to: Option<Lsn>,
+    },
     /// Every output of the batch has staged it.
     Committed { batch: u64 },
 }
@@ -115,11 +122,12 @@ impl Entry {
                 batch,
                 time_ms,
                 from,
+                to,
             } => Some(Batch {
                 id: batch,
                 time_ms,
                 from,
-                to: lsn,
+                to: to.unwrap_or(lsn),
             }),
             _ => None,
         }

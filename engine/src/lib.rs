@@ -1,10 +1,12 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod batch_clock;
 mod changes;
 mod checkpointer;
 mod codec;
 mod context;
+mod cutter;
 mod driver;
 mod error;
 mod exec;
@@ -15,6 +17,7 @@ mod input;
 mod inside;
 mod intake;
 mod journal;
+mod latch;
 mod lineage;
 mod mismatch;
 mod output;
@@ -36,6 +39,7 @@ mod state;
 mod state_recovery;
 mod stateful;
 mod status;
+mod stopping;
 mod stream;
 mod throttle;
 mod walk;
@@ -51,6 +55,8 @@ pub use input::{Ack, Sender};
 pub use intake::Appended;
 pub use lineage::Lineage;
 pub use output::{Guarantee, Outcome, Sink, SinkContext, Wants};
+#[doc(hidden)]
+pub use partition::key_group;
 pub use patience::Patience;
 pub use record::{Key, Record, State, Value};
 pub use report::{RecoveryReport, StateReport};

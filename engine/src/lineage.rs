@@ -9,15 +9,19 @@ use std::time::Duration;
 pub struct Lineage {
     /// The newest checkpoint and the last batch in it; `None` before the first: then everything is replayed.
     pub checkpoint: Option<(u64, u64)>,
-    /// The last batch that was completed.
+    /// The last batch that was completed, or was cut before this run began.
     pub last_batch: Option<u64>,
-    /// How many completed batches would be replayed.
+    /// How many batches would be replayed. After a restart those that still are count too.
     pub depth: u64,
     /// Log bytes that would be read, those not yet in a batch included.
     pub bytes_to_replay: u64,
     /// From here.
     pub replay_from: Lsn,
-    /// How long that would take at the speed seen so far; `None` before the first batch with data.
+    /// How long it takes to load the checkpoint: what the start took, or reading back the newest one before it was
+    /// published.
+    pub load_time: Duration,
+    /// How long a recovery would take: loading, and replaying at the speed seen so far. `None` as long as there is
+    /// something to replay and no batch with data was run.
     pub estimated_recovery: Option<Duration>,
 }
 

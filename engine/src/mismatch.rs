@@ -110,19 +110,15 @@ pub enum Mismatch {
     },
     /// A source is of another kind than the one that wrote its records and positions.
     #[error(
-        "source \"{name}\" was a {then} ({then_record}) when it wrote here, and is a {now} ({now_record}) in this program, which would misread its {records} acknowledged records that no checkpoint covers yet, and its positions. Give the new source another name and say .drop_source(\"{name}\"), or start once more with the old program and stop it gracefully first"
+        "source \"{name}\" was of kind {then} when it wrote here, and is of kind {now} in this program, which would misread its {records} acknowledged records that no checkpoint covers yet, and its positions. Give the new source another name and say .drop_source(\"{name}\"), or start once more with the old program and stop it gracefully first"
     )]
     OtherSource {
         /// Name of the source.
         name: String,
-        /// The kind that wrote.
+        /// The kind that wrote, and its record type.
         then: String,
-        /// Its record type.
-        then_record: String,
-        /// The kind in the program.
+        /// The kind in the program, and its record type.
         now: String,
-        /// Its record type.
-        now_record: String,
         /// Records that would be misread.
         records: u64,
     },

@@ -168,9 +168,7 @@ impl<T: 'static, S: Sink<T>> ErasedSink for Typed<T, S> {
         self.sink.open(context)
     }
     fn stage(&mut self, batch: &Batch, parcels: Vec<Parcel>) -> Result<(), BoxError> {
-        let mut records: Vec<T> = in_order::<T>(parcels)
-            .flat_map(|(_, records)| records)
-            .collect();
+        let mut records: Vec<T> = in_order::<T>(parcels).flatten().collect();
         if let Wants::First(n) = self.sink.wants() {
             records.truncate(n);
         }

@@ -2,7 +2,7 @@
 //! what it is and not as a missing method.
 
 use crate::graph::{BatchOperator, LocalFn, Node, NodeId, OperatorId, WorkerSlot};
-use crate::parcel::{Parcel, in_order};
+use crate::parcel::{Order, Parcel, in_order};
 use crate::record::{Key, Record, State, Value};
 use crate::site::Site;
 use crate::state::OrderedMap;
@@ -183,7 +183,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
                 keys.entry(key).or_default().push(value)
             });
             site.enter(operator);
-            send_by_key(slot, site, order, keys, out);
+            send_by_key(slot, site, &order, keys, out);
         });
         self.graph.borrow_mut().node(Node::Local {
             input: self.input,
@@ -210,7 +210,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
             let keys = keys
                 .into_iter()
                 .filter_map(|(key, value)| Some((key, vec![value?])));
-            send_by_key(slot, site, order, keys, out);
+            send_by_key(slot, site, &order, keys, out);
         });
         self.graph.borrow_mut().node(Node::Local {
             input: self.input,
@@ -231,7 +231,7 @@ fn fold<V>(total: &mut Option<V>, value: V, f: &Combine<V>) {
 fn send_by_key<K: Key, V: Value>(
     slot: &WorkerSlot,
     site: &Site,
-    order: u64,
+    order: &Order,
     keys: impl IntoIterator<Item = (K, Vec<V>)>,
     out: &mut Vec<Parcel>,
 ) {
@@ -253,7 +253,7 @@ fn send_by_key<K: Key, V: Value>(
         .into_iter()
         .enumerate()
         .filter(|(_, items)| !items.is_empty());
-    out.extend(parcels.map(|(target, items)| Parcel::new(order, target, items)));
+    out.extend(parcels.map(|(target, items)| Parcel::new(order.clone(), target, items)));
 }
 
 /// `reduce_by_key` behind the exchange.
@@ -267,7 +267,7 @@ impl<K: Key, V: Value> BatchOperator for Reduce<K, V> {
     fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
         site.enter(self.operator);
         let mut groups = BTreeMap::<u32, OrderedMap<K, Option<V>>>::new();
-        for (group, key, values) in in_order::<Grouped<K, V>>(input).flat_map(|(_, items)| items) {
+        for (group, key, values) in in_order::<Grouped<K, V>>(input).flatten() {
             let total = groups.entry(group).or_default().entry(key).or_default();
             values
                 .into_iter()
@@ -278,7 +278,7 @@ impl<K: Key, V: Value> BatchOperator for Reduce<K, V> {
                 .into_iter()
                 .filter_map(|(key, value)| Some((key, value?)))
                 .collect();
-            out.push(Parcel::new(u64::from(group), 0, records));
+            out.push(Parcel::new(Order::whole(u64::from(group)), 0, records));
         }
     }
 }
@@ -291,7 +291,7 @@ struct Group<K, V> {
 impl<K: Key, V: Value> BatchOperator for Group<K, V> {
     fn apply(&mut self, _: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
         let mut groups = BTreeMap::<u32, OrderedMap<K, Vec<V>>>::new();
-        for (group, key, values) in in_order::<Grouped<K, V>>(input).flat_map(|(_, items)| items) {
+        for (group, key, values) in in_order::<Grouped<K, V>>(input).flatten() {
             groups
                 .entry(group)
                 .or_default()
@@ -301,7 +301,7 @@ impl<K: Key, V: Value> BatchOperator for Group<K, V> {
         }
         for (group, keys) in groups {
             out.push(Parcel::new(
-                u64::from(group),
+                Order::whole(u64::from(group)),
                 0,
                 keys.into_iter().collect::<Vec<(K, Vec<V>)>>(),
             ));

@@ -35,6 +35,15 @@ impl KeyGroups {
     }
 }
 
+/// The key group of `key` where there are `count` of them: for models in tests, which need to know the order of keys.
+///
+/// # Errors
+/// What the key's `Serialize` says.
+#[doc(hidden)]
+pub fn key_group<K: Serialize + ?Sized>(key: &K, count: u32) -> Result<u32, String> {
+    KeyGroups::new(count).group(key).map_err(|e| e.to_string())
+}
+
 /// A key that does not serialise.
 #[derive(Debug, thiserror::Error)]
 #[error("the key does not serialise: {0}")]

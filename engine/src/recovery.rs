@@ -178,13 +178,20 @@ fn reports(plan: &Plan, state: &BTreeMap<usize, Restored>) -> Vec<StateReport> {
         .collect()
 }
 
-/// A checkpoint's LSN is the LSN of its batch's cut, so that cut is the first entry of the history.
+/// A checkpoint's LSN is the end of its batch, so that the cut of that batch comes after it: the first one, or after those
+/// of earlier batches that were cut at the same time.
 fn take_checkpointed_cut(
     settings: &Builder,
     checkpoint: &Checkpoint,
     history: &mut History,
 ) -> Result<Batch> {
     let manifest = checkpoint.manifest();
+    let earlier = history
+        .cuts
+        .iter()
+        .take_while(|cut| cut.id < manifest.batch.id)
+        .count();
+    drop(history.cuts.drain(..earlier));
     match history.cuts.first() {
         Some(cut) if cut.id == manifest.batch.id && cut.to.get() == manifest.lsn => {
             Ok(history.cuts.remove(0))
@@ -193,7 +200,7 @@ fn take_checkpointed_cut(
             dir: settings.dir.clone(),
             lsn: Lsn::new(manifest.lsn),
             what: format!(
-                "checkpoint {} stands at the cut of batch {}, but the log has {}",
+                "checkpoint {} was taken at the end of batch {}, but the log has {}",
                 manifest.number,
                 manifest.batch.id,
                 other.map_or("no cut there".to_owned(), |cut| format!("the cut of {cut}")),

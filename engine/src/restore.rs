@@ -19,7 +19,21 @@ use std::marker::PhantomData;
 const MAX_IGNORED: usize = 32;
 
 /// The types of a state: its keys, the values that arrive for them, and what is kept.
-pub(crate) struct Types<K, V, S>(pub(crate) PhantomData<fn() -> (K, V, S)>);
+pub(crate) struct Types<K, V, S> {
+    keys: PhantomData<fn() -> K>,
+    values: PhantomData<fn() -> V>,
+    states: PhantomData<fn() -> S>,
+}
+
+impl<K, V, S> Types<K, V, S> {
+    pub(crate) fn new() -> Self {
+        Self {
+            keys: PhantomData,
+            values: PhantomData,
+            states: PhantomData,
+        }
+    }
+}
 
 impl<K: Key, V: Send + 'static, S: State> StateTypes for Types<K, V, S> {
     fn restore(&self, groups: KeyGroups) -> Box<dyn Restore> {
@@ -133,7 +147,7 @@ mod tests {
     }
 
     fn restored<K: Key, S: State>(blocks: &[Block]) -> Result<Restored, RestoreError> {
-        let mut restore = Types::<K, u64, S>(PhantomData).restore(KeyGroups::new(GROUPS));
+        let mut restore = Types::<K, u64, S>::new().restore(KeyGroups::new(GROUPS));
         for block in blocks {
             assert_eq!(restore.add(block.group, &block.bytes)?, block.entries);
         }
@@ -155,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_group_keeps_its_entries_and_their_order() {
-        let words: Vec<(String, u64)> = (0..100).map(|i| (format!("w{}", i * 7 % 100), i)).collect();
+        let words: Vec<(String, u64)> =
+            (0..100).map(|i| (format!("w{}", i * 7 % 100), i)).collect();
         let mut found = restored::<String, u64>(&blocks(words.clone())).unwrap();
         assert_eq!((found.keys, found.moved), (100, 0));
         let mut expected: Vec<(u64, String, u64)> = words
@@ -190,7 +205,10 @@ mod tests {
             id: u8,
             region: u8,
         }
-        let old = vec![(More { id: 1, region: 1 }, 1_u64), (More { id: 1, region: 2 }, 2)];
+        let old = vec![
+            (More { id: 1, region: 1 }, 1_u64),
+            (More { id: 1, region: 2 }, 2),
+        ];
         match restored::<Less, u64>(&blocks(old)) {
             Err(RestoreError::SameKey(key)) => assert!(key.contains("\"id\": 1"), "{key}"),
             other => panic!("{other:?}"),
@@ -209,14 +227,17 @@ mod tests {
             spent_cents: u64,
         }
         let found = restored::<u8, New>(&blocks(vec![(1_u8, Old { spent: 7 })])).unwrap();
-        assert_eq!(found.ignored.into_iter().collect::<Vec<_>>(), ["value: spent"]);
+        assert_eq!(
+            found.ignored.into_iter().collect::<Vec<_>>(),
+            ["value: spent"]
+        );
     }
 
     #[test]
     fn damaged_blocks_are_errors_never_panics() {
         let bytes = blocks(vec![("key".to_owned(), 300_u64)]).remove(0).bytes;
         for cut in 1..bytes.len() {
-            let mut restore = Types::<String, u64, u64>(PhantomData).restore(KeyGroups::new(1));
+            let mut restore = Types::<String, u64, u64>::new().restore(KeyGroups::new(1));
             assert!(restore.add(0, &bytes[..cut]).is_err(), "cut at {cut}");
         }
     }

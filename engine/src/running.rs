@@ -1,10 +1,12 @@
 //! The threads of an active context: one receiver each, one that cuts, one that drives. Started and stopped here.
 
 use crate::batch::{Batch, Snapshot};
-use crate::context::{ContextState, Core, StopMode, StreamingContext};
+use crate::context::{Core, StopMode};
 use crate::driver::Driver;
 use crate::error::{Error, Result};
 use crate::inside::{Inside, Role};
+use crate::intake::Flow;
+use crate::latch::Latch;
 use crate::settings::BatchMode;
 use crate::site::panic_message;
 use crate::source::{self, Receiver};
@@ -18,18 +20,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Handles of the threads that run.
+/// The threads that run.
 #[derive(Debug, Default)]
 pub(crate) struct Threads {
-    receivers: Vec<JoinHandle<()>>,
-    cutter: Option<(Arc<CutterSwitch>, JoinHandle<()>)>,
-    driver: Option<JoinHandle<()>>,
+    pub(crate) receivers: Vec<Thread>,
+    pub(crate) cutter: Option<(Arc<CutterSwitch>, Thread)>,
+    pub(crate) driver: Option<Thread>,
+}
+
+/// A thread of the context.
+#[derive(Debug)]
+pub(crate) struct Thread {
+    /// What it is, and of what.
+    pub(crate) name: String,
+    /// Opens when it ends.
+    pub(crate) ended: Latch,
+    pub(crate) handle: JoinHandle<()>,
 }
 
 #[derive(Debug, Default)]
-struct CutterSwitch {
+pub(crate) struct CutterSwitch {
     off: AtomicBool,
     alarm: Arc<Alarm>,
+}
+
+impl CutterSwitch {
+    pub(crate) fn off(&self) {
+        self.off.store(true, Ordering::Release);
+        self.alarm.ring();
+    }
 }
 
 /// Batches that were cut and wait for the driver. They wait in the log; this holds only their numbers.
@@ -53,6 +72,7 @@ pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
     let (mut driver, cuts) = core.driver()?;
     match core.settings.mode {
         BatchMode::Manual => {
+            core.intake.start(Flow::ByHand);
             let _inside = Inside::enter(Role::Batch);
             for batch in cuts {
                 core.completed(&driver.run(batch, Snapshot::Skip)?);
@@ -60,6 +80,7 @@ pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
             *core.driver.lock() = Some(driver);
         }
         BatchMode::Clock => {
+            core.intake.start(Flow::Running);
             core.queue.state.lock().cuts.extend(cuts);
             let on_thread = Arc::clone(core);
             threads.driver = Some(spawn("driver", move || {
@@ -71,7 +92,8 @@ pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
             });
             let (on_thread, its_switch) = (Arc::clone(core), Arc::clone(&switch));
             // The first interval begins now, not when the thread gets to run.
-            let first = core.settings.clock.now() + core.settings.batch_interval;
+            let interval = core.settings.batch_interval;
+            let first = core.settings.clock.now().saturating_add(interval);
             let cutter = spawn("cutter", move || {
                 guarded(&on_thread, || cut(&on_thread, &its_switch, first));
             })?;
@@ -79,7 +101,8 @@ pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
         }
     }
     for (receiver, source) in receivers {
-        threads.receivers.push(spawn("receiver", move || {
+        let name = format!("receiver of \"{}\"", source.name());
+        threads.receivers.push(spawn(&name, move || {
             let _inside = Inside::enter(Role::Receiver);
             source::supervise(receiver, &source);
         })?);
@@ -104,11 +127,23 @@ fn open_receivers(core: &Core) -> Result<Opened> {
     Ok(opened)
 }
 
-fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>> {
-    std::thread::Builder::new()
-        .name(format!("highwater-{name}"))
-        .spawn(work)
-        .map_err(|e| Error::Worker(format!("the {name} thread could not start: {e}")))
+pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<Thread> {
+    let ended = Latch::default();
+    let held = ended.hold();
+    let kind = name.split(' ').next().unwrap_or_default();
+    let handle = std::thread::Builder::new()
+        .name(format!("highwater-{kind}"))
+        .spawn(move || {
+            let _held = held;
+            work();
+        })
+        .map_err(|e| Error::Worker(format!("the {name} thread could not start: {e}")))?;
+    let name = name.to_owned();
+    Ok(Thread {
+        name,
+        ended,
+        handle,
+    })
 }
 
 /// Whoever waits for the context learns of a thread that panicked; a bug must not become a hang.
@@ -131,24 +166,26 @@ pub(crate) fn may_pass(error: &Error) -> bool {
 /// Cuts a batch every interval, sooner when it is full, and not at all while a batch that is not full waits behind
 /// another: a backlog becomes batches of bounded size, not one batch per missed interval.
 fn cut(core: &Core, switch: &CutterSwitch, mut next: Duration) {
-    let (clock, interval) = (&core.settings.clock, core.settings.batch_interval);
+    let (clock, interval) = (&core.settings.clock, &core.settings.batch_interval);
     while !switch.off.load(Ordering::Acquire) {
         let woken = clock.wait(&switch.alarm, Some(next));
         if switch.off.load(Ordering::Acquire) {
             return;
         }
         if woken == Woken::Deadline {
-            let now = clock.now();
-            while next <= now {
-                next += interval;
-            }
+            next = next_tick(next, clock.now(), *interval);
         }
         let full = core.intake.batch_is_full();
         if !full && (woken == Woken::Rung || core.queue.is_behind()) {
             continue;
         }
         match core.cutter.lock().cut() {
-            Ok(batch) => core.queue.push(batch),
+            Ok(batch) => {
+                core.queue.push(batch);
+                if core.intake.batch_is_full() {
+                    switch.alarm.ring(); // there is more than one batch of it
+                }
+            }
             Err(error) if may_pass(&error) => {
                 core.intake.warn(
                     "no batch could be cut; the next interval tries again",
@@ -161,6 +198,16 @@ fn cut(core: &Core, switch: &CutterSwitch, mut next: Duration) {
             }
         }
     }
+}
+
+/// The first multiple of the interval from `due` on that lies after `now`; never, where that is not a time.
+fn next_tick(due: Duration, now: Duration, interval: Duration) -> Duration {
+    let Some(late) = now.checked_sub(due) else {
+        return due;
+    };
+    let missed = late.as_nanos() / interval.as_nanos().max(1);
+    let ticks = u32::try_from(missed).map_or(u32::MAX, |missed| missed.saturating_add(1));
+    due.saturating_add(interval.saturating_mul(ticks))
 }
 
 /// Runs batches until told to end or one fails.
@@ -179,16 +226,28 @@ fn drive(core: &Core, mut driver: Driver) {
     let graceful = core.queue.state.lock().ending == Some(StopMode::Graceful);
     if graceful && core.status.error().is_none() {
         // Everything cut is processed and the sources are closed: one last cut takes in the rest.
-        if let Err(error) = final_batch(core, &mut driver) {
+        if let Err(error) = final_batches(core, &mut driver) {
             end_with(core, error);
         }
     }
     driver.checkpointer.finish();
 }
 
-fn final_batch(core: &Core, driver: &mut Driver) -> Result<()> {
-    let batch = core.cutter.lock().cut()?;
-    core.completed(&driver.run(batch, Snapshot::Take)?);
+/// Cuts and runs what is left, in as many batches as it takes, with a checkpoint after the last one. What outputs feed
+/// back meanwhile is left to the next start.
+pub(crate) fn final_batches(core: &Core, driver: &mut Driver) -> Result<()> {
+    let until = core.wal.end_lsn();
+    loop {
+        let batch = core.cutter.lock().cut()?;
+        let snapshot = match batch.to < until {
+            true => Snapshot::Skip,
+            false => Snapshot::Take,
+        };
+        core.completed(&driver.run(batch, snapshot)?);
+        if snapshot == Snapshot::Take {
+            break;
+        }
+    }
     driver.checkpointer.finish();
     core.board.take_error().map_or(Ok(()), Err)
 }
@@ -246,68 +305,5 @@ impl Queue {
             state.ending = Some(mode);
         }
         self.changed.notify_all();
-    }
-}
-
-/// Stops in order: sources, cuts, batches, log; only then the end is told.
-pub(crate) fn stop(core: &Arc<Core>, threads: &mut Threads, mode: StopMode) -> Result<()> {
-    quiesce(core);
-    for receiver in threads.receivers.drain(..) {
-        join("receiver", receiver);
-    }
-    if let Some((switch, cutter)) = threads.cutter.take() {
-        switch.off.store(true, Ordering::Release);
-        switch.alarm.ring();
-        join("cutter", cutter);
-    }
-    core.queue.end(mode);
-    if let Some(driver) = threads.driver.take() {
-        join("driver", driver);
-    }
-    let finished = stop_manual(core, mode);
-    let closed = core.wal.close().map_err(Error::from);
-    core.status.stopped(finished.and(closed).err());
-    core.status
-        .error()
-        .map_or(Ok(()), |error| Err(Error::Ended(error)))
-}
-
-/// Stops a context from one of its own threads, which the stop would wait for: a thread of its own does it.
-pub(crate) fn stop_behind(context: StreamingContext, core: &Core, mode: StopMode) -> Result<()> {
-    core.intake.close();
-    let stopper = spawn("stopper", move || {
-        if let Err(error) = context.stop(mode) {
-            tracing::warn!(%error, "stopping, as a callback asked for");
-        }
-    });
-    stopper.map(drop)
-}
-
-/// The last handle went away on one of the context's own threads: they end by themselves, nobody waits.
-pub(crate) fn abandon(core: &Core, threads: &mut Threads) {
-    quiesce(core);
-    core.queue.end(StopMode::Immediate);
-    if let Some((switch, _)) = threads.cutter.take() {
-        switch.off.store(true, Ordering::Release);
-        switch.alarm.ring();
-    }
-    core.status.stopped(None);
-}
-
-/// The same for a context in manual mode, whose driver has no thread.
-fn stop_manual(core: &Core, mode: StopMode) -> Result<()> {
-    let Some(mut driver) = core.driver.lock().take() else {
-        return Ok(());
-    };
-    if mode == StopMode::Graceful && core.status.state() == ContextState::Active {
-        let _inside = Inside::enter(Role::Batch);
-        final_batch(core, &mut driver)?;
-    }
-    Ok(())
-}
-
-fn join(what: &str, thread: JoinHandle<()>) {
-    if thread.join().is_err() {
-        tracing::error!(thread = what, "a thread of the streaming context panicked");
     }
 }

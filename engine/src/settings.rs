@@ -1,5 +1,6 @@
 //! The settings of a context, and the builder that collects them.
 
+use crate::batch_clock::Start as ClockStart;
 use crate::changes::Changes;
 use crate::checkpointer::{CheckpointPolicy, Writing};
 use crate::context::StreamingContext;
@@ -15,6 +16,13 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// Size of the pieces into which a batch is split, in log bytes. It is the unit of map-side combining. It follows from
+/// the log alone, so that floating-point sums do not depend on the number of workers.
+const PIECE_BYTES: u64 = 512 << 10;
+
+/// More worker threads are not meant.
+const MAX_WORKERS: usize = 1024;
 
 /// Less than this would be used up by the engine's own records, in bytes.
 const MIN_UNPROCESSED: u64 = 16 << 10;
@@ -54,11 +62,14 @@ pub struct Builder {
     pub(crate) retain: usize,
     pub(crate) workers: NonZeroUsize,
     pub(crate) key_groups: u32,
+    pub(crate) piece_bytes: u64,
     pub(crate) max_batch_bytes: u64,
     pub(crate) max_unprocessed_bytes: u64,
     pub(crate) log: highwater_wal::Options,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock_start: ClockStart,
+    pub(crate) receiver_stop_timeout: Duration,
     pub(crate) mode: BatchMode,
     pub(crate) states: Changes,
     pub(crate) sources: Changes,
@@ -75,11 +86,14 @@ impl Builder {
             retain: 2,
             workers: NonZeroUsize::MIN,
             key_groups: 128,
+            piece_bytes: PIECE_BYTES,
             max_batch_bytes: 64 << 20,
             max_unprocessed_bytes: 256 << 20,
             log: highwater_wal::Options::new(),
             disk: Arc::new(OsDisk::new()),
             clock: Arc::new(OsClock::new()),
+            clock_start: ClockStart::AfterLast,
+            receiver_stop_timeout: Duration::from_secs(5),
             mode: BatchMode::Clock,
             states: Changes::default(),
             sources: Changes::default(),
@@ -102,7 +116,8 @@ impl Builder {
         self
     }
 
-    /// Time between two cuts, at least 1 ms. Default 1 s.
+    /// Time between two cuts, at least 1 ms. Default 1 s. With `Duration::MAX` batches are cut only when they are full, and
+    /// when the context is stopped.
     #[must_use]
     pub fn batch_interval(mut self, interval: Duration) -> Self {
         self.batch_interval = interval;
@@ -123,7 +138,7 @@ impl Builder {
         self
     }
 
-    /// Number of worker threads; may differ from start to start. Default 1.
+    /// Number of worker threads, at most 1024; may differ from start to start. Default 1.
     #[must_use]
     pub fn workers(mut self, workers: NonZeroUsize) -> Self {
         self.workers = workers;
@@ -138,8 +153,16 @@ impl Builder {
         self
     }
 
-    /// A batch is cut early when it has this many log bytes. Default 64 MiB. What was sent before the start, or was left
-    /// uncut by a crash, is one batch, of up to [`Self::max_unprocessed_bytes`].
+    /// Splits batches into pieces of this many log bytes: for tests of what must not depend on it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn piece_bytes(mut self, bytes: u64) -> Self {
+        self.piece_bytes = bytes;
+        self
+    }
+
+    /// A batch is cut early when it has this many log bytes. Default 64 MiB. What has gathered meanwhile, before the start,
+    /// or before a crash, is cut into batches of this size; only a frame that is larger by itself is one all the same.
     #[must_use]
     pub fn max_batch_bytes(mut self, bytes: u64) -> Self {
         self.max_batch_bytes = bytes.max(1);
@@ -177,6 +200,24 @@ impl Builder {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
+        self
+    }
+
+    /// Sets the batch clock to the wall clock at this start, also if that takes batch time back.
+    ///
+    /// Batch time never falls by itself: after a run with a wall clock that was far ahead, it stays ahead. Say this once,
+    /// when the clock is right again; batches after it may have times that earlier batches had.
+    #[must_use]
+    pub fn reset_batch_clock(mut self) -> Self {
+        self.clock_start = ClockStart::Reset;
+        self
+    }
+
+    /// How long a stop waits for a receiver that does not return, before it goes on without it. Its thread is left behind
+    /// then; what it has stored is kept, and it can store no more. Default 5 s.
+    #[must_use]
+    pub fn receiver_stop_timeout(mut self, timeout: Duration) -> Self {
+        self.receiver_stop_timeout = timeout;
         self
     }
 
@@ -285,6 +326,12 @@ impl Builder {
             return Err(Error::Setting(format!(
                 "key_groups must be from 1 to 32768, not {}",
                 self.key_groups
+            )));
+        }
+        if self.workers.get() > MAX_WORKERS {
+            return Err(Error::Setting(format!(
+                "workers must be from 1 to {MAX_WORKERS}, not {}",
+                self.workers
             )));
         }
         self.states.check("rename_state")?;

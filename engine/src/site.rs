@@ -3,6 +3,7 @@
 use crate::batch::Batch;
 use crate::error::BatchFailure;
 use crate::graph::OperatorId;
+use crate::parcel::Place;
 use highwater_wal::Lsn;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,7 +13,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 pub(crate) struct Site {
     batch: Batch,
     operator: Cell<OperatorId>,
-    lsn: Cell<Option<Lsn>>,
+    place: Cell<Option<Place>>,
     failure: RefCell<Option<(OperatorId, Option<Lsn>, String)>>,
 }
 
@@ -21,7 +22,7 @@ impl Site {
         Self {
             batch,
             operator: Cell::new(operator),
-            lsn: Cell::new(None),
+            place: Cell::new(None),
             failure: RefCell::new(None),
         }
     }
@@ -36,16 +37,22 @@ impl Site {
         self.operator.set(operator);
     }
 
-    /// Says which record of the log is being processed.
-    pub(crate) fn at(&self, lsn: Lsn) {
-        self.lsn.set(Some(lsn));
+    /// Says which record of the log is being processed, or that it is none alone.
+    pub(crate) fn at(&self, place: Option<Place>) {
+        self.place.set(place);
+    }
+
+    /// The record of the log that is being processed.
+    pub(crate) fn place(&self) -> Option<Place> {
+        self.place.get()
     }
 
     /// Fails the batch at the present position; the first failure counts.
     pub(crate) fn fail(&self, message: impl Into<String>) {
         let mut failure = self.failure.borrow_mut();
         if failure.is_none() {
-            *failure = Some((self.operator.get(), self.lsn.get(), message.into()));
+            let lsn = self.place.get().map(|place| place.lsn);
+            *failure = Some((self.operator.get(), lsn, message.into()));
         }
     }
 

@@ -7,7 +7,7 @@ use crate::error::{BoxError, Result};
 use crate::graph::{Graph, OperatorId, RecordCheck, SharedGraph, SourceInfo};
 use crate::intake::{Appended, SourceIntake};
 use crate::journal::decode_envelope;
-use crate::parcel::open;
+use crate::parcel::{Place, open};
 use crate::producers::MAX_PRODUCERS;
 use crate::site::{Site, panic_message};
 use crate::stream::{DStream, Pipe};
@@ -372,13 +372,16 @@ fn reader<T: 'static>(
             if frame.stream != stream.id || frame.kind != FrameKind::Batch {
                 continue;
             }
-            site.at(frame.lsn);
             let current = stream.is_current(frame.lsn);
             // What keeps the records: the chunk, or the batch that was decompressed.
             let unpacked = frame.decompressed().map(Bytes::from_owner);
             let bytes = unpacked.as_ref().unwrap_or(&bytes);
             for record in frame.records().skip(1) {
                 site.enter(operator);
+                site.at(Some(Place {
+                    lsn: frame.lsn,
+                    index: record.index(),
+                }));
                 let record = bytes.slice_ref(record.bytes());
                 let decoded = if current {
                     decode(record)

@@ -87,7 +87,9 @@ impl OnDisk<'_> {
     fn rename_sources(&self, program: &mut Program) -> Result<()> {
         let names: Vec<String> = program.sources.keys().cloned().collect();
         for old in names {
-            let new = self.changes.current_name(&old, |name| program.sources.contains_key(name));
+            let new = self
+                .changes
+                .current_name(&old, |name| program.sources.contains_key(name));
             if new != old {
                 program.rename(&old, new);
                 continue;
@@ -119,10 +121,8 @@ impl OnDisk<'_> {
         match then {
             Some(then) if then.kind != now.kind => Err(Mismatch::OtherSource {
                 name: name.to_owned(),
-                then: then.kind.clone(),
-                then_record: then.record.clone(),
-                now: now.kind.to_owned(),
-                now_record: now.record.to_owned(),
+                then: format!("{} ({})", then.kind, then.record),
+                now: format!("{} ({})", now.kind, now.record),
                 records,
             }
             .into()),
@@ -140,7 +140,10 @@ impl OnDisk<'_> {
     }
 
     fn check_migrations(&self) -> Result<()> {
-        let mut sources = self.changes.migrated().filter_map(|name| self.in_code(name));
+        let mut sources = self
+            .changes
+            .migrated()
+            .filter_map(|name| self.in_code(name));
         match sources.find(|source| source.kind != INPUT) {
             Some(SourceInfo { name, kind, .. }) => Err(Error::Setting(format!(
                 "migrate_input(\"{name}\", ..): \"{name}\" is a source of kind {kind}, whose records have no type of the program's"

@@ -63,7 +63,10 @@ pub(crate) fn restore(
         }
         let before = done.migrations.get(&state.name).copied().unwrap_or(0);
         let pending = changes.migrations(name).get(before..).unwrap_or_default();
-        restored.insert(index, restore_state(plan, checkpoint, state, slot, pending)?);
+        restored.insert(
+            index,
+            restore_state(plan, checkpoint, state, slot, pending)?,
+        );
     }
     Ok(restored)
 }

@@ -6,12 +6,11 @@ use crate::graph::{
     StateSlot,
 };
 use crate::pairs::Grouped;
-use crate::parcel::{Parcel, in_order};
+use crate::parcel::{Order, Parcel, in_order};
 use crate::record::{Key, Record, State, Value};
-use crate::site::Site;
 use crate::restore::Types;
+use crate::site::Site;
 use crate::state::{Block, Group, Slot, StateTable};
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 /// Which keys `update_state_by_key` visits.
@@ -54,13 +53,12 @@ fn stateful_node<K: Key, V: Value, S: State>(
         kind,
         types,
     };
-    let make: BatchOperatorFactory = Arc::new(move |slot, restored| {
-        make(StateTable::restore(restored, slot))
-    });
+    let make: BatchOperatorFactory =
+        Arc::new(move |slot, restored| make(StateTable::restore(restored, slot)));
     let mut graph = graph.borrow_mut();
     let state = graph.state(StateSlot {
         info,
-        types: Arc::new(Types::<K, V, S>(PhantomData)),
+        types: Arc::new(Types::<K, V, S>::new()),
     });
     graph.node(Node::Batch {
         input,
@@ -154,7 +152,7 @@ fn arrive<K: Key, V: Value, S: State>(
     site: &Site,
     input: Vec<Parcel>,
 ) -> bool {
-    for (group, key, values) in in_order::<Grouped<K, V>>(input).flat_map(|(_, items)| items) {
+    for (group, key, values) in in_order::<Grouped<K, V>>(input).flatten() {
         if let Err(what) = table.arrive(group, &key, values) {
             site.fail(what);
             return false;
@@ -172,7 +170,7 @@ impl<K: Key, V: Value, S: State> BatchOperator for UpdateState<K, V, S> {
         for (number, group) in self.table.groups() {
             let records = Self::visit(&self.f, self.visit, site, group);
             if !records.is_empty() {
-                out.push(Parcel::new(number, 0, records));
+                out.push(Parcel::new(Order::whole(number), 0, records));
             }
         }
     }
@@ -278,7 +276,7 @@ impl<K: Key, V: Value, S: State, U: Record> BatchOperator for MapWithState<K, V,
         for (number, group) in self.table.groups() {
             let mapped = Self::visit(&self.f, site, group);
             if !mapped.is_empty() {
-                out.push(Parcel::new(number, 0, mapped));
+                out.push(Parcel::new(Order::whole(number), 0, mapped));
             }
         }
     }

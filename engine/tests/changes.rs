@@ -263,7 +263,8 @@ fn a_source_with_unprocessed_records_may_not_go() {
     };
     let text = mismatch(start(builder(&disk, 1), without)).to_string();
     assert!(
-        text.contains("source \"lines\"") && text.contains("1 acknowledged records")
+        text.contains("source \"lines\"")
+            && text.contains("1 acknowledged records")
             && text.contains(".drop_source(\"lines\")"),
         "{text}"
     );

@@ -34,7 +34,9 @@ fn counting<K: Key + Sync>(
             .update_state_by_key("counts", |_, new: &[u64], count: &mut Option<u64>| {
                 *count = Some(count.unwrap_or(0) + new.iter().sum::<u64>());
             })
-            .for_each_batch("out", move |_, records: Vec<(K, u64)>| *out.lock() = records);
+            .for_each_batch("out", move |_, records: Vec<(K, u64)>| {
+                *out.lock() = records
+            });
         Ok(())
     })?;
     context.start()?;
@@ -72,7 +74,11 @@ fn goes_on<Old: Key + Sync, New: Key + Sync + Debug>(
         let counts = seen.lock().clone();
         assert_eq!(counts.len(), 40, "{counts:?}");
         for n in 0..40 {
-            assert!(counts.contains(&(new(n), round)), "{:?} in {counts:?}", new(n));
+            assert!(
+                counts.contains(&(new(n), round)),
+                "{:?} in {counts:?}",
+                new(n)
+            );
         }
     }
     moved
@@ -153,8 +159,20 @@ fn a_key_whose_variant_was_renamed_with_an_alias_keeps_its_state() {
         Tap(u32),
         View(u32),
     }
-    let old = |n| if n % 2 == 0 { Old::Click(n) } else { Old::View(n) };
-    let new = |n| if n % 2 == 0 { New::Tap(n) } else { New::View(n) };
+    let old = |n| {
+        if n % 2 == 0 {
+            Old::Click(n)
+        } else {
+            Old::View(n)
+        }
+    };
+    let new = |n| {
+        if n % 2 == 0 {
+            New::Tap(n)
+        } else {
+            New::View(n)
+        }
+    };
     goes_on(old, new);
 }
 
@@ -175,7 +193,12 @@ fn two_keys_that_become_one_are_refused_with_the_state_the_key_and_what_to_do() 
     let error = counting(&disk, 1, lost).map(drop).unwrap_err();
     assert!(matches!(error, Error::Mismatch(Mismatch::SameKey { .. })));
     let text = error.to_string();
-    for part in ["state \"counts\"", "\"tenant\": \"acme\"", ".drop_state(\"counts\")", "Lost"] {
+    for part in [
+        "state \"counts\"",
+        "\"tenant\": \"acme\"",
+        ".drop_state(\"counts\")",
+        "Lost",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
     // Nothing was changed.
@@ -198,7 +221,11 @@ fn a_key_that_would_come_back_as_another_fails_its_batch_with_operator_and_key()
     let (context, _) = counting(&disk, 1, hidden).unwrap();
     send(&context, 0..2);
     let text = context.run_batch().unwrap_err().to_string();
-    for part in ["update_state_by_key \"counts\"", "{\"id\": 1}", "serde(skip)"] {
+    for part in [
+        "update_state_by_key \"counts\"",
+        "{\"id\": 1}",
+        "serde(skip)",
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
 }
@@ -239,7 +266,10 @@ fn a_key_that_is_changed_by_reading_it_back_is_refused_even_if_it_is_equal() {
 }
 
 /// A program that keeps one value in a state and emits it in every batch.
-fn keeping<S: State + Sync>(disk: &SimDisk, value: S) -> Result<(StreamingContext, Arc<Mutex<Vec<S>>>)> {
+fn keeping<S: State + Sync>(
+    disk: &SimDisk,
+    value: S,
+) -> Result<(StreamingContext, Arc<Mutex<Vec<S>>>)> {
     let seen = Arc::new(Mutex::new(Vec::new()));
     let out = Arc::clone(&seen);
     let context = builder(disk, 1).get_or_create(move |ssc| {
@@ -263,9 +293,17 @@ fn keeping<S: State + Sync>(disk: &SimDisk, value: S) -> Result<(StreamingContex
 fn state_after_restart<S: State + Sync>(value: &S) -> Result<S, String> {
     let disk = SimDisk::new();
     let (context, _) = keeping(&disk, value.clone()).unwrap();
-    context.input::<u8>("in").unwrap().send(&9).unwrap().wait().unwrap();
+    context
+        .input::<u8>("in")
+        .unwrap()
+        .send(&9)
+        .unwrap()
+        .wait()
+        .unwrap();
     context.run_batch().map_err(|e| format!("batch: {e}"))?;
-    context.stop(StopMode::Graceful).map_err(|e| format!("checkpoint: {e}"))?;
+    context
+        .stop(StopMode::Graceful)
+        .map_err(|e| format!("checkpoint: {e}"))?;
     drop(context);
     let (context, seen) = keeping(&disk, value.clone()).unwrap();
     context.run_batch().unwrap();
@@ -301,11 +339,17 @@ enum Event {
 #[test]
 fn a_state_with_an_option_in_an_option_fails_its_batch_and_names_the_key() {
     for error in [
-        state_after_restart(&Profile { nickname: Some(None) }).unwrap_err(),
+        state_after_restart(&Profile {
+            nickname: Some(None),
+        })
+        .unwrap_err(),
         state_after_restart(&Some(())).unwrap_err(),
         state_after_restart(&vec![(1, Some(None::<u8>))]).unwrap_err(),
     ] {
-        assert!(error.starts_with("batch: "), "as soon as it arrives: {error}");
+        assert!(
+            error.starts_with("batch: "),
+            "as soon as it arrives: {error}"
+        );
         for part in ["update_state_by_key \"kept\"", "state of the key 9", "enum"] {
             assert!(error.contains(part), "{part} in {error}");
         }
@@ -316,8 +360,14 @@ fn a_state_with_an_option_in_an_option_fails_its_batch_and_names_the_key() {
 #[test]
 fn a_state_that_does_not_read_back_is_refused_by_the_checkpoint_which_names_the_key() {
     for (error, part) in [
-        (state_after_restart(&Cart { items: vec![] }).unwrap_err(), "missing field `items`"),
-        (state_after_restart(&Event::Big { number: 7 }).unwrap_err(), "does not read back"),
+        (
+            state_after_restart(&Cart { items: vec![] }).unwrap_err(),
+            "missing field `items`",
+        ),
+        (
+            state_after_restart(&Event::Big { number: 7 }).unwrap_err(),
+            "does not read back",
+        ),
     ] {
         assert!(error.starts_with("checkpoint: "), "{error}");
         for part in ["state \"kept\"", "key 9", "Nothing is lost", part] {
@@ -336,7 +386,13 @@ fn what_a_refused_checkpoint_would_have_held_is_still_in_the_log() {
     }
     let disk = SimDisk::new();
     let (context, _) = keeping(&disk, Cart { items: vec![] }).unwrap();
-    context.input::<u8>("in").unwrap().send(&9).unwrap().wait().unwrap();
+    context
+        .input::<u8>("in")
+        .unwrap()
+        .send(&9)
+        .unwrap()
+        .wait()
+        .unwrap();
     context.run_batch().unwrap();
     context.stop(StopMode::Graceful).unwrap_err();
     drop(context);
@@ -356,7 +412,10 @@ fn states_that_survive_are_kept() {
     kept(u128::MAX);
     kept(('x', f64::MAX, i64::MIN, Some(3_u8), None::<u8>, ()));
     kept(Cart { items: vec![1] });
-    kept(std::collections::HashMap::from([(1_u8, "a".to_owned()), (2, "b".to_owned())]));
+    kept(std::collections::HashMap::from([
+        (1_u8, "a".to_owned()),
+        (2, "b".to_owned()),
+    ]));
     kept(std::collections::HashSet::from([1_u8, 2, 3, 4, 5, 6, 7, 8]));
     kept(vec![None, Some(1_u8)]);
 }
@@ -367,7 +426,10 @@ fn a_state_that_does_not_serialise_fails_the_batch_that_brings_it() {
     use std::os::unix::ffi::OsStringExt;
     let path = std::path::PathBuf::from(std::ffi::OsString::from_vec(vec![0xFF]));
     let error = state_after_restart(&path).unwrap_err();
-    assert!(error.starts_with("batch: ") && error.contains("key 9"), "{error}");
+    assert!(
+        error.starts_with("batch: ") && error.contains("key 9"),
+        "{error}"
+    );
 }
 
 fn input_comes_back_as<T: Value + Sync + Debug>(value: &T) -> Result<T, String> {
@@ -375,13 +437,15 @@ fn input_comes_back_as<T: Value + Sync + Debug>(value: &T) -> Result<T, String> 
     let out = Arc::clone(&seen);
     let disk = SimDisk::new();
     let program = builder(&disk, 1).get_or_create(move |ssc| {
-        ssc.input::<T>("in").for_each_batch("out", move |_, records| *out.lock() = records);
+        ssc.input::<T>("in")
+            .for_each_batch("out", move |_, records| *out.lock() = records);
         Ok(())
     });
     let context = program.unwrap();
     context.start().unwrap();
     let sent = context.input::<T>("in").unwrap().send(value);
-    sent.and_then(highwater_engine::Ack::wait).map_err(|e| e.to_string())?;
+    sent.and_then(highwater_engine::Ack::wait)
+        .map_err(|e| e.to_string())?;
     context.run_batch().unwrap();
     let mut records = seen.lock().clone();
     Ok(records.remove(0))
@@ -395,9 +459,15 @@ fn a_record_that_would_not_come_back_is_refused_by_send() {
         input_comes_back_as(&Some(())).unwrap_err(),
         input_comes_back_as(&Cart { items: vec![] }).unwrap_err(),
         input_comes_back_as(&Event::Big { number: 7 }).unwrap_err(),
-        input_comes_back_as(&Profile { nickname: Some(None) }).unwrap_err(),
+        input_comes_back_as(&Profile {
+            nickname: Some(None),
+        })
+        .unwrap_err(),
     ] {
-        assert!(error.contains("input \"in\"") && error.contains("not accepted"), "{error}");
+        assert!(
+            error.contains("input \"in\"") && error.contains("not accepted"),
+            "{error}"
+        );
     }
 }
 

@@ -1,6 +1,8 @@
 //! Turns a plan into a timely dataflow.
 
+use super::Stream;
 use super::shared::Shared;
+use super::union::union;
 use crate::batch::{Purpose, Snapshot, Work};
 use crate::graph::{BatchOperator, LocalFn, Node, NodeId, OperatorId, WorkerSlot};
 use crate::parcel::Parcel;
@@ -13,10 +15,8 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::{Capability, Concatenate, Input, Probe};
-use timely::dataflow::{InputHandle, ProbeHandle, Scope, StreamVec};
+use timely::dataflow::{InputHandle, ProbeHandle};
 use timely::worker::Worker;
-
-type Stream<'scope> = StreamVec<'scope, u64, Parcel>;
 
 /// The driver's ends of a built dataflow.
 pub(super) struct Running {
@@ -52,7 +52,19 @@ pub(super) fn build(worker: &mut Worker, shared: &Arc<Shared>) -> Running {
                 Node::Local { input, first, run } => {
                     local(of(input), shared, slot, *first, Arc::clone(run))
                 }
-                Node::Union { inputs } => union(scope, inputs.iter().map(of).collect()),
+                Node::Union { inputs, merge } => {
+                    let expected = inputs.iter().filter(|id| shared.plan.emits_pieces(**id));
+                    let expected = expected.count();
+                    let inputs = inputs.iter().map(of).collect();
+                    union(
+                        scope,
+                        inputs,
+                        expected,
+                        shared,
+                        slot.index,
+                        Arc::clone(merge),
+                    )
+                }
                 Node::Output { input, output } => {
                     deliver(of(input), shared, *output).probe_with(&done)
                 }
@@ -123,29 +135,6 @@ fn local<'s>(
             }
         },
     )
-}
-
-fn union<'s>(scope: Scope<'s, u64>, inputs: Vec<Stream<'s>>) -> Stream<'s> {
-    let count = inputs.len() as u64;
-    let ranked = inputs.into_iter().zip(0_u64..).map(|(stream, rank)| {
-        stream.unary::<CapacityContainerBuilder<Vec<Parcel>>, _, _, _>(
-            Pipeline,
-            "Union",
-            move |_, _| {
-                move |input, output| {
-                    input.for_each(|time, parcels| {
-                        // Orders of different inputs never meet: the place in the batch comes first, then the input.
-                        let ranked = parcels.drain(..).map(|p| Parcel {
-                            order: p.order * count + rank,
-                            ..p
-                        });
-                        output.session(&time).give_iterator(ranked);
-                    });
-                }
-            },
-        )
-    });
-    scope.concatenate(ranked.collect::<Vec<_>>())
 }
 
 fn deliver<'s>(stream: Stream<'s>, shared: &Arc<Shared>, output: usize) -> Stream<'s> {

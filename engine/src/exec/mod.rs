@@ -8,6 +8,7 @@
 
 mod dataflow;
 mod shared;
+mod union;
 mod worker;
 
 use crate::batch::Work;
@@ -23,6 +24,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use worker::Command;
+
+/// Parcels on their way between two operators; an epoch is a batch.
+type Stream<'scope> = timely::dataflow::StreamVec<'scope, u64, Parcel>;
 
 /// What a completed batch left behind.
 #[derive(Debug, Default)]

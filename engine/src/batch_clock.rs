@@ -1,0 +1,201 @@
+//! Batch times: multiples of the interval that never fall.
+//!
+//! At start the clock is set by the wall clock; from then on it follows the monotonic one. So a wall clock that is wrong
+//! for a moment changes nothing, and one that is wrong at start does not make one value last until it has caught up.
+
+use highwater_wal::disk::Clock;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Hands out batch times.
+#[derive(Debug)]
+pub(crate) struct BatchClock {
+    clock: Arc<dyn Clock>,
+    interval_ms: u64,
+    /// What the batch clock showed at start, in milliseconds since the Unix epoch ...
+    base_ms: u64,
+    /// ... and the monotonic clock.
+    origin: Duration,
+    last_ms: u64,
+    /// By how much batch time was off when a warning said so.
+    told: Option<Offset>,
+}
+
+/// How far batch time is from the wall clock, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Offset {
+    Ahead(u64),
+    Behind(u64),
+}
+
+/// Whether the times of earlier batches bind the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// The first time is not below the last one.
+    AfterLast,
+    /// The first time is the wall clock's, whatever was before.
+    Reset,
+}
+
+impl BatchClock {
+    /// A clock for batches after one of time `last_ms` (0 before the first).
+    pub(crate) fn start(
+        clock: Arc<dyn Clock>,
+        interval: Duration,
+        last_ms: u64,
+        start: Start,
+    ) -> Self {
+        let last_ms = match start {
+            Start::AfterLast => last_ms,
+            Start::Reset => 0,
+        };
+        let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
+        Self {
+            interval_ms: interval.max(1),
+            base_ms: clock.wall_ms().max(last_ms),
+            origin: clock.now(),
+            clock,
+            last_ms,
+            told: None,
+        }
+    }
+
+    /// The time of a batch that is cut now.
+    pub(crate) fn time_ms(&mut self) -> u64 {
+        let elapsed = self.clock.now().saturating_sub(self.origin);
+        let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
+        let now = self.base_ms.saturating_add(elapsed);
+        self.last_ms = self.floor(now).max(self.last_ms);
+        self.compare();
+        self.last_ms
+    }
+
+    fn floor(&self, ms: u64) -> u64 {
+        ms - ms % self.interval_ms
+    }
+
+    /// Warns when batch time and wall clock part by more than an interval, once for each new distance.
+    fn compare(&mut self) {
+        let (batch, wall) = (self.last_ms, self.floor(self.clock.wall_ms()));
+        let offset = match batch.checked_sub(wall) {
+            Some(ahead) if ahead > self.interval_ms => Offset::Ahead(ahead),
+            None if wall - batch > self.interval_ms => Offset::Behind(wall - batch),
+            _ => {
+                self.told = None;
+                return;
+            }
+        };
+        if self
+            .told
+            .is_some_and(|told| offset.is_near(told, self.interval_ms))
+        {
+            return;
+        }
+        self.told = Some(offset);
+        let (distance_ms, direction) = match offset {
+            Offset::Ahead(ms) => (ms, "ahead of"),
+            Offset::Behind(ms) => (ms, "behind"),
+        };
+        tracing::warn!(
+            batch_time_ms = batch,
+            wall_ms = wall,
+            distance_ms,
+            "batch time is {direction} the wall clock, which was set since the start or was wrong before it. Batch time goes on with \
+             the monotonic clock and never falls; a restart takes it forward, and .reset_batch_clock() on the builder also back"
+        );
+    }
+}
+
+impl Offset {
+    /// Whether the distance is the same but for a few intervals, in which batches are cut late or early.
+    fn is_near(self, other: Self, interval_ms: u64) -> bool {
+        let (a, b) = match (self, other) {
+            (Self::Ahead(a), Self::Ahead(b)) | (Self::Behind(a), Self::Behind(b)) => (a, b),
+            _ => return false,
+        };
+        a.abs_diff(b) <= interval_ms.saturating_mul(4)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use highwater_wal::disk::ManualClock;
+
+    const SECOND: Duration = Duration::from_secs(1);
+    const NOW: u64 = 1_795_000_000_500;
+    const IN_2106: u64 = 4_294_967_296_000;
+
+    fn clock(wall_ms: u64) -> Arc<ManualClock> {
+        Arc::new(ManualClock::new(wall_ms))
+    }
+
+    fn start(clock: &Arc<ManualClock>, last_ms: u64, start: Start) -> BatchClock {
+        let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
+        BatchClock::start(clock, SECOND, last_ms, start)
+    }
+
+    #[test]
+    fn times_are_multiples_of_the_interval_and_follow_the_monotonic_clock() {
+        let clock = clock(NOW);
+        let mut times = start(&clock, 0, Start::AfterLast);
+        assert_eq!(times.time_ms(), 1_795_000_000_000);
+        clock.advance(SECOND / 2);
+        assert_eq!(times.time_ms(), 1_795_000_001_000);
+        clock.advance(10 * SECOND);
+        assert_eq!(times.time_ms(), 1_795_000_011_000);
+    }
+
+    /// One batch at a wrong wall clock, and every later batch had that time, for ever.
+    #[test]
+    fn a_wall_clock_that_jumps_changes_nothing() {
+        let clock = clock(NOW);
+        let mut times = start(&clock, 0, Start::AfterLast);
+        for wrong in [IN_2106, 0, u64::MAX, NOW] {
+            clock.set_wall_ms(wrong);
+            let before = times.time_ms();
+            clock.set_wall_ms(NOW);
+            clock.advance(SECOND);
+            assert_eq!(times.time_ms(), before + 1000, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_clock_that_was_wrong_at_start_does_not_make_time_stand_still() {
+        let clock = clock(NOW);
+        let mut times = start(&clock, IN_2106, Start::AfterLast);
+        assert_eq!(times.time_ms(), IN_2106);
+        clock.advance(SECOND);
+        assert_eq!(times.time_ms(), IN_2106 + 1000, "it goes on");
+        let mut times = start(&clock, IN_2106 + 1000, Start::Reset);
+        assert_eq!(
+            times.time_ms(),
+            NOW - 500 + 1000,
+            "and is set back when asked to"
+        );
+    }
+
+    #[test]
+    fn a_clock_far_behind_at_start_goes_on_from_the_last_batch_and_later_catches_up() {
+        let clock = clock(0);
+        let mut times = start(&clock, 1_795_000_000_000, Start::AfterLast);
+        assert_eq!(times.time_ms(), 1_795_000_000_000);
+        clock.set_wall_ms(NOW + 3_600_000);
+        assert_eq!(times.time_ms(), 1_795_000_000_000);
+        let mut times = start(&clock, 1_795_000_000_000, Start::AfterLast);
+        assert_eq!(times.time_ms(), 1_795_003_600_000);
+    }
+
+    #[test]
+    fn extreme_intervals_and_clocks_do_not_overflow() {
+        for wall in [0, 1, u64::MAX] {
+            for interval in [Duration::from_nanos(1), SECOND, Duration::MAX] {
+                let clock = clock(wall);
+                let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
+                let mut times = BatchClock::start(shared, interval, u64::MAX, Start::AfterLast);
+                let first = times.time_ms();
+                assert!(times.time_ms() >= first);
+            }
+        }
+    }
+}

@@ -1,0 +1,490 @@
+//! Random graphs of operators beside a model of the whole program: one thread, no pieces, no groups of workers, nothing but
+//! lists. Whatever the number of workers, the size of the pieces, and the restarts in between, every batch of every output
+//! must be equal, record by record, in order.
+//!
+//! Values are affine maps modulo a prime: putting two together is associative and depends on their order, so a record
+//! that overtakes another one shows in every result that is made of both.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "test code"
+)]
+
+mod common;
+
+use common::builder;
+use highwater_engine::wal::disk::SimDisk;
+use highwater_engine::{
+    Batch, CheckpointPolicy, DStream, KeyState, Result, StopMode, StreamScope, StreamingContext,
+    key_group,
+};
+use parking_lot::Mutex;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const GROUPS: u32 = 8;
+const KEYS: u8 = 12;
+const PRIME: u64 = 1_000_003;
+
+type Affine = (u32, u32);
+type Record = (u8, Affine);
+
+/// First `first`, then `then`.
+fn compose(first: Affine, then: Affine) -> Affine {
+    let [a, b, c, d] = [first.0, first.1, then.0, then.1].map(u64::from);
+    ((a * c % PRIME) as u32, ((b * c + d) % PRIME) as u32)
+}
+
+fn all(values: impl IntoIterator<Item = Affine>) -> Affine {
+    values.into_iter().fold((1, 0), compose)
+}
+
+/// An operator of the graph; numbers are those of earlier streams, modulo how many there are.
+#[derive(Debug, Clone)]
+enum Op {
+    Map(usize, u8),
+    Filter(usize, u8),
+    FlatMap(usize, u8),
+    Union(Vec<usize>),
+    Pairwise(usize, usize),
+    Persist(usize),
+    Reduce(usize),
+    Group(usize),
+    UpdateEvery(usize),
+    UpdateChanged(usize),
+    MapWithState(usize),
+    Transform(usize),
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let of = 0_usize..64;
+    prop_oneof![
+        2 => (of.clone(), any::<u8>()).prop_map(|(s, n)| Op::Map(s, n)),
+        1 => (of.clone(), any::<u8>()).prop_map(|(s, n)| Op::Filter(s, n)),
+        2 => (of.clone(), any::<u8>()).prop_map(|(s, n)| Op::FlatMap(s, n)),
+        3 => prop::collection::vec(of.clone(), 1..5).prop_map(Op::Union),
+        3 => (of.clone(), of.clone()).prop_map(|(a, b)| Op::Pairwise(a, b)),
+        1 => of.clone().prop_map(Op::Persist),
+        1 => of.clone().prop_map(Op::Reduce),
+        1 => of.clone().prop_map(Op::Group),
+        1 => of.clone().prop_map(Op::UpdateEvery),
+        1 => of.clone().prop_map(Op::UpdateChanged),
+        2 => of.clone().prop_map(Op::MapWithState),
+        1 => of.prop_map(Op::Transform),
+    ]
+}
+
+// ---- what both sides do to a record
+
+fn mapped(n: u8, (key, value): Record) -> Record {
+    ((key + n % KEYS) % KEYS, compose(value, (3, u32::from(n))))
+}
+
+fn kept(n: u8, (key, _): &Record) -> bool {
+    key % 3 != n % 3
+}
+
+fn flat(n: u8, (key, value): Record) -> Vec<Record> {
+    let second = (n % KEYS, compose(value, (5, 1)));
+    match key % 3 {
+        0 => vec![],
+        1 => vec![(key, value)],
+        _ => vec![(key, value), second],
+    }
+}
+
+fn updated(new: &[Affine], state: Option<Affine>) -> Option<Affine> {
+    let next = all(state.into_iter().chain(new.iter().copied()));
+    // Now and then a key goes; it may come back as the youngest of its group.
+    (next.1 % 5 != 0).then_some(next)
+}
+
+fn reversed(mut batch: Vec<Record>) -> Vec<Record> {
+    batch.reverse();
+    batch.truncate(20);
+    batch
+}
+
+// ---- the engine's side
+
+fn pick(streams: &[DStream<Record>], at: usize) -> &DStream<Record> {
+    &streams[at % streams.len()]
+}
+
+fn build(ssc: &StreamScope, sources: usize, ops: &[Op]) -> Vec<DStream<Record>> {
+    let mut streams: Vec<DStream<Record>> = (0..sources)
+        .map(|n| ssc.input::<Record>(&format!("in{n}")))
+        .collect();
+    for (number, op) in ops.iter().enumerate() {
+        let name = format!("state{number}");
+        let of = |at: &usize| pick(&streams, *at).clone();
+        let next = match op {
+            Op::Map(s, n) => {
+                let n = *n;
+                of(s).map(move |record| mapped(n, record))
+            }
+            Op::Filter(s, n) => {
+                let n = *n;
+                of(s).filter(move |record| kept(n, record))
+            }
+            Op::FlatMap(s, n) => {
+                let n = *n;
+                of(s).flat_map(move |record| flat(n, record))
+            }
+            Op::Union(inputs) => ssc.union(inputs.iter().map(of)),
+            Op::Pairwise(a, b) => of(a).union(&of(b)),
+            Op::Persist(s) => of(s).persist(),
+            Op::Reduce(s) => of(s).reduce_by_key(compose),
+            Op::Group(s) => of(s).group_by_key().map(|(key, values)| (key, all(values))),
+            Op::UpdateEvery(s) => of(s).update_state_by_key(&name, |_, new, state| {
+                *state = updated(new, *state);
+            }),
+            Op::UpdateChanged(s) => of(s).update_state_by_key_changed(&name, |_, new, state| {
+                *state = updated(new, *state);
+            }),
+            Op::MapWithState(s) => {
+                of(s).map_with_state(&name, |key, value, state: &mut KeyState<'_, Affine>| {
+                    let before = state.get().copied();
+                    match updated(&[value], before) {
+                        Some(next) => state.update(next),
+                        None => drop(state.remove()),
+                    }
+                    (*key, compose(before.unwrap_or((7, 7)), value))
+                })
+            }
+            Op::Transform(s) => of(s).transform(|batch, _: &Batch| reversed(batch)),
+        };
+        streams.push(next);
+    }
+    streams
+}
+
+/// Outputs by stream and batch.
+type Outputs = Arc<Mutex<BTreeMap<(usize, u64), Vec<Record>>>>;
+
+fn open(disk: &SimDisk, plan: &Plan, life: Life, outputs: &Outputs) -> Result<StreamingContext> {
+    let (outputs, ops, sources) = (Arc::clone(outputs), plan.ops.clone(), plan.sources);
+    let context = builder(disk, life.workers)
+        .key_groups(GROUPS)
+        .piece_bytes(life.piece_bytes)
+        .checkpoint(CheckpointPolicy::every_batches(life.every))
+        .get_or_create(move |ssc| {
+            for (number, stream) in build(ssc, sources, &ops).into_iter().enumerate() {
+                let outputs = Arc::clone(&outputs);
+                stream.for_each_batch(&format!("out{number}"), move |batch, records| {
+                    outputs.lock().insert((number, batch.id), records);
+                });
+            }
+            Ok(())
+        })?;
+    context.start()?;
+    Ok(context)
+}
+
+// ---- the model
+
+/// A stream in one batch: what was made of records of the log one by one, with the number of the record, and what was
+/// made of the whole batch.
+#[derive(Debug, Clone, Default)]
+struct Model {
+    log: Vec<(usize, Record)>,
+    whole: Vec<Record>,
+}
+
+impl Model {
+    fn each(&self, f: impl Fn(Record) -> Vec<Record>) -> Self {
+        let log = self.log.iter();
+        Self {
+            log: log
+                .flat_map(|(place, record)| f(*record).into_iter().map(|r| (*place, r)))
+                .collect(),
+            whole: self.whole.iter().flat_map(|record| f(*record)).collect(),
+        }
+    }
+
+    fn union(inputs: &[&Self]) -> Self {
+        let mut log: Vec<_> = inputs.iter().flat_map(|input| input.log.clone()).collect();
+        log.sort_by_key(|(place, _)| *place); // stable: by input
+        Self {
+            log,
+            whole: inputs
+                .iter()
+                .flat_map(|input| input.whole.clone())
+                .collect(),
+        }
+    }
+
+    fn records(&self) -> Vec<Record> {
+        let log = self.log.iter().map(|(_, record)| *record);
+        log.chain(self.whole.iter().copied()).collect()
+    }
+
+    /// The values of each key, by key group, then in order of the first touch.
+    fn by_key(&self) -> Vec<(u8, Vec<Affine>)> {
+        let mut keys: Vec<(u8, Vec<Affine>)> = Vec::new();
+        for (key, value) in self.records() {
+            match keys.iter_mut().find(|(k, _)| *k == key) {
+                Some((_, values)) => values.push(value),
+                None => keys.push((key, vec![value])),
+            }
+        }
+        keys.sort_by_key(|(key, _)| key_group(key, GROUPS).unwrap());
+        keys
+    }
+}
+
+fn whole(whole: Vec<Record>) -> Model {
+    Model {
+        log: Vec::new(),
+        whole,
+    }
+}
+
+/// A state: keys in order of their creation.
+type State = Vec<(u8, Affine)>;
+
+/// One key's turn: `f` gets its values and its state.
+fn touch(state: &mut State, key: u8, f: impl FnOnce(Option<Affine>) -> Option<Affine>) {
+    let at = state.iter().position(|(k, _)| *k == key);
+    match (at, f(at.map(|at| state[at].1))) {
+        (Some(at), Some(next)) => state[at].1 = next,
+        (None, Some(next)) => state.push((key, next)),
+        (Some(at), None) => drop(state.remove(at)),
+        (None, None) => {}
+    }
+}
+
+fn model_batch(ops: &[Op], states: &mut [State], sources: Vec<Model>) -> Vec<Model> {
+    let mut streams = sources;
+    for (op, state) in ops.iter().zip(states) {
+        let of = |at: &usize| &streams[at % streams.len()];
+        let next = match op {
+            Op::Map(s, n) => of(s).each(|record| vec![mapped(*n, record)]),
+            Op::Filter(s, n) => of(s).each(|r| if kept(*n, &r) { vec![r] } else { vec![] }),
+            Op::FlatMap(s, n) => of(s).each(|record| flat(*n, record)),
+            Op::Union(inputs) => Model::union(&inputs.iter().map(of).collect::<Vec<_>>()),
+            Op::Pairwise(a, b) => Model::union(&[of(a), of(b)]),
+            Op::Persist(s) => of(s).clone(),
+            Op::Reduce(s) | Op::Group(s) => {
+                let keys = of(s).by_key().into_iter();
+                whole(keys.map(|(key, values)| (key, all(values))).collect())
+            }
+            Op::UpdateChanged(s) | Op::UpdateEvery(s) => {
+                let touched = of(s).by_key();
+                let mut visited: Vec<u8> = touched.iter().map(|(key, _)| *key).collect();
+                if matches!(op, Op::UpdateEvery(_)) {
+                    // Every key of a group in order of creation; new ones come last, in order of their first touch.
+                    let old = state.iter().map(|(key, _)| *key);
+                    visited = old
+                        .chain(
+                            visited
+                                .iter()
+                                .copied()
+                                .filter(|k| !state.iter().any(|(o, _)| o == k)),
+                        )
+                        .collect();
+                    visited.sort_by_key(|key| key_group(key, GROUPS).unwrap());
+                }
+                let mut out = Vec::new();
+                for key in visited {
+                    let new = touched.iter().find(|(k, _)| *k == key);
+                    let new = new.map_or(&[][..], |(_, values)| values);
+                    touch(state, key, |before| updated(new, before));
+                    out.extend(state.iter().find(|(k, _)| *k == key));
+                }
+                whole(out)
+            }
+            Op::MapWithState(s) => {
+                let mut out = Vec::new();
+                for (key, values) in of(s).by_key() {
+                    // A key that loses its state and gets one again within the batch keeps its place.
+                    let mut current = state.iter().find(|(k, _)| *k == key).map(|(_, s)| *s);
+                    for value in values {
+                        out.push((key, compose(current.unwrap_or((7, 7)), value)));
+                        current = updated(&[value], current);
+                    }
+                    touch(state, key, |_| current);
+                }
+                whole(out)
+            }
+            Op::Transform(s) => whole(reversed(of(s).records())),
+        };
+        streams.push(next);
+    }
+    streams
+}
+
+// ---- programs
+
+#[derive(Debug, Clone)]
+struct Plan {
+    sources: usize,
+    ops: Vec<Op>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Life {
+    workers: usize,
+    piece_bytes: u64,
+    every: u64,
+    /// How it ends.
+    graceful: bool,
+    /// How many of the batches it runs.
+    batches: usize,
+}
+
+/// One call of `send_all`: source, records.
+type Frame = (usize, Vec<Record>);
+
+fn plan() -> impl Strategy<Value = Plan> {
+    (1_usize..4, prop::collection::vec(op(), 1..10))
+        .prop_map(|(sources, ops)| Plan { sources, ops })
+}
+
+fn life() -> impl Strategy<Value = Life> {
+    (
+        1_usize..4,
+        100_u64..3000,
+        1_u64..5,
+        any::<bool>(),
+        1_usize..4,
+    )
+        .prop_map(|(workers, piece_bytes, every, graceful, batches)| Life {
+            workers,
+            piece_bytes,
+            every,
+            graceful,
+            batches,
+        })
+}
+
+fn frames() -> impl Strategy<Value = Vec<Frame>> {
+    let record = (0..KEYS, (1_u32..1000, 0_u32..1000));
+    prop::collection::vec((0_usize..3, prop::collection::vec(record, 1..5)), 0..30)
+}
+
+fn send(context: &StreamingContext, plan: &Plan, frames: &[Frame]) {
+    for (source, records) in frames {
+        let name = format!("in{}", source % plan.sources);
+        let input = context.input::<Record>(&name).unwrap();
+        input.send_all(records).unwrap().wait().unwrap();
+    }
+}
+
+fn sources_of(plan: &Plan, frames: &[Frame]) -> Vec<Model> {
+    let mut models = vec![Model::default(); plan.sources];
+    let records = frames
+        .iter()
+        .flat_map(|(source, records)| records.iter().map(move |r| (source % plan.sources, *r)));
+    for (place, (source, record)) in records.enumerate() {
+        models[source].log.push((place, record));
+    }
+    models
+}
+
+fn check(plan: &Plan, batches: &[Vec<Frame>], lives: &[Life]) {
+    let (disk, outputs) = (SimDisk::new(), Outputs::default());
+    let mut states = vec![State::default(); plan.ops.len()];
+    let mut lives = lives.iter().cycle();
+    let mut rest = batches;
+    while !rest.is_empty() {
+        let life = *lives.next().unwrap();
+        let context = open(&disk, plan, life, &outputs).unwrap();
+        let (now, later) = rest.split_at(life.batches.min(rest.len()));
+        for frames in now {
+            send(&context, plan, frames);
+            let batch = context.run_batch().unwrap();
+            compare(plan, &mut states, frames, &outputs, batch.id, life);
+        }
+        if life.graceful {
+            let last = context.progress().last_batch.unwrap() + 1;
+            context.stop(StopMode::Graceful).unwrap();
+            compare(plan, &mut states, &[], &outputs, last, life);
+        }
+        rest = later;
+    }
+}
+
+fn compare(
+    plan: &Plan,
+    states: &mut [State],
+    frames: &[Frame],
+    outputs: &Outputs,
+    batch: u64,
+    life: Life,
+) {
+    let expected = model_batch(&plan.ops, states, sources_of(plan, frames));
+    for (number, stream) in expected.iter().enumerate() {
+        let found = outputs.lock()[&(number, batch)].clone();
+        assert_eq!(
+            found,
+            stream.records(),
+            "batch {batch}, stream {number} of {plan:?}, {life:?}"
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_graph_gives_what_the_model_gives_with_any_workers_pieces_and_restarts(
+        plan in plan(),
+        batches in prop::collection::vec(frames(), 1..7),
+        lives in prop::collection::vec(life(), 1..4),
+    ) {
+        check(&plan, &batches, &lives);
+    }
+}
+
+/// `a.union(b).union(c)`: a later record of c overtook an earlier one of a at any distance.
+#[test]
+fn a_chain_of_unions_keeps_the_order_of_the_log() {
+    let ops = vec![Op::Pairwise(0, 1), Op::Pairwise(3, 2), Op::MapWithState(4)];
+    let plan = Plan { sources: 3, ops };
+    let frames: Vec<Frame> = (0..300)
+        .map(|n| (n * 7 % 3, vec![(1, (2, n as u32))]))
+        .collect();
+    let life = |workers, piece_bytes| Life {
+        workers,
+        piece_bytes,
+        every: 3,
+        graceful: true,
+        batches: 1,
+    };
+    for (workers, piece_bytes) in [(1, 1 << 20), (1, 100), (2, 1000), (3, 300)] {
+        check(
+            &plan,
+            std::slice::from_ref(&frames),
+            &[life(workers, piece_bytes)],
+        );
+    }
+}
+
+/// What two branches make of one record comes before what either makes of the next one, also within one frame.
+#[test]
+fn branches_of_one_stream_alternate_record_by_record() {
+    let ops = vec![
+        Op::Map(0, 1),
+        Op::Persist(0),
+        Op::Union(vec![1, 0, 2]),
+        Op::MapWithState(3),
+    ];
+    let plan = Plan { sources: 1, ops };
+    let frame: Frame = (0, (0..10).map(|n| (1, (n + 2, n))).collect());
+    let life = Life {
+        workers: 2,
+        piece_bytes: 200,
+        every: 9,
+        graceful: false,
+        batches: 2,
+    };
+    check(
+        &plan,
+        &[vec![frame.clone()], vec![frame.clone(), frame]],
+        &[life],
+    );
+}

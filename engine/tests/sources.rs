@@ -1,0 +1,461 @@
+//! Sources that are renamed, dropped, or change what they carry: accepted if nothing on disk would be lost or misread,
+//! else refused at start with what to do.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
+
+mod common;
+
+use common::builder;
+use highwater_engine::wal::disk::SimDisk;
+use highwater_engine::{
+    Ack, BoxError, Builder, Decoder, Error, Mismatch, Receiver, Result, SourceContext, StopMode,
+    StreamingContext, Value,
+};
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+use std::sync::Arc;
+
+type Seen<T> = Arc<Mutex<Vec<T>>>;
+
+/// A program that collects every record of the input `name`, over all batches of a run.
+fn open<T: Value + Sync + Debug>(
+    builder: Builder,
+    name: &str,
+) -> Result<(StreamingContext, Seen<T>)> {
+    let seen = Seen::default();
+    let out = Arc::clone(&seen);
+    let context = builder.get_or_create(move |ssc| {
+        ssc.input::<T>(name)
+            .for_each_batch("out", move |_, records| out.lock().extend(records));
+        Ok(())
+    })?;
+    context.start()?;
+    Ok((context, seen))
+}
+
+fn send<T: Value>(context: &StreamingContext, name: &str, record: &T) {
+    context
+        .input::<T>(name)
+        .unwrap()
+        .send(record)
+        .and_then(Ack::wait)
+        .unwrap();
+}
+
+fn send_once(context: &StreamingContext, name: &str, sequence: u64) {
+    let input = context.input::<String>(name).unwrap();
+    let record = format!("payment {sequence}");
+    input
+        .send_once("p", sequence, &record)
+        .and_then(Ack::wait)
+        .unwrap();
+}
+
+fn mismatch<T>(result: Result<T>) -> Mismatch {
+    match result.map(drop) {
+        Err(Error::Mismatch(mismatch)) => mismatch,
+        other => panic!("expected a mismatch, got {other:?}"),
+    }
+}
+
+fn run<T: Clone>(context: &StreamingContext, seen: &Seen<T>) -> Vec<T> {
+    context.run_batch().unwrap();
+    std::mem::take(&mut *seen.lock())
+}
+
+/// The renamed source forgot its producers: the retry of an acknowledged payment counted twice.
+#[test]
+fn a_renamed_source_is_refused_and_its_marks_move_with_rename_source() {
+    for graceful in [true, false] {
+        let disk = SimDisk::new();
+        let (context, _) = open::<String>(builder(&disk, 1), "events").unwrap();
+        send_once(&context, "events", 7);
+        if graceful {
+            context.stop(StopMode::Graceful).unwrap();
+        }
+        drop(context);
+        let refused = mismatch(open::<String>(builder(&disk, 1), "clicks"));
+        assert!(matches!(refused, Mismatch::SourceGone { producers: 1, .. }));
+        let text = refused.to_string();
+        for part in [
+            "source \"events\"",
+            ".rename_source(\"events\"",
+            ".drop_source(\"events\")",
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        // The call may stay.
+        for round in 0..3 {
+            let renaming = builder(&disk, 1).rename_source("events", "clicks");
+            let (context, seen) = open::<String>(renaming, "clicks").unwrap();
+            send_once(&context, "clicks", 7);
+            send_once(&context, "clicks", 8 + round);
+            let records = run(&context, &seen);
+            let first = ["payment 7".to_owned(), "payment 8".to_owned()];
+            match (graceful, round) {
+                (false, 0) => assert_eq!(records, first, "once, from before the rename"),
+                _ => assert_eq!(records, [format!("payment {}", 8 + round)]),
+            }
+            if round == 1 {
+                context.stop(StopMode::Graceful).unwrap();
+            }
+        }
+        // Two renames in a row, one of them long done.
+        let twice = builder(&disk, 1)
+            .rename_source("events", "clicks")
+            .rename_source("clicks", "taps");
+        let (context, seen) = open::<String>(twice, "taps").unwrap();
+        send_once(&context, "taps", 10);
+        assert_eq!(
+            run(&context, &seen),
+            [String::new(); 0],
+            "known since before both renames"
+        );
+    }
+}
+
+/// A rename that is cut short by a power cut anywhere: the old or the new name, and the marks with it.
+#[test]
+fn a_rename_survives_a_power_cut_anywhere() {
+    let disk = SimDisk::new();
+    let (context, _) = open::<String>(builder(&disk, 1), "events").unwrap();
+    send_once(&context, "events", 7);
+    context.stop(StopMode::Graceful).unwrap();
+    drop(context);
+    // What was shown stays shown, also by a run that is cut short.
+    let rename = |disk: &SimDisk, shown: &Seen<String>| -> Result<()> {
+        let shown = Arc::clone(shown);
+        let context = builder(disk, 1)
+            .rename_source("events", "clicks")
+            .get_or_create(move |ssc| {
+                ssc.input::<String>("clicks")
+                    .for_each_batch("out", move |_, records| shown.lock().extend(records));
+                Ok(())
+            })?;
+        context.start()?;
+        let input = context.input::<String>("clicks")?;
+        for sequence in [7, 8] {
+            input
+                .send_once("p", sequence, &format!("payment {sequence}"))?
+                .wait()?;
+        }
+        context.stop(StopMode::Graceful)
+    };
+    let whole = disk.snapshot();
+    let before = whole.mutations();
+    rename(&whole, &Seen::default()).unwrap();
+    let after = whole.mutations();
+    assert!(after > before + 5);
+    for cut in before..after {
+        let (disk, shown) = (disk.snapshot(), Seen::default());
+        disk.cut_power_before(cut);
+        let _ = rename(&disk, &shown);
+        let disk = disk.restart_after_power_cut(cut);
+        rename(&disk, &shown).unwrap();
+        let shown = shown.lock();
+        assert!(
+            !shown.contains(&"payment 7".to_owned()),
+            "cut {cut}: {shown:?}"
+        );
+        assert!(
+            shown.contains(&"payment 8".to_owned()),
+            "cut {cut}: {shown:?}"
+        );
+    }
+}
+
+#[test]
+fn a_rename_onto_a_source_that_is_there_is_refused() {
+    let disk = SimDisk::new();
+    for name in ["a", "b"] {
+        let (context, _) = open::<String>(builder(&disk, 1).drop_source("x"), name)
+            .or_else(|_| open::<String>(builder(&disk, 1).drop_source("a"), name))
+            .unwrap();
+        send_once(&context, name, 1);
+        drop(context);
+    }
+    // "a" was dropped; a new one of that name comes back beside "b".
+    let both = |builder: Builder| {
+        builder.get_or_create(|ssc| {
+            let all = ssc.input::<String>("a").union(&ssc.input::<String>("b"));
+            all.for_each_batch("out", |_, _| ());
+            Ok(())
+        })
+    };
+    let context = both(builder(&disk, 1)).unwrap();
+    send_once(&context, "a", 1);
+    drop(context);
+    let refused = mismatch(open::<String>(
+        builder(&disk, 1).rename_source("a", "b"),
+        "b",
+    ));
+    assert!(
+        matches!(refused, Mismatch::TwoSourcesForOne { .. }),
+        "{refused}"
+    );
+    // With both in the program the rename is one of long ago.
+    drop(both(builder(&disk, 1).rename_source("a", "b")).unwrap());
+}
+
+/// "Old name, new source": the program says that `a` is `b` now, and has another `a`.
+#[test]
+fn a_new_source_may_take_the_old_name_of_a_renamed_one() {
+    let disk = SimDisk::new();
+    let (context, _) = open::<String>(builder(&disk, 1), "a").unwrap();
+    send_once(&context, "a", 7);
+    drop(context);
+    for round in 0..2 {
+        let seen = Seen::default();
+        let out = Arc::clone(&seen);
+        let program = builder(&disk, 1)
+            .rename_source("a", "b")
+            .get_or_create(move |ssc| {
+                for name in ["a", "b"] {
+                    let out = Arc::clone(&out);
+                    ssc.input::<String>(name).for_each_batch(
+                        &format!("out {name}"),
+                        move |_, records| {
+                            out.lock()
+                                .extend(records.into_iter().map(|r| format!("{name}: {r}")));
+                        },
+                    );
+                }
+                Ok(())
+            });
+        let context = program.unwrap();
+        context.start().unwrap();
+        send_once(&context, "b", 7);
+        send_once(&context, "a", 7);
+        let mut records = run(&context, &seen);
+        records.sort();
+        match round {
+            0 => assert_eq!(records, ["a: payment 7", "b: payment 7"]),
+            _ => assert_eq!(records, [String::new(); 0], "both are known"),
+        }
+    }
+}
+
+#[test]
+fn a_dropped_source_begins_anew_once_and_its_records_are_gone() {
+    let disk = SimDisk::new();
+    let (context, _) = open::<String>(builder(&disk, 1), "in").unwrap();
+    send_once(&context, "in", 7);
+    drop(context);
+    for round in 0..3 {
+        let (context, seen) = open::<String>(builder(&disk, 1).drop_source("in"), "in").unwrap();
+        send_once(&context, "in", 7);
+        let expected = if round == 0 {
+            vec!["payment 7".to_owned()]
+        } else {
+            vec![]
+        };
+        assert_eq!(run(&context, &seen), expected, "round {round}");
+        if round == 1 {
+            context.stop(StopMode::Graceful).unwrap();
+        }
+    }
+    let again = builder(&disk, 1).drop_source("in").drop_source("in");
+    let (context, seen) = open::<String>(again, "in").unwrap();
+    send_once(&context, "in", 7);
+    assert_eq!(run(&context, &seen), ["payment 7"], "said once more");
+}
+
+/// It was accepted, and then every start failed in the batch.
+#[test]
+fn an_input_of_another_type_is_refused_at_start_while_the_log_holds_its_records() {
+    let disk = SimDisk::new();
+    let (context, _) = open::<(String, u64)>(builder(&disk, 1), "in").unwrap();
+    send(&context, "in", &("a".to_owned(), 1_u64));
+    context.run_batch().unwrap();
+    send(&context, "in", &("b".to_owned(), 2_u64));
+    drop(context);
+    let refused = mismatch(open::<(String, String)>(builder(&disk, 1), "in"));
+    assert!(matches!(refused, Mismatch::RecordType { .. }), "{refused}");
+    let text = refused.to_string();
+    for part in [
+        "source \"in\"",
+        "LSN",
+        "(alloc::string::String, u64)",
+        ".migrate_input::<Old, New>(\"in\"",
+        ".drop_source(\"in\")",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    // What decodes is accepted; what is covered by a checkpoint does not matter.
+    let (context, seen) = open::<(String, i64)>(builder(&disk, 1), "in").unwrap();
+    assert_eq!(
+        run(&context, &seen),
+        [("b".to_owned(), 2)],
+        "the first batch is replayed without output"
+    );
+    context.stop(StopMode::Graceful).unwrap();
+    drop(context);
+    open::<(String, String)>(builder(&disk, 1), "in").unwrap();
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Payment {
+    cents: u64,
+    currency: String,
+}
+
+/// Conversions are a history: each is applied to the records that were sent before the program knew it, also when
+/// records of three versions lie in one log.
+#[test]
+fn records_of_every_age_are_converted_once() {
+    let disk = SimDisk::new();
+    let (context, _) = open::<u64>(builder(&disk, 1), "in").unwrap();
+    send(&context, "in", &7_u64);
+    drop(context);
+    let second = |disk: &SimDisk| builder(disk, 1).migrate_input("in", |euros: u64| euros * 100);
+    let (context, _) = open::<u64>(second(&disk), "in").unwrap();
+    send(&context, "in", &800_u64);
+    drop(context);
+    let third = |disk: &SimDisk| {
+        second(disk).migrate_input("in", |cents: u64| Payment {
+            cents,
+            currency: "EUR".into(),
+        })
+    };
+    let euros = |cents| Payment {
+        cents,
+        currency: "EUR".into(),
+    };
+    let crash = disk.snapshot();
+    let (context, seen) = open::<Payment>(third(&disk), "in").unwrap();
+    send(&context, "in", &euros(900));
+    assert_eq!(run(&context, &seen), [euros(700), euros(800), euros(900)]);
+    context.stop(StopMode::Graceful).unwrap();
+    drop(context);
+    // After a checkpoint.
+    let (context, seen) = open::<Payment>(third(&disk), "in").unwrap();
+    send(&context, "in", &euros(1000));
+    assert_eq!(run(&context, &seen), [euros(1000)]);
+    drop(context);
+    // Without any batch in between, and with the input renamed at the same time.
+    let renaming = |disk: &SimDisk| {
+        builder(disk, 1)
+            .rename_source("in", "payments")
+            .migrate_input("payments", |euros: u64| euros * 100)
+            .migrate_input("payments", |cents: u64| Payment {
+                cents,
+                currency: "EUR".into(),
+            })
+    };
+    for _ in 0..2 {
+        let (context, _) = open::<Payment>(renaming(&crash), "payments").unwrap();
+        send(&context, "payments", &euros(1));
+    }
+    let (context, seen) = open::<Payment>(renaming(&crash), "payments").unwrap();
+    assert_eq!(
+        run(&context, &seen),
+        [euros(700), euros(800), euros(1), euros(1)]
+    );
+}
+
+struct Silent;
+
+impl Receiver for Silent {
+    fn run(&mut self, _: &SourceContext) -> std::result::Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+fn text_decoder() -> Decoder<String> {
+    Arc::new(|bytes| String::from_utf8(bytes.to_vec()).map_err(|e| e.to_string()))
+}
+
+/// Numbers below 128 are MessagePack and ASCII at once: a source of another kind read them as text.
+#[test]
+fn a_source_of_another_kind_is_refused_while_the_log_holds_its_records() {
+    let disk = SimDisk::new();
+    let (context, _) = open::<u64>(builder(&disk, 1), "in").unwrap();
+    send(&context, "in", &65_u64);
+    drop(context);
+    let other = |disk: &SimDisk| {
+        builder(disk, 1).get_or_create(|ssc| {
+            ssc.source("lines", "in", text_decoder(), Silent)
+                .for_each_batch("out", |_, _| ());
+            Ok(())
+        })
+    };
+    let refused = mismatch(other(&disk));
+    let text = refused.to_string();
+    for part in [
+        "source \"in\" was of kind input (u64)",
+        "is of kind lines",
+        ".drop_source(\"in\")",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let (context, _) = open::<u64>(builder(&disk, 1), "in").unwrap();
+    context.stop(StopMode::Graceful).unwrap();
+    drop(context);
+    other(&disk).unwrap();
+}
+
+#[test]
+fn a_conversion_of_a_source_that_has_no_type_is_refused() {
+    let disk = SimDisk::new();
+    let error = builder(&disk, 1)
+        .migrate_input("in", |n: u64| n)
+        .get_or_create(|ssc| {
+            ssc.source("lines", "in", text_decoder(), Silent)
+                .for_each_batch("out", |_, _| ());
+            Ok(())
+        })
+        .unwrap_err();
+    assert!(matches!(error, Error::Setting(_)), "{error}");
+}
+
+/// Stores what its own decoder refuses.
+struct Careless(Arc<Mutex<Vec<String>>>);
+
+impl Receiver for Careless {
+    fn open(&mut self, source: &SourceContext) -> std::result::Result<(), BoxError> {
+        let note = |error: Error| self.0.lock().push(error.to_string());
+        source
+            .append(&[b"good", &[0xFF]])
+            .map(drop)
+            .unwrap_or_else(note);
+        source
+            .append_once("p", &[(1, &[0xFF])])
+            .map(drop)
+            .unwrap_or_else(note);
+        let lsn = source.append(&[b"fine"])?;
+        source.sync_to(lsn)?;
+        Ok(())
+    }
+    fn run(&mut self, _: &SourceContext) -> std::result::Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// A record that its source cannot read back was acknowledged, and stopped the program at every start.
+#[test]
+fn a_record_that_its_source_cannot_read_back_is_not_stored() {
+    let disk = SimDisk::new();
+    let (refused, seen) = (Seen::default(), Seen::default());
+    let (errors, out) = (Arc::clone(&refused), Arc::clone(&seen));
+    let context = builder(&disk, 1)
+        .get_or_create(move |ssc| {
+            ssc.source("lines", "in", text_decoder(), Careless(errors))
+                .for_each_batch("out", move |_, records| out.lock().extend(records));
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    context.run_batch().unwrap();
+    assert_eq!(*seen.lock(), ["fine"]);
+    let refused = refused.lock();
+    assert_eq!(refused.len(), 2);
+    assert!(
+        refused[0].contains("source \"in\" refused a record of 1 bytes"),
+        "{refused:?}"
+    );
+}
