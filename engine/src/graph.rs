@@ -139,8 +139,13 @@ pub(crate) enum Node {
         make: BatchOperatorFactory,
         state: Option<usize>,
     },
-    /// Several streams in one, in the order of the log. Its inputs emit [`Placed`](crate::parcel::Placed) records.
-    Union { inputs: Vec<NodeId>, merge: MergeFn },
+    /// Several streams in one, in the order of the log. Its inputs emit [`Placed`](crate::parcel::Placed) records; so many
+    /// of them emit something for every piece of the log, and not only for whole batches.
+    Union {
+        inputs: Vec<NodeId>,
+        pieces: usize,
+        merge: MergeFn,
+    },
     /// The end of a stream: what arrives is handed to the driver.
     Output { input: NodeId, output: usize },
 }
@@ -223,16 +228,6 @@ impl SourceStream {
 }
 
 impl Plan {
-    /// Whether a node emits something for pieces of the log, and not only for whole batches.
-    pub(crate) fn emits_pieces(&self, node: NodeId) -> bool {
-        match self.nodes.get(node.0) {
-            Some(Node::Log) => true,
-            Some(Node::Local { input, .. }) => self.emits_pieces(*input),
-            Some(Node::Union { inputs, .. }) => inputs.iter().any(|id| self.emits_pieces(*id)),
-            Some(Node::Batch { .. } | Node::Output { .. }) | None => false,
-        }
-    }
-
     /// How messages name an operator.
     pub(crate) fn operator_name(&self, id: OperatorId) -> String {
         match self.operators.get(id.0) {
@@ -261,6 +256,8 @@ impl fmt::Debug for Plan {
 pub(crate) struct Graph {
     operators: Vec<OperatorInfo>,
     nodes: Vec<Node>,
+    /// Whether each node emits something for every piece of the log, or only for whole batches.
+    emits_pieces: Vec<bool>,
     sources: Vec<SourceInfo>,
     states: Vec<StateSlot>,
     outputs: Vec<crate::output::OutputSlot>,
@@ -278,6 +275,7 @@ impl Graph {
         Self {
             operators: Vec::new(),
             nodes: vec![Node::Log],
+            emits_pieces: vec![true],
             sources: Vec::new(),
             states: Vec::new(),
             outputs: Vec::new(),
@@ -338,8 +336,29 @@ impl Graph {
     }
 
     pub(crate) fn node(&mut self, node: Node) -> NodeId {
+        let emits_pieces = match &node {
+            Node::Log => true,
+            Node::Local { input, .. } => self.emits_pieces(*input),
+            Node::Union { pieces, .. } => *pieces > 0,
+            Node::Batch { .. } | Node::Output { .. } => false,
+        };
         self.nodes.push(node);
+        self.emits_pieces.push(emits_pieces);
         NodeId(self.nodes.len() - 1)
+    }
+
+    fn emits_pieces(&self, node: NodeId) -> bool {
+        self.emits_pieces.get(node.0).copied().unwrap_or(false)
+    }
+
+    /// A union of nodes that emit [`Placed`](crate::parcel::Placed) records.
+    pub(crate) fn union(&mut self, inputs: Vec<NodeId>, merge: MergeFn) -> NodeId {
+        let pieces = inputs.iter().filter(|id| self.emits_pieces(**id)).count();
+        self.node(Node::Union {
+            inputs,
+            pieces,
+            merge,
+        })
     }
 
     pub(crate) fn source(&mut self, source: SourceInfo) -> usize {

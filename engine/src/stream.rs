@@ -366,7 +366,7 @@ fn union<T: Record>(shared: &SharedGraph, streams: &[DStream<T>], at: &Location<
         Arc::new(|inputs| Box::new(Placed::<T>::merge(inputs.into_iter().map(open).collect())));
     let mut graph = shared.borrow_mut();
     let operator = graph.operator("union", None, &operators, at);
-    let node = graph.node(Node::Union { inputs, merge });
+    let node = graph.union(inputs, merge);
     drop(graph);
     DStream::of_placed(shared, node, operator)
 }

@@ -52,14 +52,16 @@ pub(super) fn build(worker: &mut Worker, shared: &Arc<Shared>) -> Running {
                 Node::Local { input, first, run } => {
                     local(of(input), shared, slot, *first, Arc::clone(run))
                 }
-                Node::Union { inputs, merge } => {
-                    let expected = inputs.iter().filter(|id| shared.plan.emits_pieces(**id));
-                    let expected = expected.count();
+                Node::Union {
+                    inputs,
+                    pieces,
+                    merge,
+                } => {
                     let inputs = inputs.iter().map(of).collect();
                     union(
                         scope,
                         inputs,
-                        expected,
+                        *pieces,
                         shared,
                         slot.index,
                         Arc::clone(merge),
