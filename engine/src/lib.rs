@@ -42,6 +42,7 @@ mod status;
 mod stopping;
 mod stream;
 mod throttle;
+mod twins;
 mod walk;
 
 pub use batch::Batch;

@@ -1,6 +1,7 @@
 //! Keyed operators: any stream of pairs. The bounds stand on the methods, so that a missing derive is reported as
 //! what it is and not as a missing method.
 
+use crate::faithful;
 use crate::graph::{BatchOperator, LocalFn, Node, NodeId, OperatorId, WorkerSlot};
 use crate::parcel::{Order, Parcel, in_order};
 use crate::record::{Key, Record, State, Value};
@@ -8,6 +9,7 @@ use crate::site::Site;
 use crate::state::OrderedMap;
 use crate::stateful::{KeyState, MapWithState, UpdateState, Visit};
 use crate::stream::DStream;
+use crate::twins::{REMEMBERED, TWINS, Twins};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -70,7 +72,10 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         );
         let input = self.group(operator);
         self.keyed_node(input, operator, move |_| {
-            Box::new(Group::<K, V> { types: PhantomData })
+            Box::new(Group::<K, V> {
+                operator,
+                types: PhantomData,
+            })
         })
     }
 
@@ -273,6 +278,7 @@ impl<K: Key, V: Value> BatchOperator for Reduce<K, V> {
                 .into_iter()
                 .for_each(|value| fold(total, value, &self.f));
         }
+        check_twins(site, &groups);
         for (group, keys) in groups {
             let records: Vec<(K, V)> = keys
                 .into_iter()
@@ -283,13 +289,29 @@ impl<K: Key, V: Value> BatchOperator for Reduce<K, V> {
     }
 }
 
+/// Fails the batch if equal keys are in different groups.
+fn check_twins<K: Key, V>(site: &Site, groups: &BTreeMap<u32, OrderedMap<K, V>>) {
+    let mut twins = Twins::new(REMEMBERED);
+    for (group, keys) in groups {
+        for key in keys.keys() {
+            let other = twins.note(key, *group);
+            let other = other.and_then(|other| groups.get(&other));
+            if other.is_some_and(|keys| keys.contains_key(key)) {
+                return site.fail(format!("the key {} {TWINS}", faithful::show_value(key)));
+            }
+        }
+    }
+}
+
 /// `group_by_key` behind the exchange.
 struct Group<K, V> {
+    operator: OperatorId,
     types: PhantomData<(K, V)>,
 }
 
 impl<K: Key, V: Value> BatchOperator for Group<K, V> {
-    fn apply(&mut self, _: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
+    fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
+        site.enter(self.operator);
         let mut groups = BTreeMap::<u32, OrderedMap<K, Vec<V>>>::new();
         for (group, key, values) in in_order::<Grouped<K, V>>(input).flatten() {
             groups
@@ -299,6 +321,7 @@ impl<K: Key, V: Value> BatchOperator for Group<K, V> {
                 .or_default()
                 .extend(values);
         }
+        check_twins(site, &groups);
         for (group, keys) in groups {
             out.push(Parcel::new(
                 Order::whole(u64::from(group)),

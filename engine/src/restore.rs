@@ -11,6 +11,7 @@ use crate::graph::{Restore, RestoreError, Restored, RestoredGroup, StateTypes};
 use crate::partition::KeyGroups;
 use crate::record::{Key, State};
 use crate::state::{Group, Slot, raw_entries};
+use crate::twins::Twins;
 use indexmap::map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
@@ -40,6 +41,7 @@ impl<K: Key, V: Send + 'static, S: State> StateTypes for Types<K, V, S> {
         Box::new(Restoring::<K, V, S> {
             key_groups: groups,
             groups: BTreeMap::new(),
+            twins: Twins::new(usize::MAX),
             keys: 0,
             moved: 0,
             ignored: BTreeSet::new(),
@@ -63,6 +65,8 @@ impl<K: Key, V: Send + 'static, S: State> StateTypes for Types<K, V, S> {
 struct Restoring<K, V, S> {
     key_groups: KeyGroups,
     groups: BTreeMap<u32, Group<K, V, S>>,
+    /// Equal keys of different groups are two entries for one key as well.
+    twins: Twins,
     keys: u64,
     moved: u64,
     ignored: BTreeSet<String>,
@@ -95,6 +99,14 @@ impl<K: Key, V: Send + 'static, S: State> Restore for Restoring<K, V, S> {
             let key = faithful::stays(key, raw_key).map_err(RestoreError::Undecodable)?;
             let belongs = self.key_groups.group(&key);
             let belongs = belongs.map_err(|e| RestoreError::Undecodable(e.to_string()))?;
+            if let Some(other) = self.twins.note(&key, belongs)
+                && self
+                    .groups
+                    .get(&other)
+                    .is_some_and(|g| g.keys.contains_key(&key))
+            {
+                return Err(RestoreError::SameKey(faithful::show(raw_key)));
+            }
             match self.groups.entry(belongs).or_default().keys.entry(key) {
                 Entry::Vacant(place) => place.insert(Slot::new(Some(state))),
                 Entry::Occupied(_) => return Err(RestoreError::SameKey(faithful::show(raw_key))),

@@ -9,6 +9,7 @@ use crate::faithful;
 use crate::graph::{RestoredState, WorkerSlot};
 use crate::partition::KeyGroups;
 use crate::record::{Key, State};
+use crate::twins::{REMEMBERED, TWINS, Twins};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 
@@ -56,28 +57,18 @@ impl<K, V, S> Default for Group<K, V, S> {
 }
 
 impl<K: Key, V, S> Group<K, V, S> {
-    /// Notes what arrived for a key. A new key is kept as `own` returns it.
-    fn arrive(
-        &mut self,
-        key: &K,
-        values: Vec<V>,
-        own: impl FnOnce(&K) -> Result<K, String>,
-    ) -> Result<(), String> {
-        let known = self.keys.get_full_mut(key);
-        let (index, slot) = match known {
-            Some((index, _, slot)) => (index, slot),
-            None => {
-                let entry = self.keys.entry(own(key)?);
-                (entry.index(), entry.or_insert_with(|| Slot::new(None)))
-            }
-        };
+    /// Notes what arrived for the key at `index`.
+    fn arrive(&mut self, index: usize, values: Vec<V>) {
+        let (_, slot) = self
+            .keys
+            .get_index_mut(index)
+            .expect("the index is that of a key");
         if slot.arrived.is_empty() {
             slot.arrived = values;
             self.touched.push(index);
         } else {
             slot.arrived.extend(values);
         }
-        Ok(())
     }
 
     /// The keys for which something arrived since the last call, as indexes into `keys`.
@@ -96,6 +87,7 @@ impl<K: Key, V, S> Group<K, V, S> {
 pub(crate) struct StateTable<K, V, S> {
     key_groups: KeyGroups,
     groups: Vec<Group<K, V, S>>,
+    twins: Twins,
 }
 
 impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
@@ -104,6 +96,7 @@ impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
         let mut table = Self {
             key_groups: slot.groups,
             groups: Vec::new(),
+            twins: Twins::new(REMEMBERED),
         };
         let owns = |group| slot.groups.owner(group, slot.peers) == slot.index;
         let mine: Vec<u32> = restored.keys().copied().filter(|g| owns(*g)).collect();
@@ -119,23 +112,34 @@ impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
     }
 
     /// Notes what arrived for a key of `group`.
-    ///
-    /// A new key is kept as a checkpoint would give it back, which must be the same key in the same group. So a key that
-    /// cannot be kept fails the batch that brings it, and no key holds on to the piece of the log that it came in.
     pub(crate) fn arrive(&mut self, group: u32, key: &K, values: Vec<V>) -> Result<(), String> {
-        let groups = self.key_groups;
-        self.group(group).arrive(key, values, |key| {
-            let owned = faithful::own(key)?;
-            match groups.group(&owned) {
-                Ok(same) if same == group => Ok(owned),
-                Ok(_) => Err(format!(
-                    "the key {} cannot be kept: it is equal to what is read back, but serialises otherwise. Keys that \
-                     are equal must serialise to the same",
-                    faithful::show_value(key)
-                )),
-                Err(error) => Err(error.to_string()),
+        let index = match self.group(group).keys.get_index_of(key) {
+            Some(index) => index,
+            None => {
+                let key = self.own(group, key)?;
+                let (index, _) = self.group(group).keys.insert_full(key, Slot::new(None));
+                index
             }
-        })
+        };
+        self.group(group).arrive(index, values);
+        Ok(())
+    }
+
+    /// A new key as the table keeps it: as a checkpoint would give it back, which must be the same key in the same group.
+    /// So a key that cannot be kept fails the batch that brings it, and no key holds on to the piece of the log that it
+    /// came in.
+    fn own(&mut self, group: u32, key: &K) -> Result<K, String> {
+        let owned = faithful::own(key)?;
+        let belongs = self.key_groups.group(&owned).map_err(|e| e.to_string())?;
+        let other = match self.twins.note(&owned, group) {
+            _ if belongs != group => Some(belongs),
+            Some(other) if self.group(other).keys.contains_key(&owned) => Some(other),
+            _ => None,
+        };
+        match other {
+            None => Ok(owned),
+            Some(_) => Err(format!("the key {} {TWINS}", faithful::show_value(key))),
+        }
     }
 
     /// A key group.

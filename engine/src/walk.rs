@@ -78,10 +78,12 @@ impl<V: Visit> ser::Serializer for Walker<'_, V> {
         self.0.bytes(&v.to_le_bytes())
     }
     fn serialize_f32(self, v: f32) -> Result<(), WalkError> {
-        self.0.word(u64::from(v.to_bits()))
+        self.0
+            .word(u64::from(if v == 0.0 { 0 } else { v.to_bits() }))
     }
+    /// Types that make floating-point numbers keys take the two zeros for one.
     fn serialize_f64(self, v: f64) -> Result<(), WalkError> {
-        self.0.word(v.to_bits())
+        self.0.word(if v == 0.0 { 0 } else { v.to_bits() })
     }
     fn serialize_str(self, v: &str) -> Result<(), WalkError> {
         self.0.bytes(v.as_bytes())

@@ -230,8 +230,7 @@ fn a_key_that_would_come_back_as_another_fails_its_batch_with_operator_and_key()
     }
 }
 
-/// Equality that is wider than the bytes puts equal keys into different key groups; it shows where reading back changes
-/// the bytes.
+/// Equality that is wider than the bytes puts equal keys into different key groups: here reading back changes the bytes.
 #[test]
 fn a_key_that_is_changed_by_reading_it_back_is_refused_even_if_it_is_equal() {
     #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -262,7 +261,179 @@ fn a_key_that_is_changed_by_reading_it_back_is_refused_even_if_it_is_equal() {
     let (context, _) = counting(&disk, 1, |n| Caseless(format!("NAME{n}"))).unwrap();
     send(&context, 0..20);
     let text = context.run_batch().unwrap_err().to_string();
-    assert!(text.contains("serialises otherwise"), "{text}");
+    assert!(text.contains("serialises to something else"), "{text}");
+}
+
+/// Equal at any scale, as decimals are; it serialises with its scale.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Price {
+    digits: u64,
+    scale: u32,
+}
+
+impl Price {
+    fn normal(&self) -> (u64, u32) {
+        let (mut digits, mut scale) = (self.digits, self.scale);
+        while scale > 0 && digits.is_multiple_of(10) {
+            (digits, scale) = (digits / 10, scale - 1);
+        }
+        (digits, scale)
+    }
+}
+
+impl PartialEq for Price {
+    fn eq(&self, other: &Self) -> bool {
+        self.normal() == other.normal()
+    }
+}
+
+impl Eq for Price {}
+
+impl std::hash::Hash for Price {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.normal().hash(state);
+    }
+}
+
+fn price(n: u32) -> Price {
+    match n % 2 {
+        0 => Price {
+            digits: 5,
+            scale: 0,
+        },
+        _ => Price {
+            digits: 5000,
+            scale: 3,
+        },
+    }
+}
+
+/// Equal keys of different bytes were one key where they met in a piece of the log, and two where they did not.
+#[test]
+fn equal_keys_that_serialise_differently_are_refused() {
+    let disk = SimDisk::new();
+    let (context, _) = counting(&disk, 1, price).unwrap();
+    send(&context, 0..1);
+    context.run_batch().unwrap();
+    send(&context, 1..2);
+    let text = context.run_batch().unwrap_err().to_string();
+    for part in [
+        "update_state_by_key \"counts\"",
+        "\"digits\": 5000",
+        "serialises to something else",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    // Stateless operators too: each sees its batch.
+    for grouping in [true, false] {
+        let disk = SimDisk::new();
+        let context = builder(&disk, 1)
+            .piece_bytes(1)
+            .get_or_create(move |ssc| {
+                let pairs = ssc.input::<u32>("in").map(|n| (price(n), 1_u64));
+                match grouping {
+                    true => pairs.group_by_key().for_each_batch("out", |_, _| ()),
+                    false => pairs
+                        .reduce_by_key(|a, b| a + b)
+                        .for_each_batch("out", |_, _| ()),
+                }
+                Ok(())
+            })
+            .unwrap();
+        context.start().unwrap();
+        send(&context, 0..2);
+        let text = context.run_batch().unwrap_err().to_string();
+        assert!(text.contains("serialises to something else"), "{text}");
+    }
+}
+
+/// The same by a change of the type: keys that differed are equal now.
+#[test]
+fn keys_that_become_equal_are_refused_at_start_also_in_different_groups() {
+    let disk = SimDisk::new();
+    #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+    struct Exact {
+        digits: u64,
+        scale: u32,
+    }
+    let exact = |n| {
+        let Price { digits, scale } = price(n);
+        Exact { digits, scale }
+    };
+    let (context, _) = counting(&disk, 1, exact).unwrap();
+    send(&context, 0..2);
+    context.stop(StopMode::Graceful).unwrap();
+    drop(context);
+    let error = counting(&disk, 1, price).map(drop).unwrap_err();
+    assert!(
+        matches!(error, Error::Mismatch(Mismatch::SameKey { .. })),
+        "{error}"
+    );
+}
+
+/// A checkpoint whose manifest counts other entries than its blocks hold, as a tool of somebody's could leave it.
+#[test]
+fn a_count_of_entries_that_is_not_that_of_the_manifest_is_refused() {
+    use highwater_engine::checkpoint::{
+        Checkpoints, LocalStore, Meta, Options, Ownership, StateMeta,
+    };
+    let disk = SimDisk::new();
+    let (context, _) = counting(&disk, 1, |n| n).unwrap();
+    send(&context, 0..5);
+    context.stop(StopMode::Graceful).unwrap();
+    drop(context);
+    let store = LocalStore::new(Arc::new(disk.clone()), "/app/checkpoints");
+    let options = Options {
+        ownership: Ownership::Sole,
+        ..Options::default()
+    };
+    let mut checkpoints = Checkpoints::open(Arc::new(store), options).unwrap();
+    let newest = checkpoints.newest().unwrap().unwrap();
+    let manifest = newest.manifest().clone();
+    let meta = Meta {
+        log_id: manifest.log_id,
+        application: manifest.application.clone(),
+        created_ms: manifest.created_ms,
+        batch: manifest.batch,
+        lsn: manifest.lsn,
+        metadata: manifest.metadata.clone(),
+        states: manifest
+            .states
+            .iter()
+            .map(|s| StateMeta {
+                name: s.name.clone(),
+                kind: s.kind.clone(),
+                codec: s.codec.clone(),
+                fingerprint: s.fingerprint.clone(),
+            })
+            .collect(),
+    };
+    let mut draft = checkpoints.draft(meta).unwrap();
+    for state in &manifest.states {
+        for block in &state.blocks {
+            let bytes = newest
+                .read_block(&state.name, block.key_group)
+                .unwrap()
+                .unwrap();
+            draft
+                .add_block(&state.name, block.key_group, block.entries + 1, &bytes)
+                .unwrap();
+        }
+    }
+    draft.publish().unwrap();
+    drop(checkpoints);
+    let error = counting(&disk, 1, |n| n).map(drop).unwrap_err();
+    assert!(
+        matches!(error, Error::Mismatch(Mismatch::Entries { .. })),
+        "{error}"
+    );
+    for part in [
+        "state \"counts\"",
+        "entries are there",
+        ".drop_state(\"counts\")",
+    ] {
+        assert!(error.to_string().contains(part), "{part} in {error}");
+    }
 }
 
 /// A program that keeps one value in a state and emits it in every batch.
