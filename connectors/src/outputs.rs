@@ -38,12 +38,18 @@ pub trait Outputs<T> {
     }
 
     /// Writes every batch to a file of its own, `<prefix>-<time in ms>-<batch id, ten digits>.<suffix>`, one record per
-    /// line by its `Display`. `prefix` is a path: its directory is created, its last part begins the file names.
+    /// line by its `Display`. `prefix` is a path: its directory is created, its last part begins the file names. A relative
+    /// path is resolved here and now.
     ///
     /// **Exactly once**: a file appears complete and durable, or not at all, and a batch that runs again after a crash
     /// makes the same file. While a batch is in doubt its file stands there as `.<name>.staged`; the next start shows or
     /// deletes it. So keep `prefix` and `suffix` as they are while a program is down after a crash, and give each output
     /// its own.
+    ///
+    /// **Nothing is replaced.** A marker beside the files, `.<prefix>.highwater`, says which log and output they belong to.
+    /// [`StreamingContext::start`](highwater_engine::StreamingContext::start) fails, and says what to do, if they belong to
+    /// another one, or if there is a file that this log has not made. A name that is taken when a batch is published ends the
+    /// context with an error; the batch's records wait beside it.
     ///
     /// A batch without records writes no file. (Spark writes an empty directory for it.)
     #[track_caller]

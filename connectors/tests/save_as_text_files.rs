@@ -4,9 +4,10 @@
 mod common;
 
 use highwater_connectors::Outputs;
-use highwater_engine::wal::disk::SimDisk;
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
-use highwater_engine::{StopMode, StreamingContext, wal};
+use highwater_engine::wal::disk::{Disk, ManualClock, SimDisk};
+use highwater_engine::{BatchMode, Result, StopMode, StreamingContext, wal};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,7 +33,10 @@ fn send(context: &StreamingContext, line: &str) {
 
 /// The lines of all visible files, in order, and how many staged ones there are.
 fn written(disk: &SimDisk) -> (Vec<String>, usize) {
-    let all = disk.files().into_iter().filter(|f| f.starts_with("/out"));
+    let is_output = |f: &std::path::PathBuf| {
+        f.starts_with("/out") && !f.to_string_lossy().ends_with(".highwater")
+    };
+    let all = disk.files().into_iter().filter(is_output);
     let (staged, mut visible): (Vec<_>, Vec<_>) =
         all.partition(|f| f.to_string_lossy().ends_with(".staged"));
     visible.sort();
@@ -110,4 +114,93 @@ fn a_failed_sync_under_an_output_ends_the_context() {
     send(&context, "x");
     let error = context.await_termination().unwrap_err().to_string();
     assert!(error.contains("failed while it was staging"), "{error}");
+}
+
+fn program(disk: &SimDisk, dir: &str, outputs: &[(&str, &str)]) -> Result<StreamingContext> {
+    let context = StreamingContext::builder(dir)
+        .disk(Arc::new(disk.clone()))
+        .clock(Arc::new(ManualClock::new(3_600_000)))
+        .log(wal::Options::new().segment_size(256 << 10))
+        .batches(BatchMode::Manual)
+        .batch_interval(Duration::from_secs(3600))
+        .get_or_create(|ssc| {
+            let lines = ssc.input::<String>("lines");
+            for (name, prefix) in outputs {
+                lines.save_as_text_files(name, prefix);
+            }
+            Ok(())
+        })?;
+    context.start()?;
+    Ok(context)
+}
+
+fn run_one(disk: &SimDisk, dir: &str, line: &str) -> Result<()> {
+    let context = program(disk, dir, &[("o", "/out/daily")])?;
+    send(&context, line);
+    context.stop(StopMode::Graceful)
+}
+
+/// A program with a directory of its own, or begun anew, replaced what another had published in the same interval.
+#[test]
+fn what_was_published_is_never_replaced_by_another_program() {
+    let disk = SimDisk::new();
+    run_one(&disk, "/a", "100 orders of customer A").unwrap();
+    for dir in ["/b", "/a-begun-anew"] {
+        let error = run_one(&disk, dir, "7 orders of customer B")
+            .unwrap_err()
+            .to_string();
+        for part in [
+            "/out/daily-*",
+            ".daily.highwater",
+            "another prefix",
+            "output o",
+        ] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+    }
+    assert_eq!(
+        written(&disk),
+        (vec!["100 orders of customer A".to_owned()], 0)
+    );
+    run_one(&disk, "/a", "and 1 more").unwrap();
+    let both = ["100 orders of customer A", "and 1 more"];
+    assert_eq!(written(&disk), (both.map(str::to_owned).to_vec(), 0));
+}
+
+#[test]
+fn two_outputs_of_one_program_need_two_prefixes_and_one_may_begin_with_the_other() {
+    let disk = SimDisk::new();
+    let error = program(&disk, "/a", &[("one", "/out/x"), ("two", "/out/../out/x")]).unwrap_err();
+    assert!(
+        error.to_string().contains("cannot share a prefix"),
+        "{error}"
+    );
+    let outputs = [
+        ("a", "/out/y"),
+        ("b", "/out/y-1"),
+        ("c", "/out/y-3600000-0000000001"),
+    ];
+    for round in 1..=2 {
+        let context = program(&disk, "/b", &outputs).unwrap();
+        send(&context, "line");
+        context.run_batch().unwrap();
+        context.stop(StopMode::Immediate).unwrap();
+        assert_eq!(written(&disk), (vec!["line".to_owned(); 3 * round], 0));
+    }
+}
+
+/// The version before made no markers: its files, and the batch in doubt, go on belonging to their log.
+#[test]
+fn output_of_the_version_before_goes_on_and_no_other_program_takes_it() {
+    let disk = SimDisk::new();
+    run_one(&disk, "/a", "one").unwrap();
+    disk.remove_file(Path::new("/out/.daily.highwater"))
+        .unwrap();
+    let error = run_one(&disk, "/b", "theirs").unwrap_err().to_string();
+    assert!(error.contains("/out/daily-3600000-0000000001"), "{error}");
+    run_one(&disk, "/a", "two").unwrap();
+    assert_eq!(
+        written(&disk),
+        (vec!["one".to_owned(), "two".to_owned()], 0)
+    );
 }

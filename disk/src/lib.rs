@@ -80,6 +80,17 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Any I/O error.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
+    /// Renames `from` to `to` unless `to` exists, atomically: what another program has put there is never replaced. Not
+    /// durable until the directory is synced.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::AlreadyExists`] if `to` is taken; [`io::ErrorKind::Unsupported`] if the file system cannot: use
+    /// [`Self::hard_link`] then; any I/O error.
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        let cause = io::ErrorKind::Unsupported.into();
+        Err(DiskError::wrap_pair(Call::Rename, from, Some(to), cause))
+    }
+
     /// Gives the file `from` the second name `to`, which must not exist: the create-only publication step.
     ///
     /// # Errors

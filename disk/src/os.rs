@@ -60,6 +60,10 @@ impl Disk for OsDisk {
         fs::rename(from, to).map_err(|e| DiskError::wrap_pair(Call::Rename, from, Some(to), e))
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        rename_new(from, to).map_err(|e| DiskError::wrap_pair(Call::Rename, from, Some(to), e))
+    }
+
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         fs::hard_link(from, to).map_err(|e| DiskError::wrap_pair(Call::Link, from, Some(to), e))
     }
@@ -84,6 +88,17 @@ impl Disk for OsDisk {
 
     fn file_system(&self, dir: &Path) -> io::Result<FileSystem> {
         probe::file_system(dir).map_err(|e| DiskError::wrap(Call::FileSystem, dir, e))
+    }
+}
+
+/// Linux and most of its file systems have a rename that replaces nothing; NFS and many user-space ones do not.
+fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+    match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+        renamed => Ok(renamed?),
     }
 }
 

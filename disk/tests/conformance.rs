@@ -43,6 +43,7 @@ behaviours! {
     create_new_refuses_an_existing_name,
     a_link_refuses_an_existing_name_and_shares_the_content,
     a_rename_replaces,
+    a_rename_to_a_new_name_replaces_nothing,
     a_rename_to_itself_or_between_links_changes_nothing,
     a_rename_of_the_wrong_kind_is_refused,
     list_is_sorted_and_names_kinds_and_lengths,
@@ -153,6 +154,32 @@ fn a_rename_replaces(disk: &dyn Disk, dir: &Path) {
     assert_eq!(read(disk, &dir.join("sub/c")), b"new");
     disk.rename(&dir.join("sub"), &dir.join("moved")).unwrap();
     assert_eq!(read(disk, &dir.join("moved/c")), b"new");
+}
+
+/// A published file of one program was replaced by a rename of another.
+fn a_rename_to_a_new_name_replaces_nothing(disk: &dyn Disk, dir: &Path) {
+    let (a, b, sub) = (dir.join("a"), dir.join("b"), dir.join("sub"));
+    write(disk, &a, b"new");
+    write(disk, &b, b"old");
+    disk.create_dir_all(&sub).unwrap();
+    for taken in [&a, &b, &sub] {
+        assert_eq!(
+            kind(disk.rename_new(&a, taken)),
+            ErrorKind::AlreadyExists,
+            "{taken:?}"
+        );
+    }
+    assert_eq!(
+        kind(disk.rename_new(&dir.join("none"), &b)),
+        ErrorKind::NotFound
+    );
+    assert_eq!(
+        (read(disk, &a), read(disk, &b)),
+        (b"new".into(), b"old".into())
+    );
+    disk.rename_new(&a, &dir.join("c")).unwrap();
+    assert_eq!(names(disk, dir), ["b", "c", "sub"]);
+    assert_eq!(read(disk, &dir.join("c")), b"new");
 }
 
 fn a_rename_to_itself_or_between_links_changes_nothing(disk: &dyn Disk, dir: &Path) {

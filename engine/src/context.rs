@@ -13,7 +13,7 @@ use crate::inside::{self, Inside, Role};
 use crate::intake::{Intake, SourceIntake};
 use crate::journal::{self, Entry};
 use crate::lineage::Lineage;
-use crate::output::SinkContext;
+use crate::output::{OutputOwner, SinkContext};
 use crate::patience::Patience;
 use crate::record::Value;
 use crate::recovery::Recovered;
@@ -380,20 +380,13 @@ impl Core {
             BatchMode::Clock => Patience::of(&self.intake),
             BatchMode::Manual => Patience::none(),
         };
-        let context = SinkContext {
-            disk: Arc::clone(&self.settings.disk),
-            committed: recovered.committed,
-            patience: patience.clone(),
-        };
         let at = Batch {
             id: first,
             time_ms: 0,
             from: recovered.replay_from(),
             to: recovered.last_cut(),
         };
-        for output in &self.plan.outputs {
-            output.open(&self.plan.operator_name(output.operator), &context, at)?;
-        }
+        self.open_outputs(&recovered, at, &patience)?;
         let workers = self.settings.workers.get();
         let executor = Executor::start(Arc::clone(&self.plan), workers, first, recovered.state)?;
         let writer = Writer {
@@ -438,6 +431,30 @@ impl Core {
             piece_bytes: self.settings.piece_bytes,
         };
         Ok((driver, recovered.cuts))
+    }
+
+    fn open_outputs(&self, recovered: &Recovered, at: Batch, patience: &Patience) -> Result<()> {
+        let batches = recovered.batches();
+        for output in &self.plan.outputs {
+            let shown = self.plan.operator_name(output.operator);
+            let info = self.plan.operators.get(output.operator.0);
+            let owner = OutputOwner {
+                log_id: self.wal.log_id(),
+                application: self.settings.application.clone(),
+                output: info
+                    .and_then(|i| i.name.clone())
+                    .unwrap_or_else(|| shown.clone()),
+            };
+            let context = SinkContext {
+                disk: Arc::clone(&self.settings.disk),
+                committed: recovered.committed,
+                patience: patience.clone(),
+                owner,
+                batches: Arc::clone(&batches),
+            };
+            output.open(&shown, &context, at)?;
+        }
+        Ok(())
     }
 
     /// Notes a completed batch.

@@ -55,7 +55,7 @@ pub use highwater_wal as wal;
 pub use input::{Ack, Sender};
 pub use intake::Appended;
 pub use lineage::Lineage;
-pub use output::{Guarantee, Outcome, Sink, SinkContext, Wants};
+pub use output::{Guarantee, Outcome, OutputOwner, Sink, SinkContext, Wants};
 #[doc(hidden)]
 pub use partition::key_group;
 pub use patience::Patience;

@@ -55,6 +55,22 @@ pub struct SinkContext {
     pub committed: Option<u64>,
     /// For a sink that finds its disk full: it may rest and try again instead of failing.
     pub patience: Patience,
+    /// Who writes: for a sink that marks what is its own.
+    pub owner: OutputOwner,
+    /// The batches that the log still knows, ascending: that of the newest checkpoint and all that were cut after it. What
+    /// a crash left between staging and publishing belongs to one of them. Empty if no batch was cut yet.
+    pub batches: Arc<[Batch]>,
+}
+
+/// Identity of an output among all programs that may write to the same place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputOwner {
+    /// Identity of the log: random, never the same for two logs.
+    pub log_id: u128,
+    /// Name of the application.
+    pub application: String,
+    /// Name of the output within the program.
+    pub output: String,
 }
 
 /// A sink: takes the records of a stream, batch by batch, always on one thread and in order.

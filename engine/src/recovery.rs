@@ -139,6 +139,12 @@ impl Recovered {
         last.map_or((0, 0), |batch| (batch.id, batch.time_ms))
     }
 
+    /// The batches that are known: the checkpoint's and those behind it.
+    pub(crate) fn batches(&self) -> Arc<[Batch]> {
+        let checkpointed = self.checkpoint.map(|(_, batch)| batch);
+        checkpointed.iter().chain(&self.cuts).copied().collect()
+    }
+
     /// From where replay starts.
     pub(crate) fn replay_from(&self) -> Lsn {
         self.checkpoint

@@ -75,6 +75,18 @@ impl Disk for SimDisk {
             })
     }
 
+    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
+        self.machine
+            .pair_call(Call::Rename, from, Some(to), |state| {
+                state.walk(from)?;
+                let (dir, name) = state.walk_parent(to)?;
+                if state.tree.names.get(dir, &name).is_some() {
+                    return Err(errno(Errno::EXIST));
+                }
+                rename(state, from, to)
+            })
+    }
+
     fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()> {
         self.machine.pair_call(Call::Link, from, Some(to), |state| {
             let node = state.walk(from)?;

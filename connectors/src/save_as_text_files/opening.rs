@@ -1,0 +1,105 @@
+//! What an output finds in its directory when it opens, and whether it is its own.
+//!
+//! The log knows every batch that may be in doubt, with its time: those since the newest checkpoint. So a file that its own
+//! batches cannot have made is told from a leftover of a crash, also where a version that made no markers wrote it:
+//!
+//! | batch in the name | with our marker | without a marker |
+//! |---|---|---|
+//! | known, same time | ours | ours |
+//! | known, another time; or later than any batch of this log | an error | an error |
+//! | older than the newest checkpoint, published | ours | taken for ours, and told |
+//! | older than the newest checkpoint, staged | ours | an error |
+
+use super::marker::{self, Marker};
+use super::names::{Found, Names, Stage};
+use highwater_engine::wal::disk::Disk;
+use highwater_engine::{Batch, BoxError, SinkContext};
+
+/// Whose a file is, by the batch in its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Maker {
+    ThisLog,
+    /// It may be this log: that was before all batches that are known.
+    Unknown,
+    Another,
+}
+
+/// Makes the names this output's, and returns what a crash left staged.
+///
+/// # Errors
+/// If the names, or one of the files, are another's.
+pub(super) fn take_over(
+    disk: &dyn Disk,
+    names: &Names,
+    context: &SinkContext,
+) -> Result<Vec<Found>, BoxError> {
+    disk.create_dir_all(&names.dir)?;
+    let marker = marker::look(disk, names, &context.owner)?;
+    let mut staged = Vec::new();
+    let mut adopted = 0_u64;
+    for entry in disk.list(&names.dir)? {
+        let Some(found) = entry.name.to_str().and_then(|name| names.parse(name)) else {
+            continue;
+        };
+        match (maker(&found, &context.batches), marker, found.stage) {
+            (Maker::Another, ..)
+            | (Maker::Unknown, Marker::Missing | Marker::Unfinished, Stage::Staged) => {
+                return Err(refusal(names, &found, context).into());
+            }
+            (Maker::Unknown, Marker::Missing | Marker::Unfinished, Stage::Published) => {
+                adopted += 1
+            }
+            (Maker::ThisLog | Maker::Unknown, ..) => {}
+        }
+        if found.stage == Stage::Staged {
+            staged.push(found);
+        }
+    }
+    marker::claim(disk, names, &context.owner, marker)?;
+    if adopted > 0 {
+        tracing::info!(
+            output = context.owner.output,
+            files = names.pattern(),
+            adopted,
+            "files without a marker are taken for those of earlier batches of this log"
+        );
+    }
+    Ok(staged)
+}
+
+/// `batches` ascend.
+fn maker(found: &Found, batches: &[Batch]) -> Maker {
+    let Ok(place) = batches.binary_search_by_key(&found.batch, |batch| batch.id) else {
+        let is_older = batches
+            .first()
+            .is_some_and(|oldest| found.batch < oldest.id);
+        return if is_older {
+            Maker::Unknown
+        } else {
+            Maker::Another
+        };
+    };
+    let known = batches.get(place);
+    if known.is_some_and(|batch| batch.time_ms == found.time_ms) {
+        Maker::ThisLog
+    } else {
+        Maker::Another
+    }
+}
+
+fn refusal(names: &Names, found: &Found, context: &SinkContext) -> String {
+    let path = match found.stage {
+        Stage::Staged => names.staged(&found.name),
+        Stage::Published => names.published(&found.name),
+    };
+    let newest = context.batches.last().map_or_else(
+        || "has made no batch yet".to_owned(),
+        |newest| format!("is at batch {} (time {} ms)", newest.id, newest.time_ms),
+    );
+    format!(
+        "{} is there and this log, which {newest}, has not made it: another program wrote it, or this log is an older copy. \
+         It is not replaced: choose another prefix, or move the files {} away and start again",
+        path.display(),
+        names.pattern()
+    )
+}
