@@ -19,6 +19,7 @@ mod console;
 mod line;
 mod lines;
 mod outputs;
+mod paths;
 mod save_as_text_files;
 mod socket_listen;
 mod socket_text;

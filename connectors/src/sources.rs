@@ -70,7 +70,7 @@ pub trait Sources {
     fn socket_listen_with(&self, name: &str, addr: &str, options: ListenOptions) -> DStream<Line>;
 
     /// Lines of the files that appear in `dir`, each file once, as Spark's `textFileStream`. Files that are there at the
-    /// start, or came while the program was down, are read too.
+    /// start, or came while the program was down, are read too. A relative `dir` is resolved here and now.
     ///
     /// Files must be **moved in** when they are complete, by a rename within the file system. They are read in the order
     /// (time of last change, name) of what is found every half second. Names that begin with `.` or end in `.tmp` or

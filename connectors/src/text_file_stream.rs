@@ -6,6 +6,7 @@
 //! this is never a file that is still there, which would be read again after a restart.
 
 use crate::lines::{Limits, LineBuffer, Piece, check_utf8};
+use crate::paths::resolve;
 use highwater_engine::wal::Lsn;
 use highwater_engine::wal::disk::{Access, Disk, DiskFile, Entry, EntryKind};
 use highwater_engine::{BoxError, Error, Receiver, SourceContext};
@@ -36,6 +37,8 @@ const _: () = assert!(MAX_DONE_FILES + REFRESH_FILES < SourceContext::PRODUCER_W
 #[derive(Debug)]
 pub(crate) struct TextFiles {
     dir: PathBuf,
+    /// Why `dir` is not absolute.
+    unresolved: Option<String>,
     limits: Option<Limits>,
     /// The files that are there and need no more attention.
     done: BTreeMap<OsString, Identity>,
@@ -106,9 +109,12 @@ fn is_wanted(entry: &Entry) -> bool {
 }
 
 impl TextFiles {
+    /// Resolves `dir` now.
     pub(crate) fn new(dir: &Path) -> Self {
+        let resolved = resolve(dir);
         Self {
-            dir: dir.to_owned(),
+            unresolved: resolved.as_ref().err().cloned(),
+            dir: resolved.unwrap_or_else(|_| dir.to_owned()),
             limits: None,
             done: BTreeMap::new(),
             since_refresh: None,
@@ -342,6 +348,9 @@ impl Reading<'_> {
 
 impl Receiver for TextFiles {
     fn open(&mut self, source: &SourceContext) -> Result<(), BoxError> {
+        if let Some(why) = &self.unresolved {
+            return Err(why.clone().into());
+        }
         self.limits = Some(Limits::of(source, None)?);
         source.disk().list(&self.dir)?;
         Ok(())

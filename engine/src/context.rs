@@ -112,7 +112,8 @@ impl fmt::Debug for StreamingContext {
 }
 
 impl StreamingContext {
-    /// Begins the settings of a context whose log and checkpoints live in `dir`.
+    /// Begins the settings of a context whose log and checkpoints live in `dir`. A relative `dir` is resolved here and now:
+    /// a later change of the working directory changes nothing.
     #[must_use]
     pub fn builder(dir: impl AsRef<Path>) -> Builder {
         Builder::new(dir.as_ref())

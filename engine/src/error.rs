@@ -22,6 +22,17 @@ pub enum Error {
     /// The program is wrong: found before any batch ran.
     #[error(transparent)]
     Graph(#[from] GraphErrors),
+    /// The directory of the context is relative, and the working directory cannot be found (any more).
+    #[error(
+        "the directory {dir:?} of the context is relative and the working directory cannot be found: {source}; give an absolute path"
+    )]
+    Directory {
+        /// As it was given.
+        dir: PathBuf,
+        /// What the system said.
+        #[source]
+        source: std::sync::Arc<std::io::Error>,
+    },
     /// The closure given to `get_or_create` returned an error.
     #[error("building the program failed: {0}")]
     Build(#[source] BoxError),

@@ -11,8 +11,9 @@ use crate::record::{State, Value};
 use crate::source::StreamScope;
 use highwater_wal::disk::{Clock, Disk, OsClock, OsDisk};
 use std::cell::RefCell;
+use std::io;
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::{Path, PathBuf, absolute};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,6 +57,8 @@ pub enum Cheat {
 #[derive(Debug, Clone)]
 pub struct Builder {
     pub(crate) dir: PathBuf,
+    /// Why `dir` is not absolute.
+    unresolved: Option<Arc<io::Error>>,
     pub(crate) application: String,
     pub(crate) batch_interval: Duration,
     pub(crate) policy: CheckpointPolicy,
@@ -78,8 +81,16 @@ pub struct Builder {
 
 impl Builder {
     pub(crate) fn new(dir: &Path) -> Self {
+        // `absolute` takes the empty path for a mistake; it is the working directory.
+        let named = if dir.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            dir
+        };
+        let resolved = absolute(named);
         Self {
-            dir: dir.to_owned(),
+            dir: resolved.as_ref().map_or(dir, PathBuf::as_path).to_owned(),
+            unresolved: resolved.err().map(Arc::new),
             application: "highwater".to_owned(),
             batch_interval: Duration::from_secs(1),
             policy: CheckpointPolicy::default(),
@@ -299,6 +310,7 @@ impl Builder {
     /// [`StreamingContext::start`].
     ///
     /// # Errors
+    /// [`Error::Directory`] if the directory is relative and the working directory cannot be found;
     /// [`Error::Graph`] for a program that cannot run, [`Error::Mismatch`] if starting it would lose or misread state
     /// (with the call that resolves it), [`Error::Log`] and [`Error::Checkpoint`] for what is on disk. No record, state
     /// or position is changed then.
@@ -306,6 +318,10 @@ impl Builder {
         self,
         program: impl FnOnce(&StreamScope) -> std::result::Result<(), BoxError>,
     ) -> Result<StreamingContext> {
+        if let Some(source) = self.unresolved {
+            let dir = self.dir;
+            return Err(Error::Directory { dir, source });
+        }
         self.check()?;
         let graph: SharedGraph = Rc::new(RefCell::new(Graph::new(KeyGroups::new(self.key_groups))));
         let scope = StreamScope {

@@ -1,6 +1,7 @@
 //! Names of the files of one output, and what a name says about its batch.
 
-use std::path::{Path, PathBuf, absolute};
+use crate::paths::resolve;
+use std::path::{Path, PathBuf};
 
 /// What the name of a staged file ends in.
 const STAGED: &str = ".staged";
@@ -58,15 +59,7 @@ impl Names {
                  a batch's numbers, nor \"{STAGED}\" or \"{MARKER}\" with a hidden prefix; choose others"
             ));
         }
-        let parent = match prefix.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        let dir = absolute(parent).map_err(|e| {
-            format!(
-                "the prefix {prefix:?} is relative and the working directory cannot be found: {e}; give an absolute path"
-            )
-        })?;
+        let dir = resolve(prefix.parent().unwrap_or(Path::new("")))?;
         Ok(Self {
             dir,
             base: base.to_owned(),
