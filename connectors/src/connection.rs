@@ -5,7 +5,7 @@
 
 use crate::lines::{Limits, LineBuffer, Piece, check_utf8};
 use highwater_engine::wal::Lsn;
-use highwater_engine::{Error, SourceContext};
+use highwater_engine::{Error, Receipt, SourceContext};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -57,7 +57,7 @@ enum Offer<'a> {
 /// What came of some lines: the answers in order, up to the line at which the log gave up, if it did.
 #[derive(Debug, Default)]
 struct Round {
-    answers: Vec<Result<Lsn, String>>,
+    answers: Vec<Result<Receipt, String>>,
     newest: Option<Lsn>,
     failure: Option<Error>,
 }
@@ -143,7 +143,8 @@ impl Connection<'_> {
         let mut text = String::with_capacity(16 * round.answers.len());
         for answer in &round.answers {
             let written = match answer {
-                Ok(lsn) => writeln!(text, "ok {lsn}"),
+                Ok(Receipt::Stored(lsn)) => writeln!(text, "ok {lsn}"),
+                Ok(Receipt::Duplicate(lsn)) => writeln!(text, "ok {lsn} duplicate"),
                 Err(reason) => writeln!(text, "err {reason}"),
             };
             written.map_err(io::Error::other)?;
@@ -191,7 +192,9 @@ impl Connection<'_> {
             .collect();
         for group in self.limits.groups(&lines, |line| line.len()) {
             let lsn = self.source.append(group)?;
-            round.stored(lsn, group.len());
+            round.newest = round.newest.max(Some(lsn));
+            let stored = std::iter::repeat_n(Ok(Receipt::Stored(lsn)), group.len());
+            round.answers.extend(stored);
         }
         Ok(())
     }
@@ -211,9 +214,8 @@ impl Connection<'_> {
             .collect();
         for group in self.limits.groups(&lines, |(_, line)| line.len()) {
             let appended = self.source.append_once(producer, group)?;
-            if let Some(lsn) = appended.lsn {
-                round.stored(lsn, group.len());
-            }
+            round.newest = round.newest.max(appended.lsn);
+            round.answers.extend(appended.receipts.into_iter().map(Ok));
         }
         Ok(())
     }
@@ -236,13 +238,6 @@ impl Connection<'_> {
             ));
             Offer::Refused(reason)
         })
-    }
-}
-
-impl Round {
-    fn stored(&mut self, lsn: Lsn, lines: usize) {
-        self.newest = self.newest.max(Some(lsn));
-        self.answers.extend(std::iter::repeat_n(Ok(lsn), lines));
     }
 }
 

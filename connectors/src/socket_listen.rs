@@ -61,7 +61,7 @@ impl ListenOptions {
         }
     }
 
-    /// Every line is `<id> <seq> <line>`, and a retry counts once.
+    /// Every line is `<id> <seq> <line>`, and a retry counts once; it is answered `ok <lsn> duplicate`.
     #[must_use]
     pub fn dedup(mut self) -> Self {
         self.framing = Framing::Deduplicated;

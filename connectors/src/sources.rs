@@ -39,7 +39,10 @@ pub trait Sources {
     /// For every line in, in order, one line comes back:
     ///
     /// * `ok <lsn>` - the line is durable: no crash loses it. `lsn` is the place of its frame in the log; lines that were
-    ///   stored together share it, and a recognised retry gets the place of its producer's newest line.
+    ///   stored together share it.
+    /// * `ok <lsn> duplicate` - only with [`ListenOptions::dedup`]: the source takes the line for a retry and has not stored
+    ///   it again. What it has is durable; `lsn` is the place of its producer's newest line. Clients may take every answer
+    ///   that begins with `ok ` for an acknowledgement.
     /// * `err too long: ..`, `err not utf-8: ..`, `err malformed: ..` - this line was not stored, the connection goes on.
     /// * `err stopping`, `err unavailable: <reason>` (the log has failed or is full) - this line was not stored and
     ///   neither is anything behind it; the connection is closed. A client that gets no answer at all, because the
@@ -56,10 +59,12 @@ pub trait Sources {
     /// [`ListenOptions::dedup`] it is stored once: every line then has the form `<id> <seq> <line>`, with `id` the
     /// producer's name (1 to 128 bytes, no spaces) and `seq` its sequence number of the line (decimal, 64 bits). The source
     /// remembers the highest number of each producer, also across crashes, and takes a line with a number that is not
-    /// higher for a retry: it answers `ok` and stores nothing. Therefore
+    /// higher for a retry: it answers `ok <lsn> duplicate` and stores nothing. Therefore
     ///
     /// * a producer's numbers must ascend (gaps are fine) and it sends them in order, after a lost connection from the
     ///   first unanswered line on;
+    /// * a producer that begins its numbers again, after a restart that lost them, is told `duplicate` for every line: it
+    ///   needs a new id, or must go on above its last number;
     /// * two senders need two ids;
     /// * a refused line needs a new number if it is sent again in a better form after higher ones;
     /// * the newest [`PRODUCER_WINDOW`](highwater_engine::SourceContext::PRODUCER_WINDOW) producers are remembered: a retry of one

@@ -4,11 +4,13 @@ use crate::codec;
 use crate::error::{Error, Result};
 use crate::faithful;
 use crate::graph::SourceInfo;
+use crate::intake::Receipt;
 use crate::record::Value;
 use crate::source::{Decoder, SourceContext, StreamScope, checking};
 use crate::stream::DStream;
 use highwater_wal::{Lsn, Wal};
 use std::any::TypeId;
+use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
 use std::panic::Location;
@@ -54,8 +56,8 @@ impl<T> Clone for Sender<T> {
     }
 }
 
-impl<T> std::fmt::Debug for Sender<T> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sender")
             .field("source", &self.source.name())
             .finish_non_exhaustive()
@@ -80,7 +82,7 @@ impl<T: Value> Sender<T> {
     pub fn send(&self, record: &T) -> Result<Ack> {
         let bytes = self.encode(record)?;
         let lsn = self.source.append(&[&bytes])?;
-        Ok(self.ack(lsn))
+        Ok(self.ack(Receipt::Stored(lsn)))
     }
 
     /// Puts several records into the log, all or none.
@@ -94,22 +96,21 @@ impl<T: Value> Sender<T> {
             .collect::<Result<Vec<_>>>()?;
         let slices: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
         let lsn = self.source.append(&slices)?;
-        Ok(self.ack(lsn))
+        Ok(self.ack(Receipt::Stored(lsn)))
     }
 
     /// Puts a record into the log unless `producer` has sent this or a higher `sequence` before, also before a crash:
-    /// a retry counts once. The acknowledgement holds either way.
+    /// a retry counts once. The acknowledgement holds either way; [`Ack::is_duplicate`] tells a record that was stored from
+    /// one that was not. A producer that begins its numbers again, as a restarted process does that keeps them in memory,
+    /// learns from it that the log takes its records for retries: it needs another name, or to go on with higher numbers.
     ///
     /// # Errors
     /// As [`Self::send`].
     pub fn send_once(&self, producer: &str, sequence: u64, record: &T) -> Result<Ack> {
         let bytes = self.encode(record)?;
         let appended = self.source.append_once(producer, &[(sequence, &bytes)])?;
-        Ok(self.ack(
-            appended
-                .lsn
-                .expect("one record was offered, so there is something to wait for"),
-        ))
+        let receipt = appended.receipts.first().copied();
+        Ok(self.ack(receipt.expect("one record was offered, so there is one receipt")))
     }
 
     fn encode(&self, record: &T) -> Result<Vec<u8>> {
@@ -119,26 +120,41 @@ impl<T: Value> Sender<T> {
         })
     }
 
-    fn ack(&self, lsn: Lsn) -> Ack {
+    fn ack(&self, receipt: Receipt) -> Ack {
         Ack {
-            lsn,
+            receipt,
             wal: Arc::clone(&self.wal),
         }
     }
 }
 
 /// A record on its way to the disk: wait for it, or `.await` it. Dropping it does not take the record back.
-#[derive(Debug)]
 #[must_use = "the record is not durable before `wait` returns or the ack was awaited"]
 pub struct Ack {
-    lsn: Lsn,
+    receipt: Receipt,
     wal: Arc<Wal>,
 }
 
+impl fmt::Debug for Ack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ack")
+            .field("lsn", &self.lsn())
+            .field("is_duplicate", &self.is_duplicate())
+            .finish_non_exhaustive()
+    }
+}
+
 impl Ack {
-    /// Where the record is in the log.
+    /// Where the record is in the log. Of a duplicate: where the newest record of its producer is, which is the one that
+    /// it repeats unless the producer has stored higher numbers since.
     pub fn lsn(&self) -> Lsn {
-        self.lsn
+        self.receipt.lsn()
+    }
+
+    /// Whether [`Sender::send_once`] found the sequence number, or a higher one, in the log: this record was not stored.
+    /// Always false for what was sent without a number.
+    pub fn is_duplicate(&self) -> bool {
+        self.receipt.is_duplicate()
     }
 
     /// Returns once the record is durable.
@@ -146,7 +162,7 @@ impl Ack {
     /// # Errors
     /// [`Error::Log`] if the log has failed: whether the record will be found after a restart is unknown.
     pub fn wait(self) -> Result<()> {
-        Ok(self.wal.sync_to(self.lsn)?)
+        Ok(self.wal.sync_to(self.lsn())?)
     }
 }
 
@@ -156,7 +172,7 @@ impl IntoFuture for Ack {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            self.wal.durable(self.lsn).await?;
+            self.wal.durable(self.lsn()).await?;
             Ok(())
         })
     }

@@ -229,8 +229,8 @@ impl SourceIntake {
         self.frame(None, records)
     }
 
-    /// Appends those of `records` whose sequence number is above the producer's last one, as one atomic frame.
-    /// Returns the LSN to wait for before any of them, new or old, is acknowledged; `None` if there were none.
+    /// Appends those of `records` whose sequence number is above the producer's last one, as one atomic frame, and says
+    /// what became of each.
     pub(crate) fn append_once(&self, producer: &str, records: &[(u64, &[u8])]) -> Result<Appended> {
         records
             .iter()
@@ -240,15 +240,17 @@ impl SourceIntake {
         let mut producers = self.producers.lock();
         let known = producers.last(producer);
         let mut last = known.map(|(sequence, _)| sequence);
+        let mut is_fresh = Vec::with_capacity(records.len());
         let mut fresh = Vec::with_capacity(records.len());
         for (sequence, record) in records {
-            if last.is_none_or(|last| *sequence > last) {
+            let is_new = last.is_none_or(|last| *sequence > last);
+            if is_new {
                 last = Some(*sequence);
                 fresh.push(*record);
             }
+            is_fresh.push(is_new);
         }
-        let duplicates = records.len() - fresh.len();
-        let lsn = match last {
+        let frame = match last {
             Some(sequence) if !fresh.is_empty() => {
                 let mark = Mark {
                     producer: producer.to_owned(),
@@ -258,9 +260,30 @@ impl SourceIntake {
                 producers.note(mark, lsn);
                 Some(lsn)
             }
-            _ => known.map(|(_, lsn)| lsn),
+            _ => None,
         };
-        Ok(Appended { lsn, duplicates })
+        drop(producers);
+        let receipts = records
+            .iter()
+            .zip(is_fresh)
+            .filter_map(|((sequence, _), is_new)| {
+                let before = known
+                    .filter(|(last, _)| sequence <= last)
+                    .map(|(_, lsn)| lsn);
+                let receipt = if is_new {
+                    Receipt::Stored
+                } else {
+                    Receipt::Duplicate
+                };
+                before.or(frame).map(receipt)
+            });
+        let receipts: Vec<Receipt> = receipts.collect();
+        assert_eq!(receipts.len(), records.len(), "every record has its place");
+        Ok(Appended {
+            lsn: frame.or(known.filter(|_| !records.is_empty()).map(|(_, lsn)| lsn)),
+            duplicates: records.len() - fresh.len(),
+            receipts,
+        })
     }
 
     /// Notes that everything of `producer` up to `sequence` is dealt with: a frame of the envelope alone.
@@ -303,10 +326,37 @@ impl SourceIntake {
 }
 
 /// What became of records offered with sequence numbers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Appended {
     /// The LSN to make durable before acknowledging any of them; `None` if nothing was offered.
     pub lsn: Option<Lsn>,
     /// How many were in the log already.
     pub duplicates: usize,
+    /// What became of each, in the order in which they were offered.
+    pub receipts: Vec<Receipt>,
+}
+
+/// What became of one record with a sequence number. Nothing may be acknowledged before it is durable, either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Receipt {
+    /// It is in the log now: the LSN of its frame, which it shares with those stored together with it.
+    Stored(Lsn),
+    /// It was in the log already and was not stored again: the LSN of the newest frame of its producer. That is its own
+    /// unless the producer has stored higher numbers since.
+    Duplicate(Lsn),
+}
+
+impl Receipt {
+    /// The LSN, either way.
+    pub fn lsn(self) -> Lsn {
+        match self {
+            Self::Stored(lsn) | Self::Duplicate(lsn) => lsn,
+        }
+    }
+
+    /// Whether the log had it already.
+    #[must_use]
+    pub fn is_duplicate(self) -> bool {
+        matches!(self, Self::Duplicate(_))
+    }
 }

@@ -53,7 +53,7 @@ pub use graph::OperatorInfo;
 pub use highwater_checkpoint as checkpoint;
 pub use highwater_wal as wal;
 pub use input::{Ack, Sender};
-pub use intake::Appended;
+pub use intake::{Appended, Receipt};
 pub use lineage::Lineage;
 pub use output::{Guarantee, Outcome, OutputOwner, Sink, SinkContext, Wants};
 #[doc(hidden)]

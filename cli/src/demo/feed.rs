@@ -260,11 +260,11 @@ impl Reader<'_> {
     }
 }
 
-/// An acknowledgement: `ok` and the LSN.
+/// An acknowledgement: `ok` and the LSN, and `duplicate` for a line that was sent again after a kill.
 fn is_ok(line: &str) -> bool {
-    line.trim_end()
-        .strip_prefix("ok ")
-        .is_some_and(|lsn| lsn.parse::<u64>().is_ok())
+    let lsn = line.trim_end().strip_prefix("ok ");
+    let lsn = lsn.map(|lsn| lsn.strip_suffix(" duplicate").unwrap_or(lsn));
+    lsn.is_some_and(|lsn| lsn.parse::<u64>().is_ok())
 }
 
 /// Waits for the moment of a kill, which is a moment in time and nothing else.
@@ -279,8 +279,15 @@ mod tests {
 
     #[test]
     fn only_whole_acknowledgements_count() {
-        assert!(is_ok("ok 4096\n"));
-        for other in ["ok\n", "ok x\n", "err full\n", "okay 1\n", "\n"] {
+        assert!(is_ok("ok 4096\n") && is_ok("ok 4096 duplicate\n"));
+        for other in [
+            "ok\n",
+            "ok duplicate\n",
+            "ok x\n",
+            "err full\n",
+            "okay 1\n",
+            "\n",
+        ] {
             assert!(!is_ok(other), "{other:?}");
         }
     }

@@ -135,11 +135,23 @@ impl Client {
         answer.trim_end().to_owned()
     }
 
-    /// The LSN in the next answer, which must be `ok`.
+    /// The LSN in the next answer, which must be `ok` for a line that was stored.
     pub(crate) fn ok(&mut self) -> u64 {
+        self.lsn("")
+    }
+
+    /// The LSN in the next answer, which must be `ok` for a line that was not stored again.
+    pub(crate) fn duplicate(&mut self) -> u64 {
+        self.lsn(" duplicate")
+    }
+
+    fn lsn(&mut self, ending: &str) -> u64 {
         let answer = self.answer();
-        let lsn = answer.strip_prefix("ok ").and_then(|lsn| lsn.parse().ok());
-        lsn.unwrap_or_else(|| panic!("the answer is {answer:?}"))
+        let lsn = answer
+            .strip_prefix("ok ")
+            .and_then(|rest| rest.strip_suffix(ending));
+        lsn.and_then(|lsn| lsn.parse().ok())
+            .unwrap_or_else(|| panic!("the answer is {answer:?}, not ok <lsn>{ending}"))
     }
 
     /// Sends a line and waits for its `ok`.
