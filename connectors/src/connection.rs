@@ -89,6 +89,9 @@ impl Connection<'_> {
             if self.source.is_stopping() {
                 return Ok(Some("err stopping\n".to_owned()));
             }
+            if buffer.begins_as_utf16() {
+                return Ok(Some(self.refuse_utf16()));
+            }
             let silent = matches!(&count, Err(e) if is_timeout(e));
             if !silent && !matches!(count, Ok(1..)) {
                 self.note_half_line(&buffer);
@@ -111,6 +114,14 @@ impl Connection<'_> {
                 return Ok(Some(format!("err idle: no line for {idle:?}\n")));
             }
         }
+    }
+
+    fn refuse_utf16(&self) -> String {
+        let peer = self.peer;
+        self.source.skip(&format!(
+            "{peer} sends UTF-16, as its first two bytes say: its connection is closed"
+        ));
+        "err utf-16: this source takes UTF-8\n".to_owned()
     }
 
     fn read(&self, buffer: &mut LineBuffer) -> io::Result<usize> {

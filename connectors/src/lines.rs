@@ -2,6 +2,8 @@
 //!
 //! A line ends with `\n` or `\r\n`; neither belongs to it. A line that is too long is reported once, as soon as that is
 //! known, and the rest of it is dropped while it arrives: a line of 1 GiB costs no more memory than the longest allowed.
+//!
+//! A byte order mark at the beginning of the stream is no part of its first line.
 
 use highwater_engine::{BoxError, SourceContext};
 use std::io::{self, BufRead};
@@ -15,6 +17,9 @@ const MAX_READ_BYTES: usize = 256 << 10;
 /// Lines of one append; appended together they are one frame of the log.
 const MAX_GROUP_LINES: usize = 1024;
 const MAX_GROUP_BYTES: usize = 256 << 10;
+
+/// The byte order mark of UTF-8, which some editors put before the text.
+const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The longest line unless the program says otherwise.
 const DEFAULT_MAX_LINE_BYTES: usize = 1 << 20;
@@ -174,8 +179,8 @@ impl LineBuffer {
 
     /// At the end of the stream: takes out a last line without a line end.
     pub(crate) fn finish(&mut self) -> Option<Piece> {
-        let last =
-            (self.start < self.end && !self.discarding).then(|| self.piece(self.end, self.end));
+        let content = self.start + self.mark_len();
+        let last = (content < self.end && !self.discarding).then(|| self.piece(self.end, self.end));
         self.start = self.end;
         self.searched = self.end;
         last
@@ -191,15 +196,39 @@ impl LineBuffer {
         (self.start < self.end || self.discarding).then(|| self.position(self.start))
     }
 
+    /// Whether the stream begins with the byte order mark of UTF-16 (or of UTF-32 with the low byte first), and nothing was
+    /// taken out yet. Such a stream holds line ends and zeros that would pass for lines.
+    pub(crate) fn begins_as_utf16(&self) -> bool {
+        let begun = self.begun();
+        begun.starts_with(b"\xff\xfe") || begun.starts_with(b"\xfe\xff")
+    }
+
+    /// What has arrived, if nothing was taken out yet.
+    fn begun(&self) -> &[u8] {
+        let at_start = self.base == 0 && self.start == 0 && !self.discarding;
+        let begun = self.buf.get(..self.end).filter(|_| at_start);
+        begun.unwrap_or_default()
+    }
+
+    /// Length of the byte order mark that comes next.
+    fn mark_len(&self) -> usize {
+        if self.begun().starts_with(UTF8_MARK) {
+            UTF8_MARK.len()
+        } else {
+            0
+        }
+    }
+
     fn piece(&self, line_end: usize, next: usize) -> Piece {
         let at = self.position(self.start);
-        let line = self.buf.get(self.start..line_end).unwrap_or_default();
+        let start = self.start + self.mark_len();
+        let line = self.buf.get(start..line_end).unwrap_or_default();
         let end = line_end - usize::from(line.last() == Some(&b'\r'));
-        if end - self.start > self.max_line_bytes {
+        if end - start > self.max_line_bytes {
             return Piece::TooLong { at };
         }
         Piece::Line {
-            range: self.start..end,
+            range: start..end,
             at,
             next: self.position(next),
         }
@@ -207,7 +236,7 @@ impl LineBuffer {
 
     /// Gives up an unfinished line that is too long already.
     fn overflow(&mut self) -> Option<Piece> {
-        let waiting = self.end - self.start;
+        let waiting = self.end - self.start - self.mark_len();
         // One byte more may be the `\r` of the line end.
         let found =
             (!self.discarding && waiting > self.max_line_bytes + 1).then(|| Piece::TooLong {
@@ -309,6 +338,76 @@ mod tests {
             reads in proptest::collection::vec(1_usize..40, 1..8),
         ) {
             prop_assert_eq!(buffered(&stream, max, &reads), naive(&stream, max));
+        }
+    }
+
+    fn lines_of(stream: &[u8], max: usize, reads: &[usize]) -> Vec<Option<String>> {
+        let found = buffered(stream, max, reads).into_iter();
+        found
+            .map(|(_, line)| line.map(|line| String::from_utf8(line).unwrap()))
+            .collect()
+    }
+
+    /// An editor's byte order mark became part of the first line, so that a key was there twice.
+    #[test]
+    fn a_byte_order_mark_is_removed_at_the_beginning_and_nowhere_else() {
+        let some = |line: &str| Some(line.to_owned());
+        for reads in [&[100][..], &[1], &[2, 1], &[3], &[4, 100]] {
+            let mark = "\u{feff}";
+            let twice = format!("{mark}{mark}a\r\n{mark}b\n");
+            let expected = [some("\u{feff}a"), some("\u{feff}b")];
+            assert_eq!(lines_of(twice.as_bytes(), 9, reads), expected);
+            assert_eq!(
+                lines_of(mark.as_bytes(), 9, reads),
+                [],
+                "a mark alone is no line"
+            );
+            assert_eq!(
+                lines_of(format!("{mark}\n").as_bytes(), 9, reads),
+                [some("")]
+            );
+            let longest = format!("{mark}123456789\r\n1234567890\n");
+            assert_eq!(
+                lines_of(longest.as_bytes(), 9, reads),
+                [some("123456789"), None]
+            );
+            assert_eq!(lines_of("\u{feff}x".as_bytes(), 9, reads), [some("x")]);
+            assert_eq!(
+                buffered(b"\xef\xbbx\n", 9, reads)[0].1.as_ref().unwrap(),
+                b"\xef\xbbx"
+            );
+        }
+        let mut resumed = LineBuffer::new(9, 4);
+        resumed
+            .fill(|room| {
+                room[..5].copy_from_slice("\u{feff}a\n".as_bytes());
+                Ok(5)
+            })
+            .unwrap();
+        let [Piece::Line { range, .. }] = &resumed.take(9)[..] else {
+            panic!("one line");
+        };
+        assert_eq!(resumed.bytes(range), "\u{feff}a".as_bytes());
+    }
+
+    #[test]
+    fn utf16_is_recognised_by_its_mark_at_the_beginning() {
+        for (bytes, expected) in [
+            (&b"\xff\xfea\0"[..], true),
+            (b"\xfe\xff\0a", true),
+            (b"\xff", false),
+            (b"a\xff\xfe", false),
+            (b"", false),
+        ] {
+            let mut buffer = LineBuffer::new(9, 0);
+            let count = bytes.len();
+            buffer
+                .fill(|room| {
+                    room[..count].copy_from_slice(bytes);
+                    Ok(count)
+                })
+                .unwrap();
+            assert_eq!(buffer.begins_as_utf16(), expected, "{bytes:?}");
         }
     }
 

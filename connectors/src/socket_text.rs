@@ -64,6 +64,13 @@ impl SocketText {
                     return Err(format!("the connection to {} ended: {why}", self.addr).into());
                 }
             }
+            if buffer.begins_as_utf16() {
+                return Err(format!(
+                    "{} sends UTF-16, as its first two bytes say: this source takes UTF-8",
+                    self.addr
+                )
+                .into());
+            }
             loop {
                 let pieces = buffer.take(MAX_ROUND_LINES);
                 if pieces.is_empty() {

@@ -22,6 +22,8 @@ pub trait Sources {
     /// and the half line at the end of a broken connection are skipped: counted in
     /// [`SourceStats::skipped`](highwater_engine::SourceStats::skipped) and logged with their position.
     ///
+    /// A byte order mark of UTF-8 at the beginning of a connection is removed; one of UTF-16 ends it with an error.
+    ///
     /// An `addr` without a port makes [`StreamingContext::start`](highwater_engine::StreamingContext::start) fail; a
     /// server that is not there does not.
     #[track_caller]
@@ -47,6 +49,8 @@ pub trait Sources {
     /// * `err stopping`, `err unavailable: <reason>` (the log has failed or is full) - this line was not stored and
     ///   neither is anything behind it; the connection is closed. A client that gets no answer at all, because the
     ///   connection broke, does not know: the line may be stored or not.
+    /// * `err utf-16: ..` - the connection begins with the byte order mark of UTF-16: nothing is stored; it is closed. (That
+    ///   of UTF-8 is removed.)
     /// * `err busy: ..` - right after connecting: too many connections; the connection is closed.
     /// * `err idle: ..` - no line was completed for [`ListenOptions::idle_timeout`] (10 minutes); the connection is closed.
     ///
@@ -84,13 +88,23 @@ pub trait Sources {
     /// How far each file was read stands in the log beside its lines, so after a crash reading goes on behind the last
     /// stored line: nothing is lost or read twice. A file is known by name, size and time of last change. What follows from it:
     ///
-    /// * A file that changes after it was seen (it grows, is written again, touched, or another takes its name) **is a new
-    ///   file and is read again from the beginning**, with a warning in the program's log if it was read before.
+    /// * A file that changes after it was read, wholly or in part (it grows, is written again, touched, or another takes its
+    ///   name), also while the program is down, **is a new file and is read again from the beginning**. Each change is told
+    ///   by a warning in the program's log, which names the file and what changed, and is counted in
+    ///   [`SourceStats::read_again`](highwater_engine::SourceStats::read_again). Put back as it was, it is the file that was
+    ///   read. A change that leaves size and time as they were is not seen.
+    /// * A name that is used again after the source has seen its file gone is a new file, without a warning.
     /// * A file that vanishes before it was opened is reported as an error and skipped; one that is deleted while it is
     ///   read is read to its end all the same. One that is truncated while it is read is reported as an error; the lines
     ///   read so far stay, and what is left is, by the first rule, a new file.
+    /// * A file that was read in part (the program stopped, or could not read on) and then is gone is told by a warning,
+    ///   with how far it was read, and counted in [`SourceStats::vanished`](highwater_engine::SourceStats::vanished). If it
+    ///   comes back unchanged, reading goes on where it was.
     /// * The directory may hold 32 768 files that were read; beyond it the source stops reading, with an error that says so,
     ///   until some are moved away, because their progress could not be remembered for all of them.
+    ///
+    /// A byte order mark of UTF-8 at the beginning of a file is removed. A file that begins with one of UTF-16 is skipped as a
+    /// whole, counted as one skipped record and logged: convert it.
     ///
     /// A line may have up to 1 MiB (less if the log takes only smaller records). Longer lines and lines that are not
     /// UTF-8 are skipped, counted and logged with file and offset, and reading goes on (a restart in the middle of a file

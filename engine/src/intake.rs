@@ -319,6 +319,14 @@ impl SourceIntake {
             .map(|(sequence, _)| sequence)
     }
 
+    /// Everything that is remembered of producers.
+    pub(crate) fn producers(&self) -> Vec<(String, u64, Lsn)> {
+        let producers = self.producers.lock();
+        let all = producers.iter();
+        all.map(|(producer, sequence, lsn)| (producer.clone(), sequence, lsn))
+            .collect()
+    }
+
     /// Returns once everything up to the frame at `lsn` is durable.
     pub(crate) fn sync_to(&self, lsn: Lsn) -> Result<()> {
         Ok(self.intake.wal.sync_to(lsn)?)

@@ -22,6 +22,13 @@ impl Producers {
         self.known.get(producer).copied()
     }
 
+    /// Every producer with its highest sequence number and the LSN of its record.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, u64, Lsn)> {
+        self.known
+            .iter()
+            .map(|(producer, (sequence, lsn))| (producer, *sequence, *lsn))
+    }
+
     /// Notes a mark that stands in the log at `lsn`.
     pub(crate) fn note(&mut self, mark: Mark, lsn: Lsn) {
         let entry = self

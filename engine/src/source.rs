@@ -83,6 +83,8 @@ struct Counters {
     duplicates: AtomicU64,
     skipped: AtomicU64,
     errors: AtomicU64,
+    read_again: AtomicU64,
+    vanished: AtomicU64,
 }
 
 /// What a source has done since the context started.
@@ -96,6 +98,10 @@ pub struct SourceStats {
     pub skipped: u64,
     /// Failures of the receiver, each followed by a restart.
     pub errors: u64,
+    /// Inputs (files) that were read again from the beginning because they had changed since they were read.
+    pub read_again: u64,
+    /// Inputs (files) that were gone before they were read to their end.
+    pub vanished: u64,
 }
 
 impl SourceContext {
@@ -186,6 +192,28 @@ impl SourceContext {
         self.inner.intake.last_sequence(producer)
     }
 
+    /// Every producer that is remembered, with its highest sequence number and the place of its newest frame: for a source
+    /// that looks up, when it starts, what earlier runs have done.
+    #[must_use]
+    pub fn producers(&self) -> Vec<(String, u64, Lsn)> {
+        self.inner.intake.producers()
+    }
+
+    /// Counts an input (a file) that changed after it was read and is read again, and logs why: at most once per change.
+    pub fn read_again(&self, what: &str) {
+        self.inner
+            .counters
+            .read_again
+            .fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(source = self.name(), "{what}");
+    }
+
+    /// Counts an input (a file) that is gone and was read in part, and logs how far.
+    pub fn vanished(&self, what: &str) {
+        self.inner.counters.vanished.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(source = self.name(), "{what}");
+    }
+
     /// Counts a record that is refused, and logs it unless many were logged a moment ago: `held_back` in the next message
     /// says how many were not.
     pub fn skip(&self, reason: &str) {
@@ -254,6 +282,8 @@ impl SourceContext {
             duplicates: read(&counters.duplicates),
             skipped: read(&counters.skipped),
             errors: read(&counters.errors),
+            read_again: read(&counters.read_again),
+            vanished: read(&counters.vanished),
         }
     }
 
