@@ -1,18 +1,16 @@
 //! What text sources carry.
 
 use bytes::Bytes;
-use bytestring::ByteString;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Borrow;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// One line of text, without its line end: an immutable string that points into the mapped log, so that reading a
-/// batch copies nothing.
+/// One line of text, without its line end: an immutable string that owns its bytes. Cloning it copies nothing.
 ///
-/// It behaves as a `&str` that can be owned. A `Line` keeps the piece of the log that it came from mapped: what lives
-/// longer than its batch (keys and values of state) should be a `String` of its own, `line.to_string()`.
+/// It behaves as a `&str` that can be owned, and keeps nothing of the log: it may live as long as it likes, as a key or in a
+/// value of state, alone or within other types.
 ///
 /// ```
 /// use highwater_connectors::Line;
@@ -20,9 +18,8 @@ use std::sync::Arc;
 /// assert_eq!(line.split_whitespace().count(), 6);
 /// assert_eq!(line, "to be or not to be");
 /// ```
-#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Line(ByteString);
+#[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Line(Arc<str>);
 
 impl Line {
     /// The text.
@@ -31,14 +28,18 @@ impl Line {
         &self.0
     }
 
-    /// Turns a record of the log into a line; checks that it is UTF-8.
+    /// Turns a record of the log into a line; checks that it is UTF-8. The bytes are copied: a slice of them would keep its
+    /// segment of the log mapped, and its file on the disk, for as long as one line of it lives.
     ///
     /// # Errors
     /// Where the bytes stop being UTF-8.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "it is a `Decoder`, which is handed the bytes"
+    )]
     pub fn decode(bytes: Bytes) -> Result<Self, String> {
-        ByteString::try_from(bytes)
-            .map(Self)
-            .map_err(|e| e.to_string())
+        let text = std::str::from_utf8(&bytes).map_err(|e| e.to_string())?;
+        Ok(Self::from(text))
     }
 
     /// [`Self::decode`] in the form in which the engine wants it.
@@ -81,19 +82,31 @@ impl PartialEq<&str> for Line {
 
 impl From<&str> for Line {
     fn from(text: &str) -> Self {
-        Self(ByteString::from(text))
+        Self(Arc::from(text))
     }
 }
 
 impl From<String> for Line {
     fn from(text: String) -> Self {
-        Self(ByteString::from(text))
+        Self(Arc::from(text))
     }
 }
 
 impl From<Line> for String {
     fn from(line: Line) -> Self {
-        line.0.into()
+        (*line.0).to_owned()
+    }
+}
+
+impl Serialize for Line {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Line {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
     }
 }
 
@@ -114,12 +127,22 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
+    struct Segment(Arc<()>);
+
+    impl AsRef<[u8]> for Segment {
+        fn as_ref(&self) -> &[u8] {
+            b"one line of many"
+        }
+    }
+
+    /// A line that was kept in state held the map and the file of its whole segment.
     #[test]
-    fn a_line_shares_the_bytes_that_it_was_decoded_from() {
-        let bytes = Bytes::from(b"zero copies".to_vec());
-        let line = Line::decode(bytes.clone()).unwrap();
-        assert_eq!(line.as_str().as_ptr(), bytes.as_ptr());
-        assert_eq!(String::from(line), "zero copies");
+    fn a_line_keeps_nothing_of_the_log_and_its_clones_share_their_bytes() {
+        let held = Arc::new(());
+        let line = Line::decode(Bytes::from_owner(Segment(Arc::clone(&held))).slice(4..8)).unwrap();
+        assert_eq!((line.as_str(), Arc::strong_count(&held)), ("line", 1));
+        assert_eq!(line.clone().as_str().as_ptr(), line.as_str().as_ptr());
+        assert_eq!(String::from(line), "line");
     }
 
     #[test]

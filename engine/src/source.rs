@@ -48,7 +48,8 @@ pub trait Receiver: Send + 'static {
 /// Where the graph keeps a receiver until the context starts.
 pub(crate) type ReceiverFactory = Mutex<Option<Box<dyn Receiver>>>;
 
-/// Turns the bytes of a record into what the stream carries.
+/// Turns the bytes of a record into what the stream carries. Whatever keeps a slice of the bytes keeps its whole segment
+/// of the log mapped, and a truncated one on the disk: what may live longer than its batch should copy them.
 pub type Decoder<T> = Arc<dyn Fn(Bytes) -> Result<T, String> + Send + Sync>;
 
 /// What a receiver works with. Cheap to clone; usable from any thread.
