@@ -3,8 +3,10 @@
 //!
 //! The order that the guarantee rests on: everything that was read is appended, then one sync, then the answers.
 
+use crate::dial::notice_dead_peer;
 use crate::lines::{Limits, LineBuffer, Piece, check_utf8};
 use highwater_engine::wal::Lsn;
+use highwater_engine::wal::disk::Clock;
 use highwater_engine::{Error, Receipt, SourceContext};
 use std::fmt::Write as _;
 use std::io::{self, Read, Write};
@@ -13,7 +15,8 @@ use std::time::Duration;
 
 /// Lines that are stored and answered at a time, at most.
 const MAX_ROUND_LINES: usize = 8192;
-/// A client that takes no answers for so long is disconnected: its connection holds memory and a thread.
+/// A client that takes no answers for so long is disconnected: its connection holds memory and a thread. One that takes
+/// them byte by byte has at most twice as long for those to the lines of a round.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a closing connection waits for the client to take the last answer.
 const LINGER: Duration = Duration::from_millis(200);
@@ -65,9 +68,8 @@ struct Round {
 impl Connection<'_> {
     /// Serves the client until it leaves, the context stops or the log fails.
     pub(crate) fn serve(&self) {
-        let prepared = self
-            .stream
-            .set_nodelay(true)
+        let prepared = notice_dead_peer(self.stream)
+            .and_then(|()| self.stream.set_nodelay(true))
             .and_then(|()| self.stream.set_write_timeout(Some(WRITE_TIMEOUT)))
             .and_then(|()| self.stream.set_read_timeout(Some(self.idle_timeout)));
         match prepared.and_then(|()| self.converse()) {
@@ -160,7 +162,8 @@ impl Connection<'_> {
             };
             written.map_err(io::Error::other)?;
         }
-        Write::write_all(&mut &*self.stream, text.as_bytes())?;
+        let clock = self.source.clock();
+        write_within(&mut &*self.stream, text.as_bytes(), &*clock, WRITE_TIMEOUT)?;
         Ok(round.failure.as_ref().map(refusal))
     }
 
@@ -263,6 +266,29 @@ impl Offer<'_> {
     }
 }
 
+/// Writes all of `bytes`, unless the reader is so slow that this takes longer than `limit`. A single write waits no longer
+/// than the time-out of `out`, if it has one.
+fn write_within(
+    out: &mut impl Write,
+    mut bytes: &[u8],
+    clock: &dyn Clock,
+    limit: Duration,
+) -> io::Result<()> {
+    let deadline = clock.now().saturating_add(limit);
+    while !bytes.is_empty() {
+        match out.write(bytes) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => bytes = bytes.split_at(count).1,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+        if !bytes.is_empty() && clock.now() >= deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+    }
+    Ok(())
+}
+
 /// What a read says when its time-out has passed.
 fn is_timeout(error: &io::Error) -> bool {
     matches!(
@@ -330,6 +356,44 @@ pub(crate) fn farewell(stream: &TcpStream, last_words: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use highwater_engine::wal::disk::ManualClock;
+    use std::sync::Arc;
+
+    /// A client that takes a byte a second.
+    struct Trickle {
+        clock: Arc<ManualClock>,
+        taken: usize,
+    }
+
+    impl Write for Trickle {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            self.clock.advance(Duration::from_secs(1));
+            self.taken += 1;
+            Ok(1)
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Each byte that it took began the time-out anew: it held its place for ever.
+    #[test]
+    fn a_client_that_takes_its_answers_byte_by_byte_is_given_up() {
+        let second = Duration::from_secs(1);
+        for (limit, len, taken, is_done) in [
+            (30 * second, 100, 30, false),
+            (30 * second, 30, 30, true),
+            (Duration::MAX, 99, 99, true),
+        ] {
+            let clock = Arc::new(ManualClock::new(0));
+            let mut client = Trickle {
+                clock: Arc::clone(&clock),
+                taken: 0,
+            };
+            let written = write_within(&mut client, &vec![b'x'; len], &*clock, limit);
+            assert_eq!((written.is_ok(), client.taken), (is_done, taken));
+        }
+    }
 
     fn numbered(line: &str) -> Option<(String, u64, String)> {
         match parse_numbered(line.as_bytes())? {

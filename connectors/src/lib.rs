@@ -16,6 +16,7 @@
 
 mod connection;
 mod console;
+mod dial;
 mod line;
 mod lines;
 mod outputs;

@@ -127,7 +127,9 @@ mod tests {
     use super::*;
     use std::collections::HashMap;
 
-    struct Segment(Arc<()>);
+    struct Segment {
+        _held: Arc<()>,
+    }
 
     impl AsRef<[u8]> for Segment {
         fn as_ref(&self) -> &[u8] {
@@ -139,7 +141,13 @@ mod tests {
     #[test]
     fn a_line_keeps_nothing_of_the_log_and_its_clones_share_their_bytes() {
         let held = Arc::new(());
-        let line = Line::decode(Bytes::from_owner(Segment(Arc::clone(&held))).slice(4..8)).unwrap();
+        let line = Line::decode(
+            Bytes::from_owner(Segment {
+                _held: Arc::clone(&held),
+            })
+            .slice(4..8),
+        )
+        .unwrap();
         assert_eq!((line.as_str(), Arc::strong_count(&held)), ("line", 1));
         assert_eq!(line.clone().as_str().as_ptr(), line.as_str().as_ptr());
         assert_eq!(String::from(line), "line");

@@ -1,14 +1,12 @@
 //! `socket_text`: reads lines from a server.
 
+use crate::dial::{Dialer, connect};
 use crate::lines::{Limits, LineBuffer, Piece, check_utf8};
 use highwater_engine::{BoxError, Error, Receiver, SourceContext};
 use std::io::{self, Read};
-use std::net::{Shutdown, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
-/// How long one address of the server is tried.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Lines that are stored at a time, at most.
 const MAX_ROUND_LINES: usize = 8192;
 
@@ -17,28 +15,23 @@ const MAX_ROUND_LINES: usize = 8192;
 pub(crate) struct SocketText {
     addr: String,
     limits: Option<Limits>,
+    dialer: Dialer,
     /// The connection, so that a stopping context can interrupt it.
     current: Arc<Mutex<Option<Arc<TcpStream>>>>,
 }
 
 impl SocketText {
     pub(crate) fn new(addr: &str) -> Self {
+        Self::with(addr, Dialer::new(connect))
+    }
+
+    fn with(addr: &str, dialer: Dialer) -> Self {
         Self {
             addr: addr.to_owned(),
             limits: None,
+            dialer,
             current: Arc::default(),
         }
-    }
-
-    fn connect(&self) -> io::Result<TcpStream> {
-        let mut last = io::Error::from(io::ErrorKind::AddrNotAvailable);
-        for addr in self.addr.to_socket_addrs()? {
-            match TcpStream::connect_timeout(&addr, CONNECT_TIMEOUT) {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
-            }
-        }
-        Err(last)
     }
 
     fn receive(
@@ -146,8 +139,9 @@ impl Receiver for SocketText {
             );
         }
         self.limits = Some(Limits::of(source, None)?);
-        let current = Arc::clone(&self.current);
+        let (current, dialer) = (Arc::clone(&self.current), self.dialer.clone());
         source.on_stop(move || {
+            dialer.stop();
             if let Some(stream) = &*current.lock().unwrap_or_else(PoisonError::into_inner) {
                 let _ = stream.shutdown(Shutdown::Both);
             }
@@ -159,10 +153,18 @@ impl Receiver for SocketText {
         let Some(limits) = self.limits else {
             return Err("run was called before open".into());
         };
-        let stream = self
-            .connect()
-            .map_err(|e| format!("cannot connect to {}: {e}", self.addr))?;
-        let stream = Arc::new(stream);
+        let still = || {
+            let addr = &self.addr;
+            source.report_error(
+                &format!("still waiting for {addr}: its name is looked up, or it does not answer")
+                    .into(),
+            );
+        };
+        let dialled = self.dialer.dial(&self.addr, still);
+        let dialled = dialled.map_err(|e| format!("cannot connect to {}: {e}", self.addr))?;
+        let Some(stream) = dialled.map(Arc::new) else {
+            return Ok(()); // the context stops
+        };
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&stream));
         // A stop before the line above found nothing to interrupt; a stop behind it does.
         let ended = if source.is_stopping() {
@@ -172,5 +174,46 @@ impl Receiver for SocketText {
         };
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
         ended
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::line::Line;
+    use highwater_engine::wal::disk::SimDisk;
+    use highwater_engine::{StopMode, StreamingContext};
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    /// A server that does not answer, or a name that cannot be looked up, held up every stop until the system gave up.
+    #[test]
+    fn a_stop_does_not_wait_for_a_connection_that_nobody_answers() {
+        for mode in [StopMode::Graceful, StopMode::Immediate] {
+            let (called, is_called) = mpsc::channel();
+            let (release, released) = mpsc::channel::<()>();
+            let released = Mutex::new(released);
+            let black_hole = Dialer::new(move |_: &str| {
+                called.send(()).unwrap();
+                let _ = released.lock().unwrap().recv();
+                Err(io::ErrorKind::TimedOut.into())
+            });
+            let context = StreamingContext::builder("/app")
+                .disk(Arc::new(SimDisk::new()))
+                .get_or_create(|ssc| {
+                    let receiver = SocketText::with("10.0.0.1:9", black_hole);
+                    ssc.source("socket_text", "lines", Line::decoder(), receiver)
+                        .for_each_batch("nowhere", |_, _: Vec<Line>| ());
+                    Ok(())
+                })
+                .unwrap();
+            context.start().unwrap();
+            is_called.recv().unwrap();
+            let (stopped, is_stopped) = mpsc::channel();
+            std::thread::spawn(move || stopped.send(context.stop(mode)).unwrap());
+            let outcome = is_stopped.recv_timeout(Duration::from_secs(60));
+            outcome.expect("the stop waits for the connection").unwrap();
+            drop(release);
+        }
     }
 }

@@ -12,7 +12,9 @@ use std::path::Path;
 /// Every source has a name: its position in the log belongs to it.
 pub trait Sources {
     /// Lines from a server at `addr` (`host:port`), as Spark's `socketTextStream`: connects, reads, and connects again
-    /// two seconds after the connection failed or was closed.
+    /// two seconds after the connection failed or was closed. A server that is gone without a word is noticed within about
+    /// two minutes of silence. While a name is looked up or a server does not answer, that is told every 30 seconds; a stop
+    /// does not wait for it (the attempt ends by itself on a thread of its own).
     ///
     /// **Unreliable at the sender**: a line server does not know what was received, so what it sends between a crash
     /// and the next connection is lost there. What was received is in the log and is processed exactly once. Use
@@ -56,8 +58,8 @@ pub trait Sources {
     ///
     /// A line ends with `\n` or `\r\n`; an empty line is a record too. Half a line at the end of a connection is not
     /// stored. Clients should not wait for each answer: all lines that have arrived share one flush of the disk. But they
-    /// must read the answers: who reads none for 30 s while the answers pile up is disconnected. Answers wait while too much
-    /// of the log is unprocessed (back-pressure).
+    /// must read the answers: a client that takes none for 30 s while they pile up, or a byte now and then, is disconnected
+    /// after a minute at most. Answers wait while too much of the log is unprocessed (back-pressure).
     ///
     /// **Retries.** A client that did not get its answer sends the line again, and so it may be stored twice. With
     /// [`ListenOptions::dedup`] it is stored once: every line then has the form `<id> <seq> <line>`, with `id` the
@@ -74,7 +76,8 @@ pub trait Sources {
     /// * the newest [`PRODUCER_WINDOW`](highwater_engine::SourceContext::PRODUCER_WINDOW) producers are remembered: a retry of one
     ///   that was silent while so many others sent something is not recognised.
     ///
-    /// [`StreamingContext::start`](highwater_engine::StreamingContext::start) fails if the address cannot be bound.
+    /// [`StreamingContext::start`](highwater_engine::StreamingContext::start) fails if the address cannot be bound. It waits
+    /// for the system to look up a host name; an IP address needs no looking up.
     #[track_caller]
     fn socket_listen_with(&self, name: &str, addr: &str, options: ListenOptions) -> DStream<Line>;
 

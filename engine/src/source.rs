@@ -238,11 +238,12 @@ impl SourceContext {
         self.inner.stopping.load(Ordering::Acquire)
     }
 
-    /// Rests for `time` or until the context stops, whichever comes first; true if it stops.
+    /// Rests for `time` or until the context stops, whichever comes first; true if it stops. Of any length: a time beyond the
+    /// clock's reach lasts until the stop.
     #[must_use]
     pub fn rest(&self, time: Duration) -> bool {
         let clock = self.clock();
-        let deadline = clock.now() + time;
+        let deadline = clock.now().saturating_add(time);
         while !self.is_stopping() {
             if clock.wait(&self.inner.alarm, Some(deadline)) == Woken::Deadline {
                 break;
