@@ -19,11 +19,14 @@ use std::time::Duration;
 
 const HOME: &str = "HIGHWATER_TEST_HOME";
 
-/// Runs the ignored test `child` in a process of its own, in an empty directory.
-fn in_a_child(child: &str) {
+/// Runs `test`, of the name `name`, in a process of its own, in an empty directory.
+fn in_a_child(name: &str, test: impl FnOnce(&Path)) {
+    if let Some(base) = std::env::var_os(HOME) {
+        return test(&home(PathBuf::from(base)));
+    }
     let home = tempfile::tempdir().unwrap();
     let ran = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", child, "--ignored", "--nocapture"])
+        .args(["--exact", name, "--nocapture"])
         .env(HOME, home.path())
         .output()
         .unwrap();
@@ -36,8 +39,7 @@ fn in_a_child(child: &str) {
 }
 
 /// The directory of a child; it works in `home` of it.
-fn home() -> PathBuf {
-    let base = PathBuf::from(std::env::var_os(HOME).expect("run by another test"));
+fn home(base: PathBuf) -> PathBuf {
     fs::create_dir_all(base.join("home")).unwrap();
     fs::create_dir_all(base.join("other")).unwrap();
     set_current_dir(base.join("home")).unwrap();
@@ -53,13 +55,13 @@ fn names(dir: &Path) -> Vec<String> {
 
 #[test]
 fn a_later_change_of_the_working_directory_changes_nothing() {
-    in_a_child("goes_on_where_it_was");
+    in_a_child(
+        "a_later_change_of_the_working_directory_changes_nothing",
+        goes_on_where_it_was,
+    );
 }
 
-#[test]
-#[ignore = "run by another test"]
-fn goes_on_where_it_was() {
-    let base = home();
+fn goes_on_where_it_was(base: &Path) {
     let (home, other) = (base.join("home"), base.join("other"));
     for dir in ["in", "moving"] {
         fs::create_dir_all(dir).unwrap();
@@ -111,13 +113,13 @@ fn goes_on_where_it_was() {
 
 #[test]
 fn a_relative_path_without_a_working_directory_is_an_error_that_names_it() {
-    in_a_child("has_no_working_directory");
+    in_a_child(
+        "a_relative_path_without_a_working_directory_is_an_error_that_names_it",
+        has_no_working_directory,
+    );
 }
 
-#[test]
-#[ignore = "run by another test"]
-fn has_no_working_directory() {
-    let base = home();
+fn has_no_working_directory(base: &Path) {
     let gone = base.join("gone");
     fs::create_dir(&gone).unwrap();
     set_current_dir(&gone).unwrap();
