@@ -193,10 +193,11 @@ impl<T: Display + 'static> Sink<T> for TextFileSink {
     }
 
     fn open(&mut self, context: &SinkContext) -> Result<(), BoxError> {
-        let opened = Opened {
+        let mut opened = Opened {
             disk: Arc::clone(&context.disk),
             names: self.names.clone()?,
-            patience: context.patience.clone(),
+            // A start that waited for room could not be stopped: it fails, and says why.
+            patience: Patience::none(),
         };
         for staged in opening::take_over(&*opened.disk, &opened.names, context)? {
             assert_eq!(
@@ -216,6 +217,7 @@ impl<T: Display + 'static> Sink<T> for TextFileSink {
                 opened.disk.sync_dir(&opened.names.dir)?;
             }
         }
+        opened.patience = context.patience.clone();
         self.opened = Some(opened);
         Ok(())
     }
@@ -784,6 +786,19 @@ mod tests {
         sink.stage(&batch(1), vec!["and again"]).unwrap();
         Sink::<String>::publish(&mut sink, &batch(1)).unwrap();
         assert_eq!(disk.read_file(path(1)).unwrap(), b"and again\n");
+    }
+
+    /// A file name has 255 bytes at most; the marker and its draft are no longer than what is staged.
+    #[test]
+    fn the_longest_prefix_that_can_be_staged_can_be_owned() {
+        let real = tempfile::tempdir().unwrap();
+        let fixed = ".-1000-0000000001.staged".len();
+        let prefix = real.path().join("x".repeat(255 - fixed));
+        let mut sink = TextFileSink::new(&prefix, "");
+        let disk = Arc::new(highwater_engine::wal::disk::OsDisk::new());
+        Sink::<&str>::open(&mut sink, &EMPTY.context_on(disk)).unwrap();
+        sink.stage(&batch(1), vec!["a"]).unwrap();
+        Sink::<&str>::publish(&mut sink, &batch(1)).unwrap();
     }
 
     #[test]

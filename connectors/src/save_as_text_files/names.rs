@@ -88,10 +88,10 @@ impl Names {
         self.dir.join(format!(".{base}{ending}{MARKER}"))
     }
 
-    /// Where the marker of the log `log` is written before it gets its name.
+    /// Where the marker of an output of the log `log` is written before it gets its name. The outputs of a program open one
+    /// after the other. (Short, so that every prefix that leaves room for a staged file's name leaves room for it.)
     pub(super) fn marker_draft(&self, log: &str) -> PathBuf {
-        let (base, ending) = (&self.base, &self.ending);
-        self.dir.join(format!(".{base}{ending}{MARKER}.{log}.tmp"))
+        self.dir.join(format!(".highwater-{log}.tmp"))
     }
 
     /// For messages: what the names look like.
