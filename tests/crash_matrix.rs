@@ -12,7 +12,7 @@ use highwater::prelude::*;
 use highwater::{BatchMode, wal};
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -76,9 +76,14 @@ fn live(disk: &SimDisk, workers: usize) -> highwater::Result<Vec<(String, u64)>>
     Ok(last)
 }
 
+/// The output. (Its marker holds the identity of the log, which is another one each time.)
 fn files(disk: &SimDisk) -> BTreeMap<PathBuf, String> {
     let found = disk.files().into_iter().filter(|f| f.starts_with("/out"));
+    let (marker, found): (Vec<_>, Vec<_>) =
+        found.partition(|f| f == Path::new("/out/.counts.highwater"));
+    assert_eq!(marker.len(), 1, "the output says whose it is");
     found
+        .into_iter()
         .map(|f| {
             (
                 f.clone(),
