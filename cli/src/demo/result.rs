@@ -12,6 +12,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::path::Path;
 
+/// What says whose the text files are; it stays.
+const MARKER: &str = ".lines.highwater";
+
 /// Reads the result in the engine directory `dir`.
 pub(crate) fn read(dir: &Path) -> Result<Counted> {
     let found = Found::read(&dir.join(ENGINE))?;
@@ -61,6 +64,9 @@ fn written(dir: &Path) -> Result<u64> {
     for entry in entries {
         let path = dir.join(&entry.name);
         let name = entry.name.to_string_lossy();
+        if name == MARKER {
+            continue;
+        }
         if name.starts_with('.') {
             return Err(Failure::Finding(format!(
                 "{} is left after a graceful stop",

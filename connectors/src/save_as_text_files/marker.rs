@@ -108,7 +108,10 @@ pub(super) fn claim(
     found: Marker,
 ) -> Result<(), BoxError> {
     match found {
-        Marker::Ours => {}
+        Marker::Ours => {
+            // Where the marker was linked to its name, a crash may have left its draft. It costs room only.
+            let _ = disk.remove_file(&names.marker_draft(&Content::of(owner).log));
+        }
         Marker::Missing => {
             let draft = draft(disk, names, owner)?;
             if let Err(error) = place_new(disk, &names.dir, &draft, &names.marker()) {

@@ -561,6 +561,18 @@ mod tests {
         refused(&disk, Log { id: 8, ..EMPTY });
     }
 
+    #[test]
+    fn a_draft_that_a_crash_left_beside_its_marker_goes() {
+        let disk = SimDisk::new();
+        open(&disk, EMPTY).unwrap();
+        disk.put_file(
+            format!("/out/deep/.highwater-{:032x}.tmp", EMPTY.id),
+            "draft",
+        );
+        open(&disk, EMPTY).unwrap();
+        assert_eq!(disk.files(), [Path::new(MARKER)]);
+    }
+
     const MARKER: &str = "/out/deep/.words.txt.highwater";
 
     /// Two programs with one prefix replaced each other's files within a batch interval.
