@@ -113,6 +113,17 @@ impl Store for LocalStore {
         self.disk.sync_dir(&self.dir)
     }
 
+    fn remake(&self) -> io::Result<()> {
+        match self.disk.list(&self.dir) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let dir = self.dir.display();
+                tracing::warn!(%dir, "the checkpoint directory is gone: it is made again");
+                self.disk.create_dir_all(&self.dir)
+            }
+            listed => listed.map(drop),
+        }
+    }
+
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.path(name)?;
         let tmp = self.write_tmp(name, bytes)?;
