@@ -1,5 +1,6 @@
 //! The command line: one definition for parsing and for `--help`.
 
+use crate::demo::Faults;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::path::PathBuf;
@@ -233,9 +234,8 @@ pub(crate) struct DemoArgs {
     /// removed if all is well and kept and named if not
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Break the child on purpose, to see that the demo notices
-    #[arg(long, value_enum, default_value_t = Cheat::None, hide = true)]
-    pub(crate) cheat: Cheat,
+    #[command(flatten)]
+    pub(crate) faults: Faults,
 }
 
 /// Settings of the demo's child.
@@ -245,19 +245,8 @@ pub(crate) struct ChildArgs {
     pub(crate) dir: PathBuf,
     #[arg(long)]
     pub(crate) workers: NonZeroUsize,
-    #[arg(long, value_enum, default_value_t = Cheat::None)]
-    pub(crate) cheat: Cheat,
-}
-
-/// How the demo's child is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Cheat {
-    /// Not at all
-    None,
-    /// Retries are not recognised: a line whose acknowledgement was lost counts twice
-    NoDedup,
-    /// Every thousandth line is acknowledged and dropped
-    DropLines,
+    #[command(flatten)]
+    pub(crate) faults: Faults,
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@
 //! that succeeds proves nothing.
 
 use crate::audience::{Audience, Ended, Registered, Until, Waiter, Watched};
-use crate::cheat::Cheat;
 use crate::error::{Result, WalError};
 use crate::frame::FrameKind;
 use crate::layout::SEGMENT_HEADER_SIZE;
@@ -271,11 +270,11 @@ impl Shared {
         let arrivals = commit.turns.arrivals();
         let group = self.complete_group(self.pad().unwrap_or(u64::MAX))?;
         turn.cut(group.frontier, arrivals);
-        if self.options.cheat == Cheat::AckBeforeSync {
+        if self.options.faults.acknowledge_before_sync() {
             turn.publish(group.frontier);
             return Ok(());
         }
-        self.cheat_before_sync();
+        self.options.faults.before_sync(&commit.turns);
         let start = self.clock.now();
         for (segment, range) in &group.parts {
             let longest = self.options.longest_write;
@@ -299,18 +298,6 @@ impl Shared {
         self.note_progress(group.frontier);
         self.counters.group();
         Ok(()) // whoever waits is woken when the lead is given back
-    }
-
-    fn cheat_before_sync(&self) {
-        match self.options.cheat {
-            cheat @ Cheat::LeaderPanics => assert!(cheat == Cheat::None, "as the test wants it"),
-            Cheat::LeaderAwaits(others) => {
-                while self.commit.turns.waiting() < others {
-                    std::thread::yield_now();
-                }
-            }
-            _ => {}
-        }
     }
 
     /// Everything below `limit` that is complete and not yet durable.
@@ -404,7 +391,10 @@ impl Shared {
 
     /// Appends the first watermark after recovery.
     pub(crate) fn attest_recovered(&self) {
-        self.attest(self.commit.durable());
+        // `LOG` says it too. A full log that is opened and closed again and again keeps the rest of its reserve.
+        if !self.spares_reserve(&self.tail.load()) {
+            self.attest(self.commit.durable());
+        }
     }
 }
 
@@ -446,5 +436,8 @@ impl Drop for Leading<'_> {
         }
         drop(self.turn.take());
         commit.wake();
+        if commit.is_poisoned() {
+            self.shared.room.look();
+        }
     }
 }

@@ -81,7 +81,7 @@ fn run_in(
     let child = ChildArgs {
         dir: dir.to_owned(),
         workers: args.workers,
-        cheat: args.cheat,
+        faults: args.faults,
     };
     let kills = schedule::kills(args.kills, total, &mut Random::new(seed)).into();
     let feeder = Feeder {
