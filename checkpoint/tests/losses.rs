@@ -50,7 +50,7 @@ const LOSSES: [Loss; 6] = [
 impl Loss {
     fn strike(self, disk: &SimDisk) {
         let named = |file: &Path, text: &str| file.to_string_lossy().contains(text);
-        let files = files(disk).into_iter();
+        let mut files = files(disk).into_iter();
         match self {
             Self::Directory => disk.delete_dir(DIR),
             Self::Parent => disk.delete_dir("/app"),
@@ -62,8 +62,7 @@ impl Loss {
                 .filter(|file| named(file, "state"))
                 .for_each(|file| disk.delete_file(file)),
             Self::OneStateFile => files
-                .filter(|file| named(file, "state"))
-                .next_back()
+                .rfind(|file| named(file, "state"))
                 .into_iter()
                 .for_each(|file| disk.delete_file(file)),
         }

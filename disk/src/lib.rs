@@ -25,7 +25,7 @@ pub mod sync;
 
 pub use append_map::{AbandonedRegion, AppendMap, Asker, Refused, Region};
 pub use clock::{Alarm, Clock, ManualClock, OsClock, Woken};
-pub use error::{Call, DiskError, raw_os_error};
+pub use error::{Call, DiskError, copy_error, raw_os_error};
 pub use file_system::{FileSystem, Suitability};
 pub use gate::Gate;
 pub use map_backing::MapBacking;

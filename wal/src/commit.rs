@@ -13,7 +13,7 @@ use crate::options::Background;
 use crate::segment::{Segment, Stores};
 use crate::shared::Shared;
 use crate::turns::{Turn, Turns};
-use highwater_disk::{DiskError, PAGE_SIZE, Raised};
+use highwater_disk::{DiskError, PAGE_SIZE, Raised, copy_error};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::io;
@@ -43,7 +43,7 @@ pub(crate) struct Commit {
 pub(crate) struct Poison {
     path: PathBuf,
     offset: u64,
-    source: Arc<io::Error>,
+    source: io::Error,
 }
 
 /// What a leader makes durable: the complete ranges of each segment in order, and the frontier after that.
@@ -88,7 +88,7 @@ impl Commit {
             Some(poison) => Err(WalError::Poisoned {
                 path: poison.path.clone(),
                 offset: poison.offset,
-                source: Arc::clone(&poison.source),
+                source: copy_error(&poison.source),
             }),
         }
     }
@@ -101,7 +101,7 @@ impl Commit {
         let poison = Poison {
             path: path.to_owned(),
             offset,
-            source: Arc::new(source),
+            source,
         };
         if self.poison.set(Arc::new(poison)).is_ok() {
             tracing::error!(path = %path.display(), offset, "syncing the log failed: it accepts nothing more");
@@ -215,6 +215,16 @@ impl Shared {
     /// Returns once the frontier is at least `until`, a position that was handed out.
     pub(crate) fn sync_until(&self, until: u64) -> Result<()> {
         self.sync_until_and(until, Attest::Yes)
+    }
+
+    /// As [`Self::sync_until`], for whoever asks for a position. If nothing is missing but the watermark of the last group, none
+    /// follows it: asking again and again would never end otherwise.
+    pub(crate) fn sync_below(&self, until: u64) -> Result<()> {
+        let last = match until == self.commit.idle_end.load(Ordering::Acquire) {
+            true => Attest::No,
+            false => Attest::Yes,
+        };
+        self.sync_until_and(until, last)
     }
 
     /// Makes the last watermark durable, which ordinarily is left to the next group: nothing is known to come soon.

@@ -5,7 +5,6 @@ use highwater_disk::FileSystem;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// The result of an operation on the log.
 pub type Result<T> = std::result::Result<T, WalError>;
@@ -102,7 +101,7 @@ pub enum WalError {
         /// Where the bytes that were to be synced start.
         offset: u64,
         /// Why it failed.
-        source: Arc<io::Error>,
+        source: io::Error,
     },
 
     /// The log was closed.

@@ -85,7 +85,8 @@ impl Wal {
         Ok(Self { shared })
     }
 
-    /// Appends one record and returns where it stands. The order is fixed, the record is not yet durable.
+    /// Appends one record and returns where it stands. The order is fixed, the record is not yet durable: wait for that
+    /// before you store the LSN elsewhere, see [`Lsn`].
     ///
     /// # Errors
     /// [`WalError::RecordTooLarge`]; [`WalError::Poisoned`]; [`WalError::Closed`]; [`WalError::Io`] if the next
@@ -193,15 +194,17 @@ impl Wal {
     /// Returns once the record at `lsn`, and everything before it, is on stable storage. One flush serves all who
     /// wait. This is so whatever the log's [`Durability`] says.
     ///
+    /// At [`Self::end_lsn`], where no record is yet, it waits for everything below: `sync_to(log.end_lsn())` returns once
+    /// all that was appended before is durable, and [`Self::durable_lsn`] is at least that.
+    ///
     /// # Errors
     /// [`WalError::Poisoned`] if syncing failed, now or before: the record must be taken for lost.
-    /// [`WalError::BeyondEnd`] if nothing was appended at `lsn`.
+    /// [`WalError::BeyondEnd`] if `lsn` lies behind the end: nothing below it was handed out.
     pub fn sync_to(&self, lsn: Lsn) -> Result<()> {
         if self.shared.commit.durable() > lsn.get() {
             return Ok(());
         }
-        self.shared.check_exists(lsn)?;
-        self.shared.sync_until(lsn.get() + 1)
+        self.shared.sync_below(self.shared.awaited_below(lsn)?)
     }
 
     /// Returns once everything appended before the call is on stable storage.
@@ -212,7 +215,8 @@ impl Wal {
         self.shared.sync_all()
     }
 
-    /// Waits for the record at `lsn` as the log's [`Durability`] demands: with the default, as [`Self::sync_to`].
+    /// Waits for the record at `lsn` as the log's [`Durability`] demands: with the default, as [`Self::sync_to`]. At
+    /// [`Self::end_lsn`] it stands for everything below, as there.
     ///
     /// # Errors
     /// As [`Self::sync_to`].
@@ -220,9 +224,9 @@ impl Wal {
         match self.shared.options.durability {
             Durability::Sync => self.sync_to(lsn),
             lower @ (Durability::Interval(_) | Durability::Os) => {
-                self.shared.check_exists(lsn)?;
+                let until = self.shared.awaited_below(lsn)?;
                 self.shared.commit.check()?;
-                self.settle(lsn.get(), lower)
+                self.settle(until, lower)
             }
         }
     }
@@ -242,8 +246,8 @@ impl Wal {
         Lsn::new(self.shared.retention.first())
     }
 
-    /// A future that is ready once the record at `lsn` is durable. Works with any executor; dropping it has no effect
-    /// on the record.
+    /// A future that is ready once the record at `lsn` is durable, or everything below if no record was there when it was
+    /// first polled, as [`Self::sync_to`]. Works with any executor; dropping it has no effect on the record.
     ///
     /// # Errors
     /// As [`Self::sync_to`]; [`WalError::Io`] if the thread that flushes cannot be started. The record is appended then, and may

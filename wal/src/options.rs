@@ -326,7 +326,7 @@ impl Options {
     /// The largest payload that fits a segment.
     fn fits(&self) -> usize {
         let size = self.segment_size.max(MIN_SEGMENT_SIZE);
-        to_usize(max_payload(size).saturating_sub(2 * self.seal_groups))
+        to_usize(max_payload(size).saturating_sub(self.seal_groups.saturating_mul(2)))
     }
 
     /// Bytes at the end of a segment that records leave free: for the seal and, if groups are sealed, for a padding and
@@ -334,7 +334,7 @@ impl Options {
     pub(crate) fn end_room(&self) -> u64 {
         match self.seal_groups {
             0 => FRAME_HEADER_SIZE,
-            unit => 2 * unit,
+            unit => unit.saturating_mul(2),
         }
     }
 
@@ -358,6 +358,7 @@ impl Options {
             });
         }
         self.check_seal_groups()?;
+        self.check_longest_write()?;
         self.check_max_bytes()?;
         let (max, fits) = (self.max_record(), self.fits());
         if max > fits {
@@ -391,12 +392,26 @@ impl Options {
         })
     }
 
+    /// No write at all would acknowledge what is not written.
+    fn check_longest_write(&self) -> Result<()> {
+        let bytes = self.longest_write;
+        match (PAGE_SIZE..=MAX_WRITE_SIZE).contains(&bytes) && bytes.is_multiple_of(PAGE_SIZE) {
+            true => Ok(()),
+            false => Err(WalError::BadOptions {
+                what: format!(
+                    "longest_write {bytes} is not a multiple of {PAGE_SIZE} up to {MAX_WRITE_SIZE}"
+                ),
+            }),
+        }
+    }
+
     fn check_max_bytes(&self) -> Result<()> {
         match self.max_bytes {
             Some(max) if max < 4 * self.segment_size => Err(WalError::BadOptions {
                 what: format!(
-                    "max_bytes {max} is less than four segments of {} bytes",
-                    self.segment_size
+                    "max_bytes {max} is less than four segments of {} bytes: it is at least {}",
+                    self.segment_size,
+                    4 * self.segment_size
                 ),
             }),
             _ => Ok(()),

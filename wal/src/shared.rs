@@ -324,10 +324,12 @@ impl Shared {
         (lsn < segment.end()).then(|| Arc::clone(segment))
     }
 
-    /// Refuses positions that were never handed out.
-    pub(crate) fn check_exists(&self, lsn: Lsn) -> Result<()> {
+    /// Up to where the log has to be durable for those who wait for `lsn`: a little further than that, so that the record
+    /// there is, or up to the end, where none is. Refuses positions behind the end.
+    pub(crate) fn awaited_below(&self, lsn: Lsn) -> Result<u64> {
         match Lsn::new(self.end()) {
-            end if lsn < end => Ok(()),
+            end if lsn < end => Ok(lsn.get() + 1),
+            end if lsn == end => Ok(lsn.get()),
             end => Err(WalError::BeyondEnd { asked: lsn, end }),
         }
     }
