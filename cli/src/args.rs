@@ -2,7 +2,7 @@
 
 use crate::demo::Faults;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Durable streaming: looks into logs and checkpoints, and proves that nothing is lost.
@@ -121,10 +121,11 @@ pub(crate) struct DumpArgs {
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value = "30",
+        default_value_t = 30,
+        value_parser = clap::value_parser!(u64).range(1..=86_400),
         requires = "decoder"
     )]
-    pub(crate) decoder_timeout: NonZeroU64,
+    pub(crate) decoder_timeout: u64,
 }
 
 /// Which log to rescue, and where to.
@@ -143,8 +144,9 @@ pub(crate) struct BenchArgs {
     /// Directory on the disk to measure
     pub(crate) dir: PathBuf,
     /// Numbers of threads, one run each
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values = ["1", "8"])]
-    pub(crate) threads: Vec<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values = ["1", "8"],
+          value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Vec<u16>,
     /// Size of a record in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(..=1 << 20))]
     pub(crate) size: u32,
@@ -154,6 +156,14 @@ pub(crate) struct BenchArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A thread each; more than there are key groups would have nothing to do.
+fn workers(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse() {
+        Ok(workers) if (1..=128).contains(&NonZeroUsize::get(workers)) => Ok(workers),
+        _ => Err("a number from 1 to 128 is needed".to_owned()),
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -222,14 +232,14 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N")]
     pub(crate) seed: Option<u64>,
     /// Worker threads of the child
-    #[arg(long, value_name = "N", default_value = "2")]
+    #[arg(long, value_name = "N", default_value = "2", value_parser = workers)]
     pub(crate) workers: NonZeroUsize,
     /// Lines sent per second, at most
-    #[arg(long, value_name = "N", default_value = "40000")]
-    pub(crate) rate: NonZeroU64,
+    #[arg(long, value_name = "N", default_value_t = 40_000, value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) rate: u64,
     /// How often the text is sent; without it as often as is needed to spread the kills over some seconds
-    #[arg(long, value_name = "N")]
-    pub(crate) rounds: Option<NonZeroU64>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1_000_000_000))]
+    pub(crate) rounds: Option<u64>,
     /// Directory for log and checkpoints, which must not exist or be empty; it is kept. Without it a fresh one, which is
     /// removed if all is well and kept and named if not
     #[arg(long, value_name = "DIR")]

@@ -15,7 +15,7 @@ mod text;
 use args::{CheckpointCommand, Cli, Command, LogCommand};
 use clap::Parser;
 use outcome::{Failure, Outcome, Result};
-use output::Output;
+use output::{Output, tell};
 use std::process::ExitCode;
 
 /// Does what the arguments of the process say, and returns its exit code.
@@ -38,7 +38,7 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             // What was found before the failure comes before it.
             let _ = out.flush();
-            eprintln!("highwater: {failure}");
+            tell(failure.to_string());
             failure.into()
         }
     }

@@ -65,13 +65,14 @@ impl Wal {
         Self::open_with(path, Options::new())
     }
 
-    /// Opens the log in the directory `path`.
+    /// Opens the log in the directory `path`. A relative one is resolved now: changing the working directory later changes
+    /// nothing.
     ///
     /// # Errors
     /// As [`Self::open`]; [`WalError::BadOptions`].
     pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         options.check()?;
-        let dir = path.as_ref();
+        let dir = &fitness::resolve(&*options.disk, path.as_ref())?;
         fitness::check(&options, dir)?;
         let lock = lock(&*options.disk, dir)?;
         let opened = recover::open(dir, &options)?;
@@ -372,7 +373,7 @@ impl Wal {
         self.shared.max_record
     }
 
-    /// The directory of the log.
+    /// The directory of the log, from the root on.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.shared.dir

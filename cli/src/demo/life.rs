@@ -139,7 +139,7 @@ impl Life {
     }
 
     fn await_word<T>(&self, what: &str, pick: impl Fn(&Words) -> Option<T>) -> Result<T> {
-        let deadline = self.clock.now() + PATIENCE;
+        let deadline = self.clock.now().saturating_add(PATIENCE);
         let mut words = self.said.words.lock();
         loop {
             if let Some(picked) = pick(&words) {

@@ -45,6 +45,9 @@ impl std::fmt::Debug for Hooked {
 }
 
 impl Disk for Hooked {
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        self.disk.resolve(path)
+    }
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         self.disk.create_dir_all(dir)
     }
