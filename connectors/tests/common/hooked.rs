@@ -4,7 +4,7 @@ use highwater_engine::wal::disk::{
     Access, AppendMap, DirLock, Disk, DiskFile, Entry, ReadMap, SimDisk,
 };
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// When a hook is called.
