@@ -93,11 +93,10 @@ fn print(listing: &Listing, out: &mut Output) -> Result<()> {
     let end = listing.end_lsn.map_or_else(unknown, |end| end.to_string());
     let tail = listing.tail.clone().unwrap_or_else(unknown);
     out.line(format!("log id     {}", listing.log_id))?;
-    out.line(format!("first LSN  {}", listing.first_lsn))?;
+    let refusal = listing.recovery.as_ref();
+    let refusal = refusal.map_or_else(String::new, |refusal| format!(": {refusal}"));
+    out.line(format!("first LSN  {}{refusal}", listing.first_lsn))?;
     out.line(format!("end LSN    {end} ({tail})"))?;
-    if let Some(refusal) = &listing.recovery {
-        out.line(format!("recovery   {refusal}"))?;
-    }
     out.line("")?;
     let mut rows = table(&["file", "#base LSN", "#end", "#used", "#records", "state"]);
     for row in &listing.segments {
