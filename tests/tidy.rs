@@ -112,6 +112,31 @@ fn dependencies_point_one_way() {
     }
 }
 
+/// A release that could be told to acknowledge before the sync would be one setting away from losing data: what a manifest may
+/// say of the feature is that it exists, what it turns on below, and that tests have it.
+#[test]
+fn deliberate_faults_are_for_tests_alone() {
+    let mut found = 0;
+    for (package, _) in EDGES {
+        let manifest = read(&root().join(package).join("Cargo.toml"));
+        let mut section = "";
+        for line in manifest.lines().filter(|line| !line.starts_with('#')) {
+            if let Some(name) = line.strip_prefix('[') {
+                section = name.trim_end_matches(']');
+            }
+            if line.contains("deliberate-faults") {
+                let declared = section == "features" && line.starts_with("deliberate-faults = ");
+                assert!(
+                    declared || section == "dev-dependencies",
+                    "{package}: {line}"
+                );
+                found += 1;
+            }
+        }
+    }
+    assert!(found >= 6, "the feature is where this test looks: {found}");
+}
+
 #[test]
 fn files_and_functions_stay_small() {
     let mut broken = Vec::new();

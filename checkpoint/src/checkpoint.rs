@@ -147,7 +147,7 @@ impl Checkpoint {
             part: entry.file,
         };
         let file = name.to_string();
-        let len = BLOCK_HEADER_LEN + entry.len;
+        let len = BLOCK_HEADER_LEN.saturating_add(entry.len);
         let bytes = self
             .store
             .get_range(&file, entry.offset, len)

@@ -5,6 +5,7 @@ use crate::draft::{Draft, Meta};
 use crate::error::{CheckpointError, Result, Skipped};
 use crate::garbage;
 use crate::inspect::{self, Inspected};
+use crate::losses::{self, missing_file, sizes};
 use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
 use crate::names::{MAX_NUMBER, Name, manifest_name};
 use crate::store::{Store, StoredFile};
@@ -190,6 +191,9 @@ impl Checkpoints {
     /// [`CheckpointError::Misuse`] if `meta` is not consistent; [`CheckpointError::OtherLog`] if the checkpoints here are
     /// another log's; [`CheckpointError::Fenced`]; [`CheckpointError::Io`].
     pub fn draft(&mut self, meta: Meta) -> Result<Draft<'_>> {
+        self.store
+            .remake()
+            .map_err(|e| CheckpointError::io("make again", self.store.place(), e))?;
         self.resolve_doubt()?;
         let number = self.known.keys().next_back().map_or(1, |n| n + 1);
         let misuse = |what: String| Err(CheckpointError::Misuse { number, what });
@@ -221,6 +225,9 @@ impl Checkpoints {
     /// that a checkpoint is never visible without its files), and leftovers. Call it after each publication; after
     /// an error, after the next.
     ///
+    /// A checkpoint counts only as long as its files are in the store: one that somebody has removed is warned of, and
+    /// needs nothing and stands in for nothing any more. Until enough new ones are published nothing may be truncated.
+    ///
     /// # Errors
     /// [`CheckpointError::Fenced`] if another writer has taken over: nothing was removed, and the log must not be
     /// truncated; [`CheckpointError::Io`].
@@ -228,6 +235,7 @@ impl Checkpoints {
         self.resolve_doubt()?;
         let listing = list(&*self.store)?;
         self.check_not_fenced(&listing)?;
+        self.notice_losses(&listing)?;
         let oldest_kept = self.sound().rev().map(|m| m.number).nth(self.retain() - 1);
         let removed: Vec<u64> = oldest_kept
             .map(|kept| self.known.range(..kept).map(|(n, _)| *n).collect())
@@ -350,6 +358,20 @@ impl Checkpoints {
         Ok(())
     }
 
+    /// Finds out which checkpoints are not there any more, or not all of them: the log must not be truncated on their word.
+    fn notice_losses(&mut self, listing: &[StoredFile]) -> Result<()> {
+        for (number, reason) in losses::find(&*self.store, listing, self.sound())? {
+            tracing::warn!(
+                number,
+                reason,
+                place = self.store.place(),
+                "a retained checkpoint was removed by somebody else: the log is kept until new ones replace it"
+            );
+            self.known.insert(number, Known::Unsound(reason));
+        }
+        Ok(())
+    }
+
     fn collect_garbage(&self, listing: &[StoredFile]) -> Result<()> {
         let candidates = garbage::find(listing, &self.known, self.options.ownership);
         let mut names = Vec::new();
@@ -424,7 +446,7 @@ pub(crate) fn read_manifest(
 
 /// Reads every listed manifest, and those behind the last one that a stale listing may lack.
 fn read_known(store: &dyn Store, listing: &[StoredFile]) -> Result<BTreeMap<u64, Known>> {
-    let sizes: BTreeMap<&str, u64> = listing.iter().map(|f| (f.name.as_str(), f.size)).collect();
+    let sizes = sizes(listing);
     let mut known = BTreeMap::new();
     for number in numbers(listing) {
         if let Some(read) = read_manifest(store, number)? {
@@ -448,16 +470,8 @@ fn judge(read: Result<Manifest, String>, sizes: &BTreeMap<&str, u64>) -> Known {
         Ok(manifest) => manifest,
         Err(reason) => return Known::Unsound(reason),
     };
-    for file in &manifest.files {
-        match sizes.get(file.name.as_str()) {
-            Some(size) if *size == file.size => {}
-            Some(size) => {
-                let written = file.size;
-                let reason = format!("{}: it has {size} bytes, {written} were written", file.name);
-                return Known::Unsound(reason);
-            }
-            None => return Known::Unsound(format!("{}: the file is missing", file.name)),
-        }
+    match missing_file(&manifest, sizes) {
+        Some(reason) => Known::Unsound(reason),
+        None => Known::Sound(Arc::new(manifest)),
     }
-    Known::Sound(Arc::new(manifest))
 }

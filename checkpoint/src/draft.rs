@@ -2,6 +2,7 @@
 
 use crate::checkpoints::{Checkpoints, read_manifest};
 use crate::error::{CheckpointError, Result};
+use crate::losses::lost_state_file;
 use crate::manifest::{Batch, FORMAT_VERSION, FileEntry, Manifest, StateEntry};
 use crate::names::{MAX_PART, StateName, manifest_name};
 use crate::state_file::{BLOCK_HEADER_LEN, Block, Part};
@@ -168,6 +169,11 @@ impl<'a> Draft<'a> {
         } = self;
         let bytes = manifest.encode()?;
         let name = manifest_name(manifest.number);
+        // Somebody may have removed them since: then this is no checkpoint, and the next attempt writes all of it again.
+        if let Some(reason) = lost_state_file(owner.store(), &manifest)? {
+            let gone = io::Error::new(io::ErrorKind::NotFound, reason);
+            return Err(CheckpointError::io("publish", name, gone));
+        }
         if let Err(e) = put_or_find(owner, &name, &bytes) {
             owner.publication_in_doubt(manifest.number);
             return Err(match e.kind() {

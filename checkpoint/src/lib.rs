@@ -8,6 +8,7 @@ mod garbage;
 mod hex;
 mod inspect;
 mod local;
+mod losses;
 mod manifest;
 mod names;
 mod state_file;

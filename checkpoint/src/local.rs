@@ -3,7 +3,7 @@
 use crate::manifest::MAX_MANIFEST_BYTES;
 use crate::names::{Name, TMP_SUFFIX, is_safe};
 use crate::store::{Store, StoredFile};
-use highwater_disk::{Access, Disk, DiskFile, EntryKind};
+use highwater_disk::{Access, Disk, DiskFile, EntryKind, copy_error};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use std::sync::Arc;
 /// How many temporary names are tried before giving up. More than one is taken only after crashes.
 const TMP_TRIES: u32 = 100;
 
-/// A directory as a [`Store`]. Making one touches nothing; [`Store::prepare`] creates the directory.
+/// A directory as a [`Store`]. Making one touches nothing; [`Store::prepare`] creates the directory. A relative path is
+/// resolved when the store is made: changing the working directory later changes nothing.
 ///
 /// A file appears whole or not at all: it is written and synced under a temporary name, gets its own by a hard
 /// link (which never replaces a file, unlike a rename), and the directory is synced.
@@ -19,27 +20,43 @@ const TMP_TRIES: u32 = 100;
 pub struct LocalStore {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    /// Why that is not a path from the root: then every call fails.
+    unresolved: Option<Arc<io::Error>>,
 }
 
 impl LocalStore {
-    /// The directory `dir` of `disk`.
+    /// The directory `dir` of `disk`. If there is no such path (it is empty, or relative to a working directory that is gone),
+    /// every call of the store says so.
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, dir: impl Into<PathBuf>) -> Self {
+        let dir = dir.into();
+        let (dir, unresolved) = match disk.resolve(&dir) {
+            Ok(dir) => (dir, None),
+            Err(error) => (dir, Some(Arc::new(error))),
+        };
         Self {
             disk,
-            dir: dir.into(),
+            dir,
+            unresolved,
         }
     }
 
-    /// The directory.
+    /// The directory, from the root on.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.dir
     }
 
+    fn resolved(&self) -> io::Result<&Path> {
+        match &self.unresolved {
+            None => Ok(&self.dir),
+            Some(error) => Err(copy_error(error)),
+        }
+    }
+
     fn path(&self, name: &str) -> io::Result<PathBuf> {
         if is_safe(name) {
-            return Ok(self.dir.join(name));
+            return Ok(self.resolved()?.join(name));
         }
         let text = format!("{name:?} is no name of a checkpoint file");
         Err(io::Error::new(io::ErrorKind::InvalidInput, text))
@@ -104,13 +121,24 @@ impl Store for LocalStore {
     }
 
     fn prepare(&self) -> io::Result<()> {
-        self.disk.create_dir_all(&self.dir)?;
+        self.disk.create_dir_all(self.resolved()?)?;
         for file in self.list()? {
             if matches!(Name::parse(&file.name), Name::Manifest { .. }) {
                 self.reaffirm(&file)?;
             }
         }
-        self.disk.sync_dir(&self.dir)
+        self.disk.sync_dir(self.resolved()?)
+    }
+
+    fn remake(&self) -> io::Result<()> {
+        match self.disk.list(self.resolved()?) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                let dir = self.dir.display();
+                tracing::warn!(%dir, "the checkpoint directory is gone: it is made again");
+                self.disk.create_dir_all(self.resolved()?)
+            }
+            listed => listed.map(drop),
+        }
     }
 
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -119,7 +147,7 @@ impl Store for LocalStore {
         let linked = self.disk.hard_link(&tmp, &path);
         self.remove_tmp(&tmp);
         linked?;
-        self.disk.sync_dir(&self.dir)
+        self.disk.sync_dir(self.resolved()?)
     }
 
     fn len(&self, name: &str) -> io::Result<u64> {
@@ -139,7 +167,7 @@ impl Store for LocalStore {
     }
 
     fn list(&self) -> io::Result<Vec<StoredFile>> {
-        let entries = self.disk.list(&self.dir)?;
+        let entries = self.disk.list(self.resolved()?)?;
         let files = entries.into_iter().filter(|e| e.kind == EntryKind::File);
         let named = files.map(|e| StoredFile {
             name: e.name.to_string_lossy().into_owned(),
@@ -156,7 +184,7 @@ impl Store for LocalStore {
             }
         }
         // Even if all were gone already: an earlier attempt may have failed just before this sync.
-        self.disk.sync_dir(&self.dir)
+        self.disk.sync_dir(self.resolved()?)
     }
 }
 

@@ -18,6 +18,16 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Any I/O error.
     fn prepare(&self) -> io::Result<()>;
 
+    /// Makes the place again if somebody has removed it since [`Self::prepare`], durably, and warns of it. Called before the
+    /// first file of each checkpoint is written, and never in the midst of one: a manifest must not appear in a place that
+    /// lacks its files. Does nothing for stores whose place cannot vanish, which is the default.
+    ///
+    /// # Errors
+    /// Any I/O error.
+    fn remake(&self) -> io::Result<()> {
+        Ok(())
+    }
+
     /// Creates the file `name` with exactly `bytes`. When it returns `Ok`, content and name are durable. At every
     /// other moment (a crash, an error) there is either no such file or the whole of it, never a part.
     ///

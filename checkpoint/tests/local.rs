@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{options, publish};
+use common::{WRITER, check, options, publish};
 use highwater_checkpoint::{CheckpointError, Checkpoints, LocalStore, Store};
 use highwater_disk::{Disk, OsDisk, SimDisk};
 use std::io::ErrorKind;
@@ -125,4 +125,50 @@ fn inspecting_writes_nothing() {
     let before = disk.mutations();
     Checkpoints::inspect(&store).unwrap();
     assert_eq!(disk.mutations(), before);
+}
+
+const CHILD: &str = "HIGHWATER_CHECKPOINT_CHDIR";
+
+/// The part of [`a_store_stays_where_it_was_after_chdir`] that runs in a process of its own.
+#[test]
+fn child() {
+    let Some(dir) = std::env::var_os(CHILD).map(std::path::PathBuf::from) else {
+        return;
+    };
+    std::env::set_current_dir(dir.join("home")).unwrap();
+    let local = LocalStore::new(Arc::new(OsDisk::new()), "checkpoints");
+    assert_eq!(local.dir(), dir.join("home/checkpoints"));
+    std::env::set_current_dir(dir.join("other")).unwrap();
+    let store: Arc<dyn Store> = Arc::new(local);
+    let mut checkpoints = Checkpoints::open(Arc::clone(&store), options(WRITER)).unwrap();
+    for n in 1..=3 {
+        publish(&mut checkpoints, n).unwrap();
+        checkpoints.retire().unwrap();
+    }
+    check(&checkpoints.newest().unwrap().unwrap(), 3);
+    let nowhere = LocalStore::new(Arc::new(OsDisk::new()), "");
+    assert!(nowhere.prepare().is_err() && nowhere.list().is_err());
+}
+
+/// Case 24: a relative directory is the one that it was when the store was made.
+#[test]
+fn a_store_stays_where_it_was_after_chdir() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = OsDisk::new();
+    for name in ["home", "other"] {
+        disk.create_dir_all(&dir.path().join(name)).unwrap();
+    }
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "child"])
+        .env(CHILD, dir.path())
+        .status()
+        .unwrap();
+    assert!(child.success());
+    assert!(disk.list(&dir.path().join("other")).unwrap().is_empty());
+    assert!(
+        !disk
+            .list(&dir.path().join("home/checkpoints"))
+            .unwrap()
+            .is_empty()
+    );
 }

@@ -1,7 +1,9 @@
 //! The command line: one definition for parsing and for `--help`.
 
+use crate::demo::Faults;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use std::num::{NonZeroU64, NonZeroUsize};
+use std::num::NonZeroUsize;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 /// Durable streaming: looks into logs and checkpoints, and proves that nothing is lost.
@@ -92,16 +94,16 @@ pub(crate) struct DumpArgs {
     #[command(flatten)]
     pub(crate) log: LogArgs,
     /// First LSN to print; one between two records means the next record
-    #[arg(long, value_name = "LSN", default_value_t = 0)]
+    #[arg(long, value_name = "LSN", default_value_t = 0, value_parser = between::<u64>(ANY))]
     pub(crate) from: u64,
     /// Stop before this LSN
-    #[arg(long, value_name = "LSN")]
+    #[arg(long, value_name = "LSN", value_parser = between::<u64>(ANY))]
     pub(crate) to: Option<u64>,
     /// Print at most N records
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = between::<u64>(ANY))]
     pub(crate) limit: Option<u64>,
     /// Print only records of this stream
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = between::<u16>(0..=65_535))]
     pub(crate) stream: Option<u16>,
     /// Go on as the log grows, also in another process, until interrupted. Prints only what is proven durable
     #[arg(long)]
@@ -120,10 +122,11 @@ pub(crate) struct DumpArgs {
     #[arg(
         long,
         value_name = "SECONDS",
-        default_value = "30",
+        default_value_t = 30,
+        value_parser = between::<u64>(1..=86_400),
         requires = "decoder"
     )]
-    pub(crate) decoder_timeout: NonZeroU64,
+    pub(crate) decoder_timeout: u64,
 }
 
 /// Which log to rescue, and where to.
@@ -142,10 +145,11 @@ pub(crate) struct BenchArgs {
     /// Directory on the disk to measure
     pub(crate) dir: PathBuf,
     /// Numbers of threads, one run each
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values = ["1", "8"])]
-    pub(crate) threads: Vec<NonZeroUsize>,
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values = ["1", "8"],
+          value_parser = between::<u16>(1..=1024))]
+    pub(crate) threads: Vec<u16>,
     /// Size of a record in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(..=1 << 20))]
+    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = between::<u32>(0..=1 << 20))]
     pub(crate) size: u32,
     /// Length of each run
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
@@ -153,6 +157,31 @@ pub(crate) struct BenchArgs {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A thread each; more than there are key groups would have nothing to do.
+fn workers(text: &str) -> Result<NonZeroUsize, String> {
+    match text.parse() {
+        Ok(workers) if (1..=128).contains(&NonZeroUsize::get(workers)) => Ok(workers),
+        _ => Err("a number from 1 to 128 is needed".to_owned()),
+    }
+}
+
+/// Every number there is.
+const ANY: RangeInclusive<u64> = 0..=u64::MAX;
+
+/// A number in a range, which the message names however wrong the text is.
+fn between<T: TryFrom<u64>>(
+    range: RangeInclusive<u64>,
+) -> impl Fn(&str) -> Result<T, String> + Clone {
+    move |text| {
+        let number = text.parse().ok().filter(|number| range.contains(number));
+        let number = number.and_then(|number| T::try_from(number).ok());
+        number.ok_or_else(|| {
+            let (first, last) = (range.start(), range.end());
+            format!("a number from {first} to {last} is needed")
+        })
+    }
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
@@ -198,13 +227,13 @@ pub(crate) struct ShowArgs {
     #[command(flatten)]
     pub(crate) checkpoints: CheckpointArgs,
     /// Number of the checkpoint; without it the one that recovery would take
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = between::<u64>(ANY))]
     pub(crate) number: Option<u64>,
     /// Print the keys and values of this state, one per line
     #[arg(long, value_name = "NAME")]
     pub(crate) state: Option<String>,
     /// Print at most N keys
-    #[arg(long, value_name = "N", requires = "state")]
+    #[arg(long, value_name = "N", requires = "state", value_parser = between::<u64>(ANY))]
     pub(crate) limit: Option<u64>,
 }
 
@@ -215,27 +244,26 @@ pub(crate) struct DemoArgs {
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// How often the child is killed
-    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = between::<u32>(1..=100))]
     pub(crate) kills: u32,
     /// Makes the moments of the kills repeatable; without it they differ from run to run
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = between::<u64>(ANY))]
     pub(crate) seed: Option<u64>,
     /// Worker threads of the child
-    #[arg(long, value_name = "N", default_value = "2")]
+    #[arg(long, value_name = "N", default_value = "2", value_parser = workers)]
     pub(crate) workers: NonZeroUsize,
     /// Lines sent per second, at most
-    #[arg(long, value_name = "N", default_value = "40000")]
-    pub(crate) rate: NonZeroU64,
+    #[arg(long, value_name = "N", default_value_t = 40_000, value_parser = between::<u64>(1..=1_000_000_000))]
+    pub(crate) rate: u64,
     /// How often the text is sent; without it as often as is needed to spread the kills over some seconds
-    #[arg(long, value_name = "N")]
-    pub(crate) rounds: Option<NonZeroU64>,
+    #[arg(long, value_name = "N", value_parser = between::<u64>(1..=1_000_000_000))]
+    pub(crate) rounds: Option<u64>,
     /// Directory for log and checkpoints, which must not exist or be empty; it is kept. Without it a fresh one, which is
     /// removed if all is well and kept and named if not
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
-    /// Break the child on purpose, to see that the demo notices
-    #[arg(long, value_enum, default_value_t = Cheat::None, hide = true)]
-    pub(crate) cheat: Cheat,
+    #[command(flatten)]
+    pub(crate) faults: Faults,
 }
 
 /// Settings of the demo's child.
@@ -245,19 +273,8 @@ pub(crate) struct ChildArgs {
     pub(crate) dir: PathBuf,
     #[arg(long)]
     pub(crate) workers: NonZeroUsize,
-    #[arg(long, value_enum, default_value_t = Cheat::None)]
-    pub(crate) cheat: Cheat,
-}
-
-/// How the demo's child is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Cheat {
-    /// Not at all
-    None,
-    /// Retries are not recognised: a line whose acknowledgement was lost counts twice
-    NoDedup,
-    /// Every thousandth line is acknowledged and dropped
-    DropLines,
+    #[command(flatten)]
+    pub(crate) faults: Faults,
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Standard output, of which somebody may stop reading at any moment (`| head`), and tables.
 
 use crate::outcome::{Failure, Result};
+use crate::text;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use std::io::{self, BufWriter, Write};
@@ -18,9 +19,10 @@ impl Output {
         }
     }
 
-    /// A line of text.
+    /// Text for people: one line, or several. What cannot be seen in it is escaped, whatever it comes from.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) -> Result<()> {
-        writeln!(self.to, "{}", text.as_ref()).map_err(|e| failure(&e))
+        let text = text::printable_lines(text.as_ref());
+        writeln!(self.to, "{text}").map_err(|e| failure(&e))
     }
 
     /// A value as one line of JSON.
@@ -54,6 +56,16 @@ fn failure(error: &io::Error) -> Failure {
         io::ErrorKind::BrokenPipe => Failure::BrokenPipe,
         _ => Failure::Io(format!("cannot write the output: {error}")),
     }
+}
+
+/// A message on standard error, with what cannot be seen in it escaped.
+pub(crate) fn tell(text: impl AsRef<str>) {
+    eprintln!("highwater: {}", text::printable_lines(text.as_ref()));
+}
+
+/// A row of a table: what comes from files and records keeps to its cell.
+pub(crate) fn add_row<const N: usize>(table: &mut Table, cells: [String; N]) {
+    table.add_row(cells.map(|cell| text::printable(&cell)));
 }
 
 /// A table with a header. Columns whose title begins with `#` hold numbers and are aligned to the right.

@@ -65,12 +65,12 @@ fn civil(days: u64) -> (u64, u64, u64) {
     (year, month, day)
 }
 
-/// Bytes on one line: text as it is, control characters, backslashes and what is not UTF-8 escaped.
+/// Bytes on one line: text as it is, hidden characters, backslashes and what is not UTF-8 escaped.
 pub(crate) fn escaped(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
         for c in chunk.valid().chars() {
-            if c.is_control() || c == '\\' {
+            if is_hidden(c) || c == '\\' {
                 text.extend(c.escape_default());
             } else {
                 text.push(c);
@@ -83,17 +83,37 @@ pub(crate) fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// Text with control characters escaped, so that it stays on its line and does nothing to a terminal.
+/// Text with hidden characters escaped, so that it stays on its line, does nothing to a terminal, and looks like what it is.
 pub(crate) fn printable(text: &str) -> String {
-    let mut printable = String::with_capacity(text.len());
+    shown(text, is_hidden)
+}
+
+/// Several lines of text, or columns, with all other hidden characters escaped.
+pub(crate) fn printable_lines(text: &str) -> String {
+    shown(text, |c| is_hidden(c) && !matches!(c, '\n' | '\t'))
+}
+
+fn shown(text: &str, hide: impl Fn(char) -> bool) -> String {
+    let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() {
-            printable.extend(c.escape_default());
+        if hide(c) {
+            shown.extend(c.escape_default());
         } else {
-            printable.push(c);
+            shown.push(c);
         }
     }
-    printable
+    shown
+}
+
+/// Control characters (C0, DEL, C1), and what a reader cannot see or what moves other characters about: bidirectional controls,
+/// characters of no width, fillers, tags, separators of lines.
+fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180e}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{feff}'
+            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
+            | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Bytes in hexadecimal.
@@ -160,6 +180,20 @@ mod tests {
             printable("{\"a\": \"\\n\"}\u{1b}[2J\t"),
             "{\"a\": \"\\n\"}\\u{1b}[2J\\t"
         );
+        assert_eq!(printable_lines("a\tb\nc\r\u{85}"), "a\tb\nc\\r\\u{85}");
+        // Trojan-source characters and their kin.
+        for c in "\u{202a}\u{202b}\u{202c}\u{202d}\u{202e}\u{2066}\u{2067}\u{2068}\u{2069}\u{200e}\u{200f}\u{61c}\
+                  \u{200b}\u{200c}\u{200d}\u{2060}\u{feff}\u{ad}\u{2028}\u{2029}\u{9b}\u{80}\u{7f}\u{1b}\u{e0041}"
+            .chars()
+        {
+            let expected = c.escape_default().to_string();
+            let text = c.to_string();
+            assert_eq!(escaped(text.as_bytes()), expected);
+            assert_eq!(printable(&text), expected);
+            assert_eq!(printable_lines(&text), expected);
+        }
+        let visible = "äß漢字 ☃ e\u{301} العربية עברית";
+        assert_eq!(printable(visible), visible);
         assert_eq!(hex(&[0, 255]), "00ff");
         let base64s: Vec<String> = ["", "f", "fo", "foo", "foob"]
             .iter()

@@ -263,9 +263,9 @@ fn checkpoints_that_are_not_there() {
     let empty = TempDir::new().unwrap();
     assert!(
         checkpoint("list", empty.path(), &[])
-            .exits(0)
-            .out
-            .contains("there are no checkpoints")
+            .exits(3)
+            .err
+            .contains("holds no checkpoints")
     );
-    checkpoint("show", empty.path(), &[]).exits(2);
+    checkpoint("show", empty.path(), &[]).exits(3);
 }

@@ -136,12 +136,14 @@ impl ManualClock {
         }
     }
 
-    /// Moves both clocks forward and wakes whoever waits for a deadline that has now passed.
+    /// Moves both clocks forward, to the last moment there is at most, and wakes whoever waits for a deadline that has now
+    /// passed.
     pub fn advance(&self, by: Duration) {
         let waiters = {
             let mut state = self.state.lock();
-            state.now += by;
-            state.wall_ms += u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+            state.now = state.now.saturating_add(by);
+            let ms = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
+            state.wall_ms = state.wall_ms.saturating_add(ms);
             std::mem::take(&mut state.waiters)
         };
         for alarm in waiters.iter().filter_map(Weak::upgrade) {
@@ -264,6 +266,21 @@ mod tests {
         let clock = ManualClock::new(1_000_000);
         clock.set_wall_ms(5);
         assert_eq!((clock.wall_ms(), clock.now()), (5, Duration::ZERO));
+    }
+
+    /// A clock that was moved by "for ever" panicked, and with it whoever asked it for a deadline.
+    #[test]
+    fn time_ends_at_the_last_moment_there_is() {
+        let clock = ManualClock::new(u64::MAX - 1);
+        for _ in 0..2 {
+            clock.advance(Duration::MAX);
+            assert_eq!((clock.now(), clock.wall_ms()), (Duration::MAX, u64::MAX));
+        }
+        let alarm = Arc::new(Alarm::default());
+        assert_eq!(clock.wait(&alarm, Some(Duration::MAX)), Woken::Deadline);
+        alarm.ring();
+        let waiting = OsClock::new().wait(&alarm, Some(Duration::MAX));
+        assert_eq!(waiting, Woken::Rung);
     }
 
     #[test]

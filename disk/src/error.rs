@@ -127,7 +127,7 @@ impl fmt::Display for Call {
 
 /// A failed call: which, on what path, and why. Travels inside an [`io::Error`] of the same kind.
 ///
-/// Its message contains that of its cause, so [`std::error::Error::source`] is `None`; see [`Self::cause`].
+/// Its message contains that of its cause, which [`std::error::Error::source`] gives too: chains of causes end there.
 #[derive(Debug)]
 pub struct DiskError {
     call: Call,
@@ -205,7 +205,25 @@ impl fmt::Display for DiskError {
     }
 }
 
-impl std::error::Error for DiskError {}
+impl std::error::Error for DiskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.cause)
+    }
+}
+
+/// A copy of `error`, for several who waited for the same call: of the same kind, with the same words, path and errno.
+#[must_use]
+pub fn copy_error(error: &io::Error) -> io::Error {
+    if let Some(code) = error.raw_os_error() {
+        return io::Error::from_raw_os_error(code);
+    }
+    if let Some(failed) = DiskError::of(error) {
+        let cause = copy_error(&failed.cause);
+        return DiskError::wrap_pair(failed.call, &failed.path, failed.target.as_deref(), cause);
+    }
+    crate::sim::copy_of_the_end(error)
+        .unwrap_or_else(|| io::Error::new(error.kind(), error.to_string()))
+}
 
 /// The errno behind `error`, also when a disk wrapped it with its call and path.
 #[must_use]

@@ -25,7 +25,7 @@ pub mod sync;
 
 pub use append_map::{AbandonedRegion, AppendMap, Asker, Refused, Region};
 pub use clock::{Alarm, Clock, ManualClock, OsClock, Woken};
-pub use error::{Call, DiskError, raw_os_error};
+pub use error::{Call, DiskError, copy_error, raw_os_error};
 pub use file_system::{FileSystem, Suitability};
 pub use gate::Gate;
 pub use map_backing::MapBacking;
@@ -49,6 +49,16 @@ pub const PAGE_SIZE: u64 = 4096;
 
 /// Files and directories, real or simulated. Every method is one operation that a test can count, fail or crash.
 pub trait Disk: Debug + Send + Sync + 'static {
+    /// `path` as it is now, from the root: what keeps a directory asks once, so that a later `chdir` changes nothing. Does
+    /// not look whether it exists and follows no symbolic links. A simulated machine has no working directory: there a
+    /// relative path starts at its root.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::InvalidInput`] if the path is empty; any I/O error if there is no working directory any more.
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        std::path::absolute(path)
+    }
+
     /// Creates `dir` and its missing parents, and makes the new names durable.
     ///
     /// # Errors

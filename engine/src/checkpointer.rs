@@ -2,13 +2,13 @@
 //!
 //! A checkpoint that fails is an inconvenience, not a failure: the log just stays longer and the next one tries again.
 
+use crate::Faults;
 use crate::batch::Batch;
 use crate::codec;
 use crate::error::{Error, Result};
 use crate::graph::{OperatorInfo, Plan, StateSlot};
 use crate::journal::Program;
 use crate::producers::Producers;
-use crate::settings::Cheat;
 use crate::site::panic_message;
 use crate::state::Block;
 use highwater_checkpoint::{Checkpoints, Meta, StateMeta};
@@ -106,13 +106,13 @@ pub(crate) struct Writer {
     pub(crate) plan: Arc<Plan>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metadata: Metadata,
-    pub(crate) cheat: Cheat,
+    pub(crate) faults: Faults,
 }
 
 impl Writer {
     /// Makes a checkpoint durable, then removes what it made superfluous.
     fn write(&mut self, capture: &Capture, board: &Board) -> Result<()> {
-        if self.cheat == Cheat::TruncateBeforeCheckpoint {
+        if self.faults.truncate_before_checkpoint() {
             self.kept.advance(capture.batch.to);
             self.wal.truncate_before(capture.batch.to)?;
         }

@@ -160,7 +160,7 @@ impl StreamingContext {
             next_id: last_id + 1,
             last_cut: recovered.last_cut(),
             max_batch_bytes: settings.max_batch_bytes,
-            cheat: settings.cheat,
+            faults: settings.faults,
         };
         let (board, status) = (Arc::new(Board::default()), Status::default());
         if let Some((number, batch)) = recovered.checkpoint {
@@ -407,7 +407,7 @@ impl Core {
                 migrations: recovered.migrations,
                 dropped: recovered.dropped,
             },
-            cheat: self.settings.cheat,
+            faults: self.settings.faults,
         };
         let schedule = Schedule {
             policy: self.settings.policy,
@@ -428,7 +428,7 @@ impl Core {
             producers: recovered.producers,
             committed: recovered.committed,
             patience,
-            cheat: self.settings.cheat,
+            faults: self.settings.faults,
             piece_bytes: self.settings.piece_bytes,
         };
         Ok((driver, recovered.cuts))

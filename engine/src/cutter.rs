@@ -1,11 +1,11 @@
 //! Where cuts come from: batch ids and times ascend, ranges touch.
 
+use crate::Faults;
 use crate::batch::Batch;
 use crate::batch_clock::BatchClock;
 use crate::error::Result;
 use crate::intake::Intake;
 use crate::journal::{self, Entry};
-use crate::settings::Cheat;
 use highwater_wal::Lsn;
 use std::sync::Arc;
 
@@ -17,7 +17,7 @@ pub(crate) struct Cutter {
     pub(crate) next_id: u64,
     pub(crate) last_cut: Lsn,
     pub(crate) max_batch_bytes: u64,
-    pub(crate) cheat: Cheat,
+    pub(crate) faults: Faults,
 }
 
 impl Cutter {
@@ -34,7 +34,7 @@ impl Cutter {
             to,
         };
         let lsn = journal::append(&wal, &entry)?;
-        if self.cheat != Cheat::RunBeforeCut {
+        if !self.faults.run_before_cut() {
             wal.sync_to(lsn)?;
         }
         let batch = Batch {

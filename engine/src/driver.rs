@@ -4,6 +4,7 @@
 //! cut durable -> run -> every output staged -> `committed` durable -> every output published -> checkpoint may be taken
 //! -> checkpoint published -> log truncated to what the oldest retained checkpoint needs.
 
+use crate::Faults;
 use crate::batch::{Batch, Purpose, Snapshot, Work};
 use crate::checkpointer::{Capture, Checkpointer};
 use crate::error::{Error, Result};
@@ -17,7 +18,6 @@ use crate::parcel::{Order, Parcel};
 use crate::patience::Patience;
 use crate::producers::Producers;
 use crate::running::may_pass;
-use crate::settings::Cheat;
 use highwater_wal::{Lsn, StreamId, Wal};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -38,7 +38,7 @@ pub(crate) struct Driver {
     pub(crate) committed: Option<u64>,
     /// For a full disk, unless batches are run by hand.
     pub(crate) patience: Patience,
-    pub(crate) cheat: Cheat,
+    pub(crate) faults: Faults,
     /// Size of the pieces into which a batch is split, in log bytes.
     pub(crate) piece_bytes: u64,
 }
@@ -137,7 +137,7 @@ impl Driver {
             let parcels = outputs.remove(&index).unwrap_or_default();
             output.stage(&self.plan.operator_name(output.operator), batch, parcels)?;
         }
-        if self.cheat == Cheat::PublishBeforeCommit {
+        if self.faults.publish_before_commit() {
             self.publish(batch)?;
         }
         let committed = self.append_committed(batch)?;

@@ -38,7 +38,8 @@ pub(crate) struct Program {
     pub(crate) application: String,
     /// Number of key groups, fixed at creation.
     pub(crate) key_groups: u32,
-    /// Stream id of every source that wrote here and was not dropped. Ids are never reused.
+    /// Stream id of every source that wrote here and was not dropped. Ids are never reused: the record that assigns one is
+    /// durable before anything else is written.
     pub(crate) sources: BTreeMap<String, u16>,
     /// Stream ids of sources that were dropped: what the log still holds of them is not read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

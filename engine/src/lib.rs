@@ -3,6 +3,8 @@
 mod batch;
 mod batch_clock;
 mod changes;
+#[cfg(feature = "deliberate-faults")]
+mod cheat;
 mod checkpointer;
 mod codec;
 mod context;
@@ -13,6 +15,8 @@ mod exec;
 mod faithful;
 mod graph;
 mod history;
+#[cfg(not(feature = "deliberate-faults"))]
+mod honest;
 mod input;
 mod inside;
 mod intake;
@@ -46,12 +50,19 @@ mod twins;
 mod walk;
 
 pub use batch::Batch;
+#[cfg(feature = "deliberate-faults")]
+#[doc(hidden)]
+pub use cheat::Cheat;
+#[cfg(feature = "deliberate-faults")]
+use cheat::Faults;
 pub use checkpointer::{CheckpointPolicy, CheckpointStats};
 pub use context::{ContextState, StopMode, StreamingContext};
 pub use error::{BatchFailure, BoxError, Error, GraphError, GraphErrors, Mismatch, Result};
 pub use graph::OperatorInfo;
 pub use highwater_checkpoint as checkpoint;
 pub use highwater_wal as wal;
+#[cfg(not(feature = "deliberate-faults"))]
+use honest::Faults;
 pub use input::{Ack, Sender};
 pub use intake::{Appended, Receipt};
 pub use lineage::Lineage;
@@ -61,7 +72,7 @@ pub use partition::key_group;
 pub use patience::Patience;
 pub use record::{Key, Record, State, Value};
 pub use report::{RecoveryReport, StateReport};
-pub use settings::{BatchMode, Builder, Cheat};
+pub use settings::{BatchMode, Builder};
 pub use source::{Decoder, Receiver, SourceContext, SourceStats, StreamScope};
 pub use stateful::KeyState;
 pub use status::Progress;

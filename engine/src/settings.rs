@@ -1,5 +1,6 @@
 //! The settings of a context, and the builder that collects them.
 
+use crate::Faults;
 use crate::batch_clock::Start as ClockStart;
 use crate::changes::Changes;
 use crate::checkpointer::{CheckpointPolicy, Writing};
@@ -38,21 +39,6 @@ pub enum BatchMode {
     Manual,
 }
 
-/// Deliberate faults of the engine: a test rig that cannot fail proves nothing, so the suite runs its checks against an
-/// engine that cheats and demands that they object. Not part of the API.
-#[doc(hidden)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cheat {
-    /// Nothing is wrong.
-    None,
-    /// The log is truncated before the checkpoint that covers it is durable.
-    TruncateBeforeCheckpoint,
-    /// Outputs are published before the log says that the batch is committed.
-    PublishBeforeCommit,
-    /// A batch runs before its cut is durable.
-    RunBeforeCut,
-}
-
 /// Builds a [`StreamingContext`]. Every setting has a default.
 #[derive(Debug, Clone)]
 pub struct Builder {
@@ -76,7 +62,7 @@ pub struct Builder {
     pub(crate) mode: BatchMode,
     pub(crate) states: Changes,
     pub(crate) sources: Changes,
-    pub(crate) cheat: Cheat,
+    pub(crate) faults: Faults,
 }
 
 impl Builder {
@@ -108,15 +94,16 @@ impl Builder {
             mode: BatchMode::Clock,
             states: Changes::default(),
             sources: Changes::default(),
-            cheat: Cheat::None,
+            faults: Faults::default(),
         }
     }
 
     /// Breaks the engine on purpose, for the tests of the tests.
+    #[cfg(feature = "deliberate-faults")]
     #[doc(hidden)]
     #[must_use]
-    pub fn cheat(mut self, cheat: Cheat) -> Self {
-        self.cheat = cheat;
+    pub fn cheat(mut self, cheat: crate::Cheat) -> Self {
+        self.faults = cheat.into();
         self
     }
 
@@ -191,9 +178,10 @@ impl Builder {
     /// Settings of the log. Its disk and clock are replaced by the context's.
     ///
     /// The log is kept from the oldest retained checkpoint on. If it is bounded ([`max_bytes`](highwater_wal::Options::max_bytes)), sources are
-    /// refused at the bound, and batches wait until a checkpoint frees a part of it. It must leave room for what checkpoints
-    /// need: [`Self::max_unprocessed_bytes`] for each retained one and once more, and eight segments; with less it may come to
-    /// a standstill at the bound.
+    /// refused at the bound. Batches go on: their records use the reserve of the log, until a checkpoint frees a part of
+    /// it. They wait only if that is used up too. The bound must leave room for what checkpoints need:
+    /// [`Self::max_unprocessed_bytes`] for each retained one and once more, and eight segments; with less, checkpoints may
+    /// free nothing, and the context comes to a standstill at the bound.
     #[must_use]
     pub fn log(mut self, options: highwater_wal::Options) -> Self {
         self.log = options;

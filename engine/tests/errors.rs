@@ -13,6 +13,7 @@ mod common;
 
 use common::{builder, send};
 use highwater_engine::wal::disk::SimDisk;
+use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::{ContextState, Error, GraphError, StopMode, StreamScope, StreamingContext};
 
 fn build(program: impl FnOnce(&StreamScope)) -> Result<StreamingContext, Error> {
@@ -350,4 +351,25 @@ fn a_failed_start_is_no_tidy_end_for_those_who_wait() {
     assert!(matches!(error, Error::Source { .. }), "{error}");
     let waiting = context.await_termination().unwrap_err().to_string();
     assert!(waiting.contains("could not start"), "{waiting}");
+}
+
+/// `Error::Log` of a failed sync has its cause: down the chain of sources stands the error of the operating system.
+#[test]
+fn an_error_of_the_log_leads_to_the_error_of_the_system() {
+    let disk = SimDisk::new();
+    let context = common::open(&disk, 1, &common::Seen::default()).unwrap();
+    context.start().unwrap();
+    disk.fail(Fault::new(Call::SyncMap, FaultKind::Eio));
+    let input = context.input::<String>("lines").unwrap();
+    let error = input.send(&"x".to_owned()).and_then(|ack| ack.wait());
+    let error = error.unwrap_err();
+    assert!(matches!(error, Error::Log(_)), "{error}");
+    let first = std::error::Error::source(&error).unwrap();
+    let first = first.downcast_ref::<std::io::Error>().unwrap();
+    let mut last: &(dyn std::error::Error + 'static) = first;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    let last = last.downcast_ref::<std::io::Error>().unwrap();
+    assert_eq!(last.raw_os_error(), Some(5), "{error}");
 }

@@ -6,7 +6,6 @@
 //! that succeeds proves nothing.
 
 use crate::audience::{Audience, Ended, Registered, Until, Waiter, Watched};
-use crate::cheat::Cheat;
 use crate::error::{Result, WalError};
 use crate::frame::FrameKind;
 use crate::layout::SEGMENT_HEADER_SIZE;
@@ -14,7 +13,7 @@ use crate::options::Background;
 use crate::segment::{Segment, Stores};
 use crate::shared::Shared;
 use crate::turns::{Turn, Turns};
-use highwater_disk::{DiskError, PAGE_SIZE, Raised};
+use highwater_disk::{DiskError, PAGE_SIZE, Raised, copy_error};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::io;
@@ -44,7 +43,7 @@ pub(crate) struct Commit {
 pub(crate) struct Poison {
     path: PathBuf,
     offset: u64,
-    source: Arc<io::Error>,
+    source: io::Error,
 }
 
 /// What a leader makes durable: the complete ranges of each segment in order, and the frontier after that.
@@ -89,7 +88,7 @@ impl Commit {
             Some(poison) => Err(WalError::Poisoned {
                 path: poison.path.clone(),
                 offset: poison.offset,
-                source: Arc::clone(&poison.source),
+                source: copy_error(&poison.source),
             }),
         }
     }
@@ -102,7 +101,7 @@ impl Commit {
         let poison = Poison {
             path: path.to_owned(),
             offset,
-            source: Arc::new(source),
+            source,
         };
         if self.poison.set(Arc::new(poison)).is_ok() {
             tracing::error!(path = %path.display(), offset, "syncing the log failed: it accepts nothing more");
@@ -218,6 +217,16 @@ impl Shared {
         self.sync_until_and(until, Attest::Yes)
     }
 
+    /// As [`Self::sync_until`], for whoever asks for a position. If nothing is missing but the watermark of the last group, none
+    /// follows it: asking again and again would never end otherwise.
+    pub(crate) fn sync_below(&self, until: u64) -> Result<()> {
+        let last = match until == self.commit.idle_end.load(Ordering::Acquire) {
+            true => Attest::No,
+            false => Attest::Yes,
+        };
+        self.sync_until_and(until, last)
+    }
+
     /// Makes the last watermark durable, which ordinarily is left to the next group: nothing is known to come soon.
     pub(crate) fn settle(&self) -> Result<()> {
         let end = self.end();
@@ -271,11 +280,11 @@ impl Shared {
         let arrivals = commit.turns.arrivals();
         let group = self.complete_group(self.pad().unwrap_or(u64::MAX))?;
         turn.cut(group.frontier, arrivals);
-        if self.options.cheat == Cheat::AckBeforeSync {
+        if self.options.faults.acknowledge_before_sync() {
             turn.publish(group.frontier);
             return Ok(());
         }
-        self.cheat_before_sync();
+        self.options.faults.before_sync(&commit.turns);
         let start = self.clock.now();
         for (segment, range) in &group.parts {
             let longest = self.options.longest_write;
@@ -299,18 +308,6 @@ impl Shared {
         self.note_progress(group.frontier);
         self.counters.group();
         Ok(()) // whoever waits is woken when the lead is given back
-    }
-
-    fn cheat_before_sync(&self) {
-        match self.options.cheat {
-            cheat @ Cheat::LeaderPanics => assert!(cheat == Cheat::None, "as the test wants it"),
-            Cheat::LeaderAwaits(others) => {
-                while self.commit.turns.waiting() < others {
-                    std::thread::yield_now();
-                }
-            }
-            _ => {}
-        }
     }
 
     /// Everything below `limit` that is complete and not yet durable.
@@ -404,7 +401,10 @@ impl Shared {
 
     /// Appends the first watermark after recovery.
     pub(crate) fn attest_recovered(&self) {
-        self.attest(self.commit.durable());
+        // `LOG` says it too. A full log that is opened and closed again and again keeps the rest of its reserve.
+        if !self.spares_reserve(&self.tail.load()) {
+            self.attest(self.commit.durable());
+        }
     }
 }
 
@@ -446,5 +446,8 @@ impl Drop for Leading<'_> {
         }
         drop(self.turn.take());
         commit.wake();
+        if commit.is_poisoned() {
+            self.shared.room.look();
+        }
     }
 }

@@ -5,7 +5,6 @@ use highwater_disk::FileSystem;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// The result of an operation on the log.
 pub type Result<T> = std::result::Result<T, WalError>;
@@ -102,7 +101,7 @@ pub enum WalError {
         /// Where the bytes that were to be synced start.
         offset: u64,
         /// Why it failed.
-        source: Arc<io::Error>,
+        source: io::Error,
     },
 
     /// The log was closed.
@@ -145,9 +144,13 @@ pub enum WalError {
     },
 
     /// The log has reached its bound ([`Options::max_bytes`](crate::Options::max_bytes)): nothing was appended. Truncate
-    /// it, or end whoever keeps it; appends go on as soon as there is room.
+    /// it, or end the reader or guard that keeps it; [`Wal::wait_for_room`](crate::Wal::wait_for_room) returns once there
+    /// is room. Control records, and what is appended with
+    /// [`Admission::Reserve`](crate::Admission::Reserve), get this error only when the reserve is used up. Truncating
+    /// needs neither a record nor room.
     #[error(
-        "the log in {dir:?} is full: {used_bytes} of {max_bytes} bytes{}. Truncate it or raise `Options::max_bytes`",
+        "the log in {dir:?} is full: {used_bytes} of {max_bytes} bytes{}{}. Truncate it or raise `Options::max_bytes`",
+        reserve(*reserved_bytes),
         clause(held_by)
     )]
     LogFull {
@@ -155,8 +158,10 @@ pub enum WalError {
         dir: PathBuf,
         /// The bound.
         max_bytes: u64,
-        /// Bytes of segment files now, prepared ones included; one more would pass the bound.
+        /// Bytes of the segments that hold the log now, those included that could not be removed.
         used_bytes: u64,
+        /// Bytes kept back for control records; 0 if what was refused may use the reserve, and it is used up.
+        reserved_bytes: u64,
         /// What is in the way: the reader or guard that keeps the oldest segment, or that nobody truncated it. Empty in the
         /// warning of the thread that makes segments, which does not know.
         held_by: String,
@@ -259,6 +264,13 @@ fn rescue(finding: Finding) -> &'static str {
             ". If the file is damaged and there is no backup, `highwater log repair` or `log salvage` saves what is intact"
         }
         _ => ". Without a backup, `highwater log repair` or `log salvage` saves what is intact",
+    }
+}
+
+fn reserve(bytes: u64) -> String {
+    match bytes {
+        0 => "; the reserve for control records is in use".to_owned(),
+        kept => format!("; {kept} are kept for control records"),
     }
 }
 

@@ -1,10 +1,18 @@
-//! Whether a file system can keep a log's promises, asked before anything is touched.
+//! Where a log is, and whether its file system can keep its promises: asked before anything is touched.
 
 use crate::error::{Result, WalError};
 use crate::options::{Options, UnsafeFileSystem};
 use highwater_disk::{Disk, FileSystem, Suitability};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// The directory from the root on.
+pub(crate) fn resolve(disk: &dyn Disk, dir: &Path) -> Result<PathBuf> {
+    disk.resolve(dir).map_err(|source| WalError::BadDirectory {
+        dir: dir.to_owned(),
+        source,
+    })
+}
 
 /// Refuses a file system that cannot keep what was acknowledged, and warns of one that may not.
 pub(crate) fn check(options: &Options, dir: &Path) -> Result<()> {

@@ -178,7 +178,7 @@ impl Shared {
                 self.flusher.due.store(NEVER, Ordering::Release);
             }
             // What somebody awaits may be the watermark that is otherwise left to the next group.
-            let synced = awaited.map_or(Ok(()), |lsn| self.sync_until(lsn + 1));
+            let synced = awaited.map_or(Ok(()), |lsn| self.sync_below(lsn + 1));
             // That may have been served by somebody who did not reach what is due: its alarm is off now.
             let synced = synced.and_then(|()| if now_due { self.sync_all() } else { Ok(()) });
             if synced.is_err() {
@@ -224,7 +224,7 @@ impl Rest {
         let groups = shared.counters.groups();
         let at = match self.seen {
             Some((seen, at)) if seen == groups => at,
-            _ => now + SETTLE_AFTER,
+            _ => now.saturating_add(SETTLE_AFTER),
         };
         self.seen = Some((groups, at));
         if at <= now {

@@ -220,7 +220,8 @@ impl DurableWatch {
         Lsn::new(self.shared.commit.durable())
     }
 
-    /// Waits until the frontier is past `lsn` and returns it. Does not make anything durable itself.
+    /// Waits until the frontier is past `lsn` and returns it. Does not make anything durable itself. At
+    /// [`Wal::end_lsn`](crate::Wal::end_lsn), and beyond, that is something that is not appended yet.
     ///
     /// # Errors
     /// [`WalError::Closed`] or [`WalError::Poisoned`] if it never will be.
@@ -240,6 +241,8 @@ impl DurableWatch {
 pub struct Durable {
     shared: Arc<Shared>,
     lsn: Lsn,
+    /// Up to where the log has to be durable; known from the first poll on.
+    until: Option<u64>,
     id: u64,
 }
 
@@ -248,12 +251,13 @@ impl Durable {
         Self {
             shared: Arc::clone(shared),
             lsn,
+            until: None,
             id: new_id(),
         }
     }
 
-    fn outcome(&self) -> Result<()> {
-        if self.shared.commit.durable() > self.lsn.get() {
+    fn outcome(&self, until: u64) -> Result<()> {
+        if self.shared.commit.durable() >= until {
             return Ok(());
         }
         self.shared.commit.check()?;
@@ -266,20 +270,25 @@ impl Durable {
 impl Future for Durable {
     type Output = Result<()>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let commit = &self.shared.commit;
-        if commit.durable() > self.lsn.get() {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.shared.commit.durable() > self.lsn.get() {
             return Poll::Ready(Ok(()));
         }
-        if let Err(error) = self.shared.check_exists(self.lsn) {
-            return Poll::Ready(Err(error));
-        }
+        let until = match self
+            .until
+            .map_or_else(|| self.shared.awaited_below(self.lsn), Ok)
+        {
+            Ok(until) => until,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        self.until = Some(until);
         if self.shared.options.background == Background::Inline {
-            return Poll::Ready(self.shared.sync_until(self.lsn.get() + 1));
+            return Poll::Ready(self.shared.sync_below(until));
         }
         let waiter = Waiter::Future(context.waker().clone());
-        if commit.register(self.lsn.get(), self.id, waiter) == Registered::NoNeed {
-            return Poll::Ready(self.outcome());
+        let registered = self.shared.commit.register(until - 1, self.id, waiter);
+        if registered == Registered::NoNeed {
+            return Poll::Ready(self.outcome(until));
         }
         match self.shared.ring_flusher() {
             Ok(()) => Poll::Pending,
@@ -290,6 +299,8 @@ impl Future for Durable {
 
 impl Drop for Durable {
     fn drop(&mut self) {
-        self.shared.commit.forget(self.lsn.get(), self.id);
+        if let Some(until) = self.until {
+            self.shared.commit.forget(until - 1, self.id);
+        }
     }
 }

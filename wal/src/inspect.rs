@@ -50,6 +50,7 @@ use crate::chain::{Headers, Listing, check_segment, join};
 use crate::compress::plain;
 use crate::end::{End, find_end};
 use crate::error::{Finding, Result, WalError};
+use crate::fitness::resolve;
 use crate::frame::{At, FrameHeader, FrameKind, LogKey};
 use crate::inspect::moving::MAX_LOOKS;
 use crate::layout::{SEGMENT_HEADER_SIZE, segment_name};
@@ -120,13 +121,13 @@ pub struct Progress {
 }
 
 impl Log {
-    /// Reads what the log in `dir` consists of.
+    /// Reads what the log in `dir` consists of. A relative path is resolved now.
     ///
     /// # Errors
     /// [`WalError::BadDirectory`] if there is no directory, or no log in it; [`WalError::NewerFormat`];
     /// [`WalError::Corrupt`] if `LOG` is damaged or missing; [`WalError::Io`].
     pub fn open(disk: Arc<dyn Disk>, dir: impl AsRef<Path>) -> Result<Self> {
-        let dir = dir.as_ref().to_owned();
+        let dir = resolve(&*disk, dir.as_ref())?;
         let bad = |source| WalError::BadDirectory {
             dir: dir.clone(),
             source,

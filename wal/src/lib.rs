@@ -12,8 +12,10 @@ mod audience;
 mod batch;
 mod budget;
 mod chain;
+#[cfg(feature = "deliberate-faults")]
 mod cheat;
 mod chunk;
+mod close;
 mod commit;
 mod compress;
 mod dump;
@@ -23,6 +25,8 @@ mod fitness;
 mod flusher;
 mod follow;
 mod frame;
+#[cfg(not(feature = "deliberate-faults"))]
+mod honest;
 pub mod inspect;
 mod latency;
 pub mod layout;
@@ -39,6 +43,7 @@ mod reader;
 mod recover;
 pub mod recovery;
 mod retention;
+mod room;
 mod scan;
 mod segment;
 mod shared;
@@ -48,8 +53,14 @@ pub mod turns;
 mod window;
 
 pub use budget::Pin;
+#[cfg(feature = "deliberate-faults")]
 #[doc(hidden)]
 pub use cheat::Cheat;
+#[cfg(feature = "deliberate-faults")]
+use cheat::Faults;
+#[cfg(not(feature = "deliberate-faults"))]
+use honest::Faults;
+
 pub use chunk::{Chunk, Frame, FrameInfo, Frames, Headers, RecordRef};
 pub use error::{Finding, Result, WalError};
 pub use follow::{Durable, DurableWatch, Tail, TailStopper, Tailed};
@@ -59,9 +70,12 @@ pub use highwater_disk::Priority;
 pub use latency::Latency;
 pub use log::Wal;
 pub use lsn::{Lsn, LsnRange, StreamId};
-pub use options::{AppendOptions, Background, Compression, Durability, Options, WritePath};
+pub use options::{
+    Admission, AppendOptions, Background, Compression, Durability, Options, WritePath,
+};
 pub use payload::Payload;
 pub use reader::{Reader, Record, RecordKind, Records};
 pub use recovery::{Case, Recovery};
 pub use retention::RetentionGuard;
+pub use room::{RoomFuture, Waited};
 pub use stats::Stats;

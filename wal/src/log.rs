@@ -1,7 +1,7 @@
 //! The log's handle.
 
 use crate::batch::encode_batch;
-use crate::budget::{Budget, Pin};
+use crate::budget::{Budget, Claim, Found, Pin};
 use crate::chunk::{Chunk, Headers};
 use crate::error::{Result, WalError};
 use crate::fitness;
@@ -17,9 +17,9 @@ use crate::reader::Reader;
 use crate::recover::{self, Opened};
 use crate::recovery::{Case, Recovery};
 use crate::retention::RetentionGuard;
-use crate::shared::{Closing, Parts, Shared};
+use crate::shared::{Parts, Shared};
 use crate::stats::{Counters, Stats};
-use highwater_disk::{Asker, DirLock, Disk};
+use highwater_disk::{DirLock, Disk};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -42,7 +42,7 @@ use std::sync::Arc;
 /// # }
 /// ```
 pub struct Wal {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl fmt::Debug for Wal {
@@ -65,13 +65,14 @@ impl Wal {
         Self::open_with(path, Options::new())
     }
 
-    /// Opens the log in the directory `path`.
+    /// Opens the log in the directory `path`. A relative one is resolved now: changing the working directory later changes
+    /// nothing.
     ///
     /// # Errors
     /// As [`Self::open`]; [`WalError::BadOptions`].
     pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
         options.check()?;
-        let dir = path.as_ref();
+        let dir = &fitness::resolve(&*options.disk, path.as_ref())?;
         fitness::check(&options, dir)?;
         let lock = lock(&*options.disk, dir)?;
         let opened = recover::open(dir, &options)?;
@@ -85,7 +86,8 @@ impl Wal {
         Ok(Self { shared })
     }
 
-    /// Appends one record and returns where it stands. The order is fixed, the record is not yet durable.
+    /// Appends one record and returns where it stands. The order is fixed, the record is not yet durable: wait for that
+    /// before you store the LSN elsewhere, see [`Lsn`].
     ///
     /// # Errors
     /// [`WalError::RecordTooLarge`]; [`WalError::Poisoned`]; [`WalError::Closed`]; [`WalError::Io`] if the next
@@ -99,8 +101,14 @@ impl Wal {
     /// # Errors
     /// As [`Self::append`] and [`Self::sync_to`].
     pub fn append_with(&self, options: &AppendOptions, payload: impl AsRef<[u8]>) -> Result<Lsn> {
-        let (start, end) =
-            self.append_frame(FrameKind::Data.into(), options.stream, payload.as_ref(), 1)?;
+        let claim = options.admission.into();
+        let (start, end) = self.append_frame(
+            claim,
+            FrameKind::Data.into(),
+            options.stream,
+            payload.as_ref(),
+            1,
+        )?;
         match options.level {
             Level::OfLog => self.settle(end, self.shared.options.durability)?,
             Level::Own(durability) => self.settle(end, durability)?,
@@ -133,7 +141,8 @@ impl Wal {
             Some(packed) => (Tag::ZSTD_BATCH, packed),
             None => (FrameKind::Batch.into(), &payload),
         };
-        let (first, end) = self.append_frame(tag, stream, stored, records.len() as u64)?;
+        let count = records.len() as u64;
+        let (first, end) = self.append_frame(Claim::Ordinary, tag, stream, stored, count)?;
         Ok(LsnRange {
             first: Lsn::new(first),
             end: Lsn::new(end),
@@ -141,7 +150,7 @@ impl Wal {
     }
 
     /// Appends a record that readers see as [`RecordKind::Control`](crate::RecordKind::Control): bookkeeping of the
-    /// program above, opaque to the log.
+    /// program above, opaque to the log. It may use the reserve of a log at its bound ([`Options::max_bytes`]).
     ///
     /// # Errors
     /// As [`Self::append`].
@@ -150,18 +159,23 @@ impl Wal {
     }
 
     fn append_one(&self, kind: FrameKind, stream: StreamId, payload: &[u8]) -> Result<Lsn> {
-        let (start, _) = self.append_frame(kind.into(), stream, payload, 1)?;
+        let claim = match kind {
+            FrameKind::Control => Claim::Reserve,
+            _ => Claim::Ordinary,
+        };
+        let (start, _) = self.append_frame(claim, kind.into(), stream, payload, 1)?;
         Ok(Lsn::new(start))
     }
 
     fn append_frame(
         &self,
+        claim: Claim,
         tag: Tag,
         stream: StreamId,
         payload: &[u8],
         records: u64,
     ) -> Result<(u64, u64)> {
-        let (start, end) = self.shared.append(tag, stream, payload)?;
+        let (start, end) = self.shared.append(claim, tag, stream, payload)?;
         self.shared.counters.appended(records);
         // The record is in the log: whoever is told that it is not would append it again.
         if let Err(error) = self.shared.flush_within(self.shared.options.durability) {
@@ -181,15 +195,17 @@ impl Wal {
     /// Returns once the record at `lsn`, and everything before it, is on stable storage. One flush serves all who
     /// wait. This is so whatever the log's [`Durability`] says.
     ///
+    /// At [`Self::end_lsn`], where no record is yet, it waits for everything below: `sync_to(log.end_lsn())` returns once
+    /// all that was appended before is durable, and [`Self::durable_lsn`] is at least that.
+    ///
     /// # Errors
     /// [`WalError::Poisoned`] if syncing failed, now or before: the record must be taken for lost.
-    /// [`WalError::BeyondEnd`] if nothing was appended at `lsn`.
+    /// [`WalError::BeyondEnd`] if `lsn` lies behind the end: nothing below it was handed out.
     pub fn sync_to(&self, lsn: Lsn) -> Result<()> {
         if self.shared.commit.durable() > lsn.get() {
             return Ok(());
         }
-        self.shared.check_exists(lsn)?;
-        self.shared.sync_until(lsn.get() + 1)
+        self.shared.sync_below(self.shared.awaited_below(lsn)?)
     }
 
     /// Returns once everything appended before the call is on stable storage.
@@ -200,7 +216,8 @@ impl Wal {
         self.shared.sync_all()
     }
 
-    /// Waits for the record at `lsn` as the log's [`Durability`] demands: with the default, as [`Self::sync_to`].
+    /// Waits for the record at `lsn` as the log's [`Durability`] demands: with the default, as [`Self::sync_to`]. At
+    /// [`Self::end_lsn`] it stands for everything below, as there.
     ///
     /// # Errors
     /// As [`Self::sync_to`].
@@ -208,9 +225,9 @@ impl Wal {
         match self.shared.options.durability {
             Durability::Sync => self.sync_to(lsn),
             lower @ (Durability::Interval(_) | Durability::Os) => {
-                self.shared.check_exists(lsn)?;
+                let until = self.shared.awaited_below(lsn)?;
                 self.shared.commit.check()?;
-                self.settle(lsn.get(), lower)
+                self.settle(until, lower)
             }
         }
     }
@@ -230,8 +247,8 @@ impl Wal {
         Lsn::new(self.shared.retention.first())
     }
 
-    /// A future that is ready once the record at `lsn` is durable. Works with any executor; dropping it has no effect
-    /// on the record.
+    /// A future that is ready once the record at `lsn` is durable, or everything below if no record was there when it was
+    /// first polled, as [`Self::sync_to`]. Works with any executor; dropping it has no effect on the record.
     ///
     /// # Errors
     /// As [`Self::sync_to`]; [`WalError::Io`] if the thread that flushes cannot be started. The record is appended then, and may
@@ -356,60 +373,10 @@ impl Wal {
         self.shared.max_record
     }
 
-    /// The directory of the log.
+    /// The directory of the log, from the root on.
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.shared.dir
-    }
-
-    /// Makes everything durable, marks the log as cleanly closed, and gives up the lock. Closing twice is no error.
-    /// Readers, and the payloads read, stay usable. Dropping the log closes it too, but tells no errors.
-    ///
-    /// # Errors
-    /// [`WalError::Poisoned`]; [`WalError::Io`] if there was no room for the mark: everything is durable all the same, and
-    /// the log is closed.
-    pub fn close(&self) -> Result<()> {
-        let mut closing = self.shared.closing.lock();
-        if *closing == Closing::Done {
-            return Ok(());
-        }
-        self.shared.shut();
-        let result = self.finish();
-        self.shared.commit.end();
-        self.shared.flusher.stop();
-        self.shared.preparer.stop();
-        *self.shared.lock.lock() = None;
-        *closing = Closing::Done;
-        result
-    }
-
-    fn finish(&self) -> Result<()> {
-        let shared = &self.shared;
-        shared.commit.check()?;
-        shared.sync_until(shared.end())?;
-        let attested = shared.commit.durable().to_le_bytes();
-        let mark = shared.append_as(
-            Asker::Closer,
-            FrameKind::Close.into(),
-            StreamId::DEFAULT,
-            &attested,
-        );
-        let (_, end) = mark.map_err(WalError::of_close_mark)?;
-        shared.sync_until(end)?;
-        // Proof that stands apart from the frames. Without it damage to the last sector would pass for a torn write,
-        // so it is worth an attempt, but the records do not depend on it.
-        if let Err(error) = shared.ledger.close(end) {
-            tracing::warn!(dir = %shared.dir.display(), %error, "the clean end could not be noted in LOG");
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Wal {
-    fn drop(&mut self) {
-        if let Err(error) = self.close() {
-            tracing::warn!(dir = %self.shared.dir.display(), %error, "closing the log");
-        }
     }
 }
 
@@ -442,8 +409,13 @@ fn assemble(dir: &Path, options: Options, opened: Opened, lock: DirLock) -> Resu
     let ready: std::collections::VecDeque<_> = ready.into_iter().map(Arc::new).collect();
     let disk = Arc::clone(&options.disk);
     let ledger = Arc::new(Ledger::new(disk, dir.to_owned(), meta));
-    let files = segments.iter().chain(&ready).map(|segment| segment.size);
-    let budget = Budget::new(options.max_bytes, files.sum());
+    let found = Found {
+        held: segments.iter().map(|segment| segment.size).sum(),
+        tail: tail.size,
+        tail_base: tail.base,
+        ready: ready.iter().map(|segment| segment.size).sum(),
+    };
+    let budget = Budget::new(options.max_bytes, options.segment_size, found);
     let counters = Arc::new(Counters::default());
     let meters = Arc::new(Meters::new(dir));
     let preparer = Preparer::start(

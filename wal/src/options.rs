@@ -1,6 +1,6 @@
 //! Settings of a log.
 
-use crate::cheat::Cheat;
+use crate::Faults;
 use crate::error::{Result, WalError};
 use crate::layout::{
     FORMAT_VERSION, FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT,
@@ -111,7 +111,7 @@ pub struct Options {
     pub(crate) longest_write: u64,
     pub(crate) unsafe_file_system: UnsafeFileSystem,
     pub(crate) seed: Option<u64>,
-    pub(crate) cheat: Cheat,
+    pub(crate) faults: Faults,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
 }
@@ -141,7 +141,7 @@ impl Options {
             longest_write: MAX_WRITE_SIZE,
             unsafe_file_system: UnsafeFileSystem::Refused,
             seed: None,
-            cheat: Cheat::None,
+            faults: Faults::default(),
             disk: Arc::new(OsDisk::new()),
             clock: Arc::new(OsClock::new()),
         }
@@ -208,9 +208,17 @@ impl Options {
     }
 
     /// The most disk space that segment files may take, in bytes (default: no bound), at least four segments: those that
-    /// hold the log, one prepared ahead, and up to three kept for recycling; more if a larger [`Self::segment_size`] was used before:
-    /// the segment in use is not freed. At the bound appends fail with
-    /// [`WalError::LogFull`] until the log is truncated; a warning is logged at 50 and at 80 percent.
+    /// hold the log, one prepared ahead, and up to three kept for recycling. A warning is logged at 50 and at 80 percent.
+    ///
+    /// The last segment below the bound is a reserve: where only it is left, appends fail with [`WalError::LogFull`] until
+    /// the log is truncated ([`Wal::wait_for_room`](crate::Wal::wait_for_room)). The reserve is for the program that
+    /// frees the log: [`Wal::append_control`](crate::Wal::append_control) and [`Admission::Reserve`] may use it. What they append
+    /// between two truncations has to fit it, or gets the same error. [`Wal::truncate_before`](crate::Wal::truncate_before)
+    /// never needs room.
+    ///
+    /// The files take one segment more than the bound if the log is opened without room for the reserve: its reserve is in use,
+    /// the bound was lowered, or a version without reserve filled it. They take more if a larger [`Self::segment_size`] was
+    /// used before: the segment in use is not freed.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
@@ -285,10 +293,11 @@ impl Options {
     }
 
     /// Breaks the log on purpose, to show that the tests notice.
+    #[cfg(feature = "deliberate-faults")]
     #[doc(hidden)]
     #[must_use]
-    pub fn cheat(mut self, cheat: Cheat) -> Self {
-        self.cheat = cheat;
+    pub fn cheat(mut self, cheat: crate::Cheat) -> Self {
+        self.faults = cheat.into();
         self
     }
 
@@ -317,7 +326,7 @@ impl Options {
     /// The largest payload that fits a segment.
     fn fits(&self) -> usize {
         let size = self.segment_size.max(MIN_SEGMENT_SIZE);
-        to_usize(max_payload(size).saturating_sub(2 * self.seal_groups))
+        to_usize(max_payload(size).saturating_sub(self.seal_groups.saturating_mul(2)))
     }
 
     /// Bytes at the end of a segment that records leave free: for the seal and, if groups are sealed, for a padding and
@@ -325,7 +334,7 @@ impl Options {
     pub(crate) fn end_room(&self) -> u64 {
         match self.seal_groups {
             0 => FRAME_HEADER_SIZE,
-            unit => 2 * unit,
+            unit => unit.saturating_mul(2),
         }
     }
 
@@ -349,6 +358,7 @@ impl Options {
             });
         }
         self.check_seal_groups()?;
+        self.check_longest_write()?;
         self.check_max_bytes()?;
         let (max, fits) = (self.max_record(), self.fits());
         if max > fits {
@@ -382,12 +392,26 @@ impl Options {
         })
     }
 
+    /// No write at all would acknowledge what is not written.
+    fn check_longest_write(&self) -> Result<()> {
+        let bytes = self.longest_write;
+        match (PAGE_SIZE..=MAX_WRITE_SIZE).contains(&bytes) && bytes.is_multiple_of(PAGE_SIZE) {
+            true => Ok(()),
+            false => Err(WalError::BadOptions {
+                what: format!(
+                    "longest_write {bytes} is not a multiple of {PAGE_SIZE} up to {MAX_WRITE_SIZE}"
+                ),
+            }),
+        }
+    }
+
     fn check_max_bytes(&self) -> Result<()> {
         match self.max_bytes {
             Some(max) if max < 4 * self.segment_size => Err(WalError::BadOptions {
                 what: format!(
-                    "max_bytes {max} is less than four segments of {} bytes",
-                    self.segment_size
+                    "max_bytes {max} is less than four segments of {} bytes: it is at least {}",
+                    self.segment_size,
+                    4 * self.segment_size
                 ),
             }),
             _ => Ok(()),
@@ -395,11 +419,23 @@ impl Options {
     }
 }
 
-/// How one record is appended: which stream it belongs to, and what the call waits for.
+/// What an append may use at the bound of the log ([`Options::max_bytes`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Admission {
+    /// Refused with [`WalError::LogFull`] where only the reserve is left.
+    #[default]
+    Ordinary,
+    /// May use the reserve: for records without which the log is not truncated, such as a consumer's acknowledgement.
+    /// Control records are always appended so.
+    Reserve,
+}
+
+/// How one record is appended: which stream it belongs to, what the call waits for, and whether it may use the reserve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AppendOptions {
     pub(crate) stream: StreamId,
     pub(crate) level: Level,
+    pub(crate) admission: Admission,
 }
 
 /// Whose durability counts.
@@ -411,7 +447,7 @@ pub(crate) enum Level {
 }
 
 impl AppendOptions {
-    /// The default stream, at the log's own durability.
+    /// The default stream, at the log's own durability, without the reserve.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -428,6 +464,12 @@ impl AppendOptions {
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.level = Level::Own(durability);
+        self
+    }
+    /// Whether the record may use the reserve of a log at its bound (default [`Admission::Ordinary`]).
+    #[must_use]
+    pub fn admission(mut self, admission: Admission) -> Self {
+        self.admission = admission;
         self
     }
 }

@@ -1,7 +1,7 @@
 //! Opening: the procedure behind the tables in [`crate::recovery`].
 
+use crate::Faults;
 use crate::chain::{Headers, Listing, check_chain};
-use crate::cheat::Cheat;
 use crate::end::{End, find_end, segment_at};
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{LogKey, SegmentHeader};
@@ -105,7 +105,7 @@ fn maker(dir: &Path, options: &Options, key: LogKey) -> Maker {
         segment_size: options.segment_size,
         write_path: options.wanted_path(),
         longest_write: options.longest_write,
-        cheat: options.cheat,
+        faults: options.faults,
     }
 }
 
@@ -145,10 +145,11 @@ fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Resul
         .filter(|(base, _)| *base < meta.first_lsn);
     removed.extend(stale.map(|(base, _)| OsString::from(segment_name(Lsn::new(*base)))));
     remove_all(disk, dir, &removed)?;
-    settle(disk, &chain, &end, options.cheat)?;
+    settle(disk, &chain, &end, options.faults)?;
     let x = segment_at(&chain, end.segment).base + end.offset;
-    // One prepared segment is enough. From the last on, each durably: a gap would look like a lost segment.
-    for surplus in chain.drain((end.segment + 2).min(chain.len())..).rev() {
+    let enough = prepared_enough(&chain, end.segment, options);
+    // From the last on, each durably: a gap would look like a lost segment.
+    for surplus in chain.drain(enough..).rev() {
         let name = OsString::from(segment_name(Lsn::new(surplus.base)));
         remove_all(disk, dir, std::slice::from_ref(&name))?;
         disk.sync_dir(dir)
@@ -195,6 +196,18 @@ fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Resul
     })
 }
 
+/// How many segments of the chain to keep: those up to the last that holds the log, and one that is prepared, unless the log
+/// has a bound and it is larger than those that the bound is meant for.
+fn prepared_enough(chain: &[SegmentFile], last: usize, options: &Options) -> usize {
+    let prepared = chain.get(last + 1);
+    let fits =
+        |segment: &SegmentFile| options.max_bytes.is_none() || segment.size <= options.segment_size;
+    match prepared.is_some_and(fits) {
+        true => last + 2,
+        false => last + 1,
+    }
+}
+
 fn remove_all(disk: &dyn Disk, dir: &Path, names: &[OsString]) -> Result<()> {
     for name in names {
         let path = dir.join(name);
@@ -209,7 +222,7 @@ fn remove_all(disk: &dyn Disk, dir: &Path, names: &[OsString]) -> Result<()> {
 }
 
 /// Erases what could rise again, writes the un-attested frames again, and syncs both.
-fn settle(disk: &dyn Disk, chain: &[SegmentFile], end: &End, cheat: Cheat) -> Result<()> {
+fn settle(disk: &dyn Disk, chain: &[SegmentFile], end: &End, faults: Faults) -> Result<()> {
     for (index, segment) in chain.iter().enumerate() {
         let until = match index.cmp(&end.segment) {
             std::cmp::Ordering::Less => segment.size,
@@ -220,7 +233,7 @@ fn settle(disk: &dyn Disk, chain: &[SegmentFile], end: &End, cheat: Cheat) -> Re
             .attested
             .saturating_sub(segment.base)
             .max(SEGMENT_HEADER_SIZE);
-        let rewrite = if from < until && cheat != Cheat::ShowWithoutRewrite {
+        let rewrite = if from < until && !faults.show_without_rewrite() {
             from..until
         } else {
             0..0
@@ -231,7 +244,7 @@ fn settle(disk: &dyn Disk, chain: &[SegmentFile], end: &End, cheat: Cheat) -> Re
             .filter(|(i, _)| *i == index)
             .map(|(_, at)| *at)
             .collect();
-        let erase = if cheat == Cheat::LeaveStaleFrames {
+        let erase = if faults.leave_stale_frames() {
             Vec::new()
         } else {
             erase

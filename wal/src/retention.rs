@@ -1,7 +1,6 @@
 //! What may be truncated, and truncating it.
 
 use crate::budget::Pin;
-use crate::cheat::Cheat;
 use crate::error::{Result, WalError};
 use crate::lsn::Lsn;
 use crate::shared::{Closing, Shared};
@@ -129,6 +128,13 @@ impl Shared {
 
     /// Truncates the segments wholly below `lsn`, below what is durable, and below every guard.
     pub(crate) fn truncate_before(&self, lsn: Lsn) -> Result<()> {
+        let truncated = self.truncate(lsn);
+        // Without the locks: a waker may run its task, and that truncate.
+        self.room.look();
+        truncated
+    }
+
+    fn truncate(&self, lsn: Lsn) -> Result<()> {
         let closing = self.closing.lock();
         if *closing == Closing::Done {
             return Err(WalError::Closed {
@@ -154,9 +160,10 @@ impl Shared {
             .next_back()
             .map_or(0, |(base, _)| *base);
         if first <= self.retention.first() {
+            self.remove_doomed(&mut pins);
             return Ok(());
         }
-        if self.options.cheat == Cheat::UnlinkBeforeMeta {
+        if self.options.faults.unlink_before_meta() {
             self.discard(first, &mut pins);
             // The names go first, durably: what a careless order of the two steps amounts to.
             let _ = self.disk.sync_dir(&self.dir);
@@ -175,12 +182,21 @@ impl Shared {
             let kept = segments.split_off(&first);
             std::mem::replace(&mut *segments, kept)
         };
+        let budget = self.preparer.budget();
         for segment in below.into_values() {
-            self.counters.truncated(segment.size);
-            if let Some(unwanted) = self.preparer.recycle(segment) {
-                pins.doomed.push((unwanted.path.clone(), unwanted.size));
+            let size = segment.size;
+            self.counters.truncated(size);
+            budget.truncated(segment.base);
+            match self.preparer.recycle(segment) {
+                Some(unwanted) => pins.doomed.push((unwanted.path.clone(), size)),
+                None => budget.let_go(size),
             }
         }
+        self.remove_doomed(pins);
+    }
+
+    /// What cannot be removed counts against the bound, and is tried again.
+    fn remove_doomed(&self, pins: &mut Pins) {
         let budget = self.preparer.budget();
         pins.doomed.retain(|(path, size)| match self.disk.remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -188,6 +204,7 @@ impl Shared {
                 true
             }
             _ => {
+                budget.let_go(*size);
                 budget.give_back(*size);
                 false
             }

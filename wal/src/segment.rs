@@ -1,7 +1,7 @@
 //! One segment file: made, recycled, mapped.
 
+use crate::Faults;
 use crate::chain::check_header;
-use crate::cheat::Cheat;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{LogKey, SegmentHeader};
 use crate::layout::{
@@ -41,7 +41,7 @@ pub(crate) struct Maker {
     pub(crate) segment_size: u64,
     pub(crate) write_path: WritePath,
     pub(crate) longest_write: u64,
-    pub(crate) cheat: Cheat,
+    pub(crate) faults: Faults,
 }
 
 impl Maker {
@@ -62,10 +62,10 @@ impl Maker {
     /// Past the page cache everything before a write is durable when it begins. So such frames lie in the one write
     /// that was under way, which ends at most so far behind the frame in which it began.
     pub(crate) fn reach(&self, max_record: usize) -> u64 {
-        match (self.write_path, self.cheat) {
-            (WritePath::Direct, Cheat::ShortReach(reach)) => reach,
-            (WritePath::Direct, _) => self.longest_write + frame_size(max_record as u64),
-            (WritePath::Auto | WritePath::PageCache, _) => 0,
+        let right = self.longest_write + frame_size(max_record as u64);
+        match self.write_path {
+            WritePath::Direct => self.faults.reach().unwrap_or(right),
+            WritePath::Auto | WritePath::PageCache => 0,
         }
     }
 

@@ -1,5 +1,6 @@
 //! What all handles of an open log share, and appending.
 
+use crate::budget::Claim;
 use crate::commit::Commit;
 use crate::compress::BatchCompressor;
 use crate::error::{Result, WalError};
@@ -13,6 +14,7 @@ use crate::options::Options;
 use crate::prepare::Preparer;
 use crate::recovery::Recovery;
 use crate::retention::Retention;
+use crate::room::Room;
 use crate::segment::{Segment, Stores};
 use crate::stats::Counters;
 use arc_swap::ArcSwap;
@@ -56,6 +58,7 @@ pub(crate) struct Shared {
     pub(crate) commit: Commit,
     pub(crate) flusher: Flusher,
     pub(crate) retention: Retention,
+    pub(crate) room: Room,
     pub(crate) counters: Arc<Counters>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) recovery: Recovery,
@@ -123,6 +126,7 @@ impl Shared {
             commit: Commit::new(durable),
             flusher: Flusher::default(),
             retention: Retention::new(first_lsn),
+            room: Room::default(),
             counters,
             meters,
             recovery,
@@ -139,11 +143,17 @@ impl Shared {
     }
 
     /// Appends one frame that users asked for.
-    pub(crate) fn append(&self, tag: Tag, stream: StreamId, payload: &[u8]) -> Result<(u64, u64)> {
+    pub(crate) fn append(
+        &self,
+        claim: Claim,
+        tag: Tag,
+        stream: StreamId,
+        payload: &[u8],
+    ) -> Result<(u64, u64)> {
         if payload.len() > self.max_record {
             return Err(self.options.too_large(payload.len()));
         }
-        self.append_as(Asker::Appender, tag, stream, payload)
+        self.append_as(claim, tag, stream, payload)
     }
 
     /// Where records end in a segment, at the latest. One that was made with other options may be smaller than what they leave
@@ -155,7 +165,7 @@ impl Shared {
     /// Appends one frame and returns where it starts and ends. Takes no lock unless the segment is full.
     pub(crate) fn append_as(
         &self,
-        asker: Asker,
+        claim: Claim,
         tag: Tag,
         stream: StreamId,
         payload: &[u8],
@@ -166,13 +176,15 @@ impl Shared {
             let full = {
                 let tail = self.tail.load();
                 let map = tail.map();
-                match map.reserve(frame.size, self.limit(map), asker) {
+                // Only after the tail is loaded: that it is the reserve was noted before it became the tail.
+                self.check_claim(claim, &tail)?;
+                match map.reserve(frame.size, self.limit(map), claim.asker()) {
                     Ok(region) => return Ok(frame.write(region, &tail, &self.key)),
                     Err(Refused::Closed) => return Err(self.closed_error()),
                     Err(Refused::Full) => tail.base,
                 }
             };
-            self.rotate(full, asker)?;
+            self.rotate(full, claim)?;
         }
     }
 
@@ -194,30 +206,37 @@ impl Shared {
         self.tail.load().map().close();
     }
 
-    fn closed_error(&self) -> WalError {
+    /// Whether every append but the closer's is refused.
+    pub(crate) fn is_shut(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn closed_error(&self) -> WalError {
         WalError::Closed {
             dir: self.dir.clone(),
         }
     }
 
     /// Goes to the next segment, unless somebody else already left the one at `full`.
-    fn rotate(&self, full: u64, asker: Asker) -> Result<()> {
+    fn rotate(&self, full: u64, claim: Claim) -> Result<()> {
         self.bound_unsynced(full)?;
         let _alone = self.rotation.lock();
         let old = self.tail.load_full();
         if old.base != full {
             return Ok(());
         }
-        let closed = self.closed.load(Ordering::Acquire);
-        if closed && asker != Asker::Closer {
+        let closed = self.is_shut();
+        if closed && claim != Claim::Mark {
             return Err(self.closed_error());
         }
+        self.check_another(claim)?;
         // Its name is durable before the seal exists: a sealed last segment therefore means that one is missing.
         let next = self.preparer.take().map_err(|e| self.explain(e))?;
         if closed {
             next.map().close();
         }
         self.seal(&old);
+        self.preparer.budget().hold(next.size);
         let released = {
             let mut segments = self.segments.write();
             segments.insert(next.base, Arc::clone(&next));
@@ -305,10 +324,12 @@ impl Shared {
         (lsn < segment.end()).then(|| Arc::clone(segment))
     }
 
-    /// Refuses positions that were never handed out.
-    pub(crate) fn check_exists(&self, lsn: Lsn) -> Result<()> {
+    /// Up to where the log has to be durable for those who wait for `lsn`: a little further than that, so that the record
+    /// there is, or up to the end, where none is. Refuses positions behind the end.
+    pub(crate) fn awaited_below(&self, lsn: Lsn) -> Result<u64> {
         match Lsn::new(self.end()) {
-            end if lsn < end => Ok(()),
+            end if lsn < end => Ok(lsn.get() + 1),
+            end if lsn == end => Ok(lsn.get()),
             end => Err(WalError::BeyondEnd { asked: lsn, end }),
         }
     }

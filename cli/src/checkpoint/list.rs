@@ -3,7 +3,7 @@
 use super::Found;
 use crate::args::CheckpointArgs;
 use crate::outcome::{Outcome, Result};
-use crate::output::{Output, render, table};
+use crate::output::{Output, render, table, tell};
 use crate::text;
 use highwater::checkpoint::Inspected;
 use serde::Serialize;
@@ -35,8 +35,14 @@ pub(crate) fn list(args: &CheckpointArgs, out: &mut Output) -> Result<Outcome> {
         .iter()
         .map(|c| row(&found, c, taken))
         .collect();
-    out.show(args.json, &rows, |rows, out| print(rows, out))?;
-    let clean = rows.iter().all(|row| row.valid) && (taken.is_some() || rows.is_empty());
+    out.show(args.json, &rows, |rows, out| print(rows, &found, out))?;
+    if args.json
+        && let Some(problem) = &found.uncovered
+    {
+        tell(problem); // the list itself is empty
+    }
+    let clean = rows.iter().all(|row| row.valid)
+        && (taken.is_some() || (rows.is_empty() && found.uncovered.is_none()));
     Ok(Outcome::clean_if(clean))
 }
 
@@ -58,9 +64,10 @@ fn row(found: &Found, checkpoint: &Inspected, taken: Option<u64>) -> Row {
     }
 }
 
-fn print(rows: &[Row], out: &mut Output) -> Result<()> {
+fn print(rows: &[Row], found: &Found, out: &mut Output) -> Result<()> {
     if rows.is_empty() {
-        return out.line("there are no checkpoints: recovery reads the whole log");
+        let whole = || "there are no checkpoints: recovery reads the whole log".to_owned();
+        return out.line(found.uncovered.clone().unwrap_or_else(whole));
     }
     let mut lines = table(&[
         "#number",

@@ -13,7 +13,9 @@ use highwater::checkpoint::{
 };
 use highwater::disk::{Disk, EntryKind, OsDisk};
 use highwater::wal::inspect::Log;
+use highwater::wal::{FrameKind, Lsn, StreamId};
 use serde_json::Value;
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,6 +28,9 @@ pub(crate) struct Found {
     checkpoints: Vec<Inspected>,
     /// The log that they belong to, if it is next to them.
     log: Option<Bounds>,
+    /// Why a start would refuse although nothing that is there is damaged: the log's beginning is gone, and with it the
+    /// checkpoints that covered it.
+    pub(crate) uncovered: Option<String>,
 }
 
 /// What is known of the log without reading it.
@@ -36,29 +41,51 @@ struct Bounds {
 }
 
 impl Found {
-    /// Looks at the checkpoints in `dir`, or in its subdirectory `checkpoints` if it has one.
+    /// Looks at the checkpoints in `dir`, or in its subdirectory `checkpoints` if it is an engine's directory.
     pub(crate) fn read(dir: &Path) -> Result<Self> {
         let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
-        let entries = disk.list(dir).map_err(|e| Failure::Io(e.to_string()))?;
-        let is_engines = entries
-            .iter()
-            .any(|e| e.kind == EntryKind::Directory && e.name == "checkpoints");
+        let dir = disk
+            .resolve(dir)
+            .map_err(|e| Failure::io("cannot find", dir, &e))?;
+        let entries = disk.list(&dir).map_err(|e| Failure::Io(e.to_string()))?;
+        let is_dir = |name: &str| {
+            let mut dirs = entries.iter().filter(|e| e.kind == EntryKind::Directory);
+            dirs.any(|e| e.name == name)
+        };
+        let is_engines = is_dir("checkpoints") || is_dir("log");
         let (place, log) = if is_engines {
             (dir.join("checkpoints"), dir.join("log"))
         } else {
-            (dir.to_owned(), dir.with_file_name("log"))
+            (dir.clone(), dir.with_file_name("log"))
         };
         // Without a log, or with a damaged one, checkpoints can be looked at all the same.
-        let log = Log::open(Arc::clone(&disk), log).ok();
-        let log = log.map(|log| Bounds {
+        let opened = Log::open(Arc::clone(&disk), log).ok();
+        let log = opened.as_ref().map(|log| Bounds {
             id: log.log_id(),
             first_lsn: log.first_lsn().get(),
         });
+        let is_gone = is_engines && !is_dir("checkpoints");
         let store: Arc<dyn Store> = Arc::new(LocalStore::new(disk, place));
+        let checkpoints = match is_gone {
+            true => Vec::new(),
+            false => Checkpoints::inspect(&store)?,
+        };
+        let uncovered = match &opened {
+            Some(log) if checkpoints.is_empty() => refusal(log),
+            _ => None,
+        };
+        if checkpoints.is_empty() && log.is_none() {
+            return Err(Failure::Io(format!(
+                "{} holds no checkpoints, and there is no log beside them: it is no engine's directory, and not that of its \
+                 checkpoints",
+                dir.display()
+            )));
+        }
         Ok(Self {
-            checkpoints: Checkpoints::inspect(&store)?,
+            checkpoints,
             store,
             log,
+            uncovered,
         })
     }
 
@@ -145,6 +172,41 @@ impl Found {
         }
         Ok(())
     }
+}
+
+/// As [`Found::uncovered`], for the log in `dir` or in its subdirectory `log`; reads no checkpoint.
+pub(crate) fn uncovered(log: &Log, beside: &Path) -> Result<Option<String>> {
+    let any = match OsDisk::new().list(beside) {
+        Ok(entries) => entries
+            .iter()
+            .any(|e| e.name.to_string_lossy().starts_with("manifest-")),
+        Err(e) if e.kind() == ErrorKind::NotFound => false,
+        Err(e) => return Err(Failure::Io(e.to_string())),
+    };
+    Ok(if any { None } else { refusal(log) })
+}
+
+/// What a start will say of a log without a checkpoint, if it is an engine's and does not reach back to its beginning.
+fn refusal(log: &Log) -> Option<String> {
+    let first_lsn = log.first_lsn();
+    if first_lsn == Lsn::ZERO || !is_engines(log) {
+        return None;
+    }
+    Some(format!(
+        "there are no checkpoints, but the log begins only at LSN {first_lsn}: what stood before is gone, so starting the \
+         engine will refuse; put back the checkpoints"
+    ))
+}
+
+/// Whether an engine writes the log: the first control record of stream 0 tells.
+fn is_engines(log: &Log) -> bool {
+    let frames = log.frames(Lsn::ZERO).into_iter().flatten();
+    let mut frames = frames.map_while(std::result::Result::ok);
+    let first = frames.find(|f| f.kind == FrameKind::Control && f.stream == StreamId(0));
+    let entry = first.and_then(|frame| decode::to_json(&frame.payload));
+    let entry = entry.as_ref().and_then(Value::as_object);
+    let known = ["Program", "Cut", "Committed"];
+    entry.is_some_and(|entry| entry.keys().all(|key| known.contains(&key.as_str())))
 }
 
 /// Bytes of a state in its files.

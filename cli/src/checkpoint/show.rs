@@ -3,7 +3,7 @@
 use super::{Found, state_bytes};
 use crate::args::ShowArgs;
 use crate::outcome::{Failure, Outcome, Result};
-use crate::output::{Output, render, table};
+use crate::output::{Output, add_row, render, table, tell};
 use crate::text;
 use highwater::checkpoint::{Inspected, Manifest};
 use serde_json::{Value, json};
@@ -21,10 +21,10 @@ pub(crate) fn show(args: &ShowArgs, out: &mut Output) -> Result<Outcome> {
         )));
     };
     if let Some(problem) = &problem {
-        eprintln!(
-            "highwater: checkpoint {} is not usable: {problem}",
+        tell(format!(
+            "checkpoint {} is not usable: {problem}",
             checkpoint.number
-        );
+        ));
     }
     match &args.state {
         Some(name) => state(&found, manifest, name, args, out)?,
@@ -53,6 +53,9 @@ fn choose<'a>(found: &'a Found, args: &ShowArgs) -> Result<&'a Inspected> {
         }
     };
     let Some(wanted) = wanted else {
+        if let Some(problem) = &found.uncovered {
+            return Err(Failure::Finding(problem.clone()));
+        }
         if found.checkpoints.is_empty() {
             return Err(Failure::Usage("there are no checkpoints".to_owned()));
         }
@@ -96,7 +99,7 @@ fn summary(manifest: &Manifest, out: &mut Output) -> Result<()> {
         ),
     ];
     for (name, value) in lines {
-        out.line(format!("{name:<12} {value}"))?;
+        out.line(format!("{name:<12} {}", text::printable(&value)))?;
     }
     if let Some(operators) = manifest.metadata.get("operators").and_then(Value::as_array) {
         out.line("\noperators")?;
@@ -105,14 +108,17 @@ fn summary(manifest: &Manifest, out: &mut Output) -> Result<()> {
     out.line("\nstates")?;
     let mut states = table(&["name", "kind", "#keys", "#key groups", "#bytes", "types"]);
     for state in &manifest.states {
-        states.add_row([
-            state.name.clone(),
-            state.kind.clone(),
-            text::grouped(state.entries),
-            state.blocks.len().to_string(),
-            text::bytes(state_bytes(state)),
-            state.fingerprint.clone(),
-        ]);
+        add_row(
+            &mut states,
+            [
+                state.name.clone(),
+                state.kind.clone(),
+                text::grouped(state.entries),
+                state.blocks.len().to_string(),
+                text::bytes(state_bytes(state)),
+                state.fingerprint.clone(),
+            ],
+        );
     }
     out.line(render(&states))
 }
@@ -138,13 +144,16 @@ fn operator_table(operators: &[Value]) -> String {
         } else {
             inputs.join(", ")
         };
-        lines.add_row([
-            index.to_string(),
-            text("kind"),
-            text("name"),
-            inputs,
-            text("defined_at"),
-        ]);
+        add_row(
+            &mut lines,
+            [
+                index.to_string(),
+                text("kind"),
+                text("name"),
+                inputs,
+                text("defined_at"),
+            ],
+        );
     }
     render(&lines)
 }
@@ -175,7 +184,8 @@ fn state(
         if args.checkpoints.json {
             out.json(&json!({ "key_group": group, "key": key, "value": value }))
         } else {
-            out.line(format!("{key}\t{value}"))
+            let text = |value: &Value| text::printable(&value.to_string());
+            out.line(format!("{}\t{}", text(&key), text(&value)))
         }
     })
 }

@@ -270,7 +270,7 @@ fn is_ok(line: &str) -> bool {
 /// Waits for the moment of a kill, which is a moment in time and nothing else.
 pub(crate) fn wait(clock: &dyn Clock, time: Duration) {
     let nobody_rings = Arc::new(Alarm::default());
-    let _deadline = clock.wait(&nobody_rings, Some(clock.now() + time));
+    let _deadline = clock.wait(&nobody_rings, Some(clock.now().saturating_add(time)));
 }
 
 #[cfg(test)]

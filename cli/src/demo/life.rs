@@ -1,9 +1,8 @@
 //! One life of the child process, from its start to its death.
 
 use super::event::{Event, Ready, Status};
-use crate::args::{Cheat, ChildArgs};
+use crate::args::ChildArgs;
 use crate::outcome::{Failure, Result};
-use clap::ValueEnum;
 use highwater::disk::Clock;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -56,10 +55,7 @@ impl Life {
             .arg(&args.dir)
             .arg("--workers")
             .arg(args.workers.to_string());
-        let cheat = args.cheat.to_possible_value();
-        if let Some(cheat) = cheat.filter(|_| args.cheat != Cheat::None) {
-            command.arg("--cheat").arg(cheat.get_name());
-        }
+        args.faults.pass_on(&mut command);
         let born = clock.now();
         command
             .stdin(Stdio::piped())
@@ -143,7 +139,7 @@ impl Life {
     }
 
     fn await_word<T>(&self, what: &str, pick: impl Fn(&Words) -> Option<T>) -> Result<T> {
-        let deadline = self.clock.now() + PATIENCE;
+        let deadline = self.clock.now().saturating_add(PATIENCE);
         let mut words = self.said.words.lock();
         loop {
             if let Some(picked) = pick(&words) {

@@ -1,7 +1,7 @@
 //! The program that is killed: an ordinary word count with state, as in the README.
 
 use super::marks::Marks;
-use crate::args::{Cheat, ChildArgs};
+use crate::args::ChildArgs;
 use highwater::{
     BoundAddress, CheckpointPolicy, DStream, Line, ListenOptions, Outputs, Result, Sources,
     StreamingContext, wal,
@@ -27,13 +27,13 @@ const SEGMENT_BYTES: u64 = 2 << 20;
 /// Builds the program, or recovers it; its source will say in `bound` where it listens.
 pub(crate) fn build(args: &ChildArgs, bound: &BoundAddress) -> Result<StreamingContext> {
     let listen = ListenOptions::new().report_to(bound);
-    let listen = if args.cheat == Cheat::NoDedup {
-        listen
-    } else {
+    let listen = if args.faults.recognise_retries() {
         listen.dedup()
+    } else {
+        listen
     };
     let files = args.dir.join(OUTPUT).join("lines");
-    let cheat = args.cheat;
+    let faults = args.faults;
     StreamingContext::builder(args.dir.join(ENGINE))
         .application("highwater-demo")
         .batch_interval(BATCH_INTERVAL)
@@ -42,7 +42,7 @@ pub(crate) fn build(args: &ChildArgs, bound: &BoundAddress) -> Result<StreamingC
         .log(wal::Options::new().segment_size(SEGMENT_BYTES))
         .get_or_create(|ssc| {
             let lines = ssc.socket_listen_with("lines-in", "127.0.0.1:0", listen);
-            let lines = lines.filter(move |line| keeps(cheat, line));
+            let lines = lines.filter(move |line| faults.keep(number(line)));
             count_words(&lines);
             mark_lines(&lines);
             lines.count().save_as_text_files("line-counts", &files);
@@ -91,10 +91,6 @@ fn number(line: &str) -> u64 {
 
 fn text(line: &str) -> &str {
     line.split_once('\t').map_or("", |(_, text)| text)
-}
-
-fn keeps(cheat: Cheat, line: &str) -> bool {
-    cheat != Cheat::DropLines || number(line) % 1000 != 7
 }
 
 #[cfg(test)]

@@ -14,12 +14,11 @@ use super::table::{self, Death, Story};
 use super::verdict::judge;
 use crate::args::{ChildArgs, DemoArgs};
 use crate::outcome::{Failure, Outcome, Result};
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::text;
 use highwater::disk::{Clock, OsClock, OsDisk};
 use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
-use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,10 +47,10 @@ pub(crate) fn run(args: &DemoArgs, out: &mut Output) -> Result<Outcome> {
             out.flush()?;
             let engine = place.dir().join(ENGINE);
             let engine = engine.display();
-            eprintln!("highwater: kept {dir}");
-            eprintln!(
-                "highwater: see `highwater log verify {engine}`, `highwater checkpoint list {engine}`"
-            );
+            tell(format!("kept {dir}"));
+            tell(format!(
+                "see `highwater log verify {engine}`, `highwater checkpoint list {engine}`"
+            ));
         }
     }
     outcome
@@ -66,10 +65,14 @@ fn run_in(
     out: &mut Output,
 ) -> Result<Outcome> {
     let lines = corpus.lines.len() as u64;
-    let enough =
-        (args.rate.get() * MS_PER_KILL / 1000 * u64::from(args.kills)).div_ceil(lines.max(1));
-    let rounds = args.rounds.map_or(enough, NonZeroU64::get);
-    let total = lines * rounds;
+    let enough = (args.rate * MS_PER_KILL / 1000 * u64::from(args.kills)).div_ceil(lines.max(1));
+    let rounds = args.rounds.unwrap_or(enough);
+    let total = lines.checked_mul(rounds).ok_or_else(|| {
+        let (lines, rounds) = (text::grouped(lines), text::grouped(rounds));
+        Failure::Usage(format!(
+            "{lines} lines cannot be sent {rounds} times: lower --rounds"
+        ))
+    })?;
     let show = Show::new(total);
     show.event(&format!(
         "{} files, {}, {} lines, sent {rounds} times: {} lines; seed {seed}",
@@ -81,7 +84,7 @@ fn run_in(
     let child = ChildArgs {
         dir: dir.to_owned(),
         workers: args.workers,
-        cheat: args.cheat,
+        faults: args.faults,
     };
     let kills = schedule::kills(args.kills, total, &mut Random::new(seed)).into();
     let feeder = Feeder {
@@ -90,7 +93,7 @@ fn run_in(
         acknowledged: 0,
         sent: 0,
         resent: 0,
-        rate: args.rate.get(),
+        rate: args.rate,
         clock,
         show: &show,
     };

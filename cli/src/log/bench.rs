@@ -68,7 +68,7 @@ pub(crate) fn bench(args: &BenchArgs, out: &mut Output) -> Result<Outcome> {
     let mut runs = Vec::new();
     for mode in [Mode::Durable, Mode::Unsynced] {
         for threads in &args.threads {
-            runs.push(run(args, mode, threads.get(), device.as_ref())?);
+            runs.push(run(args, mode, usize::from(*threads), device.as_ref())?);
         }
     }
     let report = Report {
@@ -107,7 +107,7 @@ fn run(args: &BenchArgs, mode: Mode, threads: usize, device: Option<&Device>) ->
         clock: &clock,
         mode,
         record: &record,
-        deadline: start + Duration::from_secs_f64(args.seconds),
+        deadline: start.saturating_add(Duration::from_secs_f64(args.seconds)),
         bytes: AtomicU64::new(0),
         truncated: AtomicU64::new(0),
     };

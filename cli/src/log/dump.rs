@@ -6,7 +6,7 @@ use super::{Opened, Owner, open, with_advice};
 use crate::args::{DumpArgs, PayloadFormat};
 use crate::decode;
 use crate::outcome::{Failure, Outcome, Result};
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::text;
 use highwater::wal::inspect::{DumpedFrame, Log, SegmentState};
 use highwater::wal::{FrameKind, Lsn, StreamId, WalError};
@@ -50,7 +50,13 @@ enum Payload {
 
 /// Runs the command.
 pub(crate) fn dump(args: &DumpArgs, out: &mut Output) -> Result<Outcome> {
-    let Opened { log, owner } = open(&args.log.dir)?;
+    if let Some(to) = args.to.filter(|to| *to <= args.from) {
+        return Err(Failure::Usage(format!(
+            "--to {to} is not behind --from {}: the range is empty",
+            args.from
+        )));
+    }
+    let Opened { log, owner, .. } = open(&args.log.dir)?;
     let start = start(&log, Lsn::new(args.from))?;
     let mut printer = Printer::new(args, owner)?;
     let outcome = if args.follow {
@@ -78,7 +84,7 @@ fn print_all(
             Ok(frame) => frame,
             Err(WalError::Truncated { asked, first }) => {
                 let what = "were truncated meanwhile and are not shown";
-                eprintln!("highwater: LSNs {asked} to {first} {what}");
+                tell(format!("LSNs {asked} to {first} {what}"));
                 continue;
             }
             Err(error) => return damaged(error, out),
@@ -89,7 +95,9 @@ fn print_all(
     }
     let from = printer.args.from;
     if from >= end.get() {
-        eprintln!("highwater: there is nothing from LSN {from} on: the log ends at LSN {end}");
+        tell(format!(
+            "there is nothing from LSN {from} on: the log ends at LSN {end}"
+        ));
     }
     Ok(Outcome::Clean)
 }
@@ -105,7 +113,7 @@ pub(crate) struct Printer<'a> {
 
 impl<'a> Printer<'a> {
     fn new(args: &'a DumpArgs, owner: Owner) -> Result<Self> {
-        let timeout = Duration::from_secs(args.decoder_timeout.get());
+        let timeout = Duration::from_secs(args.decoder_timeout);
         let decoder = args.decoder.as_deref();
         Ok(Self {
             args,
@@ -293,7 +301,7 @@ impl Row {
         });
         let payload = match &self.payload {
             Payload::Text(text) | Payload::Base64(text) | Payload::Hex(text) => text.clone(),
-            Payload::Decoded(value) => value.to_string(),
+            Payload::Decoded(value) => text::printable(&value.to_string()),
             Payload::Undecoded(bytes) => text::escaped(bytes),
             Payload::Attested(lsn) => format!("everything below LSN {lsn} was durable"),
             Payload::None {} => String::new(),

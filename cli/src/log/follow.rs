@@ -3,7 +3,7 @@
 use super::dump::Printer;
 use super::with_advice;
 use crate::outcome::{Failure, Outcome, Result};
-use crate::output::Output;
+use crate::output::{Output, tell};
 use highwater::disk::probe::reader_is_gone;
 use highwater::disk::{Alarm, Clock, OsClock};
 use highwater::wal::inspect::Log;
@@ -36,15 +36,15 @@ pub(crate) fn follow(
                 out.flush()?;
                 if !told && follow.intact_end() > follow.position() {
                     told = true;
-                    eprintln!(
-                        "highwater: what follows from LSN {} on is not proven durable yet; it is printed when it is",
+                    tell(format!(
+                        "what follows from LSN {} on is not proven durable yet; it is printed when it is",
                         follow.position()
-                    );
+                    ));
                 }
                 if reader_is_gone(&std::io::stdout()) {
                     return Err(Failure::BrokenPipe);
                 }
-                clock.wait(&alarm, Some(clock.now() + POLL_INTERVAL));
+                clock.wait(&alarm, Some(clock.now().saturating_add(POLL_INTERVAL)));
             }
             Err(error) => {
                 out.flush()?;

@@ -1,6 +1,6 @@
 //! `highwater log list`: the segments.
 
-use super::{FoundDamage, open};
+use super::{FoundDamage, open, uncovered};
 use crate::args::LogArgs;
 use crate::outcome::{Outcome, Result};
 use crate::output::{Output, render, table};
@@ -20,6 +20,9 @@ struct Listing {
     tail: Option<String>,
     segments: Vec<Row>,
     findings: Vec<FoundDamage>,
+    /// Why the engine would refuse to start, though the log is sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -35,7 +38,8 @@ struct Row {
 
 /// Runs the command.
 pub(crate) fn list(args: &LogArgs, out: &mut Output) -> Result<Outcome> {
-    let log = open(&args.dir)?.log;
+    let opened = open(&args.dir)?;
+    let log = &opened.log;
     let report = log.verify(|_| ())?;
     let rows = log.segments()?;
     let rows = rows.iter().map(|segment| row(segment, &report)).collect();
@@ -46,9 +50,11 @@ pub(crate) fn list(args: &LogArgs, out: &mut Output) -> Result<Outcome> {
         tail: report.tail.map(|tail| tail.to_string()),
         segments: rows,
         findings: report.findings.iter().map(FoundDamage::new).collect(),
+        recovery: uncovered(&opened)?,
     };
     out.show(args.json, &listing, print)?;
-    Ok(Outcome::clean_if(listing.findings.is_empty()))
+    let clean = listing.findings.is_empty() && listing.recovery.is_none();
+    Ok(Outcome::clean_if(clean))
 }
 
 fn row(segment: &SegmentInfo, report: &Report) -> Row {
@@ -87,7 +93,9 @@ fn print(listing: &Listing, out: &mut Output) -> Result<()> {
     let end = listing.end_lsn.map_or_else(unknown, |end| end.to_string());
     let tail = listing.tail.clone().unwrap_or_else(unknown);
     out.line(format!("log id     {}", listing.log_id))?;
-    out.line(format!("first LSN  {}", listing.first_lsn))?;
+    let refusal = listing.recovery.as_ref();
+    let refusal = refusal.map_or_else(String::new, |refusal| format!(": {refusal}"));
+    out.line(format!("first LSN  {}{refusal}", listing.first_lsn))?;
     out.line(format!("end LSN    {end} ({tail})"))?;
     out.line("")?;
     let mut rows = table(&["file", "#base LSN", "#end", "#used", "#records", "state"]);

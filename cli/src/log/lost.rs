@@ -3,7 +3,7 @@
 use super::{FoundDamage, Located, locate};
 use crate::args::RescueArgs;
 use crate::outcome::{Failure, Result};
-use crate::output::{Output, render, table};
+use crate::output::{Output, add_row, render, table};
 use crate::text;
 use highwater::wal::WalError;
 use highwater::wal::inspect::Losses;
@@ -62,14 +62,17 @@ impl Lost {
         for range in &self.ranges {
             let bytes = range.to_lsn.map(|to| to.saturating_sub(range.from_lsn));
             let unknown = || "unknown".to_owned();
-            rows.add_row([
-                range.from_lsn.to_string(),
-                range.to_lsn.map_or_else(unknown, |to| to.to_string()),
-                bytes.map_or_else(unknown, text::grouped),
-                name_of(&range.file),
-                range.offset.to_string(),
-                range.what.clone(),
-            ]);
+            add_row(
+                &mut rows,
+                [
+                    range.from_lsn.to_string(),
+                    range.to_lsn.map_or_else(unknown, |to| to.to_string()),
+                    bytes.map_or_else(unknown, text::grouped),
+                    name_of(&range.file),
+                    range.offset.to_string(),
+                    range.what.clone(),
+                ],
+            );
         }
         out.line(render(&rows))?;
         let more = self.count - self.ranges.len() as u64;
@@ -124,7 +127,7 @@ pub(crate) fn print_findings(
         out.line("")?;
     }
     for name in ignored {
-        out.line(format!("not a file of the log: {name}"))?;
+        out.line(format!("not a file of the log: {}", text::printable(name)))?;
     }
     Ok(())
 }

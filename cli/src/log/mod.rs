@@ -23,6 +23,7 @@ pub(crate) use selftest::selftest;
 pub(crate) use stats::stats;
 pub(crate) use verify::verify;
 
+use crate::checkpoint;
 use crate::outcome::{Failure, Result};
 use highwater::disk::{Disk, Entry, EntryKind, OsDisk};
 use highwater::wal::inspect::Log;
@@ -36,6 +37,8 @@ use std::sync::Arc;
 struct Opened {
     log: Log,
     owner: Owner,
+    /// Where it lies, from the root on.
+    dir: PathBuf,
 }
 
 /// Who writes the log: decides how records are shown.
@@ -45,6 +48,12 @@ enum Owner {
     Engine,
     /// Some program: records are bytes.
     Program,
+}
+
+/// Why the engine whose log this is would refuse to start, though the log is sound.
+fn uncovered(opened: &Opened) -> Result<Option<String>> {
+    let beside = opened.dir.with_file_name("checkpoints");
+    checkpoint::uncovered(&opened.log, &beside)
 }
 
 /// Where a log lies, and whose it is.
@@ -93,8 +102,11 @@ fn locate(dir: &Path) -> Result<Located> {
 /// Opens the log in `dir`, or in its subdirectory `log` if `dir` is an engine's.
 fn open(dir: &Path) -> Result<Opened> {
     let Located { disk, dir, owner } = locate(dir)?;
+    let dir = disk
+        .resolve(&dir)
+        .map_err(|e| Failure::io("cannot find", &dir, &e))?;
     match Log::open(disk, &dir) {
-        Ok(log) => Ok(Opened { log, owner }),
+        Ok(log) => Ok(Opened { log, owner, dir }),
         Err(error @ WalError::Corrupt { .. }) => Err(Failure::Finding(with_advice(&error))),
         Err(error) => Err(error.into()),
     }

@@ -5,7 +5,7 @@ use super::progress::Progress;
 use super::{FoundDamage, Located};
 use crate::args::RescueArgs;
 use crate::outcome::{Failure, Outcome, Result};
-use crate::output::Output;
+use crate::output::{Output, tell};
 use crate::text;
 use highwater::disk::{Disk, DiskFile};
 use highwater::wal::inspect::{self, Moved, Salvaged};
@@ -167,7 +167,7 @@ impl Map {
     /// Nothing was salvaged: there is nothing to tell.
     fn discard(&self, disk: &dyn Disk) {
         if let Err(error) = disk.remove_file(&self.path) {
-            eprintln!("highwater: {error}");
+            tell(error.to_string());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `highwater log verify`: every byte.
 
 use super::progress::Progress;
-use super::{FoundDamage, open};
+use super::{FoundDamage, open, uncovered};
 use crate::args::LogArgs;
 use crate::outcome::{Outcome, Result};
 use crate::output::Output;
@@ -23,10 +23,13 @@ struct Verified {
     findings: Vec<FoundDamage>,
     /// Names in the directory that are not the log's.
     ignored: Vec<String>,
+    /// Why the engine would refuse to start, though the log is sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<String>,
 }
 
 impl Verified {
-    fn new(report: &Report) -> Self {
+    fn new(report: &Report, recovery: Option<String>) -> Self {
         Self {
             ok: report.is_ok(),
             frames: report.frames,
@@ -41,19 +44,23 @@ impl Verified {
                 .iter()
                 .map(|name| name.to_string_lossy().into_owned())
                 .collect(),
+            recovery,
         }
     }
 }
 
 /// Runs the command.
 pub(crate) fn verify(args: &LogArgs, out: &mut Output) -> Result<Outcome> {
-    let log = open(&args.dir)?.log;
+    let opened = open(&args.dir)?;
+    let log = &opened.log;
     let bar = Progress::new();
     let report = log.verify(|progress| bar.show(progress));
     drop(bar);
-    let verified = Verified::new(&report?);
+    let verified = Verified::new(&report?, uncovered(&opened)?);
     out.show(args.json, &verified, print)?;
-    Ok(Outcome::clean_if(verified.ok))
+    Ok(Outcome::clean_if(
+        verified.ok && verified.recovery.is_none(),
+    ))
 }
 
 fn print(verified: &Verified, out: &mut Output) -> Result<()> {
@@ -62,7 +69,10 @@ fn print(verified: &Verified, out: &mut Output) -> Result<()> {
         out.line("")?;
     }
     for name in &verified.ignored {
-        out.line(format!("not a file of the log: {name}"))?;
+        out.line(format!("not a file of the log: {}", text::printable(name)))?;
+    }
+    if let Some(refusal) = &verified.recovery {
+        out.line(format!("recovery: {refusal}"))?;
     }
     let tail = verified.tail.as_deref().unwrap_or("unknown");
     let end = verified

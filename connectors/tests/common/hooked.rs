@@ -4,7 +4,7 @@ use highwater_engine::wal::disk::{
     Access, AppendMap, DirLock, Disk, DiskFile, Entry, ReadMap, SimDisk,
 };
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 /// When a hook is called.
@@ -45,6 +45,9 @@ impl std::fmt::Debug for Hooked {
 }
 
 impl Disk for Hooked {
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        self.disk.resolve(path)
+    }
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         self.disk.create_dir_all(dir)
     }

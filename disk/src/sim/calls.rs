@@ -21,6 +21,13 @@ use std::sync::Arc;
 const STALE: u8 = 0xd5;
 
 impl Disk for SimDisk {
+    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
+        match path.as_os_str().is_empty() {
+            true => Err(errno(Errno::INVAL)),
+            false => Ok(Path::new("/").join(path)),
+        }
+    }
+
     fn create_dir_all(&self, dir: &Path) -> io::Result<()> {
         self.machine
             .call(Call::CreateDir, dir, |state| state.create_dir_all(dir))

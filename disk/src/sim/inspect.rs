@@ -93,4 +93,33 @@ impl SimDisk {
         state.tree.sync(dir);
         state.collect_garbage();
     }
+    /// Takes the directory `path` and everything in it away, durably, as an operator would; does nothing if it is not there.
+    ///
+    /// # Panics
+    /// If `path` is a file, or the root.
+    pub fn delete_dir(&self, path: impl AsRef<Path>) {
+        let path = path.as_ref();
+        let names: Vec<_> = {
+            let state = self.machine.state();
+            let Ok(dir) = state.walk_dir(path) else {
+                return;
+            };
+            let names = state.tree.names.of(dir);
+            names
+                .map(|(name, node)| (path.join(name), state.expect_dir(node).is_ok()))
+                .collect()
+        };
+        for (path, is_dir) in names {
+            match is_dir {
+                true => self.delete_dir(path),
+                false => self.delete_file(path),
+            }
+        }
+        let mut state = self.machine.state();
+        let node = state.walk(path).expect("it was there before");
+        let (dir, name) = state.walk_parent(path).expect("it is not the root");
+        state.change_name(NameOp::Remove { dir, name, node });
+        state.tree.sync(dir);
+        state.collect_garbage();
+    }
 }

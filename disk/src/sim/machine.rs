@@ -282,7 +282,7 @@ impl State {
             .ok_or_else(|| errno(Errno::NOENT))
     }
 
-    fn expect_dir(&self, inode: Inode) -> io::Result<()> {
+    pub(super) fn expect_dir(&self, inode: Inode) -> io::Result<()> {
         match self.nodes.get(&inode) {
             Some(Node::Dir) => Ok(()),
             _ => Err(errno(Errno::NOTDIR)),

@@ -248,6 +248,12 @@ impl SimDisk {
     }
 }
 
+/// A copy of `error`, if it says that the machine or the process is gone.
+pub(crate) fn copy_of_the_end(error: &io::Error) -> Option<io::Error> {
+    let gone = gone_of(error)?;
+    Some(io::Error::new(error.kind(), gone))
+}
+
 fn gone_of(error: &io::Error) -> Option<Gone> {
     if let Some(inner) = DiskError::of(error) {
         return gone_of(inner.cause());

@@ -1,6 +1,7 @@
 //! Repair: a new log that holds everything up to the first damage, at its old LSNs.
 
 use crate::error::{Result, WalError};
+use crate::fitness::resolve;
 use crate::inspect::lost::{Losses, LostRange};
 use crate::inspect::rebuild::Rebuild;
 use crate::inspect::source::{Source, bad_directory};
@@ -73,7 +74,8 @@ pub fn repair(
     to: impl AsRef<Path>,
     mut progress: impl FnMut(Progress),
 ) -> Result<Repaired> {
-    let (from, to) = (from.as_ref(), to.as_ref());
+    let from = &resolve(&**disk, from.as_ref())?;
+    let to = &resolve(&**disk, to.as_ref())?;
     apart(from, to)?;
     let source = Source::open(disk, from)?;
     let bytes_total = 2 * source.parts.iter().map(|part| part.size).sum::<u64>();

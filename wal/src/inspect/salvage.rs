@@ -2,6 +2,7 @@
 
 use crate::dump::DumpedFrame;
 use crate::error::{Result, WalError};
+use crate::fitness::resolve;
 use crate::frame::LogKey;
 use crate::inspect::Progress;
 use crate::inspect::lost::{Losses, LostRange};
@@ -69,7 +70,8 @@ pub fn salvage(
     mut moved: impl FnMut(&Moved<'_>) -> Result<()>,
     mut progress: impl FnMut(Progress),
 ) -> Result<Salvaged> {
-    let (from, to) = (from.as_ref(), to.as_ref());
+    let from = &resolve(&**disk, from.as_ref())?;
+    let to = &resolve(&**disk, to.as_ref())?;
     apart(from, to)?;
     let source = Source::open(disk, from)?;
     let mut new = begin(&source, to)?;

@@ -1,7 +1,8 @@
 //! Warnings that the log gives, as text.
+#![allow(dead_code, reason = "each test file uses its part")]
 
 use std::fmt::{Debug, Write};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -16,6 +17,17 @@ impl Warnings {
         let warnings = Self::default();
         tracing::subscriber::with_default(warnings.clone(), work);
         warnings.all()
+    }
+
+    /// Those of all threads, from the first call on.
+    pub(crate) fn global() -> Self {
+        static GLOBAL: OnceLock<Warnings> = OnceLock::new();
+        let installed = || {
+            let warnings = Self::default();
+            tracing::subscriber::set_global_default(warnings.clone()).unwrap();
+            warnings
+        };
+        GLOBAL.get_or_init(installed).clone()
     }
 
     pub(crate) fn all(&self) -> Vec<String> {

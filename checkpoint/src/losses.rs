@@ -1,0 +1,75 @@
+//! Files of checkpoints that somebody else has removed or cut short.
+
+use crate::checkpoints::read_manifest;
+use crate::error::{CheckpointError, Result};
+use crate::manifest::{FileEntry, Manifest};
+use crate::names::manifest_name;
+use crate::store::{Store, StoredFile};
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+/// Those of `manifests` that are not in the store any more, or not whole, and what is wrong. Looks at lengths, not at bytes.
+pub(crate) fn find<'a>(
+    store: &dyn Store,
+    listing: &[StoredFile],
+    manifests: impl Iterator<Item = &'a Arc<Manifest>>,
+) -> Result<Vec<(u64, String)>> {
+    let sizes = sizes(listing);
+    let mut lost = Vec::new();
+    for manifest in manifests {
+        let named = sizes.contains_key(manifest_name(manifest.number).as_str());
+        let suspect = !named || missing_file(manifest, &sizes).is_some();
+        // The listing may be older than the checkpoint: only the store itself knows.
+        if suspect && let Some(reason) = lost_file(store, manifest)? {
+            lost.push((manifest.number, reason));
+        }
+    }
+    Ok(lost)
+}
+
+/// The length of each file of a listing.
+pub(crate) fn sizes(listing: &[StoredFile]) -> BTreeMap<&str, u64> {
+    listing.iter().map(|f| (f.name.as_str(), f.size)).collect()
+}
+
+/// What is wrong with the first state file that is not there, or not as long as it should be.
+pub(crate) fn missing_file(manifest: &Manifest, sizes: &BTreeMap<&str, u64>) -> Option<String> {
+    let mut files = manifest.files.iter();
+    files.find_map(|file| wrong_size(file, sizes.get(file.name.as_str()).copied()))
+}
+
+fn wrong_size(file: &FileEntry, found: Option<u64>) -> Option<String> {
+    match found {
+        Some(size) if size == file.size => None,
+        Some(size) => Some(format!(
+            "{}: it has {size} bytes, {} were written",
+            file.name, file.size
+        )),
+        None => Some(format!("{}: the file is missing", file.name)),
+    }
+}
+
+/// As [`missing_file`], by asking the store itself; the manifest counts too.
+fn lost_file(store: &dyn Store, manifest: &Manifest) -> Result<Option<String>> {
+    let name = manifest_name(manifest.number);
+    if read_manifest(store, manifest.number)?.is_none() {
+        return Ok(Some(format!("{name}: the file is missing")));
+    }
+    lost_state_file(store, manifest)
+}
+
+/// What is wrong with the first state file, by asking the store itself.
+pub(crate) fn lost_state_file(store: &dyn Store, manifest: &Manifest) -> Result<Option<String>> {
+    for file in &manifest.files {
+        let found = match store.len(&file.name) {
+            Ok(size) => Some(size),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+            Err(e) => return Err(CheckpointError::io("find", file.name.clone(), e)),
+        };
+        if let Some(reason) = wrong_size(file, found) {
+            return Ok(Some(reason));
+        }
+    }
+    Ok(None)
+}

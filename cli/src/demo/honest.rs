@@ -1,0 +1,20 @@
+//! A demo without deliberate faults: what is built unless the feature `deliberate-faults` is on.
+
+use clap::Args;
+use std::process::Command;
+
+/// Nothing is wrong, and no option says otherwise.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Faults {}
+
+impl Faults {
+    pub(crate) const fn recognise_retries(self) -> bool {
+        true
+    }
+
+    pub(crate) const fn keep(self, _number: u64) -> bool {
+        true
+    }
+
+    pub(crate) const fn pass_on(self, _command: &mut Command) {}
+}

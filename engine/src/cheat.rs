@@ -1,0 +1,45 @@
+//! Deliberate faults of the engine. A test rig that cannot fail proves nothing, so the suite runs its checks against an
+//! engine that cheats and demands that they object. Only with the feature `deliberate-faults`, which no release has: there
+//! [`crate::honest`] stands in its place. Not part of the API.
+
+/// What the engine does wrong.
+#[doc(hidden)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Cheat {
+    /// Nothing is wrong.
+    #[default]
+    None,
+    /// The log is truncated before the checkpoint that covers it is durable.
+    TruncateBeforeCheckpoint,
+    /// Outputs are published before the log says that the batch is committed.
+    PublishBeforeCommit,
+    /// A batch runs before its cut is durable.
+    RunBeforeCut,
+}
+
+/// What the engine was told to do wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Faults(Cheat);
+
+impl From<Cheat> for Faults {
+    fn from(cheat: Cheat) -> Self {
+        Self(cheat)
+    }
+}
+
+impl Faults {
+    /// Whether the log is truncated to a checkpoint that is not published.
+    pub(crate) fn truncate_before_checkpoint(self) -> bool {
+        self.0 == Cheat::TruncateBeforeCheckpoint
+    }
+
+    /// Whether outputs are shown before the batch is committed.
+    pub(crate) fn publish_before_commit(self) -> bool {
+        self.0 == Cheat::PublishBeforeCommit
+    }
+
+    /// Whether a batch runs before its cut is durable.
+    pub(crate) fn run_before_cut(self) -> bool {
+        self.0 == Cheat::RunBeforeCut
+    }
+}
