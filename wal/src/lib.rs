@@ -16,6 +16,7 @@ mod cheat;
 mod chunk;
 mod commit;
 mod compress;
+mod cursor;
 mod dump;
 mod end;
 mod error;
@@ -35,6 +36,7 @@ mod options;
 mod pace;
 mod payload;
 mod prepare;
+mod read_window;
 mod reader;
 mod recover;
 pub mod recovery;
@@ -59,7 +61,9 @@ pub use highwater_disk::Priority;
 pub use latency::Latency;
 pub use log::Wal;
 pub use lsn::{Lsn, LsnRange, StreamId};
-pub use options::{AppendOptions, Background, Compression, Durability, Options, WritePath};
+pub use options::{
+    AppendOptions, Background, Compression, Durability, Options, ReadPath, WritePath,
+};
 pub use payload::Payload;
 pub use reader::{Reader, Record, RecordKind, Records};
 pub use recovery::{Case, Recovery};
