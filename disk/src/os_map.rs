@@ -223,7 +223,11 @@ pub(crate) fn write_zeros(path: &Path, range: Range<u64>) -> io::Result<()> {
             "only whole pages can be written past the page cache",
         ));
     }
-    zero_pages(&open_direct_for_writing(path)?, range)
+    let direct = open_direct_for_writing(path).map_err(|e| match e.kind() {
+        io::ErrorKind::Unsupported => e,
+        _ => DiskError::wrap(Call::Open, path, e),
+    })?;
+    zero_pages(&direct, range)
 }
 
 fn zero_pages(direct: &File, range: Range<u64>) -> io::Result<()> {
