@@ -18,6 +18,7 @@
 use crate::PAGE_SIZE;
 use crate::distance::Distance;
 use crate::map_backing::MapBacking;
+use crate::refusal::{AbandonedRegion, Asker, InMemory, Refused};
 use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use std::fmt;
 use std::io;
@@ -42,38 +43,6 @@ const ALIGNMENT: u64 = 8;
 /// would wait each time for the line to come back from whoever appends on another core.
 #[repr(align(128))]
 struct Alone<T>(T);
-
-/// A region was reserved but never filled: the map has a hole that no later write can close.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct AbandonedRegion;
-
-impl fmt::Display for AbandonedRegion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a writer reserved a region of the log and went away without filling it")
-    }
-}
-
-impl std::error::Error for AbandonedRegion {}
-
-/// Why no region was handed out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Refused {
-    /// It does not fit, or nothing was asked for.
-    Full,
-    /// [`AppendMap::close`] was called.
-    Closed,
-}
-
-/// Who asks for a region.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asker {
-    /// Somebody who is refused once the map is closed, and may step aside for others' copies.
-    Appender,
-    /// Somebody for whom others wait: refused once the map is closed, never steps aside.
-    Committer,
-    /// Whoever closed it, and may still append.
-    Closer,
-}
 
 /// A mapped file to which many threads append. Share it in an [`Arc`].
 pub struct AppendMap {
@@ -331,6 +300,38 @@ impl AppendMap {
         #[expect(unsafe_code, reason = "a view into the map")]
         // SAFETY: the range lies below `complete`, so inside the map, and nobody writes those bytes any more.
         Some(unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(start), len) })
+    }
+
+    /// Has the pages of `range` read in, where the map shows a file, so that touching them soon raises no signal. Ask before
+    /// each pass, as with [`ReadMap::populate`](crate::ReadMap::populate). Memory of the process needs nothing.
+    ///
+    /// # Errors
+    /// Any I/O error: [`DiskError::offset`](crate::DiskError::offset) says which page it is about.
+    /// [`io::ErrorKind::UnexpectedEof`] if somebody cut the file short of it; [`io::ErrorKind::InvalidInput`] if the range
+    /// lies outside the map.
+    pub fn populate(&self, range: Range<u64>) -> io::Result<()> {
+        if range.start > range.end || range.end > self.len {
+            return Err(crate::error::invalid(
+                "the range to populate lies outside the map",
+            ));
+        }
+        self.backing.populate(range)
+    }
+
+    /// Fills `buf` with the bytes from `start` on if all of them are memory of this process, and known to be filled; it
+    /// touches no mapped file. Otherwise nothing is copied: read the file.
+    #[must_use]
+    pub fn copy_from_memory(&self, start: u64, buf: &mut [u8]) -> InMemory {
+        // Meanwhile none of it is given back.
+        let _given = self.given_back.lock();
+        let end = start.saturating_add(buf.len() as u64);
+        match self.read(start..end) {
+            Some(bytes) if start >= self.backing.in_memory_from() => {
+                buf.copy_from_slice(bytes);
+                InMemory::Yes
+            }
+            _ => InMemory::No,
+        }
     }
 
     /// Makes the bytes of `range` durable, which are known to be filled ([`Self::complete_prefix`]).

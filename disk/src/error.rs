@@ -51,11 +51,17 @@ pub enum Call {
     FileSystem,
     /// [`AppendMap::give_back`](crate::AppendMap::give_back)
     GiveBack,
+    /// [`ReadMap::populate`](crate::ReadMap::populate) and [`AppendMap::populate`](crate::AppendMap::populate)
+    Populate,
+    /// [`AppendMap::sync`](crate::AppendMap::sync) of a staged map: a write past the page cache
+    WriteDirect,
+    /// [`DiskFile::stage_append`](crate::DiskFile::stage_append)
+    StageAppend,
 }
 
 impl Call {
     /// Every call, in the order of declaration: for tests that fail each in turn.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 23] = [
         Self::CreateDir,
         Self::List,
         Self::Create,
@@ -76,6 +82,9 @@ impl Call {
         Self::SyncMap,
         Self::FileSystem,
         Self::GiveBack,
+        Self::Populate,
+        Self::WriteDirect,
+        Self::StageAppend,
     ];
 
     /// Whether the call can change what a power cut leaves behind.
@@ -90,6 +99,7 @@ impl Call {
                 | Self::MapRead
                 | Self::Lock
                 | Self::FileSystem
+                | Self::Populate
         )
     }
 
@@ -115,6 +125,9 @@ impl Call {
             Self::SyncMap => "sync the map of",
             Self::FileSystem => "ask for the file system of",
             Self::GiveBack => "give back memory of the map of",
+            Self::Populate => "read the mapped file",
+            Self::WriteDirect => "write past the page cache to",
+            Self::StageAppend => "open for writing past the page cache",
         }
     }
 }
@@ -133,6 +146,7 @@ pub struct DiskError {
     call: Call,
     path: PathBuf,
     target: Option<PathBuf>,
+    offset: Option<u64>,
     cause: io::Error,
 }
 
@@ -142,11 +156,26 @@ impl DiskError {
         Self::wrap_pair(call, path, None, cause)
     }
 
+    /// As [`Self::wrap`], about the bytes at `offset` of the file.
+    pub(crate) fn wrap_at(call: Call, path: &Path, offset: u64, cause: io::Error) -> io::Error {
+        Self::build(call, path, None, Some(offset), cause)
+    }
+
     /// As [`Self::wrap`], for calls with a second path.
     pub(crate) fn wrap_pair(
         call: Call,
         path: &Path,
         target: Option<&Path>,
+        cause: io::Error,
+    ) -> io::Error {
+        Self::build(call, path, target, None, cause)
+    }
+
+    fn build(
+        call: Call,
+        path: &Path,
+        target: Option<&Path>,
+        offset: Option<u64>,
         cause: io::Error,
     ) -> io::Error {
         let kind = cause.kind();
@@ -156,6 +185,7 @@ impl DiskError {
                 call,
                 path: path.to_path_buf(),
                 target: target.map(Path::to_path_buf),
+                offset,
                 cause,
             },
         )
@@ -165,7 +195,7 @@ impl DiskError {
     #[must_use]
     pub fn about(error: io::Error, path: &Path) -> io::Error {
         match error.downcast::<Self>() {
-            Ok(failed) => Self::wrap(failed.call, path, failed.cause),
+            Ok(failed) => Self::build(failed.call, path, None, failed.offset, failed.cause),
             Err(other) => other,
         }
     }
@@ -180,6 +210,12 @@ impl DiskError {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Offset in the file, in bytes, from which the call could not go on; `None` if it is about no place of it.
+    #[must_use]
+    pub fn offset(&self) -> Option<u64> {
+        self.offset
     }
 
     /// The error as the operating system (or the simulator) gave it.
@@ -200,6 +236,9 @@ impl fmt::Display for DiskError {
         write!(f, "cannot {} {}", self.call, self.path.display())?;
         if let Some(target) = &self.target {
             write!(f, " to {}", target.display())?;
+        }
+        if let Some(offset) = self.offset {
+            write!(f, " at offset {offset}")?;
         }
         write!(f, ": {}", self.cause)
     }

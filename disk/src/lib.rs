@@ -9,21 +9,26 @@
 
 mod append_map;
 mod clock;
+mod direct_read;
+mod direct_write;
 mod distance;
 mod error;
 mod file_system;
 mod gate;
+mod interrupted;
 mod map_backing;
 mod os;
 mod os_map;
+mod populate;
 mod priority;
 pub mod probe;
 mod read_map;
+mod refusal;
 pub mod sim;
 #[doc(hidden)]
 pub mod sync;
 
-pub use append_map::{AbandonedRegion, AppendMap, Asker, Refused, Region};
+pub use append_map::{AppendMap, Region};
 pub use clock::{Alarm, Clock, ManualClock, OsClock, Woken};
 pub use error::{Call, DiskError, copy_error, raw_os_error};
 pub use file_system::{FileSystem, Suitability};
@@ -31,9 +36,11 @@ pub use gate::Gate;
 pub use map_backing::MapBacking;
 pub use os::OsDisk;
 pub use priority::{Priority, Raised, take_short_slices};
-pub use read_map::ReadMap;
+pub use read_map::{ReadBacking, ReadMap};
+pub use refusal::{AbandonedRegion, Asker, InMemory, Refused};
 pub use sim::SimDisk;
 
+use interrupted::Interruptions;
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::io;
@@ -231,7 +238,7 @@ pub trait DiskFile: Debug + Send + Sync {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Maps the whole file for reading.
+    /// Maps the whole file for reading. Call [`ReadMap::populate`] before you touch its bytes.
     ///
     /// # Errors
     /// Any I/O error; [`io::ErrorKind::InvalidInput`] if the file is empty.
@@ -240,41 +247,56 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Fills `buf` from `offset`.
     ///
     /// # Errors
-    /// [`io::ErrorKind::UnexpectedEof`] if the file ends before; any I/O error.
-    fn read_exact_at(&self, mut buf: &mut [u8], mut offset: u64) -> io::Result<()> {
-        while !buf.is_empty() {
-            match self.read_at(buf, offset) {
-                Ok(0) => {
-                    let cause = io::ErrorKind::UnexpectedEof.into();
-                    return Err(DiskError::wrap(Call::Read, self.path(), cause));
-                }
-                Ok(n) => {
-                    buf = buf.split_at_mut(n).1;
-                    offset += n as u64;
-                }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
+    /// [`io::ErrorKind::UnexpectedEof`] if the file ends before; any I/O error. [`DiskError::offset`] says where it could
+    /// not go on: of a bad sector that is the page in which it lies.
+    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
+        let read = self.read_up_to(buf, offset)?;
+        if read < buf.len() {
+            let (end, cause) = (offset + read as u64, io::ErrorKind::UnexpectedEof.into());
+            return Err(DiskError::wrap_at(Call::Read, self.path(), end, cause));
         }
         Ok(())
     }
 
-    /// Writes all of `buf` at `offset`, continuing after short writes.
+    /// Reads from `offset` until `buf` is full or the file ends; returns how many bytes were read.
+    ///
+    /// # Errors
+    /// Any I/O error, as [`Self::read_exact_at`].
+    fn read_up_to(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let (mut len, mut interruptions) = (0, Interruptions::default());
+        while let Some(rest) = buf.get_mut(len..).filter(|rest| !rest.is_empty()) {
+            match self.read_at(rest, offset + len as u64) {
+                Ok(0) => break,
+                Ok(n) => {
+                    len += n;
+                    interruptions = Interruptions::default();
+                }
+                Err(e) if interruptions.again(&e) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(len)
+    }
+
+    /// Writes all of `buf` at `offset`, continuing after short writes and interruptions: nothing of it is durable before a
+    /// sync, which is never repeated.
     ///
     /// # Errors
     /// [`io::ErrorKind::WriteZero`] if the file accepts nothing more; any I/O error.
     fn write_all_at(&self, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
+        let mut interruptions = Interruptions::default();
         while !buf.is_empty() {
             match self.write_at(buf, offset) {
                 Ok(0) => {
                     let cause = io::ErrorKind::WriteZero.into();
-                    return Err(DiskError::wrap(Call::Write, self.path(), cause));
+                    return Err(DiskError::wrap_at(Call::Write, self.path(), offset, cause));
                 }
                 Ok(n) => {
                     buf = buf.split_at(n).1;
                     offset += n as u64;
+                    interruptions = Interruptions::default();
                 }
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) if interruptions.again(&e) => {}
                 Err(e) => return Err(e),
             }
         }

@@ -12,6 +12,20 @@ pub trait MapBacking: fmt::Debug + Send + Sync {
     /// Any I/O error; final for the bytes written since the last success.
     fn sync(&self, range: Range<u64>) -> io::Result<()>;
 
+    /// Has the pages of `range` read in that show a file, so that touching them raises no signal.
+    ///
+    /// # Errors
+    /// Why the first page that cannot be read in cannot, with its offset.
+    fn populate(&self, range: Range<u64>) -> io::Result<()> {
+        let _ = range;
+        Ok(())
+    }
+
+    /// Bytes from here on are memory of this process; those before are shown from the file.
+    fn in_memory_from(&self) -> u64 {
+        0
+    }
+
     /// Has the system provide the memory of `range` now, so that appenders need not wait for it. Best effort.
     fn prefault(&self, range: Range<u64>) {
         let _ = range;

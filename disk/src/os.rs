@@ -1,10 +1,13 @@
 //! The operating system's disk.
 #![expect(clippy::disallowed_methods, reason = "this is the seam")]
 
+use crate::direct_read::read_around;
 use crate::error::{errno, invalid};
+use crate::interrupted::uninterrupted;
+use crate::populate::{self, Behind, FileId, MappedFile, Seen};
 use crate::{
     Access, AppendMap, Call, DirLock, Disk, DiskError, DiskFile, Entry, EntryKind, FileSystem,
-    LockGuard, PAGE_SIZE, ReadMap, os_map, probe,
+    LockGuard, PAGE_SIZE, ReadBacking, ReadMap, os_map, probe,
 };
 use memmap2::{Advice, Mmap};
 use rustix::fs::FallocateFlags;
@@ -37,7 +40,7 @@ impl Disk for OsDisk {
     }
 
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>> {
-        list(dir).map_err(|e| DiskError::wrap(Call::List, dir, e))
+        uninterrupted(|| list(dir)).map_err(|e| DiskError::wrap(Call::List, dir, e))
     }
 
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>> {
@@ -77,10 +80,13 @@ impl Disk for OsDisk {
     }
 
     fn lock_dir(&self, dir: &Path) -> io::Result<DirLock> {
-        let locked = open_dir(dir).and_then(|file| match file.try_lock() {
-            Ok(()) => Ok(file),
-            Err(TryLockError::WouldBlock) => Err(errno(Errno::WOULDBLOCK)),
-            Err(TryLockError::Error(e)) => Err(e),
+        let locked = open_dir(dir).and_then(|file| {
+            uninterrupted(|| match file.try_lock() {
+                Ok(()) => Ok(()),
+                Err(TryLockError::WouldBlock) => Err(errno(Errno::WOULDBLOCK)),
+                Err(TryLockError::Error(e)) => Err(e),
+            })?;
+            Ok(file)
         });
         let file = locked.map_err(|e| DiskError::wrap(Call::Lock, dir, e))?;
         Ok(DirLock::new(dir.to_path_buf(), Box::new(OsLock { file })))
@@ -112,12 +118,12 @@ fn open_regular(path: &Path, access: Access) -> io::Result<File> {
         .open(path);
     match opened {
         Ok(file) => {
-            check_regular(file.metadata()?.file_type())?;
+            check_regular(uninterrupted(|| file.metadata())?.file_type())?;
             Ok(file)
         }
         // The system says of a socket "no such device or address".
         Err(e) if e.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
-            check_regular(fs::metadata(path)?.file_type())?;
+            check_regular(uninterrupted(|| fs::metadata(path))?.file_type())?;
             Err(e)
         }
         Err(e) => Err(e),
@@ -137,6 +143,11 @@ fn check_regular(kind: FileType) -> io::Result<()> {
     } else {
         Err(invalid("it is a device, not a regular file"))
     }
+}
+
+/// The length of an open file in bytes.
+pub(crate) fn length(file: &File) -> io::Result<u64> {
+    Ok(uninterrupted(|| file.metadata())?.len())
 }
 
 /// Opens `dir` itself; fails if it is no directory.
@@ -168,7 +179,7 @@ fn make_dirs(dir: &Path) -> io::Result<()> {
     let mut missing = Vec::new();
     let mut deepest = dir;
     loop {
-        match fs::metadata(deepest) {
+        match uninterrupted(|| fs::metadata(deepest)) {
             Ok(metadata) if metadata.is_dir() => break,
             Ok(_) => return Err(errno(Errno::NOTDIR)),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
@@ -201,7 +212,7 @@ fn list(dir: &Path) -> io::Result<Vec<Entry>> {
     let mut entries = Vec::new();
     for entry in fs::read_dir(dir)? {
         let entry = entry?;
-        let metadata = match entry.metadata() {
+        let metadata = match uninterrupted(|| entry.metadata()) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => continue, // removed since the name was read
             metadata => metadata?,
         };
@@ -293,8 +304,12 @@ impl OsFile {
         })
     }
 
+    /// What names its call already keeps it.
     fn error(&self, call: Call, cause: io::Error) -> io::Error {
-        DiskError::wrap(call, &self.path, cause)
+        match DiskError::of(&cause) {
+            Some(_) => cause,
+            None => DiskError::wrap(call, &self.path, cause),
+        }
     }
 }
 
@@ -304,22 +319,24 @@ impl DiskFile for OsFile {
     }
 
     fn len(&self) -> io::Result<u64> {
-        self.file
-            .metadata()
-            .map(|m| m.len())
-            .map_err(|e| self.error(Call::Len, e))
+        length(&self.file).map_err(|e| self.error(Call::Len, e))
     }
 
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        self.file
-            .read_at(buf, offset)
-            .map_err(|e| self.error(Call::Read, e))
+        uninterrupted(|| self.file.read_at(buf, offset))
+            .or_else(|e| read_around(&self.file, buf, offset, e))
+            .map_err(|e| {
+                // A sector is bad, and with it its page.
+                let of_page = e.raw_os_error() == Some(Errno::IO.raw_os_error());
+                let skip = if of_page { offset % PAGE_SIZE } else { 0 };
+                DiskError::wrap_at(Call::Read, &self.path, offset - skip, e)
+            })
     }
 
     fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
         check_size_limit(offset.saturating_add(buf.len() as u64))
             .and_then(|()| self.file.write_at(buf, offset))
-            .map_err(|e| self.error(Call::Write, e))
+            .map_err(|e| DiskError::wrap_at(Call::Write, &self.path, offset, e))
     }
 
     fn set_len(&self, len: u64) -> io::Result<()> {
@@ -330,10 +347,13 @@ impl DiskFile for OsFile {
 
     fn allocate(&self, len: u64) -> io::Result<()> {
         let allocated = check_size_limit(len).and_then(|()| {
-            rustix::fs::fallocate(&*self.file, FallocateFlags::empty(), 0, len).map_err(|e| match e
-            {
-                Errno::OPNOTSUPP | Errno::NOSYS => io::ErrorKind::Unsupported.into(),
-                e => e.into(),
+            // Allocating twice does no harm, and makes nothing durable.
+            uninterrupted(|| {
+                let allocated = rustix::fs::fallocate(&*self.file, FallocateFlags::empty(), 0, len);
+                allocated.map_err(|e| match e {
+                    Errno::OPNOTSUPP | Errno::NOSYS => io::ErrorKind::Unsupported.into(),
+                    e => e.into(),
+                })
             })
         });
         allocated.map_err(|e| self.error(Call::Allocate, e))
@@ -351,7 +371,7 @@ impl DiskFile for OsFile {
 
     fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
         os_map::staged(&self.file, &self.path, &self.mapped, start)
-            .map_err(|e| self.error(Call::MapAppend, e))
+            .map_err(|e| self.error(Call::StageAppend, e))
     }
 
     fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
@@ -365,8 +385,8 @@ impl DiskFile for OsFile {
     }
 
     fn map_read(&self) -> io::Result<ReadMap> {
-        let map = self.file.metadata().and_then(|metadata| {
-            if metadata.len() == 0 {
+        let map = length(&self.file).and_then(|len| {
+            if len == 0 {
                 return Err(invalid("an empty file cannot be mapped"));
             }
             #[expect(unsafe_code, reason = "a read-only map of a file")]
@@ -380,6 +400,44 @@ impl DiskFile for OsFile {
         // Read from front to back, soon: the kernel fetches ahead of the reader. Best effort.
         let _ = map.advise(Advice::Sequential);
         let _ = map.advise(Advice::WillNeed);
-        Ok(ReadMap::new(Arc::new(map)))
+        let id = FileId::of(&self.file).map_err(|e| self.error(Call::MapRead, e))?;
+        Ok(ReadMap::new(Arc::new(OsReadMap {
+            seen: Seen::nothing(map.len()),
+            map,
+            file: (!populate::is_known()).then(|| Arc::clone(&self.file)),
+            id,
+            path: self.path.clone(),
+        })))
+    }
+}
+
+/// A mapped file. It says why a page cannot be read in, but is not kept open for that.
+struct OsReadMap {
+    map: Mmap,
+    seen: Seen,
+    file: Option<Arc<File>>,
+    id: FileId,
+    path: PathBuf,
+}
+
+impl AsRef<[u8]> for OsReadMap {
+    fn as_ref(&self) -> &[u8] {
+        &self.map
+    }
+}
+
+impl ReadBacking for OsReadMap {
+    fn populate(&self, range: Range<u64>) -> io::Result<()> {
+        let mapped = MappedFile {
+            file: match &self.file {
+                Some(file) => Behind::Open(file),
+                None => Behind::Closed(self.id),
+            },
+            path: &self.path,
+            base: self.map.as_ptr(),
+            len: self.map.len(),
+            seen: &self.seen,
+        };
+        mapped.populate(range)
     }
 }

@@ -1,9 +1,12 @@
 //! Append maps of real files: in the page cache, or in memory of the process with writes that go past the page cache.
 
 use crate::append_map::AppendMap;
+use crate::direct_write::write_pages;
 use crate::error::{errno, invalid};
+use crate::interrupted::uninterrupted;
 use crate::map_backing::MapBacking;
-use crate::os::check_size_limit;
+use crate::os::{check_size_limit, length};
+use crate::populate::{Behind, MappedFile, Seen};
 use crate::{Call, DiskError, PAGE_SIZE};
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 use parking_lot::Mutex;
@@ -11,14 +14,14 @@ use rustix::fs::OFlags;
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::mm::MsyncFlags;
 use std::fs::{File, OpenOptions};
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io::{self, IoSliceMut};
 use std::mem::ManuallyDrop;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 const PAGE: usize = 4096;
 const _: () = assert!(PAGE as u64 == PAGE_SIZE);
@@ -44,7 +47,7 @@ impl Drop for Busy {
 
 /// Length of `file` as a size, if it can be mapped for appending from `start` on.
 fn shape(file: &File, start: u64) -> io::Result<(u64, usize)> {
-    let len = file.metadata()?.len();
+    let len = length(file)?;
     AppendMap::check_shape(start, len)?;
     let size = usize::try_from(len).map_err(|_| errno(Errno::FBIG))?;
     Ok((len, size))
@@ -62,12 +65,13 @@ pub(crate) fn shared(
     let (len, size) = shape(file, start)?;
     let busy = Busy::take(mapped)?;
     let map = MmapOptions::new().len(size).map_raw(&**file)?;
-    populated(map.advise(Advice::PopulateWrite))?;
+    populate_for_writing(&map, file, path)?;
     let base = NonNull::new(map.as_mut_ptr()).ok_or_else(|| errno(Errno::NOMEM))?;
     let backing = SharedMap {
         map,
         path: path.to_path_buf(),
         file: Arc::clone(file),
+        seen: Seen::everything(size),
         _busy: busy,
     };
     #[expect(unsafe_code, reason = "the memory is a mapped file")]
@@ -77,15 +81,35 @@ pub(crate) fn shared(
 }
 
 /// Every page is faulted in for writing, so that a full disk or a bad sector is an error here and not a SIGBUS later.
-fn populated(advised: io::Result<()>) -> io::Result<()> {
-    match advised {
+fn populate_for_writing(map: &MmapRaw, file: &File, path: &Path) -> io::Result<()> {
+    match uninterrupted(|| map.advise(Advice::PopulateWrite)) {
         // Linux before 5.14: the pages were written before, by contract, so the stores will do.
         Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(()),
-        Err(e) if e.raw_os_error() == Some(Errno::FAULT.raw_os_error()) => Err(io::Error::other(
-            "a page cannot be made writable: no space for a hole, or an unreadable sector (madvise: EFAULT)",
-        )),
+        Err(e) if e.raw_os_error() == Some(Errno::FAULT.raw_os_error()) => {
+            Err(not_writable(map, file, path))
+        }
         result => result,
     }
+}
+
+/// Which page cannot be made writable, and why: `madvise` says EFAULT for whatever raises a signal.
+#[cold]
+fn not_writable(map: &MmapRaw, file: &File, path: &Path) -> io::Error {
+    let mut page = [0; PAGE];
+    for at in (0..map.len()).step_by(PAGE) {
+        let len = PAGE.min(map.len() - at);
+        if map.advise_range(Advice::PopulateWrite, at, len).is_ok() {
+            continue;
+        }
+        return match uninterrupted(|| file.read_at(&mut page, at as u64)) {
+            Err(cause) => DiskError::wrap_at(Call::Read, path, at as u64, cause),
+            Ok(_) => {
+                let cause = "a page cannot be made writable: no space for a hole (madvise: EFAULT)";
+                DiskError::wrap_at(Call::MapAppend, path, at as u64, io::Error::other(cause))
+            }
+        };
+    }
+    io::Error::other("a page could not be made writable for a moment (madvise: EFAULT); try again")
 }
 
 #[derive(Debug)]
@@ -94,6 +118,8 @@ struct SharedMap {
     path: PathBuf,
     /// Open as long as the map, so that no write-back error is reported to nobody.
     file: Arc<File>,
+    /// All of it was populated when it was mapped.
+    seen: Seen,
     _busy: Busy,
 }
 
@@ -107,6 +133,21 @@ impl MapBacking for SharedMap {
         let whole = flushed.and_then(|()| check_length(&self.file, self.map.len()));
         whole.map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
     }
+
+    fn populate(&self, range: Range<u64>) -> io::Result<()> {
+        let mapped = MappedFile {
+            file: Behind::Open(&self.file),
+            path: &self.path,
+            base: self.map.as_ptr(),
+            len: self.map.len(),
+            seen: &self.seen,
+        };
+        mapped.populate(range)
+    }
+
+    fn in_memory_from(&self) -> u64 {
+        u64::MAX
+    }
 }
 
 /// What is stored into the last page of a file that somebody cut short goes nowhere, and the flush succeeds; a direct
@@ -116,7 +157,7 @@ impl MapBacking for SharedMap {
 /// Linux (6.13 and later) gives the next write a time of its own, and without a journal ext4 then writes the inode
 /// with every commit (measured: 117 µs instead of 80).
 fn check_length(file: &File, mapped: usize) -> io::Result<()> {
-    let len = rustix::fs::seek(file, rustix::fs::SeekFrom::End(0))?;
+    let len = uninterrupted(|| Ok(rustix::fs::seek(file, rustix::fs::SeekFrom::End(0))?))?;
     if len < mapped as u64 {
         return Err(io::Error::other(format!(
             "somebody cut the file to {len} of its {mapped} bytes while it was mapped"
@@ -157,10 +198,13 @@ pub(crate) fn staged(
     let direct = open_direct(path)?;
     let memory = memory(size)?;
     let head = usize::try_from(start).map_err(|_| errno(Errno::FBIG))?;
-    begin_with(&memory, file, head)?;
+    let from_file = begin_with(&memory, file, path, head)?;
     let base = memory.as_mut_ptr();
     let backing = StagedMap {
         memory,
+        file: Arc::clone(file),
+        from_file: AtomicU64::new(from_file as u64),
+        seen: Seen::nothing(size),
         direct,
         bounce: Mutex::new(MmapMut::map_anon(PAGE)?),
         path: path.to_path_buf(),
@@ -179,7 +223,11 @@ pub(crate) fn write_zeros(path: &Path, range: Range<u64>) -> io::Result<()> {
             "only whole pages can be written past the page cache",
         ));
     }
-    zero_pages(&open_direct_for_writing(path)?, range)
+    let direct = open_direct_for_writing(path).map_err(|e| match e.kind() {
+        io::ErrorKind::Unsupported => e,
+        _ => DiskError::wrap(Call::Open, path, e),
+    })?;
+    zero_pages(&direct, range)
 }
 
 fn zero_pages(direct: &File, range: Range<u64>) -> io::Result<()> {
@@ -225,8 +273,14 @@ fn open_direct(path: &Path) -> io::Result<File> {
     // What the page cache holds is of no use any more, and in the way of every write.
     let _ = rustix::fs::fadvise(&direct, 0, None, rustix::fs::Advice::DontNeed);
     let mut page = MmapMut::map_anon(PAGE)?;
-    let buffers = &mut [IoSliceMut::new(&mut page)];
-    rustix::io::preadv(&direct, buffers, 0).map_err(|e| unsupported(e.into()))?;
+    uninterrupted(|| {
+        let buffers = &mut [IoSliceMut::new(&mut page)];
+        Ok(rustix::io::preadv(&direct, buffers, 0)?)
+    })
+    .map_err(|e| match unsupported(e) {
+        refused if refused.kind() == io::ErrorKind::Unsupported => refused,
+        failed => DiskError::wrap_at(Call::Read, path, 0, failed),
+    })?;
     Ok(direct)
 }
 
@@ -239,19 +293,20 @@ fn memory(size: usize) -> io::Result<MmapRaw> {
 }
 
 /// Has the first `head` bytes of `memory` show those of the file. Whole pages are mapped, and read when somebody asks for
-/// them; the page in which they end is copied.
-fn begin_with(memory: &MmapRaw, file: &File, head: usize) -> io::Result<()> {
+/// them; the page in which they end is copied. Returns how far it is mapped.
+fn begin_with(memory: &MmapRaw, file: &File, path: &Path, head: usize) -> io::Result<usize> {
     let mapped = if head > PAGE { head / PAGE * PAGE } else { 0 };
     show_file(memory, file, 0..mapped)?;
     let mut rest = vec![0; head - mapped];
-    file.read_exact_at(&mut rest, mapped as u64)?;
+    file.read_exact_at(&mut rest, mapped as u64)
+        .map_err(|e| DiskError::wrap_at(Call::Read, path, mapped as u64, e))?;
     assert!(head <= memory.len(), "the start lies inside the file");
     #[expect(unsafe_code, reason = "fills memory of ours")]
     // SAFETY: the range up to `head` lies inside `memory` (asserted), and nobody else knows it yet.
     unsafe {
         std::ptr::copy_nonoverlapping(rest.as_ptr(), memory.as_mut_ptr().add(mapped), rest.len());
     }
-    Ok(())
+    Ok(mapped)
 }
 
 /// Puts whole pages of `file` in the place of the same range of `memory`, which goes back to the system. Whoever reads
@@ -314,6 +369,12 @@ fn is_mapped(memory: &MmapRaw, range: &Range<usize>) -> bool {
 #[derive(Debug)]
 struct StagedMap {
     memory: MmapRaw,
+    /// The file as others see it.
+    file: Arc<File>,
+    /// Pages below show the file.
+    from_file: AtomicU64,
+    /// Which of those were read in.
+    seen: Seen,
     direct: File,
     /// The last page of a write, whose rest others may be filling: its complete part is copied here.
     bounce: Mutex<MmapMut>,
@@ -328,7 +389,30 @@ impl MapBacking for StagedMap {
             false => self.write(range.start / PAGE * PAGE, range.end),
         });
         let whole = written.and_then(|()| check_length(&self.direct, self.len()));
-        whole.map_err(|e| DiskError::wrap(Call::SyncMap, &self.path, e))
+        whole.map_err(|e| match DiskError::of(&e) {
+            Some(_) => e,
+            None => DiskError::wrap(Call::WriteDirect, &self.path, e),
+        })
+    }
+
+    fn populate(&self, range: Range<u64>) -> io::Result<()> {
+        // The rest is memory of the process. Acquire: whoever sees pages of the file there sees this, too.
+        let end = range.end.min(self.in_memory_from());
+        if range.start >= end {
+            return Ok(());
+        }
+        let mapped = MappedFile {
+            file: Behind::Open(&self.file),
+            path: &self.path,
+            base: self.memory.as_ptr(),
+            len: self.memory.len(),
+            seen: &self.seen,
+        };
+        mapped.populate(range.start..end)
+    }
+
+    fn in_memory_from(&self) -> u64 {
+        self.from_file.load(Ordering::Acquire)
     }
 
     fn prefault(&self, range: Range<u64>) {
@@ -344,8 +428,14 @@ impl MapBacking for StagedMap {
     }
 
     fn give_back(&self, range: Range<u64>) -> io::Result<()> {
+        let end = range.end;
         span(&range, self.len())
-            .and_then(|range| show_file(&self.memory, &self.direct, range))
+            .and_then(|range| {
+                // Before they show the file: whoever reads them from now on asks for them to be read in.
+                let before = self.from_file.fetch_max(end, Ordering::AcqRel);
+                show_file(&self.memory, &self.direct, range)
+                    .inspect_err(|_| self.from_file.store(before, Ordering::Release))
+            })
             .map_err(|e| DiskError::wrap(Call::GiveBack, &self.path, e))
     }
 
@@ -374,24 +464,14 @@ impl StagedMap {
         } else {
             &bounce[..]
         };
-        let mut whole = self.bytes(start..last);
+        let whole = self.bytes(start..last);
         // Past the limit the kernel would kill the process, or write a part.
         check_size_limit(start as u64 + (whole.len() + tail.len()) as u64)?;
-        let (mut at, mut tail) = (start as u64, tail);
-        while !whole.is_empty() || !tail.is_empty() {
-            let buffers = [IoSlice::new(whole), IoSlice::new(tail)];
-            let written = rustix::io::pwritev2(&self.direct, &buffers, at, ReadWriteFlags::DSYNC)?;
-            // A short write goes on at a whole page: what was written of the next one is written again.
-            let pages = written / PAGE * PAGE;
-            if pages == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
-            }
-            at += pages as u64;
-            let of_whole = pages.min(whole.len());
-            whole = whole.split_at(of_whole).1;
-            tail = tail.split_at((pages - of_whole).min(tail.len())).1;
-        }
-        Ok(())
+        write_pages(whole, tail, start as u64, |pages, at| {
+            // Not made again if it is interrupted: it is a sync, too.
+            rustix::io::pwritev2(&self.direct, pages, at, ReadWriteFlags::DSYNC)
+                .map_err(|e| DiskError::wrap_at(Call::WriteDirect, &self.path, at, e.into()))
+        })
     }
 
     fn bytes(&self, range: Range<usize>) -> &[u8] {

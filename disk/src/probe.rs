@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the seam")]
 
 use crate::error::errno;
+use crate::interrupted::uninterrupted;
 use crate::{Clock, FileSystem, PAGE_SIZE};
 use memmap2::{Advice, MmapOptions};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,7 +27,7 @@ const _: () = assert!(PAGE as u64 == PAGE_SIZE);
 
 /// The file system of `dir`, by the number that `statfs` gives.
 pub(crate) fn file_system(dir: &Path) -> io::Result<FileSystem> {
-    let magic = statfs(dir).map_err(errno)?.f_type;
+    let magic = uninterrupted(|| statfs(dir).map_err(errno))?.f_type;
     // The kernel's number has 32 bits; some C libraries hand it out with a sign.
     let magic = u64::try_from(magic).unwrap_or_default() & 0xFFFF_FFFF;
     Ok(FileSystem::from_magic(magic))

@@ -1,32 +1,67 @@
 //! A file mapped for reading only.
 
 use std::fmt;
+use std::io;
+use std::ops::Range;
 use std::sync::Arc;
+
+/// What holds the bytes of a [`ReadMap`].
+pub trait ReadBacking: AsRef<[u8]> + Send + Sync {
+    /// Has the pages of `range` (bytes of the file) read in, so that touching them raises no signal.
+    ///
+    /// # Errors
+    /// Why the first page that cannot be read in cannot, with its offset ([`DiskError::offset`](crate::DiskError::offset)).
+    fn populate(&self, range: Range<u64>) -> io::Result<()> {
+        let _ = range;
+        Ok(())
+    }
+}
+
+/// Bytes in memory are always there.
+impl ReadBacking for Vec<u8> {}
 
 /// The bytes of a whole file, mapped (or, in the simulator, copied). Cheap to clone.
 #[derive(Clone)]
 pub struct ReadMap {
-    bytes: Arc<dyn AsRef<[u8]> + Send + Sync>,
+    backing: Arc<dyn ReadBacking>,
+    len: usize,
 }
 
 impl ReadMap {
     /// Wraps whatever holds the bytes.
     #[must_use]
-    pub fn new(bytes: Arc<dyn AsRef<[u8]> + Send + Sync>) -> Self {
-        Self { bytes }
+    pub fn new(backing: Arc<dyn ReadBacking>) -> Self {
+        let len = (*backing).as_ref().len();
+        Self { backing, len }
     }
 
-    /// The bytes of the file.
+    /// The bytes of the file. Of those that are touched [`Self::populate`] must have been asked before: a page that cannot
+    /// be read in raises SIGBUS.
     #[must_use]
+    #[inline]
     pub fn bytes(&self) -> &[u8] {
-        (*self.bytes).as_ref()
+        (*self.backing).as_ref()
+    }
+
+    /// Has the pages of `range` (in bytes) read in, so that touching them soon raises no signal. The system may drop pages
+    /// again at any time: ask before each pass.
+    ///
+    /// # Errors
+    /// Any I/O error: [`DiskError::offset`](crate::DiskError::offset) says which page it is about.
+    /// [`io::ErrorKind::UnexpectedEof`] if somebody cut the file short of it; [`io::ErrorKind::InvalidInput`] if the range
+    /// lies outside the map.
+    pub fn populate(&self, range: Range<u64>) -> io::Result<()> {
+        if range.start > range.end || range.end > self.len as u64 {
+            return Err(crate::error::invalid(
+                "the range to populate lies outside the map",
+            ));
+        }
+        self.backing.populate(range)
     }
 }
 
 impl fmt::Debug for ReadMap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadMap")
-            .field("len", &self.bytes().len())
-            .finish()
+        f.debug_struct("ReadMap").field("len", &self.len).finish()
     }
 }

@@ -10,9 +10,10 @@
     reason = "the test meddles with the files from outside"
 )]
 
-use highwater_disk::{Access, Asker, Disk, OsDisk};
+use highwater_disk::{Access, Asker, Disk, DiskError, OsDisk};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::io::{self, ErrorKind, Read, Write};
+use std::ops::Range;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
@@ -117,6 +118,52 @@ fn syncing_a_staged_map_whose_file_was_cut_short_is_an_error() {
     map.complete_prefix().unwrap();
     let error = map.sync(64..128).unwrap_err();
     assert!(error.to_string().contains("cut"), "{error}");
+}
+
+/// F31: touching pages of a map behind the end of its file raises SIGBUS. Asked before, the disk says that and where the
+/// file was cut, of a map to read from and of both kinds of maps to append to.
+#[test]
+#[cfg_attr(miri, ignore = "Miri knows no shared maps")]
+fn reading_in_pages_that_somebody_cut_off_is_an_error() {
+    const LEN: u64 = 5 << 20;
+    let cut = 3 * 4096 + 100;
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    let open = |name: &str| {
+        let file = OsDisk::new().create_new(&path(name)).unwrap();
+        file.write_zeros(0..LEN).unwrap();
+        file
+    };
+    let (read, shared, staged) = (open("read"), open("shared"), open("staged"));
+    let map = read.map_read().unwrap();
+    let appended = shared.map_append(LEN).unwrap();
+    let staged_map = staged.stage_append(LEN).unwrap();
+    type Populate<'a> = &'a dyn Fn(Range<u64>) -> io::Result<()>;
+    let asked: [(&str, Populate<'_>); 3] = [
+        ("read", &|range| map.populate(range)),
+        ("shared", &|range| appended.populate(range)),
+        ("staged", &|range| staged_map.populate(range)),
+    ];
+    for (name, populate) in asked {
+        // Once before: what was read in once is not taken for there.
+        populate(0..LEN).unwrap();
+        populate(LEN - 1..LEN).unwrap();
+        let by_somebody = std::fs::OpenOptions::new().write(true).open(path(name));
+        by_somebody.unwrap().set_len(cut).unwrap();
+        populate(0..4 * 4096).unwrap();
+        for range in [0..LEN, 4 * 4096..4 * 4096 + 1, LEN - 1..LEN] {
+            let error = populate(range).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{error}");
+            assert_eq!(DiskError::of(&error).unwrap().offset(), Some(cut));
+            let text = format!("somebody cut the file to {cut} of its {LEN} bytes");
+            assert!(error.to_string().contains(&text), "{error}");
+            assert!(error.to_string().contains(path(name).to_str().unwrap()));
+        }
+        assert_eq!(
+            populate(0..LEN + 1).unwrap_err().kind(),
+            ErrorKind::InvalidInput
+        );
+    }
 }
 
 /// Opening a FIFO waited until somebody opened its other end, so a log with one among its files hung.

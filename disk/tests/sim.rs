@@ -5,7 +5,9 @@
 )]
 
 use highwater_disk::sim::{Call, Fault, FaultKind, Rng};
-use highwater_disk::{Access, AppendMap, Asker, Disk, DiskFile, SimDisk, raw_os_error};
+use highwater_disk::{
+    Access, AppendMap, Asker, Disk, DiskError, DiskFile, InMemory, SimDisk, raw_os_error,
+};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::path::Path;
@@ -385,6 +387,7 @@ fn every_call_fails_once_the_power_is_off() {
     let map = file.map_append(0).unwrap();
     let pages = durable(&sim, "/pages", &[0; 4096]);
     let staged = pages.stage_append(4096).unwrap();
+    let shown = file.map_read().unwrap();
     let (operations, mutations) = (sim.operations(), sim.mutations());
     sim.cut_power_now();
     assert!(!sim.is_alive());
@@ -410,6 +413,9 @@ fn every_call_fails_once_the_power_is_off() {
         map.sync(0..8).unwrap_err(),
         sim.file_system(root).unwrap_err(),
         staged.give_back(4096).unwrap_err(),
+        shown.populate(0..8).unwrap_err(),
+        staged.sync(0..4096).unwrap_err(),
+        pages.stage_append(0).unwrap_err(),
     ];
     assert_eq!(errors.len(), Call::ALL.len());
     for error in &errors {
@@ -638,6 +644,7 @@ fn every_call_can_be_made_to_fail_without_effect() {
         let map = file.map_append(0).unwrap();
         let pages = durable(&sim, "/pages", &[0; 4096]);
         let staged = pages.stage_append(4096).unwrap();
+        let shown = file.map_read().unwrap();
         sim.fail(Fault::new(call, FaultKind::Eacces));
         let root = path("/");
         let error = match call {
@@ -661,6 +668,9 @@ fn every_call_can_be_made_to_fail_without_effect() {
             Call::SyncMap => map.sync(0..8).unwrap_err(),
             Call::FileSystem => sim.file_system(root).unwrap_err(),
             Call::GiveBack => staged.give_back(4096).unwrap_err(),
+            Call::Populate => shown.populate(0..8).unwrap_err(),
+            Call::WriteDirect => staged.sync(0..4096).unwrap_err(),
+            Call::StageAppend => pages.stage_append(0).unwrap_err(),
         };
         assert_eq!(
             error.kind(),
@@ -936,5 +946,70 @@ fn a_staged_map_leaves_nothing_unsynced_and_tears_in_sectors() {
     assert!(
         seen.len() >= 3,
         "all, none and some sectors survive: {seen:?}"
+    );
+}
+
+/// F30, F31: a page that cannot be read is an error, to whoever reads it and to whoever has it populated in a map, with
+/// its offset. Whoever touches it in a map without asking sees junk, where the kernel would raise SIGBUS.
+#[test]
+fn a_page_that_cannot_be_read_is_an_error_until_it_is_written() {
+    let content = [7; 5 * 4096];
+    let sim = SimDisk::new();
+    let file = durable(&sim, "/a", &content);
+    sim.break_reads("/a", 9000..9001);
+    let map = file.map_read().unwrap();
+    map.populate(0..8192).unwrap();
+    map.populate(12288..20480).unwrap();
+    assert!(map.bytes()[8192..12288].iter().all(|byte| *byte != 7));
+    let mut all = [0; 5 * 4096];
+    assert_eq!(file.read_at(&mut all, 100).unwrap(), 8092);
+    for error in [
+        map.populate(0..20480).unwrap_err(),
+        map.populate(12280..12284).unwrap_err(),
+        file.read_exact_at(&mut all, 0).unwrap_err(),
+        file.read_at(&mut [0], 8192).unwrap_err(),
+    ] {
+        assert_eq!(raw_os_error(&error), Some(5), "{error}");
+        assert_eq!(DiskError::of(&error).unwrap().offset(), Some(8192));
+    }
+    sim.cut_power_now();
+    let sim = sim.restart_after_power_cut(0);
+    let file = sim.open(path("/a"), Access::ReadWrite).unwrap();
+    file.read_exact_at(&mut all, 0).unwrap_err();
+    file.write_all_at(&[8; 512], 8704).unwrap();
+    file.read_exact_at(&mut all, 0).unwrap();
+    sim.break_reads("/a", 0..1);
+    file.read_exact_at(&mut all, 0).unwrap_err();
+    sim.heal_reads("/a");
+    file.read_exact_at(&mut all, 0).unwrap();
+}
+
+/// F31: of a staged map only what shows the file is read in; what is memory of the process is copied from there.
+#[test]
+fn what_is_memory_of_the_process_needs_no_reading() {
+    let sim = SimDisk::new();
+    let file = durable(&sim, "/a", &[0; 4 * 4096]);
+    let map = file.stage_append(4096 + 8).unwrap();
+    let region = map.reserve(8184, map.capacity(), Asker::Appender).unwrap();
+    region.fill(&[&[9; 8184]]);
+    assert_eq!(map.complete_prefix().unwrap(), 12288);
+    map.sync(4096..12288).unwrap();
+    sim.break_reads("/a", 0..12288);
+    let mut copied = [0; 4096];
+    map.populate(4096..12288).unwrap();
+    assert_eq!(map.copy_from_memory(8192, &mut copied), InMemory::Yes);
+    assert_eq!(copied, [9; 4096]);
+    assert_eq!(map.copy_from_memory(0, &mut copied), InMemory::No);
+    assert_eq!(map.copy_from_memory(12288, &mut copied), InMemory::No);
+    let error = map.populate(0..12288).unwrap_err();
+    assert_eq!(DiskError::of(&error).unwrap().offset(), Some(0));
+    map.give_back(8192).unwrap();
+    let error = map.populate(4096..12288).unwrap_err();
+    assert_eq!(DiskError::of(&error).unwrap().offset(), Some(4096));
+    assert_eq!(map.copy_from_memory(4096, &mut copied), InMemory::No);
+    map.populate(8192..12288).unwrap();
+    assert_eq!(
+        map.populate(8192..16385).unwrap_err().kind(),
+        ErrorKind::InvalidInput
     );
 }

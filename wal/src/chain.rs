@@ -89,8 +89,20 @@ pub(crate) fn check_header(
         file: path.to_owned(),
         offset,
         lsn: lsn(base, offset),
-        what: format!("{what}; restore the file"),
+        what: format!("{what}: {}", what_to_do(finding)),
     })
+}
+
+fn what_to_do(finding: Finding) -> &'static str {
+    match finding {
+        Finding::SwappedSegment => {
+            "it was copied or renamed: give it its name back, or move it away if that segment is there"
+        }
+        Finding::ForeignSegment => {
+            "move it away, and restore the file of this log if there was one"
+        }
+        _ => "restore the file",
+    }
 }
 
 /// The size of a segment whose header fits its name, its log and its length; or what is wrong, and where.
@@ -172,11 +184,7 @@ pub(crate) fn join(
     let mut left = listing.segments.get(counted..).unwrap_or_default();
     while let Some(((base, len), rest)) = left.split_first() {
         if *base != expected {
-            return Err(missing(
-                dir,
-                expected,
-                &format!("the next one found starts at {base}"),
-            ));
+            return Err(out_of_place(disk, dir, meta, *base, expected, listing));
         }
         let joins = rest.first().is_some_and(|(next, _)| base + len == *next);
         let attested = headers == Headers::Unattested && base + len <= meta.attested_lsn;
@@ -197,6 +205,58 @@ pub(crate) fn join(
         return Err(missing(dir, expected, "no segment at all is left"));
     }
     Ok(())
+}
+
+/// What is wrong where the segment at `base` was found, but one at `expected` should come. Either that one is missing, or the
+/// file found is no segment of that place: a copy, a renamed one, another log's. Then the file is to blame, not its
+/// neighbours.
+fn out_of_place(
+    disk: &dyn Disk,
+    dir: &Path,
+    meta: &Meta,
+    base: u64,
+    expected: u64,
+    listing: &Listing,
+) -> WalError {
+    match check_segment(disk, dir, base, meta.log_id) {
+        Ok(_) if base > expected => missing(
+            dir,
+            expected,
+            &format!("the next one found starts at {base}"),
+        ),
+        Ok(_) => WalError::Corrupt {
+            finding: Finding::SwappedSegment,
+            file: dir.join(segment_name(Lsn::new(base))),
+            offset: 0,
+            lsn: Lsn::new(base),
+            what: format!(
+                "it overlaps the segment before it, which ends at {expected}; move the file away"
+            ),
+        },
+        Err(WalError::Corrupt {
+            finding:
+                finding @ (Finding::SwappedSegment | Finding::ForeignSegment | Finding::DamagedHeader),
+            file,
+            offset,
+            lsn,
+            what,
+        }) => {
+            let is_there = listing.segments.iter().any(|(base, _)| *base == expected);
+            let place = match base < expected || is_there {
+                true => "no segment is due there".to_owned(),
+                false => format!("the segment before it ends at {expected}"),
+            };
+            let what = format!("{what}; {place}");
+            WalError::Corrupt {
+                finding,
+                file,
+                offset,
+                lsn,
+                what,
+            }
+        }
+        Err(error) => error,
+    }
 }
 
 pub(crate) fn missing(dir: &Path, base: u64, what: &str) -> WalError {

@@ -1,26 +1,19 @@
 //! Reading without a handle per record: frames, chunks, headers.
 
+use crate::cursor::{Cursor, Place, Trust, look};
 use crate::error::{Result, WalError};
-use crate::frame::{Encoding, FrameHeader, FrameKind};
+use crate::frame::{Encoding, FrameKind};
 use crate::layout::{SEGMENT_HEADER_SIZE, to_usize};
 use crate::lsn::{Lsn, StreamId};
+use crate::options::ReadPath;
 use crate::payload::{Owner, Payload};
-use crate::reader::{Cursor, Records, Trust, read_place};
+use crate::read_window::ReadWindow;
+use crate::reader::Records;
 use crate::segment::Segment;
 use crate::shared::Shared;
 use std::fmt;
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
-
-/// Where a checked frame lies.
-#[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) segment: Arc<Segment>,
-    pub(crate) offset: u64,
-    /// Offset of the next frame in the segment.
-    pub(crate) next: u64,
-    pub(crate) header: FrameHeader,
-}
 
 /// A frame that holds records, its checksums found right.
 #[derive(Clone)]
@@ -34,6 +27,7 @@ pub struct Frame<'a> {
     /// The stream of its records.
     pub stream: StreamId,
     segment: &'a Arc<Segment>,
+    path: ReadPath,
     /// As it is stored.
     payload: &'a [u8],
     /// Where that starts in the file.
@@ -54,19 +48,24 @@ impl fmt::Debug for Frame<'_> {
 
 impl<'a> Frame<'a> {
     #[inline]
-    pub(crate) fn new(segment: &'a Arc<Segment>, place: &Place) -> Result<Self> {
-        let range = place.payload_range();
+    pub(crate) fn new(
+        segment: &'a Arc<Segment>,
+        place: &Place<impl Deref<Target = Segment>>,
+        payload: &'a [u8],
+        path: ReadPath,
+    ) -> Result<Self> {
         Ok(Self {
             lsn: place.lsn(),
             end_lsn: Lsn::new(segment.base + place.next),
             kind: place.header.kind,
             stream: place.header.stream,
             segment,
-            at: range.start,
-            payload: segment.shown(range),
+            path,
+            at: place.payload_range().start,
+            payload,
             decompressed: match place.header.encoding {
                 Encoding::Plain => None,
-                Encoding::Zstd => Some(place.decompress()?),
+                Encoding::Zstd => Some(place.decompress(payload)?),
             },
         })
     }
@@ -81,7 +80,7 @@ impl<'a> Frame<'a> {
     }
 
     /// Of a batch that is stored compressed: a handle to its payload in memory, of which the records are slices. The
-    /// records of other frames are slices of the log.
+    /// records of other frames are slices of the log, or of the chunk.
     #[must_use]
     pub fn decompressed(&self) -> Option<Payload> {
         let bytes = self.decompressed.as_ref()?;
@@ -99,11 +98,14 @@ impl<'a> Frame<'a> {
         Records::new(self, at)
     }
 
-    fn owner(&self) -> Owner {
-        match &self.decompressed {
-            Some(bytes) => Owner::Buffer(Arc::clone(bytes)),
-            None => Owner::Segment(Arc::clone(self.segment)),
-        }
+    /// A handle to `bytes`, which stand at `at` of the file, or of the decompressed batch.
+    fn handle(&self, bytes: &[u8], at: usize) -> Payload {
+        let owner = match (&self.decompressed, self.path) {
+            (Some(bytes), _) => Owner::Buffer(Arc::clone(bytes)),
+            (None, ReadPath::Mapped) => Owner::Segment(Arc::clone(self.segment)),
+            (None, ReadPath::Copy) => return Payload::copied(bytes),
+        };
+        Payload::new(owner, at..at + bytes.len())
     }
 }
 
@@ -147,7 +149,7 @@ impl<'a> RecordRef<'a> {
     /// A handle to the same bytes that lives on its own.
     #[must_use]
     pub fn to_payload(&self) -> Payload {
-        Payload::new(self.frame.owner(), self.at..self.at + self.bytes.len())
+        self.frame.handle(self.bytes, self.at)
     }
 }
 
@@ -166,6 +168,8 @@ pub struct Chunk {
     segment: Arc<Segment>,
     from: Lsn,
     to: Lsn,
+    /// Its bytes, if the log is read by copying.
+    copied: Option<Arc<Vec<u8>>>,
 }
 
 impl Chunk {
@@ -183,14 +187,36 @@ impl Chunk {
         let segment = segment.ok_or_else(|| WalError::BadOptions {
             what: format!("a chunk lies in one segment, but one ends between {from} and {to}"),
         })?;
-        // Mapped now, while the cursor keeps its file.
-        segment.bytes(0..0)?;
-        Ok(Self {
+        // Mapped or read now, while the cursor keeps its file.
+        let mut chunk = Self {
             shared: Arc::clone(shared),
             segment,
             from,
             to,
-        })
+            copied: None,
+        };
+        chunk.load()?;
+        Ok(chunk)
+    }
+
+    /// Maps the segment; of a log that is read by copying, copies the bytes.
+    fn load(&mut self) -> Result<()> {
+        match self.shared.options.read_path {
+            ReadPath::Mapped => self.segment.populate(0..0),
+            ReadPath::Copy => {
+                let offsets = self.offsets();
+                let mut bytes = vec![0; to_usize(offsets.end - offsets.start)];
+                let read = self.segment.copy(offsets.start, &mut bytes, &mut None);
+                read.map_err(|e| self.shared.reading_failed(e))?;
+                self.copied = Some(Arc::new(bytes));
+                Ok(())
+            }
+        }
+    }
+
+    fn offsets(&self) -> Range<u64> {
+        let start = self.from.get().max(self.segment.base);
+        start - self.segment.base..self.to.get() - self.segment.base
     }
 
     pub(crate) fn split(
@@ -217,10 +243,12 @@ impl Chunk {
                         segment: place.segment,
                         from,
                         to: end,
+                        copied: None,
                     });
                 }
             }
         }
+        chunks.iter_mut().try_for_each(Self::load)?;
         Ok(chunks)
     }
 
@@ -256,6 +284,13 @@ impl Chunk {
     fn frames_with(&self, trust: Trust) -> Frames<'_> {
         Frames {
             chunk: self,
+            window: match &self.copied {
+                None => ReadWindow::of_all(),
+                Some(bytes) => {
+                    let bytes = Arc::clone(bytes);
+                    ReadWindow::over(bytes, self.segment.base, self.offsets().start)
+                }
+            },
             at: self.from.get().max(self.segment.base + SEGMENT_HEADER_SIZE),
             trust,
         }
@@ -263,12 +298,33 @@ impl Chunk {
 }
 
 /// All bytes of the chunk as they stand in the log, frame headers and padding included: the owner behind handles to
-/// single records, but those of compressed batches (see [`Frame::decompressed`]).
+/// single records, but those of compressed batches (see [`Frame::decompressed`]). Touch what [`Chunk::frames`] has returned:
+/// the pages of the rest need not be readable.
 impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
-        let start = self.from.get().max(self.segment.base) - self.segment.base;
-        let end = self.to.get() - self.segment.base;
-        self.segment.shown(to_usize(start)..to_usize(end))
+        match &self.copied {
+            Some(bytes) => bytes,
+            None => {
+                let Range { start, end } = self.offsets();
+                self.segment.shown(to_usize(start)..to_usize(end))
+            }
+        }
+    }
+}
+
+impl Chunk {
+    /// The payload of a frame that was looked at.
+    fn payload(&self, place: &Place<&Segment>) -> &[u8] {
+        match &self.copied {
+            None => self.segment.shown(place.payload_range()),
+            Some(bytes) => {
+                let Range { start, end } = place.payload_place();
+                let first = self.offsets().start;
+                bytes
+                    .get(to_usize(start - first)..to_usize(end - first))
+                    .expect("the frame was found in these bytes")
+            }
+        }
     }
 }
 
@@ -276,6 +332,7 @@ impl AsRef<[u8]> for Chunk {
 #[derive(Debug)]
 pub struct Frames<'a> {
     chunk: &'a Chunk,
+    window: ReadWindow,
     at: u64,
     trust: Trust,
 }
@@ -284,35 +341,54 @@ impl<'a> Iterator for Frames<'a> {
     type Item = Result<Frame<'a>>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        let next = self.step();
+        if next.as_ref().is_some_and(Result::is_err) {
+            self.at = u64::MAX;
+        }
+        next
+    }
+}
+
+impl<'a> Frames<'a> {
+    fn step(&mut self) -> Option<Result<Frame<'a>>> {
+        while self.at < self.chunk.to.get() {
+            let place = match self.look() {
+                Ok(place) => place,
+                Err(error) => return Some(Err(error)),
+            };
+            let segment = &self.chunk.segment;
+            self.at = segment.base + place.next;
+            if place.holds_records() {
+                let (payload, path) = (self.chunk.payload(&place), self.window.read_path());
+                return Some(Frame::new(segment, &place, payload, path));
+            }
+        }
+        None
+    }
+
+    /// The next frame. Its payload may be touched, also if only its header is checked.
+    #[inline]
+    fn look(&mut self) -> Result<Place<&'a Segment>> {
         let Chunk {
             shared,
             segment,
             to,
             ..
         } = self.chunk;
-        while self.at < to.get() {
-            let place = read_place(
-                Arc::clone(segment),
-                self.at - segment.base,
-                to.get(),
-                shared,
-                self.trust,
-            );
-            match place {
-                Err(error) => {
-                    self.at = u64::MAX;
-                    return Some(Err(error));
-                }
-                Ok(place) => {
-                    self.at = segment.base + place.next;
-                    if place.holds_records() {
-                        let frame = Frame::new(segment, &place);
-                        return Some(frame.inspect_err(|_| self.at = u64::MAX));
-                    }
-                }
-            }
+        let (offset, limit) = (self.at - segment.base, to.get());
+        let (trust, window) = (self.trust, &mut self.window);
+        let header = look(segment, offset, limit, shared, trust, window)?;
+        let place = Place {
+            next: header.next_offset(offset, segment.size),
+            segment: &**segment,
+            offset,
+            header,
+        };
+        if trust == Trust::Header && place.holds_records() {
+            let there = window.ensure(segment, &place.payload_place(), limit - segment.base);
+            there.map_err(|e| shared.reading_failed(e))?;
         }
-        None
+        Ok(place)
     }
 }
 

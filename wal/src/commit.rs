@@ -435,11 +435,13 @@ impl Drop for Leading<'_> {
     fn drop(&mut self) {
         let commit = &self.shared.commit;
         if std::thread::panicking() {
-            commit.poison(
-                &self.shared.dir,
-                commit.durable(),
-                io::Error::other("the thread that synced panicked"),
-            );
+            let durable = commit.durable();
+            let (path, offset) = match self.shared.segment_of(durable) {
+                Some(segment) => (segment.path.clone(), durable - segment.base),
+                None => (self.shared.dir.clone(), 0),
+            };
+            let source = io::Error::other("the thread that synced panicked");
+            commit.poison(&path, offset, source);
             if let Some(turn) = &mut self.turn {
                 turn.fail();
             }

@@ -49,13 +49,53 @@ pub(crate) fn find_end(
     meta: &Meta,
     chain: &[SegmentFile],
 ) -> Result<End> {
+    end_from(disk, dir, meta, chain).map_err(|lost| match lost {
+        Lost::Error(error) => error,
+        Lost::Frame {
+            segment,
+            offset,
+            proof,
+        } => {
+            let key = LogKey::new(meta.log_id);
+            let (segment, offset) = damage_begins(disk, key, chain, segment, offset);
+            lost_frame(segment_at(chain, segment), offset, &proof)
+        }
+    })
+}
+
+/// Why the end cannot be told.
+enum Lost {
+    Error(WalError),
+    /// No intact frame stands at an offset of a segment, given by its index, and something proves that one did.
+    Frame {
+        segment: usize,
+        offset: u64,
+        proof: String,
+    },
+}
+
+impl From<WalError> for Lost {
+    fn from(error: WalError) -> Self {
+        Self::Error(error)
+    }
+}
+
+fn end_from(
+    disk: &dyn Disk,
+    dir: &Path,
+    meta: &Meta,
+    chain: &[SegmentFile],
+) -> std::result::Result<End, Lost> {
     let key = LogKey::new(meta.log_id);
     let walk = walk_back(disk, dir, meta, chain)?;
     let at = segment_at(chain, walk.segment);
     let x = at.base + walk.offset;
     if meta.attested_lsn > x {
-        let proof = format!("LOG proves that everything below {}", meta.attested_lsn);
-        return Err(lost_frame(at, walk.offset, &proof));
+        return Err(Lost::Frame {
+            segment: walk.segment,
+            offset: walk.offset,
+            proof: format!("LOG proves that everything below {}", meta.attested_lsn),
+        });
     }
     let mut end = End {
         case: Case::OpenEnd,
@@ -82,7 +122,7 @@ pub(crate) fn find_end(
             SEGMENT_HEADER_SIZE
         };
         let range = from..until.saturating_sub(segment.base).min(segment.size);
-        look_behind(disk, key, segment, index, range, (at, x), &mut end)?;
+        look_behind(disk, key, segment, index, range, x, &mut end)?;
     }
     end.case = if end.frames_erased > 0 || walk.torn.is_some() {
         Case::TornTail
@@ -97,7 +137,12 @@ pub(crate) fn find_end(
 }
 
 /// Walks from the last segment that holds a frame, or from as far back as it takes to prove that all before is durable.
-fn walk_back(disk: &dyn Disk, dir: &Path, meta: &Meta, chain: &[SegmentFile]) -> Result<Walk> {
+fn walk_back(
+    disk: &dyn Disk,
+    dir: &Path,
+    meta: &Meta,
+    chain: &[SegmentFile],
+) -> std::result::Result<Walk, Lost> {
     let key = LogKey::new(meta.log_id);
     let mut start = 0;
     for (index, segment) in chain.iter().enumerate().rev() {
@@ -125,7 +170,7 @@ fn walk_from(
     meta: &Meta,
     chain: &[SegmentFile],
     start: usize,
-) -> Result<Walk> {
+) -> std::result::Result<Walk, Lost> {
     let key = LogKey::new(meta.log_id);
     let mut walk = Walk {
         segment: start,
@@ -145,7 +190,7 @@ fn walk_from(
                 walk.pass(segment.base + walk.offset, header.kind, payload);
                 walk.offset = next;
             }
-            At::Unknown(raw) => return Err(unknown_feature(segment, walk.offset, &raw)),
+            At::Unknown(raw) => return Err(unknown_feature(segment, walk.offset, &raw).into()),
             At::BadPayload(header) => {
                 walk.torn = Some(header.frame_size());
                 return Ok(walk);
@@ -170,7 +215,12 @@ fn walk_from(
 impl Walk {
     /// Begins where `LOG` says that everything before is durable, if that is in the first segment. A frame ends there: the
     /// close frame, if the log was closed.
-    fn skip_attested(&mut self, end: LogEnd, segment: &SegmentFile, scan: &mut Scan) -> Result<()> {
+    fn skip_attested(
+        &mut self,
+        end: LogEnd,
+        segment: &SegmentFile,
+        scan: &mut Scan,
+    ) -> std::result::Result<(), Lost> {
         let Some(offset) = self.attested.checked_sub(segment.base) else {
             return Ok(());
         };
@@ -184,10 +234,11 @@ impl Walk {
                 self.last = Some(FrameKind::Close);
                 Ok(())
             }
-            (LogEnd::Closed, _) => {
-                let proof = format!("LOG proves that everything below {}", self.attested);
-                Err(lost_frame(segment, close, &proof))
-            }
+            (LogEnd::Closed, _) => Err(Lost::Frame {
+                segment: self.segment,
+                offset: close,
+                proof: format!("LOG proves that everything below {}", self.attested),
+            }),
             (LogEnd::Open, _) => Ok(()),
         }
     }
@@ -219,9 +270,9 @@ fn look_behind(
     segment: &SegmentFile,
     index: usize,
     range: Range<u64>,
-    (at, x): (&SegmentFile, u64),
+    x: u64,
     end: &mut End,
-) -> Result<()> {
+) -> std::result::Result<(), Lost> {
     let mut scan = Scan::open(disk, segment, key)?;
     let mut found = Vec::new();
     scan.headers_in(range, |offset, header| found.push((offset, header)))?;
@@ -233,21 +284,68 @@ fn look_behind(
                 attested(payload)
             }
             // What a newer version attests in its own way must not be erased.
-            At::Unknown(raw) => return Err(unknown_feature(segment, offset, &raw)),
+            At::Unknown(raw) => return Err(unknown_feature(segment, offset, &raw).into()),
             At::Frame(..) | At::BadPayload(_) | At::Nothing => None,
         };
         if let Some(proof) = proof.filter(|proof| *proof > x) {
-            let proof = format!(
-                "the frame at LSN {} proves that everything below {proof}",
-                segment.base + offset
-            );
-            return Err(lost_frame(at, end.offset, &proof));
+            return Err(Lost::Frame {
+                segment: end.segment,
+                offset: end.offset,
+                proof: format!(
+                    "the frame at LSN {} proves that everything below {proof}",
+                    segment.base + offset
+                ),
+            });
         }
         end.erase.push((index, offset));
         end.frames_erased += 1;
         end.bytes_cut += header.frame_size();
     }
     Ok(())
+}
+
+/// Where the damage begins that was met at `offset` of the segment `index`: reading started at the last note, and it may lie
+/// before that. Goes back until a segment is intact up to its end, so that only the damaged tail is read.
+fn damage_begins(
+    disk: &dyn Disk,
+    key: LogKey,
+    chain: &[SegmentFile],
+    index: usize,
+    offset: u64,
+) -> (usize, u64) {
+    let mut found = (index, offset);
+    let mut until = offset;
+    for (index, segment) in chain.iter().enumerate().take(index + 1).rev() {
+        match first_bad(disk, key, segment, until) {
+            Ok(Some(bad)) => found = (index, bad),
+            // A sector that cannot be read hides nothing of what was found.
+            Ok(None) | Err(_) => break,
+        }
+        if found.1 > SEGMENT_HEADER_SIZE {
+            break;
+        }
+        until = u64::MAX;
+    }
+    found
+}
+
+/// The first place before `until` at which a frame should stand in `segment`, and no intact one does; or `until` itself, if
+/// that is inside the segment.
+fn first_bad(
+    disk: &dyn Disk,
+    key: LogKey,
+    segment: &SegmentFile,
+    until: u64,
+) -> Result<Option<u64>> {
+    let mut scan = Scan::open(disk, segment, key)?;
+    let mut offset = SEGMENT_HEADER_SIZE;
+    while offset < until.min(segment.size) {
+        match scan.look(offset)? {
+            At::Frame(header, _) => offset = header.next_offset(offset, segment.size),
+            At::BadPayload(_) | At::Unknown(_) | At::Nothing => return Ok(Some(offset)),
+        }
+    }
+    Ok((until <= offset && until < segment.size).then_some(until))
 }
 
 fn lost_frame(segment: &SegmentFile, offset: u64, proof: &str) -> WalError {

@@ -1,7 +1,7 @@
 //! What can go wrong, and what the caller can do about it.
 
 use crate::lsn::Lsn;
-use highwater_disk::FileSystem;
+use highwater_disk::{DiskError, FileSystem};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -203,6 +203,17 @@ impl WalError {
             op: op.into(),
             path: path.to_owned(),
             source,
+        }
+    }
+
+    /// Offset in the file that the error names, in bytes: of the damage, of the first byte that could not be read, of the
+    /// first byte that was to be synced. `None` if it is about no place in a file.
+    #[must_use]
+    pub fn offset(&self) -> Option<u64> {
+        match self {
+            Self::Corrupt { offset, .. } | Self::Poisoned { offset, .. } => Some(*offset),
+            Self::Io { source, .. } => DiskError::of(source)?.offset(),
+            _ => None,
         }
     }
 

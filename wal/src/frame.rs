@@ -200,10 +200,6 @@ impl RawHeader {
         frame_size(u64::from(self.payload_len))
     }
 
-    fn payload_size(&self) -> usize {
-        to_usize(u64::from(self.payload_len))
-    }
-
     /// What it says, unless a newer version said it.
     pub(crate) fn known(&self) -> Option<FrameHeader> {
         let Tag { kind, encoding } = Tag::from_bytes(self.kind, self.flags)?;
@@ -395,39 +391,6 @@ pub(crate) enum At<'a> {
     Nothing,
 }
 
-/// As [`look`], but believes the header alone: the payload is not read, and returned empty.
-pub(crate) fn look_header<'a>(bytes: &'a [u8], offset: u64, base: u64, key: &LogKey) -> At<'a> {
-    let head = bytes
-        .get(to_usize(offset)..)
-        .and_then(|rest| rest.first_chunk::<{ frame_header::END }>());
-    let room = (bytes.len() as u64).saturating_sub(offset);
-    match head.and_then(|head| RawHeader::parse(head, key, base + offset, room)) {
-        Some(raw) => raw
-            .known()
-            .map_or(At::Unknown(raw), |header| At::Frame(header, &[])),
-        None => At::Nothing,
-    }
-}
-
-/// Looks at the frame that starts at `offset` of a segment's bytes. Never panics, never allocates.
-pub(crate) fn look<'a>(bytes: &'a [u8], offset: u64, base: u64, key: &LogKey) -> At<'a> {
-    let Some((_, rest)) = bytes.split_at_checked(to_usize(offset)) else {
-        return At::Nothing;
-    };
-    let Some((head, rest)) = rest.split_first_chunk::<{ frame_header::END }>() else {
-        return At::Nothing;
-    };
-    let lsn = base + offset;
-    let room = FRAME_HEADER_SIZE + rest.len() as u64;
-    let Some(header) = RawHeader::parse(head, key, lsn, room) else {
-        return At::Nothing;
-    };
-    let Some(payload) = rest.get(..header.payload_size()) else {
-        return At::Nothing;
-    };
-    check(header, payload, key, lsn)
-}
-
 /// Checks a payload against its header.
 pub(crate) fn check<'a>(raw: RawHeader, payload: &'a [u8], key: &LogKey, lsn: u64) -> At<'a> {
     if !raw.matches(payload, key, lsn) {
@@ -473,6 +436,25 @@ mod tests {
     use super::*;
     use crate::batch::{encode_batch, split_record};
     use proptest::prelude::*;
+
+    /// The frame that starts at `offset` of a segment's bytes.
+    fn look<'a>(bytes: &'a [u8], offset: u64, base: u64, key: &LogKey) -> At<'a> {
+        let Some((_, rest)) = bytes.split_at_checked(to_usize(offset)) else {
+            return At::Nothing;
+        };
+        let Some((head, rest)) = rest.split_first_chunk::<{ frame_header::END }>() else {
+            return At::Nothing;
+        };
+        let lsn = base + offset;
+        let room = FRAME_HEADER_SIZE + rest.len() as u64;
+        let Some(header) = RawHeader::parse(head, key, lsn, room) else {
+            return At::Nothing;
+        };
+        let Some(payload) = rest.get(..to_usize(u64::from(header.payload_len))) else {
+            return At::Nothing;
+        };
+        check(header, payload, key, lsn)
+    }
 
     fn frame(kind: FrameKind, payload: &[u8], key: &LogKey, lsn: u64) -> Vec<u8> {
         let len = u32::try_from(payload.len()).unwrap();

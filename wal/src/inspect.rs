@@ -280,8 +280,14 @@ impl Log {
         let (end, damage) = match joined {
             Ok(()) => self.end_of(&mut chain, from)?,
             Err(error @ WalError::Corrupt { .. }) => {
+                // The log may end before the file that is wrong.
+                let end = match chain.is_empty() {
+                    true => None,
+                    false => find_end(disk, &self.dir, &self.meta, &chain).ok(),
+                };
+                let end = end.and_then(|end| Some(chain.get(end.segment)?.base + end.offset));
                 let last = chain.last().map(|segment| segment.base + segment.size);
-                (last.unwrap_or(self.meta.first_lsn), Some(error))
+                (end.or(last).unwrap_or(self.meta.first_lsn), Some(error))
             }
             Err(error) => return Err(error),
         };

@@ -18,6 +18,7 @@ mod chunk;
 mod close;
 mod commit;
 mod compress;
+mod cursor;
 mod dump;
 mod end;
 mod error;
@@ -39,6 +40,7 @@ mod options;
 mod pace;
 mod payload;
 mod prepare;
+mod read_window;
 mod reader;
 mod recover;
 pub mod recovery;
@@ -71,7 +73,7 @@ pub use latency::Latency;
 pub use log::Wal;
 pub use lsn::{Lsn, LsnRange, StreamId};
 pub use options::{
-    Admission, AppendOptions, Background, Compression, Durability, Options, WritePath,
+    Admission, AppendOptions, Background, Compression, Durability, Options, ReadPath, WritePath,
 };
 pub use payload::Payload;
 pub use reader::{Reader, Record, RecordKind, Records};

@@ -6,7 +6,7 @@ use crate::layout::{
 };
 use crate::lsn::Lsn;
 use crc32c::crc32c;
-use highwater_disk::{Access, Disk, DiskFile};
+use highwater_disk::{Access, Disk};
 use serde::{Deserialize, Serialize};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -177,7 +177,9 @@ impl Meta {
             Err(e) => return Err(WalError::io("opening", &path, e)),
         };
         let mut bytes = vec![0; 2 * META_SIZE];
-        let len = read_start(&*file, &mut bytes).map_err(|e| WalError::io("reading", &path, e))?;
+        let len = file
+            .read_up_to(&mut bytes, 0)
+            .map_err(|e| WalError::io("reading", &path, e))?;
         bytes.truncate(len);
         Self::decode(&bytes, &path).map(Some)
     }
@@ -228,19 +230,6 @@ pub(crate) fn prepare_spare(disk: &dyn Disk, dir: &Path) {
     }
 }
 
-fn read_start(file: &dyn DiskFile, buf: &mut [u8]) -> io::Result<usize> {
-    let mut len = 0;
-    while let Some(rest) = buf.get_mut(len..).filter(|rest| !rest.is_empty()) {
-        match file.read_at(rest, len as u64) {
-            Ok(0) => break,
-            Ok(n) => len += n,
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(len)
-}
-
 /// Writes our pid for the message that a second opener gets. Only a message: failing to write it changes nothing.
 pub(crate) fn write_holder(disk: &dyn Disk, dir: &Path) {
     let path = dir.join(LOCK_NAME);
@@ -261,7 +250,7 @@ pub(crate) fn write_holder(disk: &dyn Disk, dir: &Path) {
 pub(crate) fn read_holder(disk: &dyn Disk, dir: &Path) -> Option<u32> {
     let file = disk.open(&dir.join(LOCK_NAME), Access::Read).ok()?;
     let mut bytes = [0; 16];
-    let len = read_start(&*file, &mut bytes).ok()?;
+    let len = file.read_up_to(&mut bytes, 0).ok()?;
     std::str::from_utf8(bytes.get(..len)?)
         .ok()?
         .trim()

@@ -64,6 +64,21 @@ pub enum WritePath {
     Direct,
 }
 
+/// How records are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadPath {
+    /// In place, in maps of the segment files. Before a part of a map is touched its pages are read in, so a sector that
+    /// cannot be read is an error that names file and offset. Two things still raise SIGBUS, for which the kernel ends the
+    /// process: a page of a payload that is held, if the system has dropped it and the device cannot read it again; and a
+    /// file that another program cuts short under a payload that is held.
+    #[default]
+    Mapped,
+    /// With plain reads into memory of the process: whatever happens to the files is an error. Each record takes an allocation
+    /// of its own, a [`Chunk`](crate::Chunk) as many bytes as it is long. (Stores through the page cache,
+    /// [`WritePath::PageCache`], go through a map all the same.)
+    Copy,
+}
+
 /// Compression of batches: of what is appended with [`Wal::append_batch`](crate::Wal::append_batch). Single records are
 /// stored as they are. Logs are read whatever the setting is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -103,6 +118,7 @@ pub struct Options {
     pub(crate) durability: Durability,
     pub(crate) background: Background,
     write_path: WritePath,
+    pub(crate) read_path: ReadPath,
     pub(crate) compression: Compression,
     pub(crate) max_bytes: Option<u64>,
     pub(crate) seal_groups: u64,
@@ -133,6 +149,7 @@ impl Options {
             durability: Durability::Sync,
             background: Background::Thread,
             write_path: WritePath::Auto,
+            read_path: ReadPath::Mapped,
             compression: Compression::Off,
             max_bytes: None,
             seal_groups: 0,
@@ -189,6 +206,13 @@ impl Options {
     #[must_use]
     pub fn write_path(mut self, path: WritePath) -> Self {
         self.write_path = path;
+        self
+    }
+
+    /// How records are read (default [`ReadPath::Mapped`]). May change between runs.
+    #[must_use]
+    pub fn read_path(mut self, path: ReadPath) -> Self {
+        self.read_path = path;
         self
     }
 

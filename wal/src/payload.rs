@@ -5,8 +5,9 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// The bytes of a record, in the mapped log itself, or in memory if its batch was compressed. Cheap to clone; the bytes
-/// stay readable while it lives, even if the log is truncated or closed.
+/// The bytes of a record, in the mapped log itself, or in memory if its batch was compressed or the log is read by copying
+/// ([`ReadPath`](crate::ReadPath)). Cheap to clone; the bytes stay readable while it lives, even if the log is truncated or
+/// closed.
 #[derive(Clone)]
 pub struct Payload {
     owner: Owner,
@@ -19,7 +20,7 @@ pub struct Payload {
 pub(crate) enum Owner {
     /// The log itself.
     Segment(Arc<Segment>),
-    /// A batch that was decompressed.
+    /// A batch that was decompressed, or bytes that were copied.
     Buffer(Arc<Vec<u8>>),
 }
 
@@ -37,6 +38,12 @@ impl Payload {
     pub(crate) fn new(owner: Owner, range: Range<usize>) -> Self {
         let Range { start, end } = range;
         Self { owner, start, end }
+    }
+
+    /// Bytes of its own.
+    pub(crate) fn copied(bytes: &[u8]) -> Self {
+        let all = 0..bytes.len();
+        Self::new(Owner::Buffer(Arc::new(bytes.to_vec())), all)
     }
 }
 

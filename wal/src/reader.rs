@@ -1,15 +1,14 @@
 //! Reading records.
 
 use crate::batch::{open_batch, split_record};
-use crate::chunk::{Frame, Place, RecordRef};
-use crate::compress::decompress;
-use crate::error::{Finding, Result, WalError};
-use crate::frame::{At, Encoding, FrameKind};
-use crate::layout::{BATCH_COUNT_SIZE, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, to_usize};
+use crate::chunk::{Frame, RecordRef};
+use crate::cursor::{Cursor, Place, Trust};
+use crate::error::Result;
+use crate::frame::{Encoding, FrameKind};
+use crate::layout::BATCH_COUNT_SIZE;
 use crate::lsn::{Lsn, StreamId};
+use crate::options::ReadPath;
 use crate::payload::{Owner, Payload};
-use crate::retention::RetentionGuard;
-use crate::segment::Segment;
 use crate::shared::Shared;
 use std::sync::Arc;
 
@@ -46,19 +45,6 @@ pub struct Reader {
     batch: Option<OpenBatch>,
 }
 
-/// A position that moves from frame to frame.
-#[derive(Debug)]
-pub(crate) struct Cursor {
-    shared: Arc<Shared>,
-    guard: RetentionGuard,
-    position: u64,
-    end: u64,
-    segment: Option<Arc<Segment>>,
-    /// The stream that is wanted, if not all are.
-    only: Option<StreamId>,
-    stopped: bool,
-}
-
 /// A batch of which some records are still to be returned.
 #[derive(Debug)]
 struct OpenBatch {
@@ -69,164 +55,6 @@ struct OpenBatch {
     next: usize,
     end: usize,
     index: u32,
-}
-
-/// How much of a frame is checked before it is believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// Both checksums.
-    Payload,
-    /// The header's checksum.
-    Header,
-}
-
-impl Cursor {
-    pub(crate) fn open(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
-        let cursor = Self::place(shared, from, to)?;
-        for asked in [cursor.guard.lsn(), to] {
-            shared.check_durable(asked)?;
-        }
-        Ok(cursor)
-    }
-
-    /// To read on from `from`, which may be as far as anything is appended, when it is durable.
-    fn follow(shared: &Arc<Shared>, from: Lsn) -> Result<Self> {
-        let cursor = Self::place(shared, from, Lsn::new(shared.commit.durable()))?;
-        shared.check_not_beyond(from)?;
-        Ok(cursor)
-    }
-
-    fn place(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
-        let guard = match from {
-            Lsn::ZERO => RetentionGuard::oldest(shared, &shared.reader_name),
-            from => RetentionGuard::new(shared, from, &shared.reader_name)?,
-        };
-        let position = guard.lsn().get();
-        Ok(Self {
-            shared: Arc::clone(shared),
-            guard,
-            position,
-            end: to.get(),
-            segment: None,
-            only: None,
-            stopped: false,
-        })
-    }
-
-    pub(crate) fn position(&self) -> u64 {
-        self.position
-    }
-
-    /// Reads on to `end`, which is durable.
-    pub(crate) fn extend(&mut self, end: u64) {
-        self.end = self.end.max(end);
-    }
-
-    /// Passes over the records of other streams.
-    pub(crate) fn keep_to(&mut self, stream: StreamId) {
-        self.only = Some(stream);
-    }
-
-    /// Ends the reading: after an error there is nothing to go on from.
-    pub(crate) fn stop(&mut self) {
-        self.stopped = true;
-    }
-
-    /// The next frame of any kind.
-    pub(crate) fn step(&mut self, trust: Trust) -> Result<Option<Place>> {
-        loop {
-            if self.stopped || self.position >= self.end {
-                return Ok(None);
-            }
-            let segment = self.enter_segment()?;
-            let offset = self.position - segment.base;
-            if offset < SEGMENT_HEADER_SIZE {
-                self.position = segment.base + SEGMENT_HEADER_SIZE;
-                continue;
-            }
-            if let Some(next) = self.other_stream(&segment, offset)? {
-                self.position = next;
-                continue;
-            }
-            let place = read_place(segment, offset, self.end, &self.shared, trust)?;
-            self.position = place.segment.base + place.next;
-            return Ok(Some(place));
-        }
-    }
-
-    /// Where to go on if the frame at `offset` holds records of a stream that is not wanted: its payload is not touched.
-    fn other_stream(&self, segment: &Arc<Segment>, offset: u64) -> Result<Option<u64>> {
-        let Some(only) = self.only else {
-            return Ok(None);
-        };
-        let (segment, shared) = (Arc::clone(segment), &self.shared);
-        let place = read_place(segment, offset, self.end, shared, Trust::Header)?;
-        let other = place.holds_records() && place.header.stream != only;
-        Ok(other.then_some(place.segment.base + place.next))
-    }
-
-    fn enter_segment(&mut self) -> Result<Arc<Segment>> {
-        if let Some(segment) = self.segment.as_ref().filter(|s| self.position < s.end()) {
-            return Ok(Arc::clone(segment));
-        }
-        let segment = self
-            .shared
-            .segment_of(self.position)
-            .ok_or_else(|| WalError::Truncated {
-                asked: Lsn::new(self.position),
-                first: Lsn::new(self.shared.retention.first()),
-            })?;
-        self.guard.advance(Lsn::new(self.position));
-        self.segment = Some(Arc::clone(&segment));
-        Ok(segment)
-    }
-}
-
-/// Reads and checks the frame at `offset`. What is below `limit` is durable.
-pub(crate) fn read_place(
-    segment: Arc<Segment>,
-    offset: u64,
-    limit: u64,
-    shared: &Shared,
-    trust: Trust,
-) -> Result<Place> {
-    check_place(segment, offset, limit, shared, trust).inspect_err(|error| {
-        tracing::error!(dir = %shared.dir.display(), %error, "reading the log failed");
-        shared.meters.read_failed();
-    })
-}
-
-fn check_place(
-    segment: Arc<Segment>,
-    offset: u64,
-    limit: u64,
-    shared: &Shared,
-    trust: Trust,
-) -> Result<Place> {
-    let readable = limit.min(segment.end()) - segment.base;
-    let lost = |what: &str| Err(segment.corrupt(Finding::CorruptDurable, offset, what));
-    let Some(bytes) = segment.bytes(0..readable)? else {
-        return lost("durable bytes cannot be read; verify the log");
-    };
-    let found = match trust {
-        Trust::Payload => crate::frame::look(bytes, offset, segment.base, &shared.key),
-        Trust::Header => crate::frame::look_header(bytes, offset, segment.base, &shared.key),
-    };
-    match found {
-        At::Frame(header, _) => Ok(Place {
-            next: header.next_offset(offset, segment.size),
-            segment,
-            offset,
-            header,
-        }),
-        At::Unknown(raw) => Err(segment.corrupt(Finding::UnknownFeature, offset, raw.to_string())),
-        At::BadPayload(_) => {
-            lost("the payload does not match its checksum; restore the file from a backup")
-        }
-        At::Nothing => lost(
-            "no intact frame starts here: the position does not come from this log, or the file is damaged",
-        ),
-    }
 }
 
 impl Reader {
@@ -273,16 +101,20 @@ impl Reader {
                 return Ok(None);
             };
             if place.holds_records() {
-                let segment = self
-                    .cursor
-                    .segment
-                    .as_ref()
-                    .expect("a step enters a segment");
-                return match Frame::new(segment, &place) {
+                let Cursor {
+                    segment,
+                    window,
+                    position,
+                    ..
+                } = &mut self.cursor;
+                let segment = segment.as_ref().expect("a step enters a segment");
+                let payload = window.shown(segment, place.payload_place());
+                let payload = payload.expect("what was checked is in the window");
+                return match Frame::new(segment, &place, payload, window.read_path()) {
                     Ok(frame) => Ok(Some(frame)),
                     Err(error) => {
                         // Asked again, it says the same: nobody may pass over the frame.
-                        self.cursor.position = place.lsn().get();
+                        *position = place.lsn().get();
                         Err(error)
                     }
                 };
@@ -304,15 +136,23 @@ impl Reader {
                 FrameKind::Data => RecordKind::Data,
                 FrameKind::Control => RecordKind::Control,
                 FrameKind::Batch => {
-                    self.batch = Some(OpenBatch::new(place)?);
+                    let payload = self.cursor.payload(&place);
+                    let path = self.cursor.window.read_path();
+                    self.batch = Some(OpenBatch::new(&place, payload, path)?);
                     continue;
                 }
                 FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
                     continue;
                 }
             };
-            let (range, stream) = (place.payload_range(), place.header.stream);
-            let payload = Payload::new(Owner::Segment(place.segment), range);
+            let stream = place.header.stream;
+            let payload = match self.cursor.window.read_path() {
+                ReadPath::Mapped => {
+                    let range = place.payload_range();
+                    Payload::new(Owner::Segment(place.segment), range)
+                }
+                ReadPath::Copy => Payload::copied(self.cursor.payload(&place)),
+            };
             return Ok(Some(Record {
                 lsn,
                 index: 0,
@@ -325,17 +165,21 @@ impl Reader {
 }
 
 impl OpenBatch {
-    fn new(place: Place) -> Result<Self> {
+    fn new(place: &Place, payload: &[u8], path: ReadPath) -> Result<Self> {
         let (lsn, stream) = (place.lsn(), place.header.stream);
-        let (owner, payload) = match place.header.encoding {
-            Encoding::Zstd => {
-                let bytes = place.decompress()?;
+        let buffer = match (place.header.encoding, path) {
+            (Encoding::Zstd, _) => Some(place.decompress(payload)?),
+            (Encoding::Plain, ReadPath::Copy) => Some(Arc::new(payload.to_vec())),
+            (Encoding::Plain, ReadPath::Mapped) => None,
+        };
+        let (owner, payload) = match buffer {
+            Some(bytes) => {
                 let all = 0..bytes.len();
                 (Owner::Buffer(bytes), all)
             }
-            Encoding::Plain => {
+            None => {
                 let range = place.payload_range();
-                (Owner::Segment(place.segment), range)
+                (Owner::Segment(Arc::clone(&place.segment)), range)
             }
         };
         Ok(Self {
@@ -373,32 +217,6 @@ impl Iterator for Reader {
         self.next_record()
             .inspect_err(|_| self.cursor.stop())
             .transpose()
-    }
-}
-
-impl Place {
-    pub(crate) fn lsn(&self) -> Lsn {
-        Lsn::new(self.segment.base + self.offset)
-    }
-
-    pub(crate) fn payload_range(&self) -> std::ops::Range<usize> {
-        let start = to_usize(self.offset + FRAME_HEADER_SIZE);
-        start..start + self.header.payload_size()
-    }
-
-    /// The payload of a compressed batch, decompressed.
-    #[inline(never)] // off the path of other frames
-    pub(crate) fn decompress(&self) -> Result<Arc<Vec<u8>>> {
-        let corrupt = |what| {
-            self.segment
-                .corrupt(Finding::CorruptDurable, self.offset, what)
-        };
-        let bytes = decompress(self.segment.shown(self.payload_range())).map_err(corrupt)?;
-        Ok(Arc::new(bytes))
-    }
-
-    pub(crate) fn holds_records(&self) -> bool {
-        self.header.kind.holds_records()
     }
 }
 

@@ -118,7 +118,7 @@ fn holds_records(disk: &dyn Disk, dir: &Path, base: u64) -> Result<bool> {
     let file = disk
         .open(&path, Access::Read)
         .map_err(|e| WalError::io("opening", &path, e))?;
-    let header = read_header(&*file).map_err(|e| WalError::io("reading", &path, e))?;
+    let header = read_header(&*file).map_err(|e| read_error(&path, 0, SEGMENT_HEADER_SIZE, e))?;
     let Some(Ok(header)) = header.map(|bytes| SegmentHeader::parse(&bytes)) else {
         return Ok(true);
     };

@@ -5,7 +5,8 @@ use crate::frame::{At, LogKey, RawHeader, check};
 use crate::layout::{
     FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_header, to_usize,
 };
-use highwater_disk::{Access, Disk, DiskFile};
+use crate::read_window::holds_page;
+use highwater_disk::{Access, Disk, DiskError, DiskFile};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,18 +58,31 @@ impl Scan {
         let inside = offset >= self.start && offset + len <= self.start + self.window.len() as u64;
         if !inside {
             let wanted = len.max(WINDOW_SIZE.min(self.size - offset));
-            self.window.resize(to_usize(wanted), 0);
-            self.start = offset;
-            if let Err(e) = self.file.read_exact_at(&mut self.window, offset) {
-                self.window.clear();
-                return Err(read_error(&self.path, offset, wanted, e));
-            }
+            let need = offset..offset + len;
+            let behind = |e: &std::io::Error| {
+                let at = DiskError::of(e).and_then(DiskError::offset);
+                at.is_some_and(|at| !holds_page(&need, at))
+            };
+            let filled = match self.fill(offset, wanted) {
+                // What cannot be read ahead must not hide what stands before it.
+                Err(e) if behind(&e) => self.fill(offset, len),
+                filled => filled,
+            };
+            filled.map_err(|e| read_error(&self.path, offset, len, e))?;
         }
         let at = to_usize(offset - self.start);
         Ok(self
             .window
             .get(at..at + to_usize(len))
             .expect("the window holds the range"))
+    }
+
+    fn fill(&mut self, offset: u64, len: u64) -> std::io::Result<()> {
+        self.window.resize(to_usize(len), 0);
+        self.start = offset;
+        self.file
+            .read_exact_at(&mut self.window, offset)
+            .inspect_err(|_| self.window.clear())
     }
 
     /// The header of a frame at `offset`, if one of this place stands there.
@@ -148,10 +162,11 @@ fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().fold(0, |seen, byte| seen | byte) == 0
 }
 
+/// The error of `len` bytes at `offset` that cannot be read. Names the place that cannot, if the disk knows it.
 pub(crate) fn read_error(path: &Path, offset: u64, len: u64, source: std::io::Error) -> WalError {
-    WalError::io(
-        format!("reading {len} bytes at offset {offset} of"),
-        path,
-        source,
-    )
+    let op = match DiskError::of(&source).and_then(DiskError::offset) {
+        Some(exact) => format!("reading at offset {exact} of"),
+        None => format!("reading {len} bytes at offset {offset} of"),
+    };
+    WalError::io(op, path, source)
 }

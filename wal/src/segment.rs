@@ -1,15 +1,14 @@
 //! One segment file: made, recycled, mapped.
 
+mod read;
+
 use crate::Faults;
-use crate::chain::check_header;
 use crate::error::{Finding, Result, WalError};
 use crate::frame::{LogKey, SegmentHeader};
-use crate::layout::{
-    SEGMENT_HEADER_SIZE, TMP_SUFFIX, frame_size, segment_header, segment_name, to_usize,
-};
+use crate::layout::{SEGMENT_HEADER_SIZE, TMP_SUFFIX, frame_size, segment_header, segment_name};
 use crate::lsn::Lsn;
 use crate::options::WritePath;
-use crate::scan::{SegmentFile, read_error};
+use crate::scan::SegmentFile;
 use highwater_disk::{Access, AppendMap, Disk, DiskFile, ReadMap};
 use std::io;
 use std::ops::Range;
@@ -299,7 +298,7 @@ impl Segment {
         file.sync().map_err(|e| WalError::io("syncing", from, e))?;
         let (map, stores) = maker
             .map(&**file, SEGMENT_HEADER_SIZE)
-            .map_err(|e| WalError::io("mapping", from, e))?;
+            .map_err(|e| WalError::io("preparing to append to", from, e))?;
         disk.rename(from, &path)
             .map_err(|e| WalError::io("renaming to", &path, e))?;
         disk.sync_dir(dir)
@@ -338,12 +337,11 @@ impl Segment {
 
     /// Maps a found segment for appending behind `start`, an offset in bytes.
     pub(crate) fn open_append(&self, maker: &Maker, start: u64) -> Result<()> {
-        let failed = |e| WalError::io("mapping", &self.path, e);
-        let file = self
-            .disk
-            .open(&self.path, Access::ReadWrite)
-            .map_err(failed)?;
-        let (map, stores) = maker.map(&*file, start).map_err(failed)?;
+        let failed = |op: &'static str| move |e| WalError::io(op, &self.path, e);
+        let file = self.disk.open(&self.path, Access::ReadWrite);
+        let file = file.map_err(failed("opening"))?;
+        let mapped = maker.map(&*file, start);
+        let (map, stores) = mapped.map_err(failed("preparing to append to"))?;
         let view = View::Append {
             map,
             stores,
@@ -389,44 +387,6 @@ impl Segment {
     /// End of the segment: the base of the next.
     pub(crate) fn end(&self) -> u64 {
         self.base + self.size
-    }
-
-    /// The bytes of the file in `range`, `None` if they are not all written yet.
-    pub(crate) fn bytes(&self, range: Range<u64>) -> Result<Option<&[u8]>> {
-        Ok(match self.view()? {
-            View::Append { map, .. } => map.read(range),
-            View::Read(map) => map.bytes().get(to_usize(range.start)..to_usize(range.end)),
-        })
-    }
-
-    /// As [`Self::bytes`] for bytes that were read before.
-    pub(crate) fn shown(&self, range: Range<usize>) -> &[u8] {
-        self.view
-            .get()
-            .and_then(|view| match view {
-                View::Append { map, .. } => map.read(range.start as u64..range.end as u64),
-                View::Read(map) => map.bytes().get(range),
-            })
-            .expect("what was read once stays mapped and complete")
-    }
-
-    fn view(&self) -> Result<&View> {
-        if let Some(view) = self.view.get() {
-            return Ok(view);
-        }
-        let failed = |e| WalError::io("mapping", &self.path, e);
-        let file = self.disk.open(&self.path, Access::Read).map_err(failed)?;
-        // Checked at the last moment: a map that is longer than its file would die of SIGBUS.
-        let len = file.len().map_err(failed)?;
-        let header =
-            read_header(&*file).map_err(|e| read_error(&self.path, 0, SEGMENT_HEADER_SIZE, e))?;
-        let size = check_header(&self.path, header, self.base, len, self.log_id)?;
-        if size != self.size {
-            let what = format!("the header says {size} bytes instead of {}", self.size);
-            return Err(self.corrupt(Finding::SwappedSegment, 0, what));
-        }
-        let map = file.map_read().map_err(failed)?;
-        Ok(self.view.get_or_init(|| View::Read(map)))
     }
 
     /// An error about a place in this segment.

@@ -11,10 +11,12 @@ mod common;
 use common::model::SEGMENT_SIZE;
 use highwater_wal::disk::sim::Rng;
 use highwater_wal::disk::{Disk, SimDisk};
-use highwater_wal::layout::SEGMENT_HEADER_SIZE;
+use highwater_wal::inspect::SegmentState;
+use highwater_wal::layout::{SEGMENT_HEADER_SIZE, segment_name};
 use highwater_wal::{
     Background, Case, Compression, Finding, Lsn, Options, Wal, WalError, WritePath, inspect,
 };
+use std::path::Path;
 use std::sync::Arc;
 
 fn disk(sim: &SimDisk) -> Arc<dyn Disk> {
@@ -369,6 +371,97 @@ fn segments_in_wrong_places_are_corrupt() {
     }
 }
 
+/// F38: a copy of a segment under another name was not named: its neighbour was said to be missing. So were a file of another
+/// log, and one that is no segment at all. Each is named by opening and by every tool.
+#[test]
+fn a_stray_file_is_named_and_not_its_neighbour() {
+    for left in [
+        Left::Closed,
+        Left::Killed(WritePath::Direct),
+        Left::Killed(WritePath::PageCache),
+    ] {
+        let (sim, _) = build(1, left);
+        let (foreign, _) = build(2, left);
+        let paths = segments(&sim);
+        let len = sim.read_file(&paths[0]).unwrap().len() as u64;
+        let end = paths.len() as u64 * len;
+        for from in &paths {
+            let own = sim.read_file(from).unwrap();
+            let mut junk = own.clone();
+            junk[..4096].fill(0x55);
+            let kinds = [
+                (own, Finding::SwappedSegment),
+                (foreign.read_file(from).unwrap(), Finding::ForeignSegment),
+                (junk, Finding::DamagedHeader),
+            ];
+            for (content, expected) in kinds {
+                for at in [
+                    1,
+                    8,
+                    len / 2,
+                    len + 8,
+                    end - 8,
+                    end,
+                    end + 8,
+                    end + len,
+                    1 << 40,
+                ] {
+                    let stray = format!("/log/{}", segment_name(Lsn::new(at)));
+                    let copy = sim.snapshot();
+                    copy.put_file(&stray, content.clone());
+                    for error in complaints(&copy) {
+                        assert!(
+                            matches!(&error, WalError::Corrupt { finding, file, offset: 0, lsn, .. }
+                                if *finding == expected && file == Path::new(&stray) && lsn.get() == at),
+                            "{from} as {stray}: {error}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What opening and the tools say is wrong first.
+fn complaints(sim: &SimDisk) -> Vec<WalError> {
+    let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+    let log = || inspect::Log::open(Arc::clone(&disk), "/log").unwrap();
+    let mut listed = log().segments().unwrap().into_iter();
+    let listed = listed.find_map(|segment| match segment.state {
+        SegmentState::Damaged(error) => Some(error),
+        _ => None,
+    });
+    let verified = log().verify(|_| {}).unwrap();
+    assert_eq!(verified.findings.len(), 1, "{:?}", verified.findings);
+    let dumped = log().frames(Lsn::ZERO).unwrap().find_map(Result::err);
+    vec![
+        Wal::open_with("/log", options(sim, 1)).unwrap_err(),
+        verified.findings.into_iter().next().unwrap(),
+        dumped.unwrap(),
+        listed.unwrap(),
+    ]
+}
+
+/// F37, F38: a renamed segment is named, with the place that is its own.
+#[test]
+fn a_renamed_segment_is_named_with_its_own_place() {
+    let (sim, _) = build(1, Left::Closed);
+    let paths = segments(&sim);
+    for (index, path) in paths.iter().enumerate() {
+        let copy = sim.snapshot();
+        let own = index as u64 * sim.read_file(path).unwrap().len() as u64;
+        let new = format!("/log/{}", segment_name(Lsn::new(own + 8)));
+        copy.put_file(&new, sim.read_file(path).unwrap());
+        copy.delete_file(path);
+        let error = Wal::open_with("/log", options(&copy, 1)).unwrap_err();
+        assert!(
+            matches!(&error, WalError::Corrupt { finding: Finding::SwappedSegment, file, what, .. }
+                if file == Path::new(&new) && what.contains(&format!("starts at {own}: it was"))),
+            "{error}"
+        );
+    }
+}
+
 /// F38: only the header of a foreign segment fits, its frames do not.
 #[test]
 fn frames_of_another_log_are_no_frames() {
@@ -607,5 +700,54 @@ fn whoever_has_no_backup_is_told_of_the_tools_once() {
             "{error}"
         );
         assert_eq!(error.matches("highwater").count(), 1, "{error}");
+    }
+}
+
+/// F33, F34: a damaged tail was reported at the mark of the close, or at the last note in `LOG`, where reading begins. It is
+/// reported where the damage begins: at the first frame that is not intact, in whichever segment.
+#[test]
+fn a_damaged_tail_is_reported_where_the_damage_begins() {
+    let (sim, _) = build(1, Left::Closed);
+    let frames = inspect::Log::open(disk(&sim), "/log")
+        .unwrap()
+        .frames(Lsn::ZERO);
+    let frames: Vec<_> = frames.unwrap().map(Result::unwrap).collect();
+    assert!(frames.iter().any(|f| f.lsn.get() > 2 * SEGMENT_SIZE));
+    for first in frames.iter().rev() {
+        let damages: [fn(&mut [u8]); 3] = [
+            |bytes| bytes.fill(0),
+            |bytes| bytes.fill(0xA5),
+            // The payload alone, where there is one.
+            |bytes| {
+                let kept = if bytes.len() > 16 { 16 } else { 0 };
+                bytes.iter_mut().skip(kept).for_each(|byte| *byte ^= 0xFF);
+            },
+        ];
+        for damage in damages {
+            let copy = sim.snapshot();
+            for frame in frames.iter().filter(|frame| frame.lsn >= first.lsn) {
+                copy.edit(&frame.file, |bytes| {
+                    let at = usize::try_from(frame.offset).unwrap();
+                    let end = (at + 16 + frame.stored_bytes).min(bytes.len());
+                    damage(&mut bytes[at..end]);
+                });
+            }
+            let opened = Wal::open_with("/log", options(&copy, 1)).err();
+            let inspected = inspect::Log::open(disk(&copy), "/log").unwrap();
+            let report = inspected.verify(|_| {}).unwrap();
+            let verified = report.findings.into_iter().next();
+            let dumped = inspected.frames(Lsn::ZERO).unwrap();
+            let dumped = dumped.filter_map(Result::err).next();
+            for error in [opened, verified, dumped] {
+                let error = error.expect("the damage is noticed");
+                assert!(
+                    matches!(&error, WalError::Corrupt { file, offset, lsn, .. }
+                        if *file == first.file && *offset == first.offset && *lsn == first.lsn),
+                    "{:?} at {}: {error}",
+                    first.kind,
+                    first.lsn
+                );
+            }
+        }
     }
 }

@@ -11,8 +11,10 @@ mod common;
 use common::model::{Op, PATHS, World};
 use common::{contents, options, payloads};
 use highwater_wal::disk::sim::{Call, Fault, FaultKind};
-use highwater_wal::disk::{Disk, SimDisk};
+use highwater_wal::disk::{Disk, DiskError, SimDisk};
+use highwater_wal::layout::segment_name;
 use highwater_wal::{Background, Cheat, Lsn, Options, Wal, WalError, WritePath};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -70,10 +72,6 @@ fn every_call_failing_at_every_occurrence_keeps_the_promises() {
     for call in Call::ALL {
         for kind in kinds(call) {
             for forever in [false, true] {
-                let retried = matches!(call, Call::Read | Call::Write) && *kind == FaultKind::Eintr;
-                if retried && forever {
-                    continue; // a signal without end is no fault of the disk: such calls are begun again
-                }
                 for path in PATHS {
                     let fault = Fault::new(call, *kind);
                     let fault = if forever { fault.forever() } else { fault };
@@ -274,6 +272,89 @@ fn a_leader_that_panics_poisons_the_log() {
         1,
         "one leader, and none after it"
     );
+    // It named the directory, and an LSN as an offset.
+    let error = log.sync().unwrap_err();
+    let first = Path::new("/log").join(segment_name(Lsn::ZERO));
+    assert!(
+        matches!(&error, WalError::Poisoned { path, offset: 4096, .. } if *path == first),
+        "{error}"
+    );
+}
+
+/// An error names the call that failed, the file, and the place in it. A failed direct write was called a failed sync of a
+/// map, a file that could not be opened one that could not be mapped.
+#[test]
+fn an_error_names_the_call_that_failed_and_its_place() {
+    let poisoned = |path, call, kind| {
+        let sim = SimDisk::new();
+        let log = Wal::open_with("/log", on(&sim).write_path(path)).unwrap();
+        let lsn = log.append("a").unwrap();
+        log.sync_to(lsn).unwrap();
+        sim.fail(Fault::new(call, kind));
+        let lost = log.append("b").unwrap();
+        (log.sync_to(lost).unwrap_err(), lost)
+    };
+    for (path, call, words) in [
+        (
+            WritePath::Direct,
+            Call::WriteDirect,
+            "cannot write past the page cache to /log/",
+        ),
+        (
+            WritePath::Direct,
+            Call::SyncMap,
+            "cannot write past the page cache to /log/",
+        ),
+        (
+            WritePath::PageCache,
+            Call::SyncMap,
+            "cannot sync the map of /log/",
+        ),
+    ] {
+        let (error, _) = poisoned(path, call, FaultKind::Eio);
+        assert!(error.to_string().contains(words), "{error}");
+        let WalError::Poisoned { source, offset, .. } = &error else {
+            panic!("{error}");
+        };
+        let failed = DiskError::of(source).unwrap();
+        let expected = match path {
+            WritePath::Direct => Call::WriteDirect,
+            _ => Call::SyncMap,
+        };
+        assert_eq!(failed.call(), expected);
+        assert_eq!(error.offset(), Some(*offset));
+    }
+    for (fault, words) in [
+        (
+            Fault::new(Call::Open, FaultKind::Emfile).on(".wal"),
+            "opening \"/log/",
+        ),
+        (
+            Fault::new(Call::Len, FaultKind::Eio).on(".wal"),
+            "measuring \"/log/",
+        ),
+        (
+            Fault::new(Call::StageAppend, FaultKind::Eio),
+            "preparing to append to \"/log/",
+        ),
+        (
+            Fault::new(Call::Read, FaultKind::Eio).on(".wal"),
+            "reading at offset 0 of \"/log/",
+        ),
+    ] {
+        let sim = SimDisk::new();
+        let log = Wal::open_with("/log", on(&sim)).unwrap();
+        let _ = log.append("a").unwrap();
+        drop(log);
+        let call = fault.call;
+        sim.fail(fault);
+        let error = Wal::open_with("/log", on(&sim)).unwrap_err();
+        assert!(error.to_string().starts_with(words), "{error}");
+        let WalError::Io { source, .. } = &error else {
+            panic!("{error}");
+        };
+        assert_eq!(DiskError::of(source).unwrap().call(), call, "{error}");
+    }
 }
 
 /// F21, F22: a full disk refuses records, keeps what it has, and resumes when there is space.

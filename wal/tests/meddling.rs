@@ -174,7 +174,7 @@ fn read_on_demand(dir: &Path) {
     }
 }
 
-/// F31: a reader of a segment that is cut dies or gets an error; it never sees other bytes.
+/// F31: a reader of a segment that is cut gets an error that says so; it never sees other bytes. It died of SIGBUS.
 #[test]
 fn a_segment_cut_below_a_reader_shows_no_wrong_bytes() {
     let dir = scratch();
@@ -191,9 +191,15 @@ fn a_segment_cut_below_a_reader_shows_no_wrong_bytes() {
     cut(&first_segment(dir.path()), 4096 + 700);
     running.tell("go");
     let (said, status) = running.finish();
-    let killed = status.signal() == Some(SIGBUS) && said.is_empty();
-    let told = status.success() && said.len() == 1 && said[0].contains("corrupt");
-    assert!(killed || told, "{status}: {said:?}");
+    assert!(status.success() && said.len() == 1, "{status}: {said:?}");
+    let name = first_segment(dir.path());
+    for part in [
+        "segment cut short",
+        name.to_str().unwrap(),
+        "at offset 4796",
+    ] {
+        assert!(said[0].contains(part), "{part}: {said:?}");
+    }
 }
 
 /// F43, F44: damage ahead of a reader that follows a live log: the reader gets an error, the writer goes on, and a reader of
@@ -326,17 +332,10 @@ fn under_strace(
 ) -> (Vec<String>, Vec<String>) {
     let trace = dir.join("trace");
     let inject = format!("inject={call}:error={error}:when={when}");
+    let traced = format!("trace=msync,fdatasync,fsync,pwritev2,{call}");
     let trace_name = trace.to_str().unwrap();
     let strace = [
-        "strace",
-        "-f",
-        "-qq",
-        "-o",
-        trace_name,
-        "-e",
-        "trace=msync,fdatasync,fsync,pwritev2",
-        "-e",
-        &inject,
+        "strace", "-f", "-qq", "-o", trace_name, "-e", &traced, "-e", &inject,
     ];
     let mut command = command_under(&strace, role, &dir.join("log"));
     command.stderr(Stdio::null());
@@ -369,6 +368,12 @@ fn fail_from((role, call): (&str, &str), error: &str, when: &str) {
     let acked = said.iter().filter(|s| s.starts_with("ack")).count();
     assert!(acked >= 4, "{said:?}");
     assert!(said[acked].starts_with("poisoned"), "{error}: {said:?}");
+    // The call that failed is named, and no other: a failed direct write was called a failed map.
+    let named = match call {
+        "msync" => "cannot sync the map of",
+        _ => "cannot write past the page cache to",
+    };
+    assert!(said[acked].contains(named), "{said:?}");
     assert_eq!(said[acked + 1..], ["done"]);
     let first = calls.iter().position(|c| c.contains("INJECTED")).unwrap();
     let later: Vec<_> = calls[first + 1..]
@@ -414,5 +419,121 @@ fn a_failed_sync_of_a_new_segment_fails_the_attempt_once() {
             let shown: Vec<u8> = contents(&log).iter().map(|r| r[0]).collect();
             assert_eq!(shown, acked, "{call} {error}");
         }
+    }
+}
+
+/// F20: a signal that interrupts a read or a question of opening failed it, if it came in the probe of direct reading. Each is
+/// made again; every second one is interrupted here.
+#[test]
+fn an_interrupted_read_or_question_is_made_again() {
+    if !exists("strace") {
+        return eprintln!(
+            "skipped: strace is not installed, so no system call can be made to fail"
+        );
+    }
+    let dir = scratch();
+    let all: Vec<String> = (0..200_u8).map(|n| format!("ack {n}")).collect();
+    for call in [
+        "preadv",
+        "pread64",
+        "statx",
+        "statfs",
+        "lseek",
+        "flock",
+        "fallocate",
+        "getdents64",
+        "madvise",
+        "mincore",
+    ] {
+        for role in ["commit directly", "commit"] {
+            let when = match call {
+                "pread64" => "7+2",  // the first ones of a process are the loader's
+                "getdents64" => "1", // the directory is read anew
+                _ => "1+2",
+            };
+            let (said, calls) = under_strace(role, dir.path(), call, "EINTR", when);
+            let done = [&all[..], &["done".to_owned()]].concat();
+            assert_eq!(said, done, "{call} {role}");
+            let met = calls.iter().any(|c| c.contains("INJECTED"));
+            let direct = ["preadv", "fallocate"].contains(&call);
+            // What is read in a second time is asked for by readers only.
+            assert!(
+                met || call == "mincore" || (direct && role == "commit"),
+                "{call} {role}"
+            );
+            let log = Wal::open_with(dir.path().join("log"), options()).unwrap();
+            let records: Vec<u8> = contents(&log).iter().map(|record| record[0]).collect();
+            assert!(
+                records
+                    .chunks(200)
+                    .all(|run| run.iter().copied().eq(0..200))
+            );
+            log.close().unwrap();
+        }
+    }
+}
+
+/// F20: a direct write that comes short within its first page is made again from there. (The kernel is said to have written
+/// 512 bytes; it has written none, so what is acknowledged shows that the page was written again.)
+#[test]
+fn a_direct_write_that_comes_short_goes_on_and_nothing_torn_is_acknowledged() {
+    if !exists("strace") {
+        return eprintln!(
+            "skipped: strace is not installed, so no system call can be made to fail"
+        );
+    }
+    for when in ["3", "3+2"] {
+        let dir = scratch();
+        let trace = dir.path().join("trace");
+        let inject = format!("inject=pwritev2:retval=512:when={when}");
+        let words = [
+            "strace",
+            "-f",
+            "-qq",
+            "-o",
+            trace.to_str().unwrap(),
+            "-e",
+            &inject,
+        ];
+        let mut command = command_under(&words, "commit directly", &dir.path().join("log"));
+        command.stderr(Stdio::null());
+        let (said, status) = Running::start(command).finish();
+        assert!(status.success() && said.len() == 201, "{status} {said:?}");
+        let calls = fs::read_to_string(&trace).unwrap();
+        let short = calls
+            .lines()
+            .filter(|call| call.contains("INJECTED"))
+            .count();
+        assert_eq!(short > 1, when == "3+2", "{short}");
+        let log = Wal::open_with(dir.path().join("log"), options()).unwrap();
+        let records: Vec<u8> = contents(&log).iter().map(|record| record[0]).collect();
+        assert!(records.iter().copied().eq(0..200), "{records:?}");
+    }
+}
+
+/// F20: short again at once, it is an error: the log is poisoned, and what was acknowledged is there.
+#[test]
+fn a_direct_write_that_comes_short_again_and_again_ends() {
+    if !exists("strace") {
+        return eprintln!(
+            "skipped: strace is not installed, so no system call can be made to fail"
+        );
+    }
+    for retval in ["512", "0"] {
+        let dir = scratch();
+        let inject = format!("inject=pwritev2:retval={retval}:when=6+");
+        let words = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", &inject];
+        let mut command = command_under(&words, "commit directly", &dir.path().join("log"));
+        command.stderr(Stdio::null());
+        let (said, status) = Running::start(command).finish();
+        let acked = said.iter().filter(|s| s.starts_with("ack")).count();
+        assert!(status.success() && acked >= 3, "{status} {said:?}");
+        assert!(said[acked].starts_with("poisoned"), "{said:?}");
+        assert!(
+            said[acked].contains(&format!("only {retval} bytes of a page")),
+            "{said:?}"
+        );
+        let log = Wal::open_with(dir.path().join("log"), options()).unwrap();
+        assert!(contents(&log).len() >= acked);
     }
 }

@@ -8,14 +8,15 @@ use super::memory::Memory;
 use super::tree::{Inode, NameOp};
 use crate::error::{Call, errno, invalid};
 use crate::{
-    Access, AppendMap, DirLock, Disk, DiskFile, Entry, EntryKind, FileSystem, LockGuard, PAGE_SIZE,
-    ReadMap,
+    Access, AppendMap, DirLock, Disk, DiskError, DiskFile, Entry, EntryKind, FileSystem, LockGuard,
+    PAGE_SIZE, ReadBacking, ReadMap,
 };
 use rustix::io::Errno;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// What stands in the memory of a staged map before something is appended.
 const STALE: u8 = 0xd5;
@@ -288,6 +289,10 @@ impl SimFile {
             path,
             memory,
             stores,
+            in_memory_from: AtomicU64::new(match stores {
+                Stores::PageCache => u64::MAX,
+                Stores::Staged => start / PAGE_SIZE * PAGE_SIZE,
+            }),
         };
         #[expect(unsafe_code, reason = "the memory of the file is shared with the map")]
         // SAFETY: `backing` keeps the memory, which has at least `len` bytes and never moves. It is the only map of the
@@ -308,13 +313,22 @@ impl DiskFile for SimFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         self.machine
             .faulty_call(Call::Read, &self.path, None, |state, hit| {
-                let buf = match cut_short(hit, buf.len())? {
+                let fault = |cause| DiskError::wrap_at(Call::Read, &self.path, offset, cause);
+                let mut buf = match cut_short(hit, buf.len()).map_err(fault)? {
                     Some(len) => buf.split_at_mut(len).0,
                     None => buf,
                 };
-                Ok(state
-                    .file(self.inode)?
-                    .read(buf, usize::try_from(offset).unwrap_or(usize::MAX)))
+                let file = state.file(self.inode)?;
+                // As Linux does: what stands before a bad page is read, and the next call fails.
+                let end = offset.saturating_add(buf.len() as u64);
+                if let Some(bad) = file.first_unreadable(&(offset..end)) {
+                    if bad <= offset {
+                        let cause = errno(Errno::IO);
+                        return Err(DiskError::wrap_at(Call::Read, &self.path, bad, cause));
+                    }
+                    buf = buf.split_at_mut(size(bad - offset)?).0;
+                }
+                Ok(file.read(buf, usize::try_from(offset).unwrap_or(usize::MAX)))
             })
     }
 
@@ -390,7 +404,7 @@ impl DiskFile for SimFile {
     }
 
     fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
-        self.call(Call::MapAppend, |state| {
+        self.call(Call::StageAppend, |state| {
             self.map(state, start, Stores::Staged)
         })
     }
@@ -411,8 +425,34 @@ impl DiskFile for SimFile {
             if file.len() == 0 {
                 return Err(invalid("an empty file cannot be mapped"));
             }
-            Ok(ReadMap::new(Arc::new(file.content())))
+            let (machine, path) = (Arc::clone(&self.machine), self.path.clone());
+            Ok(ReadMap::new(Arc::new(SimReadMap {
+                machine,
+                inode: self.inode,
+                path,
+                content: file.mapped_content(),
+            })))
         })
+    }
+}
+
+/// What a map of a file showed when it was made.
+struct SimReadMap {
+    machine: Arc<Machine>,
+    inode: Inode,
+    path: PathBuf,
+    content: Vec<u8>,
+}
+
+impl AsRef<[u8]> for SimReadMap {
+    fn as_ref(&self) -> &[u8] {
+        &self.content
+    }
+}
+
+impl ReadBacking for SimReadMap {
+    fn populate(&self, range: Range<u64>) -> io::Result<()> {
+        self.machine.populate(&self.path, self.inode, &range)
     }
 }
 

@@ -85,7 +85,8 @@ pub enum AfterFailedSync {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The call that fails.
+    /// The call that fails. [`Call::SyncMap`] and [`Call::MapAppend`] stand for those of staged maps too
+    /// ([`Call::WriteDirect`], [`Call::StageAppend`]).
     pub call: Call,
     /// How it fails.
     pub kind: FaultKind,
@@ -150,10 +151,21 @@ impl Fault {
 
     fn matches(&self, call: Call, path: &Path, target: Option<&Path>) -> bool {
         let about = |path: &Path, text: &str| path.to_string_lossy().contains(text);
-        self.call == call
+        self.strikes(call)
             && self.path.as_ref().is_none_or(|text| {
                 about(path, text) || target.is_some_and(|target| about(target, text))
             })
+    }
+}
+
+impl Fault {
+    /// A fault of a map strikes both kinds of maps, that of a staged map only those.
+    fn strikes(&self, call: Call) -> bool {
+        self.call == call
+            || matches!(
+                (self.call, call),
+                (Call::SyncMap, Call::WriteDirect) | (Call::MapAppend, Call::StageAppend)
+            )
     }
 }
 

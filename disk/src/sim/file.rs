@@ -10,7 +10,7 @@ use crate::error::errno;
 use crate::{PAGE_SIZE, SECTOR_SIZE};
 use parking_lot::{Mutex, MutexGuard};
 use rustix::io::Errno;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -32,6 +32,8 @@ pub(super) struct FileNode {
     lies: BTreeMap<usize, Box<[u8]>>,
     /// The same for the length.
     length_lies: bool,
+    /// Sectors that the device cannot read until they are written again.
+    unreadable: BTreeSet<usize>,
     /// Names in the page cache.
     pub(super) links: usize,
     /// Open handles and maps.
@@ -51,6 +53,7 @@ impl FileNode {
             durable: content,
             lies: BTreeMap::new(),
             length_lies: false,
+            unreadable: BTreeSet::new(),
             links: 0,
             handles: 0,
             maps: 0,
@@ -66,6 +69,7 @@ impl FileNode {
         copy.durable.clone_from(&self.durable);
         copy.lies.clone_from(&self.lies);
         copy.length_lies = self.length_lies;
+        copy.unreadable.clone_from(&self.unreadable);
         copy.links = self.links;
         copy.modified_ms = self.modified_ms;
         copy
@@ -98,6 +102,47 @@ impl FileNode {
         self.memory.read(|bytes| bytes[..self.len].to_vec())
     }
 
+    /// As a map of it would show it: what cannot be read is junk, should anybody look without asking first.
+    pub(super) fn mapped_content(&self) -> Vec<u8> {
+        const JUNK: u8 = 0xbd;
+        let mut content = self.content();
+        for page in content.chunks_mut(PAGE).enumerate() {
+            if self.is_unreadable(page.0 * PAGE) {
+                page.1.fill(JUNK);
+            }
+        }
+        content
+    }
+
+    /// Has the device fail to read the sectors of `range`, in the page cache or not.
+    pub(super) fn break_reads(&mut self, range: &Range<usize>) {
+        self.unreadable
+            .extend(range.start / SECTOR..range.end.div_ceil(SECTOR));
+    }
+
+    /// It can read all of them again.
+    pub(super) fn heal_reads(&mut self) {
+        self.unreadable.clear();
+    }
+
+    /// Whether the page at `start` cannot be read, because one of its sectors cannot.
+    fn is_unreadable(&self, start: usize) -> bool {
+        let sectors = start / SECTOR..(start + PAGE) / SECTOR;
+        self.unreadable.range(sectors).next().is_some()
+    }
+
+    /// Where the first page of `range` starts that cannot be read.
+    pub(super) fn first_unreadable(&self, range: &Range<u64>) -> Option<u64> {
+        if self.unreadable.is_empty() {
+            return None;
+        }
+        let pages = range.start / PAGE_SIZE..range.end.div_ceil(PAGE_SIZE);
+        let starts = pages.map(|page| page * PAGE_SIZE);
+        starts
+            .take_while(|start| *start < self.len as u64)
+            .find(|start| usize::try_from(*start).is_ok_and(|start| self.is_unreadable(start)))
+    }
+
     /// Whether somebody could still reach the content in the page cache.
     pub(super) fn is_live(&self) -> bool {
         self.links > 0 || self.handles > 0
@@ -123,6 +168,8 @@ impl FileNode {
         // Written again, even if with the same bytes: dirty again.
         let sectors = offset / SECTOR..end.div_ceil(SECTOR);
         self.lies.retain(|sector, _| !sectors.contains(sector));
+        let whole = offset.div_ceil(SECTOR)..end / SECTOR;
+        self.unreadable.retain(|sector| !whole.contains(sector));
         if end > self.durable.len() {
             self.length_lies = false;
         }
@@ -253,6 +300,16 @@ impl FileNode {
         }
         content.truncate(len);
         content
+    }
+
+    /// Which sectors cannot be read, for another machine with the same medium.
+    pub(super) fn unreadable(&self) -> &BTreeSet<usize> {
+        &self.unreadable
+    }
+
+    /// The same sectors cannot be read here.
+    pub(super) fn inherit_unreadable(&mut self, sectors: &BTreeSet<usize>) {
+        self.unreadable.clone_from(sectors);
     }
 
     /// Replaces both images.

@@ -2,6 +2,7 @@
 
 use super::SimDisk;
 use super::tree::NameOp;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 impl SimDisk {
@@ -49,6 +50,32 @@ impl SimDisk {
         let mut content = file.content();
         change(&mut content);
         file.replace(content, self.machine.copying());
+    }
+
+    /// From now on the device cannot read the sectors of `range` (bytes) of the file `path`: each call that reads a page in
+    /// which one lies fails with EIO, a read and [`ReadMap::populate`](crate::ReadMap::populate) alike, also after a
+    /// restart. Writing a sector whole mends it.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn break_reads(&self, path: impl AsRef<Path>, range: Range<u64>) {
+        let mut state = self.machine.state();
+        let inode = state.walk(path.as_ref()).expect("the file to break exists");
+        let file = state.file_mut(inode).expect("the path names a file");
+        let offset = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(file.len());
+        let range = offset(range.start)..offset(range.end);
+        file.break_reads(&range);
+    }
+
+    /// The device can read the file `path` again.
+    ///
+    /// # Panics
+    /// If there is no such file.
+    pub fn heal_reads(&self, path: impl AsRef<Path>) {
+        let mut state = self.machine.state();
+        let inode = state.walk(path.as_ref()).expect("the file to heal exists");
+        let file = state.file_mut(inode).expect("the path names a file");
+        file.heal_reads();
     }
 
     /// Puts a file there, durable in content and name, in place of one that may be there (which keeps its handles).

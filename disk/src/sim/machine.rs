@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::io;
+use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -130,7 +131,29 @@ impl Machine {
             let hit = state.faults.strike(call, path, target);
             run(&mut state, hit)
         });
-        result.map_err(|e| DiskError::wrap_pair(call, path, target, e))
+        result.map_err(|e| match DiskError::of(&e) {
+            Some(_) => e, // it says more: at which offset
+            None => DiskError::wrap_pair(call, path, target, e),
+        })
+    }
+
+    /// Whether the mapped pages of `range` can be read in.
+    pub(super) fn populate(&self, path: &Path, inode: Inode, range: &Range<u64>) -> io::Result<()> {
+        self.faulty_call(Call::Populate, path, None, |state, hit| {
+            let fault = |at, cause| DiskError::wrap_at(Call::Populate, path, at, cause);
+            if let Some(error) = hit.and_then(|hit| hit.kind.error()) {
+                return Err(fault(range.start, error));
+            }
+            // A map keeps its file, also when no name and no handle is left.
+            let bad = state
+                .file(inode)
+                .ok()
+                .and_then(|file| file.first_unreadable(range));
+            match bad {
+                Some(at) => Err(fault(at, errno(Errno::IO))),
+                None => Ok(()),
+            }
+        })
     }
 }
 
@@ -248,6 +271,7 @@ impl State {
                     let mut copy = FileNode::durable(content, &survivor.copying);
                     copy.links = 1;
                     copy.modified_ms = file.modified_ms;
+                    copy.inherit_unreadable(file.unreadable());
                     Node::File(copy)
                 }
             };

@@ -16,6 +16,7 @@ use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug)]
 pub(super) struct SimMap {
@@ -24,6 +25,8 @@ pub(super) struct SimMap {
     pub(super) path: PathBuf,
     pub(super) memory: Arc<Memory>,
     pub(super) stores: Stores,
+    /// Bytes before are shown from the file.
+    pub(super) in_memory_from: AtomicU64,
 }
 
 /// Where stores through a map go.
@@ -61,11 +64,15 @@ impl SimMap {
 
 impl MapBacking for SimMap {
     fn sync(&self, range: Range<u64>) -> io::Result<()> {
+        let call = match self.stores {
+            Stores::PageCache => Call::SyncMap,
+            Stores::Staged => Call::WriteDirect,
+        };
         if self.stores == Stores::Staged {
             self.begin_write(&range);
         }
         self.machine
-            .faulty_call(Call::SyncMap, &self.path, None, |state, hit| {
+            .faulty_call(call, &self.path, None, |state, hit| {
                 let time_ms = state.time_ms;
                 let file = state.file_mut(self.inode)?;
                 let offset = |at: u64| usize::try_from(at).unwrap_or(usize::MAX);
@@ -118,8 +125,23 @@ impl MapBacking for SimMap {
                 "the memory of {range:?} of {} was given back, and its file does not hold the same",
                 self.path.display()
             );
+            self.in_memory_from
+                .fetch_max(range.end as u64, Ordering::AcqRel);
             Ok(())
         })
+    }
+
+    fn populate(&self, range: Range<u64>) -> io::Result<()> {
+        let end = range.end.min(self.in_memory_from());
+        if range.start >= end {
+            return Ok(());
+        }
+        self.machine
+            .populate(&self.path, self.inode, &(range.start..end))
+    }
+
+    fn in_memory_from(&self) -> u64 {
+        self.in_memory_from.load(Ordering::Acquire)
     }
 
     fn copies_memory(&self) -> bool {

@@ -27,6 +27,16 @@ impl Mounted {
 
     /// The same, with its image in the file `image`.
     pub(crate) fn ext4_on(scratch: tempfile::TempDir, image: &Path, mib: u64) -> Option<Self> {
+        Self::ext4_with(scratch, image, mib, "has_journal")
+    }
+
+    /// The same, with a feature of `mkfs.ext4 -O`.
+    pub(crate) fn ext4_with(
+        scratch: tempfile::TempDir,
+        image: &Path,
+        mib: u64,
+        feature: &str,
+    ) -> Option<Self> {
         std::fs::File::create(image)
             .unwrap()
             .set_len(mib << 20)
@@ -34,7 +44,7 @@ impl Mounted {
         // No blocks for root alone, or nothing would ever be full for it.
         done(
             Command::new("mkfs.ext4")
-                .args(["-q", "-F", "-m", "0"])
+                .args(["-q", "-F", "-m", "0", "-O", feature])
                 .arg(image),
         )?;
         Self::mount(scratch, &["-o", "loop,errors=remount-ro"], image)
@@ -100,6 +110,36 @@ impl Mounted {
             .unwrap();
         let (device, _) = line.split_once(' ').unwrap();
         device.trim_start_matches("/dev/").to_owned()
+    }
+
+    /// From now on its image is read past the page cache: what is cut off the image is a bad sector of the device. False,
+    /// with the reason printed, where that cannot be.
+    pub(crate) fn reads_its_image_directly(&self) -> bool {
+        let device = format!("/dev/{}", self.device());
+        done(Command::new("losetup").arg("--direct-io=on").arg(device)).is_some()
+    }
+
+    /// Where each page of a file of it lies in its image, in bytes.
+    pub(crate) fn places(file: &Path) -> Vec<u64> {
+        let output = Command::new("filefrag").arg("-v").arg(file).output();
+        let output = output.unwrap();
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8(output.stdout).unwrap();
+        let number = |text: &str| text.trim().trim_end_matches('.').parse::<u64>();
+        // "File size of image is 8388608 (8192 blocks of 1024 bytes)"
+        let (head, _) = text.split_once(" bytes)").unwrap();
+        let block = number(head.rsplit(' ').next().unwrap()).unwrap();
+        let mut places = Vec::new();
+        for line in text.lines() {
+            // " 0:  0..  6143:  10241..  16384:  6144:"
+            let parts: Vec<&str> = line.split([':', '.']).filter(|p| !p.is_empty()).collect();
+            let numbers: Vec<u64> = parts.iter().map_while(|p| number(p).ok()).collect();
+            if let [_extent, _first, _last, place, _end, count, ..] = numbers[..] {
+                places.extend((0..count).map(|n| (place + n) * block));
+            }
+        }
+        let per_page = usize::try_from(4096 / block).unwrap();
+        places.into_iter().step_by(per_page).collect()
     }
 
     /// Mounts it again with other options.

@@ -1,0 +1,108 @@
+//! Writing past the page cache: whole pages, each write a sync as well.
+
+use crate::PAGE_SIZE;
+use std::io::{self, IoSlice};
+
+const PAGE: usize = 4096;
+const _: () = assert!(PAGE as u64 == PAGE_SIZE);
+
+/// Has `write` write whole pages, those of `whole` and then those of `tail`, from offset `at` on.
+///
+/// A count is what was written *and* synced, so the write goes on at the first page that is not whole: that is a new
+/// write, not a failed one made again. A count below a page writes the page in hand once more, and a second one in a row
+/// is an error. Any error is final, EINTR too.
+pub(crate) fn write_pages(
+    mut whole: &[u8],
+    mut tail: &[u8],
+    mut at: u64,
+    mut write: impl FnMut(&[IoSlice<'_>], u64) -> io::Result<usize>,
+) -> io::Result<()> {
+    let mut stuck = false;
+    while !whole.is_empty() || !tail.is_empty() {
+        let written = write(&[IoSlice::new(whole), IoSlice::new(tail)], at)?;
+        let pages = written / PAGE * PAGE;
+        if pages == 0 && (written == 0 || stuck) {
+            let what = format!("only {written} bytes of a page were written at offset {at}");
+            return Err(io::Error::new(io::ErrorKind::WriteZero, what));
+        }
+        stuck = pages == 0;
+        at += pages as u64;
+        let of_whole = pages.min(whole.len());
+        whole = whole.split_at(of_whole).1;
+        tail = tail.split_at((pages - of_whole).min(tail.len())).1;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Writes into a vector, of each call as much as `counts` says; `None` is EINTR.
+    fn write(counts: &[Option<usize>]) -> (io::Result<()>, Vec<u8>, usize) {
+        let whole: Vec<u8> = (0..3 * PAGE)
+            .map(|n| u8::try_from(n / 100).unwrap())
+            .collect();
+        let tail = vec![0xEE; PAGE];
+        let (mut medium, mut calls) = (vec![0; 6 * PAGE], 0);
+        let result = write_pages(&whole, &tail, PAGE as u64, |buffers, at| {
+            let count = counts.get(calls).copied().unwrap_or(Some(usize::MAX));
+            calls += 1;
+            let Some(count) = count else {
+                return Err(io::ErrorKind::Interrupted.into());
+            };
+            let all: Vec<u8> = buffers.iter().flat_map(|b| b.iter().copied()).collect();
+            let count = count.min(all.len());
+            let at = usize::try_from(at).unwrap();
+            assert_eq!((at % PAGE, all.len() % PAGE), (0, 0), "whole pages");
+            medium[at..at + count].copy_from_slice(&all[..count]);
+            Ok(count)
+        });
+        let expected = [&[0; PAGE][..], &whole, &tail, &[0; PAGE]].concat();
+        if result.is_ok() {
+            assert!(medium == expected, "all of it, at its place");
+        }
+        (result, medium, calls)
+    }
+
+    /// F20: a direct write that comes short ended in an error where it stopped within its first page.
+    #[test]
+    fn a_short_direct_write_goes_on_at_the_page_in_which_it_stopped() {
+        for (counts, calls) in [
+            (&[][..], 1),
+            (&[Some(PAGE)], 2),
+            (&[Some(PAGE + 100)], 2),
+            (&[Some(3 * PAGE + 512)], 2),
+            (&[Some(512)], 2),
+            (&[Some(512), Some(PAGE), Some(1), Some(PAGE)], 5),
+        ] {
+            let (result, _, made) = write(counts);
+            result.unwrap();
+            assert_eq!(made, calls, "{counts:?}");
+        }
+    }
+
+    /// F20: what makes no progress ends.
+    #[test]
+    fn a_direct_write_that_makes_no_progress_is_an_error() {
+        for counts in [
+            &[Some(0)][..],
+            &[Some(512), Some(512)],
+            &[Some(PAGE), Some(0)],
+        ] {
+            let (result, _, calls) = write(counts);
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::WriteZero);
+            assert_eq!(calls, counts.len(), "{counts:?}");
+        }
+    }
+
+    /// F18: the write is a sync as well. Made again after a signal it could succeed without what the first one lost.
+    #[test]
+    fn an_interrupted_direct_write_is_final() {
+        for counts in [&[None][..], &[Some(PAGE), None], &[Some(512), None]] {
+            let (result, _, calls) = write(counts);
+            assert_eq!(result.unwrap_err().kind(), io::ErrorKind::Interrupted);
+            assert_eq!(calls, counts.len(), "{counts:?}");
+        }
+    }
+}
