@@ -1,5 +1,6 @@
 //! F1, F2, F63 on the real disk: a process that is killed with SIGKILL at random moments, also while it recovers, and
-//! restarted on the same directory. Two sources, two outputs, two workers. `KILL_LOOP_SECONDS` makes it longer.
+//! restarted on the same directory. Two sources, two outputs, two workers. `KILL_LOOP_SECONDS` makes it longer;
+//! `SEAL_GROUPS=4096` pads the commit groups of the log.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -27,6 +28,10 @@ use std::time::{Duration, Instant};
 
 const DIRECTORY: &str = "HIGHWATER_KILL_DIRECTORY";
 
+fn seal_groups() -> u64 {
+    std::env::var("SEAL_GROUPS").map_or(0, |bytes| bytes.parse().unwrap())
+}
+
 fn program(
     dir: &str,
     totals: Arc<Mutex<BTreeMap<String, u64>>>,
@@ -35,7 +40,11 @@ fn program(
         .workers(NonZeroUsize::new(2).expect("two"))
         .batch_interval(Duration::from_millis(10))
         .checkpoint(CheckpointPolicy::every_batches(4))
-        .log(highwater::wal::Options::new().segment_size(256 << 10))
+        .log(
+            highwater::wal::Options::new()
+                .segment_size(256 << 10)
+                .seal_groups(seal_groups()),
+        )
         .get_or_create(move |ssc| {
             let files = ssc.text_file_stream("files", beside(dir, "in"));
             let lines = ssc.input::<String>("lines").union(&files.map(String::from));

@@ -143,7 +143,7 @@ fn keys_of_wider_optional_and_other_types_of_the_same_bytes_keep_their_state() {
     goes_on(|n| (7_u32, n), |n| vec![7, n]);
     goes_on(u32::to_be_bytes, |n: u32| n.to_be_bytes().to_vec());
     goes_on(|n| (n, "x".to_owned()), |n| (u64::from(n), "x".to_owned()));
-    goes_on(|n| Some(n), |n| n);
+    goes_on(Some, |n| n);
 }
 
 #[test]

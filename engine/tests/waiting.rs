@@ -141,6 +141,9 @@ fn send_before_start_or_with_batches_by_hand_does_not_wait_for_room() {
     }
 }
 
+/// Id, log bytes and records of each batch.
+type Batches = Arc<Mutex<Vec<(u64, u64, Vec<u64>)>>>;
+
 /// 252 MB that a crash had left uncut became one batch, which took 1.5 GB of memory.
 #[test]
 fn what_a_crash_left_uncut_becomes_batches_of_bounded_size() {
@@ -148,9 +151,9 @@ fn what_a_crash_left_uncut_becomes_batches_of_bounded_size() {
     let lines = |context: &StreamingContext, numbers: std::ops::Range<u64>| {
         numbers.for_each(|n| send(context, &format!("{n} {}", "x".repeat(700))));
     };
-    let open = |disk: &SimDisk, seen: &Arc<Mutex<Vec<(u64, u64, Vec<u64>)>>>| {
+    let open = |disk: &SimDisk, seen: &Batches| {
         let seen = Arc::clone(seen);
-        let context = builder(disk, 2)
+        builder(disk, 2)
             .max_batch_bytes(MAX)
             .max_unprocessed_bytes(512 << 10)
             .checkpoint(CheckpointPolicy::every_batches(2))
@@ -163,10 +166,9 @@ fn what_a_crash_left_uncut_becomes_batches_of_bounded_size() {
                     });
                 Ok(())
             })
-            .unwrap();
-        context
+            .unwrap()
     };
-    let (disk, seen) = (SimDisk::new(), Arc::default());
+    let (disk, seen) = (SimDisk::new(), Batches::default());
     let context = open(&disk, &seen);
     lines(&context, 0..200);
     drop(context); // before it was started

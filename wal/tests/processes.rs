@@ -16,7 +16,7 @@ mod common;
 use common::process::{Running, command, role, say};
 use common::{contents, options};
 use highwater_wal::disk::sim::Rng;
-use highwater_wal::{Lsn, Wal, WalError, WritePath};
+use highwater_wal::{Lsn, Options, Wal, WalError, WritePath};
 use rustix::process::{Pid, Signal, kill_process};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -43,6 +43,12 @@ fn record(thread: usize, number: u64) -> Vec<u8> {
     record
 }
 
+/// With `SEAL_GROUPS=4096` each commit group is padded to a page, in the process that is killed too.
+fn sealed() -> Options {
+    let seal_groups = std::env::var("SEAL_GROUPS").map_or(0, |bytes| bytes.parse().unwrap());
+    options().seal_groups(seal_groups)
+}
+
 /// Appends numbered records and tells which are durable, until it is killed.
 fn commit_for_ever(dir: &Path) {
     let next: Vec<u64> = std::env::var(NEXT)
@@ -51,7 +57,7 @@ fn commit_for_ever(dir: &Path) {
         .map(|n| n.parse().unwrap())
         .collect();
     say("opening");
-    let log = Wal::open_with(dir, options()).unwrap();
+    let log = Wal::open_with(dir, sealed()).unwrap();
     say("open");
     std::thread::scope(|scope| {
         for (thread, first) in next.into_iter().enumerate() {
@@ -96,7 +102,7 @@ impl Known {
 
     /// Recovers the log and checks what it shows; truncates it when it gets long.
     fn check(&mut self, dir: &Path) {
-        let log = Wal::open_with(dir, options()).unwrap();
+        let log = Wal::open_with(dir, sealed()).unwrap();
         let mut seen: [Option<u64>; THREADS] = [None; THREADS];
         let shown = contents(&log);
         for bytes in &shown {

@@ -53,6 +53,8 @@ pub(crate) struct Settings {
     pub(crate) appends: u64,
     /// Every how many flushes the power is cut; 1 is at each.
     pub(crate) every: usize,
+    /// [`highwater_wal::Options::seal_groups`], in bytes; 0 is off.
+    pub(crate) seal_groups: u64,
     /// Torn states at each of these, besides the one in which nothing survives that was not flushed.
     pub(crate) torn: u64,
     /// Only say that the machine works.
@@ -70,6 +72,7 @@ impl Settings {
             seed: 1,
             appends: 150,
             every: 1,
+            seal_groups: 0,
             torn: 1,
             probe: false,
         };
@@ -95,6 +98,7 @@ impl Settings {
             "appends" => self.appends = value.parse().ok()?,
             "every" => self.every = value.parse().ok().filter(|n| *n > 0)?,
             "torn" => self.torn = value.parse().ok()?,
+            "seal_groups" => self.seal_groups = value.parse().ok()?,
             "probe" => self.probe = true,
             _ => return None,
         }
@@ -116,7 +120,7 @@ impl Settings {
     }
 
     /// Arguments for a process that uses a log on this path.
-    pub(crate) fn for_path(&self, path: WritePath) -> [String; 3] {
+    pub(crate) fn for_path(&self, path: WritePath) -> [String; 4] {
         let path = match path {
             WritePath::PageCache => "page-cache",
             _ => "direct",
@@ -126,6 +130,7 @@ impl Settings {
             format!("path={path}"),
             format!("cheat={cheat}"),
             format!("seed={seed}"),
+            format!("seal_groups={}", self.seal_groups),
         ]
     }
 

@@ -114,11 +114,7 @@ pub fn salvage(
             new_lsn: new.append(&frame.header, frame.payload())?,
         })?;
     }
-    holes.prove(attested);
-    let end = walk.end_hole(attested);
-    if let Some(end) = end.filter(|end| end.broken || holes.unproven.is_empty()) {
-        holes.proven.add(end);
-    }
+    holes.finish(attested, walk.end_hole(attested));
     let _end = new.finish(0)?;
     check_copy(disk, to)?;
     let end_lsn = Lsn::new(walk.position());
@@ -157,6 +153,14 @@ impl Holes {
         let proven = |hole: &LostRange| hole.from.get() < attested;
         if self.unproven.ranges.first().is_some_and(proven) {
             self.unproven.split_into(proven, &mut self.proven);
+        }
+    }
+
+    /// The walk is over: what is missing at its end counts unless it is the torn end itself.
+    fn finish(&mut self, attested: u64, end: Option<LostRange>) {
+        self.prove(attested);
+        if let Some(end) = end.filter(|end| end.broken || self.unproven.is_empty()) {
+            self.proven.add(end);
         }
     }
 }
