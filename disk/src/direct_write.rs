@@ -40,9 +40,7 @@ mod tests {
 
     /// Writes into a vector, of each call as much as `counts` says; `None` is EINTR.
     fn write(counts: &[Option<usize>]) -> (io::Result<()>, Vec<u8>, usize) {
-        let whole: Vec<u8> = (0..3 * PAGE)
-            .map(|n| u8::try_from(n / 100).unwrap())
-            .collect();
+        let whole = [[1; PAGE], [2; PAGE], [3; PAGE]].concat();
         let tail = vec![0xEE; PAGE];
         let (mut medium, mut calls) = (vec![0; 6 * PAGE], 0);
         let result = write_pages(&whole, &tail, PAGE as u64, |buffers, at| {
@@ -51,7 +49,7 @@ mod tests {
             let Some(count) = count else {
                 return Err(io::ErrorKind::Interrupted.into());
             };
-            let all: Vec<u8> = buffers.iter().flat_map(|b| b.iter().copied()).collect();
+            let all: Vec<u8> = buffers.iter().map(|b| &b[..]).collect::<Vec<_>>().concat();
             let count = count.min(all.len());
             let at = usize::try_from(at).unwrap();
             assert_eq!((at % PAGE, all.len() % PAGE), (0, 0), "whole pages");
