@@ -15,7 +15,7 @@ mod text;
 use args::{CheckpointCommand, Cli, Command, LogCommand};
 use clap::Parser;
 use outcome::{Failure, Outcome, Result};
-use output::{Output, tell};
+use output::{Messages, Output, tell};
 use std::process::ExitCode;
 
 /// Does what the arguments of the process say, and returns its exit code.
@@ -67,6 +67,6 @@ fn trace() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(Messages::default)
         .init();
 }

@@ -63,6 +63,22 @@ pub(crate) fn tell(text: impl AsRef<str>) {
     eprintln!("highwater: {}", text::printable_lines(text.as_ref()));
 }
 
+/// Standard error for the library's warnings, which name directories and files: as [`tell`].
+#[derive(Debug, Default)]
+pub(crate) struct Messages;
+
+impl Write for Messages {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let text = text::printable_lines(&String::from_utf8_lossy(bytes));
+        io::stderr().write_all(text.as_bytes())?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
+}
+
 /// A row of a table: what comes from files and records keeps to its cell.
 pub(crate) fn add_row<const N: usize>(table: &mut Table, cells: [String; N]) {
     table.add_row(cells.map(|cell| text::printable(&cell)));

@@ -11,7 +11,7 @@ use crate::layout::{MIN_SEGMENT_SIZE, SEGMENT_HEADER_SIZE};
 use crate::lsn::Lsn;
 use highwater_disk::Disk;
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// What [`repair`] did.
@@ -74,9 +74,7 @@ pub fn repair(
     to: impl AsRef<Path>,
     mut progress: impl FnMut(Progress),
 ) -> Result<Repaired> {
-    let from = &resolve(&**disk, from.as_ref())?;
-    let to = &resolve(&**disk, to.as_ref())?;
-    apart(from, to)?;
+    let (from, to) = &places(&**disk, from.as_ref(), to.as_ref())?;
     let source = Source::open(disk, from)?;
     let bytes_total = 2 * source.parts.iter().map(|part| part.size).sum::<u64>();
     let mut report = |bytes_done| {
@@ -110,15 +108,16 @@ pub(crate) fn check_copy(disk: &Arc<dyn Disk>, to: &Path) -> Result<()> {
     copied.findings.into_iter().next().map_or(Ok(()), Err)
 }
 
-/// Refuses to write into the log that is to be read.
-pub(crate) fn apart(from: &Path, to: &Path) -> Result<()> {
-    if to.starts_with(from) || from.starts_with(to) {
+/// Both directories from the root on. Refuses to write into the log that is to be read.
+pub(crate) fn places(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(PathBuf, PathBuf)> {
+    let (from, to) = (resolve(disk, from)?, resolve(disk, to)?);
+    if to.starts_with(&from) || from.starts_with(&to) {
         return Err(bad_directory(
-            to,
+            &to,
             "the new log must lie outside of the old one, and the old one outside of it",
         ));
     }
-    Ok(())
+    Ok((from, to))
 }
 
 fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {

@@ -2,12 +2,11 @@
 
 use crate::dump::DumpedFrame;
 use crate::error::{Result, WalError};
-use crate::fitness::resolve;
 use crate::frame::LogKey;
 use crate::inspect::Progress;
 use crate::inspect::lost::{Losses, LostRange};
 use crate::inspect::rebuild::Rebuild;
-use crate::inspect::repair::{apart, check_copy};
+use crate::inspect::repair::{check_copy, places};
 use crate::inspect::source::Source;
 use crate::inspect::walk::{Step, Walk};
 use crate::lsn::Lsn;
@@ -70,9 +69,7 @@ pub fn salvage(
     mut moved: impl FnMut(&Moved<'_>) -> Result<()>,
     mut progress: impl FnMut(Progress),
 ) -> Result<Salvaged> {
-    let from = &resolve(&**disk, from.as_ref())?;
-    let to = &resolve(&**disk, to.as_ref())?;
-    apart(from, to)?;
+    let (from, to) = &places(&**disk, from.as_ref(), to.as_ref())?;
     let source = Source::open(disk, from)?;
     let mut new = begin(&source, to)?;
     let new_log_id = new.log_id();
