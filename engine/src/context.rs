@@ -195,7 +195,7 @@ impl StreamingContext {
     /// when it is over.
     ///
     /// # Errors
-    /// [`Error::LifeCycle`] if it was started before; [`Error::Source`] or [`Error::Output`] if a source or sink
+    /// [`Error::LifeCycle`] if it was started before; [`Error::Source`] or [`Error::OutputOpen`] if a source or sink
     /// cannot start; in manual mode also whatever replay fails with.
     pub fn start(&self) -> Result<&Self> {
         let core = &self.owner.core;
@@ -381,13 +381,7 @@ impl Core {
             BatchMode::Clock => Patience::of(&self.intake),
             BatchMode::Manual => Patience::none(),
         };
-        let at = Batch {
-            id: first,
-            time_ms: 0,
-            from: recovered.replay_from(),
-            to: recovered.last_cut(),
-        };
-        self.open_outputs(&recovered, at, &patience)?;
+        self.open_outputs(&recovered, &patience)?;
         let workers = self.settings.workers.get();
         let executor = Executor::start(Arc::clone(&self.plan), workers, first, recovered.state)?;
         let writer = Writer {
@@ -414,7 +408,7 @@ impl Core {
             writing: self.settings.writing(),
             last: recovered
                 .checkpoint
-                .map_or((0, at.from), |(_, batch)| (batch.id, batch.to)),
+                .map_or((0, self.replay_from), |(_, batch)| (batch.id, batch.to)),
             max_lineage: self.settings.max_unprocessed_bytes,
         };
         let checkpointer = Checkpointer::start(schedule, writer, Arc::clone(&self.board))
@@ -434,7 +428,7 @@ impl Core {
         Ok((driver, recovered.cuts))
     }
 
-    fn open_outputs(&self, recovered: &Recovered, at: Batch, patience: &Patience) -> Result<()> {
+    fn open_outputs(&self, recovered: &Recovered, patience: &Patience) -> Result<()> {
         let batches = recovered.batches();
         for output in &self.plan.outputs {
             let shown = self.plan.operator_name(output.operator);
@@ -453,7 +447,7 @@ impl Core {
                 owner,
                 batches: Arc::clone(&batches),
             };
-            output.open(&shown, &context, at)?;
+            output.open(&shown, &context)?;
         }
         Ok(())
     }

@@ -57,8 +57,17 @@ pub enum Error {
         output: String,
         /// The batch.
         batch: Batch,
-        /// What the sink was doing: opening, staging or publishing.
+        /// What the sink was doing: staging or publishing.
         phase: &'static str,
+        /// What it said.
+        #[source]
+        source: BoxError,
+    },
+    /// A sink could not start.
+    #[error("output {output} cannot start: {source}. No batch was run")]
+    OutputOpen {
+        /// Name and kind of the output.
+        output: String,
         /// What it said.
         #[source]
         source: BoxError,

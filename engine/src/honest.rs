@@ -3,7 +3,7 @@
 
 /// Nothing is wrong.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Faults;
+pub(crate) struct Faults(());
 
 impl Faults {
     pub(crate) const fn truncate_before_checkpoint(self) -> bool {

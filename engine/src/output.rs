@@ -118,13 +118,12 @@ pub(crate) struct OutputSlot {
 
 impl OutputSlot {
     /// Lets the sink take up what a crash left behind.
-    pub(crate) fn open(
-        &self,
-        name: &str,
-        context: &SinkContext,
-        batch: Batch,
-    ) -> Result<(), Error> {
-        self.guarded(name, "opening", batch, |sink| sink.open(context))
+    pub(crate) fn open(&self, name: &str, context: &SinkContext) -> Result<(), Error> {
+        self.guarded(|sink| sink.open(context))
+            .map_err(|source| Error::OutputOpen {
+                output: name.to_owned(),
+                source,
+            })
     }
 
     pub(crate) fn stage(
@@ -133,29 +132,31 @@ impl OutputSlot {
         batch: Batch,
         parcels: Vec<Parcel>,
     ) -> Result<(), Error> {
-        self.guarded(name, "staging", batch, |sink| sink.stage(&batch, parcels))
+        self.guarded(|sink| sink.stage(&batch, parcels))
+            .map_err(|source| failed(name, batch, "staging", source))
     }
 
     pub(crate) fn publish(&self, name: &str, batch: Batch) -> Result<(), Error> {
-        self.guarded(name, "publishing", batch, |sink| sink.publish(&batch))
+        self.guarded(|sink| sink.publish(&batch))
+            .map_err(|source| failed(name, batch, "publishing", source))
     }
 
     fn guarded(
         &self,
-        name: &str,
-        phase: &'static str,
-        batch: Batch,
         call: impl FnOnce(&mut dyn ErasedSink) -> Result<(), BoxError>,
-    ) -> Result<(), Error> {
+    ) -> Result<(), BoxError> {
         let mut sink = self.sink.lock();
-        let outcome = catch_unwind(AssertUnwindSafe(|| call(&mut **sink)))
-            .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic)).into()));
-        outcome.map_err(|source| Error::Output {
-            output: name.to_owned(),
-            batch,
-            phase,
-            source,
-        })
+        catch_unwind(AssertUnwindSafe(|| call(&mut **sink)))
+            .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic)).into()))
+    }
+}
+
+fn failed(name: &str, batch: Batch, phase: &'static str, source: BoxError) -> Error {
+    Error::Output {
+        output: name.to_owned(),
+        batch,
+        phase,
+        source,
     }
 }
 

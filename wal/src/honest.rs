@@ -5,7 +5,7 @@ use crate::turns::Turns;
 
 /// Nothing is wrong.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Faults;
+pub(crate) struct Faults(());
 
 impl Faults {
     pub(crate) const fn acknowledge_before_sync(self) -> bool {
