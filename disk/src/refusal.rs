@@ -28,7 +28,7 @@ pub enum InMemory {
 pub enum Refused {
     /// It does not fit, or nothing was asked for.
     Full,
-    /// [`AppendMap::close`] was called.
+    /// [`AppendMap::close`](crate::AppendMap::close) was called.
     Closed,
 }
 

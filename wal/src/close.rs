@@ -12,8 +12,8 @@ impl Wal {
     /// Readers, and the payloads read, stay usable. Dropping the log closes it too, but tells no errors.
     ///
     /// # Errors
-    /// [`WalError::Poisoned`]; [`WalError::Io`] if there was no room for the mark: everything is durable all the same, and
-    /// the log is closed.
+    /// [`WalError::Poisoned`](crate::WalError::Poisoned); [`WalError::Io`](crate::WalError::Io) if there was no room for
+    /// the mark: everything is durable all the same, and the log is closed.
     pub fn close(&self) -> Result<()> {
         let mut closing = self.shared.closing.lock();
         if *closing == Closing::Done {

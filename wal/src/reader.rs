@@ -93,7 +93,7 @@ impl Reader {
     /// has not returned yet are skipped.
     ///
     /// # Errors
-    /// [`WalError::Corrupt`] if the log is damaged there; [`WalError::Io`].
+    /// [`WalError::Corrupt`](crate::WalError::Corrupt) if the log is damaged there; [`WalError::Io`](crate::WalError::Io).
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>> {
         self.batch = None;
         loop {
