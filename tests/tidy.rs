@@ -189,7 +189,14 @@ fn long_functions(lines: &[&str]) -> Vec<String> {
 /// A function of the crate alone was not measured: its line begins with `pub(crate)`, which has a bracket of its own.
 #[test]
 fn functions_of_every_visibility_are_measured() {
-    for visible in ["", "pub ", "pub(crate) ", "pub(super) ", "pub const ", "pub(crate) async "] {
+    for visible in [
+        "",
+        "pub ",
+        "pub(crate) ",
+        "pub(super) ",
+        "pub const ",
+        "pub(crate) async ",
+    ] {
         let mut text = format!("    {visible}fn long(&self) -> Result<()> {{\n");
         text.push_str(&"        work();\n".repeat(MAX_FUNCTION_LINES + 1));
         text.push_str("    }\n");

@@ -138,7 +138,8 @@ fn engine() -> (TempDir, PathBuf) {
 fn checkpoints_are_listed_and_shown() {
     let (_tmp, dir) = engine();
     let list = &checkpoint("list", &dir, &["--json"]).exits(0).json()[0];
-    assert_eq!(list.as_array().unwrap().len(), 2, "{list}");
+    // Two are retained; on a busy machine the whole run may be one batch, with one checkpoint.
+    assert!((1..=2).contains(&list.as_array().unwrap().len()), "{list}");
     assert_eq!(
         (&list[0]["recovery"], &list[0]["valid"]),
         (&true.into(), &true.into())

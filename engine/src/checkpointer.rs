@@ -152,6 +152,29 @@ impl Writer {
         Ok(())
     }
 
+    /// What is true where the checkpoint ends. A batch that is replayed may end before this run's entry of the program in
+    /// the log: records after it still need the conversions that this program was the first to know.
+    fn metadata_at(&self, end: Lsn) -> Metadata {
+        let mut metadata = self.metadata.clone();
+        let streams = self.plan.streams.get().map_or(&[][..], Vec::as_slice);
+        for (source, stream) in self.plan.sources.iter().zip(streams) {
+            let known = stream
+                .upgrades
+                .iter()
+                .filter(|upgrade| upgrade.below <= end);
+            match known.count() {
+                0 => drop(metadata.program.migrations.remove(&source.name)),
+                count => drop(
+                    metadata
+                        .program
+                        .migrations
+                        .insert(source.name.clone(), count),
+                ),
+            }
+        }
+        metadata
+    }
+
     fn meta(&self, capture: &Capture) -> Meta {
         let states = self.plan.states.iter().map(|slot| StateMeta {
             name: slot.info.name.clone(),
@@ -174,7 +197,8 @@ impl Writer {
                 time_ms: capture.batch.time_ms,
             },
             lsn: capture.batch.to.get(),
-            metadata: serde_json::to_value(&self.metadata).expect("metadata is plain data"),
+            metadata: serde_json::to_value(self.metadata_at(capture.batch.to))
+                .expect("metadata is plain data"),
             states: states.chain(sources).collect(),
         }
     }

@@ -160,6 +160,7 @@ impl StreamingContext {
             next_id: last_id + 1,
             last_cut: recovered.last_cut(),
             max_batch_bytes: settings.max_batch_bytes,
+            has_more: false,
             faults: settings.faults,
         };
         let (board, status) = (Arc::new(Board::default()), Status::default());

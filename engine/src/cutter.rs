@@ -17,6 +17,8 @@ pub(crate) struct Cutter {
     pub(crate) next_id: u64,
     pub(crate) last_cut: Lsn,
     pub(crate) max_batch_bytes: u64,
+    /// Whether the last cut has left a part of what had gathered.
+    pub(crate) has_more: bool,
     pub(crate) faults: Faults,
 }
 
@@ -46,12 +48,14 @@ impl Cutter {
         assert!(batch.from < batch.to, "{batch} ends before its beginning");
         assert!(batch.to <= lsn, "{batch} ends after its cut");
         self.intake.cut_at(batch.to);
+        self.has_more = to.is_some();
         (self.next_id, self.last_cut) = (batch.id + 1, batch.to);
         Ok(batch)
     }
 
     /// If clearly more has gathered than a batch may have (after a crash, or from before the start): the end of the
-    /// frames that are not too many, at least one.
+    /// frames that are not too many, at least one of a source. The engine's own frames alone are no batch, or a bound below
+    /// their size would be reached for ever.
     fn end_of_a_full_batch(&self) -> Result<Option<Lsn>> {
         let max = self.max_batch_bytes;
         if self.intake.uncut_bytes() <= max.saturating_add(max / 4) {
@@ -60,13 +64,14 @@ impl Cutter {
         let wal = &self.intake.wal;
         wal.sync()?;
         let mut frames = wal.read_from(self.last_cut)?;
-        let mut end = None;
+        let (mut end, mut has_data) = (None, false);
         while let Some(frame) = frames.next_frame()? {
-            if frame.end_lsn.bytes_since(self.last_cut) > max && end.is_some() {
-                break;
+            if has_data && frame.end_lsn.bytes_since(self.last_cut) > max {
+                return Ok(end);
             }
+            has_data |= frame.stream != journal::ENGINE;
             end = Some(frame.end_lsn);
         }
-        Ok(end)
+        Ok(None) // all of it
     }
 }

@@ -138,6 +138,18 @@ pub enum Mismatch {
         /// What the decoder said.
         message: String,
     },
+    /// Conversions of an input were taken out of the code.
+    #[error(
+        "the program says .migrate_input(\"{name}\", ..) {in_code} times, and records on disk were written by a program that said it {done} times: without the others nobody can tell which conversions the next records need. The calls are a history: put them back, or begin anew with .drop_source(\"{name}\")"
+    )]
+    ConversionsGone {
+        /// Name of the input.
+        name: String,
+        /// Conversions in the program.
+        in_code: usize,
+        /// Conversions that the log knows.
+        done: usize,
+    },
     /// Two sources on disk would become one.
     #[error(
         "the sources \"{old}\" and \"{new}\" both have records or positions on disk, so \"{old}\" cannot be renamed to \"{new}\": correct .rename_source(..), or throw one away with .drop_source(..)"

@@ -85,6 +85,7 @@ impl Recovered {
         sources.apply(&mut program)?;
         let streams = sources.streams(&program, wal.end_lsn());
         sources.check_records(&wal, from, &program, &streams)?;
+        sources.report_skipped(&program);
         let state = match (&checkpoint, &metadata) {
             (Some(checkpoint), Some(done)) => restore(plan, &settings.states, checkpoint, done)?,
             _ => BTreeMap::new(),

@@ -179,11 +179,12 @@ fn cut(core: &Core, switch: &CutterSwitch, mut next: Duration) {
         if !full && (woken == Woken::Rung || core.queue.is_behind()) {
             continue;
         }
-        match core.cutter.lock().cut() {
+        let mut cutter = core.cutter.lock();
+        match cutter.cut() {
             Ok(batch) => {
                 core.queue.push(batch);
-                if core.intake.batch_is_full() {
-                    switch.alarm.ring(); // there is more than one batch of it
+                if cutter.has_more {
+                    switch.alarm.ring();
                 }
             }
             Err(error) if may_pass(&error) => {

@@ -9,10 +9,12 @@ use crate::history::History;
 use crate::input::INPUT;
 use crate::journal::{Program, SourceKind};
 use crate::producers::Producers;
+use crate::site::panic_message;
 use bytes::Bytes;
 use highwater_checkpoint::Checkpoint;
 use highwater_wal::{FrameKind, Lsn, StreamId, Wal};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What is on disk of the sources.
 pub(crate) struct OnDisk<'a> {
@@ -59,9 +61,18 @@ impl OnDisk<'_> {
             };
             program.kinds.insert(source.name.clone(), kind);
             let in_code = self.changes.migrations(&source.name).len();
+            let done = program.migrations.get(&source.name).copied().unwrap_or(0);
+            if in_code < done {
+                let name = source.name.clone();
+                return Err(Mismatch::ConversionsGone {
+                    name,
+                    in_code,
+                    done,
+                }
+                .into());
+            }
             if in_code > 0 {
-                let done = program.migrations.entry(source.name.clone()).or_default();
-                *done = in_code.max(*done);
+                program.migrations.insert(source.name.clone(), in_code);
             }
         }
         self.check_migrations()
@@ -70,7 +81,9 @@ impl OnDisk<'_> {
     fn drop_sources(&self, program: &mut Program) {
         for (name, calls) in self.changes.drops() {
             let obeyed = program.drops.get(&name).copied().unwrap_or(0);
-            let again = self.in_code(&name).is_none() || calls > obeyed;
+            // A name that is in use, or was renamed since, is that of another source than the one that was dropped.
+            let in_use = self.in_code(&name).is_some() || self.changes.target(&name).is_some();
+            let again = !in_use || calls > obeyed;
             if let Some(stream) = again.then(|| program.retire(&name)).flatten() {
                 let (records, positions) = (self.records(stream.0), self.positions(stream.0));
                 tracing::warn!(
@@ -90,6 +103,9 @@ impl OnDisk<'_> {
             let new = self
                 .changes
                 .current_name(&old, |name| program.sources.contains_key(name));
+            if new != old && self.in_code(&old).is_some() && self.in_code(new).is_none() {
+                continue; // a rename of long ago: its source is gone, and this is another one
+            }
             if new != old {
                 program.rename(&old, new);
                 continue;
@@ -215,9 +231,11 @@ impl OnDisk<'_> {
             }
             for record in frame.records().skip(1) {
                 let record = Bytes::copy_from_slice(record.bytes());
-                let readable = stream
-                    .upgrade(frame.lsn, record)
-                    .and_then(|record| (source.check)(record));
+                let readable = catch_unwind(AssertUnwindSafe(|| {
+                    let record = stream.upgrade(frame.lsn, record)?;
+                    (source.check)(record)
+                }))
+                .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic))));
                 readable.map_err(|message| Mismatch::RecordType {
                     name: source.name.clone(),
                     lsn: frame.lsn,
@@ -228,6 +246,18 @@ impl OnDisk<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Says what is skipped: after a fallback to an older checkpoint this may be more than the drop has told.
+    pub(crate) fn report_skipped(&self, program: &Program) {
+        let retired = program.retired.iter();
+        let records: u64 = retired.map(|stream| self.records(*stream)).sum();
+        if records > 0 {
+            tracing::warn!(
+                records,
+                "records of sources that the program has dropped are after the checkpoint: the replay leaves them out"
+            );
+        }
     }
 
     /// What the records of a source were when they were written, as far as the log says.

@@ -4,8 +4,10 @@ use crate::changes::{Changes, Migration};
 use crate::checkpointer::{Metadata, PRODUCERS};
 use crate::error::{Mismatch, Result};
 use crate::graph::{Plan, Restore, RestoreError, Restored, StateSlot};
+use crate::site::panic_message;
 use highwater_checkpoint::{BlockEntry, Checkpoint, StateEntry};
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How many migrations each state of the program will have gone through.
 pub(crate) fn migrations(
@@ -28,7 +30,9 @@ pub(crate) fn migrations(
 /// was there already when the checkpoint was taken has done its work: what was gathered since is kept.
 fn is_dropped(plan: &Plan, changes: &Changes, name: &str, done: &Metadata) -> bool {
     let has_operator = plan.states.iter().any(|slot| slot.info.name == name);
-    let obeyed = done.dropped.get(name).filter(|_| has_operator);
+    // A name that was renamed since is that of another state than the one that was dropped.
+    let in_use = has_operator || changes.target(name).is_some();
+    let obeyed = done.dropped.get(name).filter(|_| in_use);
     changes.drops_of(name) > obeyed.copied().unwrap_or(0)
 }
 
@@ -48,7 +52,11 @@ pub(crate) fn restore(
         .filter(|s| s.kind != PRODUCERS && !is_dropped(plan, changes, &s.name, done));
     for state in kept.clone() {
         // A rename has done its work once a checkpoint has the new name.
-        let name = changes.current_name(&state.name, |new| kept.clone().any(|s| s.name == new));
+        let has_operator = |name: &str| plan.states.iter().any(|slot| slot.info.name == name);
+        let mut name = changes.current_name(&state.name, |new| kept.clone().any(|s| s.name == new));
+        if has_operator(&state.name) && !has_operator(name) {
+            name = &state.name; // a rename of long ago: its state is gone, and this is another one
+        }
         let Some((index, slot)) = slot_for(plan, state, name, manifest.number)? else {
             continue;
         };
@@ -140,9 +148,12 @@ fn restore_block(
     bytes: Vec<u8>,
     pending: &[Migration],
 ) -> Result<u64, RestoreError> {
-    let migrated = pending
-        .iter()
-        .try_fold(bytes, |bytes, migration| migration(&bytes))
+    let migrate = || {
+        let mut pending = pending.iter();
+        pending.try_fold(bytes, |bytes, migration| migration(&bytes))
+    };
+    let migrated = catch_unwind(AssertUnwindSafe(migrate))
+        .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic))))
         .map_err(RestoreError::Undecodable)?;
     restoring.add(block.key_group, &migrated)
 }

@@ -426,3 +426,23 @@ fn a_drop_that_stays_drops_a_later_state_without_operator() {
         }
     }
 }
+
+/// Found in review: a drop that was obeyed long ago threw away the state that had taken the name meanwhile, without a word,
+/// when that was renamed on.
+#[test]
+fn a_drop_of_long_ago_does_not_reach_a_state_that_took_the_name_and_was_renamed() {
+    let (disk, seen) = (directory(), common::Seen::default());
+    let first = || {
+        builder(&disk, 1)
+            .drop_state("totals")
+            .rename_state("counts", "totals")
+    };
+    let context = start(first(), counts("totals", &seen)).unwrap();
+    context.stop(StopMode::Graceful).unwrap();
+    drop(context);
+    let second = first().rename_state("totals", "sums");
+    let context = start(second, counts("sums", &seen)).unwrap();
+    send(&context, "a");
+    context.run_batch().unwrap();
+    assert_eq!(last(&seen), pairs(&[("a", 3), ("b", 1)]));
+}

@@ -12,8 +12,8 @@ mod common;
 use common::builder;
 use highwater_engine::wal::disk::SimDisk;
 use highwater_engine::{
-    Ack, BoxError, Builder, Decoder, Error, Mismatch, Receiver, Result, SourceContext, StopMode,
-    StreamingContext, Value,
+    Ack, BoxError, Builder, CheckpointPolicy, Decoder, Error, Mismatch, Receiver, Result,
+    SourceContext, StopMode, StreamingContext, Value,
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -457,5 +457,125 @@ fn a_record_that_its_source_cannot_read_back_is_not_stored() {
     assert!(
         refused[0].contains("source \"in\" refused a record of 1 bytes"),
         "{refused:?}"
+    );
+}
+
+/// A program that keeps the sum of an input of cents; `change` is what the builder says of the input.
+fn summing(
+    disk: &SimDisk,
+    every: u64,
+    factor: u64,
+    change: impl FnOnce(Builder) -> Builder,
+) -> Result<(StreamingContext, Seen<u64>)> {
+    let seen = Seen::default();
+    let out = Arc::clone(&seen);
+    let builder = builder(disk, 1).checkpoint(CheckpointPolicy::every_batches(every));
+    let context = change(builder).get_or_create(move |ssc| {
+        ssc.input::<u64>("in")
+            .map(move |amount| ((), amount * factor))
+            .update_state_by_key("sum", |(), new: &[u64], sum: &mut Option<u64>| {
+                *sum = Some(sum.unwrap_or(0) + new.iter().sum::<u64>());
+            })
+            .for_each_batch("out", move |_, records| {
+                out.lock().extend(records.into_iter().map(|(_, sum)| sum));
+            });
+        Ok(())
+    })?;
+    context.start()?;
+    Ok((context, seen))
+}
+
+/// Found in review: a checkpoint that was taken while batches of the old program were replayed said that all records
+/// after it were new ones, so euros counted as cents after the next crash.
+#[test]
+fn a_checkpoint_in_the_middle_of_a_replay_does_not_skip_conversions() {
+    let disk = SimDisk::new();
+    let (context, _) = summing(&disk, 100, 100, |b| b).unwrap();
+    for euros in [1_u64, 2] {
+        send(&context, "in", &euros);
+        context.run_batch().unwrap();
+    }
+    send(&context, "in", &4_u64);
+    drop(context);
+    let cents = |builder: Builder| builder.migrate_input("in", |euros: u64| euros * 100);
+    let whole = disk.snapshot();
+    let before = whole.mutations();
+    let run = |disk: &SimDisk| -> Result<()> {
+        let (context, _) = summing(disk, 1, 1, cents)?;
+        context.run_batch()?;
+        Ok(())
+    };
+    run(&whole).unwrap();
+    for cut in before..whole.mutations() {
+        let disk = disk.snapshot();
+        disk.cut_power_before(cut);
+        let _ = run(&disk);
+        let disk = disk.restart_after_power_cut(cut);
+        let (context, seen) = summing(&disk, 1, 1, cents).unwrap();
+        send(&context, "in", &50_u64);
+        context.run_batch().unwrap();
+        assert_eq!(
+            seen.lock().last(),
+            Some(&750),
+            "power cut before operation {cut}"
+        );
+    }
+}
+
+/// Found in review: an old program that came back for a day wrote its euros as if they were cents.
+#[test]
+fn a_program_without_conversions_that_the_log_knows_is_refused() {
+    let disk = SimDisk::new();
+    let cents = |builder: Builder| builder.migrate_input("in", |euros: u64| euros * 100);
+    drop(summing(&disk, 1, 1, cents).unwrap());
+    let refused = mismatch(summing(&disk, 1, 100, |b| b));
+    assert!(matches!(
+        refused,
+        Mismatch::ConversionsGone {
+            done: 1,
+            in_code: 0,
+            ..
+        }
+    ));
+    assert!(
+        refused.to_string().contains(".drop_source(\"in\")"),
+        "{refused}"
+    );
+    drop(summing(&disk, 1, 1, cents).unwrap());
+    drop(summing(&disk, 1, 100, |b| b.drop_source("in")).unwrap());
+}
+
+/// Found in review: a drop that was obeyed long ago threw away the source that had taken the name meanwhile, when that was
+/// renamed on.
+#[test]
+fn a_drop_of_long_ago_does_not_reach_a_source_that_took_the_name_and_was_renamed() {
+    let disk = SimDisk::new();
+    let (context, _) = open::<String>(builder(&disk, 1), "a").unwrap();
+    send_once(&context, "a", 7);
+    drop(context);
+    let first = |disk: &SimDisk| builder(disk, 1).drop_source("b").rename_source("a", "b");
+    let (context, seen) = open::<String>(first(&disk), "b").unwrap();
+    send_once(&context, "b", 7);
+    assert_eq!(run(&context, &seen), ["payment 7"]);
+    drop(context);
+    let (context, seen) = open::<String>(first(&disk).rename_source("b", "c"), "c").unwrap();
+    send_once(&context, "c", 7);
+    assert_eq!(run(&context, &seen), Vec::<String>::new(), "it is known");
+}
+
+/// Found in review: conversions that panic are a reason not to start, not a panic of `get_or_create`.
+#[test]
+fn a_conversion_that_panics_is_a_mismatch() {
+    let disk = SimDisk::new();
+    let (context, _) = summing(&disk, 1, 1, |b| b).unwrap();
+    send(&context, "in", &7_u64);
+    drop(context);
+    let panics = |builder: Builder| {
+        builder.migrate_input("in", |n: u64| -> u64 { panic!("no conversion of {n}") })
+    };
+    let refused = mismatch(summing(&disk, 1, 1, panics));
+    assert!(
+        refused.to_string().contains("no conversion of 7"),
+        "{refused}"
     );
 }

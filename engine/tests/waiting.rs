@@ -259,3 +259,27 @@ fn lineage_after_a_restart_counts_the_batches_that_are_still_to_be_replayed() {
         "{lineage}"
     );
 }
+
+/// Found in review: with a bound below the size of the engine's own records each cut made the next one due, for ever.
+#[test]
+fn a_batch_bound_below_the_engines_own_records_does_not_cut_without_end() {
+    let (disk, clock) = (
+        SimDisk::new(),
+        Arc::new(ManualClock::new(1_700_000_000_000)),
+    );
+    let context = builder(&disk, 1)
+        .clock(clock)
+        .batches(BatchMode::Clock)
+        .max_batch_bytes(1)
+        .get_or_create(counting)
+        .unwrap();
+    (0..20).for_each(|_| send(&context, "x"));
+    context.start().unwrap();
+    context.await_batch(20).unwrap();
+    context.stop(StopMode::Graceful).unwrap();
+    let batches = context.progress().batches;
+    assert!(
+        (20..40).contains(&batches),
+        "{batches} batches for 20 records"
+    );
+}
