@@ -138,16 +138,20 @@ pub enum Mismatch {
         /// What the decoder said.
         message: String,
     },
-    /// Conversions of an input were taken out of the code.
+    /// Conversions were taken out of the code.
     #[error(
-        "the program says .migrate_input(\"{name}\", ..) {in_code} times, and records on disk were written by a program that said it {done} times: without the others nobody can tell which conversions the next records need. The calls are a history: put them back, or begin anew with .drop_source(\"{name}\")"
+        "the program says .{call}(\"{name}\", ..) {in_code} times, and what is on disk was written by a program that said it {done} times: without the others nobody can tell what has been converted. The calls are a history: put them back, or begin anew with .{remedy}(\"{name}\")"
     )]
     ConversionsGone {
-        /// Name of the input.
+        /// Name of the input or state.
         name: String,
+        /// `migrate_input` or `migrate_state`.
+        call: &'static str,
+        /// What throws the old data away.
+        remedy: &'static str,
         /// Conversions in the program.
         in_code: usize,
-        /// Conversions that the log knows.
+        /// Conversions that are known on disk.
         done: usize,
     },
     /// Two sources on disk would become one.

@@ -248,7 +248,8 @@ impl Builder {
     /// The values of the state `name` are converted from `Old` to `New` when they are loaded.
     ///
     /// Calls are a history, as a database's migrations are: keep them, and add the next one after them. A checkpoint
-    /// notes how many its states have gone through, so each is applied once, whatever the types are called.
+    /// notes how many its states have gone through, so each is applied once, whatever the types are called. A program that
+    /// says fewer than the checkpoint knows is refused.
     #[must_use]
     pub fn migrate_state<Old: State, New: State>(
         mut self,
@@ -282,7 +283,8 @@ impl Builder {
     /// Records of the input `name` that were sent as `Old` are converted to `New` when they are read.
     ///
     /// Calls are a history, as those of [`Self::migrate_state`] are. The log notes from where on its records need a
-    /// conversion no more, so each is applied to the records that were sent before it was there.
+    /// conversion no more, so each is applied to the records that were sent before it was there. A program that says fewer
+    /// than the log knows is refused.
     #[must_use]
     pub fn migrate_input<Old: Value, New: Value>(
         mut self,

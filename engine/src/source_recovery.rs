@@ -66,6 +66,8 @@ impl OnDisk<'_> {
                 let name = source.name.clone();
                 return Err(Mismatch::ConversionsGone {
                     name,
+                    call: "migrate_input",
+                    remedy: "drop_source",
                     in_code,
                     done,
                 }

@@ -70,7 +70,17 @@ pub(crate) fn restore(
             .into());
         }
         let before = done.migrations.get(&state.name).copied().unwrap_or(0);
-        let pending = changes.migrations(name).get(before..).unwrap_or_default();
+        let conversions = changes.migrations(name);
+        let Some(pending) = conversions.get(before..) else {
+            return Err(Mismatch::ConversionsGone {
+                name: name.to_owned(),
+                call: "migrate_state",
+                remedy: "drop_state",
+                in_code: conversions.len(),
+                done: before,
+            }
+            .into());
+        };
         restored.insert(
             index,
             restore_state(plan, checkpoint, state, slot, pending)?,

@@ -446,3 +446,28 @@ fn a_drop_of_long_ago_does_not_reach_a_state_that_took_the_name_and_was_renamed(
     context.run_batch().unwrap();
     assert_eq!(last(&seen), pairs(&[("a", 3), ("b", 1)]));
 }
+
+/// Found in review: an old program that came back for a day took converted values for its own.
+#[test]
+fn a_program_without_conversions_that_the_checkpoint_knows_is_refused() {
+    let (disk, seen) = (directory(), common::Seen::default());
+    let tenfold = || builder(&disk, 1).migrate_state("counts", |n: u64| n * 10);
+    let context = start(tenfold(), counts("counts", &seen)).unwrap();
+    context.stop(StopMode::Graceful).unwrap();
+    drop(context);
+    let refused = mismatch(start(builder(&disk, 1), counts("counts", &seen)));
+    let text = refused.to_string();
+    for part in [
+        ".migrate_state(\"counts\", ..) 0 times",
+        "1 times",
+        ".drop_state(\"counts\")",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    start(tenfold(), counts("counts", &seen)).unwrap();
+    start(
+        builder(&disk, 1).drop_state("counts"),
+        counts("counts", &seen),
+    )
+    .unwrap();
+}
