@@ -148,21 +148,8 @@ impl StreamingContext {
         plan.streams
             .set(streams)
             .unwrap_or_else(|_| unreachable!("a plan is opened once"));
-        let (last_id, last_time_ms) = recovered.last_batch();
-        let cutter = Cutter {
-            intake: Arc::clone(&intake),
-            times: BatchClock::start(
-                Arc::clone(&settings.clock),
-                settings.batch_interval,
-                last_time_ms,
-                settings.clock_start,
-            ),
-            next_id: last_id + 1,
-            last_cut: recovered.last_cut(),
-            max_batch_bytes: settings.max_batch_bytes,
-            has_more: false,
-            faults: settings.faults,
-        };
+        let (last_id, _) = recovered.last_batch();
+        let cutter = cutter(&settings, &recovered, &intake);
         let (board, status) = (Arc::new(Board::default()), Status::default());
         if let Some((number, batch)) = recovered.checkpoint {
             board.recovered((number, batch.id, batch.to), recovered.report.loaded_in);
@@ -367,6 +354,24 @@ impl StreamingContext {
     #[must_use]
     pub fn log(&self) -> &Wal {
         &self.owner.core.wal
+    }
+}
+
+fn cutter(settings: &Builder, recovered: &Recovered, intake: &Arc<Intake>) -> Cutter {
+    let (last_id, last_time_ms) = recovered.last_batch();
+    Cutter {
+        intake: Arc::clone(intake),
+        times: BatchClock::start(
+            Arc::clone(&settings.clock),
+            settings.batch_interval,
+            last_time_ms,
+            settings.clock_start,
+        ),
+        next_id: last_id + 1,
+        last_cut: recovered.last_cut(),
+        max_batch_bytes: settings.max_batch_bytes,
+        has_more: false,
+        faults: settings.faults,
     }
 }
 
