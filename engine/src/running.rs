@@ -235,10 +235,10 @@ fn drive(core: &Core, mut driver: Driver) {
 }
 
 /// Cuts and runs what is left, in as many batches as it takes, with a checkpoint after the last one. What outputs feed
-/// back meanwhile is left to the next start.
+/// back meanwhile is left to the next start, as is all the rest if an immediate stop comes in between.
 pub(crate) fn final_batches(core: &Core, driver: &mut Driver) -> Result<()> {
     let until = core.wal.end_lsn();
-    loop {
+    while !core.queue.is_cut_short() {
         let batch = core.cutter.lock().cut()?;
         let snapshot = match batch.to < until {
             true => Snapshot::Skip,
@@ -297,6 +297,11 @@ impl Queue {
             }
             self.changed.wait(&mut state);
         }
+    }
+
+    /// Whether an immediate stop was asked for.
+    pub(crate) fn is_cut_short(&self) -> bool {
+        self.state.lock().ending == Some(StopMode::Immediate)
     }
 
     /// Ends the driver; `Immediate` overrides a graceful end that is under way.
