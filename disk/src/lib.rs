@@ -7,40 +7,30 @@
 //! Vocabulary: *sync* makes bytes durable (they survive a power cut); a *name* (directory entry) is durable only
 //! after [`Disk::sync_dir`] of its directory. Nothing here is durable by itself.
 
-mod append_map;
 mod clock;
-mod direct_read;
-mod direct_write;
-mod distance;
 mod error;
 mod file_system;
 mod gate;
-mod interrupted;
-mod map_backing;
+mod map;
 mod os;
-mod os_map;
-mod populate;
-mod priority;
 pub mod probe;
-mod read_map;
-mod refusal;
 pub mod sim;
-#[doc(hidden)]
-pub mod sync;
 
-pub use append_map::{AppendMap, Region};
 pub use clock::{Alarm, Clock, ManualClock, OsClock, Woken};
 pub use error::{Call, DiskError, copy_error, raw_os_error};
 pub use file_system::{FileSystem, Suitability};
 pub use gate::Gate;
-pub use map_backing::MapBacking;
-pub use os::OsDisk;
-pub use priority::{Priority, Raised, take_short_slices};
-pub use read_map::{ReadBacking, ReadMap};
-pub use refusal::{AbandonedRegion, Asker, InMemory, Refused};
+pub use map::append::{AppendMap, Region};
+pub use map::backing::MapBacking;
+pub use map::read::{ReadBacking, ReadMap};
+pub use map::refusal::{AbandonedRegion, Asker, InMemory, Refused};
+#[doc(hidden)]
+pub use map::sync;
+pub use os::disk::OsDisk;
+pub use os::priority::{Priority, Raised, take_short_slices};
 pub use sim::SimDisk;
 
-use interrupted::Interruptions;
+use os::interrupted::Interruptions;
 use std::ffi::OsString;
 use std::fmt::Debug;
 use std::io;

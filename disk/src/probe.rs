@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the seam")]
 
 use crate::error::errno;
-use crate::interrupted::uninterrupted;
+use crate::os::interrupted::uninterrupted;
 use crate::{Clock, FileSystem, PAGE_SIZE};
 use memmap2::{Advice, MmapOptions};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

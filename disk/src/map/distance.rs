@@ -5,7 +5,7 @@
 //! every record then get through less than half of what one does. Who steps aside for a moment instead finds that the other
 //! has done many at full speed. A virtual machine is moved from one case to the other while it runs, so it is measured.
 
-use crate::sync::{AtomicU64, Ordering, spin_loop};
+use crate::map::sync::{AtomicU64, Ordering, spin_loop};
 use std::time::{Duration, Instant};
 
 /// Between the two cases as they are measured here, where reading the clock hides a part: neighbours were seen at 0 to 10 ns,

@@ -4,10 +4,10 @@
 //! in memory, which is twenty times faster to ask (`mincore`; measured: 0.4 ms instead of 11 for 256 MiB). A page that the
 //! system drops after the question, and that cannot be read any more when it is touched, still raises the signal.
 
-use crate::direct_read::read_around;
 use crate::error::{Call, DiskError};
-use crate::interrupted::uninterrupted;
-use crate::os::length;
+use crate::os::direct_read::read_around;
+use crate::os::disk::length;
+use crate::os::interrupted::uninterrupted;
 use memmap2::{Advice, MmapMut};
 use rustix::io::Errno;
 use std::fs::File;

@@ -1,12 +1,12 @@
 //! Append maps of real files: in the page cache, or in memory of the process with writes that go past the page cache.
 
-use crate::append_map::AppendMap;
-use crate::direct_write::write_pages;
 use crate::error::{errno, invalid};
-use crate::interrupted::uninterrupted;
-use crate::map_backing::MapBacking;
-use crate::os::{check_size_limit, length};
-use crate::populate::{Behind, MappedFile, Seen};
+use crate::map::append::AppendMap;
+use crate::map::backing::MapBacking;
+use crate::os::direct_write::write_pages;
+use crate::os::disk::{check_size_limit, length};
+use crate::os::interrupted::uninterrupted;
+use crate::os::populate::{Behind, MappedFile, Seen};
 use crate::{Call, DiskError, PAGE_SIZE};
 use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
 use parking_lot::Mutex;

@@ -16,10 +16,10 @@
 //! `disk/tests/shuttle.rs` tries the interleavings, Miri the orderings.
 
 use crate::PAGE_SIZE;
-use crate::distance::Distance;
-use crate::map_backing::MapBacking;
-use crate::refusal::{AbandonedRegion, Asker, InMemory, Refused};
-use crate::sync::{AtomicBool, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
+use crate::map::backing::MapBacking;
+use crate::map::distance::Distance;
+use crate::map::refusal::{AbandonedRegion, Asker, InMemory, Refused};
+use crate::map::sync::{AtomicBool, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use std::fmt;
 use std::io;
 use std::ops::Range;

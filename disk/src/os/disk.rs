@@ -1,13 +1,14 @@
 //! The operating system's disk.
 #![expect(clippy::disallowed_methods, reason = "this is the seam")]
 
-use crate::direct_read::read_around;
 use crate::error::{errno, invalid};
-use crate::interrupted::uninterrupted;
-use crate::populate::{self, Behind, FileId, MappedFile, Seen};
+use crate::os::direct_read::read_around;
+use crate::os::interrupted::uninterrupted;
+use crate::os::map as os_map;
+use crate::os::populate::{self, Behind, FileId, MappedFile, Seen};
 use crate::{
     Access, AppendMap, Call, DirLock, Disk, DiskError, DiskFile, Entry, EntryKind, FileSystem,
-    LockGuard, PAGE_SIZE, ReadBacking, ReadMap, os_map, probe,
+    LockGuard, PAGE_SIZE, ReadBacking, ReadMap, probe,
 };
 use memmap2::{Advice, Mmap};
 use rustix::fs::FallocateFlags;

@@ -2,7 +2,7 @@
 //! pages can be read there. Past it only the page with the bad sector is lost.
 #![expect(clippy::disallowed_methods, reason = "this is the seam")]
 
-use crate::interrupted::uninterrupted;
+use crate::os::interrupted::uninterrupted;
 use memmap2::MmapMut;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
