@@ -1,10 +1,10 @@
 //! One checkpoint, to read from.
 
 use crate::error::{CheckpointError, Result, Skipped};
-use crate::manifest::{FileEntry, Manifest, StateEntry};
-use crate::names::StateName;
+use crate::manifest::document::{FileEntry, Manifest, StateEntry};
 use crate::state_file::{BLOCK_HEADER_LEN, open_block};
 use crate::store::Store;
+use crate::store::names::StateName;
 use std::io;
 use std::sync::Arc;
 

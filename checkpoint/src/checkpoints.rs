@@ -1,14 +1,14 @@
 //! All checkpoints of one store, and the one process that may add to them.
 
 use crate::checkpoint::{Checkpoint, LogBounds};
-use crate::draft::{Draft, Meta};
 use crate::error::{CheckpointError, Result, Skipped};
-use crate::garbage;
 use crate::inspect::{self, Inspected};
-use crate::losses::{self, missing_file, sizes};
-use crate::manifest::{MAX_MANIFEST_BYTES, Manifest};
-use crate::names::{MAX_NUMBER, Name, manifest_name};
+use crate::manifest::document::{MAX_MANIFEST_BYTES, Manifest};
+use crate::retention::garbage;
+use crate::retention::losses::{self, missing_file, sizes};
+use crate::store::names::{MAX_NUMBER, Name, manifest_name};
 use crate::store::{Store, StoredFile};
+use crate::writer::{Draft, Meta};
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io;

@@ -1,6 +1,6 @@
 //! What can go wrong, where, and what to do about it.
 
-use crate::manifest::FORMAT_VERSION;
+use crate::manifest::document::FORMAT_VERSION;
 use std::fmt;
 use std::io;
 

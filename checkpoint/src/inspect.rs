@@ -3,9 +3,9 @@
 use crate::checkpoint::Checkpoint;
 use crate::checkpoints::{list, numbers, read_manifest};
 use crate::error::{CheckpointError, Result};
-use crate::manifest::Manifest;
-use crate::names::manifest_name;
+use crate::manifest::document::Manifest;
 use crate::store::Store;
+use crate::store::names::manifest_name;
 use serde::Serialize;
 use std::io;
 use std::sync::Arc;

@@ -5,8 +5,8 @@
 //! block that is whole but in the wrong place never passes.
 
 use crate::error::{CheckpointError, Result};
-use crate::manifest::{BlockEntry, BlockKind};
-use crate::names::StateName;
+use crate::manifest::document::{BlockEntry, BlockKind};
+use crate::store::names::StateName;
 
 /// Length of the header of a state file, in bytes.
 pub const FILE_HEADER_LEN: u64 = FILE_HEADER as u64;

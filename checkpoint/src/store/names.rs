@@ -66,7 +66,7 @@ impl StateName {
         if fields.next().is_some() || attempt.len() != ATTEMPT_DIGITS {
             return None;
         }
-        let attempt = crate::hex::parse_u64(attempt)?;
+        let attempt = crate::manifest::hex::parse_u64(attempt)?;
         Some(Self {
             number,
             attempt,

@@ -2,8 +2,8 @@
 
 use crate::checkpoints::read_manifest;
 use crate::error::{CheckpointError, Result};
-use crate::manifest::{FileEntry, Manifest};
-use crate::names::manifest_name;
+use crate::manifest::document::{FileEntry, Manifest};
+use crate::store::names::manifest_name;
 use crate::store::{Store, StoredFile};
 use std::collections::BTreeMap;
 use std::io;

@@ -1,7 +1,7 @@
 //! Checkpoints in a directory, made durable by file and directory syncs.
 
-use crate::manifest::MAX_MANIFEST_BYTES;
-use crate::names::{Name, TMP_SUFFIX, is_safe};
+use crate::manifest::document::MAX_MANIFEST_BYTES;
+use crate::store::names::{Name, TMP_SUFFIX, is_safe};
 use crate::store::{Store, StoredFile};
 use highwater_disk::{Access, Disk, DiskFile, EntryKind, copy_error};
 use std::io;

@@ -1,8 +1,8 @@
 //! What crashed and failed attempts leave behind, and when it may go.
 
 use crate::checkpoints::{Known, Ownership};
-use crate::names::Name;
 use crate::store::StoredFile;
+use crate::store::names::Name;
 use std::collections::BTreeMap;
 
 /// A file that nobody needs.

@@ -1,9 +1,9 @@
 //! The manifest: what a checkpoint consists of. It is written last and makes the checkpoint exist.
 
 use crate::error::{CheckpointError, Result};
-use crate::hex::{hex32, hex64, hex128};
-use crate::names::{MAX_NUMBER, StateName, manifest_name};
+use crate::manifest::hex::{hex32, hex64, hex128};
 use crate::state_file::{BLOCK_HEADER_LEN, FILE_HEADER_LEN};
+use crate::store::names::{MAX_NUMBER, StateName, manifest_name};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;

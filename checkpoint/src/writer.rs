@@ -2,10 +2,10 @@
 
 use crate::checkpoints::{Checkpoints, read_manifest};
 use crate::error::{CheckpointError, Result};
-use crate::losses::lost_state_file;
-use crate::manifest::{Batch, FORMAT_VERSION, FileEntry, Manifest, StateEntry};
-use crate::names::{MAX_PART, StateName, manifest_name};
+use crate::manifest::document::{Batch, FORMAT_VERSION, FileEntry, Manifest, StateEntry};
+use crate::retention::losses::lost_state_file;
 use crate::state_file::{BLOCK_HEADER_LEN, Block, Part};
+use crate::store::names::{MAX_PART, StateName, manifest_name};
 use std::io;
 
 /// What a checkpoint is taken of.

@@ -1,4 +1,12 @@
 //! Where checkpoints are kept: a flat place of named, immutable files.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `local` | a directory, made durable by file and directory syncs |
+//! | `names` | the names of the files of a checkpoint |
+
+pub(crate) mod local;
+pub(crate) mod names;
 
 use std::fmt::Debug;
 use std::io;
