@@ -8,76 +8,43 @@
 //! * [`layout`]: the bytes on disk.
 //! * [`disk`]: the seam to the operating system, with the simulator that the tests use.
 
-mod audience;
-mod batch;
-mod budget;
-mod chain;
-#[cfg(feature = "deliberate-faults")]
-mod cheat;
-mod chunk;
-mod close;
 mod commit;
-mod compress;
-mod cursor;
-mod dump;
-mod end;
+mod control;
 mod error;
-mod fitness;
-mod flusher;
-mod follow;
-mod frame;
-#[cfg(not(feature = "deliberate-faults"))]
-mod honest;
+mod faults;
+mod format;
 pub mod inspect;
-mod latency;
-pub mod layout;
-mod ledger;
 mod log;
 mod lsn;
-mod meta;
-mod meters;
+mod metrics;
 mod options;
-mod pace;
-mod payload;
-mod prepare;
-mod read_window;
-mod reader;
-mod recover;
+mod read;
 pub mod recovery;
 mod retention;
-mod room;
-mod scan;
 mod segment;
-mod shared;
-mod stats;
-#[doc(hidden)]
-pub mod turns;
-mod window;
 
-pub use budget::Pin;
-#[cfg(feature = "deliberate-faults")]
 #[doc(hidden)]
-pub use cheat::Cheat;
-#[cfg(feature = "deliberate-faults")]
-use cheat::Faults;
-#[cfg(not(feature = "deliberate-faults"))]
-use honest::Faults;
-
-pub use chunk::{Chunk, Frame, FrameInfo, Frames, Headers, RecordRef};
+pub use commit::group_commit as turns;
 pub use error::{Finding, Result, WalError};
-pub use follow::{Durable, DurableWatch, Tail, TailStopper, Tailed};
-pub use frame::FrameKind;
+#[cfg(feature = "deliberate-faults")]
+#[doc(hidden)]
+pub use faults::Cheat;
+pub use format::frame::FrameKind;
+pub use format::layout;
 pub use highwater_disk as disk;
 pub use highwater_disk::Priority;
-pub use latency::Latency;
-pub use log::Wal;
+pub use log::handle::Wal;
 pub use lsn::{Lsn, LsnRange, StreamId};
+pub use metrics::latency::Latency;
+pub use metrics::stats::Stats;
 pub use options::{
     Admission, AppendOptions, Background, Compression, Durability, Options, ReadPath, WritePath,
 };
-pub use payload::Payload;
-pub use reader::{Reader, Record, RecordKind, Records};
-pub use recovery::{Case, Recovery};
-pub use retention::RetentionGuard;
-pub use room::{RoomFuture, Waited};
-pub use stats::Stats;
+pub use read::chunk::{Chunk, Frame, FrameInfo, Frames, Headers, RecordRef};
+pub use read::payload::Payload;
+pub use read::reader::{Reader, Record, RecordKind, Records};
+pub use read::tail::{Durable, DurableWatch, Tail, TailStopper, Tailed};
+pub use recovery::cases::{Case, Recovery};
+pub use retention::budget::Pin;
+pub use retention::room::{RoomFuture, Waited};
+pub use retention::truncation::RetentionGuard;

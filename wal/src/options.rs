@@ -1,13 +1,13 @@
 //! Settings of a log.
 
-use crate::Faults;
 use crate::error::{Result, WalError};
-use crate::layout::{
+use crate::faults::Faults;
+use crate::format::layout::{
     FORMAT_VERSION, FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT,
     max_payload, to_usize,
 };
 use crate::lsn::StreamId;
-use crate::segment::MAX_WRITE_SIZE;
+use crate::segment::file::MAX_WRITE_SIZE;
 use highwater_disk::{Clock, Disk, OsClock, OsDisk, PAGE_SIZE, Priority};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -320,7 +320,7 @@ impl Options {
     #[cfg(feature = "deliberate-faults")]
     #[doc(hidden)]
     #[must_use]
-    pub fn cheat(mut self, cheat: crate::Cheat) -> Self {
+    pub fn cheat(mut self, cheat: crate::faults::Cheat) -> Self {
         self.faults = cheat.into();
         self
     }

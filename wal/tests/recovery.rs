@@ -1,4 +1,4 @@
-//! The first table of `wal/src/recovery.rs`, label by label: each with the physical cause that it stands for.
+//! The first table of `wal/src/recovery/mod.rs`, label by label: each with the physical cause that it stands for.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

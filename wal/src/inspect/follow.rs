@@ -1,15 +1,15 @@
 //! Following a log that another process writes, without a lock and without writing.
 
-use crate::chain::{Headers, check_chain, check_segment};
-use crate::compress::plain;
-use crate::dump::DumpedFrame;
 use crate::error::{Result, WalError};
-use crate::frame::{At, FrameKind, attested};
+use crate::format::compression::plain;
+use crate::format::frame::{At, FrameKind, attested};
+use crate::format::layout::SEGMENT_HEADER_SIZE;
 use crate::inspect::Log;
+use crate::inspect::dump::DumpedFrame;
 use crate::inspect::source::bad_directory;
-use crate::layout::SEGMENT_HEADER_SIZE;
 use crate::lsn::Lsn;
-use crate::scan::{Scan, SegmentFile};
+use crate::segment::list::{Headers, check_chain, check_segment};
+use crate::segment::scan::{Scan, SegmentFile};
 use std::io;
 
 /// Looks in vain before the first look behind the place where the log seems to end; twice as many each time after.
@@ -172,7 +172,7 @@ impl Follow {
         let offset = lsn - segment.base;
         let At::Frame(header, payload) = scan.look(offset)? else {
             let what = "no intact frame starts here: the position is wrong, or the file is damaged";
-            return Err(crate::dump::no_frame(segment, offset, what));
+            return Err(crate::inspect::dump::no_frame(segment, offset, what));
         };
         let frame = DumpedFrame {
             lsn: Lsn::new(lsn),
@@ -182,7 +182,7 @@ impl Follow {
             file: segment.path.clone(),
             offset,
             payload: plain(&header, payload)
-                .map_err(|what| crate::dump::bad_batch(segment, offset, what))?
+                .map_err(|what| crate::inspect::dump::bad_batch(segment, offset, what))?
                 .into_owned(),
             stored_bytes: header.payload_size(),
         };

@@ -1,10 +1,10 @@
 //! Looking at a log that another process truncates meanwhile: what was listed a moment ago may be gone, or made into
 //! another segment under the old name.
 
+use crate::control::file::Meta;
 use crate::error::{Result, WalError};
 use crate::inspect::Log;
 use crate::lsn::Lsn;
-use crate::meta::Meta;
 use highwater_disk::Disk;
 use std::path::Path;
 use std::sync::Arc;

@@ -1,14 +1,14 @@
 //! Writing a log anew, frame by frame at its old place. Until its `LOG` is written nothing of it counts.
 
+use crate::control::file::{self, LogEnd, Meta};
 use crate::error::{Result, WalError};
-use crate::frame::{FrameHeader, FrameKind, LogKey, SegmentHeader, encode_header};
-use crate::inspect::source::bad_directory;
-use crate::layout::{
+use crate::format::frame::{FrameHeader, FrameKind, LogKey, SegmentHeader, encode_header};
+use crate::format::layout::{
     FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT, SEGMENT_HEADER_SIZE,
     frame_size, segment_name, to_usize,
 };
+use crate::inspect::source::bad_directory;
 use crate::lsn::{Lsn, StreamId};
-use crate::meta::{self, LogEnd, Meta};
 use crc32c::crc32c;
 use highwater_disk::{DirLock, Disk, DiskFile};
 use std::io;
@@ -202,7 +202,7 @@ impl<'a> Rebuild<'a> {
             end: LogEnd::Open,
         };
         meta.replace(&**self.disk, self.dir)?;
-        meta::prepare_spare(&**self.disk, self.dir);
+        file::prepare_spare(&**self.disk, self.dir);
         Ok(Lsn::new(end))
     }
 }

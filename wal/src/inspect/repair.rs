@@ -1,14 +1,14 @@
 //! Repair: a new log that holds everything up to the first damage, at its old LSNs.
 
 use crate::error::{Result, WalError};
-use crate::fitness::resolve;
+use crate::format::layout::{MIN_SEGMENT_SIZE, SEGMENT_HEADER_SIZE};
 use crate::inspect::lost::{Losses, LostRange};
 use crate::inspect::rebuild::Rebuild;
 use crate::inspect::source::{Source, bad_directory};
 use crate::inspect::walk::{Step, Walk};
 use crate::inspect::{Log, Progress, records_in};
-use crate::layout::{MIN_SEGMENT_SIZE, SEGMENT_HEADER_SIZE};
 use crate::lsn::Lsn;
+use crate::recovery::fitness::resolve;
 use highwater_disk::Disk;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

@@ -1,16 +1,16 @@
 //! Salvage: a new log of everything intact that is left, around the holes.
 
-use crate::dump::DumpedFrame;
+use crate::control::file;
 use crate::error::{Result, WalError};
-use crate::frame::LogKey;
+use crate::format::frame::LogKey;
 use crate::inspect::Progress;
+use crate::inspect::dump::DumpedFrame;
 use crate::inspect::lost::{Losses, LostRange};
 use crate::inspect::rebuild::Rebuild;
 use crate::inspect::repair::{check_copy, places};
 use crate::inspect::source::Source;
 use crate::inspect::walk::{Step, Walk};
 use crate::lsn::Lsn;
-use crate::meta;
 use highwater_disk::Disk;
 use std::ffi::OsString;
 use std::path::Path;
@@ -164,7 +164,7 @@ impl Holes {
 
 /// A log with segments as large as the largest of the old one.
 fn begin<'a>(source: &'a Source, to: &'a Path) -> Result<Rebuild<'a>> {
-    let key = LogKey::new(meta::fresh_log_id(None));
+    let key = LogKey::new(file::fresh_log_id(None));
     let mut new = Rebuild::begin(&source.disk, to, key)?;
     new.segment(0, source.largest())?;
     Ok(new)

@@ -1,15 +1,15 @@
 //! The files of a damaged log, as far as anything can be told from them. Only reads.
 
-use crate::chain::Listing;
+use crate::control::file::{self, LogEnd, Meta};
 use crate::error::{Finding, Result, WalError};
-use crate::frame::{BadHeader, LogKey, SegmentHeader};
-use crate::layout::{
+use crate::format::frame::{BadHeader, LogKey, SegmentHeader};
+use crate::format::layout::{
     FORMAT_VERSION, FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT,
     segment_name,
 };
 use crate::lsn::Lsn;
-use crate::meta::{self, LogEnd, Meta};
-use crate::segment::read_header;
+use crate::segment::file::read_header;
+use crate::segment::list::Listing;
 use highwater_disk::{Access, DirLock, Disk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -152,7 +152,7 @@ fn hold(disk: &dyn Disk, dir: &Path) -> Result<Option<DirLock>> {
         Ok(lock) => Ok(Some(lock)),
         Err(e) if e.kind() == io::ErrorKind::WouldBlock => Err(WalError::Locked {
             dir: dir.to_owned(),
-            pid: meta::read_holder(disk, dir),
+            pid: file::read_holder(disk, dir),
         }),
         Err(source)
             if matches!(
@@ -182,7 +182,7 @@ pub(crate) fn bad_directory(dir: &Path, what: &str) -> WalError {
 fn missing_meta(dir: &Path) -> WalError {
     WalError::Corrupt {
         finding: Finding::MissingMeta,
-        file: meta::path(dir),
+        file: file::path(dir),
         offset: 0,
         lsn: Lsn::ZERO,
         what:

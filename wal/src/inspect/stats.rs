@@ -1,10 +1,10 @@
 //! What a log consists of, counted frame by frame.
 
-use crate::dump::DumpedFrame;
 use crate::error::{Result, WalError};
-use crate::frame::FrameKind;
+use crate::format::frame::FrameKind;
+use crate::format::layout::{BATCH_COUNT_SIZE, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size};
+use crate::inspect::dump::DumpedFrame;
 use crate::inspect::{Histogram, Log, Progress};
-use crate::layout::{BATCH_COUNT_SIZE, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size};
 use crate::lsn::{Lsn, StreamId};
 use std::collections::BTreeMap;
 

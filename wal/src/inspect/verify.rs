@@ -1,16 +1,16 @@
 //! Checking every byte of a log, with all cores.
 
-use crate::chain::{Headers, check_chain, check_segment};
-use crate::dump::{bad_batch, no_frame};
-use crate::end::unknown_feature;
 use crate::error::{Finding, Result, WalError};
-use crate::frame::{At, FrameKind, attested};
+use crate::format::frame::{At, FrameKind, attested};
+use crate::format::layout::SEGMENT_HEADER_SIZE;
+use crate::inspect::dump::{bad_batch, no_frame};
 use crate::inspect::walk::next_intact;
 use crate::inspect::{Log, Progress, records_in};
-use crate::layout::SEGMENT_HEADER_SIZE;
 use crate::lsn::Lsn;
-use crate::recovery::Case;
-use crate::scan::{Scan, SegmentFile};
+use crate::recovery::cases::Case;
+use crate::recovery::end::unknown_feature;
+use crate::segment::list::{Headers, check_chain, check_segment};
+use crate::segment::scan::{Scan, SegmentFile};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};

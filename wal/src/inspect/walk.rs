@@ -3,16 +3,16 @@
 //! A frame proves itself: both its checksums cover the log's identity and its LSN, so junk, frames of other places and
 //! of other logs do not pass. Behind a hole every multiple of 8 is tried. Memory is bounded by the largest frame.
 
-use crate::end::unknown_feature;
 use crate::error::{Result, WalError};
-use crate::frame::{At, FrameHeader, FrameKind, LogKey, RawHeader, attested, check};
-use crate::inspect::lost::LostRange;
-use crate::inspect::source::{Part, Source};
-use crate::layout::{
+use crate::format::frame::{At, FrameHeader, FrameKind, LogKey, RawHeader, attested, check};
+use crate::format::layout::{
     FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_header, segment_name, to_usize,
 };
+use crate::inspect::lost::LostRange;
+use crate::inspect::source::{Part, Source};
 use crate::lsn::Lsn;
-use crate::scan::SegmentFile;
+use crate::recovery::end::unknown_feature;
+use crate::segment::scan::SegmentFile;
 use highwater_disk::{Access, Disk, DiskFile, SECTOR_SIZE};
 use std::collections::VecDeque;
 use std::io;

@@ -1,0 +1,296 @@
+//! The file `LOG`: what this directory holds and where it starts. And `LOCK`, which names the holder of the lock.
+
+use crate::error::{Finding, Result, WalError};
+use crate::format::layout::{
+    FORMAT_VERSION, LOCK_NAME, META_NAME, META_SIZE, META_TMP_NAME, SEGMENT_HEADER_SIZE,
+};
+use crate::lsn::Lsn;
+use crc32c::crc32c;
+use highwater_disk::{Access, Disk};
+use serde::{Deserialize, Serialize};
+use std::hash::{BuildHasher, RandomState};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What `LOG` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Meta {
+    pub(crate) log_id: u128,
+    /// Base of the oldest segment that counts: everything below is truncated.
+    pub(crate) first_lsn: u64,
+    /// Everything below was durable when the file was written (at a truncation or a clean close): proof that stands
+    /// apart from the frames, so that damage to the very last ones is not taken for a torn write.
+    pub(crate) attested_lsn: u64,
+    /// How far behind the end of the log, in bytes, whoever has it open may have left frames that were never
+    /// acknowledged; 0 if anywhere.
+    pub(crate) reach: u64,
+    /// Whether the log was closed: then a close frame ends at `attested_lsn`.
+    pub(crate) end: LogEnd,
+}
+
+/// How the log was left, as far as `LOG` knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum LogEnd {
+    #[default]
+    Open,
+    Closed,
+}
+
+impl LogEnd {
+    /// The usual case is not written out.
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "the signature that serde wants"
+    )]
+    fn is_open(&self) -> bool {
+        *self == Self::Open
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+struct OnDisk {
+    format_version: u32,
+    log_id: String,
+    first_lsn: u64,
+    attested_lsn: u64,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    reach_bytes: u64,
+    #[serde(default, skip_serializing_if = "LogEnd::is_open")]
+    end: LogEnd,
+    /// CRC-32C of the fields above, as [`checksum`] writes them, in hexadecimal.
+    checksum: String,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde wants"
+)]
+fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// The one field that every version has.
+#[derive(Deserialize)]
+struct VersionOnly {
+    format_version: u32,
+}
+
+impl OnDisk {
+    fn expected_checksum(&self) -> String {
+        let Self {
+            format_version,
+            log_id,
+            first_lsn,
+            attested_lsn,
+            reach_bytes,
+            end,
+            ..
+        } = self;
+        let mut fields = format!("{format_version}:{log_id}:{first_lsn}:{attested_lsn}");
+        if *reach_bytes != 0 {
+            fields.push_str(&format!(":{reach_bytes}"));
+        }
+        if *end == LogEnd::Closed {
+            fields.push_str(":closed");
+        }
+        format!("{:08x}", crc32c(fields.as_bytes()))
+    }
+}
+
+/// An identity for a new log: random, unless a seed is given.
+pub(crate) fn fresh_log_id(seed: Option<u64>) -> u128 {
+    let half = |salt: u64| match seed {
+        Some(seed) => seed.wrapping_add(salt).wrapping_mul(0x9E37_79B9_7F4A_7C15),
+        // The standard library's hash keys come from the operating system's random source.
+        None => RandomState::new().hash_one(salt),
+    };
+    (u128::from(half(1)) << 64) | u128::from(half(2))
+}
+
+impl Meta {
+    /// Padded with spaces to a fixed size, so that replacing it needs no space beyond the prepared file.
+    fn encode(self) -> Vec<u8> {
+        let mut on_disk = OnDisk {
+            format_version: FORMAT_VERSION,
+            log_id: format!("{:032x}", self.log_id),
+            first_lsn: self.first_lsn,
+            attested_lsn: self.attested_lsn,
+            reach_bytes: self.reach,
+            end: self.end,
+            checksum: String::new(),
+        };
+        on_disk.checksum = on_disk.expected_checksum();
+        let mut bytes = serde_json::to_vec(&on_disk).expect("numbers and strings are JSON");
+        bytes.resize(META_SIZE - 1, b' ');
+        bytes.push(b'\n');
+        bytes
+    }
+
+    fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
+        let damaged = |what: String| WalError::Corrupt {
+            finding: Finding::DamagedMeta,
+            file: path.to_owned(),
+            offset: 0,
+            lsn: Lsn::ZERO,
+            what: format!("{what}; restore the file from a backup"),
+        };
+        let unparsed = |error: serde_json::Error| {
+            damaged(match bytes {
+                [] => "LOG is empty".to_owned(),
+                _ => format!("LOG is not the JSON it should be ({error})"),
+            })
+        };
+        let version: VersionOnly = serde_json::from_slice(bytes).map_err(unparsed)?;
+        if version.format_version > FORMAT_VERSION {
+            return Err(WalError::NewerFormat {
+                file: path.to_owned(),
+                found: version.format_version,
+                supported: FORMAT_VERSION,
+            });
+        }
+        let on_disk: OnDisk = serde_json::from_slice(bytes).map_err(unparsed)?;
+        let expected = on_disk.expected_checksum();
+        if on_disk.checksum != expected || on_disk.format_version == 0 {
+            return Err(damaged(format!(
+                "its checksum {} is not {expected}",
+                on_disk.checksum
+            )));
+        }
+        let log_id = u128::from_str_radix(&on_disk.log_id, 16)
+            .map_err(|e| damaged(format!("log_id: {e}")))?;
+        Ok(Self {
+            log_id,
+            first_lsn: on_disk.first_lsn,
+            attested_lsn: on_disk.attested_lsn,
+            reach: on_disk.reach_bytes,
+            end: on_disk.end,
+        })
+    }
+
+    /// Reads `LOG`; `None` if there is none.
+    pub(crate) fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<Self>> {
+        let path = dir.join(META_NAME);
+        let file = match disk.open(&path, Access::Read) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(WalError::io("opening", &path, e)),
+        };
+        let mut bytes = vec![0; 2 * META_SIZE];
+        let len = file
+            .read_up_to(&mut bytes, 0)
+            .map_err(|e| WalError::io("reading", &path, e))?;
+        bytes.truncate(len);
+        Self::decode(&bytes, &path).map(Some)
+    }
+
+    /// Replaces `LOG` atomically and durably. Uses the prepared file if there is one, so works on a full disk.
+    pub(crate) fn replace(self, disk: &dyn Disk, dir: &Path) -> Result<()> {
+        let (path, tmp) = (dir.join(META_NAME), dir.join(META_TMP_NAME));
+        let file = match disk.open(&tmp, Access::ReadWrite) {
+            Ok(file) => file,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => disk
+                .create_new(&tmp)
+                .map_err(|e| WalError::io("creating", &tmp, e))?,
+            Err(e) => return Err(WalError::io("opening", &tmp, e)),
+        };
+        let bytes = self.encode();
+        let resized = file.len().and_then(|len| {
+            if len > bytes.len() as u64 {
+                file.set_len(bytes.len() as u64)
+            } else {
+                Ok(())
+            }
+        });
+        resized
+            .and_then(|()| file.write_all_at(&bytes, 0))
+            .map_err(|e| WalError::io("writing", &tmp, e))?;
+        file.sync().map_err(|e| WalError::io("syncing", &tmp, e))?;
+        disk.rename(&tmp, &path)
+            .map_err(|e| WalError::io("renaming to", &path, e))?;
+        disk.sync_dir(dir)
+            .map_err(|e| WalError::io("syncing the directory", dir, e))
+    }
+}
+
+/// Prepares the file that the next [`Meta::replace`] will use. Without it a full disk delays truncation, no more.
+pub(crate) fn prepare_spare(disk: &dyn Disk, dir: &Path) {
+    let tmp = dir.join(META_TMP_NAME);
+    let made = match disk.create_new(&tmp) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return,
+        Err(e) => Err(e),
+        Ok(file) => file
+            .write_all_at(&[b' '; META_SIZE], 0)
+            .and_then(|()| file.sync()),
+    };
+    if let Err(error) = made {
+        tracing::debug!(path = %tmp.display(), %error, "no spare for LOG: truncating a full disk may fail");
+        // A half-made spare is as good as none; it is made again after the next use.
+        let _ = disk.remove_file(&tmp);
+    }
+}
+
+/// Writes our pid for the message that a second opener gets. Only a message: failing to write it changes nothing.
+pub(crate) fn write_holder(disk: &dyn Disk, dir: &Path) {
+    let path = dir.join(LOCK_NAME);
+    let pid = format!("{}\n", std::process::id());
+    let written = disk
+        .open(&path, Access::ReadWrite)
+        .or_else(|_| disk.create_new(&path))
+        .and_then(|file| {
+            file.set_len(0)?;
+            file.write_all_at(pid.as_bytes(), 0)
+        });
+    if let Err(error) = written {
+        tracing::debug!(path = %path.display(), %error, "the holder's pid could not be written");
+    }
+}
+
+/// The pid in `LOCK`, if it can be read.
+pub(crate) fn read_holder(disk: &dyn Disk, dir: &Path) -> Option<u32> {
+    let file = disk.open(&dir.join(LOCK_NAME), Access::Read).ok()?;
+    let mut bytes = [0; 16];
+    let len = file.read_up_to(&mut bytes, 0).ok()?;
+    std::str::from_utf8(bytes.get(..len)?)
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// A place inside a segment's header has no frame: the first one stands behind it.
+pub(crate) fn first_frame(base: u64) -> u64 {
+    base + SEGMENT_HEADER_SIZE
+}
+
+/// The path of `LOG`.
+pub(crate) fn path(dir: &Path) -> PathBuf {
+    dir.join(META_NAME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// F33: no byte of `LOG` can change its meaning unnoticed.
+    #[test]
+    fn damage_is_noticed() {
+        let meta = Meta {
+            log_id: 77,
+            first_lsn: 12_345,
+            attested_lsn: 99_999,
+            reach: 4_096,
+            end: LogEnd::Closed,
+        };
+        let good = meta.encode();
+        let path = Path::new("LOG");
+        assert_eq!(Meta::decode(&good, path).unwrap(), meta);
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            if let Ok(read) = Meta::decode(&bytes, path) {
+                assert_eq!(read, meta, "bit {bit}");
+            }
+        }
+    }
+}

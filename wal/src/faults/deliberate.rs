@@ -1,0 +1,81 @@
+//! Deliberate faults of the log itself. A test rig that cannot fail proves nothing: the suite runs its checks against
+//! a log that cheats and demands that they object. Only with the feature `deliberate-faults`, which no release has: there
+//! [`crate::honest`] stands in its place. Not part of the API.
+
+use crate::commit::group_commit::Turns;
+
+/// What the log does wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Cheat {
+    /// Nothing.
+    #[default]
+    None,
+    /// Records are acknowledged before they are synced.
+    AckBeforeSync,
+    /// Recovery shows the un-attested tail without writing it again.
+    ShowWithoutRewrite,
+    /// Recovery leaves intact frames behind the cut.
+    LeaveStaleFrames,
+    /// `LOG` tells recovery to search only so many bytes behind the end.
+    ShortReach(u64),
+    /// Segments are removed before the new start of the log is durable.
+    UnlinkBeforeMeta,
+    /// Whoever leads a commit group panics.
+    LeaderPanics,
+    /// Whoever leads a commit group waits until so many others wait for it.
+    LeaderAwaits(usize),
+}
+
+/// What the log was told to do wrong.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Faults(Cheat);
+
+impl From<Cheat> for Faults {
+    fn from(cheat: Cheat) -> Self {
+        Self(cheat)
+    }
+}
+
+impl Faults {
+    /// Whether records are acknowledged before they are synced.
+    pub(crate) fn acknowledge_before_sync(self) -> bool {
+        self.0 == Cheat::AckBeforeSync
+    }
+
+    /// Whether recovery shows what it has not made durable.
+    pub(crate) fn show_without_rewrite(self) -> bool {
+        self.0 == Cheat::ShowWithoutRewrite
+    }
+
+    /// Whether recovery leaves frames that could rise again.
+    pub(crate) fn leave_stale_frames(self) -> bool {
+        self.0 == Cheat::LeaveStaleFrames
+    }
+
+    /// How far behind the end recovery will search, if not far enough.
+    pub(crate) fn reach(self) -> Option<u64> {
+        match self.0 {
+            Cheat::ShortReach(reach) => Some(reach),
+            _ => None,
+        }
+    }
+
+    /// Whether files go before it is durable that they may.
+    pub(crate) fn unlink_before_meta(self) -> bool {
+        self.0 == Cheat::UnlinkBeforeMeta
+    }
+
+    /// What the leader does before it syncs.
+    pub(crate) fn before_sync(self, turns: &Turns) {
+        match self.0 {
+            cheat @ Cheat::LeaderPanics => assert!(cheat == Cheat::None, "as the test wants it"),
+            Cheat::LeaderAwaits(others) => {
+                while turns.waiting() < others {
+                    std::thread::yield_now();
+                }
+            }
+            _ => {}
+        }
+    }
+}

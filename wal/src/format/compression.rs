@@ -1,0 +1,397 @@
+//! Compression of batches: whether it pays, and undoing it within bounds.
+
+use crate::format::batch::open_batch;
+use crate::format::frame::{Encoding, FrameHeader};
+use crate::format::layout::{BATCH_LEN_SIZE, MAX_UNCOMPRESSED_BATCH, to_usize};
+use crate::metrics::stats::stripe;
+use crate::options::Compression;
+use parking_lot::Mutex;
+use std::borrow::Cow;
+use std::io;
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::{find_frame_compressed_size, get_frame_content_size};
+
+/// Smaller batches are stored as they are: they share too little for zstd to find (`docs/benchmarks.md`).
+const MIN_BATCH: usize = 512;
+/// Bytes that are tried before the whole batch, while the data is in doubt.
+const SAMPLE_SIZE: usize = 4 << 10;
+/// After so many failures in a row no more batches are passed over between two attempts: 2 to this power.
+const MAX_BACKOFF: u32 = 10;
+
+/// Compresses the batches of one log, and gives up for a while where it does not pay. Takes no lock that anybody waits
+/// for; what the threads tell each other is advice, and may be lost.
+#[derive(Debug)]
+pub(crate) struct BatchCompressor {
+    level: Option<i32>,
+    /// So many batches are stored as they are before the next attempt.
+    pass_over: AtomicI64,
+    /// Failures since the last success.
+    doubt: AtomicU32,
+    compressed: AtomicU64,
+    saved: AtomicU64,
+}
+
+impl BatchCompressor {
+    pub(crate) fn new(compression: Compression) -> Self {
+        Self {
+            level: match compression {
+                Compression::Off => None,
+                Compression::Zstd { level } => Some(level),
+            },
+            pass_over: AtomicI64::new(0),
+            doubt: AtomicU32::new(0),
+            compressed: AtomicU64::new(0),
+            saved: AtomicU64::new(0),
+        }
+    }
+
+    /// Batches that were stored compressed, and the bytes that saved.
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (read(&self.compressed), read(&self.saved))
+    }
+
+    /// The payload of a batch frame compressed, if that saves at least an eighth.
+    pub(crate) fn compress(&self, payload: &[u8]) -> Option<Vec<u8>> {
+        let level = self.level?;
+        if !(MIN_BATCH..=MAX_UNCOMPRESSED_BATCH).contains(&payload.len()) {
+            return None;
+        }
+        // Read first: while nothing is in doubt, threads share the line.
+        if self.pass_over.load(Ordering::Relaxed) > 0
+            && self.pass_over.fetch_sub(1, Ordering::Relaxed) > 0
+        {
+            return None;
+        }
+        let doubt = self.doubt.load(Ordering::Relaxed);
+        let packed = self.attempt(level, payload, doubt);
+        match &packed {
+            Some(packed) => {
+                if doubt > 0 {
+                    self.doubt.store(0, Ordering::Relaxed);
+                }
+                let saved = (payload.len() - packed.len()) as u64;
+                self.compressed.fetch_add(1, Ordering::Relaxed);
+                self.saved.fetch_add(saved, Ordering::Relaxed);
+            }
+            None => {
+                let doubt = (doubt + 1).min(MAX_BACKOFF);
+                self.doubt.store(doubt, Ordering::Relaxed);
+                self.pass_over.store(1 << doubt, Ordering::Relaxed);
+            }
+        }
+        packed
+    }
+
+    /// In doubt a sample decides; at the end of the longest pause it does not, for a batch may begin unlike the rest of it.
+    fn attempt(&self, level: i32, payload: &[u8], doubt: u32) -> Option<Vec<u8>> {
+        COMPRESSORS
+            .with(
+                || Packer::new(level),
+                |packer| {
+                    packer.set(level)?;
+                    let in_doubt = doubt > 0 && doubt < MAX_BACKOFF;
+                    if in_doubt
+                        && let Some((sample, rest)) = payload.split_at_checked(SAMPLE_SIZE)
+                        && rest.len() >= 3 * SAMPLE_SIZE
+                    {
+                        packer.pack(sample)?;
+                    }
+                    packer.pack(payload)
+                },
+            )
+            .ok()
+    }
+}
+
+/// A compression context and the level it is set to.
+struct Packer {
+    level: i32,
+    context: Compressor<'static>,
+}
+
+impl Packer {
+    fn new(level: i32) -> io::Result<Self> {
+        let context = Compressor::new(level)?;
+        Ok(Self { level, context })
+    }
+
+    fn set(&mut self, level: i32) -> io::Result<()> {
+        if self.level != level {
+            self.context.set_compression_level(level)?;
+            self.level = level;
+        }
+        Ok(())
+    }
+
+    /// The length and the zstd frame. An error if that does not save an eighth: zstd stops when the room is used up.
+    fn pack(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
+        let room = bytes.len() - bytes.len() / 8;
+        let mut packed = vec![0; room];
+        let (prefix, frame) = packed.split_at_mut(BATCH_LEN_SIZE);
+        prefix.copy_from_slice(&len.to_le_bytes());
+        let written = self.context.compress_to_buffer(bytes, frame)?;
+        packed.truncate(BATCH_LEN_SIZE + written);
+        Ok(packed)
+    }
+}
+
+/// The payload as it was appended.
+pub(crate) fn plain<'a>(header: &FrameHeader, payload: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
+    match header.encoding {
+        Encoding::Plain => Ok(Cow::Borrowed(payload)),
+        Encoding::Zstd => decompress(payload).map(Cow::Owned),
+    }
+}
+
+/// Undoes [`BatchCompressor::compress`], or says what is wrong with the payload. The length that it states is believed
+/// up to the bound of the format, and only if the zstd frame states the same; nothing else decides what is allocated: in
+/// one go zstd decodes into the destination itself and makes no window, however large the frame wants it.
+pub(crate) fn decompress(payload: &[u8]) -> Result<Vec<u8>, String> {
+    unpack(payload).map_err(|what| {
+        format!("a compressed batch whose bytes are as written, but {what}; restore the file from a backup")
+    })
+}
+
+fn unpack(payload: &[u8]) -> Result<Vec<u8>, String> {
+    let (prefix, frame) = payload
+        .split_first_chunk::<BATCH_LEN_SIZE>()
+        .ok_or("it is too short")?;
+    let len = to_usize(u64::from(u32::from_le_bytes(*prefix)));
+    if len > MAX_UNCOMPRESSED_BATCH {
+        return Err(format!(
+            "it states {len} bytes, over the {MAX_UNCOMPRESSED_BATCH} of the format"
+        ));
+    }
+    if get_frame_content_size(frame).ok().flatten() != Some(len as u64) {
+        return Err(format!("it does not hold the {len} bytes that it states"));
+    }
+    if find_frame_compressed_size(frame) != Ok(frame.len()) {
+        return Err("it is not exactly one zstd frame".to_owned());
+    }
+    let mut bytes = Vec::with_capacity(len);
+    DECOMPRESSORS
+        .with(Decompressor::new, |context| {
+            context.decompress_to_buffer(frame, &mut bytes)
+        })
+        .map_err(|e| format!("zstd: {e}"))?;
+    if bytes.len() != len || open_batch(&bytes).is_none() {
+        return Err("what it holds is not a batch".to_owned());
+    }
+    Ok(bytes)
+}
+
+/// How many contexts of a kind are kept: threads beyond that make one for each call.
+const CONTEXTS: usize = 16;
+
+/// Contexts for reuse, shared by all logs of the process: a thread of its own each would keep memory for every thread
+/// that ever appended.
+struct Pool<T>([Mutex<Option<T>>; CONTEXTS]);
+
+static COMPRESSORS: Pool<Packer> = Pool::new();
+static DECOMPRESSORS: Pool<Decompressor<'static>> = Pool::new();
+
+impl<T> Pool<T> {
+    const fn new() -> Self {
+        Self([const { Mutex::new(None) }; CONTEXTS])
+    }
+
+    /// Runs `work` with a context that nobody else uses; waits for none.
+    fn with<R>(
+        &self,
+        make: impl FnOnce() -> io::Result<T>,
+        work: impl FnOnce(&mut T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        // From the thread's own place on, so that it finds the context that is in its cache.
+        let places = self.0.iter().cycle().skip(stripe()).take(CONTEXTS);
+        match places.filter_map(Mutex::try_lock).next() {
+            Some(mut place) => match &mut *place {
+                Some(context) => work(context),
+                empty => work(empty.insert(make()?)),
+            },
+            None => work(&mut make()?),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::batch::encode_batch;
+    use proptest::prelude::*;
+    use zstd::zstd_safe::CParameter;
+
+    const ZSTD: Compression = Compression::Zstd { level: 1 };
+
+    fn text(size: usize) -> Vec<u8> {
+        let words = ["the ", "log ", "is ", "synced ", "before ", "it "];
+        let text = (0..).flat_map(|n: usize| words[n * n % 6].bytes());
+        encode_batch(&[text.take(size).collect::<Vec<_>>()], 1 << 30).unwrap()
+    }
+
+    fn junk(size: usize, seed: u64) -> Vec<u8> {
+        let mut rng = highwater_disk::sim::Rng::new(seed);
+        let junk = std::iter::repeat_with(|| rng.below(256).to_le_bytes()[0]);
+        encode_batch(&[junk.take(size).collect::<Vec<_>>()], 1 << 30).unwrap()
+    }
+
+    /// A compressed batch that states `len` and holds `frame`.
+    fn stated(len: usize, frame: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(len).unwrap().to_le_bytes();
+        [&len[..], frame].concat()
+    }
+
+    #[test]
+    fn what_saves_an_eighth_is_compressed() {
+        let log = BatchCompressor::new(ZSTD);
+        for size in [MIN_BATCH, 4000, 100_000] {
+            let batch = text(size);
+            let packed = log.compress(&batch).unwrap();
+            assert!(packed.len() <= batch.len() - batch.len() / 8);
+            assert_eq!(decompress(&packed).unwrap(), batch);
+        }
+        assert_eq!(log.compress(&text(MIN_BATCH - 9)), None, "too small");
+        assert_eq!(
+            log.compress(&text(MAX_UNCOMPRESSED_BATCH)),
+            None,
+            "too large"
+        );
+        let off = BatchCompressor::new(Compression::Off);
+        assert_eq!(off.compress(&text(4000)), None);
+        assert_eq!(off.counts(), (0, 0));
+    }
+
+    /// So many of `batches` were tried, counted by the compressor's own doubt.
+    fn attempts(log: &BatchCompressor, batch: &[u8], batches: usize) -> usize {
+        let tried = |_: &usize| {
+            let passes = log.pass_over.load(Ordering::Relaxed) > 0;
+            assert_eq!(log.compress(batch), None);
+            !passes
+        };
+        (0..batches).filter(tried).count()
+    }
+
+    /// Ever fewer attempts while nothing is gained; all batches again as soon as one attempt gains.
+    #[test]
+    fn incompressible_batches_are_passed_over_and_compressible_ones_found_again() {
+        for size in [600, 64 << 10] {
+            let log = BatchCompressor::new(ZSTD);
+            let tried = attempts(&log, &junk(size, 1), 20_000);
+            assert!((20..40).contains(&tried), "{tried} attempts");
+            let until_found = (0..)
+                .position(|_: usize| log.compress(&text(size)).is_some())
+                .unwrap();
+            assert!(until_found <= 1 << MAX_BACKOFF, "{until_found}");
+            assert!((0..1000).all(|_| log.compress(&text(size)).is_some()));
+        }
+    }
+
+    /// A sample alone would turn such batches down for ever.
+    #[test]
+    fn batches_that_begin_with_junk_are_found_again_too() {
+        let log = BatchCompressor::new(ZSTD);
+        attempts(&log, &junk(64 << 10, 1), 5000);
+        let mixed = encode_batch(&[junk(2 * SAMPLE_SIZE, 2), text(64 << 10)], 1 << 30).unwrap();
+        let found = (0..4 << MAX_BACKOFF).any(|_| log.compress(&mixed).is_some());
+        assert!(found);
+        assert!((0..100).all(|_| log.compress(&mixed).is_some()));
+    }
+
+    /// Threads share the contexts, more threads than there are.
+    #[test]
+    fn threads_compress_and_decompress_at_once() {
+        let log = BatchCompressor::new(ZSTD);
+        std::thread::scope(|scope| {
+            for seed in 0..2 * CONTEXTS {
+                let log = &log;
+                scope.spawn(move || {
+                    for round in 0..50 {
+                        let batch = text(1000 + seed * 100 + round);
+                        let packed = log.compress(&batch).unwrap();
+                        assert_eq!(decompress(&packed).unwrap(), batch);
+                    }
+                });
+            }
+        });
+        let busy: Pool<()> = Pool::new();
+        let held: Vec<_> = busy.0.iter().map(Mutex::lock).collect();
+        assert_eq!(busy.with(|| Ok(()), |()| Ok(7)).unwrap(), 7);
+        drop(held);
+    }
+
+    /// F73, F87: a length that is not the frame's, in either direction, and lengths over the bound, small as the frame is.
+    #[test]
+    fn bombs_and_wrong_lengths_are_refused() {
+        let zeros = |size| encode_batch(&[vec![0_u8; size - 8]], size).unwrap();
+        let largest = zeros(MAX_UNCOMPRESSED_BATCH);
+        let packed = zstd::bulk::compress(&largest, 1).unwrap();
+        assert!(packed.len() < 10_000);
+        assert!(decompress(&stated(largest.len(), &packed)).unwrap() == largest);
+        let bomb = zeros(MAX_UNCOMPRESSED_BATCH + 1);
+        let packed = zstd::bulk::compress(&bomb, 1).unwrap();
+        for len in [0, 1, 4, bomb.len() - 1, bomb.len(), u32::MAX as usize] {
+            let error = decompress(&stated(len, &packed)).unwrap_err();
+            assert_eq!(error.contains("over"), len >= bomb.len(), "{error}");
+        }
+        let good = zstd::bulk::compress(&text(1000), 1).unwrap();
+        assert!(decompress(&stated(1008, &good)).is_ok());
+        for len in [0, 1007, 1009, MAX_UNCOMPRESSED_BATCH] {
+            assert!(decompress(&stated(len, &good)).is_err(), "{len}");
+        }
+        let empty = zstd::bulk::compress(&[], 1).unwrap();
+        for (len, frame) in [
+            (1008, [&good[..], &empty].concat()),
+            (1008, [&good[..], b"more"].concat()),
+            (2016, [&good[..], &good].concat()),
+            (0, empty),
+            (1008, good[..good.len() - 1].to_vec()),
+            (1008, Vec::new()),
+        ] {
+            assert!(decompress(&stated(len, &frame)).is_err());
+        }
+        for short in 0..BATCH_LEN_SIZE {
+            assert!(decompress(&vec![0; short]).is_err());
+        }
+        let no_batch = zstd::bulk::compress(&[7; 1000], 1).unwrap();
+        assert!(decompress(&stated(1000, &no_batch)).is_err());
+    }
+
+    /// F73: a frame that wants a window of 2 GiB gets none, and one that hides its length is refused.
+    #[test]
+    fn the_frame_does_not_decide_what_is_allocated() {
+        let batch = text(10_000);
+        let mut compressor = Compressor::new(19).unwrap();
+        let context = compressor.context_mut();
+        context
+            .set_parameter(CParameter::ContentSizeFlag(false))
+            .unwrap();
+        let hidden = compressor.compress(&batch).unwrap();
+        let error = decompress(&stated(batch.len(), &hidden)).unwrap_err();
+        assert!(error.contains("does not hold"), "{error}");
+        // Magic, descriptor with a window and a content size of 8 bytes, window log 31, content size, a raw block.
+        let mut wide = vec![0x28, 0xB5, 0x2F, 0xFD, 0b1100_0000, (31 - 10) << 3];
+        wide.extend_from_slice(&(batch.len() as u64).to_le_bytes());
+        let block = (u32::try_from(batch.len()).unwrap() << 3) | 1;
+        wide.extend_from_slice(&block.to_le_bytes()[..3]);
+        wide.extend_from_slice(&batch);
+        assert_eq!(decompress(&stated(batch.len(), &wide)).unwrap(), batch);
+    }
+
+    proptest! {
+        /// F73, F87: what is not a compressed batch is an error, whatever it is.
+        #[test]
+        fn junk_and_damage_are_errors(bytes in proptest::collection::vec(any::<u8>(), 0..64), at in 0..200_usize, bit in 0..8_u8) {
+            prop_assert!(decompress(&bytes).is_err());
+            let batch = text(2000);
+            let mut packed = BatchCompressor::new(ZSTD).compress(&batch).unwrap();
+            let at = at % packed.len();
+            packed[at] ^= 1_u8 << bit;
+            // Without the frame's checksum in front a flipped literal passes; a bad length or structure does not.
+            if let Ok(other) = decompress(&packed) {
+                prop_assert_eq!(other.len(), batch.len());
+            }
+        }
+    }
+}

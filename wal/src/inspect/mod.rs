@@ -1,0 +1,330 @@
+//! Looking into a log without touching it: for tools, for a log that another process has open, for a damaged one.
+//!
+//! Nothing here writes to the log, or maps it; files are read with plain reads, so that a bad sector is an error and not
+//! a signal. [`Log`] takes no lock: a log that is being written may seem to end in a torn frame, because its last frames
+//! are being copied. [`repair`] and [`salvage`] keep writers away while they read, and write a new log elsewhere.
+//!
+//! ```
+//! # fn main() -> highwater_wal::Result<()> {
+//! # let dir = tempfile::tempdir().expect("a temporary directory");
+//! # let log = highwater_wal::Wal::open(dir.path())?;
+//! # let _ = log.append("hello")?;
+//! # log.close()?;
+//! use highwater_wal::{Lsn, disk::OsDisk, inspect};
+//! use std::sync::Arc;
+//!
+//! let log = inspect::Log::open(Arc::new(OsDisk::new()), dir.path())?;
+//! for frame in log.frames(Lsn::ZERO)? {
+//!     let frame = frame?;
+//!     println!("{} {} {:?}", frame.lsn, frame.kind, frame.payload);
+//! }
+//! let report = log.verify(|progress| eprintln!("{} of {} bytes", progress.bytes_done, progress.bytes_total))?;
+//! assert!(report.is_ok());
+//! # Ok(())
+//! # }
+//! ```
+
+pub(crate) mod dump;
+mod follow;
+mod histogram;
+mod lost;
+pub(crate) mod moving;
+mod rebuild;
+mod repair;
+mod salvage;
+mod source;
+mod stats;
+mod verify;
+pub(crate) mod walk;
+
+pub use dump::{DumpedFrame, DumpedFrames};
+pub use follow::Follow;
+pub use histogram::Histogram;
+pub use lost::{Losses, LostRange};
+pub use repair::{Repaired, repair};
+pub use salvage::{Moved, Salvaged, salvage};
+pub use stats::{Amount, Compressed, LogStats, Overhead};
+pub use verify::{Report, SegmentUse};
+
+use crate::control::file::{self, Meta};
+use crate::error::{Finding, Result, WalError};
+use crate::format::batch::open_batch;
+use crate::format::compression::plain;
+use crate::format::frame::{At, FrameHeader, FrameKind, LogKey};
+use crate::format::layout::{SEGMENT_HEADER_SIZE, segment_name};
+use crate::inspect::moving::MAX_LOOKS;
+use crate::lsn::Lsn;
+use crate::recovery::end::{End, find_end};
+use crate::recovery::fitness::resolve;
+use crate::segment::list::{Headers, Listing, check_segment, join};
+use crate::segment::scan::{Scan, SegmentFile};
+use highwater_disk::Disk;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A log that is only looked at.
+#[derive(Debug)]
+pub struct Log {
+    disk: Arc<dyn Disk>,
+    dir: PathBuf,
+    meta: Meta,
+    key: LogKey,
+    listing: Listing,
+}
+
+/// One segment file.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SegmentInfo {
+    /// LSN of its first byte.
+    pub base: Lsn,
+    /// The file.
+    pub file: PathBuf,
+    /// Length of the file in bytes.
+    pub size_bytes: u64,
+    /// What it is to the log.
+    pub state: SegmentState,
+}
+
+/// What a segment file is to the log.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SegmentState {
+    /// Holds part of the log.
+    Live,
+    /// Made in advance, holds nothing yet.
+    Prepared,
+    /// Below the start of the log: to be removed or recycled.
+    Truncated,
+    /// Cannot be used.
+    Damaged(WalError),
+}
+
+impl fmt::Display for SegmentState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Live => f.write_str("live"),
+            Self::Prepared => f.write_str("prepared"),
+            Self::Truncated => f.write_str("truncated"),
+            Self::Damaged(error) => write!(f, "damaged: {error}"),
+        }
+    }
+}
+
+/// How far [`Log::verify`] has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes read so far.
+    pub bytes_done: u64,
+    /// Bytes to read in total.
+    pub bytes_total: u64,
+}
+
+impl Log {
+    /// Reads what the log in `dir` consists of. A relative path is resolved now.
+    ///
+    /// # Errors
+    /// [`WalError::BadDirectory`] if there is no directory, or no log in it; [`WalError::NewerFormat`];
+    /// [`WalError::Corrupt`] if `LOG` is damaged or missing; [`WalError::Io`].
+    pub fn open(disk: Arc<dyn Disk>, dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = resolve(&*disk, dir.as_ref())?;
+        let bad = |source| WalError::BadDirectory {
+            dir: dir.clone(),
+            source,
+        };
+        disk.list(&dir).map_err(bad)?;
+        let listing = Listing::read(&*disk, &dir)?;
+        let Some(meta) = Meta::read(&*disk, &dir)? else {
+            if listing.segments.is_empty() {
+                let what = "there is no file LOG in it: it is not a log";
+                return Err(bad(std::io::Error::new(std::io::ErrorKind::NotFound, what)));
+            }
+            return Err(WalError::Corrupt {
+                finding: Finding::MissingMeta,
+                file: file::path(&dir),
+                offset: 0,
+                lsn: Lsn::ZERO,
+                what: "there are segments, but no file LOG; restore it".to_owned(),
+            });
+        };
+        Ok(Self {
+            disk,
+            dir,
+            key: LogKey::new(meta.log_id),
+            meta,
+            listing,
+        })
+    }
+
+    /// The random identity of the log.
+    #[must_use]
+    pub fn log_id(&self) -> u128 {
+        self.meta.log_id
+    }
+
+    /// Where the log starts.
+    pub fn first_lsn(&self) -> Lsn {
+        Lsn::new(self.meta.first_lsn)
+    }
+
+    /// All segment files, in order. Looks at headers only; damage is told per segment.
+    ///
+    /// # Errors
+    /// [`WalError::Io`] if a segment cannot be read.
+    pub fn segments(&self) -> Result<Vec<SegmentInfo>> {
+        let mut segments = Vec::new();
+        for (base, len) in &self.listing.segments {
+            let lsn = Lsn::new(*base);
+            let state = if *base < self.meta.first_lsn {
+                SegmentState::Truncated
+            } else {
+                let segment = check_segment(&*self.disk, &self.dir, *base, self.meta.log_id);
+                match segment.and_then(|segment| self.state_of(&segment)) {
+                    Ok(state) => state,
+                    Err(_) if self.is_truncated(*base) => SegmentState::Truncated,
+                    Err(error @ WalError::Io { .. }) => return Err(error),
+                    Err(error) => SegmentState::Damaged(error),
+                }
+            };
+            segments.push(SegmentInfo {
+                base: lsn,
+                file: self.dir.join(segment_name(lsn)),
+                size_bytes: *len,
+                state,
+            });
+        }
+        Ok(segments)
+    }
+
+    fn state_of(&self, segment: &SegmentFile) -> Result<SegmentState> {
+        let mut scan = Scan::open(&*self.disk, segment, self.key)?;
+        let last = self
+            .listing
+            .segments
+            .last()
+            .is_some_and(|(base, _)| *base == segment.base);
+        let first = segment.base == self.meta.first_lsn;
+        let empty = matches!(scan.look(SEGMENT_HEADER_SIZE)?, At::Nothing);
+        Ok(if empty && last && !first {
+            SegmentState::Prepared
+        } else {
+            SegmentState::Live
+        })
+    }
+
+    /// The end of the log. While a log is written, a frame may be completed and attested between the look at its place and
+    /// the look behind it, and seem lost: then it stands there now, and everything is looked at again. So may a segment be
+    /// begun that was not there when the files were listed: it is added to `chain`.
+    fn find_end(&self, chain: &mut Vec<SegmentFile>) -> Result<End> {
+        for _ in 0..MAX_LOOKS {
+            let found = find_end(&*self.disk, &self.dir, &self.meta, chain);
+            let Err(WalError::Corrupt { lsn, finding, .. }) = &found else {
+                return found;
+            };
+            if *finding == Finding::MissingSegment {
+                match check_segment(&*self.disk, &self.dir, lsn.get(), self.meta.log_id) {
+                    Ok(segment) => chain.push(segment),
+                    Err(_) => return found,
+                }
+            } else if !self.stands_at(chain, *lsn)? {
+                return found;
+            }
+        }
+        find_end(&*self.disk, &self.dir, &self.meta, chain)
+    }
+
+    /// Whether an intact frame stands at `lsn`.
+    fn stands_at(&self, chain: &[SegmentFile], lsn: Lsn) -> Result<bool> {
+        let within = |s: &&SegmentFile| (s.base..s.base + s.size).contains(&lsn.get());
+        let Some(segment) = chain.iter().find(within) else {
+            return Ok(false);
+        };
+        let mut scan = Scan::open(&*self.disk, segment, self.key)?;
+        Ok(matches!(
+            scan.look(lsn.get() - segment.base)?,
+            At::Frame(..)
+        ))
+    }
+
+    /// The intact frames from `from` on, of every kind. [`Lsn::ZERO`] means from the start of the log. If the log is
+    /// damaged, everything up to the damage comes first and then the error that describes it. If it is truncated meanwhile
+    /// past the place of the next frame, [`WalError::Truncated`] says so, and what is left of it follows.
+    ///
+    /// # Errors
+    /// [`WalError::Truncated`]; [`WalError::BeyondEnd`]; [`WalError::Io`].
+    pub fn frames(&self, from: Lsn) -> Result<DumpedFrames> {
+        self.settled(|log| log.frames_now(from), |found| found.damage.is_none())
+    }
+
+    /// Where the frames of a chain whose files join end, and what is wrong there.
+    fn end_of(&self, chain: &mut Vec<SegmentFile>, from: Lsn) -> Result<(u64, Option<WalError>)> {
+        match self.find_end(chain) {
+            Ok(end) => {
+                let last = chain.get(end.segment).map_or(0, |segment| segment.base);
+                Ok((last + end.offset, None))
+            }
+            Err(WalError::Corrupt { lsn, .. }) if lsn < from => Err(WalError::BeyondEnd {
+                asked: from,
+                end: lsn,
+            }),
+            Err(error @ WalError::Corrupt { lsn, .. }) => Ok((lsn.get(), Some(error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn frames_now(&self, from: Lsn) -> Result<DumpedFrames> {
+        let (disk, all) = (&*self.disk, Headers::All);
+        let mut chain = Vec::new();
+        let joined = join(disk, &self.dir, &self.meta, &self.listing, all, &mut chain);
+        // Damage hides nothing of what stands before it.
+        let (end, damage) = match joined {
+            Ok(()) => self.end_of(&mut chain, from)?,
+            Err(error @ WalError::Corrupt { .. }) => {
+                // The log may end before the file that is wrong.
+                let end = match chain.is_empty() {
+                    true => None,
+                    false => find_end(disk, &self.dir, &self.meta, &chain).ok(),
+                };
+                let end = end.and_then(|end| Some(chain.get(end.segment)?.base + end.offset));
+                let last = chain.last().map(|segment| segment.base + segment.size);
+                (end.or(last).unwrap_or(self.meta.first_lsn), Some(error))
+            }
+            Err(error) => return Err(error),
+        };
+        let position = if from == Lsn::ZERO {
+            self.meta.first_lsn
+        } else {
+            from.get()
+        };
+        if position < self.meta.first_lsn {
+            return Err(WalError::Truncated {
+                asked: from,
+                first: self.first_lsn(),
+            });
+        }
+        let (disk, key) = (Arc::clone(&self.disk), self.key);
+        Ok(DumpedFrames {
+            disk,
+            dir: self.dir.clone(),
+            key,
+            chain,
+            position,
+            end,
+            scan: None,
+            damage,
+        })
+    }
+}
+
+/// How many records a frame holds, or why a batch does not decompress.
+pub(crate) fn records_in(header: &FrameHeader, payload: &[u8]) -> std::result::Result<u64, String> {
+    Ok(match header.kind {
+        FrameKind::Data | FrameKind::Control => 1,
+        FrameKind::Batch => {
+            let payload = plain(header, payload)?;
+            open_batch(&payload).map_or(0, |(count, _)| u64::from(count))
+        }
+        FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => 0,
+    })
+}

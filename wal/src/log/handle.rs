@@ -1,0 +1,467 @@
+//! The log's handle.
+
+use crate::control::file;
+use crate::control::writer::Ledger;
+use crate::error::{Result, WalError};
+use crate::format::batch::encode_batch;
+use crate::format::frame::{FrameKind, LogKey, Tag};
+use crate::log::shared::{Parts, Shared};
+use crate::lsn::{Lsn, LsnRange, StreamId};
+use crate::metrics::meters::Meters;
+use crate::metrics::stats::{Counters, Stats};
+use crate::options::{AppendOptions, Durability, Level, Options};
+use crate::read::chunk::{Chunk, Headers};
+use crate::read::reader::Reader;
+use crate::read::tail::{Durable, DurableWatch, Tail};
+use crate::recovery::cases::{Case, Recovery};
+use crate::recovery::fitness;
+use crate::recovery::open::{self, Opened};
+use crate::retention::budget::{Budget, Claim, Found, Pin};
+use crate::retention::truncation::RetentionGuard;
+use crate::segment::preallocator::Preparer;
+use highwater_disk::{DirLock, Disk};
+use std::fmt;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+/// An open log. Share it by reference or in an [`Arc`]; every method takes `&self`.
+///
+/// ```
+/// # fn main() -> highwater_wal::Result<()> {
+/// # let dir = tempfile::tempdir().expect("a temporary directory");
+/// use highwater_wal::{Lsn, Wal};
+///
+/// let log = Wal::open(dir.path().join("log"))?;
+/// let lsn = log.append("hello")?; // ordered, not yet durable
+/// log.sync_to(lsn)?;              // now it is
+/// for record in log.read_from(Lsn::ZERO)? {
+///     assert_eq!(&record?.payload[..], b"hello");
+/// }
+/// log.close()
+/// # }
+/// ```
+pub struct Wal {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl fmt::Debug for Wal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wal")
+            .field("dir", &self.shared.dir)
+            .field("first_lsn", &self.first_lsn())
+            .field("durable_lsn", &self.durable_lsn())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Wal {
+    /// Opens the log in the directory `path`, with the default [`Options`]: creates it, or recovers what is there.
+    ///
+    /// # Errors
+    /// [`WalError::Locked`] if somebody has it open; [`WalError::Corrupt`] if durable records are damaged;
+    /// [`WalError::NewerFormat`], [`WalError::BadDirectory`], [`WalError::UnsafeFileSystem`], [`WalError::Io`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::open_with(path, Options::new())
+    }
+
+    /// Opens the log in the directory `path`. A relative one is resolved now: changing the working directory later changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; [`WalError::BadOptions`].
+    pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
+        options.check()?;
+        let dir = &fitness::resolve(&*options.disk, path.as_ref())?;
+        fitness::check(&options, dir)?;
+        let lock = lock(&*options.disk, dir)?;
+        let opened = open::open(dir, &options)?;
+        let shared = assemble(dir, options, opened, lock)?;
+        report(&shared);
+        if shared.recovery.case != Case::Created {
+            shared.attest_recovered();
+        }
+        let shared = Arc::new(shared);
+        shared.start_settling()?;
+        Ok(Self { shared })
+    }
+
+    /// Appends one record and returns where it stands. The order is fixed, the record is not yet durable: wait for that
+    /// before you store the LSN elsewhere, see [`Lsn`].
+    ///
+    /// # Errors
+    /// [`WalError::RecordTooLarge`]; [`WalError::Poisoned`]; [`WalError::Closed`]; [`WalError::Io`] if the next
+    /// segment cannot be made, for example on a full disk: nothing was appended, try again later.
+    pub fn append(&self, payload: impl AsRef<[u8]>) -> Result<Lsn> {
+        self.append_one(FrameKind::Data, StreamId::DEFAULT, payload.as_ref())
+    }
+
+    /// Appends one record and waits as its durability, or the log's, demands.
+    ///
+    /// # Errors
+    /// As [`Self::append`] and [`Self::sync_to`].
+    pub fn append_with(&self, options: &AppendOptions, payload: impl AsRef<[u8]>) -> Result<Lsn> {
+        let claim = options.admission.into();
+        let (start, end) = self.append_frame(
+            claim,
+            FrameKind::Data.into(),
+            options.stream,
+            payload.as_ref(),
+            1,
+        )?;
+        match options.level {
+            Level::OfLog => self.settle(end, self.shared.options.durability)?,
+            Level::Own(durability) => self.settle(end, durability)?,
+        }
+        Ok(Lsn::new(start))
+    }
+
+    /// Appends several records as one: after a crash all of them are there, or none.
+    ///
+    /// # Errors
+    /// As [`Self::append`]; the limit counts the whole batch, with 4 bytes more per record and 4 for the batch, before
+    /// it is compressed.
+    pub fn append_batch(&self, records: &[impl AsRef<[u8]>]) -> Result<LsnRange> {
+        self.append_batch_with(StreamId::DEFAULT, records)
+    }
+
+    /// [`Self::append_batch`] to a stream.
+    ///
+    /// # Errors
+    /// As [`Self::append_batch`].
+    pub fn append_batch_with(
+        &self,
+        stream: StreamId,
+        records: &[impl AsRef<[u8]>],
+    ) -> Result<LsnRange> {
+        let payload = encode_batch(records, self.shared.max_record)
+            .map_err(|size| self.shared.options.too_large(size))?;
+        let packed = self.shared.compressor.compress(&payload);
+        let (tag, stored) = match &packed {
+            Some(packed) => (Tag::ZSTD_BATCH, packed),
+            None => (FrameKind::Batch.into(), &payload),
+        };
+        let count = records.len() as u64;
+        let (first, end) = self.append_frame(Claim::Ordinary, tag, stream, stored, count)?;
+        Ok(LsnRange {
+            first: Lsn::new(first),
+            end: Lsn::new(end),
+        })
+    }
+
+    /// Appends a record that readers see as [`RecordKind::Control`](crate::RecordKind::Control): bookkeeping of the
+    /// program above, opaque to the log. It may use the reserve of a log at its bound ([`Options::max_bytes`]).
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_control(&self, stream: StreamId, payload: impl AsRef<[u8]>) -> Result<Lsn> {
+        self.append_one(FrameKind::Control, stream, payload.as_ref())
+    }
+
+    fn append_one(&self, kind: FrameKind, stream: StreamId, payload: &[u8]) -> Result<Lsn> {
+        let claim = match kind {
+            FrameKind::Control => Claim::Reserve,
+            _ => Claim::Ordinary,
+        };
+        let (start, _) = self.append_frame(claim, kind.into(), stream, payload, 1)?;
+        Ok(Lsn::new(start))
+    }
+
+    fn append_frame(
+        &self,
+        claim: Claim,
+        tag: Tag,
+        stream: StreamId,
+        payload: &[u8],
+        records: u64,
+    ) -> Result<(u64, u64)> {
+        let (start, end) = self.shared.append(claim, tag, stream, payload)?;
+        self.shared.counters.appended(records);
+        // The record is in the log: whoever is told that it is not would append it again.
+        if let Err(error) = self.shared.flush_within(self.shared.options.durability) {
+            tracing::warn!(dir = %self.shared.dir.display(), %error, "the periodic flush could not be started");
+        }
+        Ok((start, end))
+    }
+
+    fn settle(&self, end: u64, durability: Durability) -> Result<()> {
+        match durability {
+            Durability::Sync => self.shared.sync_until(end),
+            Durability::Interval(_) => self.shared.flush_within(durability),
+            Durability::Os => Ok(()),
+        }
+    }
+
+    /// Returns once the record at `lsn`, and everything before it, is on stable storage. One flush serves all who
+    /// wait. This is so whatever the log's [`Durability`] says.
+    ///
+    /// At [`Self::end_lsn`], where no record is yet, it waits for everything below: `sync_to(log.end_lsn())` returns once
+    /// all that was appended before is durable, and [`Self::durable_lsn`] is at least that.
+    ///
+    /// # Errors
+    /// [`WalError::Poisoned`] if syncing failed, now or before: the record must be taken for lost.
+    /// [`WalError::BeyondEnd`] if `lsn` lies behind the end: nothing below it was handed out.
+    pub fn sync_to(&self, lsn: Lsn) -> Result<()> {
+        if self.shared.commit.durable() > lsn.get() {
+            return Ok(());
+        }
+        self.shared.sync_below(self.shared.awaited_below(lsn)?)
+    }
+
+    /// Returns once everything appended before the call is on stable storage.
+    ///
+    /// # Errors
+    /// [`WalError::Poisoned`].
+    pub fn sync(&self) -> Result<()> {
+        self.shared.sync_all()
+    }
+
+    /// Waits for the record at `lsn` as the log's [`Durability`] demands: with the default, as [`Self::sync_to`]. At
+    /// [`Self::end_lsn`] it stands for everything below, as there.
+    ///
+    /// # Errors
+    /// As [`Self::sync_to`].
+    pub fn commit(&self, lsn: Lsn) -> Result<()> {
+        match self.shared.options.durability {
+            Durability::Sync => self.sync_to(lsn),
+            lower @ (Durability::Interval(_) | Durability::Os) => {
+                let until = self.shared.awaited_below(lsn)?;
+                self.shared.commit.check()?;
+                self.settle(until, lower)
+            }
+        }
+    }
+
+    /// Everything below this position is on stable storage.
+    pub fn durable_lsn(&self) -> Lsn {
+        Lsn::new(self.shared.commit.durable())
+    }
+
+    /// Everything below this position is handed out, durable or not.
+    pub fn end_lsn(&self) -> Lsn {
+        Lsn::new(self.shared.end())
+    }
+
+    /// The oldest position kept: the start of the oldest segment.
+    pub fn first_lsn(&self) -> Lsn {
+        Lsn::new(self.shared.retention.first())
+    }
+
+    /// A future that is ready once the record at `lsn` is durable, or everything below if no record was there when it was
+    /// first polled, as [`Self::sync_to`]. Works with any executor; dropping it has no effect on the record.
+    ///
+    /// # Errors
+    /// As [`Self::sync_to`]; [`WalError::Io`] if the thread that flushes cannot be started. The record is appended then, and may
+    /// become durable: do not append it again, call [`Self::sync_to`], which needs no thread. [`WalError::Closed`].
+    #[must_use = "futures do nothing unless awaited"]
+    pub fn durable(&self, lsn: Lsn) -> Durable {
+        Durable::new(&self.shared, lsn)
+    }
+
+    /// A handle that follows [`Self::durable_lsn`].
+    #[must_use]
+    pub fn watch_durable(&self) -> DurableWatch {
+        DurableWatch::new(&self.shared)
+    }
+
+    /// Reads the records from `from` on that are durable now. [`Lsn::ZERO`] means from the oldest one kept; any other
+    /// position must be one where a frame starts or ends.
+    ///
+    /// # Errors
+    /// [`WalError::Truncated`]; [`WalError::NotDurable`]; [`WalError::BeyondEnd`].
+    pub fn read_from(&self, from: Lsn) -> Result<Reader> {
+        self.read_range(from, self.durable_lsn())
+    }
+
+    /// Reads the records from `from` up to, not including, `to`, which must be where a frame starts or ends.
+    ///
+    /// # Errors
+    /// [`WalError::Truncated`]; [`WalError::NotDurable`] if either is not durable yet; [`WalError::BeyondEnd`].
+    pub fn read_range(&self, from: Lsn, to: Lsn) -> Result<Reader> {
+        Reader::open(&self.shared, from, to)
+    }
+
+    /// Reads from `from` on and then waits for new durable records, until the log is closed. It pins the log from
+    /// where it stands. Somebody else must make records durable: `from` may be any position up to [`Self::end_lsn`] where a
+    /// frame starts or ends, durable or not.
+    ///
+    /// # Errors
+    /// [`WalError::Truncated`]; [`WalError::BeyondEnd`].
+    pub fn tail(&self, from: Lsn) -> Result<Tail> {
+        Tail::open(&self.shared, from)
+    }
+
+    /// Hops over the frames from `from` to `to` reading headers only: to split a range into chunks.
+    ///
+    /// # Errors
+    /// As [`Self::read_range`].
+    pub fn scan_headers(&self, from: Lsn, to: Lsn) -> Result<Headers> {
+        Headers::open(&self.shared, from, to)
+    }
+
+    /// The frames from `from` to `to`, which lie in one segment.
+    ///
+    /// # Errors
+    /// As [`Self::read_range`]; [`WalError::BadOptions`] if the range crosses the end of a segment.
+    pub fn chunk(&self, from: Lsn, to: Lsn) -> Result<Chunk> {
+        Chunk::open(&self.shared, from, to)
+    }
+
+    /// Splits the range into chunks of whole frames of about `target_bytes` each, none across segments.
+    ///
+    /// # Errors
+    /// As [`Self::read_range`].
+    pub fn chunks(&self, from: Lsn, to: Lsn, target_bytes: u64) -> Result<Vec<Chunk>> {
+        Chunk::split(&self.shared, from, to, target_bytes)
+    }
+
+    /// Gives up the log below `lsn`: frees the segments that lie wholly below it, and below every reader and
+    /// [`RetentionGuard`]. The new start is durable before a file goes.
+    ///
+    /// # Errors
+    /// [`WalError::Io`]: nothing was truncated, try again; [`WalError::Poisoned`]; [`WalError::Closed`].
+    pub fn truncate_before(&self, lsn: Lsn) -> Result<()> {
+        self.shared.truncate_before(lsn)
+    }
+
+    /// Keeps the log from `lsn` on while the guard lives.
+    ///
+    /// # Errors
+    /// [`WalError::Truncated`].
+    pub fn retain(&self, lsn: Lsn) -> Result<RetentionGuard> {
+        self.retain_as(lsn, "a retention guard")
+    }
+
+    /// As [`Self::retain`], with a name by which [`Self::pins`] and [`WalError::LogFull`] tell whose it is.
+    ///
+    /// # Errors
+    /// [`WalError::Truncated`].
+    pub fn retain_as(&self, lsn: Lsn, name: impl AsRef<str>) -> Result<RetentionGuard> {
+        RetentionGuard::new(&self.shared, lsn, &Arc::from(name.as_ref()))
+    }
+
+    /// Who keeps which part of the log from being truncated, the oldest first: guards and open readers.
+    #[must_use]
+    pub fn pins(&self) -> Vec<Pin> {
+        self.shared.pins()
+    }
+
+    /// What was found when the log was opened.
+    #[must_use]
+    pub fn recovery(&self) -> &Recovery {
+        &self.shared.recovery
+    }
+
+    /// What the log has done so far. The same goes out as metrics (`highwater_wal_*`) through the `metrics` facade, if the
+    /// program installed a recorder before it opened the log: latencies at each group, the rest at each rotation and call.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        let stats = self.shared.stats();
+        self.shared.meters.tell(&stats);
+        stats
+    }
+
+    /// The identity of the log: 128 random bits that stand in every checksum.
+    #[must_use]
+    pub fn log_id(&self) -> u128 {
+        self.shared.key.id
+    }
+
+    /// The largest record that the log accepts, in bytes.
+    #[must_use]
+    pub fn max_record_bytes(&self) -> usize {
+        self.shared.max_record
+    }
+
+    /// The directory of the log, from the root on.
+    #[must_use]
+    pub fn dir(&self) -> &Path {
+        &self.shared.dir
+    }
+}
+
+fn lock(disk: &dyn Disk, dir: &Path) -> Result<DirLock> {
+    let bad = |source| WalError::BadDirectory {
+        dir: dir.to_owned(),
+        source,
+    };
+    disk.create_dir_all(dir).map_err(bad)?;
+    disk.lock_dir(dir).map_err(|e| match e.kind() {
+        io::ErrorKind::WouldBlock => WalError::Locked {
+            dir: dir.to_owned(),
+            pid: file::read_holder(disk, dir),
+        },
+        _ => bad(e),
+    })
+}
+
+fn assemble(dir: &Path, options: Options, opened: Opened, lock: DirLock) -> Result<Shared> {
+    let Opened {
+        meta,
+        segments,
+        ready,
+        recovery,
+        maker,
+    } = opened;
+    let key = LogKey::new(meta.log_id);
+    let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
+    let tail = Arc::clone(segments.last().expect("recovery returns at least the tail"));
+    let ready: std::collections::VecDeque<_> = ready.into_iter().map(Arc::new).collect();
+    let disk = Arc::clone(&options.disk);
+    let ledger = Arc::new(Ledger::new(disk, dir.to_owned(), meta));
+    let found = Found {
+        held: segments.iter().map(|segment| segment.size).sum(),
+        tail: tail.size,
+        tail_base: tail.base,
+        ready: ready.iter().map(|segment| segment.size).sum(),
+    };
+    let budget = Budget::new(options.max_bytes, options.segment_size, found);
+    let counters = Arc::new(Counters::default());
+    let meters = Arc::new(Meters::new(dir));
+    let preparer = Preparer::start(
+        maker,
+        budget,
+        (
+            Arc::clone(&counters),
+            Arc::clone(&meters),
+            Arc::clone(&options.clock),
+        ),
+        Arc::clone(&ledger),
+        options.background,
+        Arc::clone(&tail),
+        ready,
+    )?;
+    Ok(Shared::new(Parts {
+        dir: dir.to_owned(),
+        options,
+        key,
+        segments: segments
+            .into_iter()
+            .map(|segment| (segment.base, segment))
+            .collect(),
+        tail,
+        preparer,
+        ledger,
+        counters,
+        meters,
+        durable: recovery.end_lsn.get(),
+        first_lsn: meta.first_lsn,
+        recovery,
+        lock,
+    }))
+}
+
+fn report(shared: &Shared) {
+    let Recovery {
+        case,
+        end_lsn,
+        frames_rewritten,
+        ignored,
+        ..
+    } = &shared.recovery;
+    let dir = shared.dir.display();
+    tracing::info!(%dir, %case, %end_lsn, frames_rewritten, "log opened");
+    if !ignored.is_empty() {
+        tracing::warn!(%dir, ?ignored, "the log's directory holds names that are not the log's");
+    }
+}

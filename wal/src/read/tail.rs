@@ -1,0 +1,306 @@
+//! Following the durable frontier: tails, watches, futures.
+
+use crate::commit::waiters::{Registered, Until, Waiter, Watched};
+use crate::error::{Result, WalError};
+use crate::log::shared::Shared;
+use crate::lsn::{Lsn, StreamId};
+use crate::options::Background;
+use crate::read::reader::{Reader, Record};
+use std::future::{Future, poll_fn};
+use std::iter::FusedIterator;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+/// Tells apart those who wait for the frontier.
+fn new_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Reads records as they become durable, and makes none so. As an iterator it blocks the thread for the next one; with
+/// [`Self::next_timeout`] no longer than it likes, with [`Self::recv`] only its task. It ends when the log is closed
+/// and everything was read, when somebody stops it ([`Self::stopper`]), and behind the first error.
+///
+/// To go on later, tail from the LSN of the last record: it is returned again, with all of its batch. As long as the tail
+/// lives, also when it has ended, it pins the log from the segment in which it stands.
+#[derive(Debug)]
+pub struct Tail {
+    reader: Reader,
+    shared: Arc<Shared>,
+    stop: Arc<Stop>,
+    failed: bool,
+}
+
+/// What [`Tail::next_timeout`] found.
+#[derive(Debug)]
+pub enum Tailed {
+    /// The next record.
+    Record(Record),
+    /// None became durable in time.
+    TimedOut,
+    /// There will be no more.
+    Ended,
+}
+
+/// Ends a [`Tail`] from wherever one likes: see [`Tail::stopper`].
+#[derive(Debug, Clone)]
+pub struct TailStopper {
+    shared: Arc<Shared>,
+    stop: Arc<Stop>,
+}
+
+#[derive(Debug)]
+struct Stop {
+    /// Of the tail, among those who wait.
+    id: u64,
+    stopped: AtomicBool,
+}
+
+impl Stop {
+    fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+}
+
+impl TailStopper {
+    /// Ends the tail: it returns nothing more, and whoever waits in it returns now.
+    pub fn stop(&self) {
+        // Release pairs with the acquire of whoever is roused.
+        self.stop.stopped.store(true, Ordering::Release);
+        self.shared.commit.rouse(self.stop.id);
+    }
+}
+
+impl Tail {
+    pub(crate) fn open(shared: &Arc<Shared>, from: Lsn) -> Result<Self> {
+        Ok(Self {
+            reader: Reader::follow(shared, from)?,
+            shared: Arc::clone(shared),
+            stop: Arc::new(Stop {
+                id: new_id(),
+                stopped: AtomicBool::new(false),
+            }),
+            failed: false,
+        })
+    }
+
+    /// Follows this stream only. Of the others just the headers are read, and checked.
+    #[must_use]
+    pub fn only(mut self, stream: StreamId) -> Self {
+        self.reader.cursor().keep_to(stream);
+        self
+    }
+
+    /// What ends this tail, for another thread to keep.
+    pub fn stopper(&self) -> TailStopper {
+        TailStopper {
+            shared: Arc::clone(&self.shared),
+            stop: Arc::clone(&self.stop),
+        }
+    }
+
+    /// The next record, if it is durable already or becomes so within `timeout`, by the log's clock.
+    ///
+    /// ```
+    /// use highwater_wal::{Tailed, Wal};
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// let log = Wal::open(dir.path())?;
+    /// let mut tail = log.tail(log.first_lsn())?;
+    /// let lsn = log.append("a record")?;
+    /// assert!(matches!(tail.next_timeout(Duration::ZERO)?, Tailed::TimedOut), "not durable yet");
+    /// log.sync_to(lsn)?;
+    /// assert!(matches!(tail.next_timeout(Duration::from_secs(1))?, Tailed::Record(_)));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`WalError::Poisoned`] if a sync failed, [`WalError::Corrupt`] if the log is damaged there, [`WalError::Io`]; the
+    /// tail has ended then.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Tailed> {
+        let now = self.shared.options.clock.now();
+        self.next_by(Some(now.saturating_add(timeout)))
+    }
+
+    /// The next record, once it is durable; the task sleeps until then. Needs no particular runtime. Dropping the future
+    /// loses nothing. Reading itself blocks for as long as the disk takes, if the record is not in memory any more.
+    ///
+    /// # Errors
+    /// As [`Self::next_timeout`].
+    pub async fn recv(&mut self) -> Option<Result<Record>> {
+        poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Record>>> {
+        loop {
+            match self.next_by(Some(Duration::ZERO)) {
+                Ok(Tailed::Record(record)) => return Poll::Ready(Some(Ok(record))),
+                Ok(Tailed::Ended) => return Poll::Ready(None),
+                Err(error) => return Poll::Ready(Some(Err(error))),
+                Ok(Tailed::TimedOut) => {}
+            }
+            let lsn = self.reader.position().get();
+            let waiter = Waiter::Tail(context.waker().clone());
+            let registered = self.shared.commit.register(lsn, self.stop.id, waiter);
+            // Whoever stops the tail after the look above either finds the waker or is seen here.
+            if registered == Registered::Waiting && !self.stop.is_stopped() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// The next record; waits for it until `deadline` of the log's clock, if there is one.
+    fn next_by(&mut self, deadline: Option<Duration>) -> Result<Tailed> {
+        let found = self.look(deadline);
+        self.failed |= found.is_err();
+        found
+    }
+
+    fn look(&mut self, deadline: Option<Duration>) -> Result<Tailed> {
+        loop {
+            if self.failed || self.stop.is_stopped() {
+                return Ok(Tailed::Ended);
+            }
+            if let Some(record) = self.reader.next() {
+                return Ok(Tailed::Record(record?));
+            }
+            let until = Until {
+                stopped: Some(&self.stop.stopped),
+                deadline: deadline.map(|deadline| (&*self.shared.options.clock, deadline)),
+            };
+            let position = self.reader.position().get();
+            match self.shared.commit.watch(position, &until)? {
+                Watched::Durable(durable) => self.reader.cursor().extend(durable),
+                Watched::TimedOut => return Ok(Tailed::TimedOut),
+                Watched::Ended => return Ok(Tailed::Ended),
+            }
+        }
+    }
+}
+
+impl Iterator for Tail {
+    type Item = Result<Record>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.next_by(None) {
+            Ok(Tailed::Record(record)) => Some(Ok(record)),
+            Ok(Tailed::TimedOut | Tailed::Ended) => None,
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
+impl FusedIterator for Tail {}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        let position = self.reader.position().get();
+        self.shared.commit.forget(position, self.stop.id);
+    }
+}
+
+/// Follows the durable frontier of a log.
+#[derive(Debug, Clone)]
+pub struct DurableWatch {
+    shared: Arc<Shared>,
+}
+
+impl DurableWatch {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+        }
+    }
+
+    /// The frontier now.
+    pub fn current(&self) -> Lsn {
+        Lsn::new(self.shared.commit.durable())
+    }
+
+    /// Waits until the frontier is past `lsn` and returns it. Does not make anything durable itself. At
+    /// [`Wal::end_lsn`](crate::Wal::end_lsn), and beyond, that is something that is not appended yet.
+    ///
+    /// # Errors
+    /// [`WalError::Closed`] or [`WalError::Poisoned`] if it never will be.
+    pub fn changed_after(&self, lsn: Lsn) -> Result<Lsn> {
+        match self.shared.commit.watch(lsn.get(), &Until::default())? {
+            Watched::Durable(durable) => Ok(Lsn::new(durable)),
+            Watched::TimedOut | Watched::Ended => Err(WalError::Closed {
+                dir: self.shared.dir.clone(),
+            }),
+        }
+    }
+}
+
+/// Ready once a record is durable: see [`Wal::durable`](crate::Wal::durable).
+#[derive(Debug)]
+#[must_use = "futures do nothing unless awaited"]
+pub struct Durable {
+    shared: Arc<Shared>,
+    lsn: Lsn,
+    /// Up to where the log has to be durable; known from the first poll on.
+    until: Option<u64>,
+    id: u64,
+}
+
+impl Durable {
+    pub(crate) fn new(shared: &Arc<Shared>, lsn: Lsn) -> Self {
+        Self {
+            shared: Arc::clone(shared),
+            lsn,
+            until: None,
+            id: new_id(),
+        }
+    }
+
+    fn outcome(&self, until: u64) -> Result<()> {
+        if self.shared.commit.durable() >= until {
+            return Ok(());
+        }
+        self.shared.commit.check()?;
+        Err(WalError::Closed {
+            dir: self.shared.dir.clone(),
+        })
+    }
+}
+
+impl Future for Durable {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.shared.commit.durable() > self.lsn.get() {
+            return Poll::Ready(Ok(()));
+        }
+        let until = match self
+            .until
+            .map_or_else(|| self.shared.awaited_below(self.lsn), Ok)
+        {
+            Ok(until) => until,
+            Err(error) => return Poll::Ready(Err(error)),
+        };
+        self.until = Some(until);
+        if self.shared.options.background == Background::Inline {
+            return Poll::Ready(self.shared.sync_below(until));
+        }
+        let waiter = Waiter::Future(context.waker().clone());
+        let registered = self.shared.commit.register(until - 1, self.id, waiter);
+        if registered == Registered::NoNeed {
+            return Poll::Ready(self.outcome(until));
+        }
+        match self.shared.ring_flusher() {
+            Ok(()) => Poll::Pending,
+            Err(error) => Poll::Ready(Err(error)),
+        }
+    }
+}
+
+impl Drop for Durable {
+    fn drop(&mut self) {
+        if let Some(until) = self.until {
+            self.shared.commit.forget(until - 1, self.id);
+        }
+    }
+}

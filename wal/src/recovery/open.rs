@@ -1,0 +1,317 @@
+//! Opening: the procedure behind the tables in [`crate::recovery`].
+
+use crate::control::file::{self, LogEnd, Meta};
+use crate::error::{Finding, Result, WalError};
+use crate::faults::Faults;
+use crate::format::frame::{LogKey, SegmentHeader};
+use crate::format::layout::{SEGMENT_HEADER_SIZE, frame_header, segment_name, to_usize};
+use crate::lsn::Lsn;
+use crate::options::Options;
+use crate::recovery::cases::{Case, Recovery};
+use crate::recovery::end::{End, find_end, segment_at};
+use crate::segment::file::{Ahead, Maker, Segment, read_header, tmp_path};
+use crate::segment::list::{Headers, Listing, check_chain};
+use crate::segment::scan::{Scan, SegmentFile, read_error};
+use highwater_disk::{Access, Disk};
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+
+/// A log as recovery leaves it, ready to be appended to.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) meta: Meta,
+    /// Segments up to the tail.
+    pub(crate) segments: Vec<Segment>,
+    /// Prepared segments behind the tail.
+    pub(crate) ready: VecDeque<Segment>,
+    pub(crate) recovery: Recovery,
+    /// What further segments are made with.
+    pub(crate) maker: Maker,
+}
+
+/// Recovers what is in `dir`, or makes a new log. The directory's lock is held.
+pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened> {
+    let disk = &*options.disk;
+    let listing = Listing::read(disk, dir)?;
+    match Meta::read(disk, dir)? {
+        Some(meta) => recover(dir, options, meta, listing),
+        None => create(dir, options, listing),
+    }
+}
+
+fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
+    let disk = &*options.disk;
+    let mut removed = listing.temporary;
+    for (base, _) in &listing.segments {
+        if holds_records(disk, dir, *base)? {
+            return Err(WalError::Corrupt {
+                finding: Finding::MissingMeta,
+                file: file::path(dir),
+                offset: 0,
+                lsn: Lsn::ZERO,
+                what: format!(
+                    "the segment at {base} holds records, but LOG is gone; restore the file"
+                ),
+            });
+        }
+        removed.push(segment_name(Lsn::new(*base)).into());
+    }
+    file::write_holder(disk, dir);
+    remove_all(disk, dir, &removed)?;
+    let key = LogKey::new(file::fresh_log_id(options.seed));
+    let mut maker = maker(dir, options, key);
+    let segment = Segment::create(&maker, 0, &mut |_| Ahead::Piece(options.segment_size))?;
+    maker.settle(segment.stores());
+    let meta = Meta {
+        log_id: key.id,
+        first_lsn: 0,
+        attested_lsn: 0,
+        reach: maker.reach(options.max_record()),
+        end: LogEnd::Open,
+    };
+    // Last: a log exists once it has a LOG file.
+    meta.replace(disk, dir)?;
+    file::prepare_spare(disk, dir);
+    let start = Lsn::new(file::first_frame(0));
+    let recovery = Recovery {
+        case: Case::Created,
+        first_lsn: Lsn::ZERO,
+        end_lsn: start,
+        attested_lsn: start,
+        frames_rewritten: 0,
+        frames_erased: 0,
+        bytes_cut: 0,
+        segments: 1,
+        removed,
+        ignored: listing.ignored,
+    };
+    Ok(Opened {
+        meta,
+        segments: vec![segment],
+        ready: VecDeque::new(),
+        recovery,
+        maker,
+    })
+}
+
+/// What segments of the log in `dir` are made with.
+fn maker(dir: &Path, options: &Options, key: LogKey) -> Maker {
+    Maker {
+        disk: Arc::clone(&options.disk),
+        dir: dir.to_owned(),
+        key,
+        segment_size: options.segment_size,
+        write_path: options.wanted_path(),
+        longest_write: options.longest_write,
+        faults: options.faults,
+    }
+}
+
+/// Creation is cut short only before the first record: a segment that is not the first, or holds one, is somebody's log.
+fn holds_records(disk: &dyn Disk, dir: &Path, base: u64) -> Result<bool> {
+    if base != 0 {
+        return Ok(true);
+    }
+    let path = dir.join(segment_name(Lsn::new(base)));
+    let file = disk
+        .open(&path, Access::Read)
+        .map_err(|e| WalError::io("opening", &path, e))?;
+    let header = read_header(&*file).map_err(|e| read_error(&path, 0, SEGMENT_HEADER_SIZE, e))?;
+    let Some(Ok(header)) = header.map(|bytes| SegmentHeader::parse(&bytes)) else {
+        return Ok(true);
+    };
+    let segment = SegmentFile {
+        path,
+        base,
+        size: header.size,
+    };
+    let mut scan = Scan::open(disk, &segment, LogKey::new(header.log_id))?;
+    Ok(!scan.is_zero(SEGMENT_HEADER_SIZE)?)
+}
+
+fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Result<Opened> {
+    let disk = &*options.disk;
+    let mut chain = check_chain(disk, dir, &meta, &listing, Headers::Unattested)?;
+    let end = find_end(disk, dir, &meta, &chain)?;
+
+    // Up to here nothing was written.
+    file::write_holder(disk, dir);
+    let mut removed = listing.temporary;
+    let stale = listing
+        .segments
+        .iter()
+        .filter(|(base, _)| *base < meta.first_lsn);
+    removed.extend(stale.map(|(base, _)| OsString::from(segment_name(Lsn::new(*base)))));
+    remove_all(disk, dir, &removed)?;
+    settle(disk, &chain, &end, options.faults)?;
+    let x = segment_at(&chain, end.segment).base + end.offset;
+    let enough = prepared_enough(&chain, end.segment, options);
+    // From the last on, each durably: a gap would look like a lost segment.
+    for surplus in chain.drain(enough..).rev() {
+        let name = OsString::from(segment_name(Lsn::new(surplus.base)));
+        remove_all(disk, dir, std::slice::from_ref(&name))?;
+        disk.sync_dir(dir)
+            .map_err(|e| WalError::io("syncing the directory", dir, e))?;
+        removed.push(name);
+    }
+    let prepared = chain.get(end.segment + 1).cloned();
+    let found = |file| Segment::found(&options.disk, file, meta.log_id);
+    let mut segments: Vec<_> = chain.into_iter().map(found).collect();
+    let ready: VecDeque<_> = segments.drain(end.segment + 1..).collect();
+    let mut maker = maker(dir, options, LogKey::new(meta.log_id));
+    if let Some(tail) = segments.last() {
+        tail.open_append(&maker, end.offset)?;
+        maker.settle(tail.stores());
+    }
+    for segment in &ready {
+        segment.open_append(&maker, SEGMENT_HEADER_SIZE)?;
+    }
+    let next = Meta {
+        attested_lsn: x,
+        reach: maker.reach(options.max_record()),
+        end: LogEnd::Open,
+        ..meta
+    };
+    settle_names(disk, dir, prepared.as_ref(), &meta, next)?;
+    let recovery = Recovery {
+        case: end.case,
+        first_lsn: Lsn::new(meta.first_lsn),
+        end_lsn: Lsn::new(x),
+        attested_lsn: Lsn::new(end.attested.min(x)),
+        frames_rewritten: end.unattested,
+        frames_erased: end.frames_erased,
+        bytes_cut: end.bytes_cut,
+        segments: end.segment + 1,
+        removed,
+        ignored: listing.ignored,
+    };
+    Ok(Opened {
+        meta: next,
+        segments,
+        ready,
+        recovery,
+        maker,
+    })
+}
+
+/// How many segments of the chain to keep: those up to the last that holds the log, and one that is prepared, unless the log
+/// has a bound and it is larger than those that the bound is meant for.
+fn prepared_enough(chain: &[SegmentFile], last: usize, options: &Options) -> usize {
+    let prepared = chain.get(last + 1);
+    let fits =
+        |segment: &SegmentFile| options.max_bytes.is_none() || segment.size <= options.segment_size;
+    match prepared.is_some_and(fits) {
+        true => last + 2,
+        false => last + 1,
+    }
+}
+
+fn remove_all(disk: &dyn Disk, dir: &Path, names: &[OsString]) -> Result<()> {
+    for name in names {
+        let path = dir.join(name);
+        match disk.remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(WalError::io("removing", &path, e));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Erases what could rise again, writes the un-attested frames again, and syncs both.
+fn settle(disk: &dyn Disk, chain: &[SegmentFile], end: &End, faults: Faults) -> Result<()> {
+    for (index, segment) in chain.iter().enumerate() {
+        let until = match index.cmp(&end.segment) {
+            std::cmp::Ordering::Less => segment.size,
+            std::cmp::Ordering::Equal => end.offset,
+            std::cmp::Ordering::Greater => 0,
+        };
+        let from = end
+            .attested
+            .saturating_sub(segment.base)
+            .max(SEGMENT_HEADER_SIZE);
+        let rewrite = if from < until && !faults.show_without_rewrite() {
+            from..until
+        } else {
+            0..0
+        };
+        let erase: Vec<u64> = end
+            .erase
+            .iter()
+            .filter(|(i, _)| *i == index)
+            .map(|(_, at)| *at)
+            .collect();
+        let erase = if faults.leave_stale_frames() {
+            Vec::new()
+        } else {
+            erase
+        };
+        if !rewrite.is_empty() || !erase.is_empty() {
+            settle_segment(disk, &segment.path, rewrite, &erase)?;
+        }
+    }
+    Ok(())
+}
+
+/// Makes the names found durable. Seeing a name does not mean that it is: whoever made it may have failed to sync the
+/// directory, after which the kernel takes it for clean. So they are made anew, as the tail's bytes are. Only those of
+/// `LOG` and of the prepared segment need it: a segment is used only after its name was synced.
+fn settle_names(
+    disk: &dyn Disk,
+    dir: &Path,
+    prepared: Option<&SegmentFile>,
+    old: &Meta,
+    new: Meta,
+) -> Result<()> {
+    if let Some(segment) = prepared {
+        let tmp = tmp_path(&segment.path);
+        disk.rename(&segment.path, &tmp)
+            .and_then(|()| disk.rename(&tmp, &segment.path))
+            .map_err(|e| WalError::io("renewing the name of", &segment.path, e))?;
+    }
+    // What the old `LOG` says must not be too little for the next recovery, should it stay.
+    let may_stay = old.reach == 0 || (new.reach != 0 && new.reach <= old.reach);
+    match new.replace(disk, dir) {
+        Err(error) if error.is_no_space() && may_stay => {
+            // A full disk must still open. What was found is as durable as a sync can make it now.
+            tracing::warn!(dir = %dir.display(), %error, "the disk is full: LOG was not renewed");
+            disk.sync_dir(dir)
+                .map_err(|e| WalError::io("syncing the directory", dir, e))?;
+        }
+        other => other?,
+    }
+    file::prepare_spare(disk, dir);
+    Ok(())
+}
+
+fn settle_segment(
+    disk: &dyn Disk,
+    path: &Path,
+    rewrite: std::ops::Range<u64>,
+    erase: &[u64],
+) -> Result<()> {
+    let file = disk
+        .open(path, Access::ReadWrite)
+        .map_err(|e| WalError::io("opening", path, e))?;
+    for offset in erase {
+        let zeros = [0; frame_header::END];
+        file.write_all_at(&zeros, *offset)
+            .map_err(|e| WalError::io("erasing a torn frame in", path, e))?;
+    }
+    let mut at = rewrite.start;
+    let mut buffer = vec![0; 64 << 10];
+    while at < rewrite.end {
+        let len = (rewrite.end - at).min(buffer.len() as u64);
+        let bytes = buffer.split_at_mut(to_usize(len)).0;
+        file.read_exact_at(bytes, at)
+            .map_err(|e| read_error(path, at, len, e))?;
+        file.write_all_at(bytes, at)
+            .map_err(|e| WalError::io("rewriting the tail of", path, e))?;
+        at += len;
+    }
+    file.sync()
+        .map_err(|e| WalError::io("syncing the recovered tail of", path, e))
+}

@@ -1,0 +1,19 @@
+//! Segment files: which there are, how one is made, and how it is read.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `list` | the files of a log, and whether they join |
+//! | `file` | one open segment: made, recycled, mapped |
+//! | `view` | reading a segment in its map or by copying |
+//! | `scan` | reading frames of a segment file with plain reads |
+//! | `preallocator` | the next segment is made before it is needed |
+//! | `pace` | how fast the next segment is zeroed |
+//! | `memory_window` | which part of the log stays in memory |
+
+pub(crate) mod file;
+pub(crate) mod list;
+pub(crate) mod memory_window;
+pub(crate) mod pace;
+pub(crate) mod preallocator;
+pub(crate) mod scan;
+pub(crate) mod view;
