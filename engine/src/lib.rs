@@ -1,79 +1,40 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
-mod batch_clock;
-mod changes;
-#[cfg(feature = "deliberate-faults")]
-mod cheat;
-mod checkpointer;
-mod codec;
 mod context;
-mod cutter;
-mod driver;
 mod error;
 mod exec;
-mod faithful;
-mod graph;
-mod history;
-#[cfg(not(feature = "deliberate-faults"))]
-mod honest;
-mod input;
-mod inside;
-mod intake;
-mod journal;
-mod latch;
-mod lineage;
+mod faults;
+mod ingest;
 mod mismatch;
-mod output;
-mod pairs;
-mod parcel;
-mod partition;
-mod patience;
-mod producers;
-mod record;
+mod observe;
+mod operators;
+mod plan;
 mod recovery;
-mod report;
-mod restore;
-mod running;
-mod settings;
-mod site;
-mod source;
-mod source_recovery;
+mod sink;
 mod state;
-mod state_recovery;
-mod stateful;
-mod status;
-mod stopping;
-mod stream;
-mod throttle;
-mod twins;
-mod walk;
 
 pub use batch::Batch;
+pub use batch::checkpointer::{CheckpointPolicy, CheckpointStats};
+pub use context::builder::{BatchMode, Builder};
+pub use context::streaming_context::{ContextState, StopMode, StreamingContext};
+pub use error::{BatchFailure, BoxError, Error, GraphError, GraphErrors, Mismatch, Result};
 #[cfg(feature = "deliberate-faults")]
 #[doc(hidden)]
-pub use cheat::Cheat;
-#[cfg(feature = "deliberate-faults")]
-use cheat::Faults;
-pub use checkpointer::{CheckpointPolicy, CheckpointStats};
-pub use context::{ContextState, StopMode, StreamingContext};
-pub use error::{BatchFailure, BoxError, Error, GraphError, GraphErrors, Mismatch, Result};
-pub use graph::OperatorInfo;
+pub use faults::Cheat;
 pub use highwater_checkpoint as checkpoint;
 pub use highwater_wal as wal;
-#[cfg(not(feature = "deliberate-faults"))]
-use honest::Faults;
-pub use input::{Ack, Sender};
-pub use intake::{Appended, Receipt};
-pub use lineage::Lineage;
-pub use output::{Guarantee, Outcome, OutputOwner, Sink, SinkContext, Wants};
+pub use ingest::admission::{Appended, Receipt};
+pub use ingest::input::{Ack, Sender};
+pub use ingest::source::{Decoder, Receiver, SourceContext, SourceStats, StreamScope};
+pub use observe::lineage::Lineage;
+pub use observe::status::Progress;
+pub use operators::dstream::{DStream, Emitter};
+pub use operators::stateful::KeyState;
+pub use plan::graph::OperatorInfo;
+pub use plan::record::{Key, Record, State, Value};
+pub use recovery::report::{RecoveryReport, StateReport};
+pub use sink::output::{Guarantee, Outcome, OutputOwner, Sink, SinkContext, Wants};
+pub use sink::patience::Patience;
 #[doc(hidden)]
-pub use partition::key_group;
-pub use patience::Patience;
-pub use record::{Key, Record, State, Value};
-pub use report::{RecoveryReport, StateReport};
-pub use settings::{BatchMode, Builder};
-pub use source::{Decoder, Receiver, SourceContext, SourceStats, StreamScope};
-pub use stateful::KeyState;
-pub use status::Progress;
-pub use stream::{DStream, Emitter};
+pub use state::key_group::key_group;

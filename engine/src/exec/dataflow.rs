@@ -3,10 +3,10 @@
 use super::Stream;
 use super::shared::Shared;
 use super::union::union;
+use crate::batch::chunk::Parcel;
 use crate::batch::{Purpose, Snapshot, Work};
-use crate::graph::{BatchOperator, LocalFn, Node, NodeId, OperatorId, WorkerSlot};
-use crate::parcel::Parcel;
-use crate::site::Site;
+use crate::plan::graph::{BatchOperator, LocalFn, Node, NodeId, OperatorId, WorkerSlot};
+use crate::plan::site::Site;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;

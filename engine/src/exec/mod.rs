@@ -12,12 +12,12 @@ mod union;
 mod worker;
 
 use crate::batch::Work;
+use crate::batch::chunk::Parcel;
+use crate::context::own_thread::{Inside, Role};
 use crate::error::{BatchFailure, Error};
-use crate::graph::{Plan, RestoredState};
-use crate::inside::{Inside, Role};
-use crate::parcel::Parcel;
-use crate::site::panic_message;
-use crate::state::Block;
+use crate::plan::graph::{Plan, RestoredState};
+use crate::plan::site::panic_message;
+use crate::state::table::Block;
 use shared::Shared;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

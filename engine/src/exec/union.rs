@@ -5,8 +5,8 @@
 
 use super::Stream;
 use super::shared::Shared;
-use crate::graph::MergeFn;
-use crate::parcel::{Order, Parcel, ParcelData};
+use crate::batch::chunk::{Order, Parcel, ParcelData};
+use crate::plan::graph::MergeFn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;

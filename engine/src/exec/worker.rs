@@ -2,7 +2,7 @@
 
 use super::dataflow::{self, Running};
 use super::shared::Shared;
-use crate::parcel::Parcel;
+use crate::batch::chunk::Parcel;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use timely::worker::Worker;

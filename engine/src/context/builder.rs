@@ -1,0 +1,360 @@
+//! The settings of a context, and the builder that collects them.
+
+use crate::batch::checkpointer::{CheckpointPolicy, Writing};
+use crate::batch::clock::Start as ClockStart;
+use crate::context::streaming_context::StreamingContext;
+use crate::error::{BoxError, Error, Result};
+use crate::faults::Faults;
+use crate::ingest::source::StreamScope;
+use crate::plan::graph::{Graph, SharedGraph};
+use crate::plan::record::{State, Value};
+use crate::recovery::changes::Changes;
+use crate::state::key_group::KeyGroups;
+use highwater_wal::disk::{Clock, Disk, OsClock, OsDisk};
+use std::cell::RefCell;
+use std::io;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf, absolute};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Size of the pieces into which a batch is split, in log bytes. It is the unit of map-side combining. It follows from
+/// the log alone, so that floating-point sums do not depend on the number of workers.
+const PIECE_BYTES: u64 = 512 << 10;
+
+/// More worker threads are not meant.
+const MAX_WORKERS: usize = 1024;
+
+/// Less than this would be used up by the engine's own records, in bytes.
+const MIN_UNPROCESSED: u64 = 16 << 10;
+
+/// When batches are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchMode {
+    /// Every batch interval, by the clock, on threads of the context.
+    Clock,
+    /// Only when [`StreamingContext::run_batch`] is called, on the calling thread, and with checkpoints written inline:
+    /// every disk operation comes in the same order in each run. For tests and simulations.
+    Manual,
+}
+
+/// Builds a [`StreamingContext`]. Every setting has a default.
+#[derive(Debug, Clone)]
+pub struct Builder {
+    pub(crate) dir: PathBuf,
+    /// Why `dir` is not absolute.
+    unresolved: Option<Arc<io::Error>>,
+    pub(crate) application: String,
+    pub(crate) batch_interval: Duration,
+    pub(crate) policy: CheckpointPolicy,
+    pub(crate) retain: usize,
+    pub(crate) workers: NonZeroUsize,
+    pub(crate) key_groups: u32,
+    pub(crate) piece_bytes: u64,
+    pub(crate) max_batch_bytes: u64,
+    pub(crate) max_unprocessed_bytes: u64,
+    pub(crate) log: highwater_wal::Options,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock_start: ClockStart,
+    pub(crate) receiver_stop_timeout: Duration,
+    pub(crate) mode: BatchMode,
+    pub(crate) states: Changes,
+    pub(crate) sources: Changes,
+    pub(crate) faults: Faults,
+}
+
+impl Builder {
+    pub(crate) fn new(dir: &Path) -> Self {
+        // `absolute` takes the empty path for a mistake; it is the working directory.
+        let named = if dir.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            dir
+        };
+        let resolved = absolute(named);
+        Self {
+            dir: resolved.as_ref().map_or(dir, PathBuf::as_path).to_owned(),
+            unresolved: resolved.err().map(Arc::new),
+            application: "highwater".to_owned(),
+            batch_interval: Duration::from_secs(1),
+            policy: CheckpointPolicy::default(),
+            retain: 2,
+            workers: NonZeroUsize::MIN,
+            key_groups: 128,
+            piece_bytes: PIECE_BYTES,
+            max_batch_bytes: 64 << 20,
+            max_unprocessed_bytes: 256 << 20,
+            log: highwater_wal::Options::new(),
+            disk: Arc::new(OsDisk::new()),
+            clock: Arc::new(OsClock::new()),
+            clock_start: ClockStart::AfterLast,
+            receiver_stop_timeout: Duration::from_secs(5),
+            mode: BatchMode::Clock,
+            states: Changes::default(),
+            sources: Changes::default(),
+            faults: Faults::default(),
+        }
+    }
+
+    /// Breaks the engine on purpose, for the tests of the tests.
+    #[cfg(feature = "deliberate-faults")]
+    #[doc(hidden)]
+    #[must_use]
+    pub fn cheat(mut self, cheat: crate::faults::Cheat) -> Self {
+        self.faults = cheat.into();
+        self
+    }
+
+    /// Name of the application, kept on disk: another application's directory is refused. Default `highwater`.
+    #[must_use]
+    pub fn application(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.application);
+        self
+    }
+
+    /// Time between two cuts, at least 1 ms. Default 1 s. With `Duration::MAX` batches are cut only when they are full, and
+    /// when the context is stopped.
+    #[must_use]
+    pub fn batch_interval(mut self, interval: Duration) -> Self {
+        self.batch_interval = interval;
+        self
+    }
+
+    /// How often a checkpoint is taken. Default: behind every 10th batch.
+    #[must_use]
+    pub fn checkpoint(mut self, policy: CheckpointPolicy) -> Self {
+        self.policy = policy;
+        self
+    }
+
+    /// How many checkpoints are kept, at least 2; the log reaches back to the oldest. Default 2.
+    #[must_use]
+    pub fn retain_checkpoints(mut self, count: usize) -> Self {
+        self.retain = count.max(2);
+        self
+    }
+
+    /// Number of worker threads, at most 1024; may differ from start to start. Default 1.
+    #[must_use]
+    pub fn workers(mut self, workers: NonZeroUsize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Number of key groups, the unit by which state is spread over workers; fixed when the directory is created
+    /// and an upper bound on useful workers. Default 128, from 1 to 32768.
+    #[must_use]
+    pub fn key_groups(mut self, count: u32) -> Self {
+        self.key_groups = count;
+        self
+    }
+
+    /// Splits batches into pieces of this many log bytes: for tests of what must not depend on it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn piece_bytes(mut self, bytes: u64) -> Self {
+        self.piece_bytes = bytes;
+        self
+    }
+
+    /// A batch is cut early when it has this many log bytes. Default 64 MiB. What has gathered meanwhile, before the start,
+    /// or before a crash, is cut into batches of this size; only a frame that is larger by itself is one all the same.
+    #[must_use]
+    pub fn max_batch_bytes(mut self, bytes: u64) -> Self {
+        self.max_batch_bytes = bytes.max(1);
+        self
+    }
+
+    /// Sources wait while this many log bytes are unprocessed, and a checkpoint is taken once this many were processed
+    /// since the last one: so a recovery has at most about twice as much to read. At least 16 KiB; default 256 MiB.
+    #[must_use]
+    pub fn max_unprocessed_bytes(mut self, bytes: u64) -> Self {
+        self.max_unprocessed_bytes = bytes.max(MIN_UNPROCESSED);
+        self
+    }
+
+    /// Settings of the log. Its disk and clock are replaced by the context's.
+    ///
+    /// The log is kept from the oldest retained checkpoint on. If it is bounded ([`max_bytes`](highwater_wal::Options::max_bytes)), sources are
+    /// refused at the bound. Batches go on: their records use the reserve of the log, until a checkpoint frees a part of
+    /// it. They wait only if that is used up too. The bound must leave room for what checkpoints need:
+    /// [`Self::max_unprocessed_bytes`] for each retained one and once more, and eight segments; with less, checkpoints may
+    /// free nothing, and the context comes to a standstill at the bound.
+    #[must_use]
+    pub fn log(mut self, options: highwater_wal::Options) -> Self {
+        self.log = options;
+        self
+    }
+
+    /// The disk to run on. Default: the operating system's.
+    #[must_use]
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = disk;
+        self
+    }
+
+    /// The clock to run by. Default: the machine's.
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets the batch clock to the wall clock at this start, also if that takes batch time back.
+    ///
+    /// Batch time never falls by itself: after a run with a wall clock that was far ahead, it stays ahead. Say this once,
+    /// when the clock is right again; batches after it may have times that earlier batches had.
+    #[must_use]
+    pub fn reset_batch_clock(mut self) -> Self {
+        self.clock_start = ClockStart::Reset;
+        self
+    }
+
+    /// How long a stop waits for a receiver that does not return, before it goes on without it. Its thread is left behind
+    /// then; what it has stored is kept, and it can store no more. Default 5 s.
+    #[must_use]
+    pub fn receiver_stop_timeout(mut self, timeout: Duration) -> Self {
+        self.receiver_stop_timeout = timeout;
+        self
+    }
+
+    /// When batches are cut. Default: by the clock.
+    #[must_use]
+    pub fn batches(mut self, mode: BatchMode) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// The state `old` of the newest checkpoint belongs to the operator that is called `new` now. The call may stay:
+    /// once a checkpoint has the new name it does nothing. Calls may follow each other (`a` to `b`, `b` to `c`).
+    #[must_use]
+    pub fn rename_state(mut self, old: &str, new: &str) -> Self {
+        self.states.rename(old, new);
+        self
+    }
+
+    /// The state `name` of the newest checkpoint is not needed any more.
+    ///
+    /// The call may stay: if the program has an operator of that name, it begins anew once, and what it gathers from then
+    /// on is kept. To begin anew another time, say it once more.
+    #[must_use]
+    pub fn drop_state(mut self, name: &str) -> Self {
+        self.states.drop(name);
+        self
+    }
+
+    /// The values of the state `name` are converted from `Old` to `New` when they are loaded.
+    ///
+    /// Calls are a history, as a database's migrations are: keep them, and add the next one after them. A checkpoint
+    /// notes how many its states have gone through, so each is applied once, whatever the types are called. A program that
+    /// says fewer than the checkpoint knows is refused.
+    #[must_use]
+    pub fn migrate_state<Old: State, New: State>(
+        mut self,
+        name: &str,
+        convert: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) -> Self {
+        self.states.migrate_state(name, convert);
+        self
+    }
+
+    /// The source `old` is called `new` now: its records in the log, its positions (which files were read) and the
+    /// sequence numbers of its producers belong to the new name. The call may stay: once the log knows the new name it
+    /// does nothing. Calls may follow each other.
+    #[must_use]
+    pub fn rename_source(mut self, old: &str, new: &str) -> Self {
+        self.sources.rename(old, new);
+        self
+    }
+
+    /// What the log and the checkpoints hold of the source `name` is not needed any more: records that no checkpoint
+    /// covers yet, positions, sequence numbers of producers.
+    ///
+    /// The call may stay: if the program has a source of that name, it begins anew once, and what it receives from then
+    /// on is kept. To begin anew another time, say it once more.
+    #[must_use]
+    pub fn drop_source(mut self, name: &str) -> Self {
+        self.sources.drop(name);
+        self
+    }
+
+    /// Records of the input `name` that were sent as `Old` are converted to `New` when they are read.
+    ///
+    /// Calls are a history, as those of [`Self::migrate_state`] are. The log notes from where on its records need a
+    /// conversion no more, so each is applied to the records that were sent before it was there. A program that says fewer
+    /// than the log knows is refused.
+    #[must_use]
+    pub fn migrate_input<Old: Value, New: Value>(
+        mut self,
+        name: &str,
+        convert: impl Fn(Old) -> New + Send + Sync + 'static,
+    ) -> Self {
+        self.sources.migrate_record(name, convert);
+        self
+    }
+
+    /// Recovers what is in the directory, or creates it; either way the program is built from `program`, which is
+    /// called once. Named state and positions come from the newest checkpoint, the batches behind it are replayed by
+    /// [`StreamingContext::start`].
+    ///
+    /// # Errors
+    /// [`Error::Directory`] if the directory is relative and the working directory cannot be found;
+    /// [`Error::Graph`] for a program that cannot run, [`Error::Mismatch`] if starting it would lose or misread state
+    /// (with the call that resolves it), [`Error::Log`] and [`Error::Checkpoint`] for what is on disk. No record, state
+    /// or position is changed then.
+    pub fn get_or_create(
+        self,
+        program: impl FnOnce(&StreamScope) -> std::result::Result<(), BoxError>,
+    ) -> Result<StreamingContext> {
+        if let Some(source) = self.unresolved {
+            let dir = self.dir;
+            return Err(Error::Directory { dir, source });
+        }
+        self.check()?;
+        let graph: SharedGraph = Rc::new(RefCell::new(Graph::new(KeyGroups::new(self.key_groups))));
+        let scope = StreamScope {
+            graph: Rc::clone(&graph),
+        };
+        program(&scope).map_err(Error::Build)?;
+        let plan = graph.borrow_mut().finish()?;
+        StreamingContext::open(self, plan)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.batch_interval < Duration::from_millis(1) {
+            return Err(Error::Setting(
+                "batch_interval must be at least 1 ms".to_owned(),
+            ));
+        }
+        if !(1..=32_768).contains(&self.key_groups) {
+            return Err(Error::Setting(format!(
+                "key_groups must be from 1 to 32768, not {}",
+                self.key_groups
+            )));
+        }
+        if self.workers.get() > MAX_WORKERS {
+            return Err(Error::Setting(format!(
+                "workers must be from 1 to {MAX_WORKERS}, not {}",
+                self.workers
+            )));
+        }
+        self.states.check("rename_state")?;
+        self.sources.check("rename_source")?;
+        if self.max_batch_bytes > self.max_unprocessed_bytes {
+            return Err(Error::Setting(format!(
+                "max_batch_bytes ({}) must not be larger than max_unprocessed_bytes ({})",
+                self.max_batch_bytes, self.max_unprocessed_bytes
+            )));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn writing(&self) -> Writing {
+        match self.mode {
+            BatchMode::Clock => Writing::Behind,
+            BatchMode::Manual => Writing::Inline,
+        }
+    }
+}

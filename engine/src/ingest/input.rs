@@ -1,0 +1,179 @@
+//! The in-process input: `ssc.input::<T>(name)` in the graph, `context.input::<T>(name)` outside of it.
+
+use crate::error::{Error, Result};
+use crate::ingest::admission::Receipt;
+use crate::ingest::source::{Decoder, SourceContext, StreamScope, checking};
+use crate::operators::dstream::DStream;
+use crate::plan::graph::SourceInfo;
+use crate::plan::record::Value;
+use crate::state::codec;
+use crate::state::faithful;
+use highwater_wal::{Lsn, Wal};
+use std::any::TypeId;
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::pin::Pin;
+use std::sync::Arc;
+
+/// The kind of an in-process input.
+pub(crate) const INPUT: &str = "input";
+
+impl StreamScope {
+    /// A stream of what the program sends through [`StreamingContext::input`](crate::StreamingContext::input).
+    #[track_caller]
+    pub fn input<T: Value>(&self, name: &str) -> DStream<T> {
+        let decode: Decoder<T> = Arc::new(|bytes| codec::decode::<T>(&bytes));
+        let info = SourceInfo {
+            name: name.to_owned(),
+            kind: INPUT,
+            record: std::any::type_name::<T>(),
+            input_type: Some(TypeId::of::<T>()),
+            check: checking(Arc::clone(&decode)),
+            receiver: None,
+        };
+        self.declare(info, decode, Location::caller())
+    }
+}
+
+/// The sending end of an in-process input. Clone it for more threads.
+///
+/// It is bounded: [`Self::send`] waits while too much of the log is unprocessed.
+pub struct Sender<T> {
+    source: SourceContext,
+    wal: Arc<Wal>,
+    record: PhantomData<fn(T)>,
+}
+
+impl<T> Clone for Sender<T> {
+    fn clone(&self) -> Self {
+        Self {
+            source: self.source.clone(),
+            wal: Arc::clone(&self.wal),
+            record: PhantomData,
+        }
+    }
+}
+
+impl<T> fmt::Debug for Sender<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sender")
+            .field("source", &self.source.name())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: Value> Sender<T> {
+    pub(crate) fn new(source: SourceContext, wal: Arc<Wal>) -> Self {
+        Self {
+            source,
+            wal,
+            record: PhantomData,
+        }
+    }
+
+    /// Puts a record into the log. It is durable once the returned [`Ack`] has been waited for.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the context is stopped, [`Error::Log`] if the log refuses the record (too large, disk
+    /// full) or has failed, [`Error::Encode`] if the record does not serialise or would not come back as it is. The record is
+    /// not accepted then.
+    pub fn send(&self, record: &T) -> Result<Ack> {
+        let bytes = self.encode(record)?;
+        let lsn = self.source.append(&[&bytes])?;
+        Ok(self.ack(Receipt::Stored(lsn)))
+    }
+
+    /// Puts several records into the log, all or none.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_all(&self, records: &[T]) -> Result<Ack> {
+        let bytes = records
+            .iter()
+            .map(|r| self.encode(r))
+            .collect::<Result<Vec<_>>>()?;
+        let slices: Vec<&[u8]> = bytes.iter().map(Vec::as_slice).collect();
+        let lsn = self.source.append(&slices)?;
+        Ok(self.ack(Receipt::Stored(lsn)))
+    }
+
+    /// Puts a record into the log unless `producer` has sent this or a higher `sequence` before, also before a crash:
+    /// a retry counts once. The acknowledgement holds either way; [`Ack::is_duplicate`] tells a record that was stored from
+    /// one that was not. A producer that begins its numbers again, as a restarted process does that keeps them in memory,
+    /// learns from it that the log takes its records for retries: it needs another name, or to go on with higher numbers.
+    ///
+    /// # Errors
+    /// As [`Self::send`].
+    pub fn send_once(&self, producer: &str, sequence: u64, record: &T) -> Result<Ack> {
+        let bytes = self.encode(record)?;
+        let appended = self.source.append_once(producer, &[(sequence, &bytes)])?;
+        let receipt = appended.receipts.first().copied();
+        Ok(self.ack(receipt.expect("one record was offered, so there is one receipt")))
+    }
+
+    fn encode(&self, record: &T) -> Result<Vec<u8>> {
+        faithful::encode(record).map_err(|message| Error::Encode {
+            input: self.source.name().to_owned(),
+            message,
+        })
+    }
+
+    fn ack(&self, receipt: Receipt) -> Ack {
+        Ack {
+            receipt,
+            wal: Arc::clone(&self.wal),
+        }
+    }
+}
+
+/// A record on its way to the disk: wait for it, or `.await` it. Dropping it does not take the record back.
+#[must_use = "the record is not durable before `wait` returns or the ack was awaited"]
+pub struct Ack {
+    receipt: Receipt,
+    wal: Arc<Wal>,
+}
+
+impl fmt::Debug for Ack {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ack")
+            .field("lsn", &self.lsn())
+            .field("is_duplicate", &self.is_duplicate())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Ack {
+    /// Where the record is in the log. Of a duplicate: where the newest record of its producer is, which is the one that
+    /// it repeats unless the producer has stored higher numbers since.
+    pub fn lsn(&self) -> Lsn {
+        self.receipt.lsn()
+    }
+
+    /// Whether [`Sender::send_once`] found the sequence number, or a higher one, in the log: this record was not stored.
+    /// Always false for what was sent without a number.
+    pub fn is_duplicate(&self) -> bool {
+        self.receipt.is_duplicate()
+    }
+
+    /// Returns once the record is durable.
+    ///
+    /// # Errors
+    /// [`Error::Log`] if the log has failed: whether the record will be found after a restart is unknown.
+    pub fn wait(self) -> Result<()> {
+        Ok(self.wal.sync_to(self.lsn())?)
+    }
+}
+
+impl IntoFuture for Ack {
+    type Output = Result<()>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Result<()>> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            self.wal.durable(self.lsn()).await?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,117 @@
+//! Which records of which producer are already in the log: what makes a retry count once.
+
+use crate::batch::engine_log::Mark;
+use crate::state::codec;
+use highwater_wal::Lsn;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// At most this many producers are remembered per source; beyond it the quarter that was silent longest is forgotten,
+/// so the window always holds at least three quarters of this number.
+pub(crate) const MAX_PRODUCERS: usize = 65_536;
+
+/// Highest sequence number of each producer of a source, and where its record is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Producers {
+    known: BTreeMap<String, (u64, Lsn)>,
+}
+
+impl Producers {
+    /// Highest sequence number of `producer`, with the LSN of its record.
+    pub(crate) fn last(&self, producer: &str) -> Option<(u64, Lsn)> {
+        self.known.get(producer).copied()
+    }
+
+    /// Every producer with its highest sequence number and the LSN of its record.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&String, u64, Lsn)> {
+        self.known
+            .iter()
+            .map(|(producer, (sequence, lsn))| (producer, *sequence, *lsn))
+    }
+
+    /// Notes a mark that stands in the log at `lsn`.
+    pub(crate) fn note(&mut self, mark: Mark, lsn: Lsn) {
+        let entry = self
+            .known
+            .entry(mark.producer)
+            .or_insert((mark.sequence, lsn));
+        if entry.0 <= mark.sequence {
+            *entry = (mark.sequence, lsn);
+        }
+        if self.known.len() > MAX_PRODUCERS {
+            self.forget_oldest();
+        }
+    }
+
+    /// Notes everything that `newer` knows.
+    pub(crate) fn absorb(&mut self, newer: &Self) {
+        for (producer, (sequence, lsn)) in &newer.known {
+            self.note(
+                Mark {
+                    producer: producer.clone(),
+                    sequence: *sequence,
+                },
+                *lsn,
+            );
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        let mut ages: Vec<Lsn> = self.known.values().map(|(_, lsn)| *lsn).collect();
+        let (_, oldest_kept, _) = ages.select_nth_unstable(MAX_PRODUCERS / 4);
+        let oldest_kept = *oldest_kept;
+        self.known.retain(|_, (_, lsn)| *lsn >= oldest_kept);
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.known.is_empty()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.known.len()
+    }
+
+    /// For a checkpoint.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        codec::encode(self).expect("a producer table serialises")
+    }
+
+    /// From a checkpoint.
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        codec::decode(bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mark(producer: &str, sequence: u64) -> Mark {
+        Mark {
+            producer: producer.to_owned(),
+            sequence,
+        }
+    }
+
+    /// F67: a re-sent record is recognised, also after the table went through a checkpoint.
+    #[test]
+    fn the_highest_sequence_counts_and_survives_a_checkpoint() {
+        let mut table = Producers::default();
+        table.note(mark("a", 5), Lsn::new(80));
+        table.note(mark("a", 3), Lsn::new(160));
+        let table = Producers::decode(&table.encode()).unwrap();
+        assert_eq!(table.last("a"), Some((5, Lsn::new(80))));
+        assert_eq!(table.last("b"), None);
+    }
+
+    #[test]
+    fn memory_is_bounded_and_the_silent_are_forgotten_first() {
+        let mut table = Producers::default();
+        for i in 0..=MAX_PRODUCERS as u64 {
+            table.note(mark(&format!("p{i}"), 1), Lsn::new(8 * i));
+        }
+        assert!(table.len() <= MAX_PRODUCERS && table.len() >= MAX_PRODUCERS / 4 * 3);
+        assert_eq!(table.last("p0"), None);
+        assert!(table.last(&format!("p{MAX_PRODUCERS}")).is_some());
+    }
+}

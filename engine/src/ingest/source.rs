@@ -1,0 +1,445 @@
+//! Sources: how data gets in.
+//!
+//! A [`Receiver`] runs on a thread of its own and stores what it receives through a [`SourceContext`]. It acknowledges to
+//! its sender only what is durable: that is the whole of the guarantee. The engine restarts a receiver that fails.
+
+use crate::batch::chunk::{Place, open};
+use crate::batch::engine_log::decode_envelope;
+use crate::error::{BoxError, Result};
+use crate::ingest::admission::{Appended, SourceIntake};
+use crate::ingest::producers::MAX_PRODUCERS;
+use crate::observe::throttle::Throttle;
+use crate::operators::dstream::{DStream, Pipe};
+use crate::plan::graph::{Graph, OperatorId, RecordCheck, SharedGraph, SourceInfo};
+use crate::plan::site::{Site, panic_message};
+use bytes::Bytes;
+use highwater_wal::disk::{Alarm, Clock, Disk, Woken};
+use highwater_wal::{Chunk, FrameKind, Lsn};
+use parking_lot::Mutex;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, Location, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// How long a failed receiver rests before it is started again (Spark's default).
+pub(crate) const RESTART_DELAY: Duration = Duration::from_secs(2);
+
+/// Something that receives data and stores it in the log.
+pub trait Receiver: Send + 'static {
+    /// Called once by [`StreamingContext::start`](crate::StreamingContext::start), before any batch: binds ports,
+    /// looks at directories.
+    ///
+    /// # Errors
+    /// Whatever keeps the source from working: the context then does not start.
+    fn open(&mut self, source: &SourceContext) -> Result<(), BoxError> {
+        let _ = source;
+        Ok(())
+    }
+
+    /// Receives until [`SourceContext::is_stopping`]. Returning `Ok` ends the source for good.
+    ///
+    /// # Errors
+    /// Anything: it is logged and counted, and after two seconds `run` is called again.
+    fn run(&mut self, source: &SourceContext) -> Result<(), BoxError>;
+}
+
+/// Where the graph keeps a receiver until the context starts.
+pub(crate) type ReceiverFactory = Mutex<Option<Box<dyn Receiver>>>;
+
+/// Turns the bytes of a record into what the stream carries. Whatever keeps a slice of the bytes keeps its whole segment
+/// of the log mapped, and a truncated one on the disk: what may live longer than its batch should copy them.
+pub type Decoder<T> = Arc<dyn Fn(Bytes) -> Result<T, String> + Send + Sync>;
+
+/// What a receiver works with. Cheap to clone; usable from any thread.
+#[derive(Debug, Clone)]
+pub struct SourceContext {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    intake: Arc<SourceIntake>,
+    stopping: AtomicBool,
+    alarm: Arc<Alarm>,
+    on_stop: Mutex<Vec<Box<dyn Fn() + Send>>>,
+    counters: Counters,
+    /// Warnings about records, which a sender can cause ...
+    skips: Throttle,
+    /// ... must not hide those about the receiver.
+    failures: Throttle,
+}
+
+impl fmt::Debug for Inner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner")
+            .field("name", &self.intake.name)
+            .finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counters {
+    stored: AtomicU64,
+    duplicates: AtomicU64,
+    skipped: AtomicU64,
+    errors: AtomicU64,
+    read_again: AtomicU64,
+    vanished: AtomicU64,
+}
+
+/// What a source has done since the context started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct SourceStats {
+    /// Records appended to the log.
+    pub stored: u64,
+    /// Records recognised as retries and not appended again.
+    pub duplicates: u64,
+    /// Records refused or skipped; the reasons are in the program's log.
+    pub skipped: u64,
+    /// Failures of the receiver, each followed by a restart.
+    pub errors: u64,
+    /// Inputs (files) that were read again from the beginning because they had changed since they were read.
+    pub read_again: u64,
+    /// Inputs (files) that were gone before they were read to their end.
+    pub vanished: u64,
+}
+
+impl SourceContext {
+    /// How many producers of a source are remembered at least: those that stored or were marked last.
+    pub const PRODUCER_WINDOW: usize = MAX_PRODUCERS / 4 * 3;
+
+    pub(crate) fn new(intake: Arc<SourceIntake>) -> Self {
+        let inner = Inner {
+            intake,
+            stopping: AtomicBool::new(false),
+            alarm: Arc::default(),
+            on_stop: Mutex::default(),
+            counters: Counters::default(),
+            skips: Throttle::default(),
+            failures: Throttle::default(),
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// Name of the source.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.inner.intake.name
+    }
+
+    /// The largest record that the log accepts, in bytes.
+    #[must_use]
+    pub fn max_record_bytes(&self) -> usize {
+        self.inner.intake.intake.wal.max_record_bytes()
+    }
+
+    /// Appends records as one frame that is in the log completely or not at all. **Not durable yet**: acknowledge
+    /// only after [`Self::sync_to`]. Waits while too much of the log is unprocessed.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`](crate::Error::Stopped) when the context stops, [`Error::Log`](crate::Error::Log) if the log refuses or has failed: none of the
+    /// records may be acknowledged then.
+    pub fn append(&self, records: &[&[u8]]) -> Result<Lsn> {
+        let lsn = self.inner.intake.append(records)?;
+        self.inner
+            .counters
+            .stored
+            .fetch_add(records.len() as u64, Ordering::Relaxed);
+        Ok(lsn)
+    }
+
+    /// Like [`Self::append`] for records that carry their producer's sequence numbers, in ascending order: those that
+    /// are in the log already are left out. Acknowledge any of them, new or not, only after `sync_to` of the result.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_once(&self, producer: &str, records: &[(u64, &[u8])]) -> Result<Appended> {
+        let appended = self.inner.intake.append_once(producer, records)?;
+        let fresh = records.len() - appended.duplicates;
+        self.inner
+            .counters
+            .stored
+            .fetch_add(fresh as u64, Ordering::Relaxed);
+        self.inner
+            .counters
+            .duplicates
+            .fetch_add(appended.duplicates as u64, Ordering::Relaxed);
+        Ok(appended)
+    }
+
+    /// Notes, without storing a record, that everything of `producer` up to `sequence` is dealt with: for what was
+    /// skipped, and to keep a producer among the [`Self::PRODUCER_WINDOW`] that are remembered.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn mark(&self, producer: &str, sequence: u64) -> Result<Lsn> {
+        self.inner.intake.mark(producer, sequence)
+    }
+
+    /// Returns once everything up to the frame at `lsn` is durable. One device flush serves every waiter.
+    ///
+    /// # Errors
+    /// [`Error::Log`](crate::Error::Log) if the log has failed: nothing may be acknowledged.
+    pub fn sync_to(&self, lsn: Lsn) -> Result<()> {
+        self.inner.intake.sync_to(lsn)
+    }
+
+    /// The highest sequence number of `producer` that is in the log: where a replayable producer goes on.
+    #[must_use]
+    pub fn last_sequence(&self, producer: &str) -> Option<u64> {
+        self.inner.intake.last_sequence(producer)
+    }
+
+    /// Every producer that is remembered, with its highest sequence number and the place of its newest frame: for a source
+    /// that looks up, when it starts, what earlier runs have done.
+    #[must_use]
+    pub fn producers(&self) -> Vec<(String, u64, Lsn)> {
+        self.inner.intake.producers()
+    }
+
+    /// Counts an input (a file) that changed after it was read and is read again, and logs why: at most once per change.
+    pub fn read_again(&self, what: &str) {
+        self.inner
+            .counters
+            .read_again
+            .fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(source = self.name(), "{what}");
+    }
+
+    /// Counts an input (a file) that is gone and was read in part, and logs how far.
+    pub fn vanished(&self, what: &str) {
+        self.inner.counters.vanished.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(source = self.name(), "{what}");
+    }
+
+    /// Counts a record that is refused, and logs it unless many were logged a moment ago: `held_back` in the next message
+    /// says how many were not.
+    pub fn skip(&self, reason: &str) {
+        self.inner.counters.skipped.fetch_add(1, Ordering::Relaxed);
+        if let Some(held_back) = self.inner.skips.pass(self.clock().now()) {
+            tracing::warn!(source = self.name(), reason, held_back, "record skipped");
+        }
+    }
+
+    /// Counts a failure, and logs it as [`Self::skip`] does.
+    pub fn report_error(&self, error: &BoxError) {
+        self.inner.counters.errors.fetch_add(1, Ordering::Relaxed);
+        if let Some(held_back) = self.inner.failures.pass(self.clock().now()) {
+            tracing::warn!(source = self.name(), %error, held_back, "receiver failed");
+        }
+    }
+
+    /// Whether the receiver should return.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.inner.stopping.load(Ordering::Acquire)
+    }
+
+    /// Rests for `time` or until the context stops, whichever comes first; true if it stops. Of any length: a time beyond the
+    /// clock's reach lasts until the stop.
+    #[must_use]
+    pub fn rest(&self, time: Duration) -> bool {
+        let clock = self.clock();
+        let deadline = clock.now().saturating_add(time);
+        while !self.is_stopping() {
+            if clock.wait(&self.inner.alarm, Some(deadline)) == Woken::Deadline {
+                break;
+            }
+        }
+        self.is_stopping()
+    }
+
+    /// Registers what interrupts a blocking call of the receiver (such as shutting down its socket) when the
+    /// context stops. Called at once if it is stopping already.
+    pub fn on_stop(&self, interrupt: impl Fn() + Send + 'static) {
+        let mut registered = self.inner.on_stop.lock();
+        if self.is_stopping() {
+            interrupt();
+        }
+        registered.push(Box::new(interrupt));
+    }
+
+    /// The disk that the context runs on.
+    #[must_use]
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.inner.intake.intake.disk)
+    }
+
+    /// The clock that the context runs by.
+    #[must_use]
+    pub fn clock(&self) -> Arc<dyn Clock> {
+        Arc::clone(&self.inner.intake.intake.clock)
+    }
+
+    /// What the source has done so far.
+    #[must_use]
+    pub fn stats(&self) -> SourceStats {
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.inner.counters;
+        SourceStats {
+            stored: read(&counters.stored),
+            duplicates: read(&counters.duplicates),
+            skipped: read(&counters.skipped),
+            errors: read(&counters.errors),
+            read_again: read(&counters.read_again),
+            vanished: read(&counters.vanished),
+        }
+    }
+
+    pub(crate) fn stop(&self) {
+        let mut registered = self.inner.on_stop.lock();
+        self.inner.stopping.store(true, Ordering::Release);
+        self.inner.alarm.ring();
+        // Taken, not kept: they hold sockets.
+        std::mem::take(&mut *registered)
+            .iter()
+            .for_each(|interrupt| interrupt());
+    }
+}
+
+/// Runs a receiver until it is done or the context stops, restarting it when it fails.
+pub(crate) fn supervise(mut receiver: Box<dyn Receiver>, source: &SourceContext) {
+    while !source.is_stopping() {
+        let outcome = catch_unwind(AssertUnwindSafe(|| receiver.run(source)))
+            .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic)).into()));
+        match outcome {
+            Ok(()) => return,
+            Err(error) if source.is_stopping() => {
+                tracing::debug!(source = source.name(), %error, "receiver ended while stopping");
+            }
+            Err(error) => {
+                source.report_error(&error);
+                let _stopping = source.rest(RESTART_DELAY);
+            }
+        }
+    }
+}
+
+/// The scope in which a program is built: hands out sources.
+#[derive(Debug, Clone)]
+pub struct StreamScope {
+    pub(crate) graph: SharedGraph,
+}
+
+impl StreamScope {
+    /// A stream of what `receiver` stores, each record decoded by `decode`. For authors of connectors; `kind` is what
+    /// messages call the source.
+    ///
+    /// A record that does not decode is refused by [`SourceContext::append`], and a program whose decoder refuses what the
+    /// log holds of the source does not start.
+    #[track_caller]
+    pub fn source<T: 'static>(
+        &self,
+        kind: &'static str,
+        name: &str,
+        decode: Decoder<T>,
+        receiver: impl Receiver,
+    ) -> DStream<T> {
+        let receiver: Box<dyn Receiver> = Box::new(receiver);
+        let info = SourceInfo {
+            name: name.to_owned(),
+            kind,
+            record: std::any::type_name::<T>(),
+            input_type: None,
+            check: checking(Arc::clone(&decode)),
+            receiver: Some(Mutex::new(Some(receiver))),
+        };
+        self.declare(info, decode, Location::caller())
+    }
+
+    pub(crate) fn declare<T: 'static>(
+        &self,
+        info: SourceInfo,
+        decode: Decoder<T>,
+        at: &Location<'_>,
+    ) -> DStream<T> {
+        let mut graph = self.graph.borrow_mut();
+        let operator = graph.operator(info.kind, Some(&info.name), &[], at);
+        let index = graph.source(info);
+        let pipe = reader(&graph, index, operator, decode);
+        drop(graph);
+        DStream {
+            graph: Rc::clone(&self.graph),
+            input: Graph::LOG,
+            operator,
+            pipe,
+        }
+    }
+}
+
+/// A decoder as a check, for records that are not needed decoded yet.
+pub(crate) fn checking<T: 'static>(decode: Decoder<T>) -> RecordCheck {
+    Arc::new(move |bytes| {
+        catch_unwind(AssertUnwindSafe(|| decode(bytes).map(drop))).unwrap_or_else(|panic| {
+            Err(format!("the decoder panicked: {}", panic_message(&*panic)))
+        })
+    })
+}
+
+/// Reads the records of one source out of a piece of the log. This is where every byte is checked against its CRC.
+fn reader<T: 'static>(
+    graph: &Graph,
+    source: usize,
+    operator: OperatorId,
+    decode: Decoder<T>,
+) -> Pipe<T> {
+    let streams = graph.streams();
+    Arc::new(move |site: &Site, data, emit| {
+        let chunk = open::<Chunk>(data);
+        let Some(stream) = streams.get().and_then(|s| s.get(source)) else {
+            return;
+        };
+        let bytes = Bytes::from_owner(chunk.clone());
+        for frame in chunk.frames() {
+            let frame = match frame {
+                Ok(frame) => frame,
+                Err(error) => {
+                    site.enter(operator);
+                    return site.fail(error.to_string());
+                }
+            };
+            if frame.stream != stream.id || frame.kind != FrameKind::Batch {
+                continue;
+            }
+            let current = stream.is_current(frame.lsn);
+            // What keeps the records: the chunk, or the batch that was decompressed.
+            let unpacked = frame.decompressed().map(Bytes::from_owner);
+            let bytes = unpacked.as_ref().unwrap_or(&bytes);
+            for record in frame.records().skip(1) {
+                site.enter(operator);
+                site.at(Some(Place {
+                    lsn: frame.lsn,
+                    index: record.index(),
+                }));
+                let record = bytes.slice_ref(record.bytes());
+                let decoded = if current {
+                    decode(record)
+                } else {
+                    stream.upgrade(frame.lsn, record).and_then(|r| decode(r))
+                };
+                match decoded {
+                    Ok(record) => emit(record),
+                    Err(message) => {
+                        return site.fail(format!("the record does not decode: {message}"));
+                    }
+                }
+                if site.failed() {
+                    return;
+                }
+            }
+        }
+    })
+}
+
+/// The first record of a data frame.
+pub(crate) fn envelope_of(
+    record: Option<&[u8]>,
+) -> Result<Option<crate::batch::engine_log::Mark>, String> {
+    record.map_or_else(
+        || Err("a frame without records".to_owned()),
+        decode_envelope,
+    )
+}

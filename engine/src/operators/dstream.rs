@@ -1,0 +1,418 @@
+//! `DStream` and its stateless operators.
+
+use crate::batch::Batch;
+use crate::batch::chunk::{Order, Parcel, ParcelData, Placed, in_order, open};
+use crate::ingest::source::StreamScope;
+use crate::plan::graph::{
+    BatchOperator, BatchOperatorFactory, Graph, LocalFn, MergeFn, Node, NodeId, OperatorId,
+    SharedGraph, WorkerSlot,
+};
+use crate::plan::record::{Key, Record, Value};
+use crate::plan::site::Site;
+use std::fmt;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The fused stateless operators between a node's output and a stream: feeds every record of a parcel to a function.
+pub(crate) type Pipe<T> = Arc<dyn Fn(&Site, Box<dyn ParcelData>, &mut dyn FnMut(T)) + Send + Sync>;
+
+/// A discretised stream: one sequence of records per batch.
+///
+/// A stream is a description; nothing runs before [`StreamingContext::start`](crate::StreamingContext::start).
+/// Methods take `&self`, so a stream can have several readers. Each reader computes the stateless operators above it
+/// again, unless the stream is [persisted](Self::persist).
+///
+/// Closures are `Fn + Send + Sync`: hidden mutable state would be lost in a crash and does not compile. A panic in a
+/// closure fails the batch with the operator, the batch and the record's LSN; it never takes the process down.
+pub struct DStream<T> {
+    pub(crate) graph: SharedGraph,
+    pub(crate) input: NodeId,
+    pub(crate) operator: OperatorId,
+    pub(crate) pipe: Pipe<T>,
+}
+
+impl<T> Clone for DStream<T> {
+    fn clone(&self) -> Self {
+        Self {
+            graph: Rc::clone(&self.graph),
+            input: self.input,
+            operator: self.operator,
+            pipe: Arc::clone(&self.pipe),
+        }
+    }
+}
+
+impl<T> fmt::Debug for DStream<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DStream")
+            .field("operator", &self.operator)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where `flat_map_into` puts its results.
+pub struct Emitter<'a, T> {
+    emit: &'a mut dyn FnMut(T),
+}
+
+impl<T> Emitter<'_, T> {
+    /// Hands on one record.
+    pub fn emit(&mut self, record: T) {
+        (self.emit)(record);
+    }
+}
+
+impl<T> fmt::Debug for Emitter<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Emitter")
+    }
+}
+
+impl<T: 'static> DStream<T> {
+    /// The stream of a physical node that emits `Vec<T>`.
+    pub(crate) fn of_node(graph: &SharedGraph, input: NodeId, operator: OperatorId) -> Self {
+        let pipe: Pipe<T> =
+            Arc::new(|_, data, emit| open::<Vec<T>>(data).into_iter().for_each(emit));
+        Self {
+            graph: Rc::clone(graph),
+            input,
+            operator,
+            pipe,
+        }
+    }
+
+    /// The stream of a physical node that emits [`Placed<T>`].
+    fn of_placed(graph: &SharedGraph, input: NodeId, operator: OperatorId) -> Self {
+        let pipe: Pipe<T> = Arc::new(|site, data, emit| {
+            open::<Placed<T>>(data).for_each(|place, record| {
+                site.at(place);
+                emit(record);
+            });
+        });
+        Self {
+            graph: Rc::clone(graph),
+            input,
+            operator,
+            pipe,
+        }
+    }
+
+    fn fuse<U>(
+        &self,
+        kind: &str,
+        at: &Location<'_>,
+        pipe: impl FnOnce(OperatorId, Pipe<T>) -> Pipe<U>,
+    ) -> DStream<U> {
+        let operator = self
+            .graph
+            .borrow_mut()
+            .operator(kind, None, &[self.operator], at);
+        let pipe = pipe(operator, Arc::clone(&self.pipe));
+        DStream {
+            graph: Rc::clone(&self.graph),
+            input: self.input,
+            operator,
+            pipe,
+        }
+    }
+
+    /// Applies `f` to every record.
+    #[track_caller]
+    pub fn map<U: Record>(&self, f: impl Fn(T) -> U + Send + Sync + 'static) -> DStream<U> {
+        self.fuse("map", Location::caller(), |operator, pipe| {
+            let f = Arc::new(f);
+            Arc::new(move |site, data, emit| {
+                pipe(site, data, &mut |record| {
+                    site.enter(operator);
+                    emit(f(record));
+                });
+            })
+        })
+    }
+
+    /// Keeps the records for which `f` is true.
+    #[track_caller]
+    pub fn filter(&self, f: impl Fn(&T) -> bool + Send + Sync + 'static) -> DStream<T> {
+        self.fuse("filter", Location::caller(), |operator, pipe| {
+            Arc::new(move |site, data, emit| {
+                pipe(site, data, &mut |record| {
+                    site.enter(operator);
+                    if f(&record) {
+                        emit(record);
+                    }
+                });
+            })
+        })
+    }
+
+    /// Applies `f` to every record and hands on everything that it returns.
+    #[track_caller]
+    pub fn flat_map<I>(&self, f: impl Fn(T) -> I + Send + Sync + 'static) -> DStream<I::Item>
+    where
+        I: IntoIterator,
+        I::Item: Record,
+    {
+        self.fuse("flat_map", Location::caller(), |operator, pipe| {
+            Arc::new(move |site, data, emit| {
+                pipe(site, data, &mut |record| {
+                    site.enter(operator);
+                    for item in f(record) {
+                        emit(item);
+                        site.enter(operator); // the iterator's code is this operator's too
+                    }
+                });
+            })
+        })
+    }
+
+    /// Like [`Self::flat_map`], but `f` emits instead of returning: nothing is collected, and results may borrow
+    /// from the record while they are made.
+    #[track_caller]
+    pub fn flat_map_into<U: Record>(
+        &self,
+        f: impl Fn(T, &mut Emitter<'_, U>) + Send + Sync + 'static,
+    ) -> DStream<U> {
+        self.fuse("flat_map_into", Location::caller(), |operator, pipe| {
+            Arc::new(move |site, data, emit| {
+                pipe(site, data, &mut |record| {
+                    site.enter(operator);
+                    let mut emit = |item| {
+                        emit(item);
+                        site.enter(operator);
+                    };
+                    f(record, &mut Emitter { emit: &mut emit });
+                });
+            })
+        })
+    }
+
+    /// Makes a node that emits this stream as [`Placed<T>`]: one parcel for each of its input.
+    fn materialize_placed(&self) -> NodeId
+    where
+        T: Record,
+    {
+        let pipe = Arc::clone(&self.pipe);
+        let run: LocalFn = Arc::new(move |slot, site, parcel, out| {
+            let mut records = Placed::default();
+            pipe(site, parcel.data, &mut |record| {
+                records.push(site.place(), record)
+            });
+            out.push(Parcel::new(parcel.order, slot.index, records));
+        });
+        let node = Node::Local {
+            input: self.input,
+            first: self.operator,
+            run,
+        };
+        self.graph.borrow_mut().node(node)
+    }
+
+    /// Makes a node that emits this stream as `Vec<T>`.
+    fn materialize(&self, target: impl Fn(usize) -> usize + Send + Sync + 'static) -> NodeId
+    where
+        T: Record,
+    {
+        let pipe = Arc::clone(&self.pipe);
+        let run: LocalFn = Arc::new(move |slot, site, parcel, out| {
+            let mut records = Vec::new();
+            let order = parcel.order;
+            pipe(site, parcel.data, &mut |record| records.push(record));
+            if !records.is_empty() {
+                out.push(Parcel::new(order, target(slot.index), records));
+            }
+        });
+        let node = Node::Local {
+            input: self.input,
+            first: self.operator,
+            run,
+        };
+        self.graph.borrow_mut().node(node)
+    }
+
+    /// Computes the stream once per batch for all its readers, instead of once for each.
+    #[track_caller]
+    pub fn persist(&self) -> DStream<T>
+    where
+        T: Record,
+    {
+        let node = self.materialize_placed();
+        let operator =
+            self.graph
+                .borrow_mut()
+                .operator("persist", None, &[self.operator], Location::caller());
+        Self::of_placed(&self.graph, node, operator)
+    }
+
+    /// Everything of this stream and of `other`.
+    ///
+    /// Records come in the order of the log: what was made of an earlier record comes first, whichever stream it came
+    /// through; of one record, what came through this stream comes first. What keyed operators and [`Self::transform`]
+    /// made of the whole batch comes after that, first this stream's and then the other's.
+    #[track_caller]
+    pub fn union(&self, other: &DStream<T>) -> DStream<T>
+    where
+        T: Record,
+    {
+        union(
+            &self.graph,
+            &[self.clone(), other.clone()],
+            Location::caller(),
+        )
+    }
+
+    /// Applies `f` to each batch as a whole, in order of arrival: what sorting, sampling or joining with a table
+    /// needs. The whole batch is brought to one worker; `f` is called for an empty batch too.
+    #[track_caller]
+    pub fn transform<U: Record>(
+        &self,
+        f: impl Fn(Vec<T>, &Batch) -> Vec<U> + Send + Sync + 'static,
+    ) -> DStream<U>
+    where
+        T: Value,
+    {
+        let input = self.materialize(|_| 0);
+        self.batch_operator(
+            "transform",
+            None,
+            input,
+            Location::caller(),
+            WholeBatch::factory(f),
+        )
+    }
+
+    /// One record per batch: how many records the batch has (0 for an empty one).
+    #[track_caller]
+    pub fn count(&self) -> DStream<u64> {
+        let pipe = Arc::clone(&self.pipe);
+        let run: LocalFn = Arc::new(move |_, site, parcel, out| {
+            let mut count = 0_u64;
+            let order = parcel.order;
+            pipe(site, parcel.data, &mut |_| count += 1);
+            out.push(Parcel::new(order, 0, vec![count]));
+        });
+        let node = Node::Local {
+            input: self.input,
+            first: self.operator,
+            run,
+        };
+        let input = self.graph.borrow_mut().node(node);
+        let sum =
+            WholeBatch::factory(|counts: Vec<u64>, _: &Batch| vec![counts.iter().sum::<u64>()]);
+        self.batch_operator("count", None, input, Location::caller(), sum)
+    }
+
+    /// How often each value occurs in the batch.
+    #[track_caller]
+    pub fn count_by_value(&self) -> DStream<(T, u64)>
+    where
+        T: Key,
+    {
+        let pairs =
+            self.fuse::<(T, u64)>("count_by_value", Location::caller(), |operator, pipe| {
+                Arc::new(move |site, data, emit| {
+                    pipe(site, data, &mut |record| {
+                        site.enter(operator);
+                        emit((record, 1));
+                    });
+                })
+            });
+        pairs.reduce_by_key(|a, b| a + b)
+    }
+
+    /// Adds a stateless batch operator behind `input`.
+    pub(crate) fn batch_operator<U: 'static>(
+        &self,
+        kind: &str,
+        name: Option<&str>,
+        input: NodeId,
+        at: &Location<'_>,
+        make: impl Fn(&WorkerSlot, OperatorId) -> Box<dyn BatchOperator> + Send + Sync + 'static,
+    ) -> DStream<U> {
+        let mut graph = self.graph.borrow_mut();
+        let operator = graph.operator(kind, name, &[self.operator], at);
+        let make: BatchOperatorFactory = Arc::new(move |slot, _| make(slot, operator));
+        let node = graph.node(Node::Batch {
+            input,
+            operator,
+            make,
+            state: None,
+        });
+        drop(graph);
+        DStream::of_node(&self.graph, node, operator)
+    }
+}
+
+impl StreamScope {
+    /// Everything of all `streams`, as [`DStream::union`] says. It costs less than many unions in a row.
+    #[track_caller]
+    pub fn union<T: Record>(&self, streams: impl IntoIterator<Item = DStream<T>>) -> DStream<T> {
+        let streams: Vec<DStream<T>> = streams.into_iter().collect();
+        union(&self.graph, &streams, Location::caller())
+    }
+}
+
+fn union<T: Record>(shared: &SharedGraph, streams: &[DStream<T>], at: &Location<'_>) -> DStream<T> {
+    let mut inputs = Vec::new();
+    if streams.is_empty() {
+        shared.borrow_mut().empty_union(at);
+    } else if streams.iter().any(|s| !Rc::ptr_eq(shared, &s.graph)) {
+        shared.borrow_mut().foreign_stream("union", at);
+    } else {
+        inputs = streams.iter().map(DStream::materialize_placed).collect();
+    }
+    let operators: Vec<OperatorId> = streams.iter().map(|s| s.operator).collect();
+    let merge: MergeFn =
+        Arc::new(|inputs| Box::new(Placed::<T>::merge(inputs.into_iter().map(open).collect())));
+    let mut graph = shared.borrow_mut();
+    let operator = graph.operator("union", None, &operators, at);
+    let node = graph.union(inputs, merge);
+    drop(graph);
+    DStream::of_placed(shared, node, operator)
+}
+
+type WholeBatchFn<T, U> = Arc<dyn Fn(Vec<T>, &Batch) -> Vec<U> + Send + Sync>;
+
+/// Calls a function once with all records of a batch; worker 0 has them, the others have no function.
+struct WholeBatch<T, U> {
+    operator: OperatorId,
+    f: Option<WholeBatchFn<T, U>>,
+}
+
+impl<T: Record, U: Record> WholeBatch<T, U> {
+    fn factory(
+        f: impl Fn(Vec<T>, &Batch) -> Vec<U> + Send + Sync + 'static,
+    ) -> impl Fn(&WorkerSlot, OperatorId) -> Box<dyn BatchOperator> + Send + Sync + 'static {
+        let f: WholeBatchFn<T, U> = Arc::new(f);
+        move |slot, operator| {
+            let f = (slot.index == 0).then(|| Arc::clone(&f));
+            Box::new(Self { operator, f })
+        }
+    }
+}
+
+impl<T: Record, U: Record> BatchOperator for WholeBatch<T, U> {
+    fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
+        let Some(f) = &self.f else { return };
+        site.enter(self.operator);
+        let records = in_order::<T>(input).flatten().collect();
+        let result = f(records, site.batch());
+        if !result.is_empty() {
+            out.push(Parcel::new(Order::whole(0), 0, result));
+        }
+    }
+}
+
+impl Graph {
+    fn empty_union(&mut self, at: &Location<'_>) {
+        self.error(crate::error::GraphError::BadSetting {
+            operator: format!("union at {}:{}", at.file(), at.line()),
+            what: "there is no stream in it".to_owned(),
+        });
+    }
+
+    pub(crate) fn foreign_stream(&mut self, operator: &str, at: &Location<'_>) {
+        let operator = format!("{operator} at {}:{}", at.file(), at.line());
+        self.error(crate::error::GraphError::ForeignStream { operator });
+    }
+}

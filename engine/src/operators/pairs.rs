@@ -1,0 +1,333 @@
+//! Keyed operators: any stream of pairs. The bounds stand on the methods, so that a missing derive is reported as
+//! what it is and not as a missing method.
+
+use crate::batch::chunk::{Order, Parcel, in_order};
+use crate::operators::dstream::DStream;
+use crate::operators::stateful::{KeyState, MapWithState, UpdateState, Visit};
+use crate::plan::graph::{BatchOperator, LocalFn, Node, NodeId, OperatorId, WorkerSlot};
+use crate::plan::record::{Key, Record, State, Value};
+use crate::plan::site::Site;
+use crate::state::equal_keys::{REMEMBERED, TWINS, Twins};
+use crate::state::faithful;
+use crate::state::table::OrderedMap;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::panic::Location;
+use std::sync::Arc;
+
+/// A key's values on their way to the worker that owns its key group.
+pub(crate) type Grouped<K, V> = (u32, K, Vec<V>);
+
+type Combine<V> = Arc<dyn Fn(V, V) -> V + Send + Sync>;
+
+impl<K: 'static, V: 'static> DStream<(K, V)> {
+    /// Applies `f` to every value and keeps the keys.
+    #[track_caller]
+    pub fn map_values<U: Record>(
+        &self,
+        f: impl Fn(V) -> U + Send + Sync + 'static,
+    ) -> DStream<(K, U)>
+    where
+        K: Record,
+    {
+        self.map(move |(key, value)| (key, f(value)))
+    }
+
+    /// Combines all values of a key in the batch with `f`, which must be associative. Values are combined in order
+    /// of arrival, first within each piece of the log, before anything is shuffled.
+    #[track_caller]
+    pub fn reduce_by_key(&self, f: impl Fn(V, V) -> V + Send + Sync + 'static) -> DStream<(K, V)>
+    where
+        K: Key,
+        V: Value,
+    {
+        let f: Combine<V> = Arc::new(f);
+        let at = Location::caller();
+        let operator =
+            self.graph
+                .borrow_mut()
+                .operator("reduce_by_key", None, &[self.operator], at);
+        let input = self.combine(operator, Arc::clone(&f));
+        self.keyed_node(input, operator, move |_| {
+            Box::new(Reduce::<K, V> {
+                operator,
+                f: Arc::clone(&f),
+                keys: PhantomData,
+            })
+        })
+    }
+
+    /// Gathers all values of a key in the batch, in order of arrival.
+    #[track_caller]
+    pub fn group_by_key(&self) -> DStream<(K, Vec<V>)>
+    where
+        K: Key,
+        V: Value,
+    {
+        let operator = self.graph.borrow_mut().operator(
+            "group_by_key",
+            None,
+            &[self.operator],
+            Location::caller(),
+        );
+        let input = self.group(operator);
+        self.keyed_node(input, operator, move |_| {
+            Box::new(Group::<K, V> {
+                operator,
+                types: PhantomData,
+            })
+        })
+    }
+
+    /// Updates the state `name` of each key with the values that arrived for it, and emits every key with its state.
+    ///
+    /// As in Spark, `f` is called for **every** key that has state, with no values if none arrived; setting the
+    /// state to `None` deletes the key. The state is kept in checkpoints under `name`.
+    #[track_caller]
+    pub fn update_state_by_key<S>(
+        &self,
+        name: &str,
+        f: impl Fn(&K, &[V], &mut Option<S>) + Send + Sync + 'static,
+    ) -> DStream<(K, S)>
+    where
+        K: Key,
+        V: Value,
+        S: State,
+    {
+        self.update(name, Visit::EveryKey, f, Location::caller())
+    }
+
+    /// Like [`Self::update_state_by_key`], but `f` is called, and records are emitted, only for keys for which
+    /// values arrived in the batch: the cost follows the input, not the number of keys ever seen.
+    #[track_caller]
+    pub fn update_state_by_key_changed<S>(
+        &self,
+        name: &str,
+        f: impl Fn(&K, &[V], &mut Option<S>) + Send + Sync + 'static,
+    ) -> DStream<(K, S)>
+    where
+        K: Key,
+        V: Value,
+        S: State,
+    {
+        self.update(name, Visit::ChangedKeys, f, Location::caller())
+    }
+
+    fn update<S: State>(
+        &self,
+        name: &str,
+        visit: Visit,
+        f: impl Fn(&K, &[V], &mut Option<S>) + Send + Sync + 'static,
+        at: &Location<'_>,
+    ) -> DStream<(K, S)>
+    where
+        K: Key,
+        V: Value,
+    {
+        let kind = visit.operator_kind();
+        let operator = self
+            .graph
+            .borrow_mut()
+            .operator(kind, Some(name), &[self.operator], at);
+        let input = self.group(operator);
+        let node = UpdateState::node(&self.graph, name, visit, input, operator, Arc::new(f));
+        DStream::of_node(&self.graph, node, operator)
+    }
+
+    /// Runs `f` for every record with the state that its key has in `name`, and emits what `f` returns. Costs follow
+    /// the input. Records of a key are visited in order of arrival.
+    #[track_caller]
+    pub fn map_with_state<S, U>(
+        &self,
+        name: &str,
+        f: impl Fn(&K, V, &mut KeyState<'_, S>) -> U + Send + Sync + 'static,
+    ) -> DStream<U>
+    where
+        K: Key,
+        V: Value,
+        S: State,
+        U: Record,
+    {
+        let at = Location::caller();
+        let operator =
+            self.graph
+                .borrow_mut()
+                .operator("map_with_state", Some(name), &[self.operator], at);
+        let input = self.group(operator);
+        let node = MapWithState::node(&self.graph, name, input, operator, Arc::new(f));
+        DStream::of_node(&self.graph, node, operator)
+    }
+
+    fn keyed_node<U: 'static>(
+        &self,
+        input: NodeId,
+        operator: OperatorId,
+        make: impl Fn(&WorkerSlot) -> Box<dyn BatchOperator> + Send + Sync + 'static,
+    ) -> DStream<U> {
+        let make = Arc::new(move |slot: &WorkerSlot, _: &mut _| make(slot));
+        let node = self.graph.borrow_mut().node(Node::Batch {
+            input,
+            operator,
+            make,
+            state: None,
+        });
+        DStream::of_node(&self.graph, node, operator)
+    }
+
+    /// The map side of an exchange: the values of a key gathered per parcel, so that a key travels once.
+    fn group(&self, operator: OperatorId) -> NodeId
+    where
+        K: Key,
+        V: Value,
+    {
+        let pipe = Arc::clone(&self.pipe);
+        let run: LocalFn = Arc::new(move |slot, site, parcel, out| {
+            let mut keys = OrderedMap::<K, Vec<V>>::default();
+            let order = parcel.order;
+            pipe(site, parcel.data, &mut |(key, value)| {
+                keys.entry(key).or_default().push(value)
+            });
+            site.enter(operator);
+            send_by_key(slot, site, &order, keys, out);
+        });
+        self.graph.borrow_mut().node(Node::Local {
+            input: self.input,
+            first: self.operator,
+            run,
+        })
+    }
+
+    /// The map side with combining: one value per key and parcel.
+    fn combine(&self, operator: OperatorId, f: Combine<V>) -> NodeId
+    where
+        K: Key,
+        V: Value,
+    {
+        let pipe = Arc::clone(&self.pipe);
+        let run: LocalFn = Arc::new(move |slot, site, parcel, out| {
+            let mut keys = OrderedMap::<K, Option<V>>::default();
+            let order = parcel.order;
+            pipe(site, parcel.data, &mut |(key, value)| {
+                site.enter(operator);
+                fold(keys.entry(key).or_default(), value, &f);
+            });
+            site.enter(operator);
+            let keys = keys
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, vec![value?])));
+            send_by_key(slot, site, &order, keys, out);
+        });
+        self.graph.borrow_mut().node(Node::Local {
+            input: self.input,
+            first: self.operator,
+            run,
+        })
+    }
+}
+
+fn fold<V>(total: &mut Option<V>, value: V, f: &Combine<V>) {
+    *total = Some(match total.take() {
+        Some(before) => f(before, value),
+        None => value,
+    });
+}
+
+/// One parcel for each worker that owns one of the keys.
+fn send_by_key<K: Key, V: Value>(
+    slot: &WorkerSlot,
+    site: &Site,
+    order: &Order,
+    keys: impl IntoIterator<Item = (K, Vec<V>)>,
+    out: &mut Vec<Parcel>,
+) {
+    let mut by_target: Vec<Vec<Grouped<K, V>>> = Vec::new();
+    by_target.resize_with(slot.peers, Vec::new);
+    for (key, values) in keys {
+        match slot.groups.group(&key) {
+            Ok(group) => {
+                let owner = slot.groups.owner(group, slot.peers);
+                by_target
+                    .get_mut(owner)
+                    .expect("an owner is one of the peers")
+                    .push((group, key, values));
+            }
+            Err(error) => site.fail(error.to_string()),
+        }
+    }
+    let parcels = by_target
+        .into_iter()
+        .enumerate()
+        .filter(|(_, items)| !items.is_empty());
+    out.extend(parcels.map(|(target, items)| Parcel::new(order.clone(), target, items)));
+}
+
+/// `reduce_by_key` behind the exchange.
+struct Reduce<K, V> {
+    operator: OperatorId,
+    f: Combine<V>,
+    keys: PhantomData<K>,
+}
+
+impl<K: Key, V: Value> BatchOperator for Reduce<K, V> {
+    fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
+        site.enter(self.operator);
+        let mut groups = BTreeMap::<u32, OrderedMap<K, Option<V>>>::new();
+        for (group, key, values) in in_order::<Grouped<K, V>>(input).flatten() {
+            let total = groups.entry(group).or_default().entry(key).or_default();
+            values
+                .into_iter()
+                .for_each(|value| fold(total, value, &self.f));
+        }
+        check_twins(site, &groups);
+        for (group, keys) in groups {
+            let records: Vec<(K, V)> = keys
+                .into_iter()
+                .filter_map(|(key, value)| Some((key, value?)))
+                .collect();
+            out.push(Parcel::new(Order::whole(u64::from(group)), 0, records));
+        }
+    }
+}
+
+/// Fails the batch if equal keys are in different groups.
+fn check_twins<K: Key, V>(site: &Site, groups: &BTreeMap<u32, OrderedMap<K, V>>) {
+    let mut twins = Twins::new(REMEMBERED);
+    for (group, keys) in groups {
+        for key in keys.keys() {
+            let other = twins.note(key, *group);
+            let other = other.and_then(|other| groups.get(&other));
+            if other.is_some_and(|keys| keys.contains_key(key)) {
+                return site.fail(format!("the key {} {TWINS}", faithful::show_value(key)));
+            }
+        }
+    }
+}
+
+/// `group_by_key` behind the exchange.
+struct Group<K, V> {
+    operator: OperatorId,
+    types: PhantomData<(K, V)>,
+}
+
+impl<K: Key, V: Value> BatchOperator for Group<K, V> {
+    fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
+        site.enter(self.operator);
+        let mut groups = BTreeMap::<u32, OrderedMap<K, Vec<V>>>::new();
+        for (group, key, values) in in_order::<Grouped<K, V>>(input).flatten() {
+            groups
+                .entry(group)
+                .or_default()
+                .entry(key)
+                .or_default()
+                .extend(values);
+        }
+        check_twins(site, &groups);
+        for (group, keys) in groups {
+            out.push(Parcel::new(
+                Order::whole(u64::from(group)),
+                0,
+                keys.into_iter().collect::<Vec<(K, Vec<V>)>>(),
+            ));
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! Recovery: newest valid checkpoint, then what the log says happened behind it, checked against the program.
+//!
+//! Nothing is written before every check has passed.
+
+use crate::batch::Batch;
+use crate::batch::checkpointer::Metadata;
+use crate::batch::engine_log::Program;
+use crate::context::builder::Builder;
+use crate::error::{Error, Mismatch, Result};
+use crate::ingest::producers::Producers;
+use crate::plan::graph::{Plan, Restored, RestoredState, SourceStream};
+use crate::recovery::replay::History;
+use crate::recovery::report::{RecoveryReport, StateReport};
+use crate::recovery::sources::{OnDisk, merge, restore_producers};
+use crate::recovery::states::{migrations, restore};
+use highwater_checkpoint::{Checkpoint, Checkpoints, LocalStore, LogBounds, Options, Ownership};
+use highwater_wal::{Lsn, StreamId, Wal};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// Everything that was found on disk, and what follows from it.
+#[derive(Debug)]
+pub(crate) struct Recovered {
+    pub(crate) wal: Arc<Wal>,
+    pub(crate) checkpoints: Checkpoints,
+    /// The checkpoint started from: number, batch, LSN.
+    pub(crate) checkpoint: Option<(u64, Batch)>,
+    pub(crate) program: Program,
+    /// Whether `program` must be written into the log.
+    pub(crate) program_is_new: bool,
+    /// The stream of each source of the program.
+    pub(crate) streams: Vec<SourceStream>,
+    /// What was found, for people.
+    pub(crate) report: RecoveryReport,
+    /// Migrations that each state has gone through, by name.
+    pub(crate) migrations: BTreeMap<String, usize>,
+    /// How often the program says that a state is dropped, by name.
+    pub(crate) dropped: BTreeMap<String, usize>,
+    /// Decoded state by state and key group.
+    pub(crate) state: BTreeMap<usize, RestoredState>,
+    /// Producer tables as of the checkpoint.
+    pub(crate) producers: BTreeMap<StreamId, Producers>,
+    /// Producer tables as of the end of the log.
+    pub(crate) producers_now: BTreeMap<StreamId, Producers>,
+    /// Batches to replay, in order.
+    pub(crate) cuts: Vec<Batch>,
+    /// The newest batch whose outputs were committed.
+    pub(crate) committed: Option<u64>,
+}
+
+impl Recovered {
+    /// Opens log and checkpoints and checks that the program fits them.
+    pub(crate) fn open(settings: &Builder, plan: &Plan) -> Result<Self> {
+        let options = settings
+            .log
+            .clone()
+            .disk(Arc::clone(&settings.disk))
+            .clock(Arc::clone(&settings.clock));
+        let wal = Arc::new(Wal::open_with(settings.dir.join("log"), options)?);
+        let began = settings.clock.now();
+        let (checkpoints, checkpoint) = open_checkpoints(settings, &wal)?;
+        let from = checkpoint
+            .as_ref()
+            .map_or_else(|| wal.first_lsn(), |c| Lsn::new(c.manifest().lsn));
+        let mut history = History::read(&wal, &settings.dir, from)?;
+        let (mut at_checkpoint, mut metadata) = (None, None);
+        if let Some(checkpoint) = &checkpoint {
+            at_checkpoint = Some(take_checkpointed_cut(settings, checkpoint, &mut history)?);
+            metadata = Some(read_metadata(settings, checkpoint)?);
+        }
+        let found = found_program(settings, &wal, metadata.as_ref(), &history)?;
+        let mut program = check_program(settings, found.as_ref())?;
+        let producers = match (&checkpoint, &metadata) {
+            (Some(checkpoint), Some(metadata)) => restore_producers(checkpoint, metadata)?,
+            _ => BTreeMap::new(),
+        };
+        let producers_now = merge(&producers, &history);
+        let sources = OnDisk {
+            plan,
+            changes: &settings.sources,
+            history: &history,
+            producers: &producers_now,
+            metadata: metadata.as_ref(),
+        };
+        sources.apply(&mut program)?;
+        let streams = sources.streams(&program, wal.end_lsn());
+        sources.check_records(&wal, from, &program, &streams)?;
+        sources.report_skipped(&program);
+        let state = match (&checkpoint, &metadata) {
+            (Some(checkpoint), Some(done)) => restore(plan, &settings.states, checkpoint, done)?,
+            _ => BTreeMap::new(),
+        };
+        let loaded_in = settings.clock.now().saturating_sub(began);
+        let metadata = metadata.unwrap_or_default();
+        let committed = history.committed.max(at_checkpoint.map(|b| b.id));
+        let checkpoint = checkpoint
+            .zip(at_checkpoint)
+            .map(|(c, batch)| (c.manifest().number, batch));
+        Ok(Self {
+            report: RecoveryReport {
+                checkpoint: checkpoint.map(|(number, batch)| (number, batch.id)),
+                states: reports(plan, &state),
+                batches_to_replay: history.cuts.len() as u64,
+                bytes_to_replay: wal.end_lsn().bytes_since(from),
+                loaded_in,
+            },
+            wal,
+            checkpoints,
+            checkpoint,
+            program_is_new: found.as_ref() != Some(&program),
+            program,
+            streams,
+            migrations: migrations(plan, &settings.states, &metadata.migrations),
+            dropped: settings.states.drops(),
+            state: state.into_iter().map(|(i, s)| (i, s.groups)).collect(),
+            producers,
+            producers_now,
+            cuts: history.cuts,
+            committed,
+        })
+    }
+
+    /// Where the batch that is being filled began.
+    pub(crate) fn last_cut(&self) -> Lsn {
+        let last = self
+            .cuts
+            .last()
+            .copied()
+            .or(self.checkpoint.map(|(_, batch)| batch));
+        last.map_or_else(|| self.wal.first_lsn(), |batch| batch.to)
+    }
+
+    /// The last batch that was cut: id and time; 0 before the first.
+    pub(crate) fn last_batch(&self) -> (u64, u64) {
+        let last = self
+            .cuts
+            .last()
+            .copied()
+            .or(self.checkpoint.map(|(_, batch)| batch));
+        last.map_or((0, 0), |batch| (batch.id, batch.time_ms))
+    }
+
+    /// The batches that are known: the checkpoint's and those behind it.
+    pub(crate) fn batches(&self) -> Arc<[Batch]> {
+        let checkpointed = self.checkpoint.map(|(_, batch)| batch);
+        checkpointed.iter().chain(&self.cuts).copied().collect()
+    }
+
+    /// From where replay starts.
+    pub(crate) fn replay_from(&self) -> Lsn {
+        self.checkpoint
+            .map_or_else(|| self.wal.first_lsn(), |(_, batch)| batch.to)
+    }
+}
+
+fn open_checkpoints(settings: &Builder, wal: &Wal) -> Result<(Checkpoints, Option<Checkpoint>)> {
+    let store = LocalStore::new(Arc::clone(&settings.disk), settings.dir.join("checkpoints"));
+    // The log's lock is ours, so no other process writes checkpoints of this directory.
+    let options = Options {
+        retain: settings.retain,
+        ownership: Ownership::Sole,
+        ..Options::default()
+    };
+    let mut checkpoints = Checkpoints::open(Arc::new(store), options)?;
+    let bounds = LogBounds {
+        log_id: wal.log_id(),
+        first_lsn: wal.first_lsn().get(),
+        end_lsn: wal.durable_lsn().get(),
+    };
+    let newest = checkpoints.newest_for(&bounds)?;
+    Ok((checkpoints, newest))
+}
+
+fn reports(plan: &Plan, state: &BTreeMap<usize, Restored>) -> Vec<StateReport> {
+    let named = state
+        .iter()
+        .filter_map(|(index, restored)| Some((plan.states.get(*index)?, restored)));
+    named
+        .map(|(slot, restored)| StateReport {
+            name: slot.info.name.clone(),
+            keys: restored.keys,
+            moved_keys: restored.moved,
+            ignored_fields: restored.ignored.iter().cloned().collect(),
+        })
+        .collect()
+}
+
+/// A checkpoint's LSN is the end of its batch, so that the cut of that batch comes after it: the first one, or after those
+/// of earlier batches that were cut at the same time.
+fn take_checkpointed_cut(
+    settings: &Builder,
+    checkpoint: &Checkpoint,
+    history: &mut History,
+) -> Result<Batch> {
+    let manifest = checkpoint.manifest();
+    let earlier = history
+        .cuts
+        .iter()
+        .take_while(|cut| cut.id < manifest.batch.id)
+        .count();
+    drop(history.cuts.drain(..earlier));
+    match history.cuts.first() {
+        Some(cut) if cut.id == manifest.batch.id && cut.to.get() == manifest.lsn => {
+            Ok(history.cuts.remove(0))
+        }
+        other => Err(Error::Journal {
+            dir: settings.dir.clone(),
+            lsn: Lsn::new(manifest.lsn),
+            what: format!(
+                "checkpoint {} was taken at the end of batch {}, but the log has {}",
+                manifest.number,
+                manifest.batch.id,
+                other.map_or("no cut there".to_owned(), |cut| format!("the cut of {cut}")),
+            ),
+        }),
+    }
+}
+
+/// What the engine has written into the checkpoint's manifest.
+fn read_metadata(settings: &Builder, checkpoint: &Checkpoint) -> Result<Metadata> {
+    let manifest = checkpoint.manifest();
+    serde_json::from_value(manifest.metadata.clone()).map_err(|e| Error::Journal {
+        dir: settings.dir.clone(),
+        lsn: Lsn::new(manifest.lsn),
+        what: format!("the metadata of checkpoint {}: {e}", manifest.number),
+    })
+}
+
+/// The program entry of the directory, if it is not new.
+fn found_program(
+    settings: &Builder,
+    wal: &Wal,
+    metadata: Option<&Metadata>,
+    history: &History,
+) -> Result<Option<Program>> {
+    if let Some((_, program)) = history.programs.last() {
+        return Ok(Some(program.clone()));
+    }
+    match metadata {
+        Some(metadata) => Ok(Some(metadata.program.clone())),
+        None if history.cuts.is_empty() && history.records.is_empty() => Ok(None),
+        None => {
+            let (dir, first) = (settings.dir.display().to_string(), wal.first_lsn().get());
+            Err(Mismatch::NoCheckpoint { dir, first }.into())
+        }
+    }
+}
+
+fn check_program(settings: &Builder, found: Option<&Program>) -> Result<Program> {
+    let Some(found) = found else {
+        return Ok(Program {
+            application: settings.application.clone(),
+            key_groups: settings.key_groups,
+            ..Program::default()
+        });
+    };
+    if found.application != settings.application {
+        let (on_disk, in_code) = (found.application.clone(), settings.application.clone());
+        return Err(Mismatch::OtherApplication { on_disk, in_code }.into());
+    }
+    if found.key_groups != settings.key_groups {
+        let (on_disk, in_code) = (found.key_groups, settings.key_groups);
+        return Err(Mismatch::KeyGroups { on_disk, in_code }.into());
+    }
+    Ok(found.clone())
+}

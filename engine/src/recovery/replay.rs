@@ -1,0 +1,96 @@
+//! What the log says happened since a position: the first half of recovery.
+
+use crate::batch::Batch;
+use crate::batch::engine_log::{self, ENGINE, Entry, Program};
+use crate::error::{Error, Result};
+use crate::ingest::producers::Producers;
+use crate::ingest::source::envelope_of;
+use highwater_wal::{Frame, FrameKind, Lsn, StreamId, Wal};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+/// What stands in the log from a position on.
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    /// Every program entry, with its place; the newest is the last.
+    pub(crate) programs: Vec<(Lsn, Program)>,
+    /// Every cut, in order.
+    pub(crate) cuts: Vec<Batch>,
+    /// The newest committed batch.
+    pub(crate) committed: Option<u64>,
+    /// Marks of each stream.
+    pub(crate) producers: BTreeMap<StreamId, Producers>,
+    /// Data records of each stream.
+    pub(crate) records: BTreeMap<StreamId, u64>,
+}
+
+impl History {
+    /// Reads the log from `from` to its durable end.
+    pub(crate) fn read(wal: &Wal, dir: &Path, from: Lsn) -> Result<Self> {
+        let mut history = Self::default();
+        let mut frames = wal.read_from(from)?;
+        while let Some(frame) = frames.next_frame()? {
+            let journal = |what| Error::Journal {
+                dir: dir.to_owned(),
+                lsn: frame.lsn,
+                what,
+            };
+            history.note(&frame).map_err(journal)?;
+        }
+        Ok(history)
+    }
+
+    fn note(&mut self, frame: &Frame<'_>) -> Result<(), String> {
+        match frame.kind {
+            FrameKind::Control if frame.stream == ENGINE => {
+                self.note_entry(engine_log::decode(frame.payload())?, frame.lsn)
+            }
+            FrameKind::Batch if frame.stream != ENGINE => {
+                let mut records = frame.records();
+                if let Some(mark) = envelope_of(records.next().as_deref())? {
+                    self.producers
+                        .entry(frame.stream)
+                        .or_default()
+                        .note(mark, frame.lsn);
+                }
+                *self.records.entry(frame.stream).or_default() += records.count() as u64;
+                Ok(())
+            }
+            kind => Err(format!("a {kind:?} record of stream {}", frame.stream)),
+        }
+    }
+
+    fn note_entry(&mut self, entry: Entry, lsn: Lsn) -> Result<(), String> {
+        if let Some(cut) = entry.as_cut(lsn) {
+            if let Some(before) = self.cuts.last()
+                && (cut.id != before.id + 1 || cut.from != before.to)
+            {
+                return Err(format!("the cut of {cut} does not follow {before}"));
+            }
+            self.cuts.push(cut);
+        }
+        match entry {
+            Entry::Program(program) => self.programs.push((lsn, program)),
+            Entry::Committed { batch } => self.committed = self.committed.max(Some(batch)),
+            Entry::Cut { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+/// The producers' marks in one batch, by stream: what the checkpoint behind it must know.
+pub(crate) fn note_marks(
+    frame: &Frame<'_>,
+    producers: &mut BTreeMap<StreamId, Producers>,
+) -> Result<(), String> {
+    if frame.kind == FrameKind::Batch
+        && frame.stream != ENGINE
+        && let Some(mark) = envelope_of(frame.records().next().as_deref())?
+    {
+        producers
+            .entry(frame.stream)
+            .or_default()
+            .note(mark, frame.lsn);
+    }
+    Ok(())
+}

@@ -1,0 +1,265 @@
+//! The typed half of restoring a state: entries of a checkpoint become keys and states of the program's types, each in
+//! the key group to which its key belongs **now**.
+//!
+//! A key's type may change and its bytes may still decode: fields change places, one is added with a default, a variant
+//! is renamed. The key group follows from what a key serialises to, so such a key has to move. Otherwise it would exist
+//! twice: once where the checkpoint has it, never found again, and once where its next record arrives.
+
+use crate::plan::graph::{Restore, RestoreError, Restored, RestoredGroup, StateTypes};
+use crate::plan::record::{Key, State};
+use crate::state::codec;
+use crate::state::equal_keys::Twins;
+use crate::state::faithful;
+use crate::state::key_group::KeyGroups;
+use crate::state::table::{Group, Slot, raw_entries};
+use indexmap::map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
+use std::marker::PhantomData;
+
+/// At most so many paths of ignored fields are remembered.
+const MAX_IGNORED: usize = 32;
+
+/// The types of a state: its keys, the values that arrive for them, and what is kept.
+pub(crate) struct Types<K, V, S> {
+    keys: PhantomData<fn() -> K>,
+    values: PhantomData<fn() -> V>,
+    states: PhantomData<fn() -> S>,
+}
+
+impl<K, V, S> Types<K, V, S> {
+    pub(crate) fn new() -> Self {
+        Self {
+            keys: PhantomData,
+            values: PhantomData,
+            states: PhantomData,
+        }
+    }
+}
+
+impl<K: Key, V: Send + 'static, S: State> StateTypes for Types<K, V, S> {
+    fn restore(&self, groups: KeyGroups) -> Box<dyn Restore> {
+        Box::new(Restoring::<K, V, S> {
+            key_groups: groups,
+            groups: BTreeMap::new(),
+            twins: Twins::new(usize::MAX),
+            keys: 0,
+            moved: 0,
+            ignored: BTreeSet::new(),
+        })
+    }
+
+    fn read_back(&self, bytes: &[u8]) -> Result<u64, String> {
+        let mut entries = 0;
+        for entry in raw_entries(bytes) {
+            let (key, state) = entry?;
+            faithful::read_back::<K>(key)
+                .map_err(|e| format!("the key {}: {e}", faithful::show(key)))?;
+            faithful::read_back::<S>(state)
+                .map_err(|e| format!("the state of the key {}: {e}", faithful::show(key)))?;
+            entries += 1;
+        }
+        Ok(entries)
+    }
+}
+
+struct Restoring<K, V, S> {
+    key_groups: KeyGroups,
+    groups: BTreeMap<u32, Group<K, V, S>>,
+    /// Equal keys of different groups are two entries for one key as well.
+    twins: Twins,
+    keys: u64,
+    moved: u64,
+    ignored: BTreeSet<String>,
+}
+
+impl<K: Key, V: Send + 'static, S: State> Restoring<K, V, S> {
+    fn decode(&mut self, key: &[u8], state: &[u8]) -> Result<(K, S), String> {
+        let ignored = &mut self.ignored;
+        let mut note = |part: &str, path: String| {
+            if ignored.len() < MAX_IGNORED {
+                ignored.insert(format!("{part} {path}"));
+            }
+        };
+        let name = || faithful::show(key);
+        let owned: K = codec::decode_noting(key, &mut |path| note("key:", path))
+            .map_err(|e| format!("the key {}: {e}", name()))?;
+        let state = codec::decode_noting(state, &mut |path| note("value:", path))
+            .map_err(|e| format!("the value of the key {}: {e}", name()))?;
+        Ok((owned, state))
+    }
+}
+
+impl<K: Key, V: Send + 'static, S: State> Restore for Restoring<K, V, S> {
+    fn add(&mut self, group: u32, bytes: &[u8]) -> Result<u64, RestoreError> {
+        let mut entries = 0;
+        for entry in raw_entries(bytes) {
+            let (raw_key, raw_state) = entry.map_err(RestoreError::Undecodable)?;
+            let decoded = self.decode(raw_key, raw_state);
+            let (key, state) = decoded.map_err(RestoreError::Undecodable)?;
+            let key = faithful::stays(key, raw_key).map_err(RestoreError::Undecodable)?;
+            let belongs = self.key_groups.group(&key);
+            let belongs = belongs.map_err(|e| RestoreError::Undecodable(e.to_string()))?;
+            if let Some(other) = self.twins.note(&key, belongs)
+                && self
+                    .groups
+                    .get(&other)
+                    .is_some_and(|g| g.keys.contains_key(&key))
+            {
+                return Err(RestoreError::SameKey(faithful::show(raw_key)));
+            }
+            match self.groups.entry(belongs).or_default().keys.entry(key) {
+                Entry::Vacant(place) => place.insert(Slot::new(Some(state))),
+                Entry::Occupied(_) => return Err(RestoreError::SameKey(faithful::show(raw_key))),
+            };
+            self.moved += u64::from(belongs != group);
+            entries += 1;
+        }
+        self.keys += entries;
+        Ok(entries)
+    }
+
+    fn finish(self: Box<Self>) -> Restored {
+        let groups = self.groups.into_iter();
+        Restored {
+            groups: groups
+                .map(|(number, group)| (number, Box::new(group) as RestoredGroup))
+                .collect(),
+            keys: self.keys,
+            moved: self.moved,
+            ignored: self.ignored,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plan::graph::{RestoredState, WorkerSlot};
+    use crate::state::table::{Block, StateTable, migrate};
+
+    const GROUPS: u32 = 8;
+
+    fn slot() -> WorkerSlot {
+        WorkerSlot {
+            index: 0,
+            peers: 1,
+            groups: KeyGroups::new(GROUPS),
+        }
+    }
+
+    fn blocks<K: Key, S: State>(entries: Vec<(K, S)>) -> Vec<Block> {
+        let mut table = StateTable::<K, u64, S>::restore(&mut RestoredState::new(), &slot());
+        for (key, state) in entries {
+            let group = slot().groups.group(&key).unwrap();
+            table.arrive(group, &key, vec![0]).unwrap();
+            let (_, group) = table.groups().nth(group as usize).unwrap();
+            group.keys.get_mut(&key).unwrap().state = Some(state);
+        }
+        table.snapshot().unwrap()
+    }
+
+    fn restored<K: Key, S: State>(blocks: &[Block]) -> Result<Restored, RestoreError> {
+        let mut restore = Types::<K, u64, S>::new().restore(KeyGroups::new(GROUPS));
+        for block in blocks {
+            assert_eq!(restore.add(block.group, &block.bytes)?, block.entries);
+        }
+        Ok(restore.finish())
+    }
+
+    /// All keys in the order in which a visit of every key meets them.
+    fn entries<K: Key, S: State>(restored: &mut Restored) -> Vec<(u64, K, S)> {
+        let mut table = StateTable::<K, u64, S>::restore(&mut restored.groups, &slot());
+        let groups = table.groups();
+        groups
+            .flat_map(|(number, group)| {
+                let keys = group.keys.iter();
+                keys.map(move |(k, slot)| (number, k.clone(), slot.state.clone().unwrap()))
+                    .collect::<Vec<_>>()
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_group_keeps_its_entries_and_their_order() {
+        let words: Vec<(String, u64)> =
+            (0..100).map(|i| (format!("w{}", i * 7 % 100), i)).collect();
+        let mut found = restored::<String, u64>(&blocks(words.clone())).unwrap();
+        assert_eq!((found.keys, found.moved), (100, 0));
+        let mut expected: Vec<(u64, String, u64)> = words
+            .into_iter()
+            .map(|(word, n)| (u64::from(slot().groups.group(&word).unwrap()), word, n))
+            .collect();
+        expected.sort_by_key(|(group, ..)| *group); // stable: the order of creation stays
+        assert_eq!(entries::<String, u64>(&mut found), expected);
+    }
+
+    /// A key of which a field was added found its old state never again: it stayed in the group of its old bytes.
+    #[test]
+    fn keys_whose_bytes_change_move_to_the_group_in_which_they_are_looked_for() {
+        let old: Vec<(u32, u64)> = (0..100).map(|i| (i, u64::from(i))).collect();
+        let mut found = restored::<Option<u32>, u64>(&blocks(old)).unwrap();
+        assert!(found.moved > 50, "{}", found.moved);
+        let entries = entries::<Option<u32>, u64>(&mut found);
+        assert_eq!(entries.len(), 100);
+        for (group, key, _) in entries {
+            assert_eq!(group, u64::from(slot().groups.group(&key).unwrap()));
+        }
+    }
+
+    #[test]
+    fn two_keys_that_become_one_are_an_error_that_shows_the_key() {
+        #[derive(Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        struct Less {
+            id: u8,
+        }
+        #[derive(Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+        struct More {
+            id: u8,
+            region: u8,
+        }
+        let old = vec![
+            (More { id: 1, region: 1 }, 1_u64),
+            (More { id: 1, region: 2 }, 2),
+        ];
+        match restored::<Less, u64>(&blocks(old)) {
+            Err(RestoreError::SameKey(key)) => assert!(key.contains("\"id\": 1"), "{key}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn fields_that_the_types_do_not_have_are_noted() {
+        #[derive(Clone, serde::Serialize, serde::Deserialize)]
+        struct Old {
+            spent: u64,
+        }
+        #[derive(Clone, serde::Serialize, serde::Deserialize)]
+        struct New {
+            #[serde(default)]
+            spent_cents: u64,
+        }
+        let found = restored::<u8, New>(&blocks(vec![(1_u8, Old { spent: 7 })])).unwrap();
+        assert_eq!(
+            found.ignored.into_iter().collect::<Vec<_>>(),
+            ["value: spent"]
+        );
+    }
+
+    #[test]
+    fn damaged_blocks_are_errors_never_panics() {
+        let bytes = blocks(vec![("key".to_owned(), 300_u64)]).remove(0).bytes;
+        for cut in 1..bytes.len() {
+            let mut restore = Types::<String, u64, u64>::new().restore(KeyGroups::new(1));
+            assert!(restore.add(0, &bytes[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn values_migrate_and_keys_stay() {
+        let mut old = blocks(vec![("key".to_owned(), 7_u64)]);
+        old[0].bytes = migrate::<u64, String>(&old[0].bytes, &|n| format!("n{n}")).unwrap();
+        let mut new = restored::<String, String>(&old).unwrap();
+        let entries = entries::<String, String>(&mut new);
+        assert_eq!((&*entries[0].1, &*entries[0].2), ("key", "n7"));
+    }
+}
