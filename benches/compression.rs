@@ -22,8 +22,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 use support::{print_machine, scratch, sized};
 
-/// Prose and programs, 158 KB: more than the largest batch, so that none holds the same text twice. Documents and sources of
-/// this project as they once were: a bench whose input changes with each edit cannot be compared with its past.
+/// Prose and programs, 158 KB: more than the largest batch, so that none holds the same text twice.
+/// Documents and sources of this project as they once were: a bench whose input changes with each
+/// edit cannot be compared with its past.
 const TEXT: &str = include_str!("support/prose_and_programs.txt");
 
 /// Batches of about `size` bytes of lines of text, as a receiver of lines appends them.
@@ -114,7 +115,8 @@ fn append_text(c: &mut Criterion) {
     }
 }
 
-/// In turns, so that all see the same machine; a second log without compression shows what chance makes.
+/// In turns, so that all see the same machine; a second log without compression shows what chance
+/// makes.
 fn what_random_bytes_cost(_: &mut Criterion) {
     for size in [512_usize, 1 << 10, 4 << 10, 64 << 10, 1 << 20] {
         let batches = random(size);

@@ -27,7 +27,8 @@ use support::{print_machine, scratch, sized};
 const WORDS_PER_LINE: u64 = 10;
 const VOCABULARY: u64 = 100_000;
 
-/// Lines of ten words, the words Zipf-like over the vocabulary (the harmonic distribution by inversion).
+/// Lines of ten words, the words Zipf-like over the vocabulary (the harmonic distribution by
+/// inversion).
 fn lines(count: u64) -> Vec<String> {
     let mut seed = 42_u64;
     let mut next = || {

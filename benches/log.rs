@@ -24,7 +24,8 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 use support::{print_machine, scratch, sized};
 
-/// `total` durable appends by `threads` threads, each waiting for its own; the time from the first to the last.
+/// `total` durable appends by `threads` threads, each waiting for its own; the time from the first
+/// to the last.
 fn durable_appends(wal: &Wal, threads: u64, payload: &[u8], total: u64) -> Duration {
     let barrier = Barrier::new(usize::try_from(threads).unwrap() + 1);
     std::thread::scope(|scope| {
@@ -158,17 +159,20 @@ fn replay(c: &mut Criterion) {
     println!("  replay hash {hash:x}");
 }
 
-/// The files that opening a log changes; put back before each round, so that each round opens the same crash image.
+/// The files that opening a log changes; put back before each round, so that each round opens the
+/// same crash image.
 struct CrashImage {
     dir: PathBuf,
     files: Vec<(PathBuf, Vec<u8>)>,
 }
 
 impl CrashImage {
-    /// Copied while the log is open: exactly what a power cut would leave, for everything is synced.
+    /// Copied while the log is open: exactly what a power cut would leave, for everything is
+    /// synced.
     ///
-    /// The next segment was still being made, and renamed, while the directory was copied: the copy failed. And once
-    /// more half a second after the last sync, when a log at rest notes its end in `LOG`.
+    /// The next segment was still being made, and renamed, while the directory was copied: the copy
+    /// failed. And once more half a second after the last sync, when a log at rest notes its end in
+    /// `LOG`.
     fn take(wal: Wal, dir: &Path) -> Self {
         let deadline = Instant::now() + Duration::from_secs(120);
         while wal.stats().segments_ready == 0 {

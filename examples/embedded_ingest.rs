@@ -1,5 +1,5 @@
-//! Highwater inside a program: several threads hand in orders and go on when they are durable; totals per customer are
-//! kept across runs and crashes.
+//! Highwater inside a program: several threads hand in orders and go on when they are durable;
+//! totals per customer are kept across runs and crashes.
 //!
 //! `cargo run --example embedded_ingest`; run it twice and the totals go on.
 

@@ -1,7 +1,8 @@
 //! Spark's RecoverableNetworkWordCount with state: counts words that come over TCP, for ever.
 //!
-//! * `cargo run --example network_word_count 127.0.0.1:9999` listens there: type lines into `nc 127.0.0.1 9999`, see `ok`
-//!   when each is durable. Kill it at any time and start it again: no line that was answered is lost or counted twice.
+//! * `cargo run --example network_word_count 127.0.0.1:9999` listens there: type lines into `nc
+//!   127.0.0.1 9999`, see `ok` when each is durable. Kill it at any time and start it again: no
+//!   line that was answered is lost or counted twice.
 //! * Without an address it sends itself a few lines and stops. Run it twice: the counts go on.
 
 use highwater::prelude::*;

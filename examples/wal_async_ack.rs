@@ -1,7 +1,7 @@
 //! Many tasks on one thread, each waiting for its own record: they share the flushes.
 //!
-//! `cargo run --release --example wal_async_ack`. `Wal::durable` is a plain future: any other executor does as well as
-//! tokio.
+//! `cargo run --release --example wal_async_ack`. `Wal::durable` is a plain future: any other
+//! executor does as well as tokio.
 
 use highwater::wal::{Lsn, Wal, WalError};
 use std::sync::Arc;

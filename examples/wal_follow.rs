@@ -1,8 +1,9 @@
-//! A follower in a thread of its own reads records as they become durable, across segments, and ends with the log.
+//! A follower in a thread of its own reads records as they become durable, across segments, and
+//! ends with the log.
 //!
-//! `cargo run --release --example wal_follow`. A follower pins the log from where it stands: what it has not read is not
-//! truncated. To end it before its log see `Tail::stopper`; tasks await `Tail::recv`. To follow a log that another
-//! process writes, see `highwater::wal::inspect`.
+//! `cargo run --release --example wal_follow`. A follower pins the log from where it stands: what
+//! it has not read is not truncated. To end it before its log see `Tail::stopper`; tasks await
+//! `Tail::recv`. To follow a log that another process writes, see `highwater::wal::inspect`.
 
 use highwater::wal::{Options, Wal};
 use std::thread;

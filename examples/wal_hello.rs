@@ -1,6 +1,7 @@
 //! The log alone: append, make durable, open again, read.
 //!
-//! `cargo run --example wal_hello [DIR]`; run it twice and the records of the first run are still there.
+//! `cargo run --example wal_hello [DIR]`; run it twice and the records of the first run are still
+//! there.
 
 use highwater::wal::{Lsn, Wal};
 

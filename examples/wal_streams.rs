@@ -1,4 +1,5 @@
-//! Two streams in one log: one flush makes both durable, one guard keeps what a slow consumer still needs.
+//! Two streams in one log: one flush makes both durable, one guard keeps what a slow consumer still
+//! needs.
 //!
 //! `cargo run --release --example wal_streams`
 

@@ -1,4 +1,5 @@
-//! Directories that cannot be used: each a clear error with path and what to do, and nothing on disk is changed.
+//! Directories that cannot be used: each a clear error with path and what to do, and nothing on
+//! disk is changed.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -185,7 +186,8 @@ fn a_record_over_the_maximum_is_refused_and_the_rest_goes_on() {
     context.run_batch().unwrap();
 }
 
-/// F21, F22, P8: a full disk refuses, keeps what it has, and goes on without reopening when there is room.
+/// F21, F22, P8: a full disk refuses, keeps what it has, and goes on without reopening when there
+/// is room.
 #[test]
 fn a_full_disk_refuses_and_goes_on_when_there_is_room() {
     let disk = SimDisk::new();

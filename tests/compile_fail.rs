@@ -1,8 +1,8 @@
 //! The commonest mistakes do not compile, and the compiler says what to do.
 //!
-//! The messages beside the programs are those of one version of the compiler; with another one they may be laid out
-//! differently, so nothing is compared then. `TRYBUILD=overwrite cargo test --test compile_fail` renews them, and then
-//! they want to be read.
+//! The messages beside the programs are those of one version of the compiler; with another one they
+//! may be laid out differently, so nothing is compared then. `TRYBUILD=overwrite cargo test --test
+//! compile_fail` renews them, and then they want to be read.
 #![allow(clippy::unwrap_used, reason = "test code")]
 
 use std::process::Command;

@@ -1,5 +1,6 @@
-//! F53, F54, F63 through the facade: a word count with text files, the power cut before every disk operation of a ten-batch
-//! run, one worker and two. State and committed files must equal the uninterrupted run's, byte for byte.
+//! F53, F54, F63 through the facade: a word count with text files, the power cut before every disk
+//! operation of a ten-batch run, one worker and two. State and committed files must equal the
+//! uninterrupted run's, byte for byte.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

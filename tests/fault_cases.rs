@@ -1,5 +1,5 @@
-//! The table of fault cases in `docs/guarantees.md` is true: every case of the log is there once, in order, and every test
-//! file that it names exists and cites the case.
+//! The table of fault cases in `docs/guarantees.md` is true: every case of the log is there once,
+//! in order, and every test file that it names exists and cites the case.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,7 +1,9 @@
-//! F81, P11: a whole directory as version 1 of the formats wrote it (log, engine records, state, checkpoints), with two
-//! checkpoints, a committed batch behind them, a cut batch and acknowledged lines in no batch. Every later version opens it.
+//! F81, P11: a whole directory as version 1 of the formats wrote it (log, engine records, state,
+//! checkpoints), with two checkpoints, a committed batch behind them, a cut batch and acknowledged
+//! lines in no batch. Every later version opens it.
 //!
-//! `HIGHWATER_WRITE_GOLDEN=1 cargo test --test golden_directory` writes it again, which only a new format may need.
+//! `HIGHWATER_WRITE_GOLDEN=1 cargo test --test golden_directory` writes it again, which only a new
+//! format may need.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -1,6 +1,6 @@
-//! F1, F2, F63 on the real disk: a process that is killed with SIGKILL at random moments, also while it recovers, and
-//! restarted on the same directory. Two sources, two outputs, two workers. `KILL_LOOP_SECONDS` makes it longer;
-//! `SEAL_GROUPS=4096` pads the commit groups of the log.
+//! F1, F2, F63 on the real disk: a process that is killed with SIGKILL at random moments, also
+//! while it recovers, and restarted on the same directory. Two sources, two outputs, two workers.
+//! `KILL_LOOP_SECONDS` makes it longer; `SEAL_GROUPS=4096` pads the commit groups of the log.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -67,7 +67,8 @@ fn beside(dir: &str, name: &str) -> PathBuf {
     Path::new(dir).with_file_name(name)
 }
 
-/// The process that gets killed: stores numbered lines from its input and says `ack <number>` when they are durable.
+/// The process that gets killed: stores numbered lines from its input and says `ack <number>` when
+/// they are durable.
 #[test]
 fn child() -> Result<(), BoxError> {
     let Ok(dir) = std::env::var(DIRECTORY) else {
@@ -141,7 +142,8 @@ fn text(number: u64) -> String {
     format!("all mod{} n{}", number % 5, number % 101)
 }
 
-/// Sends lines from `next` on until `deadline`, then kills the child; returns the first number not acknowledged.
+/// Sends lines from `next` on until `deadline`, then kills the child; returns the first number not
+/// acknowledged.
 fn one_life(dir: &str, mut next: u64, life: Duration) -> u64 {
     let (mut child, acks) = spawn(dir);
     let mut to_child = child.stdin.take().unwrap();
@@ -206,7 +208,8 @@ fn nothing_acknowledged_is_lost_and_nothing_counted_twice() {
     }
     context.stop(StopMode::Graceful).unwrap();
     let found = totals.lock().unwrap().clone();
-    // Behind the acknowledged lines at most those that were on their way may be there, without a gap.
+    // Behind the acknowledged lines at most those that were on their way may be there, without a
+    // gap.
     let lines = found.get("all").copied().unwrap_or(0);
     assert!(
         (next..=next + 64).contains(&lines),
@@ -223,7 +226,8 @@ fn nothing_acknowledged_is_lost_and_nothing_counted_twice() {
     println!("{kills} kills, {next} lines acknowledged, {lines} counted, {file_lines} from files");
 }
 
-/// F45, F46, P10: another process is refused and told who holds the directory; a killed holder leaves nothing to clean up.
+/// F45, F46, P10: another process is refused and told who holds the directory; a killed holder
+/// leaves nothing to clean up.
 #[test]
 fn another_process_is_refused_while_the_holder_lives() {
     if std::env::var(DIRECTORY).is_ok() {

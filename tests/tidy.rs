@@ -1,4 +1,5 @@
-//! The rules of the house, as tests: dependency edges, sizes, module docs, where `unsafe` and timely may appear.
+//! The rules of the house, as tests: dependency edges, sizes, module docs, where `unsafe` and
+//! timely may appear.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -112,8 +113,9 @@ fn dependencies_point_one_way() {
     }
 }
 
-/// A release that could be told to acknowledge before the sync would be one setting away from losing data: what a manifest may
-/// say of the feature is that it exists, what it turns on below, and that tests have it.
+/// A release that could be told to acknowledge before the sync would be one setting away from
+/// losing data: what a manifest may say of the feature is that it exists, what it turns on below,
+/// and that tests have it.
 #[test]
 fn deliberate_faults_are_for_tests_alone() {
     let mut found = 0;
@@ -159,7 +161,8 @@ fn files_and_functions_stay_small() {
     );
 }
 
-/// Functions over the bound; in formatted code a function ends at the first `}` that stands as far in as its `fn`.
+/// Functions over the bound; in formatted code a function ends at the first `}` that stands as far
+/// in as its `fn`.
 fn long_functions(lines: &[&str]) -> Vec<String> {
     let mut open: BTreeMap<usize, (usize, String)> = BTreeMap::new();
     let mut long = Vec::new();
@@ -186,7 +189,8 @@ fn long_functions(lines: &[&str]) -> Vec<String> {
     long
 }
 
-/// A function of the crate alone was not measured: its line begins with `pub(crate)`, which has a bracket of its own.
+/// A function of the crate alone was not measured: its line begins with `pub(crate)`, which has a
+/// bracket of its own.
 #[test]
 fn functions_of_every_visibility_are_measured() {
     for visible in [
@@ -228,7 +232,8 @@ fn unsafe_code_lives_in_disk_and_timely_in_exec() {
     for path in rust_files() {
         let (name, text) = (relative(&path), read(&path));
         let code = || text.lines().filter(|l| !l.trim_start().starts_with("//"));
-        // The bound of mapped files maps one itself: through `disk` it would measure what it is compared with.
+        // The bound of mapped files maps one itself: through `disk` it would measure what it is
+        // compared with.
         let bound = name == "benches/compare/src/engines/bare_mmap.rs";
         // A device of the kernel is set up by ioctl, for which there is no safe call.
         let device = name == "tests/power-cut/src/nbd.rs";

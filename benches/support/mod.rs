@@ -16,7 +16,8 @@ pub(crate) fn sized(real: u64, tiny: u64) -> u64 {
     }
 }
 
-/// A fresh directory on the disk that holds the build directory, or `$HIGHWATER_BENCH_DIR`; removed when dropped.
+/// A fresh directory on the disk that holds the build directory, or `$HIGHWATER_BENCH_DIR`; removed
+/// when dropped.
 pub(crate) fn scratch() -> tempfile::TempDir {
     let base = std::env::var_os("HIGHWATER_BENCH_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")), PathBuf::from);
@@ -45,7 +46,8 @@ pub(crate) fn print_machine() {
     );
 }
 
-/// Device flushes of all block devices since boot (field 19 of `/proc/diskstats`), where the kernel counts them.
+/// Device flushes of all block devices since boot (field 19 of `/proc/diskstats`), where the kernel
+/// counts them.
 pub(crate) fn device_flushes() -> Option<u64> {
     let stats = std::fs::read_to_string("/proc/diskstats").ok()?;
     let devices = stats

@@ -11,7 +11,8 @@ use std::sync::Arc;
 /// How much of a state file is held in memory while it is verified, in bytes.
 const VERIFY_CHUNK: u64 = 1 << 20;
 
-/// A checkpoint that can be read. Cheap to clone; several threads may read different key groups at once.
+/// A checkpoint that can be read. Cheap to clone; several threads may read different key groups at
+/// once.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
     store: Arc<dyn Store>,
@@ -43,8 +44,9 @@ impl Checkpoint {
         }
     }
 
-    /// A checkpoint found by [`Checkpoints::inspect`](crate::Checkpoints::inspect), for tools that only read: the store is
-    /// neither prepared nor cleaned. Nothing but the manifest was checked; every block is, when it is read.
+    /// A checkpoint found by [`Checkpoints::inspect`](crate::Checkpoints::inspect), for tools that
+    /// only read: the store is neither prepared nor cleaned. Nothing but the manifest was checked;
+    /// every block is, when it is read.
     #[must_use]
     pub fn of_manifest(store: Arc<dyn Store>, manifest: Manifest) -> Self {
         Self::new(store, Arc::new(manifest), Vec::new())
@@ -80,11 +82,12 @@ impl Checkpoint {
         &self.skipped
     }
 
-    /// Refuses a checkpoint that does not go with the log: another log's, one from before the log's start, one from
-    /// behind its end.
+    /// Refuses a checkpoint that does not go with the log: another log's, one from before the log's
+    /// start, one from behind its end.
     ///
     /// # Errors
-    /// [`CheckpointError::OtherLog`], [`CheckpointError::BeforeLog`], [`CheckpointError::AfterLog`].
+    /// [`CheckpointError::OtherLog`], [`CheckpointError::BeforeLog`],
+    /// [`CheckpointError::AfterLog`].
     pub fn check_log(&self, log: &LogBounds) -> Result<()> {
         let Manifest {
             number,
@@ -159,7 +162,8 @@ impl Checkpoint {
     /// Reads every state file once, in bounded memory, and compares its length and hash.
     ///
     /// # Errors
-    /// [`CheckpointError::Damaged`] for the first file that is missing or has changed; [`CheckpointError::Io`].
+    /// [`CheckpointError::Damaged`] for the first file that is missing or has changed;
+    /// [`CheckpointError::Io`].
     pub fn verify(&self) -> Result<()> {
         self.manifest
             .files
@@ -196,8 +200,8 @@ impl Checkpoint {
     }
 }
 
-/// A file that is missing or short is damage. Any other failure may pass: it is never taken for damage, so that a
-/// moment's trouble with the store does not make an older checkpoint the newest.
+/// A file that is missing or short is damage. Any other failure may pass: it is never taken for
+/// damage, so that a moment's trouble with the store does not make an older checkpoint the newest.
 fn lost(name: &str, offset: u64, e: io::Error) -> CheckpointError {
     match e.kind() {
         io::ErrorKind::NotFound => CheckpointError::damaged(name, None, "the file is missing"),

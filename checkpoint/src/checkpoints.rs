@@ -22,9 +22,11 @@ pub const MIN_RETAIN: usize = 2;
 pub struct Options {
     /// Identifies the writing process; must differ from every other's. Random by default.
     pub writer: u64,
-    /// How many valid checkpoints [`Checkpoints::retire`] leaves; values below [`MIN_RETAIN`] count as that.
+    /// How many valid checkpoints [`Checkpoints::retire`] leaves; values below [`MIN_RETAIN`] count
+    /// as that.
     pub retain: usize,
-    /// A state file is closed when the next block would make it longer than this, in bytes. One part is held in memory.
+    /// A state file is closed when the next block would make it longer than this, in bytes. One
+    /// part is held in memory.
     pub part_bytes: u64,
     /// Who else may be writing.
     pub ownership: Ownership,
@@ -41,11 +43,12 @@ impl Default for Options {
     }
 }
 
-/// Who may be writing into a store besides this process. Publication is safe either way; this decides when the files
-/// of an attempt that was never published may be removed.
+/// Who may be writing into a store besides this process. Publication is safe either way; this
+/// decides when the files of an attempt that was never published may be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ownership {
-    /// A forgotten process may still be at it: what is younger than the newest checkpoint is left alone.
+    /// A forgotten process may still be at it: what is younger than the newest checkpoint is left
+    /// alone.
     Shared,
     /// The caller holds a lock that excludes every other writer: leftovers go at once.
     Sole,
@@ -60,7 +63,8 @@ pub struct Retired {
     pub oldest_needed_lsn: Option<u64>,
 }
 
-/// The checkpoints of a store, opened for writing. One per store and process; it can be moved to another thread.
+/// The checkpoints of a store, opened for writing. One per store and process; it can be moved to
+/// another thread.
 #[derive(Debug)]
 pub struct Checkpoints {
     store: Arc<dyn Store>,
@@ -85,12 +89,12 @@ pub(crate) enum Known {
 }
 
 impl Checkpoints {
-    /// Opens the store for writing: reads every manifest and removes what crashed attempts have left.
-    /// State files are not read yet: [`Self::newest`] does that.
+    /// Opens the store for writing: reads every manifest and removes what crashed attempts have
+    /// left. State files are not read yet: [`Self::newest`] does that.
     ///
     /// # Errors
-    /// [`CheckpointError::NewerFormat`] if any checkpoint is a newer version's (nothing is changed);
-    /// [`CheckpointError::Io`].
+    /// [`CheckpointError::NewerFormat`] if any checkpoint is a newer version's (nothing is
+    /// changed); [`CheckpointError::Io`].
     pub fn open(store: Arc<dyn Store>, options: Options) -> Result<Self> {
         store
             .prepare()
@@ -137,11 +141,13 @@ impl Checkpoints {
         self.generation
     }
 
-    /// The newest checkpoint that is whole. All its files are read and hashed. If newer ones are damaged, they are
-    /// passed over, with a warning and in [`Checkpoint::skipped`]. `None` if there are no checkpoints at all.
+    /// The newest checkpoint that is whole. All its files are read and hashed. If newer ones are
+    /// damaged, they are passed over, with a warning and in [`Checkpoint::skipped`]. `None` if
+    /// there are no checkpoints at all.
     ///
     /// # Errors
-    /// [`CheckpointError::NoneValid`] if there are checkpoints, but not one is whole; [`CheckpointError::Io`].
+    /// [`CheckpointError::NoneValid`] if there are checkpoints, but not one is whole;
+    /// [`CheckpointError::Io`].
     pub fn newest(&mut self) -> Result<Option<Checkpoint>> {
         let mut skipped = Vec::new();
         let numbers: Vec<u64> = self.known.keys().rev().copied().collect();
@@ -175,8 +181,8 @@ impl Checkpoints {
         })
     }
 
-    /// [`Self::newest`], if it goes with the log; what a recovery calls. An older checkpoint is as good as the newest
-    /// if the log still reaches back to it.
+    /// [`Self::newest`], if it goes with the log; what a recovery calls. An older checkpoint is as
+    /// good as the newest if the log still reaches back to it.
     ///
     /// # Errors
     /// Those of [`Self::newest`] and [`Checkpoint::check_log`].
@@ -188,8 +194,9 @@ impl Checkpoints {
     /// Begins a checkpoint. Nothing is visible to anybody until [`Draft::publish`].
     ///
     /// # Errors
-    /// [`CheckpointError::Misuse`] if `meta` is not consistent; [`CheckpointError::OtherLog`] if the checkpoints here are
-    /// another log's; [`CheckpointError::Fenced`]; [`CheckpointError::Io`].
+    /// [`CheckpointError::Misuse`] if `meta` is not consistent; [`CheckpointError::OtherLog`] if
+    /// the checkpoints here are another log's; [`CheckpointError::Fenced`];
+    /// [`CheckpointError::Io`].
     pub fn draft(&mut self, meta: Meta) -> Result<Draft<'_>> {
         self.store
             .remake()
@@ -221,16 +228,17 @@ impl Checkpoints {
         Draft::new(self, number, attempt, meta)
     }
 
-    /// Removes what is no longer needed: checkpoints older than the newest `retain` valid ones (manifests first, so
-    /// that a checkpoint is never visible without its files), and leftovers. Call it after each publication; after
-    /// an error, after the next.
+    /// Removes what is no longer needed: checkpoints older than the newest `retain` valid ones
+    /// (manifests first, so that a checkpoint is never visible without its files), and leftovers.
+    /// Call it after each publication; after an error, after the next.
     ///
-    /// A checkpoint counts only as long as its files are in the store: one that somebody has removed is warned of, and
-    /// needs nothing and stands in for nothing any more. Until enough new ones are published nothing may be truncated.
+    /// A checkpoint counts only as long as its files are in the store: one that somebody has
+    /// removed is warned of, and needs nothing and stands in for nothing any more. Until enough new
+    /// ones are published nothing may be truncated.
     ///
     /// # Errors
-    /// [`CheckpointError::Fenced`] if another writer has taken over: nothing was removed, and the log must not be
-    /// truncated; [`CheckpointError::Io`].
+    /// [`CheckpointError::Fenced`] if another writer has taken over: nothing was removed, and the
+    /// log must not be truncated; [`CheckpointError::Io`].
     pub fn retire(&mut self) -> Result<Retired> {
         self.resolve_doubt()?;
         let listing = list(&*self.store)?;
@@ -252,9 +260,9 @@ impl Checkpoints {
         })
     }
 
-    /// The log may be truncated below this LSN and not further: some checkpoint of the store needs the rest. `None`
-    /// as long as there are fewer valid checkpoints than are to be retained: then the log's beginning is what stands
-    /// in for the missing one, and nothing may be truncated.
+    /// The log may be truncated below this LSN and not further: some checkpoint of the store needs
+    /// the rest. `None` as long as there are fewer valid checkpoints than are to be retained: then
+    /// the log's beginning is what stands in for the missing one, and nothing may be truncated.
     #[must_use]
     pub fn oldest_needed_lsn(&self) -> Option<u64> {
         let enough = self.sound().count() >= self.retain();
@@ -312,8 +320,8 @@ impl Checkpoints {
         }
     }
 
-    /// After a failed publication: is it there? If it is ours, it counts as there but not as retained, since nobody
-    /// has confirmed that it is durable.
+    /// After a failed publication: is it there? If it is ours, it counts as there but not as
+    /// retained, since nobody has confirmed that it is durable.
     fn resolve_doubt(&mut self) -> Result<()> {
         let Some(number) = self.in_doubt else {
             return Ok(());
@@ -338,8 +346,8 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Numbers ascend by one, so whoever publishes after us must take the number after ours. It may be retired already:
-    /// then a higher one is listed.
+    /// Numbers ascend by one, so whoever publishes after us must take the number after ours. It may
+    /// be retired already: then a higher one is listed.
     fn check_not_fenced(&self, listing: &[StoredFile]) -> Result<()> {
         let last = self.last_number().unwrap_or(0);
         let listed = numbers(listing).filter(|n| *n > last).max();
@@ -358,7 +366,8 @@ impl Checkpoints {
         Ok(())
     }
 
-    /// Finds out which checkpoints are not there any more, or not all of them: the log must not be truncated on their word.
+    /// Finds out which checkpoints are not there any more, or not all of them: the log must not be
+    /// truncated on their word.
     fn notice_losses(&mut self, listing: &[StoredFile]) -> Result<()> {
         for (number, reason) in losses::find(&*self.store, listing, self.sound())? {
             tracing::warn!(

@@ -37,7 +37,8 @@ pub enum CheckpointError {
         what: String,
     },
 
-    /// Another process publishes into the same store. This one must stop: it may not truncate its log.
+    /// Another process publishes into the same store. This one must stop: it may not truncate its
+    /// log.
     #[error(
         "checkpoint {number} was published by another writer ({writer:016x}): a second engine works on the same store; this one has to stop, find out which of the two is meant to run"
     )]
@@ -107,7 +108,8 @@ pub enum CheckpointError {
         end_lsn: u64,
     },
 
-    /// The caller asked for something that cannot be written. A mistake in the program, not on the disk.
+    /// The caller asked for something that cannot be written. A mistake in the program, not on the
+    /// disk.
     #[error("cannot write checkpoint {number}: {what}")]
     Misuse {
         /// Number of the checkpoint.
@@ -116,7 +118,8 @@ pub enum CheckpointError {
         what: String,
     },
 
-    /// The store failed. Nothing that was published before is affected; the operation can be repeated.
+    /// The store failed. Nothing that was published before is affected; the operation can be
+    /// repeated.
     #[error("cannot {op} {name}: {source}")]
     Io {
         /// What was tried.

@@ -1,8 +1,9 @@
-//! The byte layout of state files, its only copy. Little-endian throughout; described in `docs/format/checkpoint.md`.
+//! The byte layout of state files, its only copy. Little-endian throughout; described in
+//! `docs/format/checkpoint.md`.
 //!
-//! A file is a header, then blocks. A block is a header, the payload and zeros up to a multiple of 8. The block
-//! checksum covers, besides header and payload, which log, checkpoint, attempt, part and offset it belongs to: a
-//! block that is whole but in the wrong place never passes.
+//! A file is a header, then blocks. A block is a header, the payload and zeros up to a multiple of
+//! 8. The block checksum covers, besides header and payload, which log, checkpoint, attempt, part
+//! and offset it belongs to: a block that is whole but in the wrong place never passes.
 
 use crate::error::{CheckpointError, Result};
 use crate::manifest::document::{BlockEntry, BlockKind};
@@ -210,7 +211,8 @@ mod tests {
         );
     }
 
-    /// F33, F38, F39: a flipped bit, or a whole block of another log, checkpoint, file, place or state.
+    /// F33, F38, F39: a flipped bit, or a whole block of another log, checkpoint, file, place or
+    /// state.
     #[test]
     fn block_opens_nowhere_else() {
         let (part, entry) = part();

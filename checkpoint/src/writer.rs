@@ -21,7 +21,8 @@ pub struct Meta {
     pub batch: Batch,
     /// Where replay begins: everything below is in the checkpoint.
     pub lsn: u64,
-    /// What the engine wants to remember: configuration, operators, source offsets, incomplete batches.
+    /// What the engine wants to remember: configuration, operators, source offsets, incomplete
+    /// batches.
     pub metadata: serde_json::Value,
     /// The states; blocks can be added for these only.
     pub states: Vec<StateMeta>,
@@ -53,8 +54,9 @@ pub struct Published {
     pub files: usize,
 }
 
-/// A checkpoint that is being written; see [`Checkpoints::draft`]. Dropping it abandons the attempt: what it has
-/// written already is removed by a later [`Checkpoints::retire`] or [`Checkpoints::open`].
+/// A checkpoint that is being written; see [`Checkpoints::draft`]. Dropping it abandons the
+/// attempt: what it has written already is removed by a later [`Checkpoints::retire`] or
+/// [`Checkpoints::open`].
 #[derive(Debug)]
 pub struct Draft<'a> {
     owner: &'a mut Checkpoints,
@@ -120,12 +122,12 @@ impl<'a> Draft<'a> {
         self.manifest.number
     }
 
-    /// Adds the state of one key group. Key groups come in any order, each once; empty ones may be left out. When a
-    /// state file is full it is written, so this may take a while.
+    /// Adds the state of one key group. Key groups come in any order, each once; empty ones may be
+    /// left out. When a state file is full it is written, so this may take a while.
     ///
     /// # Errors
-    /// [`CheckpointError::Misuse`] for a state that [`Meta::states`] lacks, or a key group that was added before;
-    /// [`CheckpointError::Io`], after which the draft is of no further use.
+    /// [`CheckpointError::Misuse`] for a state that [`Meta::states`] lacks, or a key group that was
+    /// added before; [`CheckpointError::Io`], after which the draft is of no further use.
     pub fn add_block(
         &mut self,
         state: &str,
@@ -152,11 +154,12 @@ impl<'a> Draft<'a> {
         Ok(())
     }
 
-    /// Writes what is left and then the manifest. When this returns `Ok`, the checkpoint survives a power cut.
+    /// Writes what is left and then the manifest. When this returns `Ok`, the checkpoint survives a
+    /// power cut.
     ///
     /// # Errors
-    /// [`CheckpointError::Fenced`] if another writer has published this number: stop. [`CheckpointError::Io`]: every
-    /// earlier checkpoint is as it was; draft again, later.
+    /// [`CheckpointError::Fenced`] if another writer has published this number: stop.
+    /// [`CheckpointError::Io`]: every earlier checkpoint is as it was; draft again, later.
     pub fn publish(mut self) -> Result<Published> {
         if !self.part.is_empty() {
             self.write_part()?;
@@ -169,7 +172,8 @@ impl<'a> Draft<'a> {
         } = self;
         let bytes = manifest.encode()?;
         let name = manifest_name(manifest.number);
-        // Somebody may have removed them since: then this is no checkpoint, and the next attempt writes all of it again.
+        // Somebody may have removed them since: then this is no checkpoint, and the next attempt
+        // writes all of it again.
         if let Some(reason) = lost_state_file(owner.store(), &manifest)? {
             let gone = io::Error::new(io::ErrorKind::NotFound, reason);
             return Err(CheckpointError::io("publish", name, gone));
@@ -257,8 +261,8 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Creates a file. A store whose answer to a successful creation was lost says "exists" when asked again: if the file
-/// is exactly ours, it is ours.
+/// Creates a file. A store whose answer to a successful creation was lost says "exists" when asked
+/// again: if the file is exactly ours, it is ours.
 fn put_or_find(owner: &Checkpoints, name: &str, bytes: &[u8]) -> io::Result<()> {
     match owner.store().put_new(name, bytes) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -280,7 +284,8 @@ fn taken(owner: &Checkpoints, manifest: &Manifest, e: io::Error) -> CheckpointEr
             number,
             writer: found.writer,
         },
-        // An earlier attempt of this process arrived late, or nothing can be told: the next draft finds out.
+        // An earlier attempt of this process arrived late, or nothing can be told: the next draft
+        // finds out.
         Ok(_) => CheckpointError::io("write", manifest_name(number), e),
     }
 }

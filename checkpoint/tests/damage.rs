@@ -80,7 +80,8 @@ fn a_damaged_manifest_falls_back() {
     }
 }
 
-/// F55, F56, F33 to F36: each kind of damage to each state file, in header, block header, payload and padding.
+/// F55, F56, F33 to F36: each kind of damage to each state file, in header, block header, payload
+/// and padding.
 #[test]
 fn a_damaged_state_file_falls_back() {
     let base = filled(3);
@@ -187,7 +188,8 @@ fn a_block_that_rots_while_open_is_an_error_with_its_place() {
     check(&found, 1);
 }
 
-/// F55: nothing is usable: an error that names each checkpoint, its damage, and what to do; never an empty start.
+/// F55: nothing is usable: an error that names each checkpoint, its damage, and what to do; never
+/// an empty start.
 #[test]
 fn nothing_valid_is_an_error_not_a_fresh_start() {
     let store = filled(3);
@@ -290,7 +292,8 @@ fn forge(store: &MemStore, change: impl FnOnce(&mut serde_json::Value)) {
     store.insert(NEWEST, text.as_bytes());
 }
 
-/// F87: manifests with a right checksum and a wrong meaning: no file outside, no allocation, no overflow, no panic.
+/// F87: manifests with a right checksum and a wrong meaning: no file outside, no allocation, no
+/// overflow, no panic.
 #[test]
 fn a_forged_manifest_is_damage() {
     type Forgery = fn(&mut serde_json::Value);
@@ -370,7 +373,8 @@ fn a_forged_manifest_is_damage() {
     }
 }
 
-/// F82, P11: a newer version's checkpoint is neither damage nor a reason to take an older one; nothing is changed.
+/// F82, P11: a newer version's checkpoint is neither damage nor a reason to take an older one;
+/// nothing is changed.
 #[test]
 fn a_newer_format_is_refused_untouched() {
     type Forgery = fn(&mut serde_json::Value);

@@ -1,4 +1,5 @@
-//! Every call to the disk fails, once and for ever, at every occurrence (F19 to F30, seen from the checkpoints).
+//! Every call to the disk fails, once and for ever, at every occurrence (F19 to F30, seen from the
+//! checkpoints).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -37,8 +38,8 @@ fn base() -> SimDisk {
     disk
 }
 
-/// The valid checkpoints on the disk, by content, newest first. A damaged one can only be an old one whose removal
-/// was not confirmed and that has risen again: two valid ones are newer.
+/// The valid checkpoints on the disk, by content, newest first. A damaged one can only be an old
+/// one whose removal was not confirmed and that has risen again: two valid ones are newer.
 fn valid(disk: &SimDisk) -> Vec<u64> {
     let found = Checkpoints::inspect(&store(disk)).unwrap();
     let is_valid = |i: &Inspected| i.validity == Validity::Valid;
@@ -85,8 +86,8 @@ fn publish_and_retire(
     (published, retired)
 }
 
-/// A failed publication leaves both retained checkpoints alone; when the fault is over, the same process publishes
-/// and retires; and after a power cut everything that was confirmed is there.
+/// A failed publication leaves both retained checkpoints alone; when the fault is over, the same
+/// process publishes and retires; and after a power cut everything that was confirmed is there.
 #[test]
 fn a_failing_disk_costs_the_attempt_and_nothing_else() {
     each_fault(&[FaultKind::Eio, FaultKind::Enospc], |disk, inject| {
@@ -131,8 +132,8 @@ fn a_failing_disk_costs_the_attempt_and_nothing_else() {
     });
 }
 
-/// F30: a read that fails is an error, never a missing checkpoint and never a reason to take an older one. When the
-/// disk answers again, everything is there.
+/// F30: a read that fails is an error, never a missing checkpoint and never a reason to take an
+/// older one. When the disk answers again, everything is there.
 #[test]
 fn a_failing_read_is_never_taken_for_damage() {
     each_fault(&[FaultKind::Eio, FaultKind::Emfile], |disk, inject| {
@@ -165,7 +166,8 @@ fn short_reads_and_writes_change_nothing() {
     });
 }
 
-/// F21, F23: a full disk refuses new checkpoints with a clear error, opens, reads and retires; with space it goes on.
+/// F21, F23: a full disk refuses new checkpoints with a clear error, opens, reads and retires; with
+/// space it goes on.
 #[test]
 fn a_full_disk_still_reads_and_retires() {
     let room = base().used_bytes();

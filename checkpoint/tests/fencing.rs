@@ -14,7 +14,8 @@ fn shared(writer: u64) -> Options {
     }
 }
 
-/// F59: whoever publishes second under the same number has lost, and nothing of the winner is touched.
+/// F59: whoever publishes second under the same number has lost, and nothing of the winner is
+/// touched.
 #[test]
 fn the_second_writer_of_a_number_is_fenced() {
     let store = filled(2);
@@ -87,8 +88,8 @@ fn a_lost_answer_is_not_a_conflict() {
     }
 }
 
-/// F57: after a failed publication the manifest may be there or not. Either way the next attempt succeeds, and an
-/// unconfirmed checkpoint never counts as one of the two retained.
+/// F57: after a failed publication the manifest may be there or not. Either way the next attempt
+/// succeeds, and an unconfirmed checkpoint never counts as one of the two retained.
 #[test]
 fn a_publication_in_doubt_is_resolved() {
     for (trouble, next) in [

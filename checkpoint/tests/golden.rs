@@ -1,7 +1,7 @@
 //! The files of format version 1, as they were and will be (F81, P11).
 //!
-//! `HIGHWATER_WRITE_GOLDEN=1 cargo test -p highwater-checkpoint --test golden` writes them; only a new format version
-//! is a reason to, into a directory of its own.
+//! `HIGHWATER_WRITE_GOLDEN=1 cargo test -p highwater-checkpoint --test golden` writes them; only a
+//! new format version is a reason to, into a directory of its own.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

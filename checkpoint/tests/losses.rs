@@ -1,5 +1,6 @@
-//! Somebody else removes the directory of the checkpoints, or files of it, while it is in use (a cleaner of temporary files, an
-//! operator): the next checkpoint is whole, the log is kept as far as existing ones need it, and numbers go on ascending.
+//! Somebody else removes the directory of the checkpoints, or files of it, while it is in use (a
+//! cleaner of temporary files, an operator): the next checkpoint is whole, the log is kept as far
+//! as existing ones need it, and numbers go on ascending.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -69,7 +70,8 @@ impl Loss {
     }
 }
 
-/// Every checkpoint after the loss failed, for ever, or the log was truncated on the word of one that was gone.
+/// Every checkpoint after the loss failed, for ever, or the log was truncated on the word of one
+/// that was gone.
 #[test]
 fn after_a_loss_the_next_checkpoint_is_whole_and_the_log_is_kept() {
     for loss in LOSSES {
@@ -104,7 +106,8 @@ fn after_a_loss_the_next_checkpoint_is_whole_and_the_log_is_kept() {
     }
 }
 
-/// A manifest must not appear in a place that lacks its files: not while the loss strikes between any two of its steps.
+/// A manifest must not appear in a place that lacks its files: not while the loss strikes between
+/// any two of its steps.
 #[test]
 fn a_loss_in_the_midst_of_a_checkpoint_never_leaves_one_that_counts_and_is_not_whole() {
     for loss in LOSSES {
@@ -158,13 +161,14 @@ fn a_loss_in_the_midst_of_a_checkpoint_never_leaves_one_that_counts_and_is_not_w
                 break;
             }
         }
-        // Only what strikes between the last look and the manifest is not noticed before it is published.
+        // Only what strikes between the last look and the manifest is not noticed before it is
+        // published.
         assert!(broken <= 1, "{loss:?}: {broken}");
     }
 }
 
-/// The power goes off at every point of the checkpoint that makes the directory again: it is whole or not there, and the log
-/// reaches back to where it begins without it.
+/// The power goes off at every point of the checkpoint that makes the directory again: it is whole
+/// or not there, and the log reaches back to where it begins without it.
 #[test]
 fn a_power_cut_while_the_directory_is_made_again_loses_nothing() {
     let base = SimDisk::new();

@@ -1,4 +1,5 @@
-//! No number of the interface panics, overflows or allocates what is not there; and every error has its cause.
+//! No number of the interface panics, overflows or allocates what is not there; and every error has
+//! its cause.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -40,10 +40,11 @@ impl Certain {
         Ok(())
     }
 
-    /// What must be true after a reboot: a complete checkpoint, the confirmed one or the one in the making, the log
-    /// long enough for it and for the one to fall back to.
+    /// What must be true after a reboot: a complete checkpoint, the confirmed one or the one in the
+    /// making, the log long enough for it and for the one to fall back to.
     fn hold_on(self, disk: &SimDisk, in_the_making: u64) {
-        // Only looking: whatever has a manifest is whole, since state goes before manifest and after it.
+        // Only looking: whatever has a manifest is whole, since state goes before manifest and
+        // after it.
         if disk.files().iter().any(|f| f.starts_with(DIR)) {
             let found = Checkpoints::inspect(&store(disk)).unwrap();
             let damaged = found.iter().find(|i| i.validity != Validity::Valid);
@@ -81,7 +82,8 @@ impl Certain {
     }
 }
 
-/// Runs open, publish `n`, retire on copies of `base`, with the power cut before each mutation in turn.
+/// Runs open, publish `n`, retire on copies of `base`, with the power cut before each mutation in
+/// turn.
 fn cut_everywhere(
     base: &SimDisk,
     certain: Certain,
@@ -188,8 +190,8 @@ fn a_crash_storm_leaves_no_heap_of_leftovers() {
     certain.hold_on(&disk, 3);
 }
 
-/// F17 for names: directory syncs fail, the process dies, the next one sees manifests that only the page cache has.
-/// They are made durable before any older one goes.
+/// F17 for names: directory syncs fail, the process dies, the next one sees manifests that only the
+/// page cache has. They are made durable before any older one goes.
 #[test]
 fn manifests_that_only_the_page_cache_has_replace_nothing_durable() {
     let disk = SimDisk::new();

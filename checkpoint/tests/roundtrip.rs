@@ -79,7 +79,8 @@ fn a_checkpoint_without_state_is_only_a_manifest() {
     assert!(checkpoints.newest().unwrap().unwrap().states().is_empty());
 }
 
-/// P6, F54: before two checkpoints exist, the log's beginning is the fallback; then the older one's LSN is the limit.
+/// P6, F54: before two checkpoints exist, the log's beginning is the fallback; then the older one's
+/// LSN is the limit.
 #[test]
 fn the_log_is_needed_back_to_the_oldest_retained_checkpoint() {
     let store = Arc::new(MemStore::default());
@@ -239,7 +240,8 @@ fn only_leftovers_of_ours_are_removed() {
     publish(&mut checkpoints, 4).unwrap();
 }
 
-/// F58: a listing may lag behind. The manifest that it lacks is found by asking for it, and nobody's files are removed.
+/// F58: a listing may lag behind. The manifest that it lacks is found by asking for it, and
+/// nobody's files are removed.
 #[test]
 fn a_stale_listing_hides_no_checkpoint() {
     let store = filled(3);

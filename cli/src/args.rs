@@ -31,10 +31,11 @@ pub(crate) enum Command {
     Checkpoint(CheckpointCommand),
     /// Count words durably while being killed, and compare with the truth
     ///
-    /// A child process runs a stateful word count. This process feeds it text over TCP, line by line, kills it with
-    /// SIGKILL at random moments (once in the middle of its recovery), starts it again and sends only those lines once
-    /// more that were not acknowledged. At the end the child's last checkpoint is read and compared with a count made
-    /// in one pass. Exit code 0 only if no line was lost, none was counted twice, and every word's count is equal.
+    /// A child process runs a stateful word count. This process feeds it text over TCP, line by
+    /// line, kills it with SIGKILL at random moments (once in the middle of its recovery), starts
+    /// it again and sends only those lines once more that were not acknowledged. At the end the
+    /// child's last checkpoint is read and compared with a count made in one pass. Exit code 0 only
+    /// if no line was lost, none was counted twice, and every word's count is equal.
     Demo(DemoArgs),
     /// The child of `demo`
     #[command(hide = true)]
@@ -48,25 +49,28 @@ pub(crate) enum LogCommand {
     List(LogArgs),
     /// Print the records of a log, one per line
     ///
-    /// A line has the LSN (with `.n` for the n-th record of a batch), kind, stream, length and payload. In the log of an
-    /// engine, its own records are decoded. Stops at the first damaged place, with exit code 1.
+    /// A line has the LSN (with `.n` for the n-th record of a batch), kind, stream, length and
+    /// payload. In the log of an engine, its own records are decoded. Stops at the first damaged
+    /// place, with exit code 1.
     Dump(DumpArgs),
     /// Count what is in a log: records, sizes, streams, commit groups, overhead
     Stats(LogArgs),
     /// Check every byte of a log, with all cores
     ///
-    /// Prints each finding with file, offset, LSN, what it is and what to do. A torn tail after a crash is no finding:
-    /// opening the log repairs it and nothing that was acknowledged is in it.
+    /// Prints each finding with file, offset, LSN, what it is and what to do. A torn tail after a
+    /// crash is no finding: opening the log repairs it and nothing that was acknowledged is in it.
     Verify(LogArgs),
     /// Write what stands before the first damage into a new log, at the same LSNs
     ///
-    /// The old log is not touched. The new one has the same identity and LSNs, so checkpoints of the old one fit. LSNs
-    /// that are lost are skipped: none gets a second meaning. Exit code 1 if durable records are lost.
+    /// The old log is not touched. The new one has the same identity and LSNs, so checkpoints of
+    /// the old one fit. LSNs that are lost are skipped: none gets a second meaning. Exit code 1 if
+    /// durable records are lost.
     Repair(RescueArgs),
     /// Write everything that is intact, around the holes, into a new log with new LSNs
     ///
-    /// The old log is not touched. The new one has an identity of its own: no checkpoint fits it. Beside it a file
-    /// `NEW.map` tells the old LSN of each frame. Exit code 1 if durable records are lost.
+    /// The old log is not touched. The new one has an identity of its own: no checkpoint fits it.
+    /// Beside it a file `NEW.map` tells the old LSN of each frame. Exit code 1 if durable records
+    /// are lost.
     Salvage(RescueArgs),
     /// Tell whether a directory's file system and device are fit for a log
     ///
@@ -105,7 +109,8 @@ pub(crate) struct DumpArgs {
     /// Print only records of this stream
     #[arg(long, value_name = "N", value_parser = between::<u16>(0..=65_535))]
     pub(crate) stream: Option<u16>,
-    /// Go on as the log grows, also in another process, until interrupted. Prints only what is proven durable
+    /// Go on as the log grows, also in another process, until interrupted. Prints only what is
+    /// proven durable
     #[arg(long)]
     pub(crate) follow: bool,
     /// Print the log's own frames too: watermarks, seals, close marks
@@ -114,8 +119,9 @@ pub(crate) struct DumpArgs {
     /// How to print payloads
     #[arg(long, value_enum, default_value_t = PayloadFormat::Text)]
     pub(crate) payload: PayloadFormat,
-    /// Program that turns payloads into text: gets a JSON object per record on a line of its standard input (`lsn`,
-    /// `index`, `kind`, `stream`, `payload_base64`) and answers each with one line
+    /// Program that turns payloads into text: gets a JSON object per record on a line of its
+    /// standard input (`lsn`, `index`, `kind`, `stream`, `payload_base64`) and answers each with
+    /// one line
     #[arg(long, value_name = "EXE", conflicts_with = "payload")]
     pub(crate) decoder: Option<PathBuf>,
     /// How long the decoder may take for a record
@@ -194,7 +200,8 @@ fn seconds(text: &str) -> Result<f64, String> {
 /// How to print payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PayloadFormat {
-    /// As UTF-8, control characters and other bytes escaped (JSON: a string, or base64 if it is not UTF-8)
+    /// As UTF-8, control characters and other bytes escaped (JSON: a string, or base64 if it is not
+    /// UTF-8)
     Text,
     /// In hexadecimal
     Hex,
@@ -240,7 +247,8 @@ pub(crate) struct ShowArgs {
 /// Settings of the demo.
 #[derive(Debug, Args)]
 pub(crate) struct DemoArgs {
-    /// Text to count; without it every .md and .rs file below the current directory (but not of `target` and hidden directories)
+    /// Text to count; without it every .md and .rs file below the current directory (but not of
+    /// `target` and hidden directories)
     #[arg(value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
     /// How often the child is killed
@@ -255,11 +263,12 @@ pub(crate) struct DemoArgs {
     /// Lines sent per second, at most
     #[arg(long, value_name = "N", default_value_t = 40_000, value_parser = between::<u64>(1..=1_000_000_000))]
     pub(crate) rate: u64,
-    /// How often the text is sent; without it as often as is needed to spread the kills over some seconds
+    /// How often the text is sent; without it as often as is needed to spread the kills over some
+    /// seconds
     #[arg(long, value_name = "N", value_parser = between::<u64>(1..=1_000_000_000))]
     pub(crate) rounds: Option<u64>,
-    /// Directory for log and checkpoints, which must not exist or be empty; it is kept. Without it a fresh one, which is
-    /// removed if all is well and kept and named if not
+    /// Directory for log and checkpoints, which must not exist or be empty; it is kept. Without it
+    /// a fresh one, which is removed if all is well and kept and named if not
     #[arg(long, value_name = "DIR")]
     pub(crate) dir: Option<PathBuf>,
     #[command(flatten)]

@@ -7,7 +7,8 @@ use serde_json::{Map, Number, Value};
 /// How deep values may be nested; the engine's are not deep, other people's bytes may be.
 const MAX_DEPTH: usize = 128;
 
-/// The JSON of one MessagePack value that fills `bytes` exactly; `None` if that is not what they are.
+/// The JSON of one MessagePack value that fills `bytes` exactly; `None` if that is not what they
+/// are.
 pub(crate) fn to_json(bytes: &[u8]) -> Option<Value> {
     let mut rest = bytes;
     let value = rmpv::decode::read_value_with_max_depth(&mut rest, MAX_DEPTH).ok()?;
@@ -19,8 +20,8 @@ pub(crate) fn to_json_or_base64(bytes: &[u8]) -> Value {
     to_json(bytes).unwrap_or_else(|| Value::String(format!("base64:{}", text::base64(bytes))))
 }
 
-/// A block of state: entries of `u32` length and bytes of the key, `u32` length and bytes of the value. The last item
-/// is an error if the block ends inside an entry.
+/// A block of state: entries of `u32` length and bytes of the key, `u32` length and bytes of the
+/// value. The last item is an error if the block ends inside an entry.
 pub(crate) fn entries(block: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8]), &'static str>> {
     let mut rest = block;
     std::iter::from_fn(move || {

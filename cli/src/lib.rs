@@ -1,7 +1,9 @@
-//! The `highwater` command: the crash demo, and tools that look into logs and checkpoints, rescue logs, and judge disks.
+//! The `highwater` command: the crash demo, and tools that look into logs and checkpoints, rescue
+//! logs, and judge disks.
 //!
-//! Everything that `--help` says stands in `args`; `docs/cli.md` shows what it looks like. It is a library so that the package's
-//! tests can turn on its feature `deliberate-faults`, which a program alone cannot be given.
+//! Everything that `--help` says stands in `args`; `docs/cli.md` shows what it looks like. It is a
+//! library so that the package's tests can turn on its feature `deliberate-faults`, which a program
+//! alone cannot be given.
 
 mod args;
 mod checkpoint;

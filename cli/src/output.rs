@@ -19,7 +19,8 @@ impl Output {
         }
     }
 
-    /// Text for people: one line, or several. What cannot be seen in it is escaped, whatever it comes from.
+    /// Text for people: one line, or several. What cannot be seen in it is escaped, whatever it
+    /// comes from.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) -> Result<()> {
         let text = text::printable_lines(text.as_ref());
         writeln!(self.to, "{text}").map_err(|e| failure(&e))
@@ -84,7 +85,8 @@ pub(crate) fn add_row<const N: usize>(table: &mut Table, cells: [String; N]) {
     table.add_row(cells.map(|cell| text::printable(&cell)));
 }
 
-/// A table with a header. Columns whose title begins with `#` hold numbers and are aligned to the right.
+/// A table with a header. Columns whose title begins with `#` hold numbers and are aligned to the
+/// right.
 pub(crate) fn table(titles: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);

@@ -47,7 +47,8 @@ pub(crate) fn utc(ms: u64) -> String {
     )
 }
 
-/// The date of a day since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date algorithms").
+/// The date of a day since 1970-01-01 (Howard Hinnant, "chrono-compatible low-level date
+/// algorithms").
 fn civil(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
@@ -83,7 +84,8 @@ pub(crate) fn escaped(bytes: &[u8]) -> String {
     text
 }
 
-/// Text with hidden characters escaped, so that it stays on its line, does nothing to a terminal, and looks like what it is.
+/// Text with hidden characters escaped, so that it stays on its line, does nothing to a terminal,
+/// and looks like what it is.
 pub(crate) fn printable(text: &str) -> String {
     shown(text, is_hidden)
 }
@@ -105,8 +107,8 @@ fn shown(text: &str, hide: impl Fn(char) -> bool) -> String {
     shown
 }
 
-/// Control characters (C0, DEL, C1), and what a reader cannot see or what moves other characters about: bidirectional controls,
-/// characters of no width, fillers, tags, separators of lines.
+/// Control characters (C0, DEL, C1), and what a reader cannot see or what moves other characters
+/// about: bidirectional controls, characters of no width, fillers, tags, separators of lines.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,

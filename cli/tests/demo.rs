@@ -218,7 +218,8 @@ fn a_damaged_checkpoint_is_a_finding_and_the_older_one_is_taken() {
             .contains(name)
     );
     damage(&file, 100); // in the first block; the other damage may lie in the zeros between two
-    // Not one entry is shown that is not what was written: reading ends at the damaged block, and names it.
+    // Not one entry is shown that is not what was written: reading ends at the damaged block, and
+    // names it.
     let states = checkpoint("show", &dir, &["--number", &number, "--json"]).exits(1);
     let states = &states.json()[0]["manifest"]["states"];
     let endings: Vec<Ran> = states

@@ -150,7 +150,8 @@ fn follow_prints_what_another_process_makes_durable() {
     log.sync_to(first).unwrap();
     let (mut child, mut out) = follow(tmp.path(), &dir, &["--limit", "402"]);
     assert!(line(&mut out).ends_with("  first\n"));
-    // A group that leaves no room for its watermark in the segment is proven by the next one: one behind.
+    // A group that leaves no room for its watermark in the segment is proven by the next one: one
+    // behind.
     let text = |number: u32| format!("{number:0>100}\n");
     for number in 0..400 {
         let lsn = log.append(text(number).trim_end()).unwrap();
@@ -345,7 +346,8 @@ fn stats_count_kinds_streams_groups_and_overhead() {
 
 // ---- rescue
 
-/// What is damaged hides nothing of the other segments: one missing or damaged showed all the others as empty.
+/// What is damaged hides nothing of the other segments: one missing or damaged showed all the
+/// others as empty.
 #[test]
 fn list_counts_the_intact_segments_of_a_damaged_log() {
     let (_tmp, dir) = log();
@@ -481,7 +483,8 @@ fn rescue_makes_a_lost_meta_file_anew() {
             err.contains("missing LOG file") && err.contains("repair"),
             "{what}: {err}"
         );
-        // It sent to `verify`, also from `verify` itself, which needs the file LOG as all of them do.
+        // It sent to `verify`, also from `verify` itself, which needs the file LOG as all of them
+        // do.
         assert!(!err.contains("verify"), "{what}: {err}");
     }
     let new = tmp.path().join("repaired");

@@ -1,4 +1,5 @@
-//! The tools tell the truth about directories that are not what they should be, and about texts that look like others.
+//! The tools tell the truth about directories that are not what they should be, and about texts
+//! that look like others.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -22,7 +23,8 @@ const SHOWN: &str = "a\\u{202e}b\\u{2066}c\\u{200f}d\\u{61c}e\\u{200b}f\\u{9b}g\
 /// A name may not hold control characters.
 const NAME: &str = "a\u{202e}b\u{2066}c\u{200f}d\u{61c}e\u{200b}f\u{feff}g";
 
-/// An engine's directory whose log was truncated, with texts that play tricks on a reader in keys, names and records.
+/// An engine's directory whose log was truncated, with texts that play tricks on a reader in keys,
+/// names and records.
 fn engine() -> (TempDir, PathBuf) {
     let tmp = TempDir::new().unwrap();
     let dir = tmp.path().join("engine");
@@ -201,7 +203,8 @@ fn a_directory_that_is_no_engines_is_an_error() {
     );
 }
 
-/// Case 12 c: what turns the direction of text, or cannot be seen, is escaped in every text for people.
+/// Case 12 c: what turns the direction of text, or cannot be seen, is escaped in every text for
+/// people.
 #[test]
 fn hidden_characters_are_escaped_in_texts_for_people() {
     let (tmp, dir) = engine();
@@ -258,8 +261,8 @@ fn an_empty_range_is_a_usage_error() {
     }
 }
 
-/// Every option that takes a number, with numbers at the ends and beyond: taken, or refused by name; never a panic (101) and
-/// never an abort (no code).
+/// Every option that takes a number, with numbers at the ends and beyond: taken, or refused by
+/// name; never a panic (101) and never an abort (no code).
 #[test]
 fn every_number_is_taken_or_refused_by_name() {
     let (tmp, dir) = engine();

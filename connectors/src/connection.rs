@@ -1,7 +1,8 @@
 //! One connection of `socket_listen`: lines in, answers out. The protocol is told at
 //! [`Sources::socket_listen_with`](crate::Sources::socket_listen_with).
 //!
-//! The order that the guarantee rests on: everything that was read is appended, then one sync, then the answers.
+//! The order that the guarantee rests on: everything that was read is appended, then one sync, then
+//! the answers.
 
 use crate::dial::notice_dead_peer;
 use crate::lines::{Limits, LineBuffer, Piece, check_utf8};
@@ -15,8 +16,9 @@ use std::time::Duration;
 
 /// Lines that are stored and answered at a time, at most.
 const MAX_ROUND_LINES: usize = 8192;
-/// A client that takes no answers for so long is disconnected: its connection holds memory and a thread. One that takes
-/// them byte by byte has at most twice as long for those to the lines of a round.
+/// A client that takes no answers for so long is disconnected: its connection holds memory and a
+/// thread. One that takes them byte by byte has at most twice as long for those to the lines of a
+/// round.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a closing connection waits for the client to take the last answer.
 const LINGER: Duration = Duration::from_millis(200);
@@ -57,7 +59,8 @@ enum Offer<'a> {
     Refused(String),
 }
 
-/// What came of some lines: the answers in order, up to the line at which the log gave up, if it did.
+/// What came of some lines: the answers in order, up to the line at which the log gave up, if it
+/// did.
 #[derive(Debug, Default)]
 struct Round {
     answers: Vec<Result<Receipt, String>>,
@@ -109,7 +112,8 @@ impl Connection<'_> {
                 }
                 newest_line = clock.now(); // only now: what we took to answer is no fault of the client
             }
-            // Bytes without a line end are no sign of life: a slow client could hold its place with them for ever.
+            // Bytes without a line end are no sign of life: a slow client could hold its place with
+            // them for ever.
             if silent || clock.now().saturating_sub(newest_line) >= self.idle_timeout {
                 self.note_half_line(&buffer);
                 let idle = self.idle_timeout;
@@ -266,8 +270,8 @@ impl Offer<'_> {
     }
 }
 
-/// Writes all of `bytes`, unless the reader is so slow that this takes longer than `limit`. A single write waits no longer
-/// than the time-out of `out`, if it has one.
+/// Writes all of `bytes`, unless the reader is so slow that this takes longer than `limit`. A
+/// single write waits no longer than the time-out of `out`, if it has one.
 fn write_within(
     out: &mut impl Write,
     mut bytes: &[u8],
@@ -337,8 +341,9 @@ fn refusal(error: &Error) -> String {
     }
 }
 
-/// Says something last and closes in order: what the client still sends is read for a moment, because closing a socket
-/// with unread data resets the connection and may take the last words with it.
+/// Says something last and closes in order: what the client still sends is read for a moment,
+/// because closing a socket with unread data resets the connection and may take the last words with
+/// it.
 pub(crate) fn farewell(stream: &TcpStream, last_words: &str) {
     let mut stream = stream;
     let said = stream

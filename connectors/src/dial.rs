@@ -1,7 +1,8 @@
 //! Connecting to a server without holding up a stop.
 //!
-//! Looking up a name and connecting are calls that nobody can interrupt. They happen on a thread of their own; who waits for
-//! it stops waiting when the context stops, and the thread ends by itself when the system gives up.
+//! Looking up a name and connecting are calls that nobody can interrupt. They happen on a thread of
+//! their own; who waits for it stops waiting when the context stops, and the thread ends by itself
+//! when the system gives up.
 
 use rustix::net::sockopt::{
     set_socket_keepalive, set_tcp_keepcnt, set_tcp_keepidle, set_tcp_keepintvl,
@@ -140,8 +141,8 @@ pub(crate) fn connect(addr: &str) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// Has the system find out that the other end is gone without a word: its machine was switched off, or the network is
-/// down. Without it a reader waits for ever.
+/// Has the system find out that the other end is gone without a word: its machine was switched off,
+/// or the network is down. Without it a reader waits for ever.
 pub(crate) fn notice_dead_peer(stream: &TcpStream) -> io::Result<()> {
     set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
     set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;

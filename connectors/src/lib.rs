@@ -1,7 +1,8 @@
 //! Sources and sinks for Highwater: sockets, files, console. One file each.
 //!
-//! They are extension traits of the engine's types: with [`Sources`] in scope a program says `ssc.socket_listen(..)`,
-//! with [`Outputs`] it says `stream.print()`. (The in-process input is the engine's own: `ssc.input::<T>(name)`.)
+//! They are extension traits of the engine's types: with [`Sources`] in scope a program says
+//! `ssc.socket_listen(..)`, with [`Outputs`] it says `stream.print()`. (The in-process input is the
+//! engine's own: `ssc.input::<T>(name)`.)
 //!
 //! | source | kind of sender | what is acknowledged |
 //! |---|---|---|

@@ -7,10 +7,11 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-/// One line of text, without its line end: an immutable string that owns its bytes. Cloning it copies nothing.
+/// One line of text, without its line end: an immutable string that owns its bytes. Cloning it
+/// copies nothing.
 ///
-/// It behaves as a `&str` that can be owned, and keeps nothing of the log: it may live as long as it likes, as a key or in a
-/// value of state, alone or within other types.
+/// It behaves as a `&str` that can be owned, and keeps nothing of the log: it may live as long as
+/// it likes, as a key or in a value of state, alone or within other types.
 ///
 /// ```
 /// use highwater_connectors::Line;
@@ -28,8 +29,9 @@ impl Line {
         &self.0
     }
 
-    /// Turns a record of the log into a line; checks that it is UTF-8. The bytes are copied: a slice of them would keep its
-    /// segment of the log mapped, and its file on the disk, for as long as one line of it lives.
+    /// Turns a record of the log into a line; checks that it is UTF-8. The bytes are copied: a
+    /// slice of them would keep its segment of the log mapped, and its file on the disk, for as
+    /// long as one line of it lives.
     ///
     /// # Errors
     /// Where the bytes stop being UTF-8.

@@ -1,7 +1,8 @@
 //! Cuts a stream of bytes into lines with bounded memory, and lines into groups that fit the log.
 //!
-//! A line ends with `\n` or `\r\n`; neither belongs to it. A line that is too long is reported once, as soon as that is
-//! known, and the rest of it is dropped while it arrives: a line of 1 GiB costs no more memory than the longest allowed.
+//! A line ends with `\n` or `\r\n`; neither belongs to it. A line that is too long is reported
+//! once, as soon as that is known, and the rest of it is dropped while it arrives: a line of 1 GiB
+//! costs no more memory than the longest allowed.
 //!
 //! A byte order mark at the beginning of the stream is no part of its first line.
 
@@ -9,7 +10,8 @@ use highwater_engine::{BoxError, SourceContext};
 use std::io::{self, BufRead};
 use std::ops::Range;
 
-/// The first read of a quiet connection asks for so many bytes; each read that fills its room doubles it ...
+/// The first read of a quiet connection asks for so many bytes; each read that fills its room
+/// doubles it ...
 const MIN_READ_BYTES: usize = 8 << 10;
 /// ... up to this.
 const MAX_READ_BYTES: usize = 256 << 10;
@@ -24,8 +26,9 @@ const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The longest line unless the program says otherwise.
 const DEFAULT_MAX_LINE_BYTES: usize = 1 << 20;
 
-/// What a frame takes beside its records, at most: its own framing and the envelope with the producer's name. The
-/// longest such name is that of a file: 255 bytes, each escaped to at most four.
+/// What a frame takes beside its records, at most: its own framing and the envelope with the
+/// producer's name. The longest such name is that of a file: 255 bytes, each escaped to at most
+/// four.
 const FRAME_RESERVE_BYTES: usize = 2048;
 /// What the log adds to every record of a frame.
 const RECORD_OVERHEAD_BYTES: usize = 4;
@@ -99,8 +102,8 @@ pub(crate) enum Piece {
     },
 }
 
-/// Bytes that were read and not yet handed out. Holds at most the longest line and one read, and up to twice that
-/// while it grows.
+/// Bytes that were read and not yet handed out. Holds at most the longest line and one read, and up
+/// to twice that while it grows.
 #[derive(Debug)]
 pub(crate) struct LineBuffer {
     buf: Vec<u8>,
@@ -196,8 +199,9 @@ impl LineBuffer {
         (self.start < self.end || self.discarding).then(|| self.position(self.start))
     }
 
-    /// Whether the stream begins with the byte order mark of UTF-16 (or of UTF-32 with the low byte first), and nothing was
-    /// taken out yet. Such a stream holds line ends and zeros that would pass for lines.
+    /// Whether the stream begins with the byte order mark of UTF-16 (or of UTF-32 with the low byte
+    /// first), and nothing was taken out yet. Such a stream holds line ends and zeros that would
+    /// pass for lines.
     pub(crate) fn begins_as_utf16(&self) -> bool {
         let begun = self.begun();
         begun.starts_with(b"\xff\xfe") || begun.starts_with(b"\xfe\xff")
@@ -265,7 +269,8 @@ impl LineBuffer {
     }
 }
 
-/// Where the first line end is. (A slice is a `BufRead`, and that one searches with the machine's `memchr`.)
+/// Where the first line end is. (A slice is a `BufRead`, and that one searches with the machine's
+/// `memchr`.)
 fn line_end(bytes: &[u8]) -> Option<usize> {
     let mut rest = bytes;
     let last = rest.skip_until(b'\n').ok()?.checked_sub(1)?;

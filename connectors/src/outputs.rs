@@ -17,18 +17,20 @@ pub trait Outputs<T> {
         self.print_n(10);
     }
 
-    /// Prints the first `n` records of every batch to the standard output, under a header with its time, as Spark does;
-    /// `...` says that there are more. Records are shown by their `Debug`, so that tuples need nothing.
+    /// Prints the first `n` records of every batch to the standard output, under a header with its
+    /// time, as Spark does; `...` says that there are more. Records are shown by their `Debug`, so
+    /// that tuples need nothing.
     ///
-    /// At least once: a batch in doubt is printed again after a crash. If the output cannot be written (a closed pipe), that
-    /// is logged once and the program goes on. It needs no name, having nothing to recover.
+    /// At least once: a batch in doubt is printed again after a crash. If the output cannot be
+    /// written (a closed pipe), that is logged once and the program goes on. It needs no name,
+    /// having nothing to recover.
     #[track_caller]
     fn print_n(&self, n: usize)
     where
         T: Debug;
 
-    /// Writes every batch to a file of its own, `<prefix>-<time in ms>-<batch id, ten digits>`, one record per line by
-    /// its `Display`: [`Self::save_as_text_files_with_suffix`] without a suffix.
+    /// Writes every batch to a file of its own, `<prefix>-<time in ms>-<batch id, ten digits>`, one
+    /// record per line by its `Display`: [`Self::save_as_text_files_with_suffix`] without a suffix.
     #[track_caller]
     fn save_as_text_files(&self, name: &str, prefix: impl AsRef<Path>)
     where
@@ -37,19 +39,21 @@ pub trait Outputs<T> {
         self.save_as_text_files_with_suffix(name, prefix, "");
     }
 
-    /// Writes every batch to a file of its own, `<prefix>-<time in ms>-<batch id, ten digits>.<suffix>`, one record per
-    /// line by its `Display`. `prefix` is a path: its directory is created, its last part begins the file names. A relative
-    /// path is resolved here and now.
+    /// Writes every batch to a file of its own, `<prefix>-<time in ms>-<batch id, ten
+    /// digits>.<suffix>`, one record per line by its `Display`. `prefix` is a path: its directory
+    /// is created, its last part begins the file names. A relative path is resolved here and now.
     ///
-    /// **Exactly once**: a file appears complete and durable, or not at all, and a batch that runs again after a crash
-    /// makes the same file. While a batch is in doubt its file stands there as `.<name>.staged`; the next start shows or
-    /// deletes it. So keep `prefix` and `suffix` as they are while a program is down after a crash, and give each output
-    /// its own.
+    /// **Exactly once**: a file appears complete and durable, or not at all, and a batch that runs
+    /// again after a crash makes the same file. While a batch is in doubt its file stands there as
+    /// `.<name>.staged`; the next start shows or deletes it. So keep `prefix` and `suffix` as they
+    /// are while a program is down after a crash, and give each output its own.
     ///
-    /// **Nothing is replaced.** A marker beside the files, `.<prefix>.highwater`, says which log and output they belong to.
-    /// [`StreamingContext::start`](highwater_engine::StreamingContext::start) fails, and says what to do, if they belong to
-    /// another one, or if there is a file that this log has not made. A name that is taken when a batch is published ends the
-    /// context with an error; the batch's records wait beside it.
+    /// **Nothing is replaced.** A marker beside the files, `.<prefix>.highwater`, says which log
+    /// and output they belong to.
+    /// [`StreamingContext::start`](highwater_engine::StreamingContext::start) fails, and says what
+    /// to do, if they belong to another one, or if there is a file that this log has not made. A
+    /// name that is taken when a batch is published ends the context with an error; the batch's
+    /// records wait beside it.
     ///
     /// A batch without records writes no file. (Spark writes an empty directory for it.)
     #[track_caller]

@@ -1,7 +1,7 @@
 //! `socket_listen`: a line server with acknowledgements.
 //!
-//! One thread accepts, one thread serves each connection (see `connection`). All of them end before `run` returns, so a
-//! context that has stopped has no thread or socket of this source left.
+//! One thread accepts, one thread serves each connection (see `connection`). All of them end before
+//! `run` returns, so a context that has stopped has no thread or socket of this source left.
 
 use crate::connection::{Connection, Framing, farewell};
 use crate::lines::Limits;
@@ -48,7 +48,8 @@ impl Default for ListenOptions {
 }
 
 impl ListenOptions {
-    /// Every line is a record; 1 MiB per line; 1024 connections, each of them closed after ten idle minutes.
+    /// Every line is a record; 1 MiB per line; 1024 connections, each of them closed after ten idle
+    /// minutes.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -61,40 +62,43 @@ impl ListenOptions {
         }
     }
 
-    /// Every line is `<id> <seq> <line>`, and a retry counts once; it is answered `ok <lsn> duplicate`.
+    /// Every line is `<id> <seq> <line>`, and a retry counts once; it is answered `ok <lsn>
+    /// duplicate`.
     #[must_use]
     pub fn dedup(mut self) -> Self {
         self.framing = Framing::Deduplicated;
         self
     }
 
-    /// The longest line in bytes, without its line end but with `<id> <seq> `. Default 1 MiB, or what the log takes if
-    /// that is less. A connection's memory is at most about twice this and half a MiB.
+    /// The longest line in bytes, without its line end but with `<id> <seq> `. Default 1 MiB, or
+    /// what the log takes if that is less. A connection's memory is at most about twice this and
+    /// half a MiB.
     #[must_use]
     pub fn max_line_bytes(mut self, bytes: usize) -> Self {
         self.max_line_bytes = Some(bytes);
         self
     }
 
-    /// How many clients may be connected at a time, at least 1; the others are told `err busy`. Each takes a thread and a
-    /// file descriptor. Default 1024.
+    /// How many clients may be connected at a time, at least 1; the others are told `err busy`.
+    /// Each takes a thread and a file descriptor. Default 1024.
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count.max(1);
         self
     }
 
-    /// How many of them may come from one IP address, at least 1; the others are told `err busy`. Default: as many as may be
-    /// connected. Clients behind one gateway share an address.
+    /// How many of them may come from one IP address, at least 1; the others are told `err busy`.
+    /// Default: as many as may be connected. Clients behind one gateway share an address.
     #[must_use]
     pub fn max_connections_per_address(mut self, count: usize) -> Self {
         self.max_connections_per_address = count.max(1);
         self
     }
 
-    /// A client that completes no line for so long is told `err idle` and disconnected, so that its place can be taken: one
-    /// that is silent, one that is gone without a word, and one that sends a byte now and then. It may connect again.
-    /// At least 1 ms; default 10 minutes. A slow one may stay up to twice as long.
+    /// A client that completes no line for so long is told `err idle` and disconnected, so that its
+    /// place can be taken: one that is silent, one that is gone without a word, and one that sends
+    /// a byte now and then. It may connect again. At least 1 ms; default 10 minutes. A slow one may
+    /// stay up to twice as long.
     #[must_use]
     pub fn idle_timeout(mut self, time: Duration) -> Self {
         self.idle_timeout = time.max(Duration::from_millis(1));
@@ -120,7 +124,8 @@ impl BoundAddress {
         Self::default()
     }
 
-    /// The address; `None` before [`StreamingContext::start`](highwater_engine::StreamingContext::start).
+    /// The address; `None` before
+    /// [`StreamingContext::start`](highwater_engine::StreamingContext::start).
     #[must_use]
     pub fn get(&self) -> Option<SocketAddr> {
         *lock(&self.0)
@@ -251,8 +256,9 @@ fn busy(stream: &TcpStream, why: &str) {
     farewell(stream, &format!("err busy: {why}\n"));
 }
 
-/// Makes a waiting `accept` return. Linux ends it when the listening socket is shut down, which needs neither a file
-/// descriptor nor a free place in the backlog; where that is not so, a connection does it.
+/// Makes a waiting `accept` return. Linux ends it when the listening socket is shut down, which
+/// needs neither a file descriptor nor a free place in the backlog; where that is not so, a
+/// connection does it.
 fn wake_acceptor(listener: &TcpStream, bound: SocketAddr) {
     if listener.shutdown(Shutdown::Read).is_err() {
         let mut to = bound;
@@ -332,7 +338,8 @@ impl Clients {
         }
     }
 
-    /// Waits for the connections to end; who has not after the grace (its client does not read) is cut off.
+    /// Waits for the connections to end; who has not after the grace (its client does not read) is
+    /// cut off.
     fn disconnect(&self) {
         let open = lock(&self.open);
         let waited = self

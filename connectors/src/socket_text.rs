@@ -83,7 +83,8 @@ impl SocketText {
         }
     }
 
-    /// Appends what one read brought and waits for the disk, so that no more than that is ever in memory alone.
+    /// Appends what one read brought and waits for the disk, so that no more than that is ever in
+    /// memory alone.
     fn store(
         &self,
         source: &SourceContext,
@@ -186,7 +187,8 @@ mod tests {
     use std::sync::mpsc;
     use std::time::Duration;
 
-    /// A server that does not answer, or a name that cannot be looked up, held up every stop until the system gave up.
+    /// A server that does not answer, or a name that cannot be looked up, held up every stop until
+    /// the system gave up.
     #[test]
     fn a_stop_does_not_wait_for_a_connection_that_nobody_answers() {
         for mode in [StopMode::Graceful, StopMode::Immediate] {

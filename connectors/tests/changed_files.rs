@@ -1,5 +1,5 @@
-//! Files that change, vanish or come back after they were read, also while the program was down; and what editors put
-//! before the text.
+//! Files that change, vanish or come back after they were read, also while the program was down;
+//! and what editors put before the text.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[path = "common/captured.rs"]
@@ -137,7 +137,8 @@ fn a_file_that_changes_is_read_again_with_one_warning_that_says_what_changed() {
     assert_eq!(watched.collected.lines().len(), lines);
 }
 
-/// The promised warning came only while the program ran: what happened while it was down was counted twice in silence.
+/// The promised warning came only while the program ran: what happened while it was down was
+/// counted twice in silence.
 #[test]
 fn a_file_that_changed_while_the_program_was_down_is_read_again_with_the_same_warning() {
     let watched = Watched::new("/changes-while-down");
@@ -149,7 +150,8 @@ fn a_file_that_changed_while_the_program_was_down_is_read_again_with_the_same_wa
         lines += content.lines().count();
         finish_after(&watched, lines, 1);
         check_warning(&watched, i + 1, says);
-        // Once per change: a start after which nothing changed says nothing, and neither does a new file.
+        // Once per change: a start after which nothing changed says nothing, and neither does a new
+        // file.
         watched.put(&format!("new {i}"), "new\n", at_ms);
         lines += 1;
         finish_after(&watched, lines, 0);
@@ -298,7 +300,8 @@ fn a_byte_order_mark_is_no_part_of_the_first_line_and_utf16_is_skipped_with_the_
     finish(context);
 }
 
-/// With numbered lines a mark made the producer another one on each connection, and a retry counted twice.
+/// With numbered lines a mark made the producer another one on each connection, and a retry counted
+/// twice.
 #[test]
 fn a_byte_order_mark_on_a_connection_is_no_part_of_its_first_line() {
     let (bound, collected) = (BoundAddress::new(), Collected::default());

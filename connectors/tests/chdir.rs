@@ -1,5 +1,6 @@
-//! Relative paths are resolved when they are named: a program that changes its working directory later, as daemons do, goes
-//! on where it was. The working directory belongs to the process, so each test runs in a child of its own.
+//! Relative paths are resolved when they are named: a program that changes its working directory
+//! later, as daemons do, goes on where it was. The working directory belongs to the process, so
+//! each test runs in a child of its own.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 #![expect(
     clippy::disallowed_methods,

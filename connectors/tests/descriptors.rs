@@ -1,5 +1,6 @@
-//! F27: a process without file descriptors goes on acknowledging on the connections it has, and takes new ones as soon
-//! as it can. A file of its own, because the limit holds for the whole process.
+//! F27: a process without file descriptors goes on acknowledging on the connections it has, and
+//! takes new ones as soon as it can. A file of its own, because the limit holds for the whole
+//! process.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,

@@ -90,7 +90,8 @@ impl Receiver for Rests {
     }
 }
 
-/// A rest of `Duration::MAX` overflowed the clock: the receiver panicked and was restarted every two seconds.
+/// A rest of `Duration::MAX` overflowed the clock: the receiver panicked and was restarted every
+/// two seconds.
 #[test]
 fn a_receiver_may_rest_for_ever_until_the_stop() {
     let (rested, outcomes) = mpsc::channel();

@@ -45,7 +45,8 @@ fn written(disk: &SimDisk) -> (Vec<String>, usize) {
     (lines.lines().map(str::to_owned).collect(), staged.len())
 }
 
-/// P8, found by filling a small disk: the log waited for room, but a full disk under an output ended the context.
+/// P8, found by filling a small disk: the log waited for room, but a full disk under an output
+/// ended the context.
 #[test]
 fn a_full_disk_under_an_output_delays_the_batch_and_nothing_else() {
     let disk = SimDisk::new();
@@ -140,7 +141,8 @@ fn run_one(disk: &SimDisk, dir: &str, line: &str) -> Result<()> {
     context.stop(StopMode::Graceful)
 }
 
-/// A program with a directory of its own, or begun anew, replaced what another had published in the same interval.
+/// A program with a directory of its own, or begun anew, replaced what another had published in the
+/// same interval.
 #[test]
 fn what_was_published_is_never_replaced_by_another_program() {
     let disk = SimDisk::new();
@@ -189,7 +191,8 @@ fn two_outputs_of_one_program_need_two_prefixes_and_one_may_begin_with_the_other
     }
 }
 
-/// The version before made no markers: its files, and the batch in doubt, go on belonging to their log.
+/// The version before made no markers: its files, and the batch in doubt, go on belonging to their
+/// log.
 #[test]
 fn output_of_the_version_before_goes_on_and_no_other_program_takes_it() {
     let disk = SimDisk::new();

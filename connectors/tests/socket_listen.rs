@@ -1,4 +1,5 @@
-//! The line server: a line that was answered with `ok` is there after any crash, once if it was numbered.
+//! The line server: a line that was answered with `ok` is there after any crash, once if it was
+//! numbered.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -83,8 +84,9 @@ fn pipelined_lines_are_answered_in_order_and_share_frames() {
     );
 }
 
-/// F67, F69: a retry after a lost answer, on a new connection, after a crash, and after a checkpoint. Each answer says
-/// whether its line was stored: a producer that had begun its numbers again could not tell, and lost its lines.
+/// F67, F69: a retry after a lost answer, on a new connection, after a crash, and after a
+/// checkpoint. Each answer says whether its line was stored: a producer that had begun its numbers
+/// again could not tell, and lost its lines.
 #[test]
 fn a_numbered_line_is_stored_once_however_often_it_is_sent_and_each_answer_says_so() {
     let (disk, collected) = (SimDisk::new(), Collected::default());
@@ -342,7 +344,8 @@ fn a_line_limit_that_the_log_cannot_take_is_refused_at_the_start() {
     assert!(error.contains("max_line_bytes is 1048576"), "{error}");
 }
 
-/// F71: a client that says nothing, or dribbles bytes without ever ending a line, does not hold its place for ever.
+/// F71: a client that says nothing, or dribbles bytes without ever ending a line, does not hold its
+/// place for ever.
 #[test]
 fn a_client_that_completes_no_line_is_disconnected_and_told_why() {
     let (disk, collected) = (SimDisk::new(), Collected::default());
@@ -354,7 +357,8 @@ fn a_client_that_completes_no_line_is_disconnected_and_told_why() {
     let mut dribbling = Client::connect(addr);
     let mut dribble = dribbling.stream.try_clone().unwrap();
     let dribbled = thread::spawn(move || {
-        // Until the server closes the connection; more bytes than that would mean that it never does.
+        // Until the server closes the connection; more bytes than that would mean that it never
+        // does.
         (0..5_000_000).any(|_| std::io::Write::write_all(&mut dribble, b"x").is_err())
     });
     assert_eq!(silent.answer(), "err idle: no line for 50ms");

@@ -1,4 +1,5 @@
-//! Files that appear in a directory: every line once, whatever happens to the program and to the files.
+//! Files that appear in a directory: every line once, whatever happens to the program and to the
+//! files.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -203,7 +204,8 @@ fn a_missing_directory_keeps_the_context_from_starting_and_is_named() {
     assert!(try_watch(disk, &Collected::default()).is_err());
 }
 
-/// Batches are cut early and reading waits for them, so that cuts, commits and syncs fall between the parts of a file.
+/// Batches are cut early and reading waits for them, so that cuts, commits and syncs fall between
+/// the parts of a file.
 fn watch_closely(disk: &SimDisk, collected: &Collected) -> Result<StreamingContext> {
     let collected = collected.clone();
     let context = StreamingContext::builder("/app")
@@ -223,7 +225,8 @@ fn watch_closely(disk: &SimDisk, collected: &Collected) -> Result<StreamingConte
     Ok(context)
 }
 
-/// The power goes off before every mutation of reading two files; after the restart every line was processed once.
+/// The power goes off before every mutation of reading two files; after the restart every line was
+/// processed once.
 #[test]
 fn every_line_is_processed_once_whenever_the_power_goes_off() {
     let expected = [numbered("a", 8000), numbered("b", 5)].concat();
@@ -266,7 +269,8 @@ fn every_line_is_processed_once_whenever_the_power_goes_off() {
     );
 }
 
-/// The engine remembers a bounded number of producers; a file that is still there must not be among the forgotten.
+/// The engine remembers a bounded number of producers; a file that is still there must not be among
+/// the forgotten.
 #[test]
 fn a_file_that_stays_is_not_read_again_after_many_others_came_and_went() {
     let (disk, collected) = (machine(), Collected::default());

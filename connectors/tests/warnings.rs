@@ -1,4 +1,5 @@
-//! A hostile client cannot flood the program's log: refused lines are all counted, but few are logged.
+//! A hostile client cannot flood the program's log: refused lines are all counted, but few are
+//! logged.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

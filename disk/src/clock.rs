@@ -10,7 +10,8 @@ pub trait Clock: Debug + Send + Sync + 'static {
     /// Monotonic time since an arbitrary start; never goes back. Deadlines and intervals use this.
     fn now(&self) -> Duration;
 
-    /// Wall-clock time in milliseconds since the Unix epoch; may jump. Only for people and batch times.
+    /// Wall-clock time in milliseconds since the Unix epoch; may jump. Only for people and batch
+    /// times.
     fn wall_ms(&self) -> u64;
 
     /// Waits until `alarm` rings or, if given, [`Self::now`] reaches `deadline`.
@@ -136,8 +137,8 @@ impl ManualClock {
         }
     }
 
-    /// Moves both clocks forward, to the last moment there is at most, and wakes whoever waits for a deadline that has now
-    /// passed.
+    /// Moves both clocks forward, to the last moment there is at most, and wakes whoever waits for
+    /// a deadline that has now passed.
     pub fn advance(&self, by: Duration) {
         let waiters = {
             let mut state = self.state.lock();

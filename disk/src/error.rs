@@ -1,8 +1,9 @@
 //! What an I/O error of this crate says, and how to get the errno back out of it.
 //!
-//! Every error that a [`Disk`](crate::Disk) returns is a plain [`io::Error`] whose kind is that of the failed call and
-//! whose message names the call and the path. The original error is inside, as a [`DiskError`]:
-//! [`io::Error::raw_os_error`] therefore answers `None`; ask [`raw_os_error`] instead.
+//! Every error that a [`Disk`](crate::Disk) returns is a plain [`io::Error`] whose kind is that of
+//! the failed call and whose message names the call and the path. The original error is inside, as
+//! a [`DiskError`]: [`io::Error::raw_os_error`] therefore answers `None`; ask [`raw_os_error`]
+//! instead.
 
 use std::fmt;
 use std::io;
@@ -51,7 +52,8 @@ pub enum Call {
     FileSystem,
     /// [`AppendMap::give_back`](crate::AppendMap::give_back)
     GiveBack,
-    /// [`ReadMap::populate`](crate::ReadMap::populate) and [`AppendMap::populate`](crate::AppendMap::populate)
+    /// [`ReadMap::populate`](crate::ReadMap::populate) and
+    /// [`AppendMap::populate`](crate::AppendMap::populate)
     Populate,
     /// [`AppendMap::sync`](crate::AppendMap::sync) of a staged map: a write past the page cache
     WriteDirect,
@@ -140,7 +142,8 @@ impl fmt::Display for Call {
 
 /// A failed call: which, on what path, and why. Travels inside an [`io::Error`] of the same kind.
 ///
-/// Its message contains that of its cause, which [`std::error::Error::source`] gives too: chains of causes end there.
+/// Its message contains that of its cause, which [`std::error::Error::source`] gives too: chains of
+/// causes end there.
 #[derive(Debug)]
 pub struct DiskError {
     call: Call,
@@ -212,7 +215,8 @@ impl DiskError {
         &self.path
     }
 
-    /// Offset in the file, in bytes, from which the call could not go on; `None` if it is about no place of it.
+    /// Offset in the file, in bytes, from which the call could not go on; `None` if it is about no
+    /// place of it.
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
         self.offset
@@ -250,7 +254,8 @@ impl std::error::Error for DiskError {
     }
 }
 
-/// A copy of `error`, for several who waited for the same call: of the same kind, with the same words, path and errno.
+/// A copy of `error`, for several who waited for the same call: of the same kind, with the same
+/// words, path and errno.
 #[must_use]
 pub fn copy_error(error: &io::Error) -> io::Error {
     if let Some(code) = error.raw_os_error() {

@@ -51,7 +51,8 @@ pub enum FileSystem {
 /// What a file system promises about data that was flushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Suitability {
-    /// A local file system that is known to keep what was flushed, to map files coherently and to lock directories.
+    /// A local file system that is known to keep what was flushed, to map files coherently and to
+    /// lock directories.
     Fit,
     /// Memory: nothing survives the machine.
     Volatile,
@@ -65,7 +66,8 @@ pub enum Suitability {
     Unknown,
 }
 
-/// The numbers stand in Linux' `include/uapi/linux/magic.h` and in the sources of the file systems outside of it.
+/// The numbers stand in Linux' `include/uapi/linux/magic.h` and in the sources of the file systems
+/// outside of it.
 const MAGICS: [(u64, FileSystem); 24] = [
     (0xEF53, FileSystem::Ext4),
     (0x5846_5342, FileSystem::Xfs),
@@ -150,7 +152,8 @@ mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
-    /// F51: each number names one file system, and those that lose data are told from those that keep it.
+    /// F51: each number names one file system, and those that lose data are told from those that
+    /// keep it.
     #[test]
     fn numbers_become_names() {
         let numbers: BTreeSet<u64> = MAGICS.iter().map(|(number, _)| *number).collect();

@@ -1,7 +1,8 @@
 //! A gate at which threads wait together and are let through with one system call.
 //!
-//! A condition variable makes everybody whom it wakes take its mutex again, one after the other; here those who are let
-//! through go their way at once. On Linux it is a futex, under the model checker a mutex and a condition variable.
+//! A condition variable makes everybody whom it wakes take its mutex again, one after the other;
+//! here those who are let through go their way at once. On Linux it is a futex, under the model
+//! checker a mutex and a condition variable.
 
 #[cfg(not(shuttle))]
 mod real {
@@ -15,10 +16,11 @@ mod real {
     }
 
     impl Gate {
-        /// To be taken before the last look at whether to wait: [`Self::wait`] returns at once if the gate was opened
-        /// since.
+        /// To be taken before the last look at whether to wait: [`Self::wait`] returns at once if
+        /// the gate was opened since.
         pub fn ticket(&self) -> u32 {
-            // Acquire pairs with the release in `open`: whoever sees an opening sees what came before it.
+            // Acquire pairs with the release in `open`: whoever sees an opening sees what came
+            // before it.
             self.openings.load(Ordering::Acquire)
         }
 
@@ -35,7 +37,8 @@ mod real {
             self.let_through(i32::MAX.cast_unsigned());
         }
 
-        /// Wakes at most one who sleeps; those who have a ticket and do not sleep yet all go through.
+        /// Wakes at most one who sleeps; those who have a ticket and do not sleep yet all go
+        /// through.
         pub fn open_for_one(&self) {
             self.let_through(1);
         }

@@ -1,11 +1,12 @@
 //! The one seam between Highwater and the operating system: files, maps, syncs, locks and clocks.
 //!
-//! Everything that can fail or be interrupted goes through [`Disk`], so that the same production code runs on
-//! [`OsDisk`] and on the simulator [`SimDisk`], which can fail any call and cut the power after any operation.
-//! This is the only crate of the workspace that contains `unsafe` code (the memory maps).
+//! Everything that can fail or be interrupted goes through [`Disk`], so that the same production
+//! code runs on [`OsDisk`] and on the simulator [`SimDisk`], which can fail any call and cut the
+//! power after any operation. This is the only crate of the workspace that contains `unsafe` code
+//! (the memory maps).
 //!
-//! Vocabulary: *sync* makes bytes durable (they survive a power cut); a *name* (directory entry) is durable only
-//! after [`Disk::sync_dir`] of its directory. Nothing here is durable by itself.
+//! Vocabulary: *sync* makes bytes durable (they survive a power cut); a *name* (directory entry) is
+//! durable only after [`Disk::sync_dir`] of its directory. Nothing here is durable by itself.
 
 mod clock;
 mod error;
@@ -38,20 +39,23 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Smallest unit that a device writes as a whole, in bytes. A power cut tears between sectors, never inside one.
+/// Smallest unit that a device writes as a whole, in bytes. A power cut tears between sectors,
+/// never inside one.
 pub const SECTOR_SIZE: u64 = 512;
 
 /// Granularity of memory maps and of the page cache, in bytes.
 pub const PAGE_SIZE: u64 = 4096;
 
-/// Files and directories, real or simulated. Every method is one operation that a test can count, fail or crash.
+/// Files and directories, real or simulated. Every method is one operation that a test can count,
+/// fail or crash.
 pub trait Disk: Debug + Send + Sync + 'static {
-    /// `path` as it is now, from the root: what keeps a directory asks once, so that a later `chdir` changes nothing. Does
-    /// not look whether it exists and follows no symbolic links. A simulated machine has no working directory: there a
-    /// relative path starts at its root.
+    /// `path` as it is now, from the root: what keeps a directory asks once, so that a later
+    /// `chdir` changes nothing. Does not look whether it exists and follows no symbolic links. A
+    /// simulated machine has no working directory: there a relative path starts at its root.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] if the path is empty; any I/O error if there is no working directory any more.
+    /// [`io::ErrorKind::InvalidInput`] if the path is empty; any I/O error if there is no working
+    /// directory any more.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         std::path::absolute(path)
     }
@@ -68,37 +72,41 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Any I/O error; [`io::ErrorKind::NotFound`] if there is no such directory.
     fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
 
-    /// Creates a file that must not exist yet, open for reading and writing. Its name is not durable yet.
+    /// Creates a file that must not exist yet, open for reading and writing. Its name is not
+    /// durable yet.
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] if the name is taken; any I/O error.
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Opens an existing regular file. Does not wait for whoever may stand behind another kind of file.
+    /// Opens an existing regular file. Does not wait for whoever may stand behind another kind of
+    /// file.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] if there is none; [`io::ErrorKind::IsADirectory`] or
     /// [`io::ErrorKind::InvalidInput`] if it is no regular file; any I/O error.
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Renames `from` to `to`, atomically replacing `to`. Not durable until the directory is synced.
+    /// Renames `from` to `to`, atomically replacing `to`. Not durable until the directory is
+    /// synced.
     ///
     /// # Errors
     /// Any I/O error.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Renames `from` to `to` unless `to` exists, atomically: what another program has put there is never replaced. Not
-    /// durable until the directory is synced.
+    /// Renames `from` to `to` unless `to` exists, atomically: what another program has put there is
+    /// never replaced. Not durable until the directory is synced.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] if `to` is taken; [`io::ErrorKind::Unsupported`] if the file system cannot: use
-    /// [`Self::hard_link`] then; any I/O error.
+    /// [`io::ErrorKind::AlreadyExists`] if `to` is taken; [`io::ErrorKind::Unsupported`] if the
+    /// file system cannot: use [`Self::hard_link`] then; any I/O error.
     fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
         let cause = io::ErrorKind::Unsupported.into();
         Err(DiskError::wrap_pair(Call::Rename, from, Some(to), cause))
     }
 
-    /// Gives the file `from` the second name `to`, which must not exist: the create-only publication step.
+    /// Gives the file `from` the second name `to`, which must not exist: the create-only
+    /// publication step.
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] if `to` is taken; any I/O error.
@@ -110,14 +118,16 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Any I/O error.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes all names of `dir` durable: what was created, renamed or removed in it stays so after a power cut.
+    /// Makes all names of `dir` durable: what was created, renamed or removed in it stays so after
+    /// a power cut.
     ///
     /// # Errors
     /// Any I/O error. After an error the caller must assume that the names are not durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Takes the exclusive lock of `dir` without waiting. The lock sits on the directory itself, so that deleting
-    /// a lock file cannot break it; it goes away with the returned value or with the process.
+    /// Takes the exclusive lock of `dir` without waiting. The lock sits on the directory itself, so
+    /// that deleting a lock file cannot break it; it goes away with the returned value or with the
+    /// process.
     ///
     /// # Errors
     /// [`io::ErrorKind::WouldBlock`] if somebody holds it; any other I/O error.
@@ -148,7 +158,8 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Any I/O error.
     fn len(&self) -> io::Result<u64>;
 
-    /// Reads at `offset` (bytes) into `buf`; returns how many bytes were read, 0 at the end of the file.
+    /// Reads at `offset` (bytes) into `buf`; returns how many bytes were read, 0 at the end of the
+    /// file.
     ///
     /// # Errors
     /// Any I/O error.
@@ -166,12 +177,13 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Any I/O error.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Makes the file at least `len` bytes long, with blocks of its own for all of them: what was not written reads as zeros,
-    /// and writing it later needs no space. The first write to such a block is slower than the next ones.
+    /// Makes the file at least `len` bytes long, with blocks of its own for all of them: what was
+    /// not written reads as zeros, and writing it later needs no space. The first write to such a
+    /// block is slower than the next ones.
     ///
     /// # Errors
-    /// [`io::ErrorKind::Unsupported`] if the file system cannot: write zeros then; [`io::ErrorKind::InvalidInput`] if `len` is
-    /// 0; any I/O error.
+    /// [`io::ErrorKind::Unsupported`] if the file system cannot: write zeros then;
+    /// [`io::ErrorKind::InvalidInput`] if `len` is 0; any I/O error.
     fn allocate(&self, len: u64) -> io::Result<()> {
         let _ = len;
         Err(io::ErrorKind::Unsupported.into())
@@ -180,30 +192,34 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Makes content and length durable (`fdatasync`).
     ///
     /// # Errors
-    /// Any I/O error. The error is final for everything written since the last success: the kernel drops the
-    /// dirty state on failure, so a later success proves nothing about it.
+    /// Any I/O error. The error is final for everything written since the last success: the kernel
+    /// drops the dirty state on failure, so a later success proves nothing about it.
     fn sync(&self) -> io::Result<()>;
 
-    /// Maps the whole file for appending; the first `start` bytes are readable at once, the cursor stands there.
-    /// Every page must have been written before (no holes): a store into a hole can die of SIGBUS on a full disk.
+    /// Maps the whole file for appending; the first `start` bytes are readable at once, the cursor
+    /// stands there. Every page must have been written before (no holes): a store into a hole can
+    /// die of SIGBUS on a full disk.
     ///
     /// # Errors
-    /// Any I/O error; [`io::ErrorKind::InvalidInput`] if `start` is past the end or not a multiple of 8.
+    /// Any I/O error; [`io::ErrorKind::InvalidInput`] if `start` is past the end or not a multiple
+    /// of 8.
     fn map_append(&self, start: u64) -> io::Result<AppendMap>;
 
-    /// As [`Self::map_append`], but the map is memory of this process: what is stored reaches the file only when it is
-    /// synced, in one write past the page cache. A killed process leaves nothing behind that was not synced, a failed
-    /// write leaves no page cache that lies, and a full or broken disk cannot raise a signal.
+    /// As [`Self::map_append`], but the map is memory of this process: what is stored reaches the
+    /// file only when it is synced, in one write past the page cache. A killed process leaves
+    /// nothing behind that was not synced, a failed write leaves no page cache that lies, and a
+    /// full or broken disk cannot raise a signal.
     ///
     /// # Errors
-    /// As [`Self::map_append`]; [`io::ErrorKind::Unsupported`] if the file system or the device does not take such
-    /// writes: use [`Self::map_append`] then.
+    /// As [`Self::map_append`]; [`io::ErrorKind::Unsupported`] if the file system or the device
+    /// does not take such writes: use [`Self::map_append`] then.
     fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
         let _ = start;
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Writes zeros, for real: the blocks are allocated and written afterwards, as far as a sync makes anything so.
+    /// Writes zeros, for real: the blocks are allocated and written afterwards, as far as a sync
+    /// makes anything so.
     ///
     /// # Errors
     /// Any I/O error.
@@ -218,8 +234,8 @@ pub trait DiskFile: Debug + Send + Sync {
         Ok(())
     }
 
-    /// As [`Self::write_zeros`], past the page cache: for files that [`Self::stage_append`] will map. The range covers whole
-    /// pages.
+    /// As [`Self::write_zeros`], past the page cache: for files that [`Self::stage_append`] will
+    /// map. The range covers whole pages.
     ///
     /// # Errors
     /// Any I/O error; [`io::ErrorKind::Unsupported`] as for [`Self::stage_append`].
@@ -237,8 +253,9 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Fills `buf` from `offset`.
     ///
     /// # Errors
-    /// [`io::ErrorKind::UnexpectedEof`] if the file ends before; any I/O error. [`DiskError::offset`] says where it could
-    /// not go on: of a bad sector that is the page in which it lies.
+    /// [`io::ErrorKind::UnexpectedEof`] if the file ends before; any I/O error.
+    /// [`DiskError::offset`] says where it could not go on: of a bad sector that is the page in
+    /// which it lies.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let read = self.read_up_to(buf, offset)?;
         if read < buf.len() {
@@ -268,8 +285,8 @@ pub trait DiskFile: Debug + Send + Sync {
         Ok(len)
     }
 
-    /// Writes all of `buf` at `offset`, continuing after short writes and interruptions: nothing of it is durable before a
-    /// sync, which is never repeated.
+    /// Writes all of `buf` at `offset`, continuing after short writes and interruptions: nothing of
+    /// it is durable before a sync, which is never repeated.
     ///
     /// # Errors
     /// [`io::ErrorKind::WriteZero`] if the file accepts nothing more; any I/O error.

@@ -1,5 +1,6 @@
-//! Asking the machine what it does with data: which file system and device a directory lies on, how many flushes the
-//! device got, what a commit costs. For tools that judge a disk; the log itself only asks for the file system.
+//! Asking the machine what it does with data: which file system and device a directory lies on, how
+//! many flushes the device got, what a commit costs. For tools that judge a disk; the log itself
+//! only asks for the file system.
 #![expect(clippy::disallowed_methods, reason = "this is the seam")]
 
 use crate::error::errno;
@@ -17,7 +18,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The place of the count of flushes in a device's `stat` (Linux 5.5 and later; `Documentation/block/stat.rst`).
+/// The place of the count of flushes in a device's `stat` (Linux 5.5 and later;
+/// `Documentation/block/stat.rst`).
 const FLUSHES_FIELD: usize = 15;
 /// Devices upon devices; a real stack is three deep (partition, encryption, volume).
 const MAX_STACK: usize = 16;
@@ -52,7 +54,8 @@ pub enum WriteCache {
 }
 
 impl Device {
-    /// The devices that `dir` lies on; `None` if there is none that can be found (memory, network, several layers).
+    /// The devices that `dir` lies on; `None` if there is none that can be found (memory, network,
+    /// several layers).
     ///
     /// # Errors
     /// Any I/O error of `dir` itself.
@@ -85,7 +88,8 @@ impl Device {
         names.join(", ")
     }
 
-    /// How many flushes the devices have done since they were started, for whomever; `None` if they do not tell.
+    /// How many flushes the devices have done since they were started, for whomever; `None` if they
+    /// do not tell.
     #[must_use]
     pub fn flushes(&self) -> Option<u64> {
         self.leaves.iter().try_fold(0_u64, |sum, leaf| {
@@ -203,11 +207,13 @@ pub struct Effort {
     pub time: Duration,
 }
 
-/// How long it takes to write a page of a file in `dir` and to sync it, again and again, each time the next page. The
-/// file has no name while it is measured, so nothing is left of it whatever happens.
+/// How long it takes to write a page of a file in `dir` and to sync it, again and again, each time
+/// the next page. The file has no name while it is measured, so nothing is left of it whatever
+/// happens.
 ///
 /// # Errors
-/// Any I/O error; [`io::ErrorKind::Unsupported`] if the file system cannot allocate without writing.
+/// Any I/O error; [`io::ErrorKind::Unsupported`] if the file system cannot allocate without
+/// writing.
 pub fn commit_cost(
     dir: &Path,
     extents: Extents,
@@ -244,7 +250,8 @@ pub fn commit_cost(
     Ok(times)
 }
 
-/// Whether mapped pages of a file in `dir` can be faulted in for writing in advance (`MADV_POPULATE_WRITE`).
+/// Whether mapped pages of a file in `dir` can be faulted in for writing in advance
+/// (`MADV_POPULATE_WRITE`).
 ///
 /// # Errors
 /// Any I/O error.
@@ -282,7 +289,8 @@ fn write_zeros(file: &File, size: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// A directory of a tool's own inside another one; it is removed, with the files in it, when this is dropped.
+/// A directory of a tool's own inside another one; it is removed, with the files in it, when this
+/// is dropped.
 #[derive(Debug)]
 pub struct Scratch {
     dir: PathBuf,
@@ -292,7 +300,8 @@ impl Scratch {
     /// Makes a directory in `parent` whose name is `prefix` and the number of this process.
     ///
     /// # Errors
-    /// Any I/O error; [`io::ErrorKind::AlreadyExists`] if one of that name was left by a process that was killed.
+    /// Any I/O error; [`io::ErrorKind::AlreadyExists`] if one of that name was left by a process
+    /// that was killed.
     pub fn create(parent: &Path, prefix: &str) -> io::Result<Self> {
         let dir = parent.join(format!("{prefix}-{}", std::process::id()));
         fs::create_dir(&dir)?;
@@ -308,8 +317,8 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Files only: what this crate's users put there. A directory that somebody else put into it stays, and so
-        // does this one then.
+        // Files only: what this crate's users put there. A directory that somebody else put into it
+        // stays, and so does this one then.
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let _ = fs::remove_file(entry.path());
         }
@@ -317,8 +326,8 @@ impl Drop for Scratch {
     }
 }
 
-/// True if whoever was to read from `output` (a pipe, a socket) has gone away, so that waiting for more to write is
-/// in vain.
+/// True if whoever was to read from `output` (a pipe, a socket) has gone away, so that waiting for
+/// more to write is in vain.
 pub fn reader_is_gone(output: &impl AsFd) -> bool {
     let mut fds = [PollFd::new(output, PollFlags::empty())];
     let at_once = Timespec {

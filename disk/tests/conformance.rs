@@ -1,4 +1,5 @@
-//! What production code relies on, checked on the operating system's disk and on the simulated one alike.
+//! What production code relies on, checked on the operating system's disk and on the simulated one
+//! alike.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -1,5 +1,5 @@
-//! The same random calls on the real disk and on the simulated one: they must agree on every answer, because a test
-//! that passes on a simulator which behaves otherwise proves nothing.
+//! The same random calls on the real disk and on the simulated one: they must agree on every
+//! answer, because a test that passes on a simulator which behaves otherwise proves nothing.
 #![cfg(not(miri))]
 #![expect(
     clippy::unwrap_used,
@@ -33,7 +33,8 @@ enum Step {
     ReadBack(PathBuf),
 }
 
-/// Few names, some of which lie below others, so that calls meet. (No `..`: the simulator resolves it in the text.)
+/// Few names, some of which lie below others, so that calls meet. (No `..`: the simulator resolves
+/// it in the text.)
 fn any_path() -> impl Strategy<Value = PathBuf> {
     prop::sample::select(vec!["a", "b", "c", "a/a", "a/b", "b/a", "a/b/c", "c/x/y"])
         .prop_map(PathBuf::from)
@@ -148,7 +149,8 @@ proptest! {
 
     #[test]
     fn the_simulated_disk_answers_as_the_real_one(steps in prop::collection::vec(any_step(), 1..60)) {
-        // In memory where possible: what is compared here are answers, and hundreds of real syncs take a minute.
+        // In memory where possible: what is compared here are answers, and hundreds of real syncs
+        // take a minute.
         let memory = tempfile::tempdir_in("/dev/shm");
         let dir = memory.or_else(|_| tempfile::tempdir()).unwrap();
         let (os, sim) = (OsDisk::new(), SimDisk::new());

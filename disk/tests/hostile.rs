@@ -18,8 +18,9 @@ use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
-/// F52: between fork and exec a child of another thread has every descriptor of its parent, also the lock's. Giving the
-/// lock up must not wait for it, or a log that was just closed could not be opened again.
+/// F52: between fork and exec a child of another thread has every descriptor of its parent, also
+/// the lock's. Giving the lock up must not wait for it, or a log that was just closed could not be
+/// opened again.
 #[test]
 #[cfg_attr(miri, ignore = "Miri knows no flock, processes or shared maps")]
 fn a_lock_is_given_up_though_a_forked_child_still_has_its_file() {
@@ -37,7 +38,8 @@ fn a_lock_is_given_up_though_a_forked_child_still_has_its_file() {
         unsafe_code,
         reason = "the only way to stop a child between fork and exec"
     )]
-    // SAFETY: the closure only writes to and reads from pipes, which a forked child of a threaded program may do.
+    // SAFETY: the closure only writes to and reads from pipes, which a forked child of a threaded
+    // program may do.
     unsafe {
         command.pre_exec(between);
     }
@@ -57,8 +59,8 @@ fn a_lock_is_given_up_though_a_forked_child_still_has_its_file() {
     });
 }
 
-/// F31: a store into the page in which a file was cut goes nowhere, although the processor and the kernel accept it.
-/// Nothing may be taken for durable then.
+/// F31: a store into the page in which a file was cut goes nowhere, although the processor and the
+/// kernel accept it. Nothing may be taken for durable then.
 #[test]
 #[cfg_attr(miri, ignore = "Miri knows no flock, processes or shared maps")]
 fn syncing_a_map_whose_file_was_cut_short_is_an_error() {
@@ -97,7 +99,8 @@ fn syncing_a_map_whose_file_was_cut_short_is_an_error() {
     assert!(OsDisk::new().open(&path, Access::Read).is_ok());
 }
 
-/// F31: a direct write into a file that somebody cut would extend it again, with a hole where the cut bytes were.
+/// F31: a direct write into a file that somebody cut would extend it again, with a hole where the
+/// cut bytes were.
 #[test]
 #[cfg_attr(miri, ignore = "Miri knows no flock, processes or direct I/O")]
 fn syncing_a_staged_map_whose_file_was_cut_short_is_an_error() {
@@ -120,8 +123,9 @@ fn syncing_a_staged_map_whose_file_was_cut_short_is_an_error() {
     assert!(error.to_string().contains("cut"), "{error}");
 }
 
-/// F31: touching pages of a map behind the end of its file raises SIGBUS. Asked before, the disk says that and where the
-/// file was cut, of a map to read from and of both kinds of maps to append to.
+/// F31: touching pages of a map behind the end of its file raises SIGBUS. Asked before, the disk
+/// says that and where the file was cut, of a map to read from and of both kinds of maps to append
+/// to.
 #[test]
 #[cfg_attr(miri, ignore = "Miri knows no shared maps")]
 fn reading_in_pages_that_somebody_cut_off_is_an_error() {
@@ -166,7 +170,8 @@ fn reading_in_pages_that_somebody_cut_off_is_an_error() {
     }
 }
 
-/// Opening a FIFO waited until somebody opened its other end, so a log with one among its files hung.
+/// Opening a FIFO waited until somebody opened its other end, so a log with one among its files
+/// hung.
 #[test]
 #[cfg_attr(miri, ignore = "Miri knows no FIFOs and sockets")]
 fn only_a_regular_file_is_opened_and_nothing_else_is_waited_for() {

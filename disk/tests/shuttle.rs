@@ -1,23 +1,30 @@
-//! `AppendMap` under the model checker [shuttle](https://docs.rs/shuttle), which runs the production code with one thread at a time
-//! and decides at every atomic operation and lock which thread goes on:
-//! `RUSTFLAGS="--cfg shuttle" cargo test -p highwater-disk --test shuttle --target-dir target/shuttle`.
+//! `AppendMap` under the model checker [shuttle](https://docs.rs/shuttle), which runs the
+//! production code with one thread at a time and decides at every atomic operation and lock which
+//! thread goes on: `RUSTFLAGS="--cfg shuttle" cargo test -p highwater-disk --test shuttle
+//! --target-dir target/shuttle`.
 //!
-//! It explores interleavings under sequential consistency: an ordering that is too weak does not show here. Miri looks
-//! for those, with the tests in `append_map.rs` (docs/testing.md has the command).
+//! It explores interleavings under sequential consistency: an ordering that is too weak does not
+//! show here. Miri looks for those, with the tests in `append_map.rs` (docs/testing.md has the
+//! command).
 //!
 //! Breaks of `append_map.rs` that were tried, each of which a test here catches:
 //!
-//! - the prefix: no wait for the old generation, or for the wrong one; `complete` published before the wait, or never; the
-//!   end read after the wait; only the current generation looked at; a flip by a plain store; committers not serialised
-//!   (only `several_committers_flip_the_generations` sees that one);
-//! - regions: reserved by load and store, or by an addition to what was loaded; the length computed once and not again
-//!   when the exchange fails; released before the copy, from the generation of the moment, or by load and store;
-//! - closing: by load and store; looked at once and not again when the exchange fails; the closer refused as well;
+//! - the prefix: no wait for the old generation, or for the wrong one; `complete` published before
+//!   the wait, or never; the end read after the wait; only the current generation looked at; a flip
+//!   by a plain store; committers not serialised (only `several_committers_flip_the_generations`
+//!   sees that one);
+//! - regions: reserved by load and store, or by an addition to what was loaded; the length computed
+//!   once and not again when the exchange fails; released before the copy, from the generation of
+//!   the moment, or by load and store;
+//! - closing: by load and store; looked at once and not again when the exchange fails; the closer
+//!   refused as well;
 //! - abandoned regions: the flag set after the release, or looked at before the wait.
 //!
-//! One was not caught, rightly: a flip by `fetch_xor` is correct as long as committers are serialised.
+//! One was not caught, rightly: a flip by `fetch_xor` is correct as long as committers are
+//! serialised.
 //!
-//! A scenario that fails prints its schedule; `shuttle::replay(scenario, "<schedule>")` runs exactly that one again.
+//! A scenario that fails prints its schedule; `shuttle::replay(scenario, "<schedule>")` runs
+//! exactly that one again.
 #![cfg(shuttle)]
 #![allow(
     clippy::unwrap_used,
@@ -52,8 +59,8 @@ struct Memory {
     unsafe_code,
     reason = "the memory is shared between the threads of the model"
 )]
-// SAFETY: the bytes are touched only through the map, which keeps writers and readers apart; this is what is tested, and
-// the model runs its threads one at a time on one thread of the system.
+// SAFETY: the bytes are touched only through the map, which keeps writers and readers apart; this
+// is what is tested, and the model runs its threads one at a time on one thread of the system.
 unsafe impl Send for Memory {}
 #[expect(
     unsafe_code,
@@ -65,7 +72,8 @@ unsafe impl Sync for Memory {}
 impl Drop for Memory {
     fn drop(&mut self) {
         #[expect(unsafe_code, reason = "gives back what `map` took")]
-        // SAFETY: it came from a box, and the map, which holds the only pointer into it, is gone: it owns this value.
+        // SAFETY: it came from a box, and the map, which holds the only pointer into it, is gone:
+        // it owns this value.
         drop(unsafe { Box::from_raw(self.bytes.as_ptr()) });
     }
 }
@@ -75,8 +83,9 @@ impl MapBacking for Memory {
         Ok(())
     }
 
-    /// `fill` calls this between the reservation and the copy. The model switches threads only at its own operations, and
-    /// without one here no thread would ever see a region that is reserved and not yet filled.
+    /// `fill` calls this between the reservation and the copy. The model switches threads only at
+    /// its own operations, and without one here no thread would ever see a region that is reserved
+    /// and not yet filled.
     fn copy_lock(&self) -> Option<&parking_lot::Mutex<()>> {
         self.bend.load(Ordering::SeqCst);
         None
@@ -92,7 +101,8 @@ fn map(units: u64) -> AppendMap {
         bend: AtomicBool::new(false),
     });
     #[expect(unsafe_code, reason = "memory that stands for a mapped file")]
-    // SAFETY: the box has `len` bytes and lives as long as the backing; nobody else has a pointer into it.
+    // SAFETY: the box has `len` bytes and lives as long as the backing; nobody else has a pointer
+    // into it.
     unsafe {
         AppendMap::new(bytes.cast(), len, 0, memory)
     }
@@ -126,7 +136,8 @@ fn assert_holds(map: &AppendMap, range: Range<u64>, mark: u8) {
     );
 }
 
-/// What `complete_prefix` answers is filled, covers what was filled before the call, and is never written again.
+/// What `complete_prefix` answers is filled, covers what was filled before the call, and is never
+/// written again.
 fn committer_beside_writers(writers: u8, rounds: u8, committers: u8) {
     let map = &map(u64::from(writers) * u64::from(rounds) * 2);
     thread::scope(|scope| {
@@ -184,7 +195,8 @@ fn a_prefix_is_filled_and_stays() {
     });
 }
 
-/// Generations flip under several committers at once, some of which are writers as well, as in group commit.
+/// Generations flip under several committers at once, some of which are writers as well, as in
+/// group commit.
 #[test]
 fn several_committers_flip_the_generations() {
     explore(|| committer_beside_writers(2, 2, 2));
@@ -275,7 +287,8 @@ fn a_closed_map_hands_out_nothing_more() {
     });
 }
 
-/// Padding, as the commit writes it: as long as is missing to the next boundary from where it will lie, or not at all.
+/// Padding, as the commit writes it: as long as is missing to the next boundary from where it will
+/// lie, or not at all.
 #[test]
 fn padding_reaches_a_boundary_from_wherever_it_lies() {
     const BOUNDARY: u64 = 4 * UNIT;

@@ -84,7 +84,8 @@ fn the_length_is_the_old_or_the_new_one() {
     assert_eq!(outcomes(&sim, "/a"), BTreeSet::from([some(b"12")]));
 }
 
-/// F4: tears happen between sectors and never inside one, and every subset of three sectors can be left.
+/// F4: tears happen between sectors and never inside one, and every subset of three sectors can be
+/// left.
 #[test]
 fn a_write_tears_at_sectors_in_any_order() {
     let sim = SimDisk::new();
@@ -322,7 +323,8 @@ fn a_map_sync_makes_the_length_durable_that_its_bytes_need() {
     assert_eq!(sim.durable_file("/a").unwrap().len(), 64);
 }
 
-/// The crash copies the files while threads append: under Miri this shows that there is no data race.
+/// The crash copies the files while threads append: under Miri this shows that there is no data
+/// race.
 #[test]
 fn the_power_may_go_off_while_threads_append() {
     const RECORD: usize = 64;
@@ -910,8 +912,9 @@ fn the_clock_of_the_disk_stamps_files() {
     assert_eq!(sim.list(path("/")).unwrap()[0].modified_ms, 9);
 }
 
-/// A staged map writes the medium only by its sync, which the power cut tears by sectors like any write; bytes that
-/// were not synced are never there, not even in the page cache of the next process.
+/// A staged map writes the medium only by its sync, which the power cut tears by sectors like any
+/// write; bytes that were not synced are never there, not even in the page cache of the next
+/// process.
 #[test]
 fn a_staged_map_leaves_nothing_unsynced_and_tears_in_sectors() {
     let mut seen = BTreeSet::new();
@@ -949,8 +952,9 @@ fn a_staged_map_leaves_nothing_unsynced_and_tears_in_sectors() {
     );
 }
 
-/// F30, F31: a page that cannot be read is an error, to whoever reads it and to whoever has it populated in a map, with
-/// its offset. Whoever touches it in a map without asking sees junk, where the kernel would raise SIGBUS.
+/// F30, F31: a page that cannot be read is an error, to whoever reads it and to whoever has it
+/// populated in a map, with its offset. Whoever touches it in a map without asking sees junk, where
+/// the kernel would raise SIGBUS.
 #[test]
 fn a_page_that_cannot_be_read_is_an_error_until_it_is_written() {
     let content = [7; 5 * 4096];
@@ -984,7 +988,8 @@ fn a_page_that_cannot_be_read_is_an_error_until_it_is_written() {
     file.read_exact_at(&mut all, 0).unwrap();
 }
 
-/// F31: of a staged map only what shows the file is read in; what is memory of the process is copied from there.
+/// F31: of a staged map only what shows the file is read in; what is memory of the process is
+/// copied from there.
 #[test]
 fn what_is_memory_of_the_process_needs_no_reading() {
     let sim = SimDisk::new();

@@ -15,14 +15,16 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// What an engine call can fail with.
 ///
-/// `Debug` prints the same words as `Display`: it is what `fn main() -> highwater::Result<()>` shows.
+/// `Debug` prints the same words as `Display`: it is what `fn main() -> highwater::Result<()>`
+/// shows.
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// The program is wrong: found before any batch ran.
     #[error(transparent)]
     Graph(#[from] GraphErrors),
-    /// The directory of the context is relative, and the working directory cannot be found (any more).
+    /// The directory of the context is relative, and the working directory cannot be found (any
+    /// more).
     #[error(
         "the directory {dir:?} of the context is relative and the working directory cannot be found: {source}; give an absolute path"
     )]
@@ -45,7 +47,8 @@ pub enum Error {
     /// The program does not fit the state on disk; nothing was changed.
     #[error(transparent)]
     Mismatch(#[from] Mismatch),
-    /// A batch failed: its outputs were not committed, its input stays in the log and runs again at the next start.
+    /// A batch failed: its outputs were not committed, its input stays in the log and runs again at
+    /// the next start.
     #[error(transparent)]
     Batch(#[from] BatchFailure),
     /// A sink failed.
@@ -174,7 +177,8 @@ pub struct BatchFailure {
     pub batch: Batch,
     /// Kind and name (or place) of the operator.
     pub operator: String,
-    /// The record, where one record can be blamed: behind a shuffle only the batch's range is known.
+    /// The record, where one record can be blamed: behind a shuffle only the batch's range is
+    /// known.
     pub lsn: Option<Lsn>,
     /// The panic's or the error's message.
     pub message: String,

@@ -94,8 +94,9 @@ pub enum Mismatch {
         /// As counted.
         found: u64,
     },
-    /// A source is gone from the program, but starting without it would lose something: acknowledged records that are in
-    /// no checkpoint yet, positions, sequence numbers of producers.
+    /// A source is gone from the program, but starting without it would lose something:
+    /// acknowledged records that are in no checkpoint yet, positions, sequence numbers of
+    /// producers.
     #[error(
         "this program has no source \"{name}\", and starting would lose what is on disk of it: {}. If the source was renamed, say .rename_source(\"{name}\", \"new name\") on the builder; to throw all of it away, say .drop_source(\"{name}\")",
         lost(*records, *producers)

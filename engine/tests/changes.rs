@@ -1,4 +1,5 @@
-//! A changed program on old state: accepted if nothing would be lost or misread, else refused with what to do.
+//! A changed program on old state: accepted if nothing would be lost or misread, else refused with
+//! what to do.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -312,8 +313,8 @@ fn a_log_whose_checkpoints_are_gone_is_refused() {
     );
 }
 
-/// Found in review: a type changed in place has the same name before and after, and a converted state must not be
-/// converted again when its type moves to another module.
+/// Found in review: a type changed in place has the same name before and after, and a converted
+/// state must not be converted again when its type moves to another module.
 #[test]
 fn migrations_are_applied_once_each_in_order() {
     let disk = directory();
@@ -337,7 +338,8 @@ fn migrations_are_applied_once_each_in_order() {
     assert_eq!(last(&seen), pairs(&[("a", 21), ("b", 11)]));
 }
 
-/// Found in review: a rename that stayed in the code took a later state of the old name for the renamed one.
+/// Found in review: a rename that stayed in the code took a later state of the old name for the
+/// renamed one.
 #[test]
 fn a_rename_that_stays_touches_no_later_state_of_the_old_name() {
     let (disk, seen) = (directory(), common::Seen::default());
@@ -367,7 +369,8 @@ fn a_rename_that_stays_touches_no_later_state_of_the_old_name() {
     }
 }
 
-/// Found in review: producer tables are kept under their sources' names, so every checkpoint would have failed.
+/// Found in review: producer tables are kept under their sources' names, so every checkpoint would
+/// have failed.
 #[test]
 fn a_state_may_not_take_the_name_of_a_former_source() {
     let disk = directory();
@@ -387,8 +390,8 @@ fn a_state_may_not_take_the_name_of_a_former_source() {
     );
 }
 
-/// Found in review: `drop_state` is the advice for a state that does not decode, and with the operator still there a call
-/// that stayed in the code threw its state away at every start.
+/// Found in review: `drop_state` is the advice for a state that does not decode, and with the
+/// operator still there a call that stayed in the code threw its state away at every start.
 #[test]
 fn a_drop_that_stays_drops_once() {
     let (disk, seen) = (directory(), common::Seen::default());
@@ -427,8 +430,8 @@ fn a_drop_that_stays_drops_a_later_state_without_operator() {
     }
 }
 
-/// Found in review: a drop that was obeyed long ago threw away the state that had taken the name meanwhile, without a word,
-/// when that was renamed on.
+/// Found in review: a drop that was obeyed long ago threw away the state that had taken the name
+/// meanwhile, without a word, when that was renamed on.
 #[test]
 fn a_drop_of_long_ago_does_not_reach_a_state_that_took_the_name_and_was_renamed() {
     let (disk, seen) = (directory(), common::Seen::default());

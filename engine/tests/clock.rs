@@ -81,8 +81,8 @@ fn a_batch_is_cut_every_interval_and_its_time_is_a_multiple_of_it() {
     assert_eq!(context.state(), ContextState::Stopped);
 }
 
-/// F48: the wall clock jumps, also to 2106 and back; batch times follow the monotonic clock. Found by a user's case: one
-/// batch at a wrong wall clock gave every later batch its time, for ever.
+/// F48: the wall clock jumps, also to 2106 and back; batch times follow the monotonic clock. Found
+/// by a user's case: one batch at a wrong wall clock gave every later batch its time, for ever.
 #[test]
 fn batch_time_does_not_follow_a_wall_clock_that_jumps() {
     let (disk, clock) = (SimDisk::new(), clock());
@@ -132,7 +132,8 @@ fn times_of_a_run(disk: &SimDisk, wall: u64, change: impl Fn(Builder) -> Builder
     times
 }
 
-/// F48: a whole run with a wrong clock. Later runs go on from there, they do not stand still; a reset is the way back.
+/// F48: a whole run with a wrong clock. Later runs go on from there, they do not stand still; a
+/// reset is the way back.
 #[test]
 fn a_run_with_a_wrong_clock_does_not_stop_batch_time_and_can_be_undone() {
     let (disk, right, wrong) = (SimDisk::new(), 1_795_000_000_000, 4_294_967_296_000);
@@ -229,7 +230,8 @@ impl Gate {
     }
 }
 
-/// F76: while too much is unprocessed, senders wait; they go on when the batch is done. F32 in kind.
+/// F76: while too much is unprocessed, senders wait; they go on when the batch is done. F32 in
+/// kind.
 #[test]
 fn senders_wait_while_too_much_is_unprocessed() {
     const BOUND: u64 = 40_000;
@@ -304,7 +306,8 @@ fn stopping_frees_senders_that_wait() {
     stopper.join().unwrap().unwrap();
 }
 
-/// A failing checkpoint store delays checkpoints and truncation, never batches; the next attempt works.
+/// A failing checkpoint store delays checkpoints and truncation, never batches; the next attempt
+/// works.
 #[test]
 fn a_failing_checkpoint_store_never_stops_batches() {
     let (disk, clock, seen) = (SimDisk::new(), clock(), common::Seen::default());
@@ -516,7 +519,8 @@ fn a_retry_counts_once_also_after_a_restart() {
 /// A place where a callback finds its own context.
 type Own = Arc<std::sync::OnceLock<StreamingContext>>;
 
-/// Found in review: `stop` from inside waited for the very thread that called it. Now it happens behind the caller.
+/// Found in review: `stop` from inside waited for the very thread that called it. Now it happens
+/// behind the caller.
 #[test]
 fn a_callback_may_stop_its_own_context() {
     for mode in [BatchMode::Clock, BatchMode::Manual] {
@@ -630,8 +634,9 @@ fn an_immediate_stop_cuts_a_graceful_one_short() {
     assert!(*ran.lock() < 10, "{} batches ran", *ran.lock());
 }
 
-/// A log at its bound refuses sources and says that a checkpoint keeps it; it ended the context. Then it had no room for the cut
-/// either, so nothing could free it: cuts use the reserve, and the next checkpoints make room.
+/// A log at its bound refuses sources and says that a checkpoint keeps it; it ended the context.
+/// Then it had no room for the cut either, so nothing could free it: cuts use the reserve, and the
+/// next checkpoints make room.
 #[test]
 fn a_log_at_its_bound_refuses_sources_until_a_checkpoint_frees_it() {
     let (disk, clock, seen) = (SimDisk::new(), clock(), common::Seen::default());
@@ -674,7 +679,8 @@ fn a_log_at_its_bound_refuses_sources_until_a_checkpoint_frees_it() {
     assert!(accepted > 20, "{accepted}");
 }
 
-/// P8: a full disk delays batches, it does not end the context; sources are refused and go on when there is room.
+/// P8: a full disk delays batches, it does not end the context; sources are refused and go on when
+/// there is room.
 #[test]
 fn a_full_disk_delays_batches_and_does_not_end_the_context() {
     let (disk, clock, seen) = (SimDisk::new(), clock(), common::Seen::default());

@@ -1,5 +1,5 @@
-//! F63: the power cut before every single disk operation of a ten-batch run. What is committed and what is in the state
-//! must equal the uninterrupted run's, batch by batch and in the same order.
+//! F63: the power cut before every single disk operation of a ten-batch run. What is committed and
+//! what is in the state must equal the uninterrupted run's, batch by batch and in the same order.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -71,8 +71,8 @@ fn a_compressed_log_survives_a_power_cut_before_every_disk_operation() {
     cut_everywhere_with(1, compressed);
 }
 
-/// F2, F12: recovery is cut as well, before each of its own operations, and the machine comes back with another number
-/// of workers each time.
+/// F2, F12: recovery is cut as well, before each of its own operations, and the machine comes back
+/// with another number of workers each time.
 #[test]
 fn recovery_survives_power_cuts_of_its_own() {
     let (expected, mutations) = uninterrupted(1);
@@ -108,7 +108,8 @@ fn results_do_not_depend_on_the_number_of_workers() {
     assert_eq!(one, uninterrupted(3).0);
 }
 
-/// What the matrix finds wrong with an engine that cheats. A panic of an assertion counts: that is how checks object.
+/// What the matrix finds wrong with an engine that cheats. A panic of an assertion counts: that is
+/// how checks object.
 fn objections(change: fn(Builder) -> Builder) -> usize {
     let (expected, mutations) = uninterrupted(1);
     let silenced = std::panic::take_hook();
@@ -132,7 +133,8 @@ fn objections(change: fn(Builder) -> Builder) -> usize {
     count
 }
 
-/// The rig is worth something: it objects to each deliberate fault (RELIABILITY finding 9). F54 is the first.
+/// The rig is worth something: it objects to each deliberate fault (RELIABILITY finding 9). F54 is
+/// the first.
 #[test]
 fn cheats_are_caught() {
     use highwater_engine::Cheat;

@@ -30,7 +30,8 @@ fn start(disk: &SimDisk) -> (StreamingContext, Sender<String>) {
     (context, input)
 }
 
-/// A sensor that counted from one again after its restart was acknowledged, its records were dropped, and nothing told it.
+/// A sensor that counted from one again after its restart was acknowledged, its records were
+/// dropped, and nothing told it.
 #[test]
 fn a_producer_that_begins_its_numbers_again_is_told() {
     let disk = SimDisk::new();

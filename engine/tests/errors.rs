@@ -1,4 +1,5 @@
-//! Programs that are wrong, closures that panic, inputs that do not fit: clear errors, nothing lost, nothing hangs.
+//! Programs that are wrong, closures that panic, inputs that do not fit: clear errors, nothing
+//! lost, nothing hangs.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -83,7 +84,8 @@ fn an_error_of_the_building_closure_comes_back() {
     assert!(error.to_string().contains("no configuration"));
 }
 
-/// F64: a panic fails the batch with operator, batch and LSN; nothing hangs, nothing is committed, nothing is lost.
+/// F64: a panic fails the batch with operator, batch and LSN; nothing hangs, nothing is committed,
+/// nothing is lost.
 #[test]
 fn a_panicking_closure_fails_the_batch_and_names_the_record() {
     for workers in [1, 2] {
@@ -277,8 +279,8 @@ fn settings_that_make_no_sense_are_refused() {
     assert!(bounds.get_or_create(program).is_err());
 }
 
-/// Found in review: each union doubled the room that the order of a parcel needs, and the 55th in a row overflowed it.
-/// They were refused then; now the order needs no more room.
+/// Found in review: each union doubled the room that the order of a parcel needs, and the 55th in a
+/// row overflowed it. They were refused then; now the order needs no more room.
 #[test]
 fn unions_may_be_nested_as_deep_as_one_likes_and_may_not_be_empty() {
     let disk = SimDisk::new();
@@ -308,8 +310,8 @@ fn unions_may_be_nested_as_deep_as_one_likes_and_may_not_be_empty() {
     );
 }
 
-/// Found as a newcomer: `fn main() -> highwater::Result<()>` prints errors by their `Debug`, and the derived one hid what
-/// to do behind struct syntax.
+/// Found as a newcomer: `fn main() -> highwater::Result<()>` prints errors by their `Debug`, and
+/// the derived one hid what to do behind struct syntax.
 #[test]
 fn an_error_that_leaves_main_speaks_in_words() {
     let error = build(|_| {}).unwrap_err();
@@ -353,7 +355,8 @@ fn a_failed_start_is_no_tidy_end_for_those_who_wait() {
     assert!(waiting.contains("could not start"), "{waiting}");
 }
 
-/// `Error::Log` of a failed sync has its cause: down the chain of sources stands the error of the operating system.
+/// `Error::Log` of a failed sync has its cause: down the chain of sources stands the error of the
+/// operating system.
 #[test]
 fn an_error_of_the_log_leads_to_the_error_of_the_system() {
     let disk = SimDisk::new();

@@ -1,5 +1,5 @@
-//! Every disk call failing at its n-th occurrence, once and for ever, in a whole run: no acknowledged line is lost, no
-//! batch is counted twice, nothing hangs, nothing panics.
+//! Every disk call failing at its n-th occurrence, once and for ever, in a whole run: no
+//! acknowledged line is lost, no batch is counted twice, nothing hangs, nothing panics.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -84,8 +84,9 @@ fn every_call_failing_once_with_enospc() {
     every_occurrence(FaultKind::Enospc, false);
 }
 
-/// F30: the engine died of SIGBUS at every start, and named nothing, if a batch to be replayed lay in a bad sector. The start
-/// fails with file and offset, leaves all as it was, and comes when the sector can be read again.
+/// F30: the engine died of SIGBUS at every start, and named nothing, if a batch to be replayed lay
+/// in a bad sector. The start fails with file and offset, leaves all as it was, and comes when the
+/// sector can be read again.
 #[test]
 fn a_bad_sector_in_the_log_is_an_error_at_the_start() {
     use common::{Seen, builder, send, sorted};

@@ -1,6 +1,7 @@
-//! Somebody removes the checkpoint directory, or its files, under a running program: it goes on, its next checkpoints make the
-//! directory again, the log is kept as far as they need it, and the next start has the right counts. Without such a
-//! checkpoint the next start refuses, it never counts wrong.
+//! Somebody removes the checkpoint directory, or its files, under a running program: it goes on,
+//! its next checkpoints make the directory again, the log is kept as far as they need it, and the
+//! next start has the right counts. Without such a checkpoint the next start refuses, it never
+//! counts wrong.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -36,7 +37,8 @@ impl Loss {
     }
 }
 
-/// Batches up to group `last`; the loss strikes behind group `at`, and the power is cut so many mutations after that.
+/// Batches up to group `last`; the loss strikes behind group `at`, and the power is cut so many
+/// mutations after that.
 fn live(world: &World, disk: &SimDisk, (loss, at): (Loss, u64), cut: Option<u64>) -> Result<()> {
     let context = world.open(disk)?;
     context.start()?;
@@ -79,8 +81,9 @@ fn a_removed_checkpoint_directory_is_made_again() {
     }
 }
 
-/// The power goes off at every disk operation after the loss. What was truncated before stays truncated: without a new
-/// checkpoint the start refuses and says what is missing. With one it goes on.
+/// The power goes off at every disk operation after the loss. What was truncated before stays
+/// truncated: without a new checkpoint the start refuses and says what is missing. With one it goes
+/// on.
 #[test]
 fn a_power_cut_after_the_loss_is_recovered_or_refused_and_never_counted_wrong() {
     let (expected, _) = uninterrupted(1);

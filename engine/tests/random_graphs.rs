@@ -1,9 +1,9 @@
-//! Random graphs of operators beside a model of the whole program: one thread, no pieces, no groups of workers, nothing but
-//! lists. Whatever the number of workers, the size of the pieces, and the restarts in between, every batch of every output
-//! must be equal, record by record, in order.
+//! Random graphs of operators beside a model of the whole program: one thread, no pieces, no groups
+//! of workers, nothing but lists. Whatever the number of workers, the size of the pieces, and the
+//! restarts in between, every batch of every output must be equal, record by record, in order.
 //!
-//! Values are affine maps modulo a prime: putting two together is associative and depends on their order, so a record
-//! that overtakes another one shows in every result that is made of both.
+//! Values are affine maps modulo a prime: putting two together is associative and depends on their
+//! order, so a record that overtakes another one shows in every result that is made of both.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -186,8 +186,8 @@ fn open(disk: &SimDisk, plan: &Plan, life: Life, outputs: &Outputs) -> Result<St
 
 // ---- the model
 
-/// A stream in one batch: what was made of records of the log one by one, with the number of the record, and what was
-/// made of the whole batch.
+/// A stream in one batch: what was made of records of the log one by one, with the number of the
+/// record, and what was made of the whole batch.
 #[derive(Debug, Clone, Default)]
 struct Model {
     log: Vec<(usize, Record)>,
@@ -276,7 +276,8 @@ fn model_batch(ops: &[Op], states: &mut [State], sources: Vec<Model>) -> Vec<Mod
                 let touched = of(s).by_key();
                 let mut visited: Vec<u8> = touched.iter().map(|(key, _)| *key).collect();
                 if matches!(op, Op::UpdateEvery(_)) {
-                    // Every key of a group in order of creation; new ones come last, in order of their first touch.
+                    // Every key of a group in order of creation; new ones come last, in order of
+                    // their first touch.
                     let old = state.iter().map(|(key, _)| *key);
                     visited = old
                         .chain(
@@ -300,7 +301,8 @@ fn model_batch(ops: &[Op], states: &mut [State], sources: Vec<Model>) -> Vec<Mod
             Op::MapWithState(s) => {
                 let mut out = Vec::new();
                 for (key, values) in of(s).by_key() {
-                    // A key that loses its state and gets one again within the batch keeps its place.
+                    // A key that loses its state and gets one again within the batch keeps its
+                    // place.
                     let mut current = state.iter().find(|(k, _)| *k == key).map(|(_, s)| *s);
                     for value in values {
                         out.push((key, compose(current.unwrap_or((7, 7)), value)));
@@ -464,7 +466,8 @@ fn a_chain_of_unions_keeps_the_order_of_the_log() {
     }
 }
 
-/// What two branches make of one record comes before what either makes of the next one, also within one frame.
+/// What two branches make of one record comes before what either makes of the next one, also within
+/// one frame.
 #[test]
 fn branches_of_one_stream_alternate_record_by_record() {
     let ops = vec![

@@ -1,5 +1,6 @@
-//! Random lives of a program on the simulated disk: lines, batches, checkpoints, graceful stops, crashes of the process, and the
-//! power cut before any disk operation, with a random subset of the un-synced sectors surviving. Deterministic by seed.
+//! Random lives of a program on the simulated disk: lines, batches, checkpoints, graceful stops,
+//! crashes of the process, and the power cut before any disk operation, with a random subset of the
+//! un-synced sectors surviving. Deterministic by seed.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -101,7 +102,8 @@ impl Life {
         Ok(())
     }
 
-    /// Everything acknowledged is counted, and counted once; a line on its way at the crash is resent.
+    /// Everything acknowledged is counted, and counted once; a line on its way at the crash is
+    /// resent.
     fn check(&mut self, disk: &SimDisk) {
         let context = self.start(disk).unwrap();
         self.send(&context, 1).unwrap();

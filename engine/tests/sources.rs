@@ -1,5 +1,5 @@
-//! Sources that are renamed, dropped, or change what they carry: accepted if nothing on disk would be lost or misread,
-//! else refused at start with what to do.
+//! Sources that are renamed, dropped, or change what they carry: accepted if nothing on disk would
+//! be lost or misread, else refused at start with what to do.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -119,7 +119,8 @@ fn a_renamed_source_is_refused_and_its_marks_move_with_rename_source() {
     }
 }
 
-/// A rename that is cut short by a power cut anywhere: the old or the new name, and the marks with it.
+/// A rename that is cut short by a power cut anywhere: the old or the new name, and the marks with
+/// it.
 #[test]
 fn a_rename_survives_a_power_cut_anywhere() {
     let disk = SimDisk::new();
@@ -304,8 +305,8 @@ struct Payment {
     currency: String,
 }
 
-/// Conversions are a history: each is applied to the records that were sent before the program knew it, also when
-/// records of three versions lie in one log.
+/// Conversions are a history: each is applied to the records that were sent before the program knew
+/// it, also when records of three versions lie in one log.
 #[test]
 fn records_of_every_age_are_converted_once() {
     let disk = SimDisk::new();
@@ -436,7 +437,8 @@ impl Receiver for Careless {
     }
 }
 
-/// A record that its source cannot read back was acknowledged, and stopped the program at every start.
+/// A record that its source cannot read back was acknowledged, and stopped the program at every
+/// start.
 #[test]
 fn a_record_that_its_source_cannot_read_back_is_not_stored() {
     let disk = SimDisk::new();
@@ -460,7 +462,8 @@ fn a_record_that_its_source_cannot_read_back_is_not_stored() {
     );
 }
 
-/// A program that keeps the sum of an input of cents; `change` is what the builder says of the input.
+/// A program that keeps the sum of an input of cents; `change` is what the builder says of the
+/// input.
 fn summing(
     disk: &SimDisk,
     every: u64,
@@ -485,8 +488,8 @@ fn summing(
     Ok((context, seen))
 }
 
-/// Found in review: a checkpoint that was taken while batches of the old program were replayed said that all records
-/// after it were new ones, so euros counted as cents after the next crash.
+/// Found in review: a checkpoint that was taken while batches of the old program were replayed said
+/// that all records after it were new ones, so euros counted as cents after the next crash.
 #[test]
 fn a_checkpoint_in_the_middle_of_a_replay_does_not_skip_conversions() {
     let disk = SimDisk::new();
@@ -545,8 +548,8 @@ fn a_program_without_conversions_that_the_log_knows_is_refused() {
     drop(summing(&disk, 1, 100, |b| b.drop_source("in")).unwrap());
 }
 
-/// Found in review: a drop that was obeyed long ago threw away the source that had taken the name meanwhile, when that was
-/// renamed on.
+/// Found in review: a drop that was obeyed long ago threw away the source that had taken the name
+/// meanwhile, when that was renamed on.
 #[test]
 fn a_drop_of_long_ago_does_not_reach_a_source_that_took_the_name_and_was_renamed() {
     let disk = SimDisk::new();
@@ -563,7 +566,8 @@ fn a_drop_of_long_ago_does_not_reach_a_source_that_took_the_name_and_was_renamed
     assert_eq!(run(&context, &seen), Vec::<String>::new(), "it is known");
 }
 
-/// Found in review: conversions that panic are a reason not to start, not a panic of `get_or_create`.
+/// Found in review: conversions that panic are a reason not to start, not a panic of
+/// `get_or_create`.
 #[test]
 fn a_conversion_that_panics_is_a_mismatch() {
     let disk = SimDisk::new();

@@ -1,5 +1,6 @@
-//! Keys, states and records whose serde form is not one to one, and keys of a changed type: what was in memory before a
-//! stop is there after the start, or an error names it before anything is lost.
+//! Keys, states and records whose serde form is not one to one, and keys of a changed type: what
+//! was in memory before a stop is there after the start, or an error names it before anything is
+//! lost.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -48,7 +49,8 @@ fn send(context: &StreamingContext, keys: std::ops::Range<u32>) {
     keys.for_each(|n| input.send(&n).unwrap().wait().unwrap());
 }
 
-/// Counts 40 keys once as `Old`, stops, and counts them once more as `New`: every key must be there once, with two.
+/// Counts 40 keys once as `Old`, stops, and counts them once more as `New`: every key must be there
+/// once, with two.
 fn goes_on<Old: Key + Sync, New: Key + Sync + Debug>(
     old: impl Fn(u32) -> Old + Send + Sync + 'static,
     new: impl Fn(u32) -> New + Copy + Send + Sync + 'static,
@@ -97,7 +99,8 @@ fn account(user: u32) -> Account {
     }
 }
 
-/// Every key existed twice after its fields had changed places: the old count was never found again.
+/// Every key existed twice after its fields had changed places: the old count was never found
+/// again.
 #[test]
 fn a_key_whose_fields_change_places_keeps_its_state() {
     #[derive(Clone, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
@@ -230,7 +233,8 @@ fn a_key_that_would_come_back_as_another_fails_its_batch_with_operator_and_key()
     }
 }
 
-/// Equality that is wider than the bytes puts equal keys into different key groups: here reading back changes the bytes.
+/// Equality that is wider than the bytes puts equal keys into different key groups: here reading
+/// back changes the bytes.
 #[test]
 fn a_key_that_is_changed_by_reading_it_back_is_refused_even_if_it_is_equal() {
     #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -308,7 +312,8 @@ fn price(n: u32) -> Price {
     }
 }
 
-/// Equal keys of different bytes were one key where they met in a piece of the log, and two where they did not.
+/// Equal keys of different bytes were one key where they met in a piece of the log, and two where
+/// they did not.
 #[test]
 fn equal_keys_that_serialise_differently_are_refused() {
     let disk = SimDisk::new();
@@ -371,7 +376,8 @@ fn keys_that_become_equal_are_refused_at_start_also_in_different_groups() {
     );
 }
 
-/// A checkpoint whose manifest counts other entries than its blocks hold, as a tool of somebody's could leave it.
+/// A checkpoint whose manifest counts other entries than its blocks hold, as a tool of somebody's
+/// could leave it.
 #[test]
 fn a_count_of_entries_that_is_not_that_of_the_manifest_is_refused() {
     use highwater_engine::checkpoint::{
@@ -460,7 +466,8 @@ fn keeping<S: State + Sync>(
     Ok((context, seen))
 }
 
-/// Stops after a batch and a checkpoint: what is in the state afterwards, or why it was refused, and when.
+/// Stops after a batch and a checkpoint: what is in the state afterwards, or why it was refused,
+/// and when.
 fn state_after_restart<S: State + Sync>(value: &S) -> Result<S, String> {
     let disk = SimDisk::new();
     let (context, _) = keeping(&disk, value.clone()).unwrap();
@@ -591,7 +598,8 @@ fn states_that_survive_are_kept() {
     kept(vec![None, Some(1_u8)]);
 }
 
-/// A path that is not UTF-8, a time before 1970: they serialise as an error, when the checkpoint came.
+/// A path that is not UTF-8, a time before 1970: they serialise as an error, when the checkpoint
+/// came.
 #[test]
 fn a_state_that_does_not_serialise_fails_the_batch_that_brings_it() {
     use std::os::unix::ffi::OsStringExt;

@@ -39,7 +39,8 @@ impl Receiver for Deaf {
     }
 }
 
-/// A receiver that does not return kept both kinds of stop waiting for ever, and nothing said which one it was.
+/// A receiver that does not return kept both kinds of stop waiting for ever, and nothing said which
+/// one it was.
 #[test]
 fn a_stop_goes_on_without_a_receiver_that_does_not_return() {
     for mode in [StopMode::Immediate, StopMode::Graceful] {
@@ -103,7 +104,8 @@ fn counting(ssc: &StreamScope) -> Result<(), BoxError> {
     Ok(())
 }
 
-/// `send` before `start` waited for room that only `start` could make, which the same thread would have called next.
+/// `send` before `start` waited for room that only `start` could make, which the same thread would
+/// have called next.
 #[test]
 fn send_before_start_or_with_batches_by_hand_does_not_wait_for_room() {
     for mode in [BatchMode::Clock, BatchMode::Manual] {
@@ -260,7 +262,8 @@ fn lineage_after_a_restart_counts_the_batches_that_are_still_to_be_replayed() {
     );
 }
 
-/// Found in review: with a bound below the size of the engine's own records each cut made the next one due, for ever.
+/// Found in review: with a bound below the size of the engine's own records each cut made the next
+/// one due, for ever.
 #[test]
 fn a_batch_bound_below_the_engines_own_records_does_not_cut_without_end() {
     let (disk, clock) = (

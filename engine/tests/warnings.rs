@@ -18,7 +18,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use warnings::Warnings;
 
-/// F48: a wall clock that parts from batch time is told once, not with every batch, and again when it parts further.
+/// F48: a wall clock that parts from batch time is told once, not with every batch, and again when
+/// it parts further.
 #[test]
 fn a_wall_clock_that_is_set_is_told_once_for_each_distance() {
     let (disk, seen) = (SimDisk::new(), common::Seen::default());

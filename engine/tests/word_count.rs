@@ -78,8 +78,8 @@ fn pairs(of: &[(&str, u64)]) -> Vec<(String, u64)> {
     of.iter().map(|(w, n)| ((*w).to_owned(), *n)).collect()
 }
 
-/// F12: a program that never lives long enough for its n-th batch still gets checkpoints, because few large batches count
-/// as many small ones; otherwise it would replay ever more.
+/// F12: a program that never lives long enough for its n-th batch still gets checkpoints, because
+/// few large batches count as many small ones; otherwise it would replay ever more.
 #[test]
 fn long_batches_make_a_checkpoint_due_before_the_policy_does() {
     let disk = SimDisk::new();

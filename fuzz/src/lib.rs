@@ -1,10 +1,11 @@
-//! What the fuzz targets do with their bytes. The tests of `highwater-wal` run the same functions on fixed inputs, so that
-//! they cannot rot.
+//! What the fuzz targets do with their bytes. The tests of `highwater-wal` run the same functions
+//! on fixed inputs, so that they cannot rot.
 //!
-//! All of them go through the public interface on the simulated disk. A checksum that is never right would keep a fuzzer
-//! out of everything behind it, so some edits are followed by putting the checksums right: what follows from such damage
-//! cannot be told from data, and only "no panic, no hang, bounded memory" is demanded. Of all other damage the log must
-//! give back exactly what was written, or an error.
+//! All of them go through the public interface on the simulated disk. A checksum that is never
+//! right would keep a fuzzer out of everything behind it, so some edits are followed by putting the
+//! checksums right: what follows from such damage cannot be told from data, and only "no panic, no
+//! hang, bounded memory" is demanded. Of all other damage the log must give back exactly what was
+//! written, or an error.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -136,8 +137,8 @@ enum Outcome {
     Refused(WalError),
 }
 
-/// Does everything with a log that can be done with it, whatever state it is in. Nothing may panic; what it shows once it
-/// shows for ever.
+/// Does everything with a log that can be done with it, whatever state it is in. Nothing may panic;
+/// what it shows once it shows for ever.
 fn use_it(sim: &SimDisk) -> Outcome {
     look_into(sim);
     let log = match Wal::open_with(DIR, options(sim)) {
@@ -391,7 +392,8 @@ fn proven_records(example: &Example, damaged: &SimDisk, path: &PathBuf) -> usize
     frames.map(|(_, records)| records.len()).sum()
 }
 
-/// Opening a whole directory: a closed log of several segments whose files were edited, cut, mixed up, taken away.
+/// Opening a whole directory: a closed log of several segments whose files were edited, cut, mixed
+/// up, taken away.
 pub fn directory(data: &[u8]) {
     static CLOSED: OnceLock<Example> = OnceLock::new();
     let closed = CLOSED.get_or_init(|| example(Left::Closed, 40));

@@ -1,4 +1,5 @@
-//! What `repair` and `salvage` make of a closed log whose files were edited without forging a checksum.
+//! What `repair` and `salvage` make of a closed log whose files were edited without forging a
+//! checksum.
 
 use super::{DIR, Example, options};
 use highwater_wal::disk::{Disk, SimDisk};
@@ -8,8 +9,8 @@ use highwater_wal::{Lsn, Wal};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// Nothing wrong is rescued, nothing in another order; where `LOG` still says how far the log went, what is missing is told.
-/// The log itself stays as it is.
+/// Nothing wrong is rescued, nothing in another order; where `LOG` still says how far the log went,
+/// what is missing is told. The log itself stays as it is.
 pub fn rescue(sim: &SimDisk, closed: &Example) {
     let disk: Arc<dyn Disk> = Arc::new(sim.clone());
     let meta = PathBuf::from(DIR).join(META_NAME);

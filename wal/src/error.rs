@@ -13,8 +13,8 @@ pub type Result<T> = std::result::Result<T, WalError>;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum WalError {
-    /// Somebody else has the log open for writing; nothing was touched. Stop the other one, or read with
-    /// [`inspect`](crate::inspect).
+    /// Somebody else has the log open for writing; nothing was touched. Stop the other one, or read
+    /// with [`inspect`](crate::inspect).
     #[error("the log in {dir:?} is in use by {}: stop that process, or read with `inspect`, which takes no lock", holder(*.pid))]
     Locked {
         /// Directory of the log.
@@ -23,7 +23,8 @@ pub enum WalError {
         pid: Option<u32>,
     },
 
-    /// The bytes on disk are damaged below a position that is proven to have been durable. Nothing was changed.
+    /// The bytes on disk are damaged below a position that is proven to have been durable. Nothing
+    /// was changed.
     #[error("{finding} in {file:?} at offset {offset} (LSN {lsn}): {what}{}", rescue(*finding))]
     Corrupt {
         /// What kind of damage it is.
@@ -90,8 +91,9 @@ pub enum WalError {
         raise: &'static str,
     },
 
-    /// An earlier write to the log failed. Nothing appended since the last durable LSN may be acknowledged, and this
-    /// instance accepts nothing more. Reading goes on; reopen the log to write again.
+    /// An earlier write to the log failed. Nothing appended since the last durable LSN may be
+    /// acknowledged, and this instance accepts nothing more. Reading goes on; reopen the log to
+    /// write again.
     #[error(
         "the log is poisoned: syncing {path:?} at offset {offset} failed: {source}; nothing since then is acknowledged, reopen the log"
     )]
@@ -129,8 +131,8 @@ pub enum WalError {
         end: Lsn,
     },
 
-    /// What stands at the position is appended, but not durable: it is not shown before. Sync it, or follow the log with
-    /// [`Wal::tail`](crate::Wal::tail).
+    /// What stands at the position is appended, but not durable: it is not shown before. Sync it,
+    /// or follow the log with [`Wal::tail`](crate::Wal::tail).
     #[error(
         "LSN {asked} is not durable yet: the log is durable up to {durable} and appended up to {end}; sync it first"
     )]
@@ -143,11 +145,11 @@ pub enum WalError {
         end: Lsn,
     },
 
-    /// The log has reached its bound ([`Options::max_bytes`](crate::Options::max_bytes)): nothing was appended. Truncate
-    /// it, or end the reader or guard that keeps it; [`Wal::wait_for_room`](crate::Wal::wait_for_room) returns once there
-    /// is room. Control records, and what is appended with
-    /// [`Admission::Reserve`](crate::Admission::Reserve), get this error only when the reserve is used up. Truncating
-    /// needs neither a record nor room.
+    /// The log has reached its bound ([`Options::max_bytes`](crate::Options::max_bytes)): nothing
+    /// was appended. Truncate it, or end the reader or guard that keeps it;
+    /// [`Wal::wait_for_room`](crate::Wal::wait_for_room) returns once there is room. Control
+    /// records, and what is appended with [`Admission::Reserve`](crate::Admission::Reserve), get
+    /// this error only when the reserve is used up. Truncating needs neither a record nor room.
     #[error(
         "the log in {dir:?} is full: {used_bytes} of {max_bytes} bytes{}{}. Truncate it or raise `Options::max_bytes`",
         reserve(*reserved_bytes),
@@ -160,10 +162,12 @@ pub enum WalError {
         max_bytes: u64,
         /// Bytes of the segments that hold the log now, those included that could not be removed.
         used_bytes: u64,
-        /// Bytes kept back for control records; 0 if what was refused may use the reserve, and it is used up.
+        /// Bytes kept back for control records; 0 if what was refused may use the reserve, and it
+        /// is used up.
         reserved_bytes: u64,
-        /// What is in the way: the reader or guard that keeps the oldest segment, or that nobody truncated it. Empty in the
-        /// warning of the thread that makes segments, which does not know.
+        /// What is in the way: the reader or guard that keeps the oldest segment, or that nobody
+        /// truncated it. Empty in the warning of the thread that makes segments, which does not
+        /// know.
         held_by: String,
     },
 
@@ -179,7 +183,8 @@ pub enum WalError {
     },
 }
 
-/// The words of [`Display`](fmt::Display) and of every cause: what `fn main() -> Result<()>` and `unwrap` print.
+/// The words of [`Display`](fmt::Display) and of every cause: what `fn main() -> Result<()>` and
+/// `unwrap` print.
 impl fmt::Debug for WalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")?;
@@ -206,8 +211,9 @@ impl WalError {
         }
     }
 
-    /// Offset in the file that the error names, in bytes: of the damage, of the first byte that could not be read, of the
-    /// first byte that was to be synced. `None` if it is about no place in a file.
+    /// Offset in the file that the error names, in bytes: of the damage, of the first byte that
+    /// could not be read, of the first byte that was to be synced. `None` if it is about no place
+    /// in a file.
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
         match self {
@@ -217,7 +223,8 @@ impl WalError {
         }
     }
 
-    /// The error of closing where the mark of a clean end found no room: what was appended is durable by then.
+    /// The error of closing where the mark of a clean end found no room: what was appended is
+    /// durable by then.
     pub(crate) fn of_close_mark(self) -> Self {
         let durable = "everything appended is durable, but the log could not be marked as closed";
         match self {
@@ -231,7 +238,8 @@ impl WalError {
         }
     }
 
-    /// True if the device, or the log's own bound, is full: free space and try again, nothing was harmed.
+    /// True if the device, or the log's own bound, is full: free space and try again, nothing was
+    /// harmed.
     #[must_use]
     pub fn is_no_space(&self) -> bool {
         matches!(self, Self::LogFull { .. })

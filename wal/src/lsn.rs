@@ -3,16 +3,17 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A position in the log: a byte address. Once what stands there is durable, or recovery has shown it, the position is never
-/// given to another record.
+/// A position in the log: a byte address. Once what stands there is durable, or recovery has shown
+/// it, the position is never given to another record.
 ///
-/// Before that it may be: what was appended and is not durable may be lost with the process or the machine, and the
-/// reopened log goes on at the same addresses. So make a record durable ([`Wal::sync_to`](crate::Wal::sync_to),
-/// [`Wal::durable`](crate::Wal::durable)) before its LSN is stored or sent anywhere else.
+/// Before that it may be: what was appended and is not durable may be lost with the process or the
+/// machine, and the reopened log goes on at the same addresses. So make a record durable
+/// ([`Wal::sync_to`](crate::Wal::sync_to), [`Wal::durable`](crate::Wal::durable)) before its LSN is
+/// stored or sent anywhere else.
 ///
-/// The LSN of a frame is the base of its segment plus its offset in the file, so every LSN of a frame is a multiple
-/// of 8, and LSNs grow in the order of the log. Records of one batch share the LSN of their frame and are told apart
-/// by [`Record::index`](crate::Record::index).
+/// The LSN of a frame is the base of its segment plus its offset in the file, so every LSN of a
+/// frame is a multiple of 8, and LSNs grow in the order of the log. Records of one batch share the
+/// LSN of their frame and are told apart by [`Record::index`](crate::Record::index).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
 )]
@@ -21,7 +22,8 @@ use std::fmt;
 pub struct Lsn(u64);
 
 impl Lsn {
-    /// Before everything. [`Wal::read_from`](crate::Wal::read_from) takes it to mean "from the oldest record kept".
+    /// Before everything. [`Wal::read_from`](crate::Wal::read_from) takes it to mean "from the
+    /// oldest record kept".
     pub const ZERO: Self = Self(0);
 
     /// The position with this byte address.

@@ -14,81 +14,91 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DEFAULT_SEGMENT_SIZE: u64 = 64 << 20;
-/// Bytes of log after which it is noted in `LOG` how far it is durable: what opening after a crash reads at most.
+/// Bytes of log after which it is noted in `LOG` how far it is durable: what opening after a crash
+/// reads at most.
 const NOTE_INTERVAL: u64 = 4 << 20;
 /// The coarsest unit of [`Options::seal_groups`].
 const MAX_SEAL: u64 = 64 << 10;
 const DEFAULT_MAX_RECORD: usize = 16 << 20;
 
-/// What [`Wal::append_with`](crate::Wal::append_with) and [`Wal::commit`](crate::Wal::commit) wait for. It never
-/// changes what [`Wal::sync_to`](crate::Wal::sync_to) means: that returns when the record is on stable storage.
+/// What [`Wal::append_with`](crate::Wal::append_with) and [`Wal::commit`](crate::Wal::commit) wait
+/// for. It never changes what [`Wal::sync_to`](crate::Wal::sync_to) means: that returns when the
+/// record is on stable storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Durability {
     /// The record survives a power cut when the call returns.
     #[default]
     Sync,
-    /// The call does not wait; a background flush makes the record durable within this time, if the disk keeps up.
-    /// A crash of the machine loses what was appended since; so does a crash of the process, unless the log is written
-    /// through the page cache ([`WritePath`]), as it is by default if this is the durability of the whole log.
+    /// The call does not wait; a background flush makes the record durable within this time, if the
+    /// disk keeps up. A crash of the machine loses what was appended since; so does a crash of the
+    /// process, unless the log is written through the page cache ([`WritePath`]), as it is by
+    /// default if this is the durability of the whole log.
     Interval(Duration),
-    /// The call does not wait and nothing is flushed before somebody syncs: the operating system writes when it likes. Only
-    /// whoever fills the 64th segment since the last sync (the second with direct writes) syncs what stands before it.
-    /// A crash of the machine may lose everything since the last sync; of the process alone as for [`Self::Interval`].
+    /// The call does not wait and nothing is flushed before somebody syncs: the operating system
+    /// writes when it likes. Only whoever fills the 64th segment since the last sync (the second
+    /// with direct writes) syncs what stands before it. A crash of the machine may lose everything
+    /// since the last sync; of the process alone as for [`Self::Interval`].
     Os,
 }
 
-/// Who does the work that need not be done by the appender: preparing segments, flushing at intervals.
+/// Who does the work that need not be done by the appender: preparing segments, flushing at
+/// intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Background {
     /// Threads of the log's own, ended by [`Wal::close`](crate::Wal::close).
     #[default]
     Thread,
-    /// Nobody: the calling thread does it when it is needed. Everything happens in the order of the calls, which
-    /// deterministic simulations need.
+    /// Nobody: the calling thread does it when it is needed. Everything happens in the order of the
+    /// calls, which deterministic simulations need.
     Inline,
 }
 
 /// How appended bytes get to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WritePath {
-    /// [`Self::Direct`] where the disk can and the log's [`Durability`] is [`Durability::Sync`]; else
-    /// [`Self::PageCache`].
+    /// [`Self::Direct`] where the disk can and the log's [`Durability`] is [`Durability::Sync`];
+    /// else [`Self::PageCache`].
     #[default]
     Auto,
-    /// Appends are stored in the page cache through a shared map, syncs have it written (`msync`). What was appended
-    /// but not synced survives the death of the process.
+    /// Appends are stored in the page cache through a shared map, syncs have it written (`msync`).
+    /// What was appended but not synced survives the death of the process.
     PageCache,
-    /// Appends are stored in memory of the process, each commit group is one write past the page cache (`O_DIRECT`,
-    /// `RWF_DSYNC`). Faster, above all for large groups, and a full or broken disk is always an error code. What was
-    /// appended but not synced is gone with the process. Takes memory for five eighths of a segment, in a log at rest for one and a half.
+    /// Appends are stored in memory of the process, each commit group is one write past the page
+    /// cache (`O_DIRECT`, `RWF_DSYNC`). Faster, above all for large groups, and a full or broken
+    /// disk is always an error code. What was appended but not synced is gone with the process.
+    /// Takes memory for five eighths of a segment, in a log at rest for one and a half.
     Direct,
 }
 
 /// How records are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReadPath {
-    /// In place, in maps of the segment files. Before a part of a map is touched its pages are read in, so a sector that
-    /// cannot be read is an error that names file and offset. Two things still raise SIGBUS, for which the kernel ends the
-    /// process: a page of a payload that is held, if the system has dropped it and the device cannot read it again; and a
-    /// file that another program cuts short under a payload that is held.
+    /// In place, in maps of the segment files. Before a part of a map is touched its pages are read
+    /// in, so a sector that cannot be read is an error that names file and offset. Two things still
+    /// raise SIGBUS, for which the kernel ends the process: a page of a payload that is held, if
+    /// the system has dropped it and the device cannot read it again; and a file that another
+    /// program cuts short under a payload that is held.
     #[default]
     Mapped,
-    /// With plain reads into memory of the process: whatever happens to the files is an error. Each record takes an allocation
-    /// of its own, a [`Chunk`](crate::Chunk) as many bytes as it is long. (Stores through the page cache,
-    /// [`WritePath::PageCache`], go through a map all the same.)
+    /// With plain reads into memory of the process: whatever happens to the files is an error. Each
+    /// record takes an allocation of its own, a [`Chunk`](crate::Chunk) as many bytes as it is
+    /// long. (Stores through the page cache, [`WritePath::PageCache`], go through a map all the
+    /// same.)
     Copy,
 }
 
-/// Compression of batches: of what is appended with [`Wal::append_batch`](crate::Wal::append_batch). Single records are
-/// stored as they are. Logs are read whatever the setting is.
+/// Compression of batches: of what is appended with
+/// [`Wal::append_batch`](crate::Wal::append_batch). Single records are stored as they are. Logs are
+/// read whatever the setting is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Compression {
     /// Batches are stored as they are.
     #[default]
     Off,
-    /// Batches of 512 bytes to 64 MiB are compressed where that saves at least an eighth. While it does not, only few are
-    /// tried. The bytes are compressed by the appending thread, outside any lock.
+    /// Batches of 512 bytes to 64 MiB are compressed where that saves at least an eighth. While it
+    /// does not, only few are tried. The bytes are compressed by the appending thread, outside any
+    /// lock.
     Zstd {
         /// zstd's level: -7 to 22, from fast to small. The default of zstd is 3; 1 suits logs.
         level: i32,
@@ -164,31 +174,33 @@ impl Options {
         }
     }
 
-    /// Size of new segment files in bytes (default 64 MiB): a multiple of 4096 from 8 KiB to 2 GiB. The log is
-    /// truncated by whole segments, and one is always prepared ahead. May change between runs.
+    /// Size of new segment files in bytes (default 64 MiB): a multiple of 4096 from 8 KiB to 2 GiB.
+    /// The log is truncated by whole segments, and one is always prepared ahead. May change between
+    /// runs.
     #[must_use]
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.segment_size = bytes;
         self
     }
 
-    /// The largest record or batch in bytes, before it is compressed (default 16 MiB, or what fits a segment if that is
-    /// less).
+    /// The largest record or batch in bytes, before it is compressed (default 16 MiB, or what fits
+    /// a segment if that is less).
     #[must_use]
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
         self.max_record = Some(bytes);
         self
     }
 
-    /// How long a commit waits for the producers that it has just seen, so that they share its flush (default 40 µs).
-    /// A producer that is alone never waits. Zero turns it off.
+    /// How long a commit waits for the producers that it has just seen, so that they share its
+    /// flush (default 40 µs). A producer that is alone never waits. Zero turns it off.
     #[must_use]
     pub fn group_commit_wait(mut self, wait: Duration) -> Self {
         self.group_commit_wait = wait;
         self
     }
 
-    /// What `append_with` and `commit` wait for unless told otherwise (default [`Durability::Sync`]).
+    /// What `append_with` and `commit` wait for unless told otherwise (default
+    /// [`Durability::Sync`]).
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
@@ -231,54 +243,61 @@ impl Options {
         self
     }
 
-    /// The most disk space that segment files may take, in bytes (default: no bound), at least four segments: those that
-    /// hold the log, one prepared ahead, and up to three kept for recycling. A warning is logged at 50 and at 80 percent.
+    /// The most disk space that segment files may take, in bytes (default: no bound), at least four
+    /// segments: those that hold the log, one prepared ahead, and up to three kept for recycling. A
+    /// warning is logged at 50 and at 80 percent.
     ///
-    /// The last segment below the bound is a reserve: where only it is left, appends fail with [`WalError::LogFull`] until
-    /// the log is truncated ([`Wal::wait_for_room`](crate::Wal::wait_for_room)). The reserve is for the program that
-    /// frees the log: [`Wal::append_control`](crate::Wal::append_control) and [`Admission::Reserve`] may use it. What they append
-    /// between two truncations has to fit it, or gets the same error. [`Wal::truncate_before`](crate::Wal::truncate_before)
-    /// never needs room.
+    /// The last segment below the bound is a reserve: where only it is left, appends fail with
+    /// [`WalError::LogFull`] until the log is truncated
+    /// ([`Wal::wait_for_room`](crate::Wal::wait_for_room)). The reserve is for the program that
+    /// frees the log: [`Wal::append_control`](crate::Wal::append_control) and
+    /// [`Admission::Reserve`] may use it. What they append between two truncations has to fit it,
+    /// or gets the same error. [`Wal::truncate_before`](crate::Wal::truncate_before) never needs
+    /// room.
     ///
-    /// The files take one segment more than the bound if the log is opened without room for the reserve: its reserve is in use,
-    /// the bound was lowered, or a version without reserve filled it. They take more if a larger [`Self::segment_size`] was
-    /// used before: the segment in use is not freed.
+    /// The files take one segment more than the bound if the log is opened without room for the
+    /// reserve: its reserve is in use, the bound was lowered, or a version without reserve filled
+    /// it. They take more if a larger [`Self::segment_size`] was used before: the segment in use is
+    /// not freed.
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
         self
     }
 
-    /// Pads each commit group to a multiple of `bytes` (a power of two from 4096 to 65536; default 0: off), so that a
-    /// sector that holds acknowledged records is never written again while the log is open. For devices that may damage
-    /// what stood in a sector, or a page, that they were writing when the power went: without it a group begins in the
-    /// page in which the one before ended. Costs up to that many bytes per group. (Recovery writes the last
-    /// group once more, whole.)
+    /// Pads each commit group to a multiple of `bytes` (a power of two from 4096 to 65536; default
+    /// 0: off), so that a sector that holds acknowledged records is never written again while the
+    /// log is open. For devices that may damage what stood in a sector, or a page, that they were
+    /// writing when the power went: without it a group begins in the page in which the one before
+    /// ended. Costs up to that many bytes per group. (Recovery writes the last group once more,
+    /// whole.)
     #[must_use]
     pub fn seal_groups(mut self, bytes: u64) -> Self {
         self.seal_groups = bytes;
         self
     }
 
-    /// How urgently threads run while they make records durable or wait for that (default: as they are). Beside threads
-    /// that compute without pause an ordinary thread waits for a time slice of milliseconds after each write. Where
-    /// the process may not raise it (it needs `CAP_SYS_NICE`), it stays ordinary.
+    /// How urgently threads run while they make records durable or wait for that (default: as they
+    /// are). Beside threads that compute without pause an ordinary thread waits for a time slice of
+    /// milliseconds after each write. Where the process may not raise it (it needs `CAP_SYS_NICE`),
+    /// it stays ordinary.
     #[must_use]
     pub fn committer_priority(mut self, priority: Priority) -> Self {
         self.committer_priority = priority;
         self
     }
 
-    /// Opens the log even on a network file system (NFS, SMB, 9P, ...), which is refused otherwise: locks, maps and flushes
-    /// are not promised there, so nothing that this crate promises holds.
+    /// Opens the log even on a network file system (NFS, SMB, 9P, ...), which is refused otherwise:
+    /// locks, maps and flushes are not promised there, so nothing that this crate promises holds.
     #[must_use]
     pub fn allow_unsafe_file_system(mut self) -> Self {
         self.unsafe_file_system = UnsafeFileSystem::Allowed;
         self
     }
 
-    /// Derives the identity of a new log from `seed` instead of from chance, so that simulations repeat exactly.
-    /// Two logs of one identity cannot tell each other's segments apart: never use it for real data.
+    /// Derives the identity of a new log from `seed` instead of from chance, so that simulations
+    /// repeat exactly. Two logs of one identity cannot tell each other's segments apart: never use
+    /// it for real data.
     #[must_use]
     pub fn log_id_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -299,7 +318,8 @@ impl Options {
         self
     }
 
-    /// Bytes of log between two notes of its durable end: small ones let a simulation meet them often.
+    /// Bytes of log between two notes of its durable end: small ones let a simulation meet them
+    /// often.
     #[doc(hidden)]
     #[must_use]
     pub fn note_interval(mut self, bytes: u64) -> Self {
@@ -307,8 +327,8 @@ impl Options {
         self
     }
 
-    /// The longest single write of a commit group past the page cache, whole pages: a short one lets a simulation go
-    /// beyond what recovery searches.
+    /// The longest single write of a commit group past the page cache, whole pages: a short one
+    /// lets a simulation go beyond what recovery searches.
     #[doc(hidden)]
     #[must_use]
     pub fn longest_write(mut self, bytes: u64) -> Self {
@@ -353,8 +373,8 @@ impl Options {
         to_usize(max_payload(size).saturating_sub(self.seal_groups.saturating_mul(2)))
     }
 
-    /// Bytes at the end of a segment that records leave free: for the seal and, if groups are sealed, for a padding and
-    /// a unit of its own for the seal.
+    /// Bytes at the end of a segment that records leave free: for the seal and, if groups are
+    /// sealed, for a padding and a unit of its own for the seal.
     pub(crate) fn end_room(&self) -> u64 {
         match self.seal_groups {
             0 => FRAME_HEADER_SIZE,
@@ -449,12 +469,13 @@ pub enum Admission {
     /// Refused with [`WalError::LogFull`] where only the reserve is left.
     #[default]
     Ordinary,
-    /// May use the reserve: for records without which the log is not truncated, such as a consumer's acknowledgement.
-    /// Control records are always appended so.
+    /// May use the reserve: for records without which the log is not truncated, such as a
+    /// consumer's acknowledgement. Control records are always appended so.
     Reserve,
 }
 
-/// How one record is appended: which stream it belongs to, what the call waits for, and whether it may use the reserve.
+/// How one record is appended: which stream it belongs to, what the call waits for, and whether it
+/// may use the reserve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct AppendOptions {
     pub(crate) stream: StreamId,
@@ -490,7 +511,8 @@ impl AppendOptions {
         self.level = Level::Own(durability);
         self
     }
-    /// Whether the record may use the reserve of a log at its bound (default [`Admission::Ordinary`]).
+    /// Whether the record may use the reserve of a log at its bound (default
+    /// [`Admission::Ordinary`]).
     #[must_use]
     pub fn admission(mut self, admission: Admission) -> Self {
         self.admission = admission;

@@ -1,6 +1,6 @@
-//! A device whose sectors cannot be read: the image below a real file system is cut off at a place, while the file system
-//! is mounted. Readers run in processes of their own, so that a SIGBUS shows. Where this process may not mount, the tests
-//! say so and pass.
+//! A device whose sectors cannot be read: the image below a real file system is cut off at a place,
+//! while the file system is mounted. Readers run in processes of their own, so that a SIGBUS shows.
+//! Where this process may not mount, the tests say so and pass.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -233,7 +233,8 @@ impl Broken {
     }
 
     fn break_page(&mut self) {
-        // What the file system wrote later behind the cut would make the image longer again, with a hole.
+        // What the file system wrote later behind the cut would make the image longer again, with a
+        // hole.
         rustix::fs::syncfs(File::open(self.disk.path()).unwrap()).unwrap();
         let image = OpenOptions::new().read(true).write(true).open(&self.image);
         let image = image.unwrap();
@@ -260,7 +261,8 @@ impl Broken {
         image.sync_all().unwrap();
     }
 
-    /// What is told where the page is met: the file and the place, and that it is no damage of the log.
+    /// What is told where the page is met: the file and the place, and that it is no damage of the
+    /// log.
     fn expect_error(&self, said: &str) {
         let offset = self.bad.page * 4096;
         for part in [
@@ -279,8 +281,9 @@ fn count(said: &str) -> u64 {
     number.trim().parse().unwrap()
 }
 
-/// F30, F31: a reader that met a bad sector in a map died of SIGBUS. It gets an error that names the file and the page,
-/// after every record before it, in whichever way it reads; and all records once the sector can be read again.
+/// F30, F31: a reader that met a bad sector in a map died of SIGBUS. It gets an error that names
+/// the file and the page, after every record before it, in whichever way it reads; and all records
+/// once the sector can be read again.
 #[test]
 fn a_bad_sector_is_an_error_to_readers_and_heals() {
     for role in ["mapped", "copy"] {
@@ -312,7 +315,8 @@ fn a_bad_sector_is_an_error_to_readers_and_heals() {
     }
 }
 
-/// F30: the tools name the file and the page, show what stands before it, and save what is intact around it.
+/// F30: the tools name the file and the page, show what stands before it, and save what is intact
+/// around it.
 #[test]
 fn a_bad_sector_is_an_error_to_the_tools() {
     let Some(mut broken) = Broken::prepare(IN_THE_MIDDLE) else {
@@ -330,7 +334,8 @@ fn a_bad_sector_is_an_error_to_the_tools() {
     assert!(kept > count(&said[1]) && kept < RECORDS, "{said:?}");
 }
 
-/// F30: a bad sector that opening reads is named, nothing is written, and the log opens once it can be read.
+/// F30: a bad sector that opening reads is named, nothing is written, and the log opens once it can
+/// be read.
 #[test]
 fn a_bad_sector_where_the_log_ends_is_an_error_at_open() {
     let Some(mut broken) = Broken::prepare(Place {

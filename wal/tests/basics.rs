@@ -135,7 +135,8 @@ fn a_lower_durability_does_not_wait_but_sync_to_still_does() {
     assert!(log.durable_lsn() > lsn);
 }
 
-/// It always named `max_record_bytes`: raising that where the segment is too small is an error of the options.
+/// It always named `max_record_bytes`: raising that where the segment is too small is an error of
+/// the options.
 #[test]
 fn the_option_that_is_the_limit_is_named() {
     let small = || options().segment_size(16 << 10);
@@ -258,7 +259,8 @@ fn an_interval_without_end_is_no_deadline() {
     }
 }
 
-/// A record that answers differently each time it is asked for its bytes became an acknowledged batch that nobody can read.
+/// A record that answers differently each time it is asked for its bytes became an acknowledged
+/// batch that nobody can read.
 #[test]
 fn a_record_is_asked_once_for_its_bytes() {
     struct Fickle(Cell<usize>);

@@ -1,5 +1,5 @@
-//! Real file systems that turn read-only, devices that fail, directories that may not be used. Where this process may
-//! not mount, the tests say so and pass.
+//! Real file systems that turn read-only, devices that fail, directories that may not be used.
+//! Where this process may not mount, the tests say so and pass.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -44,8 +44,9 @@ fn record(number: u64) -> Vec<u8> {
     record
 }
 
-/// Commits records, each when told to, until the log is poisoned; then reads everything that it acknowledged, and shows
-/// that nothing more is accepted. Refusals that are no poison are told, and the record is tried again.
+/// Commits records, each when told to, until the log is poisoned; then reads everything that it
+/// acknowledged, and shows that nothing more is accepted. Refusals that are no poison are told, and
+/// the record is tried again.
 fn commit_until_broken(dir: &Path) {
     let options = Options::new()
         .segment_size(512 << 10)
@@ -86,8 +87,9 @@ fn numbers(log: &Wal) -> u64 {
     shown.len() as u64
 }
 
-/// F29: a file system that has met an error maps no more files. What readers hold of an append map stays. `mmap` had
-/// unmapped it before the file system was asked: the bytes were gone from under them, or somebody else's.
+/// F29: a file system that has met an error maps no more files. What readers hold of an append map
+/// stays. `mmap` had unmapped it before the file system was asked: the bytes were gone from under
+/// them, or somebody else's.
 #[test]
 fn memory_that_cannot_be_given_back_stays() {
     const SIZE: usize = 512 << 10;
@@ -115,8 +117,8 @@ fn memory_that_cannot_be_given_back_stays() {
     assert!(held.iter().all(|byte| *byte == 7));
 }
 
-/// F29: the file system turns read-only under load, as ext4 does after an error. The next commit fails, for good;
-/// reading goes on; after a repair everything acknowledged is there.
+/// F29: the file system turns read-only under load, as ext4 does after an error. The next commit
+/// fails, for good; reading goes on; after a repair everything acknowledged is there.
 #[test]
 fn a_file_system_that_turns_read_only_stops_the_log_and_not_its_readers() {
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -154,7 +156,8 @@ fn a_file_system_that_turns_read_only_stops_the_log_and_not_its_readers() {
     assert!((300..=301).contains(&found), "{found}");
 }
 
-/// F29: read-only when it is opened: an error that names the directory, nothing is changed, and it can be looked at.
+/// F29: read-only when it is opened: an error that names the directory, nothing is changed, and it
+/// can be looked at.
 #[test]
 fn a_read_only_file_system_is_refused_and_can_be_looked_at() {
     let Some(disk) = Mounted::ext4(16) else {
@@ -184,8 +187,9 @@ fn a_read_only_file_system_is_refused_and_can_be_looked_at() {
     );
 }
 
-/// F15, F18, F19 for real: a thinly provisioned device runs out of blocks below the file system, so that write-back
-/// fails although the file system has room. Nothing is acknowledged that is not there after the device is well again.
+/// F15, F18, F19 for real: a thinly provisioned device runs out of blocks below the file system, so
+/// that write-back fails although the file system has room. Nothing is acknowledged that is not
+/// there after the device is well again.
 #[test]
 fn a_device_that_fails_stops_the_log_and_loses_nothing_acknowledged() {
     let Some(below) = Mounted::tmpfs(24) else {
@@ -258,7 +262,8 @@ fn a_second_opener_through_a_bind_mount_is_refused() {
     Wal::open_with(other.path(), options()).unwrap();
 }
 
-/// F51: on file systems whose flushes mean less, everything else is as anywhere: a killed process loses nothing.
+/// F51: on file systems whose flushes mean less, everything else is as anywhere: a killed process
+/// loses nothing.
 #[test]
 fn tmpfs_and_overlay_serve_a_killed_process() {
     for disk in [Mounted::tmpfs(16), Mounted::overlay()]
@@ -285,7 +290,8 @@ fn open_and_tell(dir: &Path) {
     }
 }
 
-/// F50: another user, and attributes that forbid changes: an error that names the path, and the log is as it was.
+/// F50: another user, and attributes that forbid changes: an error that names the path, and the log
+/// is as it was.
 #[test]
 fn a_directory_that_may_not_be_changed_is_a_clear_error() {
     let Some(disk) = Mounted::ext4(16) else {

@@ -1,4 +1,5 @@
-//! The bound on disk space: appends are refused at it, told who is in the way, and go on once there is room.
+//! The bound on disk space: appends are refused at it, told who is in the way, and go on once there
+//! is room.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -109,7 +110,8 @@ fn the_error_names_who_keeps_the_log() {
     let _ = log.append([7; 900]).unwrap();
 }
 
-/// The thread that makes segments knows the bound but not who keeps the log: its warning had an empty clause.
+/// The thread that makes segments knows the bound but not who keeps the log: its warning had an
+/// empty clause.
 #[test]
 fn the_warning_at_the_bound_says_nothing_empty() {
     let warnings = Warnings::global();
@@ -127,7 +129,8 @@ fn the_warning_at_the_bound_says_nothing_empty() {
     assert!(told.iter().any(|text| text.ends_with(full)), "{told:?}");
 }
 
-/// Warnings at 50 and at 80 percent, once each time the log grows past them, and how much is used for metrics.
+/// Warnings at 50 and at 80 percent, once each time the log grows past them, and how much is used
+/// for metrics.
 #[test]
 fn a_log_that_fills_up_is_told_of_at_50_and_80_percent() {
     let sim = SimDisk::new();
@@ -169,8 +172,9 @@ fn a_log_that_fills_up_is_told_of_at_50_and_80_percent() {
     });
 }
 
-/// Where the segment in use was larger than the bound leaves room for, nothing could be truncated and nothing appended: the
-/// log goes on in a segment of the present size, beyond the bound, and the large one can be truncated.
+/// Where the segment in use was larger than the bound leaves room for, nothing could be truncated
+/// and nothing appended: the log goes on in a segment of the present size, beyond the bound, and
+/// the large one can be truncated.
 #[test]
 fn a_last_segment_larger_than_the_bound_can_be_left_and_freed() {
     for (old, now) in [(4, 4), (16, 4), (5, 5)] {
@@ -210,7 +214,8 @@ fn a_bound_of_less_than_four_segments_is_refused() {
     );
 }
 
-/// The error told of a segment that could not be made, as if records were lost: only the mark of a clean end is.
+/// The error told of a segment that could not be made, as if records were lost: only the mark of a
+/// clean end is.
 #[test]
 fn closing_where_the_mark_finds_no_room_says_that_everything_is_durable() {
     for bound in ["disk", "log"] {

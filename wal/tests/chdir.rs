@@ -1,5 +1,6 @@
-//! A relative directory is the one that it was when it was given, wherever the process goes later (as a daemon does: `chdir("/")`),
-//! whatever lies there. In processes of their own, because the working directory belongs to the process.
+//! A relative directory is the one that it was when it was given, wherever the process goes later
+//! (as a daemon does: `chdir("/")`), whatever lies there. In processes of their own, because the
+//! working directory belongs to the process.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

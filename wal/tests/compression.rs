@@ -1,4 +1,5 @@
-//! Compressed batches next to others: they read the same everywhere, and damage in them is an error everywhere.
+//! Compressed batches next to others: they read the same everywhere, and damage in them is an error
+//! everywhere.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -194,7 +195,8 @@ fn assert_reads_everywhere(log: &Wal, sim: &SimDisk, written: &Written) {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// F84: compression switched on, off and over between runs, next to everything else, across segments.
+    /// F84: compression switched on, off and over between runs, next to everything else, across
+    /// segments.
     #[test]
     fn compressed_and_other_frames_read_back(program in proptest::collection::vec(op(), 1..40)) {
         let sim = SimDisk::new();
@@ -225,7 +227,8 @@ fn a_program_of_text_is_compressed_and_saves_space() {
     assert_reads_everywhere(&log, &sim, &written);
 }
 
-/// The limit counts what the records take uncompressed, and a batch may hold more than the segment that it stands in.
+/// The limit counts what the records take uncompressed, and a batch may hold more than the segment
+/// that it stands in.
 #[test]
 fn the_record_limit_counts_uncompressed_bytes() {
     let sim = SimDisk::new();
@@ -294,7 +297,8 @@ fn assert_located(error: &WalError, at: usize, expected: Finding) {
     }
 }
 
-/// What every way of reading says to a second batch that is right by its checksums and does not decompress.
+/// What every way of reading says to a second batch that is right by its checksums and does not
+/// decompress.
 fn assert_refused_everywhere(sim: &SimDisk, at: usize) {
     let log = open(sim, ZSTD);
     let durable = Finding::CorruptDurable;
@@ -330,7 +334,8 @@ fn assert_refused_everywhere(sim: &SimDisk, at: usize) {
     assert_located(&report.findings[0], at, Finding::CorruptAttested);
 }
 
-/// F73, F87: frames made with the right checksums whose payload is a bomb, states a wrong length, or is no zstd at all.
+/// F73, F87: frames made with the right checksums whose payload is a bomb, states a wrong length,
+/// or is no zstd at all.
 #[test]
 fn crafted_batches_are_errors_that_say_where() {
     let (good, at) = three_batches();
@@ -392,7 +397,8 @@ fn a_plain_batch_with_the_flag_is_an_error() {
     assert_refused_everywhere(&sim, at);
 }
 
-/// Frames whose checksum nobody looked at may hold anything: an error or other bytes, never a panic.
+/// Frames whose checksum nobody looked at may hold anything: an error or other bytes, never a
+/// panic.
 #[test]
 fn unchecked_frames_survive_every_flipped_bit() {
     let (good, at) = three_batches();

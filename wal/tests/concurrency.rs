@@ -19,7 +19,8 @@ use std::sync::Arc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-/// F1, F13: eight threads over many rotations; every record is there once, in the order of its thread.
+/// F1, F13: eight threads over many rotations; every record is there once, in the order of its
+/// thread.
 #[test]
 fn threads_commit_through_rotations() {
     let dir = tempfile::tempdir().unwrap();
@@ -223,8 +224,8 @@ fn an_interval_flushes_without_anybody_waiting() {
     assert!(watch.changed_after(lsn).unwrap() > lsn);
 }
 
-/// A flush is due while somebody else makes durable what a future awaits: the flusher took that for both, and the due one
-/// was never made.
+/// A flush is due while somebody else makes durable what a future awaits: the flusher took that for
+/// both, and the due one was never made.
 #[test]
 fn what_is_due_is_flushed_whoever_served_the_future() {
     let dir = tempfile::tempdir().unwrap();

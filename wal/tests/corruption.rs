@@ -1,4 +1,5 @@
-//! Damage at rest: every case gives all the data, or an error that names a file. Never wrong data, never less.
+//! Damage at rest: every case gives all the data, or an error that names a file. Never wrong data,
+//! never less.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -169,7 +170,8 @@ fn every_flipped_bit_gives_all_the_data_or_an_error() {
     let mut errors = 0;
     for path in segments(&sim) {
         let len = sim.read_file(&path).unwrap().len();
-        // Headers and the first frames byte by byte, then in steps that meet every position modulo 8.
+        // Headers and the first frames byte by byte, then in steps that meet every position modulo
+        // 8.
         let places = (0..64).chain(4096..4600).chain((4600..len).step_by(13));
         for at in places {
             let copy = sim.snapshot();
@@ -232,7 +234,8 @@ fn every_flipped_bit_of_a_killed_log_loses_at_most_the_unattested_group() {
         for at in (4096..len).step_by(17) {
             let copy = sim.snapshot();
             copy.edit(&path, |bytes| bytes[at] ^= 0x10);
-            // One bit hits a record or the mark that attests it, never both: so nothing may be missing.
+            // One bit hits a record or the mark that attests it, never both: so nothing may be
+            // missing.
             let found = outcome(&copy, &expected, &format!("{path} byte {at}"));
             assert!(
                 !matches!(found, Outcome::Fewer(_)),
@@ -242,8 +245,8 @@ fn every_flipped_bit_of_a_killed_log_loses_at_most_the_unattested_group() {
     }
 }
 
-/// F33 on a log written past the page cache and killed: the watermark behind the last group was in memory only, so that
-/// group, and nothing else, is unattested (P5).
+/// F33 on a log written past the page cache and killed: the watermark behind the last group was in
+/// memory only, so that group, and nothing else, is unattested (P5).
 #[test]
 fn every_flipped_bit_of_a_killed_direct_log_loses_at_most_the_last_group() {
     let (sim, expected) = build(1, Left::Killed(WritePath::Direct));
@@ -371,8 +374,9 @@ fn segments_in_wrong_places_are_corrupt() {
     }
 }
 
-/// F38: a copy of a segment under another name was not named: its neighbour was said to be missing. So were a file of another
-/// log, and one that is no segment at all. Each is named by opening and by every tool.
+/// F38: a copy of a segment under another name was not named: its neighbour was said to be missing.
+/// So were a file of another log, and one that is no segment at all. Each is named by opening and
+/// by every tool.
 #[test]
 fn a_stray_file_is_named_and_not_its_neighbour() {
     for left in [
@@ -501,7 +505,8 @@ fn an_earlier_version_of_the_last_segment_is_corrupt() {
     );
 }
 
-/// F41: lengths of every awkward value, in every frame header: no huge allocation, no panic, no wrong data.
+/// F41: lengths of every awkward value, in every frame header: no huge allocation, no panic, no
+/// wrong data.
 #[test]
 fn absurd_lengths_are_not_believed() {
     let (sim, expected) = build(1, Left::Closed);
@@ -651,8 +656,8 @@ fn a_reader_meets_damage_and_the_writer_goes_on() {
     assert_eq!(report.findings.len(), 1);
 }
 
-/// Found by the demo's tools: damage near the end made `frames` fail as a whole, so that a dump showed nothing of what
-/// was intact.
+/// Found by the demo's tools: damage near the end made `frames` fail as a whole, so that a dump
+/// showed nothing of what was intact.
 #[test]
 fn a_dump_shows_everything_up_to_the_damage_and_then_the_error() {
     let (sim, _) = build(5, Left::Closed);
@@ -674,7 +679,8 @@ fn a_dump_shows_everything_up_to_the_damage_and_then_the_error() {
     assert!(error.contains(&offset.to_string()), "{error}");
 }
 
-/// An error of a damaged log named a backup and nothing else: whoever has none did not learn of the tools.
+/// An error of a damaged log named a backup and nothing else: whoever has none did not learn of the
+/// tools.
 #[test]
 fn whoever_has_no_backup_is_told_of_the_tools_once() {
     let segment = "/log/00000000000000000000.wal";
@@ -703,8 +709,9 @@ fn whoever_has_no_backup_is_told_of_the_tools_once() {
     }
 }
 
-/// F33, F34: a damaged tail was reported at the mark of the close, or at the last note in `LOG`, where reading begins. It is
-/// reported where the damage begins: at the first frame that is not intact, in whichever segment.
+/// F33, F34: a damaged tail was reported at the mark of the close, or at the last note in `LOG`,
+/// where reading begins. It is reported where the damage begins: at the first frame that is not
+/// intact, in whichever segment.
 #[test]
 fn a_damaged_tail_is_reported_where_the_damage_begins() {
     let (sim, _) = build(1, Left::Closed);

@@ -42,8 +42,8 @@ fn cases() -> u32 {
 proptest! {
     #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// F1, F4-F11, F17, F53: cut before every mutation of a random program, with random sectors surviving: what was
-    /// acknowledged is there, in order, nothing else, and what was shown stays.
+    /// F1, F4-F11, F17, F53: cut before every mutation of a random program, with random sectors
+    /// surviving: what was acknowledged is there, in order, nothing else, and what was shown stays.
     #[test]
     fn every_cut_of_every_program_keeps_the_promises(program in program(), after in program(), seed in 0..1000_u64) {
         cut_everywhere(Cheat::None, &program, &after, seed..seed + 3).map_err(TestCaseError::fail)?;
@@ -56,8 +56,8 @@ proptest! {
         cut_everywhere_in(new, &program, &after, seed..seed + 2).map_err(TestCaseError::fail)?;
     }
 
-    /// F1, F4-F11: the same with notes in `LOG` all the time, groups sealed, or both. (Apart each was tried; together a clean
-    /// close left a log that was refused.)
+    /// F1, F4-F11: the same with notes in `LOG` all the time, groups sealed, or both. (Apart each
+    /// was tried; together a clean close left a log that was refused.)
     #[test]
     fn every_cut_of_every_noted_and_sealed_program_keeps_the_promises(
         program in program(), after in program(), seed in 0..1000_u64, which in 0..3_usize, path in 0..2_usize,
@@ -80,7 +80,8 @@ fn append(thread: usize) -> Op {
     Op::Append { thread, size: 700 }
 }
 
-/// A program that meets every mechanism: several threads, rotation, truncation, recycling, every kind of restart.
+/// A program that meets every mechanism: several threads, rotation, truncation, recycling, every
+/// kind of restart.
 fn busy_program() -> Vec<Op> {
     let mut program = Vec::new();
     for round in 0..12_usize {
@@ -112,7 +113,8 @@ fn the_busy_program_survives_every_cut() {
     assert!(cuts > 100, "{cuts}");
 }
 
-/// The model's records are such that compression has something to do, and a cheat is caught behind it too.
+/// The model's records are such that compression has something to do, and a cheat is caught behind
+/// it too.
 #[test]
 fn the_busy_program_survives_every_cut_compressed() {
     let new = |cheat| move || World::new(cheat, WritePath::PageCache).compressed();
@@ -148,7 +150,8 @@ fn recovery_cut_short_anywhere_recovers() {
     assert!(recoveries > 1000, "{recoveries}");
 }
 
-/// The same when un-synced frames span several segments: those behind the new end go, in an order that leaves no gap.
+/// The same when un-synced frames span several segments: those behind the new end go, in an order
+/// that leaves no gap.
 #[test]
 fn recovery_from_a_tail_of_several_segments_cut_short_anywhere_recovers() {
     let program = vec![
@@ -161,8 +164,8 @@ fn recovery_from_a_tail_of_several_segments_cut_short_anywhere_recovers() {
     assert!(cut_recovery(&program, u64::MAX >> 1, 0..100) > 1000);
 }
 
-/// Cuts the power before mutation `cut` of the program, and then before every mutation of the recovery. Tells how many
-/// recoveries that were.
+/// Cuts the power before mutation `cut` of the program, and then before every mutation of the
+/// recovery. Tells how many recoveries that were.
 fn cut_recovery(program: &[Op], cut: u64, seeds: std::ops::Range<u64>) -> u64 {
     PATHS
         .iter()
@@ -193,7 +196,8 @@ fn cut_recovery_on(path: WritePath, program: &[Op], cut: u64, seeds: std::ops::R
     recoveries
 }
 
-/// What a rig cannot catch it does not test: each of these logs is broken on purpose, and the checks must object.
+/// What a rig cannot catch it does not test: each of these logs is broken on purpose, and the
+/// checks must object.
 fn assert_caught(cheat: Cheat, program: &[Op], after: &[Op]) {
     assert!(
         cut_everywhere(cheat, program, after, 0..30).is_err(),
@@ -243,11 +247,13 @@ fn the_cheat_of_leaving_stale_frames_is_caught() {
     assert!(!caught(Cheat::None), "without the cheat all is well");
 }
 
-/// F9: in logs whose writes are shorter than what is appended between two syncs, recovery searches behind the end only as
-/// far as one write can reach. That is far enough, and a shorter search is caught.
+/// F9: in logs whose writes are shorter than what is appended between two syncs, recovery searches
+/// behind the end only as far as one write can reach. That is far enough, and a shorter search is
+/// caught.
 ///
-/// Direct writes end with zeros to the end of a page. So what is left behind the end rises again only if it begins with
-/// a page and what is appended next ends there: frames of a quarter of a page, one of them less the watermark.
+/// Direct writes end with zeros to the end of a page. So what is left behind the end rises again
+/// only if it begins with a page and what is appended next ends there: frames of a quarter of a
+/// page, one of them less the watermark.
 #[test]
 fn a_search_that_ends_before_the_last_write_can_is_caught() {
     const WRITE: u64 = 3 * 4096;

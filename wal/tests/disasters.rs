@@ -19,7 +19,8 @@ use highwater_wal::{Case, inspect};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Through the page cache: a killed process, a stale file and a slow sync leave more there than past it.
+/// Through the page cache: a killed process, a stale file and a slow sync leave more there than
+/// past it.
 fn on(sim: &SimDisk) -> Options {
     let disk: Arc<dyn Disk> = Arc::new(sim.clone());
     options()
@@ -69,8 +70,8 @@ fn lose_all_caches(cheat: Cheat, path: WritePath) -> Result<u64, String> {
     unreachable!("a program ends")
 }
 
-/// F5: the power goes off before each mutation, and nothing that was not flushed survives: no page of the cache, no
-/// sector in the device's. A log that acknowledges before it flushes is caught.
+/// F5: the power goes off before each mutation, and nothing that was not flushed survives: no page
+/// of the cache, no sector in the device's. A log that acknowledges before it flushes is caught.
 #[test]
 fn what_was_acknowledged_needs_no_cache() {
     for path in common::model::PATHS {
@@ -79,8 +80,8 @@ fn what_was_acknowledged_needs_no_cache() {
     }
 }
 
-/// F12: the machine goes down in the middle of each recovery, a hundred times over: files do not pile up, and in the end
-/// the log is there.
+/// F12: the machine goes down in the middle of each recovery, a hundred times over: files do not
+/// pile up, and in the end the log is there.
 #[test]
 fn a_storm_of_reboots_makes_progress_in_bounded_space() {
     let sim = SimDisk::new();
@@ -101,7 +102,8 @@ fn a_storm_of_reboots_makes_progress_in_bounded_space() {
     for round in 0..100 {
         sim.cut_power_before(round % 23);
         let opened = Wal::open_with("/log", small(&sim));
-        // The last steps of opening may fail without harm: if the power went off in one, nothing can be read.
+        // The last steps of opening may fail without harm: if the power went off in one, nothing
+        // can be read.
         if let Some(log) = opened.ok().filter(|_| sim.is_alive()) {
             let found = contents(&log);
             assert!(found.len() >= shown.max(40), "what was shown stays");
@@ -119,7 +121,8 @@ fn a_storm_of_reboots_makes_progress_in_bounded_space() {
     assert!(contents(&log).len() >= shown);
 }
 
-/// F16: a log whose syncs fail changes nothing any more, however often it is asked. Reading may still ask for pages.
+/// F16: a log whose syncs fail changes nothing any more, however often it is asked. Reading may
+/// still ask for pages.
 #[test]
 fn a_poisoned_log_leaves_the_disk_alone() {
     for background in [Background::Inline, Background::Thread] {
@@ -166,8 +169,8 @@ fn a_stale_handle_is_a_failed_sync() {
     assert_eq!(contents(&log), payloads(["kept"]));
 }
 
-/// F32: while a sync takes its time, nothing is acknowledged, and appending and reading go on; when it ends, what it
-/// covered is acknowledged, late but right.
+/// F32: while a sync takes its time, nothing is acknowledged, and appending and reading go on; when
+/// it ends, what it covered is acknowledged, late but right.
 #[test]
 fn a_slow_sync_is_waited_for_and_stops_nobody_else() {
     let sim = SimDisk::new();
@@ -204,8 +207,8 @@ fn a_slow_sync_is_waited_for_and_stops_nobody_else() {
     });
 }
 
-/// F48: the wall clock jumps by decades in both directions: positions ascend, nothing is truncated or flushed by it, and
-/// intervals follow the monotonic clock.
+/// F48: the wall clock jumps by decades in both directions: positions ascend, nothing is truncated
+/// or flushed by it, and intervals follow the monotonic clock.
 #[test]
 fn jumps_of_the_wall_clock_have_no_effect() {
     const DECADE_MS: u64 = 10 * 365 * 86_400_000;
@@ -239,8 +242,9 @@ fn jumps_of_the_wall_clock_have_no_effect() {
     );
 }
 
-/// F40: a write that the device lost: a sector or page as it was at an earlier sync, in a log that was killed. What later
-/// syncs proved to be durable is there, or it is an error; and it is never anything else.
+/// F40: a write that the device lost: a sector or page as it was at an earlier sync, in a log that
+/// was killed. What later syncs proved to be durable is there, or it is an error; and it is never
+/// anything else.
 #[test]
 fn a_sector_as_it_was_earlier_is_noticed() {
     let sim = SimDisk::new();
@@ -274,7 +278,8 @@ fn a_sector_as_it_was_earlier_is_noticed() {
                         for (n, record) in shown.iter().enumerate() {
                             assert_eq!(*record, [u8::try_from(n + 1).unwrap(); 300]);
                         }
-                        // Only if every proof stood in what was lost: the tail of the file, back to some sync.
+                        // Only if every proof stood in what was lost: the tail of the file, back to
+                        // some sync.
                         let tail = now[at + size..].iter().all(|b| *b == 0);
                         assert!(tail && log.recovery().case != Case::CleanEnd);
                         assert!(shown.len() > version);

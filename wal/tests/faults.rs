@@ -65,7 +65,8 @@ fn program() -> Vec<Op> {
     program
 }
 
-/// F15-F30: every call fails at its n-th occurrence, once and for ever, until no such occurrence is left.
+/// F15-F30: every call fails at its n-th occurrence, once and for ever, until no such occurrence is
+/// left.
 #[test]
 fn every_call_failing_at_every_occurrence_keeps_the_promises() {
     let mut fired = 0;
@@ -156,7 +157,8 @@ fn a_failed_sync_names_the_file_as_it_is_called_now() {
     assert!(!error.contains(".tmp"), "{error}");
 }
 
-/// F15: seven committers, a tail and a watch all wait for the sync that fails; each of them is told.
+/// F15: seven committers, a tail and a watch all wait for the sync that fails; each of them is
+/// told.
 #[test]
 fn everybody_who_waits_for_the_failing_sync_is_told() {
     let sim = SimDisk::new();
@@ -203,7 +205,8 @@ fn commit_until_poisoned(log: &Wal) -> Vec<Vec<u8>> {
     })
 }
 
-/// F4 with real threads: the power goes off at each of many calls while eight threads commit through rotations.
+/// F4 with real threads: the power goes off at each of many calls while eight threads commit
+/// through rotations.
 #[test]
 fn threads_lose_nothing_acknowledged_at_a_power_cut() {
     for cut in 0..120 {
@@ -281,8 +284,8 @@ fn a_leader_that_panics_poisons_the_log() {
     );
 }
 
-/// An error names the call that failed, the file, and the place in it. A failed direct write was called a failed sync of a
-/// map, a file that could not be opened one that could not be mapped.
+/// An error names the call that failed, the file, and the place in it. A failed direct write was
+/// called a failed sync of a map, a file that could not be opened one that could not be mapped.
 #[test]
 fn an_error_names_the_call_that_failed_and_its_place() {
     let poisoned = |path, call, kind| {

@@ -20,7 +20,8 @@ fn options(sim: &SimDisk) -> Options {
     options.background(Background::Inline).disk(disk)
 }
 
-/// F51: network file systems are refused, by name and before anything is made, also below directories that do not exist.
+/// F51: network file systems are refused, by name and before anything is made, also below
+/// directories that do not exist.
 #[test]
 fn a_network_file_system_is_refused_untouched() {
     for kind in [
@@ -59,7 +60,8 @@ fn warnings(sim: &SimDisk, options: Options) -> usize {
     seen.len()
 }
 
-/// F51: memory, layers, FUSE and strangers are warned of and used; so is a system that does not answer.
+/// F51: memory, layers, FUSE and strangers are warned of and used; so is a system that does not
+/// answer.
 #[test]
 fn doubtful_file_systems_are_warned_of_and_used() {
     for (kind, expected) in [

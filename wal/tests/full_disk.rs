@@ -1,5 +1,6 @@
-//! Real file systems that are full, at every point at which the log needs space. Each runs in a process of its own, so
-//! that a SIGBUS would be seen. Where this process may not mount, the tests say so and pass.
+//! Real file systems that are full, at every point at which the log needs space. Each runs in a
+//! process of its own, so that a SIGBUS would be seen. Where this process may not mount, the tests
+//! say so and pass.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -139,8 +140,9 @@ fn assert_full(error: &WalError, dir: &Path) {
     assert!(error.to_string().contains(dir.to_str().unwrap()), "{error}");
 }
 
-/// F21, F22, P8: full when the next segment is needed, with every amount of space that is too little for it. No record
-/// is lost, the error comes at once and at every further attempt, and appends go on when there is room.
+/// F21, F22, P8: full when the next segment is needed, with every amount of space that is too
+/// little for it. No record is lost, the error comes at once and at every further attempt, and
+/// appends go on when there is room.
 #[test]
 fn a_disk_that_is_full_at_rotation_refuses_and_resumes() {
     on_a_small_disk("rotation");
@@ -176,7 +178,8 @@ fn full_at_rotation(disk: &Path) {
     }
 }
 
-/// F21: no room for a new log: the error says so, and what is left behind is nothing that the next attempt minds.
+/// F21: no room for a new log: the error says so, and what is left behind is nothing that the next
+/// attempt minds.
 #[test]
 fn a_log_cannot_be_made_on_a_full_disk_and_can_be_later() {
     on_a_small_disk("open");
@@ -204,7 +207,8 @@ fn full_at_open(disk: &Path) {
     log.sync_to(lsn).unwrap();
 }
 
-/// F23: a log that was killed opens on a full disk, shows everything, can be looked at, and makes room by truncation.
+/// F23: a log that was killed opens on a full disk, shows everything, can be looked at, and makes
+/// room by truncation.
 #[test]
 fn a_killed_log_is_recovered_on_a_full_disk() {
     on_a_small_disk("recovery");
@@ -251,7 +255,8 @@ fn full_at_recovery(disk: &Path) {
     acked.check(&log);
 }
 
-/// F23: truncation, which frees space, needs none: again and again on a disk that somebody else fills each time.
+/// F23: truncation, which frees space, needs none: again and again on a disk that somebody else
+/// fills each time.
 #[test]
 fn a_full_disk_can_be_truncated_again_and_again() {
     on_a_small_disk("truncation");
@@ -284,8 +289,9 @@ fn full_at_truncation(disk: &Path) {
     assert_eq!(refused, 4);
 }
 
-/// F21, F22: another program fills the disk and frees it again while the log is appended to, truncated and read. Each
-/// append is acknowledged or refused for lack of space; nothing acknowledged is ever missing; nobody dies.
+/// F21, F22: another program fills the disk and frees it again while the log is appended to,
+/// truncated and read. Each append is acknowledged or refused for lack of space; nothing
+/// acknowledged is ever missing; nobody dies.
 #[test]
 fn others_may_fill_and_free_the_disk_at_any_time() {
     on_a_small_disk("beside");

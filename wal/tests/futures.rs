@@ -1,7 +1,7 @@
 //! `Wal::durable` as a future: under tokio, under the smallest executor, and polled by hand.
 //!
-//! Where a test must know that a sync is under way, [`Cheat::LeaderAwaits`] holds whoever leads it until another thread
-//! waits for it too.
+//! Where a test must know that a sync is under way, [`Cheat::LeaderAwaits`] holds whoever leads it
+//! until another thread waits for it too.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -148,7 +148,8 @@ fn the_last_waker_is_woken_and_no_earlier_one() {
     assert!(matches!(poll(&mut future, &after), Poll::Ready(Ok(()))));
 }
 
-/// F13: half of those who wait give up while the sync is under way; the others are told, nobody calls the dead.
+/// F13: half of those who wait give up while the sync is under way; the others are told, nobody
+/// calls the dead.
 #[test]
 fn futures_dropped_during_the_sync_harm_nobody() {
     let log = Held::open();
@@ -169,7 +170,8 @@ fn futures_dropped_during_the_sync_harm_nobody() {
     assert_eq!(contents(&log).len(), 100);
 }
 
-/// Five hundred tasks of one thread wait at once; the flush that is under way and the one after it serve them all.
+/// Five hundred tasks of one thread wait at once; the flush that is under way and the one after it
+/// serve them all.
 #[test]
 fn hundreds_of_tasks_share_two_flushes() {
     let log = Held::open();
@@ -201,7 +203,8 @@ fn hundreds_of_tasks_share_two_flushes() {
     assert!((1..=2).contains(&groups), "{groups} flushes");
 }
 
-/// The watermark behind the last group is left to the next one, unless somebody awaits it: the flusher went round and round.
+/// The watermark behind the last group is left to the next one, unless somebody awaits it: the
+/// flusher went round and round.
 #[test]
 fn the_last_watermark_can_be_awaited() {
     let dir = tempfile::tempdir().unwrap();
@@ -242,7 +245,8 @@ fn aborted_tasks_harm_nobody() {
     assert_eq!(contents(&log).len(), 200);
 }
 
-/// F15: every task that waits for the sync that fails is told, and everyone who asks later; what was durable stays so.
+/// F15: every task that waits for the sync that fails is told, and everyone who asks later; what
+/// was durable stays so.
 #[test]
 fn a_failed_sync_is_told_to_every_task() {
     let sim = SimDisk::new();
@@ -274,7 +278,8 @@ fn a_failed_sync_is_told_to_every_task() {
     block_on(log.durable(safe)).unwrap();
 }
 
-/// Closing makes durable what tasks wait for; afterwards a future answers at once, whatever it is asked.
+/// Closing makes durable what tasks wait for; afterwards a future answers at once, whatever it is
+/// asked.
 #[test]
 fn closing_answers_every_future() {
     let dir = tempfile::tempdir().unwrap();
@@ -294,7 +299,8 @@ fn closing_answers_every_future() {
     });
     block_on(log.durable(lsns[99])).unwrap();
     assert!(matches!(log.append("late"), Err(WalError::Closed { .. })));
-    // Nothing more will ever stand at the end, and everything below is durable: an answer, not a wait.
+    // Nothing more will ever stand at the end, and everything below is durable: an answer, not a
+    // wait.
     block_on(log.durable(log.end_lsn())).unwrap();
 }
 

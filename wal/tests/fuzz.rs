@@ -1,5 +1,5 @@
-//! The fuzz targets of `fuzz/` on fixed inputs: the inputs that a fuzzer found to reach most, those that once failed, and
-//! random ones.
+//! The fuzz targets of `fuzz/` on fixed inputs: the inputs that a fuzzer found to reach most, those
+//! that once failed, and random ones.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -68,7 +68,8 @@ type Found = (fn(&[u8]), &'static [u8]);
 const FOUND: [Found; 5] = [
     // A file named 18446744073709551615.wal: positions in it overflowed.
     (targets::directory, b"\x22\x00\x18\x00\x00\x18"),
-    // A forged frame that ends eight bytes before its segment: no seal fits behind it, and the next rotation overflowed.
+    // A forged frame that ends eight bytes before its segment: no seal fits behind it, and the next
+    // rotation overflowed.
     (
         targets::segment,
         b"\xcb\x07\x50\xff\xff\xff\xff\x3a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\
@@ -79,14 +80,15 @@ const FOUND: [Found; 5] = [
         targets::directory,
         b"\x60\x60\x10\x03\xf9\x60\x60\x60\x60\x10\x03\xf9\xa8\x74\x67\xa8\x60\x60\x10\x60\xf7",
     ),
-    // A header damaged, its file made longer, and the next segment gone: repair took the gap for a part of the former, and
-    // passed over what was missing.
+    // A header damaged, its file made longer, and the next segment gone: repair took the gap for a
+    // part of the former, and passed over what was missing.
     (
         targets::directory,
         b"\x43\x32\x4c\x32\x00\x00\x00\x00\x00\x00\x00\x00\xfe\xff\xff\xff\xff\xff\xff\xff\xff\xff\
         \x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x43",
     ),
-    // The same with no header left that tells a size: its seal was taken for the end of all up to the next file.
+    // The same with no header left that tells a size: its seal was taken for the end of all up to
+    // the next file.
     (
         targets::directory,
         b"\x43\x48\x4c\x31\x43\x4d\x00\x00\x0d\x20\x20\x20\x20\x20\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x2f\x6c\x6f\x67\x2f\x30\x30\x30\x30\x30\x30\

@@ -1,7 +1,7 @@
 //! F81: directories that format version 1 wrote, kept for ever, opened by the program of today.
 //!
-//! `HIGHWATER_WRITE_GOLDEN=1 cargo test -p highwater-wal --test golden` writes those of the present version anew; once
-//! a version is released its directories never change.
+//! `HIGHWATER_WRITE_GOLDEN=1 cargo test -p highwater-wal --test golden` writes those of the present
+//! version anew; once a version is released its directories never change.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

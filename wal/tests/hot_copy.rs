@@ -1,9 +1,10 @@
-//! F85: the directory of a log is copied, file by file and piece by piece, while the log is written, truncated, closed and
-//! opened again.
+//! F85: the directory of a log is copied, file by file and piece by piece, while the log is
+//! written, truncated, closed and opened again.
 //!
-//! Such a copy shows every file at another moment, and each part of a file too. Invariant: whoever opens it and reads gets records
-//! without a gap, up to an error if there is one. If nothing was truncated meanwhile, everything that was acknowledged before the copying began
-//! is there; and what is refused, [`inspect::repair`] cuts to such a log.
+//! Such a copy shows every file at another moment, and each part of a file too. Invariant: whoever
+//! opens it and reads gets records without a gap, up to an error if there is one. If nothing was
+//! truncated meanwhile, everything that was acknowledged before the copying began is there; and
+//! what is refused, [`inspect::repair`] cuts to such a log.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -122,7 +123,8 @@ impl Copier {
         }
     }
 
-    /// Copies a piece; returns whether there is more. A file that is gone when its turn comes is left out, as `cp` does.
+    /// Copies a piece; returns whether there is more. A file that is gone when its turn comes is
+    /// left out, as `cp` does.
     fn step(&mut self, live: &SimDisk) -> bool {
         let Some(name) = self.to_do.front().cloned() else {
             return false;
@@ -155,7 +157,8 @@ fn numbers(log: &Wal) -> Result<Vec<u64>, WalError> {
         .collect()
 }
 
-/// All there must be: no gap, nothing that was never written, nothing less than what was acknowledged before.
+/// All there must be: no gap, nothing that was never written, nothing less than what was
+/// acknowledged before.
 fn check(found: &[u64], first_at_most: u64, acked: u64, appended: u64, what: &str) {
     let first = found.first().copied().unwrap_or(first_at_most);
     let end = first + found.len() as u64;
@@ -198,7 +201,8 @@ fn copy_while_it_goes_on(seed: u64, path: WritePath, outcomes: &mut Outcomes) {
         }
     }
     let kept = live.log().first_lsn();
-    // A file whose records were given up is used again, and may be copied half as it was and half as it is.
+    // A file whose records were given up is used again, and may be copied half as it was and half
+    // as it is.
     let acked = if kept == started_at { acked } else { 0 };
     let first_kept = live.lsns.iter().position(|lsn| *lsn >= kept);
     let first_kept = first_kept.unwrap_or(live.lsns.len()) as u64;
@@ -263,7 +267,8 @@ fn a_copy_of_a_live_log_is_a_log_without_a_gap_or_is_refused() {
     }
 }
 
-/// A copy taken at once, as snapshots of file systems and volumes are, is what a power cut leaves, and sound.
+/// A copy taken at once, as snapshots of file systems and volumes are, is what a power cut leaves,
+/// and sound.
 #[test]
 fn a_snapshot_is_sound() {
     for seed in 0..200 {

@@ -121,8 +121,8 @@ fn counting_ends_at_a_damage() {
     assert!(matches!(stats.damage, Some(WalError::Corrupt { lsn, .. }) if lsn == lsns[20]));
 }
 
-/// The payloads that are shown now.
-/// Where a file is missing, short or another's, the frames of those before it are shown first. None was.
+/// The payloads that are shown now. Where a file is missing, short or another's, the frames of
+/// those before it are shown first. None was.
 #[test]
 fn what_stands_before_a_missing_segment_is_shown() {
     let sim = SimDisk::new();
@@ -207,8 +207,8 @@ fn a_follower_sees_exactly_what_is_durable() {
     assert_eq!(shown(&mut late), [b"last"]);
 }
 
-/// While several threads write, a look never takes a frame that is just being written for a damage, and a follower sees
-/// everything once and in order.
+/// While several threads write, a look never takes a frame that is just being written for a damage,
+/// and a follower sees everything once and in order.
 #[test]
 fn a_busy_log_never_looks_damaged() {
     const THREADS: u8 = 3;
@@ -264,8 +264,8 @@ impl Drop for Ends<'_> {
     }
 }
 
-/// While a log is written and truncated, its files go, and come again as other segments. To look at it meanwhile was an
-/// error, or showed damage where a file was about to get its new name.
+/// While a log is written and truncated, its files go, and come again as other segments. To look at
+/// it meanwhile was an error, or showed damage where a file was about to get its new name.
 #[test]
 fn a_log_that_is_truncated_meanwhile_never_looks_damaged() {
     for path in [WritePath::Direct, WritePath::PageCache] {
@@ -369,8 +369,8 @@ fn a_follower_that_keeps_up_does_not_mind_truncation() {
     assert!(log.first_lsn().get() > 5 * SEGMENT_SIZE);
 }
 
-/// Damage is met at once if it is there, and found by looking behind the end if it comes later: the follower does not
-/// wait for ever at a hole.
+/// Damage is met at once if it is there, and found by looking behind the end if it comes later: the
+/// follower does not wait for ever at a hole.
 #[test]
 fn a_follower_does_not_wait_at_a_hole() {
     let sim = SimDisk::new();

@@ -1,5 +1,5 @@
-//! A process that runs into its limits: descriptors, address space, file size; and damage that would make a decoder
-//! take too much. Each in a process of its own.
+//! A process that runs into its limits: descriptors, address space, file size; and damage that
+//! would make a decoder take too much. Each in a process of its own.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -69,7 +69,8 @@ fn fill(log: &Wal, size: usize) -> (usize, WalError) {
     unreachable!("some append fails")
 }
 
-/// The first append after a failure may meet the failure of a background attempt that began before the limit was lifted.
+/// The first append after a failure may meet the failure of a background attempt that began before
+/// the limit was lifted.
 fn resumed(log: &Wal) {
     let lsn = (0..3)
         .find_map(|_| log.append("resumed").ok())
@@ -77,8 +78,8 @@ fn resumed(log: &Wal) {
     log.sync_to(lsn).unwrap();
 }
 
-/// F27: no descriptor is left when the next segment is needed: an error, nothing acknowledged is lost, reading and
-/// syncing go on, and appending too once there are descriptors again.
+/// F27: no descriptor is left when the next segment is needed: an error, nothing acknowledged is
+/// lost, reading and syncing go on, and appending too once there are descriptors again.
 #[test]
 fn without_descriptors_the_log_refuses_and_resumes() {
     let dir = scratch();
@@ -119,8 +120,8 @@ fn without_descriptors(dir: &Path) {
     }
 }
 
-/// F27: however many segments a log has, it holds few files open. Through the page cache it was one for each, until it was
-/// truncated. (Found by an outsider with `ulimit -n 1024`.)
+/// F27: however many segments a log has, it holds few files open. Through the page cache it was one
+/// for each, until it was truncated. (Found by an outsider with `ulimit -n 1024`.)
 #[test]
 fn a_log_of_many_segments_holds_few_files_open() {
     let dir = scratch();
@@ -184,7 +185,8 @@ fn without_address_space(dir: &Path) {
     Wal::open_with(dir.join("other"), options).unwrap();
 }
 
-/// F26: no address space to show the file in the place of its memory, which stays then, whoever reads it.
+/// F26: no address space to show the file in the place of its memory, which stays then, whoever
+/// reads it.
 #[test]
 fn without_address_space_memory_is_not_given_back() {
     let dir = scratch();
@@ -213,7 +215,8 @@ fn give_back_without_address_space(dir: &Path) {
     assert!(held.iter().all(|byte| *byte == 7));
 }
 
-/// F28: a limit on the size of files is an error, not the death of the process, whether SIGXFSZ is ignored or not.
+/// F28: a limit on the size of files is an error, not the death of the process, whether SIGXFSZ is
+/// ignored or not.
 #[test]
 fn a_limit_on_file_sizes_is_an_error() {
     let dir = scratch();
@@ -223,7 +226,8 @@ fn a_limit_on_file_sizes_is_an_error() {
 }
 
 fn within_a_file_size(dir: &Path) {
-    // Past the page cache a limit lowered below the size of the segments poisons the log: it may write them no more.
+    // Past the page cache a limit lowered below the size of the segments poisons the log: it may
+    // write them no more.
     let small = || {
         Options::new()
             .segment_size(16 << 10)
@@ -267,8 +271,9 @@ fn closed_log(dir: &Path) {
     log.close().unwrap();
 }
 
-/// F36, F41, F49: damaged lengths, a `LOG` and a `LOCK` of a gigabyte, a segment of a terabyte: all of them judged with
-/// 64 MiB of memory to spare, because nothing is taken before its length was believed.
+/// F36, F41, F49: damaged lengths, a `LOG` and a `LOCK` of a gigabyte, a segment of a terabyte: all
+/// of them judged with 64 MiB of memory to spare, because nothing is taken before its length was
+/// believed.
 #[test]
 fn damaged_lengths_take_no_memory() {
     let dir = scratch();

@@ -28,7 +28,8 @@ fn assert_locked(path: &Path) {
     assert!(error.to_string().contains(&pid.to_string()), "{error}");
 }
 
-/// F45, F47: refused, also through a symbolic link, also when the lock file was deleted; and nothing is changed.
+/// F45, F47: refused, also through a symbolic link, also when the lock file was deleted; and
+/// nothing is changed.
 #[test]
 fn a_second_opener_is_refused() {
     let dir = tempfile::tempdir().unwrap();

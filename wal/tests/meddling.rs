@@ -1,4 +1,5 @@
-//! Somebody else changes the files of a log that is open; system calls of a real process are made to fail.
+//! Somebody else changes the files of a log that is open; system calls of a real process are made
+//! to fail.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -54,7 +55,8 @@ fn cut(path: &Path, len: u64) {
     file.set_len(len).unwrap();
 }
 
-/// F31: a store into the page in which the file was cut is accepted by everybody and goes nowhere. It is not acknowledged.
+/// F31: a store into the page in which the file was cut is accepted by everybody and goes nowhere.
+/// It is not acknowledged.
 #[test]
 fn nothing_is_acknowledged_in_a_segment_cut_in_the_middle_of_a_page() {
     let dir = scratch();
@@ -100,8 +102,8 @@ fn append_on_demand(dir: &Path, path: WritePath) {
     }
 }
 
-/// F31: cut by whole pages, the kernel kills the process with SIGBUS. It has acknowledged nothing that is not there,
-/// what stands below the cut is as it was, and the next open says what happened.
+/// F31: cut by whole pages, the kernel kills the process with SIGBUS. It has acknowledged nothing
+/// that is not there, what stands below the cut is as it was, and the next open says what happened.
 #[test]
 fn a_segment_cut_below_the_writer_is_no_false_acknowledgement() {
     cut_below_the_writer("append on demand", |running| {
@@ -111,8 +113,8 @@ fn a_segment_cut_below_the_writer_is_no_false_acknowledgement() {
     });
 }
 
-/// F31: past the page cache there is no signal. The write would only make the file longer again, with a hole; it is
-/// an error.
+/// F31: past the page cache there is no signal. The write would only make the file longer again,
+/// with a hole; it is an error.
 #[test]
 fn a_segment_cut_below_a_direct_writer_is_an_error() {
     cut_below_the_writer("append on demand directly", |mut running| {
@@ -174,7 +176,8 @@ fn read_on_demand(dir: &Path) {
     }
 }
 
-/// F31: a reader of a segment that is cut gets an error that says so; it never sees other bytes. It died of SIGBUS.
+/// F31: a reader of a segment that is cut gets an error that says so; it never sees other bytes. It
+/// died of SIGBUS.
 #[test]
 fn a_segment_cut_below_a_reader_shows_no_wrong_bytes() {
     let dir = scratch();
@@ -202,8 +205,8 @@ fn a_segment_cut_below_a_reader_shows_no_wrong_bytes() {
     }
 }
 
-/// F43, F44: damage ahead of a reader that follows a live log: the reader gets an error, the writer goes on, and a reader of
-/// what stands behind is not disturbed.
+/// F43, F44: damage ahead of a reader that follows a live log: the reader gets an error, the writer
+/// goes on, and a reader of what stands behind is not disturbed.
 #[test]
 fn a_tail_meets_damage_and_the_writer_goes_on() {
     let dir = scratch();
@@ -239,7 +242,8 @@ fn a_tail_meets_damage_and_the_writer_goes_on() {
     log.close().unwrap();
 }
 
-/// F42: what stands in directories for other reasons, of every kind and also under a segment's name, is left alone.
+/// F42: what stands in directories for other reasons, of every kind and also under a segment's
+/// name, is left alone.
 #[test]
 fn strangers_of_every_kind_are_left_alone() {
     let dir = scratch();
@@ -267,7 +271,8 @@ fn strangers_of_every_kind_are_left_alone() {
     assert_eq!(fs::read(at("#LOG#")).unwrap(), b"an editor's");
 }
 
-/// A FIFO under the name of a file of the log hung whoever opened or inspected it: opening one waits for its other end.
+/// A FIFO under the name of a file of the log hung whoever opened or inspected it: opening one
+/// waits for its other end.
 #[test]
 fn a_fifo_among_the_files_is_an_error_and_hangs_nobody() {
     for name in ["LOG", "LOG.tmp", "LOCK", "00000000000000000000.wal"] {
@@ -321,8 +326,8 @@ fn commit_until_refused(dir: &Path, path: WritePath) {
     say("done");
 }
 
-/// Runs the child under strace, which makes `call` fail with `error` at its `nth` occurrence and from then on. Returns
-/// what it said, and the calls traced.
+/// Runs the child under strace, which makes `call` fail with `error` at its `nth` occurrence and
+/// from then on. Returns what it said, and the calls traced.
 fn under_strace(
     role: &str,
     dir: &Path,
@@ -345,8 +350,9 @@ fn under_strace(
     (said, calls.lines().map(str::to_owned).collect())
 }
 
-/// F15, F16, F18 on the real disk: a sync that fails with whatever error, also one that asks to be called again, is
-/// final. It is not tried again, nothing more is acknowledged, and what was is there.
+/// F15, F16, F18 on the real disk: a sync that fails with whatever error, also one that asks to be
+/// called again, is final. It is not tried again, nothing more is acknowledged, and what was is
+/// there.
 #[test]
 fn a_failed_system_call_that_syncs_is_never_tried_again() {
     if !exists("strace") {
@@ -389,8 +395,8 @@ fn fail_from((role, call): (&str, &str), error: &str, when: &str) {
     }
 }
 
-/// F18, F24: the same for the syncs that prepare a segment. The attempt fails, each of its calls is made once, and a new
-/// attempt makes a new file.
+/// F18, F24: the same for the syncs that prepare a segment. The attempt fails, each of its calls is
+/// made once, and a new attempt makes a new file.
 #[test]
 fn a_failed_sync_of_a_new_segment_fails_the_attempt_once() {
     if !exists("strace") {
@@ -422,8 +428,8 @@ fn a_failed_sync_of_a_new_segment_fails_the_attempt_once() {
     }
 }
 
-/// F20: a signal that interrupts a read or a question of opening failed it, if it came in the probe of direct reading. Each is
-/// made again; every second one is interrupted here.
+/// F20: a signal that interrupts a read or a question of opening failed it, if it came in the probe
+/// of direct reading. Each is made again; every second one is interrupted here.
 #[test]
 fn an_interrupted_read_or_question_is_made_again() {
     if !exists("strace") {
@@ -473,8 +479,9 @@ fn an_interrupted_read_or_question_is_made_again() {
     }
 }
 
-/// F20: a direct write that comes short within its first page is made again from there. (The kernel is said to have written
-/// 512 bytes; it has written none, so what is acknowledged shows that the page was written again.)
+/// F20: a direct write that comes short within its first page is made again from there. (The kernel
+/// is said to have written 512 bytes; it has written none, so what is acknowledged shows that the
+/// page was written again.)
 #[test]
 fn a_direct_write_that_comes_short_goes_on_and_nothing_torn_is_acknowledged() {
     if !exists("strace") {
@@ -511,7 +518,8 @@ fn a_direct_write_that_comes_short_goes_on_and_nothing_torn_is_acknowledged() {
     }
 }
 
-/// F20: short again at once, it is an error: the log is poisoned, and what was acknowledged is there.
+/// F20: short again at once, it is an error: the log is poisoned, and what was acknowledged is
+/// there.
 #[test]
 fn a_direct_write_that_comes_short_again_and_again_ends() {
     if !exists("strace") {

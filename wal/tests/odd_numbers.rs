@@ -1,4 +1,5 @@
-//! No duration, count, size or position panics, overflows or hangs: it means what it says, or is refused by name.
+//! No duration, count, size or position panics, overflows or hangs: it means what it says, or is
+//! refused by name.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -192,7 +193,8 @@ fn every_compression_level_is_taken_or_refused_by_name() {
     }
 }
 
-/// Every call that takes a position or a size, with every number: an answer, never a panic, and the log goes on.
+/// Every call that takes a position or a size, with every number: an answer, never a panic, and the
+/// log goes on.
 #[test]
 fn every_position_is_answered() {
     for background in [Background::Inline, Background::Thread] {

@@ -43,7 +43,8 @@ const WAYS: [fn(&Wal, Lsn) -> highwater_wal::Result<()>; 3] = [
     |log, lsn| block_on(async { log.durable(lsn).await }),
 ];
 
-/// `sync_to(end_lsn())` was an error: nothing stands at the end. What was meant is everything below.
+/// `sync_to(end_lsn())` was an error: nothing stands at the end. What was meant is everything
+/// below.
 #[test]
 fn waiting_for_the_end_makes_everything_below_durable() {
     everywhere(|_, log| {
@@ -70,7 +71,8 @@ fn waiting_for_the_end_makes_everything_below_durable() {
     });
 }
 
-/// The watermark that follows a group moves the end: asking for the end again and again must not append again and again.
+/// The watermark that follows a group moves the end: asking for the end again and again must not
+/// append again and again.
 #[test]
 fn waiting_for_the_end_of_a_log_at_rest_appends_nothing() {
     let sim = SimDisk::new();

@@ -43,7 +43,8 @@ fn record(thread: usize, number: u64) -> Vec<u8> {
     record
 }
 
-/// With `SEAL_GROUPS=4096` each commit group is padded to a page, in the process that is killed too.
+/// With `SEAL_GROUPS=4096` each commit group is padded to a page, in the process that is killed
+/// too.
 fn sealed() -> Options {
     let seal_groups = std::env::var("SEAL_GROUPS").map_or(0, |bytes| bytes.parse().unwrap());
     options().seal_groups(seal_groups)
@@ -158,7 +159,8 @@ fn await_stopped(pid: Pid) {
     }
 }
 
-/// F1, F2: killed at random moments on the same directory, also while it recovers. `KILL_ROUNDS` makes it longer.
+/// F1, F2: killed at random moments on the same directory, also while it recovers. `KILL_ROUNDS`
+/// makes it longer.
 #[test]
 fn a_killed_process_keeps_what_it_acknowledged() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -203,7 +205,8 @@ fn a_killed_process_keeps_what_it_acknowledged() {
 }
 
 impl Known {
-    /// Where each thread goes on, without recovering the log: an unacknowledged frame may or may not be shown.
+    /// Where each thread goes on, without recovering the log: an unacknowledged frame may or may
+    /// not be shown.
     fn peek(&self, dir: &Path) -> [u64; THREADS] {
         let disk = std::sync::Arc::new(highwater_wal::disk::OsDisk::new());
         let mut next = self.next;
@@ -223,8 +226,8 @@ impl Known {
     }
 }
 
-/// F3: stopped, continued, stopped and killed. While it stands still nothing is acknowledged, and the long pause is not
-/// taken for anything.
+/// F3: stopped, continued, stopped and killed. While it stands still nothing is acknowledged, and
+/// the long pause is not taken for anything.
 #[test]
 fn a_stopped_process_keeps_what_it_acknowledged() {
     let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
@@ -267,7 +270,8 @@ fn a_stopped_process_keeps_what_it_acknowledged() {
     }
 }
 
-/// F52: a program started while a log is open has no descriptor and no map of it, and outlives it without holding its lock.
+/// F52: a program started while a log is open has no descriptor and no map of it, and outlives it
+/// without holding its lock.
 fn spawn_beside_a_log(dir: &Path) {
     let log = Wal::open_with(dir, options().write_path(WritePath::PageCache)).unwrap();
     let lsn = log.append("before").unwrap();

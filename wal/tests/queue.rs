@@ -1,6 +1,7 @@
-//! A queue on a log with a bound, on the simulated disk: producers, a consumer that acknowledges by record, pins, restarts and
-//! power cuts at random. Whatever happens, the program can go on: the consumer is refused only while a pin keeps the log,
-//! every job that was acknowledged to its producer is consumed, and the files stay within the bound.
+//! A queue on a log with a bound, on the simulated disk: producers, a consumer that acknowledges by
+//! record, pins, restarts and power cuts at random. Whatever happens, the program can go on: the
+//! consumer is refused only while a pin keeps the log, every job that was acknowledged to its
+//! producer is consumed, and the files stay within the bound.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -95,7 +96,8 @@ impl Queue {
             .log_id_seed(1)
             .disk(disk);
         let log = Wal::open_with("/log", options)?;
-        // The consumer goes on after its last acknowledgement, or where the log begins: what was truncated was consumed.
+        // The consumer goes on after its last acknowledgement, or where the log begins: what was
+        // truncated was consumed.
         let acks = log.read_from(Lsn::ZERO)?.only(ACKS);
         let last = acks.last().transpose()?.map(|record| {
             let number =
@@ -157,8 +159,8 @@ impl Queue {
             .collect();
         let lsn = match (new.last(), self.ack) {
             (Some((_, lsn)), _) => *lsn,
-            // At rest nothing before its own record is needed. It says so again, so that what only acknowledgements and
-            // restarts have added goes.
+            // At rest nothing before its own record is needed. It says so again, so that what only
+            // acknowledgements and restarts have added goes.
             (None, _) => self.position,
         };
         let rests = new.is_empty();
@@ -241,7 +243,8 @@ impl Queue {
         assert!(used <= most, "{used} bytes of {most}");
     }
 
-    /// Whatever state this is: without pins the consumer comes to the end, and then a producer gets in.
+    /// Whatever state this is: without pins the consumer comes to the end, and then a producer gets
+    /// in.
     fn finish(&mut self, open: &mut Open) {
         open.pin = None;
         let log = &open.log;
@@ -262,7 +265,8 @@ fn number_of(job: &[u8]) -> u64 {
     u64::from_le_bytes(job[..8].try_into().unwrap())
 }
 
-/// So many steps, with the power cut before a random mutation of each life. Tells how often an acknowledgement, and a job, was refused.
+/// So many steps, with the power cut before a random mutation of each life. Tells how often an
+/// acknowledgement, and a job, was refused.
 fn run(setting: Setting, seed: u64) -> (u32, u32) {
     let mut queue = Queue::new(setting, seed);
     for life in 0..4 {

@@ -1,5 +1,5 @@
-//! Both ways of reading: in maps whose pages are read in before, and by copying. They show the same; a sector that cannot be
-//! read is an error to both.
+//! Both ways of reading: in maps whose pages are read in before, and by copying. They show the
+//! same; a sector that cannot be read is an error to both.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -37,7 +37,8 @@ fn options(sim: &SimDisk, read: ReadPath, write: WritePath) -> Options {
         .disk(disk)
 }
 
-/// Records of every kind: single, control, of another stream, in batches plain and compressed, one of half a segment.
+/// Records of every kind: single, control, of another stream, in batches plain and compressed, one
+/// of half a segment.
 fn fill(log: &Wal, rounds: u8) {
     for n in 0..rounds {
         let _ = log.append([n; 700]).unwrap();
@@ -152,8 +153,8 @@ fn both_paths_show_the_same_in_every_way_of_reading() {
     }
 }
 
-/// F31: whatever can become of a mapped page, [`ReadPath::Copy`] touches none: it reads on where no file can be mapped to read
-/// and no page read in, also where the log is written.
+/// F31: whatever can become of a mapped page, [`ReadPath::Copy`] touches none: it reads on where no
+/// file can be mapped to read and no page read in, also where the log is written.
 #[test]
 fn copying_touches_no_map() {
     for write in WRITES {
@@ -239,7 +240,8 @@ fn meets(log: &Wal, all: &[Shown], offset: u64) {
     }
     let failed = failed.expect("the bad page is met");
     assert!(at_bad_page(&failed, offset), "{failed}");
-    // The frame that reaches into the page, or the one that begins in it, is the first that is not shown.
+    // The frame that reaches into the page, or the one that begins in it, is the first that is not
+    // shown.
     let next = all[shown].0;
     let bad = SEGMENT + offset;
     let end = all[shown..]
@@ -271,8 +273,9 @@ fn meets(log: &Wal, all: &[Shown], offset: u64) {
     assert_eq!(rest, all.iter().filter(|r| r.0 >= behind).count());
 }
 
-/// F30, F31: a bad sector in any page that records lie in is an error, in each way of reading, with file and offset, after
-/// all that stands before it; what stands behind can be read from there, and all of it when the sector can be read again.
+/// F30, F31: a bad sector in any page that records lie in is an error, in each way of reading, with
+/// file and offset, after all that stands before it; what stands behind can be read from there, and
+/// all of it when the sector can be read again.
 #[test]
 fn a_bad_sector_is_an_error_wherever_it_lies() {
     for (read, write) in PATHS.into_iter().flat_map(|r| WRITES.map(|w| (r, w))) {
@@ -301,7 +304,8 @@ fn a_bad_sector_is_an_error_wherever_it_lies() {
     }
 }
 
-/// F30: the part of the segment in use that an earlier instance wrote is shown from its file: it is read in too.
+/// F30: the part of the segment in use that an earlier instance wrote is shown from its file: it is
+/// read in too.
 #[test]
 fn a_bad_sector_in_the_segment_that_is_written_is_an_error_to_readers_only() {
     for read in PATHS {
@@ -332,7 +336,8 @@ fn a_bad_sector_in_the_segment_that_is_written_is_an_error_to_readers_only() {
     }
 }
 
-/// F26, F30: that there is no memory to read pages in is an error like any other: the next reader reads on.
+/// F26, F30: that there is no memory to read pages in is an error like any other: the next reader
+/// reads on.
 #[test]
 fn no_memory_for_pages_is_an_error_that_passes() {
     let sim = SimDisk::new();
@@ -351,7 +356,8 @@ fn no_memory_for_pages_is_an_error_that_passes() {
     }
 }
 
-/// F30: the tools read files, not maps: what stands before a bad sector is shown, and then file and offset.
+/// F30: the tools read files, not maps: what stands before a bad sector is shown, and then file and
+/// offset.
 #[test]
 fn the_tools_name_the_bad_sector_too() {
     let sim = SimDisk::new();

@@ -1,4 +1,5 @@
-//! The first table of `wal/src/recovery/mod.rs`, label by label: each with the physical cause that it stands for.
+//! The first table of `wal/src/recovery/mod.rs`, label by label: each with the physical cause that
+//! it stands for.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -19,7 +20,8 @@ use std::sync::Arc;
 
 const FIRST: &str = "/log/00000000000000000000.wal";
 
-/// Through the page cache, where a killed process leaves what it had not synced: every row of the table can be set up.
+/// Through the page cache, where a killed process leaves what it had not synced: every row of the
+/// table can be set up.
 fn on(sim: &SimDisk) -> Options {
     let disk: Arc<dyn Disk> = Arc::new(sim.clone());
     options()
@@ -32,8 +34,8 @@ fn open(sim: &SimDisk) -> Wal {
     Wal::open_with("/log", on(sim)).unwrap()
 }
 
-/// A log that holds `synced`, durable, and `loose`, in the page cache alone; then killed. Tells where each of `loose`
-/// stands in its file.
+/// A log that holds `synced`, durable, and `loose`, in the page cache alone; then killed. Tells
+/// where each of `loose` stands in its file.
 fn killed<const N: usize>(synced: &[&str], loose: [&str; N]) -> (SimDisk, [usize; N]) {
     let sim = SimDisk::new();
     let log = open(&sim);
@@ -118,7 +120,8 @@ fn stale_bytes() {
     assert_eq!(contents(&log), payloads(["a"]));
 }
 
-/// F7: the first of several un-synced frames was lost, later ones were kept: not corruption. They never come back.
+/// F7: the first of several un-synced frames was lost, later ones were kept: not corruption. They
+/// never come back.
 #[test]
 fn torn_tail_with_frames_behind() {
     let (sim, [first, ..]) = killed(&["a"], ["b", "c", "d"]);
@@ -163,7 +166,8 @@ fn corrupt_attested() {
     assert!(sim.read_file(FIRST) == before);
 }
 
-/// Damage below what `LOG` attests is found by whoever reads there, as in every older segment: opening does not read it.
+/// Damage below what `LOG` attests is found by whoever reads there, as in every older segment:
+/// opening does not read it.
 #[test]
 fn damage_below_the_note_is_found_when_it_is_read() {
     let (sim, [at, _]) = killed(&[], ["a", "b"]);
@@ -243,8 +247,9 @@ fn assert_unknown_feature(result: highwater_wal::Result<Wal>, what: &str) {
     );
 }
 
-/// F82, F84: an intact frame with a feature of the future is refused by name, and nothing is changed. A kind that was
-/// not known passed for the end of the log: the records behind it were cut off.
+/// F82, F84: an intact frame with a feature of the future is refused by name, and nothing is
+/// changed. A kind that was not known passed for the end of the log: the records behind it were cut
+/// off.
 #[test]
 fn unknown_feature() {
     let unknown = [
@@ -417,8 +422,8 @@ fn a_dump_shows_every_kind_of_frame() {
     );
 }
 
-/// Opening takes the same calls whatever the length of the log: segments wholly below what `LOG` attests, but for the
-/// last two, are not even opened. They are checked when somebody reads them.
+/// Opening takes the same calls whatever the length of the log: segments wholly below what `LOG`
+/// attests, but for the last two, are not even opened. They are checked when somebody reads them.
 #[test]
 fn opening_a_long_log_does_not_look_into_what_is_attested() {
     let mut operations = Vec::new();

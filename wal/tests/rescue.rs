@@ -126,7 +126,8 @@ fn snapshot(sim: &SimDisk) -> BTreeMap<PathBuf, Vec<u8>> {
         .collect()
 }
 
-/// Repairs, checks that nothing was touched and that the result is a log that can be used, and returns its frames.
+/// Repairs, checks that nothing was touched and that the result is a log that can be used, and
+/// returns its frames.
 fn repair(sim: &SimDisk) -> (Repaired, Vec<DumpedFrame>) {
     let before = snapshot(sim);
     let repaired = inspect::repair(&disk(sim), "/log", "/repaired", |_| ()).unwrap();
@@ -148,7 +149,8 @@ fn repair(sim: &SimDisk) -> (Repaired, Vec<DumpedFrame>) {
     (repaired, kept)
 }
 
-/// Salvages, checks that nothing was touched and that every pair of LSNs is right, and returns what was saved.
+/// Salvages, checks that nothing was touched and that every pair of LSNs is right, and returns what
+/// was saved.
 fn salvage(sim: &SimDisk) -> (Salvaged, Vec<(Lsn, Content)>) {
     let before = snapshot(sim);
     let mut saved = Vec::new();
@@ -202,8 +204,9 @@ fn overwrite(
     changed
 }
 
-/// F44, F33, F34: every sector of every file of a small log, overwritten in three ways. Repair keeps every frame before
-/// the first damaged one at its LSN, salvage every frame that is not damaged, and both say what is gone.
+/// F44, F33, F34: every sector of every file of a small log, overwritten in three ways. Repair
+/// keeps every frame before the first damaged one at its LSN, salvage every frame that is not
+/// damaged, and both say what is gone.
 #[test]
 fn every_damaged_sector_costs_what_it_hits_and_no_more() {
     for left in [Left::Closed, Left::Killed] {
@@ -410,8 +413,9 @@ fn a_missing_segment_is_a_lost_range() {
     }
 }
 
-/// F44, F37: no crash cuts, removes or replaces a segment file. Where that befell the last one in use nothing proves what
-/// it held, and it passed for torn, because a prepared one stands behind it: both said that nothing was lost.
+/// F44, F37: no crash cuts, removes or replaces a segment file. Where that befell the last one in
+/// use nothing proves what it held, and it passed for torn, because a prepared one stands behind
+/// it: both said that nothing was lost.
 #[test]
 fn what_no_crash_does_to_the_last_segment_in_use_is_a_loss() {
     let sim = build(Left::Killed);
@@ -458,7 +462,8 @@ fn what_no_crash_does_to_the_last_segment_in_use_is_a_loss() {
     }
 }
 
-/// A prepared segment holds nothing, whatever becomes of it: a segment without a seal is the last one.
+/// A prepared segment holds nothing, whatever becomes of it: a segment without a seal is the last
+/// one.
 #[test]
 fn damage_to_a_prepared_segment_is_no_loss() {
     for left in [Left::Closed, Left::Killed] {
@@ -488,8 +493,8 @@ fn damage_to_a_prepared_segment_is_no_loss() {
     }
 }
 
-/// F44, F36: a file of another log, or of none, says nothing about this one, wherever its name puts it. (Found by the
-/// fuzzer: repair called everything up to its name lost, and skipped that far.)
+/// F44, F36: a file of another log, or of none, says nothing about this one, wherever its name puts
+/// it. (Found by the fuzzer: repair called everything up to its name lost, and skipped that far.)
 #[test]
 fn a_stray_file_is_no_loss() {
     for left in [Left::Closed, Left::Killed] {
@@ -549,7 +554,8 @@ fn unreadable_sectors_are_holes() {
     }
 }
 
-/// F30: one failing read of much hides nothing: what is needed is read alone. Whichever read fails, every frame is saved.
+/// F30: one failing read of much hides nothing: what is needed is read alone. Whichever read fails,
+/// every frame is saved.
 #[test]
 fn a_bad_sector_does_not_hide_its_neighbours() {
     let sim = build(Left::Closed);
@@ -574,8 +580,8 @@ fn a_bad_sector_does_not_hide_its_neighbours() {
     }
 }
 
-/// F44: what a crash tore was never acknowledged: nothing is lost, recovery cuts there too, and the intact frames
-/// behind it are salvaged all the same.
+/// F44: what a crash tore was never acknowledged: nothing is lost, recovery cuts there too, and the
+/// intact frames behind it are salvaged all the same.
 #[test]
 fn a_torn_tail_is_not_lost() {
     let sim = SimDisk::new();
@@ -604,7 +610,8 @@ fn a_torn_tail_is_not_lost() {
     assert_eq!(repaired.records_behind, 1);
 }
 
-/// A position in what is lost must not be taken for another record: a checkpoint that points there is refused.
+/// A position in what is lost must not be taken for another record: a checkpoint that points there
+/// is refused.
 #[test]
 fn a_lost_lsn_never_gets_a_second_meaning() {
     let sim = build(Left::Closed);
@@ -637,7 +644,8 @@ fn a_lost_lsn_never_gets_a_second_meaning() {
     }
 }
 
-/// F44: any number of faults at once. What salvage returns is in order and was appended, and no intact frame is missing.
+/// F44: any number of faults at once. What salvage returns is in order and was appended, and no
+/// intact frame is missing.
 #[test]
 fn random_disasters_leave_every_intact_frame() {
     let sim = build(Left::Closed);
@@ -711,8 +719,8 @@ fn random_disasters_leave_every_intact_frame() {
     }
 }
 
-/// Neither writes where something is, into the log itself, or from a log that somebody writes; a newer format is
-/// refused; every failing call is an error.
+/// Neither writes where something is, into the log itself, or from a log that somebody writes; a
+/// newer format is refused; every failing call is an error.
 #[test]
 fn what_cannot_be_done_is_refused() {
     let sim = build(Left::Closed);
@@ -784,7 +792,8 @@ fn an_absurd_claim_is_refused() {
     assert_eq!(saved.len(), 60);
 }
 
-/// Without `LOG` and without a header nothing tells the log's identity; with two identities the more frequent one counts.
+/// Without `LOG` and without a header nothing tells the log's identity; with two identities the
+/// more frequent one counts.
 #[test]
 fn the_identity_is_taken_from_the_headers() {
     let sim = build(Left::Closed);
@@ -821,8 +830,9 @@ fn the_identity_is_taken_from_the_headers() {
     assert_eq!(saved.len(), ours.count());
 }
 
-/// Writing the new log: a call that fails is an error and leaves nothing that would pass for a log. What an interrupted
-/// salvage had written passed for all of it: it was a log from its first frame on.
+/// Writing the new log: a call that fails is an error and leaves nothing that would pass for a log.
+/// What an interrupted salvage had written passed for all of it: it was a log from its first frame
+/// on.
 #[test]
 fn a_copy_that_fails_is_no_log() {
     let mut struck = 0;
@@ -865,7 +875,8 @@ fn a_copy_that_fails_is_no_log() {
     assert!(struck > 50, "{struck}");
 }
 
-/// What was written before the copy failed is refused, except where only the name of a whole log was not made durable.
+/// What was written before the copy failed is refused, except where only the name of a whole log
+/// was not made durable.
 fn is_no_log(sim: &SimDisk, dir: &str, error: &WalError) {
     assert!(
         matches!(error, WalError::Io { .. } | WalError::BadDirectory { .. }),
@@ -901,7 +912,8 @@ fn an_interrupted_salvage_leaves_no_log() {
         inspect::salvage(&disk(&copy), "/log", "/salvaged", moved, |_| ()).unwrap_err();
         let opened = inspect::Log::open(disk(&copy), "/salvaged");
         assert!(opened.is_err(), "after {stop_at} frames");
-        // Opening it for writing took what stood there for a log whose creation was cut short, and removed it.
+        // Opening it for writing took what stood there for a log whose creation was cut short, and
+        // removed it.
         let before = copy.files();
         Wal::open_with("/salvaged", options(&copy)).unwrap_err();
         assert_eq!(copy.files(), before);

@@ -159,7 +159,8 @@ fn the_reserve_is_whole_again_after_each_truncation() {
     assert!(bytes_on_disk(&sim) <= 5 * SEGMENT);
 }
 
-/// Marks of clean ends and first watermarks of a log that is opened and closed at its bound must not use up the reserve.
+/// Marks of clean ends and first watermarks of a log that is opened and closed at its bound must
+/// not use up the reserve.
 #[test]
 fn opening_and_closing_at_the_bound_leaves_half_of_the_reserve() {
     for path in PATHS {
@@ -193,8 +194,8 @@ fn opening_and_closing_at_the_bound_leaves_half_of_the_reserve() {
     }
 }
 
-/// A log whose bound was lowered, or that a version without reserve has filled, takes one segment more, and never a
-/// second one.
+/// A log whose bound was lowered, or that a version without reserve has filled, takes one segment
+/// more, and never a second one.
 #[test]
 fn a_log_opened_without_room_for_the_reserve_gets_one_segment_more() {
     let sim = SimDisk::new();
@@ -217,7 +218,8 @@ fn a_log_opened_without_room_for_the_reserve_gets_one_segment_more() {
     let _ = log.append_control(ACKS, "x").unwrap();
 }
 
-/// A truncated file that could not be removed counted for ever, unless a later truncation freed another one.
+/// A truncated file that could not be removed counted for ever, unless a later truncation freed
+/// another one.
 #[test]
 fn files_that_could_not_be_removed_are_tried_again_at_each_truncation() {
     let sim = SimDisk::new();
@@ -267,8 +269,8 @@ impl Drop for CloseOnPanic<'_> {
     }
 }
 
-/// Four producers that wait for room in threads and tasks, one consumer that acknowledges by record: every job is done, and
-/// the consumer is never refused.
+/// Four producers that wait for room in threads and tasks, one consumer that acknowledges by
+/// record: every job is done, and the consumer is never refused.
 #[test]
 fn producers_wait_for_room_that_the_consumer_makes() {
     for path in PATHS {
@@ -393,7 +395,8 @@ fn waiting_for_room_can_be_given_up() {
     assert!(matches!(poll(&mut second, &kept), Poll::Ready(Ok(()))));
 }
 
-/// Threads that append at the moment at which the reserve becomes the segment in use never get into it.
+/// Threads that append at the moment at which the reserve becomes the segment in use never get into
+/// it.
 #[test]
 fn no_ordinary_record_is_in_the_reserve() {
     for path in PATHS {

@@ -1,4 +1,5 @@
-//! What the log does by itself and tells: the last watermark when it comes to rest, statistics, metrics, priority.
+//! What the log does by itself and tells: the last watermark when it comes to rest, statistics,
+//! metrics, priority.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -40,9 +41,9 @@ fn attested_on_disk(sim: &SimDisk) -> Lsn {
         .unwrap_or(Lsn::ZERO)
 }
 
-/// Past the page cache the watermark behind the last group is in memory only, and damage to that group could not be
-/// told from a torn write for as long as nothing else is committed. So it is written once no group has come for a while,
-/// and that once.
+/// Past the page cache the watermark behind the last group is in memory only, and damage to that
+/// group could not be told from a torn write for as long as nothing else is committed. So it is
+/// written once no group has come for a while, and that once.
 #[test]
 fn a_log_at_rest_proves_its_last_group() {
     let (sim, clock, options) = past_the_page_cache();
@@ -75,8 +76,9 @@ fn noted(sim: &SimDisk) -> Lsn {
     Lsn::new(log["attested_lsn"].as_u64().unwrap())
 }
 
-/// A log at rest notes its end in `LOG`, every ten seconds at most: whatever befalls the end of the file later is damage
-/// then. All watermarks behind a place could be wiped out together with what they prove, and it passed for the end.
+/// A log at rest notes its end in `LOG`, every ten seconds at most: whatever befalls the end of the
+/// file later is damage then. All watermarks behind a place could be wiped out together with what
+/// they prove, and it passed for the end.
 #[test]
 fn a_log_at_rest_notes_its_end() {
     let (sim, clock, options) = past_the_page_cache();
@@ -138,7 +140,8 @@ fn statistics_count_what_was_done() {
     assert!(made < before.prepare.count, "some came back: {made}");
 }
 
-/// Where the process may not raise its threads they stay as they are, and everything else is the same.
+/// Where the process may not raise its threads they stay as they are, and everything else is the
+/// same.
 #[test]
 fn a_raised_committer_commits() {
     for priority in [Priority::RealTime(1), Priority::Nice(-10)] {

@@ -85,7 +85,8 @@ fn only_durable_segments_are_truncated() {
     assert!(log.first_lsn() > Lsn::ZERO && log.first_lsn() < log.durable_lsn());
 }
 
-/// What is not synced stands in memory on the direct path, so there is a bound: the tail and one segment before it.
+/// What is not synced stands in memory on the direct path, so there is a bound: the tail and one
+/// segment before it.
 #[test]
 fn appends_without_sync_do_not_fill_the_memory() {
     let sim = SimDisk::new();
@@ -192,7 +193,8 @@ fn a_held_payload_survives_truncation_recycling_and_close() {
             log.truncate_before(log.durable_lsn()).unwrap();
         }
         fill(&log, 3, 9);
-        // On the real disk alone: the simulator maps no file for writing twice, and a held payload keeps the map.
+        // On the real disk alone: the simulator maps no file for writing twice, and a held payload
+        // keeps the map.
         let late = sim
             .is_none()
             .then(|| log.read_from(Lsn::ZERO).unwrap().last().unwrap());
@@ -210,7 +212,8 @@ fn a_held_payload_survives_truncation_recycling_and_close() {
     }
 }
 
-/// What falls far behind is read from the file, by whoever holds it too; the log takes no more memory however far it goes.
+/// What falls far behind is read from the file, by whoever holds it too; the log takes no more
+/// memory however far it goes.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "asks the kernel what is mapped")]
 fn memory_behind_the_log_is_given_back_while_others_read_it() {
@@ -232,7 +235,8 @@ fn memory_behind_the_log_is_given_back_while_others_read_it() {
         maps.lines()
             .any(|line| line.contains(ours) && line.contains("r--p"))
     };
-    // The preparer gives back when it comes to it: some time in the first segment, long before the last round.
+    // The preparer gives back when it comes to it: some time in the first segment, long before the
+    // last round.
     let mut shown = None;
     for index in 0..20_000 {
         let _lsn = log.append(number(index)).unwrap();
@@ -298,8 +302,9 @@ fn the_segment_size_may_change_between_runs() {
     assert_eq!(shown, lsns);
 }
 
-/// A chunk holds its bytes from the start: of a segment that nobody read yet, and when its file is truncated and used
-/// again. It was mapped at its first reading only: taking its bytes before panicked, reading behind a truncation failed.
+/// A chunk holds its bytes from the start: of a segment that nobody read yet, and when its file is
+/// truncated and used again. It was mapped at its first reading only: taking its bytes before
+/// panicked, reading behind a truncation failed.
 #[test]
 fn a_chunk_holds_its_bytes_whatever_becomes_of_the_log() {
     for path in [WritePath::Direct, WritePath::PageCache] {

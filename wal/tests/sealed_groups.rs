@@ -25,7 +25,8 @@ fn sealed(sim: &SimDisk, path: WritePath) -> Options {
         .disk(disk)
 }
 
-/// What is durable after each group is there, in the very same bytes, after every later one: page for page.
+/// What is durable after each group is there, in the very same bytes, after every later one: page
+/// for page.
 #[test]
 fn an_acknowledged_page_is_never_written_again() {
     for path in [WritePath::PageCache, WritePath::Direct] {
@@ -172,8 +173,9 @@ fn units_that_do_not_fit_are_refused() {
     );
 }
 
-/// A log whose last group crossed the interval of notes in `LOG`, and ended in a padding, was refused after a clean close
-/// or lost the proof of its end. (Found by an outsider who tried options together.)
+/// A log whose last group crossed the interval of notes in `LOG`, and ended in a padding, was
+/// refused after a clean close or lost the proof of its end. (Found by an outsider who tried
+/// options together.)
 #[test]
 fn a_sealed_log_that_was_closed_opens_wherever_it_ends() {
     for background in [Background::Inline, Background::Thread] {
@@ -201,7 +203,8 @@ fn a_sealed_log_that_was_closed_opens_wherever_it_ends() {
     }
 }
 
-/// Opening a log of small segments with large sealed groups panicked: no room is left in its last segment, not less than none.
+/// Opening a log of small segments with large sealed groups panicked: no room is left in its last
+/// segment, not less than none.
 #[test]
 fn groups_may_be_sealed_in_a_log_of_segments_that_are_smaller_than_one() {
     for path in [WritePath::PageCache, WritePath::Direct] {

@@ -1,25 +1,28 @@
-//! `Turns`, the election of group commit, under the model checker [shuttle](https://docs.rs/shuttle):
-//! `RUSTFLAGS="--cfg shuttle" cargo test -p highwater-wal --test shuttle --target-dir target/shuttle`.
+//! `Turns`, the election of group commit, under the model checker
+//! [shuttle](https://docs.rs/shuttle): `RUSTFLAGS="--cfg shuttle" cargo test -p highwater-wal
+//! --test shuttle --target-dir target/shuttle`.
 //!
-//! The gate of the model wakes any one of those who sleep; nothing here relies on the order in which they came.
+//! The gate of the model wakes any one of those who sleep; nothing here relies on the order in
+//! which they came.
 //!
 //! Breaks of `turns.rs` that were tried, each of which a test here catches:
 //!
-//! - waking: nobody of the next group, or all of it counted as woken; one counted off when it is woken (only
-//!   `an_opening_that_comes_late` sees that one); the gates, or their counts, swapped; nobody of the group that was served,
-//!   or one; the gates opened before the lead is given back;
-//! - waiting: not counted; the ticket taken after the lock is released; whoever is woken taken for served;
-//! - groups: the cut not recorded, or kept after a failure; the group not counted; everybody at the gate of the next group,
-//!   or of the last; who waits for exactly the cut sent to the next;
-//! - the lead: not marked as taken; free as soon as the group is published; kept after a failure; taken by one whose position
-//!   became durable meanwhile;
+//! - waking: nobody of the next group, or all of it counted as woken; one counted off when it is
+//!   woken (only `an_opening_that_comes_late` sees that one); the gates, or their counts, swapped;
+//!   nobody of the group that was served, or one; the gates opened before the lead is given back;
+//! - waiting: not counted; the ticket taken after the lock is released; whoever is woken taken for
+//!   served;
+//! - groups: the cut not recorded, or kept after a failure; the group not counted; everybody at the
+//!   gate of the next group, or of the last; who waits for exactly the cut sent to the next;
+//! - the lead: not marked as taken; free as soon as the group is published; kept after a failure;
+//!   taken by one whose position became durable meanwhile;
 //! - publishing: at the cut; never;
-//! - failures: nobody of the next group woken, or one; nobody of the group that failed; `fail` ignored; `check` not looked at,
-//!   or before the frontier.
+//! - failures: nobody of the next group woken, or one; nobody of the group that failed; `fail`
+//!   ignored; `check` not looked at, or before the frontier.
 //!
-//! Two were not caught, rightly: a lead that ends as failed although it published wakes more than it must; a count that is
-//! never taken back opens a gate at which nobody is. What is known of arrivals decides how long a leader waits, and nothing
-//! here.
+//! Two were not caught, rightly: a lead that ends as failed although it published wakes more than
+//! it must; a count that is never taken back opens a gate at which nobody is. What is known of
+//! arrivals decides how long a leader waits, and nothing here.
 #![cfg(shuttle)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
@@ -44,15 +47,16 @@ enum Fate {
     NothingNew,
     FailBeforeCut,
     FailAfterCut,
-    /// As a leader that panics behind its sync: everybody has to look for himself, also whom the group served.
+    /// As a leader that panics behind its sync: everybody has to look for himself, also whom the
+    /// group served.
     FailAfterPublish,
     /// As `FailBeforeCut` and `FailAfterCut`, but the next lead may succeed.
     LetGo,
     LetGoAfterCut,
 }
 
-/// A log of which there is only what group commit needs to know. The model switches threads at `appended` and `stored`; the
-/// rest only checks, and is invisible to it.
+/// A log of which there is only what group commit needs to know. The model switches threads at
+/// `appended` and `stored`; the rest only checks, and is invisible to it.
 struct Log {
     turns: Turns,
     /// Where the next record goes: everything below is complete.
@@ -96,7 +100,8 @@ impl Log {
         self.reach_while(until, |_| ())
     }
 
-    /// Waits for `until`, and calls `during` with the number of the lead wherever this thread syncs.
+    /// Waits for `until`, and calls `during` with the number of the lead wherever this thread
+    /// syncs.
     fn reach_while(&self, until: u64, during: impl Fn(u64)) -> Result<(), Poisoned> {
         let check = || match self.poisoned.load(Ordering::SeqCst) {
             false => Ok(()),
@@ -221,7 +226,8 @@ fn a_group_serves_everybody_below_its_cut() {
     });
 }
 
-/// Two wait for the next group, and a third comes when the lead is given back: he or one of the two takes it.
+/// Two wait for the next group, and a third comes when the lead is given back: he or one of the two
+/// takes it.
 #[test]
 fn the_lead_goes_to_one_who_waits_or_to_a_newcomer() {
     explore(|| {
@@ -241,9 +247,10 @@ fn the_lead_goes_to_one_who_waits_or_to_a_newcomer() {
     });
 }
 
-/// The first leader has given the lead back and not yet woken whom it should. Meanwhile others lead, and for the fourth group
-/// somebody waits at the gate that is about to be opened. If he is woken instead, and goes back to sleep, then whom the
-/// second group left asleep must not take the one wake of the third: he leads nothing.
+/// The first leader has given the lead back and not yet woken whom it should. Meanwhile others
+/// lead, and for the fourth group somebody waits at the gate that is about to be opened. If he is
+/// woken instead, and goes back to sleep, then whom the second group left asleep must not take the
+/// one wake of the third: he leads nothing.
 #[test]
 fn an_opening_that_comes_late() {
     explore(|| {

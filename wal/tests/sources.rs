@@ -1,4 +1,5 @@
-//! The cause of every error can be reached: down the chain of sources stands the error of the operating system.
+//! The cause of every error can be reached: down the chain of sources stands the error of the
+//! operating system.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -163,7 +163,8 @@ fn a_stopped_tail_returns_nothing_more_and_another_goes_on_from_its_last_record(
     assert_eq!(again, lsns[1..]);
 }
 
-/// One thread, one task that appends and one that follows, through several segments; the end comes with the log's.
+/// One thread, one task that appends and one that follows, through several segments; the end comes
+/// with the log's.
 #[test]
 fn a_task_follows_the_log() {
     let dir = tempfile::tempdir().unwrap();
@@ -231,8 +232,8 @@ impl Wake for Owner {
     fn wake(self: Arc<Self>) {}
 }
 
-/// A waker may be the last that holds its task, and with it another tail: dropping it under the lock of those who wait
-/// hung the log.
+/// A waker may be the last that holds its task, and with it another tail: dropping it under the
+/// lock of those who wait hung the log.
 #[test]
 fn a_waker_may_own_another_tail() {
     let (_dir, log) = open();

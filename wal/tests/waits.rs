@@ -24,7 +24,8 @@ thread_local! {
     static LOOKS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Each look at the clock takes a while; and the thread that makes segments can be stopped at its next look.
+/// Each look at the clock takes a while; and the thread that makes segments can be stopped at its
+/// next look.
 #[derive(Debug)]
 struct HandClock {
     tick: Duration,
@@ -110,8 +111,8 @@ fn together(log: &Wal, threads: usize) -> u64 {
     })
 }
 
-/// Whoever leads waits for the cohort by the clock: a producer that is alone does not look at it for that, also when
-/// others were there before.
+/// Whoever leads waits for the cohort by the clock: a producer that is alone does not look at it
+/// for that, also when others were there before.
 #[test]
 fn a_producer_that_is_alone_waits_for_nobody() {
     let impatient = HandClock::new(TICK);

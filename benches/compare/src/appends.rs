@@ -14,8 +14,8 @@ const TRIM_EVERY_BYTES: u64 = 64 << 20;
 /// How often the bytes of a cell are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const GIVE_UP: Duration = Duration::from_secs(60);
-/// Bytes appended without sync between two syncs, with what a log adds to a record: they fit the one segment of 64 MiB
-/// that is ready when a burst starts.
+/// Bytes appended without sync between two syncs, with what a log adds to a record: they fit the
+/// one segment of 64 MiB that is ready when a burst starts.
 const BURST_BYTES: u64 = 48 << 20;
 const FRAMING: u64 = 32;
 const BURST_AT_MOST: Duration = Duration::from_millis(250);
@@ -48,8 +48,8 @@ struct Acknowledged(AtomicU64);
 
 /// `threads` threads append records of `size` bytes, each waiting until its own is durable.
 ///
-/// The first sixth warms up. Records, flushes and time are read at the beginning and the end of the rest, while
-/// all threads run: nobody's start and nobody's end is in the figure.
+/// The first sixth warms up. Records, flushes and time are read at the beginning and the end of the
+/// rest, while all threads run: nobody's start and nobody's end is in the figure.
 pub fn durable(
     store: &dyn Store,
     machine: &Machine,
@@ -133,7 +133,8 @@ fn append_until(
     latencies
 }
 
-/// What the measuring thread does while the others append: it trims the store, and ends a cell that grows too large.
+/// What the measuring thread does while the others append: it trims the store, and ends a cell that
+/// grows too large.
 struct Watch<'a> {
     store: &'a dyn Store,
     size: usize,
@@ -168,10 +169,11 @@ impl Watch<'_> {
     }
 }
 
-/// Records per second that `threads` threads append without waiting, in bursts that are synced off the clock.
+/// Records per second that `threads` threads append without waiting, in bursts that are synced off
+/// the clock.
 ///
-/// The clock of a burst runs from its first append to its last: the threads say when those were, for whoever watches
-/// them may be woken late.
+/// The clock of a burst runs from its first append to its last: the threads say when those were,
+/// for whoever watches them may be woken late.
 pub fn without_sync(store: &dyn Store, threads: u64, size: usize, span: Span) -> f64 {
     let barrier = Barrier::new(usize::try_from(threads).unwrap() + 1);
     let more = AtomicBool::new(true);

@@ -101,7 +101,8 @@ impl Machine {
         }
     }
 
-    /// Flushes that the disk has completed since boot, whoever asked for them; `None` if nobody counts them.
+    /// Flushes that the disk has completed since boot, whoever asked for them; `None` if nobody
+    /// counts them.
     pub fn flushes(&self) -> Option<u64> {
         if self.flushes_unknown.is_some() {
             return None;
@@ -167,7 +168,8 @@ impl Mount {
             .ok_or_else(|| format!("no mount found for {}", dir.display()))
     }
 
-    /// File systems such as btrfs have a device number of their own making: the source tells the disk.
+    /// File systems such as btrfs have a device number of their own making: the source tells the
+    /// disk.
     fn with_device_of_source(mut self) -> Self {
         if self.device.starts_with("0:")
             && let Ok(source) = fs::metadata(&self.source)

@@ -1,4 +1,5 @@
-//! highwater-wal beside its rivals and the bare bounds: one run, one disk, real flushes. See the README.
+//! highwater-wal beside its rivals and the bare bounds: one run, one disk, real flushes. See the
+//! README.
 
 mod appends;
 mod engines;
@@ -83,13 +84,15 @@ pub struct Settings {
     /// Parts to run
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = [Part::Trace, Part::Durable, Part::Unsynced, Part::Replay])]
     parts: Vec<Part>,
-    /// Where the data goes while it is measured: a directory on a real disk (default: below this package's target)
+    /// Where the data goes while it is measured: a directory on a real disk (default: below this
+    /// package's target)
     #[arg(long)]
     dir: Option<PathBuf>,
     /// MiB of 1 KiB records to open after a crash and to replay
     #[arg(long, default_value_t = 1024)]
     replay_mib: u64,
-    /// Opens highwater-wal after a crash with this many GiB as well: shows whether opening grows with the log
+    /// Opens highwater-wal after a crash with this many GiB as well: shows whether opening grows
+    /// with the log
     #[arg(long, value_name = "GIB", num_args = 0..=1, default_missing_value = "10")]
     open_long: Option<u64>,
     /// A cell ends when it has appended this many MiB

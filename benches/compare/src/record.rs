@@ -18,7 +18,8 @@ pub fn blank(size: usize) -> Vec<u8> {
     record
 }
 
-/// Makes `record` the `index`-th (from 1) of its thread. Big-endian: in the order of bytes records keep their order.
+/// Makes `record` the `index`-th (from 1) of its thread. Big-endian: in the order of bytes records
+/// keep their order.
 pub fn stamp(record: &mut [u8], index: u64, thread: u64) {
     record[..8].copy_from_slice(&index.to_be_bytes());
     record[8..STAMP].copy_from_slice(&thread.to_be_bytes());
@@ -57,7 +58,8 @@ impl Records {
     }
 }
 
-/// What was read, in order: cheap beside any replay, for the engine's own checksum covers the rest of each record.
+/// What was read, in order: cheap beside any replay, for the engine's own checksum covers the rest
+/// of each record.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub struct Digest {
     pub records: u64,

@@ -1,4 +1,5 @@
-//! Replay and opening after a crash: a child process fills a store, makes it durable, and is killed.
+//! Replay and opening after a crash: a child process fills a store, makes it durable, and is
+//! killed.
 
 use crate::engines::Engine;
 use crate::record::{Digest, Records};

@@ -66,9 +66,9 @@ pub enum Rank {
 }
 
 impl Results {
-    /// Every thread waits for its own record, so a flush covers at most one record of each; one more per thread may
-    /// have been flushed just before the counting began. More records than that cannot all have been durable when they
-    /// were acknowledged.
+    /// Every thread waits for its own record, so a flush covers at most one record of each; one
+    /// more per thread may have been flushed just before the counting began. More records than that
+    /// cannot all have been durable when they were acknowledged.
     pub fn rank(&self, cell: &DurableCell) -> Rank {
         let calls = self.calls(cell.engine);
         if calls.is_some_and(|seen| !seen.syncs_each()) {
@@ -81,7 +81,8 @@ impl Results {
         match covered.collect::<Option<Vec<bool>>>() {
             None => Rank::Unknown,
             Some(runs) if runs.iter().all(|covered| *covered) => Rank::Ranked,
-            // Direct writes reach the medium by FUA there, which is not counted; then only strace can tell.
+            // Direct writes reach the medium by FUA there, which is not counted; then only strace
+            // can tell.
             Some(_) if self.machine.fua && calls.is_some() => Rank::Ranked,
             Some(_) => Rank::NoFlush,
         }
@@ -128,7 +129,8 @@ pub mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
-    /// Results of engines that ran 8 threads with 1 KiB once: name, role, appends per second, records, flushes.
+    /// Results of engines that ran 8 threads with 1 KiB once: name, role, appends per second,
+    /// records, flushes.
     pub fn of(cells: &[(&'static str, Role, f64, u64, Option<u64>)]) -> Results {
         let facts = |name, role| EngineFacts {
             name,

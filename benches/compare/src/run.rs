@@ -1,4 +1,5 @@
-//! The order of things: every run goes through all engines cell by cell, so that drift hits all alike.
+//! The order of things: every run goes through all engines cell by cell, so that drift hits all
+//! alike.
 
 use crate::appends::{self, Span};
 use crate::engines::{self, Engine, Purpose, Role, Store};
@@ -234,9 +235,11 @@ impl Run<'_> {
         }
     }
 
-    /// Waits until the disk has written whatever was left over, opens a new store, measures, and removes it.
+    /// Waits until the disk has written whatever was left over, opens a new store, measures, and
+    /// removes it.
     ///
-    /// Not the other way round: to write back the pages that a mapped store has just faulted in protects them again.
+    /// Not the other way round: to write back the pages that a mapped store has just faulted in
+    /// protects them again.
     fn in_store<T>(&self, engine: &str, measure: impl FnOnce(&dyn Store) -> T) -> T {
         let dir = self.cell_dir();
         sync_file_system(dir.path());
@@ -258,7 +261,8 @@ fn pairs<'a, A, B>(a: &'a [A], b: &'a [B]) -> impl Iterator<Item = (&'a A, &'a B
     a.iter().flat_map(move |a| b.iter().map(move |b| (a, b)))
 }
 
-/// Another engine begins in every run: to be first after the change of cell is neither a gain nor a loss.
+/// Another engine begins in every run: to be first after the change of cell is neither a gain nor a
+/// loss.
 fn rotate<T>(cells: &mut [T], run: u64) {
     if !cells.is_empty() {
         cells.rotate_left(usize::try_from(run).unwrap() % cells.len());

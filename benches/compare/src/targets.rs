@@ -1,4 +1,5 @@
-//! What Highwater wants to reach, as ratios within one run: absolute figures drift with the machine.
+//! What Highwater wants to reach, as ratios within one run: absolute figures drift with the
+//! machine.
 
 use crate::engines::Role;
 use crate::report::{bytes, per_flush, spread, threads};

@@ -1,4 +1,5 @@
-//! Everything once and tiny, as a user runs it: every engine writes, survives a kill, and gives back what was written.
+//! Everything once and tiny, as a user runs it: every engine writes, survives a kill, and gives
+//! back what was written.
 
 use std::process::{Command, Output};
 

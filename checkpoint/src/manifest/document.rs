@@ -15,8 +15,8 @@ pub const FORMAT_VERSION: u32 = 1;
 /// Larger manifests are neither written nor read, in bytes.
 pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
 
-/// What stands around the manifest, for ever: every version of Highwater can check any manifest's checksum before it
-/// asks which version wrote it.
+/// What stands around the manifest, for ever: every version of Highwater can check any manifest's
+/// checksum before it asks which version wrote it.
 const PREFIX: &[u8] = b"{\"checksum\":\"blake3:";
 const MIDDLE: &[u8] = b"\",\"manifest\":";
 const SUFFIX: &[u8] = b"}\n";
@@ -51,9 +51,11 @@ pub struct Manifest {
     pub batch: Batch,
     /// Where replay begins: everything below is in the checkpoint.
     pub lsn: u64,
-    /// The checkpoints whose blocks are needed: the base first, this one last. Format 1 knows full checkpoints only.
+    /// The checkpoints whose blocks are needed: the base first, this one last. Format 1 knows full
+    /// checkpoints only.
     pub chain: Vec<u64>,
-    /// What the engine wants to remember: configuration, operators, source offsets, incomplete batches.
+    /// What the engine wants to remember: configuration, operators, source offsets, incomplete
+    /// batches.
     pub metadata: serde_json::Value,
     /// The state files.
     pub files: Vec<FileEntry>,
@@ -129,7 +131,8 @@ pub struct BlockEntry {
 pub enum BlockKind {
     /// The whole key group.
     Base,
-    /// What has changed since the checkpoint before in the chain. The place is reserved: format 1 has none.
+    /// What has changed since the checkpoint before in the chain. The place is reserved: format 1
+    /// has none.
     Delta,
 }
 
@@ -137,7 +140,8 @@ impl Manifest {
     /// The bytes of the manifest file.
     ///
     /// # Errors
-    /// [`CheckpointError::Misuse`] if it could not be read back (metadata nested too deeply, names not unique).
+    /// [`CheckpointError::Misuse`] if it could not be read back (metadata nested too deeply, names
+    /// not unique).
     pub fn encode(&self) -> Result<Vec<u8>> {
         let misuse = |what: String| CheckpointError::Misuse {
             number: self.number,
@@ -166,10 +170,12 @@ impl Manifest {
         }
     }
 
-    /// Reads the bytes of the manifest file of checkpoint `number`, and checks them and their meaning.
+    /// Reads the bytes of the manifest file of checkpoint `number`, and checks them and their
+    /// meaning.
     ///
     /// # Errors
-    /// [`CheckpointError::Damaged`]; [`CheckpointError::NewerFormat`] if the checksum is right but a newer version wrote it.
+    /// [`CheckpointError::Damaged`]; [`CheckpointError::NewerFormat`] if the checksum is right but
+    /// a newer version wrote it.
     pub fn decode(number: u64, bytes: &[u8]) -> Result<Self> {
         let file = manifest_name(number);
         let damaged = |what: String| CheckpointError::damaged(&file, None, what);
@@ -245,7 +251,8 @@ impl Manifest {
         Ok(())
     }
 
-    /// The names of the files follow from number and attempt: a manifest cannot point anywhere else.
+    /// The names of the files follow from number and attempt: a manifest cannot point anywhere
+    /// else.
     fn check_files(&self) -> Result<(), String> {
         for (part, entry) in (0u32..).zip(&self.files) {
             let name = StateName {

@@ -1,4 +1,5 @@
-//! Fixed-width lower-case hexadecimal numbers in manifests: 64-bit and 128-bit values that JSON readers would round.
+//! Fixed-width lower-case hexadecimal numbers in manifests: 64-bit and 128-bit values that JSON
+//! readers would round.
 
 pub(crate) fn parse_u64(text: &str) -> Option<u64> {
     canonical(text, 16)

@@ -35,7 +35,8 @@ pub(crate) fn find(
                         unless_manifest: None,
                     });
                 }
-                // Which attempt an unreadable manifest stands for is not known: its files stay as long as it does.
+                // Which attempt an unreadable manifest stands for is not known: its files stay as
+                // long as it does.
                 Some(Known::Sound(_) | Known::Unsound(_)) => {}
                 None if state.number < newest || ownership == Ownership::Sole => {
                     found.push(Candidate {

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-/// Those of `manifests` that are not in the store any more, or not whole, and what is wrong. Looks at lengths, not at bytes.
+/// Those of `manifests` that are not in the store any more, or not whole, and what is wrong. Looks
+/// at lengths, not at bytes.
 pub(crate) fn find<'a>(
     store: &dyn Store,
     listing: &[StoredFile],

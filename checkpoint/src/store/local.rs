@@ -11,11 +11,12 @@ use std::sync::Arc;
 /// How many temporary names are tried before giving up. More than one is taken only after crashes.
 const TMP_TRIES: u32 = 100;
 
-/// A directory as a [`Store`]. Making one touches nothing; [`Store::prepare`] creates the directory. A relative path is
-/// resolved when the store is made: changing the working directory later changes nothing.
+/// A directory as a [`Store`]. Making one touches nothing; [`Store::prepare`] creates the
+/// directory. A relative path is resolved when the store is made: changing the working directory
+/// later changes nothing.
 ///
-/// A file appears whole or not at all: it is written and synced under a temporary name, gets its own by a hard
-/// link (which never replaces a file, unlike a rename), and the directory is synced.
+/// A file appears whole or not at all: it is written and synced under a temporary name, gets its
+/// own by a hard link (which never replaces a file, unlike a rename), and the directory is synced.
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     disk: Arc<dyn Disk>,
@@ -25,8 +26,8 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// The directory `dir` of `disk`. If there is no such path (it is empty, or relative to a working directory that is gone),
-    /// every call of the store says so.
+    /// The directory `dir` of `disk`. If there is no such path (it is empty, or relative to a
+    /// working directory that is gone), every call of the store says so.
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
@@ -78,9 +79,9 @@ impl LocalStore {
         Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
     }
 
-    /// Writes a manifest anew, with the same bytes. Its name may be one whose directory sync failed in a process
-    /// before this one: then only the page cache has it, and no later sync would save it (RELIABILITY, finding 2).
-    /// On a full disk that must wait: reading comes first.
+    /// Writes a manifest anew, with the same bytes. Its name may be one whose directory sync failed
+    /// in a process before this one: then only the page cache has it, and no later sync would save
+    /// it (RELIABILITY, finding 2). On a full disk that must wait: reading comes first.
     fn reaffirm(&self, file: &StoredFile) -> io::Result<()> {
         let bytes = self.get(&file.name, MAX_MANIFEST_BYTES);
         let written = bytes.and_then(|bytes| self.write_tmp(&file.name, &bytes));
@@ -188,7 +189,8 @@ impl Store for LocalStore {
     }
 }
 
-/// A damaged (huge) or vanished manifest is not this function's business; a full disk is no reason not to read it.
+/// A damaged (huge) or vanished manifest is not this function's business; a full disk is no reason
+/// not to read it.
 fn can_wait(kind: io::ErrorKind) -> bool {
     use io::ErrorKind as K;
     matches!(

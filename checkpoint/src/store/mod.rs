@@ -11,11 +11,12 @@ pub(crate) mod names;
 use std::fmt::Debug;
 use std::io;
 
-/// A flat place of named files that are written once and never changed. Object safe and synchronous.
+/// A flat place of named files that are written once and never changed. Object safe and
+/// synchronous.
 ///
-/// The protocol above it (state files first, then the manifest, both by [`Self::put_new`]) needs nothing else:
-/// a directory and an object store serve alike. Names are those of this crate (`a-z 0-9 . -`); an implementation
-/// refuses all others with [`io::ErrorKind::InvalidInput`].
+/// The protocol above it (state files first, then the manifest, both by [`Self::put_new`]) needs
+/// nothing else: a directory and an object store serve alike. Names are those of this crate (`a-z
+/// 0-9 . -`); an implementation refuses all others with [`io::ErrorKind::InvalidInput`].
 pub trait Store: Debug + Send + Sync + 'static {
     /// The place, for messages: a path or a URL.
     fn place(&self) -> String;
@@ -26,9 +27,10 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Any I/O error.
     fn prepare(&self) -> io::Result<()>;
 
-    /// Makes the place again if somebody has removed it since [`Self::prepare`], durably, and warns of it. Called before the
-    /// first file of each checkpoint is written, and never in the midst of one: a manifest must not appear in a place that
-    /// lacks its files. Does nothing for stores whose place cannot vanish, which is the default.
+    /// Makes the place again if somebody has removed it since [`Self::prepare`], durably, and warns
+    /// of it. Called before the first file of each checkpoint is written, and never in the midst of
+    /// one: a manifest must not appear in a place that lacks its files. Does nothing for stores
+    /// whose place cannot vanish, which is the default.
     ///
     /// # Errors
     /// Any I/O error.
@@ -36,12 +38,13 @@ pub trait Store: Debug + Send + Sync + 'static {
         Ok(())
     }
 
-    /// Creates the file `name` with exactly `bytes`. When it returns `Ok`, content and name are durable. At every
-    /// other moment (a crash, an error) there is either no such file or the whole of it, never a part.
+    /// Creates the file `name` with exactly `bytes`. When it returns `Ok`, content and name are
+    /// durable. At every other moment (a crash, an error) there is either no such file or the whole
+    /// of it, never a part.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] if the name is taken, whoever took it; any I/O error, after which the file
-    /// may or may not be there.
+    /// [`io::ErrorKind::AlreadyExists`] if the name is taken, whoever took it; any I/O error, after
+    /// which the file may or may not be there.
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
     /// Length of the file `name` in bytes.
@@ -50,10 +53,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// [`io::ErrorKind::NotFound`] if there is none; any I/O error.
     fn len(&self, name: &str) -> io::Result<u64>;
 
-    /// The `len` bytes at `offset` of the file `name`. Allocates nothing before it knows that they are there.
+    /// The `len` bytes at `offset` of the file `name`. Allocates nothing before it knows that they
+    /// are there.
     ///
     /// # Errors
-    /// [`io::ErrorKind::NotFound`]; [`io::ErrorKind::UnexpectedEof`] if the file ends before; any I/O error.
+    /// [`io::ErrorKind::NotFound`]; [`io::ErrorKind::UnexpectedEof`] if the file ends before; any
+    /// I/O error.
     fn get_range(&self, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>>;
 
     /// Every file of the place, in any order, other people's included.
@@ -62,8 +67,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Any I/O error.
     fn list(&self) -> io::Result<Vec<StoredFile>>;
 
-    /// Removes the files `names`; those that do not exist are no error. When it returns `Ok` they are gone for good.
-    /// After a crash or an error, any of them may be gone.
+    /// Removes the files `names`; those that do not exist are no error. When it returns `Ok` they
+    /// are gone for good. After a crash or an error, any of them may be gone.
     ///
     /// # Errors
     /// Any I/O error.

@@ -90,7 +90,8 @@ pub(crate) fn manifest_name(number: u64) -> String {
     format!("manifest-{number:010}.json")
 }
 
-/// Whether a store may use `name`: one plain component, so that no manifest can point out of the store.
+/// Whether a store may use `name`: one plain component, so that no manifest can point out of the
+/// store.
 pub(crate) fn is_safe(name: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'.' || b == b'-';
     name.len() <= MAX_NAME_LEN

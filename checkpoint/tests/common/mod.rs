@@ -1,4 +1,5 @@
-//! What the tests of this crate share: known content, a store in memory that fails on order, and checks.
+//! What the tests of this crate share: known content, a store in memory that fails on order, and
+//! checks.
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 

@@ -28,8 +28,8 @@ pub(crate) struct Found {
     checkpoints: Vec<Inspected>,
     /// The log that they belong to, if it is next to them.
     log: Option<Bounds>,
-    /// Why a start would refuse although nothing that is there is damaged: the log's beginning is gone, and with it the
-    /// checkpoints that covered it.
+    /// Why a start would refuse although nothing that is there is damaged: the log's beginning is
+    /// gone, and with it the checkpoints that covered it.
     pub(crate) uncovered: Option<String>,
 }
 
@@ -41,7 +41,8 @@ struct Bounds {
 }
 
 impl Found {
-    /// Looks at the checkpoints in `dir`, or in its subdirectory `checkpoints` if it is an engine's directory.
+    /// Looks at the checkpoints in `dir`, or in its subdirectory `checkpoints` if it is an engine's
+    /// directory.
     pub(crate) fn read(dir: &Path) -> Result<Self> {
         let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
         let dir = disk
@@ -89,7 +90,8 @@ impl Found {
         })
     }
 
-    /// The checkpoint that recovery would take: the newest valid one. None if it would refuse to choose.
+    /// The checkpoint that recovery would take: the newest valid one. None if it would refuse to
+    /// choose.
     pub(crate) fn recovered_from(&self) -> Option<&Manifest> {
         let newer = |c: &Inspected| matches!(c.validity, Validity::NewerFormat(_));
         if self.checkpoints.iter().any(newer) {
@@ -130,8 +132,9 @@ impl Found {
         }
     }
 
-    /// The entries of a state, key group by key group, decoded. Every block is checked when it is read: the checkpoint may
-    /// be a damaged one, and in that the sound blocks can still be looked at.
+    /// The entries of a state, key group by key group, decoded. Every block is checked when it is
+    /// read: the checkpoint may be a damaged one, and in that the sound blocks can still be looked
+    /// at.
     pub(crate) fn entries(
         &self,
         manifest: &Manifest,
@@ -186,7 +189,8 @@ pub(crate) fn uncovered(log: &Log, beside: &Path) -> Result<Option<String>> {
     Ok(if any { None } else { refusal(log) })
 }
 
-/// What a start will say of a log without a checkpoint, if it is an engine's and does not reach back to its beginning.
+/// What a start will say of a log without a checkpoint, if it is an engine's and does not reach
+/// back to its beginning.
 fn refusal(log: &Log) -> Option<String> {
     let first_lsn = log.first_lsn();
     if first_lsn == Lsn::ZERO || !is_engines(log) {

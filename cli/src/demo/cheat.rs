@@ -1,5 +1,5 @@
-//! How the demo's child is broken on purpose, to see that the demo notices. Only with the feature `deliberate-faults`, which no
-//! release has: there `honest.rs` stands in its place.
+//! How the demo's child is broken on purpose, to see that the demo notices. Only with the feature
+//! `deliberate-faults`, which no release has: there `honest.rs` stands in its place.
 
 use clap::{Args, ValueEnum};
 use std::process::Command;

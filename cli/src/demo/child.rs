@@ -1,5 +1,5 @@
-//! The child process: runs the program, reports, and stops gracefully when its standard input ends (which it also does if
-//! the parent dies).
+//! The child process: runs the program, reports, and stops gracefully when its standard input ends
+//! (which it also does if the parent dies).
 
 use super::event::{Event, Ready, Status};
 use super::program;
@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// How often the status is looked at; it is told when it has changed. A killed child has told all but so much.
+/// How often the status is looked at; it is told when it has changed. A killed child has told all
+/// but so much.
 const REPORT_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Runs the child.

@@ -25,7 +25,8 @@ pub(crate) struct Corpus {
     pub(crate) bytes: u64,
     /// Its lines, without their ends.
     pub(crate) lines: Vec<String>,
-    /// How often each word occurs, counted in one pass over the files as they were read: not over the lines.
+    /// How often each word occurs, counted in one pass over the files as they were read: not over
+    /// the lines.
     pub(crate) counts: Counts,
 }
 

@@ -1,4 +1,5 @@
-//! What the child tells the parent: one line of JSON per event on its standard output. What it has said survives its death.
+//! What the child tells the parent: one line of JSON per event on its standard output. What it has
+//! said survives its death.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,5 +1,5 @@
-//! The honest sender: a bounded number of lines without acknowledgement, and after a loss of the connection exactly those
-//! again, under the same sequence numbers.
+//! The honest sender: a bounded number of lines without acknowledgement, and after a loss of the
+//! connection exactly those again, under the same sequence numbers.
 
 use super::life::Life;
 use super::schedule::{Answers, Strike};
@@ -62,8 +62,8 @@ struct FlowState {
 }
 
 impl Feeder<'_> {
-    /// Sends what is not acknowledged, until everything is or the child is killed as `kill` says. Also returns the age
-    /// of the child at the first acknowledgement.
+    /// Sends what is not acknowledged, until everything is or the child is killed as `kill` says.
+    /// Also returns the age of the child at the first acknowledgement.
     pub(crate) fn feed(
         &mut self,
         life: &Life,
@@ -260,7 +260,8 @@ impl Reader<'_> {
     }
 }
 
-/// An acknowledgement: `ok` and the LSN, and `duplicate` for a line that was sent again after a kill.
+/// An acknowledgement: `ok` and the LSN, and `duplicate` for a line that was sent again after a
+/// kill.
 fn is_ok(line: &str) -> bool {
     let lsn = line.trim_end().strip_prefix("ok ");
     let lsn = lsn.map(|lsn| lsn.strip_suffix(" duplicate").unwrap_or(lsn));

@@ -98,7 +98,8 @@ impl Life {
         self.clock.now() - self.born
     }
 
-    /// Buries a killed child; returns the last that was heard of it, and whether it had ever been ready.
+    /// Buries a killed child; returns the last that was heard of it, and whether it had ever been
+    /// ready.
     pub(crate) fn bury(mut self) -> (Status, bool) {
         self.kill();
         // Waiting fails only for a child that was waited for.
@@ -111,8 +112,8 @@ impl Life {
         (words.status, words.ready.is_some())
     }
 
-    /// Asks the child to stop, by closing its standard input, and waits until it has: everything that it acknowledged
-    /// is in its last checkpoint then.
+    /// Asks the child to stop, by closing its standard input, and waits until it has: everything
+    /// that it acknowledged is in its last checkpoint then.
     pub(crate) fn stop(self) -> Result<Status> {
         drop(self.child.lock().stdin.take());
         self.await_word("stop", |words| words.stopped.then_some(()))?;

@@ -1,7 +1,8 @@
 //! `highwater demo`: durable word count under `kill -9`, compared with the truth.
 //!
-//! The parent ([`run()`]) reads text, counts it in one pass, starts the child, feeds it and kills it; the child ([`run_child`])
-//! is an ordinary Highwater program. Nothing but the child's directory connects one life of it with the next.
+//! The parent ([`run()`]) reads text, counts it in one pass, starts the child, feeds it and kills
+//! it; the child ([`run_child`]) is an ordinary Highwater program. Nothing but the child's
+//! directory connects one life of it with the next.
 
 #[cfg(feature = "deliberate-faults")]
 mod cheat;

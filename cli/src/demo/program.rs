@@ -78,7 +78,8 @@ fn mark_lines(lines: &DStream<Line>) {
         .for_each_batch("changed-marks", |_, _| ());
 }
 
-/// The number that the parent gave the line. (With `no-dedup` the producer and its sequence number stand before it.)
+/// The number that the parent gave the line. (With `no-dedup` the producer and its sequence number
+/// stand before it.)
 fn number(line: &str) -> u64 {
     let head = line.split_once('\t').map_or(line, |(head, _)| head);
     let number = head

@@ -1,4 +1,5 @@
-//! Chance that can be repeated: SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators").
+//! Chance that can be repeated: SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom
+//! number generators").
 
 /// A generator; the same seed gives the same numbers.
 #[derive(Debug)]

@@ -1,4 +1,5 @@
-//! What the child has counted, read from its last checkpoint and its text files when it has stopped.
+//! What the child has counted, read from its last checkpoint and its text files when it has
+//! stopped.
 
 use super::corpus::read_file;
 use super::marks::Marks;

@@ -23,8 +23,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A small text is repeated until the run takes at least so long: every life of the child should see batches, checkpoints
-/// and truncations of the log.
+/// A small text is repeated until the run takes at least so long: every life of the child should
+/// see batches, checkpoints and truncations of the log.
 const MS_PER_KILL: u64 = 2500;
 
 /// A kill before the child accepts connections.

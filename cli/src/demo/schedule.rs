@@ -5,11 +5,11 @@ use std::time::Duration;
 
 /// No kill falls into the first or the last of so many parts of the run.
 const MARGIN: u64 = 20;
-/// The delay behind the acknowledgement that triggers a kill is shorter than this: it decides into which phase of a
-/// commit, a batch or a checkpoint the kill falls.
+/// The delay behind the acknowledgement that triggers a kill is shorter than this: it decides into
+/// which phase of a commit, a batch or a checkpoint the kill falls.
 const MAX_DELAY_US: u64 = 1000;
-/// A kill during a recovery falls between these thousandths of the time that a start takes: earlier the child is not yet
-/// a program, later it may have recovered.
+/// A kill during a recovery falls between these thousandths of the time that a start takes: earlier
+/// the child is not yet a program, later it may have recovered.
 const EARLIEST_PER_MILLE: u64 = 150;
 const LATEST_PER_MILLE: u64 = 700;
 
@@ -18,7 +18,8 @@ const LATEST_PER_MILLE: u64 = 700;
 pub(crate) enum Kill {
     /// Under load.
     Feeding(Strike),
-    /// While the child recovers from the kill before: after this many thousandths of the time that its last start took.
+    /// While the child recovers from the kill before: after this many thousandths of the time that
+    /// its last start took.
     Recovering { per_mille: u64 },
 }
 
@@ -41,14 +42,16 @@ pub(crate) enum Answers {
     Lost,
 }
 
-/// `count` kills over a run of `lines` lines, in order. If there are at least two, one strikes during a recovery.
+/// `count` kills over a run of `lines` lines, in order. If there are at least two, one strikes
+/// during a recovery.
 pub(crate) fn kills(count: u32, lines: u64, random: &mut Random) -> Vec<Kill> {
     let recovering = u64::from(count > 1);
     let feeding = u64::from(count) - recovering;
     let (first, span) = (lines / MARGIN, lines - lines / MARGIN * 2);
     let mut kills: Vec<Kill> = (0..feeding)
         .map(|index| {
-            // One in each part of equal length, so that every life of the child gets something done.
+            // One in each part of equal length, so that every life of the child gets something
+            // done.
             let (from, to) = (span * index / feeding, span * (index + 1) / feeding);
             Kill::Feeding(Strike {
                 acknowledged: first + from + random.below(to - from),

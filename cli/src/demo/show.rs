@@ -1,4 +1,5 @@
-//! What the demo shows while it runs: a bar on a terminal, plain lines elsewhere. On standard error.
+//! What the demo shows while it runs: a bar on a terminal, plain lines elsewhere. On standard
+//! error.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;

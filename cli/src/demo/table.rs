@@ -25,7 +25,8 @@ pub(crate) struct Death {
     pub(crate) phase: &'static str,
     /// How long the child had lived.
     pub(crate) age: Duration,
-    /// From the next start to the moment when the child accepts connections; none if it was killed before.
+    /// From the next start to the moment when the child accepts connections; none if it was killed
+    /// before.
     pub(crate) ready: Option<Duration>,
     /// From the next start to its first acknowledgement.
     pub(crate) first_ack: Option<Duration>,

@@ -60,7 +60,8 @@ impl Verdict {
     }
 }
 
-/// Compares with the text of which `counts` is the count, sent `rounds` times in `lines` lines, all acknowledged.
+/// Compares with the text of which `counts` is the count, sent `rounds` times in `lines` lines, all
+/// acknowledged.
 pub(crate) fn judge(counts: &Counts, rounds: u64, lines: u64, counted: &Counted) -> Verdict {
     let mut wrong = Vec::new();
     let words: BTreeSet<&String> = counts.keys().chain(counted.words.keys()).collect();

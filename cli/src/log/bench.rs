@@ -143,7 +143,8 @@ fn open(dir: &Path, mode: Mode) -> Result<Wal> {
 }
 
 impl Load<'_> {
-    /// Appends from `threads` threads until the time is over; returns how long the appends took, in nanoseconds.
+    /// Appends from `threads` threads until the time is over; returns how long the appends took, in
+    /// nanoseconds.
     fn apply(&self, threads: usize) -> Result<Histogram> {
         let outcomes: Vec<_> = std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads).map(|_| scope.spawn(|| self.work())).collect();

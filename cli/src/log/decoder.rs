@@ -1,7 +1,9 @@
-//! A program of the user's that turns payloads into text: one line of JSON in, one line of text out, in order.
+//! A program of the user's that turns payloads into text: one line of JSON in, one line of text
+//! out, in order.
 //!
-//! Both pipes are served by a thread each, with room for one record, so that neither side can make the other wait for
-//! ever unnoticed: what takes longer than the time-out is an error that says which record it was.
+//! Both pipes are served by a thread each, with room for one record, so that neither side can make
+//! the other wait for ever unnoticed: what takes longer than the time-out is an error that says
+//! which record it was.
 
 use crate::outcome::{Failure, Result};
 use crate::text;

@@ -14,7 +14,8 @@ use std::time::Duration;
 /// How long to wait between two looks in vain.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Prints frames as they become durable, until the printer has enough, nobody reads, or the log is damaged.
+/// Prints frames as they become durable, until the printer has enough, nobody reads, or the log is
+/// damaged.
 pub(crate) fn follow(
     log: Log,
     start: Lsn,

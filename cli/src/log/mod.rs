@@ -1,5 +1,5 @@
-//! `highwater log`: looks through [`highwater::wal::inspect`], which never writes and takes no lock; rescues into new
-//! directories; judges disks.
+//! `highwater log`: looks through [`highwater::wal::inspect`], which never writes and takes no
+//! lock; rescues into new directories; judges disks.
 
 mod bench;
 mod decoder;
@@ -44,7 +44,8 @@ struct Opened {
 /// Who writes the log: decides how records are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Owner {
-    /// An engine: stream 0 holds its own records, the first record of a source's batch says whom it came from.
+    /// An engine: stream 0 holds its own records, the first record of a source's batch says whom it
+    /// came from.
     Engine,
     /// Some program: records are bytes.
     Program,

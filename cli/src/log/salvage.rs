@@ -109,7 +109,8 @@ fn print(row: &Row, out: &mut Output) -> Result<()> {
     ))
 }
 
-/// The file that tells where each frame stood: a line per frame, old LSN, new LSN, records, separated by tabs.
+/// The file that tells where each frame stood: a line per frame, old LSN, new LSN, records,
+/// separated by tabs.
 struct Map {
     path: PathBuf,
     file: Arc<dyn DiskFile>,

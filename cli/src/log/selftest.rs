@@ -249,7 +249,8 @@ fn maps(disk: &OsDisk, place: &Path) -> Check {
     }
 }
 
-/// Whether commit groups can be written past the page cache. Where not, they go through it: slower, as safe.
+/// Whether commit groups can be written past the page cache. Where not, they go through it: slower,
+/// as safe.
 fn direct(disk: &OsDisk, place: &Path) -> Check {
     let tried = disk.create_new(&place.join("direct")).and_then(|file| {
         file.write_zeros(0..8192)?;

@@ -109,7 +109,8 @@ pub(super) fn claim(
 ) -> Result<(), BoxError> {
     match found {
         Marker::Ours => {
-            // Where the marker was linked to its name, a crash may have left its draft. It costs room only.
+            // Where the marker was linked to its name, a crash may have left its draft. It costs
+            // room only.
             let _ = disk.remove_file(&names.marker_draft(&Content::of(owner).log));
         }
         Marker::Missing => {

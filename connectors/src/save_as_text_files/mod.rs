@@ -14,11 +14,14 @@
 //! | the engine logs `committed(batch)` | the same |
 //! | `publish` | `<name>`, by a rename that replaces nothing, durable |
 //!
-//! A disk that is full is waited for (P8). Only what failed before any sync is tried again: a failed sync is final.
+//! A disk that is full is waited for (P8). Only what failed before any sync is tried again: a
+//! failed sync is final.
 //!
-//! A crash leaves staged files. `open` shows those of committed batches and deletes the others, whose batches run again.
+//! A crash leaves staged files. `open` shows those of committed batches and deletes the others,
+//! whose batches run again.
 //!
-//! Invariant: a published name, once it stands, stands for the same content for ever. No call here replaces or removes it.
+//! Invariant: a published name, once it stands, stands for the same content for ever. No call here
+//! replaces or removes it.
 
 mod marker;
 mod names;
@@ -92,7 +95,8 @@ impl TextFileSink {
             match written {
                 Err(error) if may_pass(&error) => {
                     if self.begun == Some(batch) {
-                        // Half a file would hold the room that others wait for. If it cannot go now, `open` removes it.
+                        // Half a file would hold the room that others wait for. If it cannot go
+                        // now, `open` removes it.
                         let _ = opened.disk.remove_file(&opened.names.staged(name));
                     }
                     if !opened.patience.rest(&error) {
@@ -124,7 +128,8 @@ impl Opened {
         }
     }
 
-    /// Shows a staged file, durably. If it is shown already, by a run that a crash ended, that is all.
+    /// Shows a staged file, durably. If it is shown already, by a run that a crash ended, that is
+    /// all.
     fn show(&self, name: &str) -> Result<(), BoxError> {
         let (disk, dir) = (&*self.disk, &self.names.dir);
         let (from, to) = (self.names.staged(name), self.names.published(name));
@@ -425,7 +430,8 @@ mod tests {
         cut_everywhere(&|disk| Arc::new(LinksOnly(disk.clone())));
     }
 
-    /// The old name reached the disk's void before the new one was on it: with a link the order of syncs decides.
+    /// The old name reached the disk's void before the new one was on it: with a link the order of
+    /// syncs decides.
     #[test]
     fn a_file_that_is_given_its_name_has_one_name_at_least_whenever_the_power_goes_off() {
         let (dir, from, to) = (
@@ -602,7 +608,8 @@ mod tests {
         open(&disk, Log::at(4, 4)).unwrap();
     }
 
-    /// The power goes off before every mutation of one program's first start; then another one tries, then the first again.
+    /// The power goes off before every mutation of one program's first start; then another one
+    /// tries, then the first again.
     #[test]
     fn a_crash_in_the_first_start_locks_nobody_out_and_lets_nobody_in() {
         let mut outcomes = std::collections::BTreeSet::new();
@@ -764,7 +771,8 @@ mod tests {
         assert!(error.to_string().contains(&path(2)), "{error}");
     }
 
-    /// On file systems without a rename that replaces nothing, a crash may leave both names of a file.
+    /// On file systems without a rename that replaces nothing, a crash may leave both names of a
+    /// file.
     #[test]
     fn a_batch_that_is_published_already_is_not_an_error() {
         let disk = SimDisk::new();
@@ -800,7 +808,8 @@ mod tests {
         assert_eq!(disk.read_file(path(1)).unwrap(), b"and again\n");
     }
 
-    /// A file name has 255 bytes at most; the marker and its draft are no longer than what is staged.
+    /// A file name has 255 bytes at most; the marker and its draft are no longer than what is
+    /// staged.
     #[test]
     fn the_longest_prefix_that_can_be_staged_can_be_owned() {
         let real = tempfile::tempdir().unwrap();

@@ -88,8 +88,9 @@ impl Names {
         self.dir.join(format!(".{base}{ending}{MARKER}"))
     }
 
-    /// Where the marker of an output of the log `log` is written before it gets its name. The outputs of a program open one
-    /// after the other. (Short, so that every prefix that leaves room for a staged file's name leaves room for it.)
+    /// Where the marker of an output of the log `log` is written before it gets its name. The
+    /// outputs of a program open one after the other. (Short, so that every prefix that leaves room
+    /// for a staged file's name leaves room for it.)
     pub(super) fn marker_draft(&self, log: &str) -> PathBuf {
         self.dir.join(format!(".highwater-{log}.tmp"))
     }
@@ -116,8 +117,8 @@ impl Names {
             .strip_suffix(&self.ending)?;
         let (time, batch) = numbers.split_once('-')?;
         let (time_ms, batch) = (time.parse().ok()?, batch.parse().ok()?);
-        // Another output whose prefix begins with this one's has something else than two numbers here, and another
-        // program may write numbers in another way.
+        // Another output whose prefix begins with this one's has something else than two numbers
+        // here, and another program may write numbers in another way.
         (self.file(time_ms, batch) == name).then(|| Found {
             name: name.to_owned(),
             time_ms,
@@ -127,7 +128,8 @@ impl Names {
     }
 }
 
-/// Whether names made of `base` and `ending` could be made of others too, or be staged files or markers of others.
+/// Whether names made of `base` and `ending` could be made of others too, or be staged files or
+/// markers of others.
 fn is_ambiguous(base: &str, ending: &str) -> bool {
     let numbered = |piece: &str| {
         let mut parts = piece.rsplitn(3, '-');

@@ -1,7 +1,8 @@
 //! What an output finds in its directory when it opens, and whether it is its own.
 //!
-//! The log knows every batch that may be in doubt, with its time: those since the newest checkpoint. So a file that its own
-//! batches cannot have made is told from a leftover of a crash, also where a version that made no markers wrote it:
+//! The log knows every batch that may be in doubt, with its time: those since the newest
+//! checkpoint. So a file that its own batches cannot have made is told from a leftover of a crash,
+//! also where a version that made no markers wrote it:
 //!
 //! | batch in the name | with our marker | without a marker |
 //! |---|---|---|

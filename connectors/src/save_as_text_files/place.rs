@@ -7,7 +7,8 @@ use std::path::Path;
 /// How much of two files is compared at a time.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// Moves `from` to `to` within `dir` unless `to` is taken. The new name is not durable before the directory is synced.
+/// Moves `from` to `to` within `dir` unless `to` is taken. The new name is not durable before the
+/// directory is synced.
 ///
 /// # Errors
 /// [`io::ErrorKind::AlreadyExists`] if it is taken, whatever stands there.

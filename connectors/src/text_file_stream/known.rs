@@ -1,4 +1,5 @@
-//! What is known of files that were read, also by earlier runs: it stands among the producers of the source.
+//! What is known of files that were read, also by earlier runs: it stands among the producers of
+//! the source.
 
 use highwater_engine::SourceContext;
 use highwater_engine::wal::Lsn;
@@ -6,7 +7,8 @@ use highwater_engine::wal::disk::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 
-/// Begins the name of a producer that notes that the loss of a half-read file was told. Those of files begin with a digit.
+/// Begins the name of a producer that notes that the loss of a half-read file was told. Those of
+/// files begin with a digit.
 const TOLD: &str = "vanished:";
 
 /// What tells a file from another one of the same name.
@@ -121,7 +123,8 @@ fn from_producers(producers: Vec<(String, u64, Lsn)>) -> Known {
     known.collect()
 }
 
-/// Takes out the files that are not `there`; returns the half-read ones whose loss was not told yet.
+/// Takes out the files that are not `there`; returns the half-read ones whose loss was not told
+/// yet.
 pub(super) fn take_vanished(known: &mut Known, there: &BTreeSet<String>) -> Vec<(String, Version)> {
     let mut vanished = Vec::new();
     known.retain(|name, version| {

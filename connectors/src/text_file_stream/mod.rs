@@ -1,9 +1,10 @@
 //! `text_file_stream`: the lines of files that are moved into a directory.
 //!
-//! How far a file was read is kept by the engine's producer table: the file is the producer, and the sequence number of a
-//! line is the offset behind it. So progress is in the log, in the same frame as the lines, and can neither be ahead of
-//! them nor behind. The table forgets the producers that were silent longest; [`TextFiles::refresh`] sees to it that
-//! this is never a file that is still there, which would be read again after a restart.
+//! How far a file was read is kept by the engine's producer table: the file is the producer, and
+//! the sequence number of a line is the offset behind it. So progress is in the log, in the same
+//! frame as the lines, and can neither be ahead of them nor behind. The table forgets the producers
+//! that were silent longest; [`TextFiles::refresh`] sees to it that this is never a file that is
+//! still there, which would be read again after a restart.
 //!
 //! | file | holds |
 //! |---|---|
@@ -36,8 +37,8 @@ const MAX_DONE_FILES: usize = 32_768;
 /// Files that are read between two refreshes.
 const REFRESH_FILES: usize = 8192;
 
-// The entry of a file that is still there is never older than these: all that are there, and those read since they were
-// refreshed.
+// The entry of a file that is still there is never older than these: all that are there, and those
+// read since they were refreshed.
 const _: () = assert!(MAX_DONE_FILES + REFRESH_FILES < SourceContext::PRODUCER_WINDOW);
 
 /// The receiver.
@@ -211,7 +212,8 @@ impl TextFiles {
         known.filter(|(_, version)| version.is_half())
     }
 
-    /// Says again how far the files that are still there were read, so that their entries are among the newest.
+    /// Says again how far the files that are still there were read, so that their entries are among
+    /// the newest.
     fn refresh(&self, source: &SourceContext) -> Result<(), Error> {
         for (name, version) in self.half_read() {
             let _durable_with_what_follows =

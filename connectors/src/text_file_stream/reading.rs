@@ -71,7 +71,8 @@ impl Reading<'_> {
         let last: Vec<Piece> = buffer.finish().into_iter().collect();
         self.store(&buffer, &last)?;
         if self.source.last_sequence(&self.producer) != Some(self.len) {
-            // It ends in lines that were skipped, or is empty: nothing else says that it was read to its end.
+            // It ends in lines that were skipped, or is empty: nothing else says that it was read
+            // to its end.
             self.newest = self
                 .newest
                 .max(Some(self.source.mark(&self.producer, self.len)?));

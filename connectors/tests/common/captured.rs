@@ -1,4 +1,5 @@
-//! What the program's log says, by a subscriber for the whole process: tests look for their own names in it.
+//! What the program's log says, by a subscriber for the whole process: tests look for their own
+//! names in it.
 
 use std::fmt::{Debug, Write};
 use std::sync::{Mutex, Once};

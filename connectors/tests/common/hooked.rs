@@ -1,4 +1,5 @@
-//! A disk on which something happens right before a file is opened or read: what another process would do then.
+//! A disk on which something happens right before a file is opened or read: what another process
+//! would do then.
 
 use highwater_engine::wal::disk::{
     Access, AppendMap, DirLock, Disk, DiskFile, Entry, ReadMap, SimDisk,

@@ -1,19 +1,21 @@
 //! A mapped file to which many threads append disjoint regions without a lock.
 //!
-//! Soundness rests on bump allocation: a byte is handed out at most once in the life of the map ([`Region`]), it is
-//! written at most once, by [`Region::fill`], and it can be read only after [`AppendMap::complete_prefix`] has seen
-//! every region below it completed. So no byte is ever written and read at the same time.
+//! Soundness rests on bump allocation: a byte is handed out at most once in the life of the map
+//! ([`Region`]), it is written at most once, by [`Region::fill`], and it can be read only after
+//! [`AppendMap::complete_prefix`] has seen every region below it completed. So no byte is ever
+//! written and read at the same time.
 //!
-//! One word holds the cursor and who is writing: bits 0-39 the offset, bit 40 the current generation, bits 41-51 and
-//! 52-62 the number of unfinished regions of each generation, bit 63 whether the map is closed. A reservation is one
-//! compare-exchange. Whoever
-//! needs the complete prefix flips the generation: regions reserved later count in the other counter, so the wait is
+//! One word holds the cursor and who is writing: bits 0-39 the offset, bit 40 the current
+//! generation, bits 41-51 and 52-62 the number of unfinished regions of each generation, bit 63
+//! whether the map is closed. A reservation is one compare-exchange. Whoever needs the complete
+//! prefix flips the generation: regions reserved later count in the other counter, so the wait is
 //! for the regions already handed out and is bounded even when appends never pause.
 //!
-//! Memory orderings: every change of the word after its first value is a read-modify-write. So the release sequence that
-//! an unfinished region's end begins never breaks, and whoever loads the word with acquire has seen the bytes of every
-//! region that was finished in the word's history so far, not only of the last one. A plain store would lose that.
-//! `disk/tests/shuttle.rs` tries the interleavings, Miri the orderings.
+//! Memory orderings: every change of the word after its first value is a read-modify-write. So the
+//! release sequence that an unfinished region's end begins never breaks, and whoever loads the word
+//! with acquire has seen the bytes of every region that was finished in the word's history so far,
+//! not only of the last one. A plain store would lose that. `disk/tests/shuttle.rs` tries the
+//! interleavings, Miri the orderings.
 
 use crate::PAGE_SIZE;
 use crate::map::backing::MapBacking;
@@ -39,8 +41,9 @@ const _: () = assert!(COUNT_SHIFTS[1] + COUNT_BITS == 63);
 /// Regions start and end at multiples of this many bytes.
 const ALIGNMENT: u64 = 8;
 
-/// Alone on its cache lines, two because processors fetch them in pairs: every append reads the other fields of the map, and
-/// would wait each time for the line to come back from whoever appends on another core.
+/// Alone on its cache lines, two because processors fetch them in pairs: every append reads the
+/// other fields of the map, and would wait each time for the line to come back from whoever appends
+/// on another core.
 #[repr(align(128))]
 struct Alone<T>(T);
 
@@ -66,9 +69,10 @@ pub struct AppendMap {
     unsafe_code,
     reason = "the map is shared between threads; see the module's soundness argument"
 )]
-// SAFETY: the memory behind `base` is owned by `backing`, which is `Send + Sync` and lives as long as `self`. Threads
-// write only regions that the compare-exchange in `reserve` gave to them alone, and read only below `complete`, which
-// is stored with release ordering after every region below it was completed (also release); so there is no data race.
+// SAFETY: the memory behind `base` is owned by `backing`, which is `Send + Sync` and lives as long
+// as `self`. Threads write only regions that the compare-exchange in `reserve` gave to them alone,
+// and read only below `complete`, which is stored with release ordering after every region below it
+// was completed (also release); so there is no data race.
 unsafe impl Send for AppendMap {}
 #[expect(
     unsafe_code,
@@ -81,8 +85,9 @@ impl AppendMap {
     /// Wraps mapped memory whose first `start` bytes are already written and will be only read.
     ///
     /// # Safety
-    /// `base` must point to `len` bytes that stay mapped, readable and writable while `backing` lives, and nobody
-    /// else may write them, or read those at or above `start`, through any reference while the map lives.
+    /// `base` must point to `len` bytes that stay mapped, readable and writable while `backing`
+    /// lives, and nobody else may write them, or read those at or above `start`, through any
+    /// reference while the map lives.
     ///
     /// # Panics
     /// If `start` is past `len`, either is no multiple of 8, or the map is larger than 1 TiB.
@@ -144,18 +149,22 @@ impl AppendMap {
     /// Everything below this offset has been handed out (not necessarily filled).
     #[must_use]
     pub fn reserved(&self) -> u64 {
-        // Acquire: whoever sees a reservation also sees what its thread did before. No byte is read on the strength of it.
+        // Acquire: whoever sees a reservation also sees what its thread did before. No byte is read
+        // on the strength of it.
         self.word.0.load(Ordering::Acquire) & OFFSET_MASK
     }
 
-    /// Everything below this offset is known to be filled; see [`Self::complete_prefix`] for the exact answer.
+    /// Everything below this offset is known to be filled; see [`Self::complete_prefix`] for the
+    /// exact answer.
     #[must_use]
     pub fn complete(&self) -> u64 {
-        // Acquire pairs with the release in `complete_prefix`: the bytes below are visible, which `read` relies on.
+        // Acquire pairs with the release in `complete_prefix`: the bytes below are visible, which
+        // `read` relies on.
         self.complete.load(Ordering::Acquire)
     }
 
-    /// Hands out the next `len` bytes, unless they do not fit below `limit` or the map is closed. Lock-free.
+    /// Hands out the next `len` bytes, unless they do not fit below `limit` or the map is closed.
+    /// Lock-free.
     ///
     /// # Errors
     /// [`Refused`].
@@ -170,7 +179,8 @@ impl AppendMap {
         self.reserve_with(limit, asker, |_| len)
     }
 
-    /// As [`Self::reserve`] of as many bytes as `len` says for the offset at which they will start; none if it says 0.
+    /// As [`Self::reserve`] of as many bytes as `len` says for the offset at which they will start;
+    /// none if it says 0.
     ///
     /// # Errors
     /// [`Refused`].
@@ -184,8 +194,9 @@ impl AppendMap {
         len: impl Fn(u64) -> u64,
     ) -> Result<Region<'_>, Refused> {
         assert!(limit <= self.len, "limit {limit} lies inside the map");
-        // Acquire, here and at the other loads: whoever is refused because the map is closed sees what the closer did
-        // before. The region itself needs no ordering: its bytes are new, and the exchange alone makes it ours.
+        // Acquire, here and at the other loads: whoever is refused because the map is closed sees
+        // what the closer did before. The region itself needs no ordering: its bytes are new, and
+        // the exchange alone makes it ours.
         let mut word = self.word.0.load(Ordering::Acquire);
         let mut aside = 0;
         loop {
@@ -212,7 +223,8 @@ impl AppendMap {
                 continue;
             }
             let next = word + len + (1 << shift);
-            // Release: whoever sees the reservation sees what came before it (`reserved`). The bytes do not depend on it.
+            // Release: whoever sees the reservation sees what came before it (`reserved`). The
+            // bytes do not depend on it.
             match self
                 .word
                 .0
@@ -234,25 +246,31 @@ impl AppendMap {
 
     /// From now on only [`Asker::Closer`] gets regions. Regions handed out before are not affected.
     pub fn close(&self) {
-        // Release for those who are refused, see `reserve_with`; acquire to see what came before the last reservation.
+        // Release for those who are refused, see `reserve_with`; acquire to see what came before
+        // the last reservation.
         self.word.0.fetch_or(CLOSED_BIT, Ordering::AcqRel);
     }
 
-    /// Waits until every region handed out before the call is filled, and returns the offset below which all is.
+    /// Waits until every region handed out before the call is filled, and returns the offset below
+    /// which all is.
     ///
     /// # Errors
-    /// [`AbandonedRegion`] if a writer went away without filling its region: there is a hole for ever.
+    /// [`AbandonedRegion`] if a writer went away without filling its region: there is a hole for
+    /// ever.
     pub fn complete_prefix(&self) -> Result<u64, AbandonedRegion> {
         let _serial = self.flip.lock();
-        // Acquire, here and when the exchange fails: with both counts at zero this load is all that makes the bytes visible.
+        // Acquire, here and when the exchange fails: with both counts at zero this load is all that
+        // makes the bytes visible.
         let mut word = self.word.0.load(Ordering::Acquire);
         loop {
             if word & COUNTS_MASK == 0 {
                 break; // nobody is writing: the prefix is complete as it stands
             }
-            // The other generation is empty: the previous flip waited for it and new regions count in the current one.
+            // The other generation is empty: the previous flip waited for it and new regions count
+            // in the current one.
             let flipped = word ^ GENERATION_BIT;
-            // The flip itself publishes nothing, and the wait acquires: the bytes do not depend on this ordering.
+            // The flip itself publishes nothing, and the wait acquires: the bytes do not depend on
+            // this ordering.
             match self.word.0.compare_exchange_weak(
                 word,
                 flipped,
@@ -267,11 +285,13 @@ impl AppendMap {
             }
         }
         let end = word & OFFSET_MASK;
-        // The word was acquired after the release that follows the store of the flag: the store cannot be missed.
+        // The word was acquired after the release that follows the store of the flag: the store
+        // cannot be missed.
         if self.abandoned.load(Ordering::Acquire) {
             return Err(AbandonedRegion);
         }
-        // Release pairs with the acquire in `complete`, and passes on all the bytes that the word made visible here.
+        // Release pairs with the acquire in `complete`, and passes on all the bytes that the word
+        // made visible here.
         self.complete.fetch_max(end, Ordering::Release);
         Ok(end)
     }
@@ -298,17 +318,19 @@ impl AppendMap {
         let start = usize::try_from(range.start).ok()?;
         let len = usize::try_from(range.end - range.start).ok()?;
         #[expect(unsafe_code, reason = "a view into the map")]
-        // SAFETY: the range lies below `complete`, so inside the map, and nobody writes those bytes any more.
+        // SAFETY: the range lies below `complete`, so inside the map, and nobody writes those bytes
+        // any more.
         Some(unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(start), len) })
     }
 
-    /// Has the pages of `range` read in, where the map shows a file, so that touching them soon raises no signal. Ask before
-    /// each pass, as with [`ReadMap::populate`](crate::ReadMap::populate). Memory of the process needs nothing.
+    /// Has the pages of `range` read in, where the map shows a file, so that touching them soon
+    /// raises no signal. Ask before each pass, as with
+    /// [`ReadMap::populate`](crate::ReadMap::populate). Memory of the process needs nothing.
     ///
     /// # Errors
     /// Any I/O error: [`DiskError::offset`](crate::DiskError::offset) says which page it is about.
-    /// [`io::ErrorKind::UnexpectedEof`] if somebody cut the file short of it; [`io::ErrorKind::InvalidInput`] if the range
-    /// lies outside the map.
+    /// [`io::ErrorKind::UnexpectedEof`] if somebody cut the file short of it;
+    /// [`io::ErrorKind::InvalidInput`] if the range lies outside the map.
     pub fn populate(&self, range: Range<u64>) -> io::Result<()> {
         if range.start > range.end || range.end > self.len {
             return Err(crate::error::invalid(
@@ -318,8 +340,8 @@ impl AppendMap {
         self.backing.populate(range)
     }
 
-    /// Fills `buf` with the bytes from `start` on if all of them are memory of this process, and known to be filled; it
-    /// touches no mapped file. Otherwise nothing is copied: read the file.
+    /// Fills `buf` with the bytes from `start` on if all of them are memory of this process, and
+    /// known to be filled; it touches no mapped file. Otherwise nothing is copied: read the file.
     #[must_use]
     pub fn copy_from_memory(&self, start: u64, buf: &mut [u8]) -> InMemory {
         // Meanwhile none of it is given back.
@@ -334,36 +356,39 @@ impl AppendMap {
         }
     }
 
-    /// Makes the bytes of `range` durable, which are known to be filled ([`Self::complete_prefix`]).
+    /// Makes the bytes of `range` durable, which are known to be filled
+    /// ([`Self::complete_prefix`]).
     ///
     /// # Errors
-    /// Any I/O error; final for the bytes written since the last success. [`io::ErrorKind::InvalidInput`] if the map is
-    /// staged and the range is not complete.
+    /// Any I/O error; final for the bytes written since the last success.
+    /// [`io::ErrorKind::InvalidInput`] if the map is staged and the range is not complete.
     pub fn sync(&self, range: Range<u64>) -> io::Result<()> {
         if self.backing.copies_memory() && range.end > self.complete() {
             return Err(crate::error::invalid("the range to sync is not complete"));
         }
         let Range { start, end } = range;
         self.backing.sync(range)?;
-        // One sync at a time moves it on, each from where the last one ended. Release pairs with the acquire in `give_back`:
-        // whoever sees the end sees what the sync did.
+        // One sync at a time moves it on, each from where the last one ended. Release pairs with
+        // the acquire in `give_back`: whoever sees the end sees what the sync did.
         if start <= self.synced.load(Ordering::Acquire) {
             self.synced.fetch_max(end, Ordering::AcqRel);
         }
         Ok(())
     }
 
-    /// Has the system provide the memory of `range` now, so that appenders need not wait for it. Best effort.
+    /// Has the system provide the memory of `range` now, so that appenders need not wait for it.
+    /// Best effort.
     pub fn prefault(&self, range: Range<u64>) {
         self.backing.prefault(range);
     }
 
-    /// Writes zeros to the pages of `range` in the file, before anybody appends to them: a later sync finds blocks that
-    /// were written before, which is faster. Only for staged maps, and only while nobody appends. Not durable by itself.
+    /// Writes zeros to the pages of `range` in the file, before anybody appends to them: a later
+    /// sync finds blocks that were written before, which is faster. Only for staged maps, and only
+    /// while nobody appends. Not durable by itself.
     ///
     /// # Errors
-    /// Any I/O error; [`io::ErrorKind::InvalidInput`] if the range is not of whole pages behind what was handed out;
-    /// [`io::ErrorKind::Unsupported`] if the map is not staged.
+    /// Any I/O error; [`io::ErrorKind::InvalidInput`] if the range is not of whole pages behind
+    /// what was handed out; [`io::ErrorKind::Unsupported`] if the map is not staged.
     pub fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
         let whole = range.start.is_multiple_of(PAGE_SIZE) && range.end.is_multiple_of(PAGE_SIZE);
         if !whole || range.start < self.reserved() || range.end > self.len {
@@ -374,12 +399,13 @@ impl AppendMap {
         self.backing.write_zeros(range)
     }
 
-    /// Gives the memory of the bytes below `end` back to the system, if the map is staged: they are durable, and from now on
-    /// read from the file. Who holds a slice of them sees the same bytes as before.
+    /// Gives the memory of the bytes below `end` back to the system, if the map is staged: they are
+    /// durable, and from now on read from the file. Who holds a slice of them sees the same bytes
+    /// as before.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] if `end` does not end a page, or something below it is not durable yet; any error of
-    /// the system, which leaves all as it was.
+    /// [`io::ErrorKind::InvalidInput`] if `end` does not end a page, or something below it is not
+    /// durable yet; any error of the system, which leaves all as it was.
     pub fn give_back(&self, end: u64) -> io::Result<()> {
         if !end.is_multiple_of(PAGE_SIZE) || end > self.synced.load(Ordering::Acquire) {
             return Err(crate::error::invalid(
@@ -395,8 +421,8 @@ impl AppendMap {
     }
 
     fn release(&self, shift: u32) {
-        // Release pairs with the acquire loads in `complete_prefix` and `wait_for_generation`: whoever sees the count fall
-        // sees the bytes, and the flag of an abandoned region.
+        // Release pairs with the acquire loads in `complete_prefix` and `wait_for_generation`:
+        // whoever sees the count fall sees the bytes, and the flag of an abandoned region.
         self.word.0.fetch_sub(1 << shift, Ordering::Release);
     }
 }
@@ -454,8 +480,9 @@ impl Region<'_> {
         let mut at = usize::try_from(self.offset).expect("a mapped offset fits the address space");
         for part in parts {
             #[expect(unsafe_code, reason = "the one place that writes into the map")]
-            // SAFETY: [offset, offset + len) was given to this region alone, lies inside the map, and the parts'
-            // lengths add up to len. The parts are not inside it: no reference to unfilled bytes exists.
+            // SAFETY: [offset, offset + len) was given to this region alone, lies inside the map,
+            // and the parts' lengths add up to len. The parts are not inside it: no reference to
+            // unfilled bytes exists.
             unsafe {
                 std::ptr::copy_nonoverlapping(
                     part.as_ptr(),
@@ -578,8 +605,9 @@ mod tests {
         assert_eq!(map.complete_prefix(), Ok(map.capacity()));
     }
 
-    /// Writers never pause, and a reader asks for the complete prefix all the time: each answer must be bounded (this
-    /// test ends) and true (every region below it holds the number of its offset).
+    /// Writers never pause, and a reader asks for the complete prefix all the time: each answer
+    /// must be bounded (this test ends) and true (every region below it holds the number of its
+    /// offset).
     #[test]
     fn the_prefix_is_complete_while_others_append() {
         const WRITERS: u64 = 3;
@@ -610,7 +638,8 @@ mod tests {
                     }
                 });
             }
-            // One that never takes the lock nor looks at the word: `complete` alone must make the bytes visible.
+            // One that never takes the lock nor looks at the word: `complete` alone must make the
+            // bytes visible.
             scope.spawn(|| {
                 let mut seen = 0;
                 while !done.load(Ordering::Relaxed) {

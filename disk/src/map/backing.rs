@@ -26,7 +26,8 @@ pub trait MapBacking: fmt::Debug + Send + Sync {
         0
     }
 
-    /// Has the system provide the memory of `range` now, so that appenders need not wait for it. Best effort.
+    /// Has the system provide the memory of `range` now, so that appenders need not wait for it.
+    /// Best effort.
     fn prefault(&self, range: Range<u64>) {
         let _ = range;
     }
@@ -40,7 +41,8 @@ pub trait MapBacking: fmt::Debug + Send + Sync {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Gives the memory of `range` back to the system: from now on it shows the file, whose bytes are the same.
+    /// Gives the memory of `range` back to the system: from now on it shows the file, whose bytes
+    /// are the same.
     ///
     /// # Errors
     /// Any I/O error; the memory is then as it was.
@@ -54,7 +56,8 @@ pub trait MapBacking: fmt::Debug + Send + Sync {
         false
     }
 
-    /// A lock to hold while bytes are copied into the map: the simulator copies the memory when the power is cut.
+    /// A lock to hold while bytes are copied into the map: the simulator copies the memory when the
+    /// power is cut.
     fn copy_lock(&self) -> Option<&parking_lot::Mutex<()>> {
         None
     }

@@ -1,26 +1,31 @@
-//! How far away the other appenders are: how long a cache line takes from the core of one to the core of another.
+//! How far away the other appenders are: how long a cache line takes from the core of one to the
+//! core of another.
 //!
-//! Between neighbours it takes 30 to 50 ns, and threads that append at the same time beat one alone. Between sockets, or
-//! parts of a processor that share no cache, it takes 140 and more, longer than a small append: two threads that take turns at
-//! every record then get through less than half of what one does. Who steps aside for a moment instead finds that the other
-//! has done many at full speed. A virtual machine is moved from one case to the other while it runs, so it is measured.
+//! Between neighbours it takes 30 to 50 ns, and threads that append at the same time beat one
+//! alone. Between sockets, or parts of a processor that share no cache, it takes 140 and more,
+//! longer than a small append: two threads that take turns at every record then get through less
+//! than half of what one does. Who steps aside for a moment instead finds that the other has done
+//! many at full speed. A virtual machine is moved from one case to the other while it runs, so it
+//! is measured.
 
 use crate::map::sync::{AtomicU64, Ordering, spin_loop};
 use std::time::{Duration, Instant};
 
-/// Between the two cases as they are measured here, where reading the clock hides a part: neighbours were seen at 0 to 10 ns,
-/// far ones at 85 to 110.
+/// Between the two cases as they are measured here, where reading the clock hides a part:
+/// neighbours were seen at 0 to 10 ns, far ones at 85 to 110.
 const FAR_NANOS: u64 = 50;
 
-/// How often a reservation steps aside for a copy that is under way, at most, and how long each time: the other appends a
-/// hundred small records meanwhile.
+/// How often a reservation steps aside for a copy that is under way, at most, and how long each
+/// time: the other appends a hundred small records meanwhile.
 const STEPS: u32 = 4;
 const STEP: Duration = Duration::from_micros(8);
 
-/// One in so many reservations beside a copy under way measures, if the last measurements found neighbours.
+/// One in so many reservations beside a copy under way measures, if the last measurements found
+/// neighbours.
 const SAMPLED: u64 = 512;
 
-/// Checkers of interleavings have no caches and no time. They see the steps, not what decides on them: that is a number.
+/// Checkers of interleavings have no caches and no time. They see the steps, not what decides on
+/// them: that is a number.
 const MODELLED: bool = cfg!(any(shuttle, miri));
 
 /// The smoothed time of a transfer, in nanoseconds.
@@ -33,7 +38,8 @@ impl Distance {
         if MODELLED || self.is_far() {
             return STEPS;
         }
-        // Fibonacci hashing (Knuth, TAOCP 6.4): words differ by the sizes of frames, which may be round numbers.
+        // Fibonacci hashing (Knuth, TAOCP 6.4): words differ by the sizes of frames, which may be
+        // round numbers.
         let hash = word.wrapping_mul(0x9E37_79B9_7F4A_7C15);
         u32::from(hash >> (u64::BITS - SAMPLED.ilog2()) == 0)
     }
@@ -71,7 +77,8 @@ impl Distance {
         self.0.load(Ordering::Relaxed) > FAR_NANOS
     }
 
-    /// A transfer took so long. Who is interrupted meanwhile measures anything: one value raises the mean by 32 ns at most.
+    /// A transfer took so long. Who is interrupted meanwhile measures anything: one value raises
+    /// the mean by 32 ns at most.
     fn note(&self, nanos: u64) {
         let mean = self.0.load(Ordering::Relaxed);
         let nanos = nanos.min(mean + 8 * 32);

@@ -7,10 +7,12 @@ use std::sync::Arc;
 
 /// What holds the bytes of a [`ReadMap`].
 pub trait ReadBacking: AsRef<[u8]> + Send + Sync {
-    /// Has the pages of `range` (bytes of the file) read in, so that touching them raises no signal.
+    /// Has the pages of `range` (bytes of the file) read in, so that touching them raises no
+    /// signal.
     ///
     /// # Errors
-    /// Why the first page that cannot be read in cannot, with its offset ([`DiskError::offset`](crate::DiskError::offset)).
+    /// Why the first page that cannot be read in cannot, with its offset
+    /// ([`DiskError::offset`](crate::DiskError::offset)).
     fn populate(&self, range: Range<u64>) -> io::Result<()> {
         let _ = range;
         Ok(())
@@ -35,21 +37,21 @@ impl ReadMap {
         Self { backing, len }
     }
 
-    /// The bytes of the file. Of those that are touched [`Self::populate`] must have been asked before: a page that cannot
-    /// be read in raises SIGBUS.
+    /// The bytes of the file. Of those that are touched [`Self::populate`] must have been asked
+    /// before: a page that cannot be read in raises SIGBUS.
     #[must_use]
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         (*self.backing).as_ref()
     }
 
-    /// Has the pages of `range` (in bytes) read in, so that touching them soon raises no signal. The system may drop pages
-    /// again at any time: ask before each pass.
+    /// Has the pages of `range` (in bytes) read in, so that touching them soon raises no signal.
+    /// The system may drop pages again at any time: ask before each pass.
     ///
     /// # Errors
     /// Any I/O error: [`DiskError::offset`](crate::DiskError::offset) says which page it is about.
-    /// [`io::ErrorKind::UnexpectedEof`] if somebody cut the file short of it; [`io::ErrorKind::InvalidInput`] if the range
-    /// lies outside the map.
+    /// [`io::ErrorKind::UnexpectedEof`] if somebody cut the file short of it;
+    /// [`io::ErrorKind::InvalidInput`] if the range lies outside the map.
     pub fn populate(&self, range: Range<u64>) -> io::Result<()> {
         if range.start > range.end || range.end > self.len as u64 {
             return Err(crate::error::invalid(

@@ -1,5 +1,6 @@
-//! The primitives of the lock-free core, from one place: built with `--cfg shuttle` they are those of the model checker
-//! [shuttle](https://docs.rs/shuttle), which tries many interleavings of the same production code.
+//! The primitives of the lock-free core, from one place: built with `--cfg shuttle` they are those
+//! of the model checker [shuttle](https://docs.rs/shuttle), which tries many interleavings of the
+//! same production code.
 
 #[cfg(not(shuttle))]
 mod real {
@@ -17,7 +18,8 @@ mod modelled {
     pub use shuttle::thread::yield_now as spin_loop;
     use std::sync::PoisonError;
 
-    /// A mutex of the model with the interface of parking_lot's: a panic of the holder does not poison it.
+    /// A mutex of the model with the interface of parking_lot's: a panic of the holder does not
+    /// poison it.
     #[derive(Debug, Default)]
     pub struct Mutex<T>(shuttle::sync::Mutex<T>);
 

@@ -1,5 +1,6 @@
-//! Reading a page past the page cache. The cache reads in folios of many pages: if one sector of a folio is bad, none of its
-//! pages can be read there. Past it only the page with the bad sector is lost.
+//! Reading a page past the page cache. The cache reads in folios of many pages: if one sector of a
+//! folio is bad, none of its pages can be read there. Past it only the page with the bad sector is
+//! lost.
 #![expect(clippy::disallowed_methods, reason = "this is the seam")]
 
 use crate::os::interrupted::uninterrupted;
@@ -11,8 +12,8 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-/// Reads at `offset` into `buf`, up to the end of a page, if that is possible past the page cache, where `cause` says that
-/// it was not possible through it.
+/// Reads at `offset` into `buf`, up to the end of a page, if that is possible past the page cache,
+/// where `cause` says that it was not possible through it.
 ///
 /// # Errors
 /// EIO, if this page is the bad one; `cause`, if the file cannot be read in this way.

@@ -8,9 +8,9 @@ const _: () = assert!(PAGE as u64 == PAGE_SIZE);
 
 /// Has `write` write whole pages, those of `whole` and then those of `tail`, from offset `at` on.
 ///
-/// A count is what was written *and* synced, so the write goes on at the first page that is not whole: that is a new
-/// write, not a failed one made again. A count below a page writes the page in hand once more, and a second one in a row
-/// is an error. Any error is final, EINTR too.
+/// A count is what was written *and* synced, so the write goes on at the first page that is not
+/// whole: that is a new write, not a failed one made again. A count below a page writes the page in
+/// hand once more, and a second one in a row is an error. Any error is final, EINTR too.
 pub(crate) fn write_pages(
     mut whole: &[u8],
     mut tail: &[u8],
@@ -63,7 +63,8 @@ mod tests {
         (result, medium, calls)
     }
 
-    /// F20: a direct write that comes short ended in an error where it stopped within its first page.
+    /// F20: a direct write that comes short ended in an error where it stopped within its first
+    /// page.
     #[test]
     fn a_short_direct_write_goes_on_at_the_page_in_which_it_stopped() {
         for (counts, calls) in [
@@ -94,7 +95,8 @@ mod tests {
         }
     }
 
-    /// F18: the write is a sync as well. Made again after a signal it could succeed without what the first one lost.
+    /// F18: the write is a sync as well. Made again after a signal it could succeed without what
+    /// the first one lost.
     #[test]
     fn an_interrupted_direct_write_is_final() {
         for counts in [&[None][..], &[Some(PAGE), None], &[Some(512), None]] {

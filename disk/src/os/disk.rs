@@ -98,7 +98,8 @@ impl Disk for OsDisk {
     }
 }
 
-/// Linux and most of its file systems have a rename that replaces nothing; NFS and many user-space ones do not.
+/// Linux and most of its file systems have a rename that replaces nothing; NFS and many user-space
+/// ones do not.
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -131,7 +132,8 @@ fn open_regular(path: &Path, access: Access) -> io::Result<File> {
     }
 }
 
-/// Says what stands in the place of a regular file. Linux opens a directory for reading, only to fail at each read.
+/// Says what stands in the place of a regular file. Linux opens a directory for reading, only to
+/// fail at each read.
 fn check_regular(kind: FileType) -> io::Result<()> {
     if kind.is_file() {
         Ok(())
@@ -158,7 +160,8 @@ fn open_dir(dir: &Path) -> io::Result<File> {
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
-    // Not `sync_all`: it tries again after a signal, and a sync that failed must not be tried again.
+    // Not `sync_all`: it tries again after a signal, and a sync that failed must not be tried
+    // again.
     Ok(rustix::fs::fsync(open_dir(dir)?)?)
 }
 
@@ -174,8 +177,8 @@ fn parent_of(path: &Path) -> Option<&Path> {
 
 /// Creates what is missing from the top down, and syncs the parent of each before it goes on.
 ///
-/// A process killed between the two steps leaves a directory whose name is not durable. It can only be the deepest
-/// one that exists, so its parent is synced too.
+/// A process killed between the two steps leaves a directory whose name is not durable. It can only
+/// be the deepest one that exists, so its parent is synced too.
 fn make_dirs(dir: &Path) -> io::Result<()> {
     let mut missing = Vec::new();
     let mut deepest = dir;
@@ -247,9 +250,9 @@ fn entry_kind(file_type: FileType) -> EntryKind {
     }
 }
 
-/// Writes a page at a time. Larger writes would give the file large folios in the page cache (ext4 since Linux 6.16),
-/// and a single byte stored through a map dirties a whole folio: a commit of 100 bytes then writes up to 2 MiB
-/// (measured: 243 µs instead of 90 with 1 MiB writes).
+/// Writes a page at a time. Larger writes would give the file large folios in the page cache (ext4
+/// since Linux 6.16), and a single byte stored through a map dirties a whole folio: a commit of 100
+/// bytes then writes up to 2 MiB (measured: 243 µs instead of 90 with 1 MiB writes).
 fn write_zeros(file: &File, range: Range<u64>) -> io::Result<()> {
     const ZEROS: [u8; 4096] = [0; 4096];
     check_size_limit(range.end)?;
@@ -263,7 +266,8 @@ fn write_zeros(file: &File, range: Range<u64>) -> io::Result<()> {
     Ok(())
 }
 
-/// Holds the flock on the directory. The file is closed on exec, so no program started meanwhile keeps it.
+/// Holds the flock on the directory. The file is closed on exec, so no program started meanwhile
+/// keeps it.
 #[derive(Debug)]
 struct OsLock {
     file: File,
@@ -272,14 +276,16 @@ struct OsLock {
 impl LockGuard for OsLock {}
 
 impl Drop for OsLock {
-    /// Closing the file would leave the lock with a child that was forked and has not called exec yet.
+    /// Closing the file would leave the lock with a child that was forked and has not called exec
+    /// yet.
     fn drop(&mut self) {
         // If it fails, closing the file gives the lock up all the same.
         let _ = self.file.unlock();
     }
 }
 
-/// Fails where the kernel would kill the process: a write past `RLIMIT_FSIZE` sends SIGXFSZ before it is an error.
+/// Fails where the kernel would kill the process: a write past `RLIMIT_FSIZE` sends SIGXFSZ before
+/// it is an error.
 pub(crate) fn check_size_limit(end: u64) -> io::Result<()> {
     match getrlimit(Resource::Fsize).current {
         Some(limit) if end > limit => Err(errno(Errno::FBIG)),
@@ -361,7 +367,8 @@ impl DiskFile for OsFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        // Not `sync_data`: it tries again after a signal, and a sync that failed must not be tried again.
+        // Not `sync_data`: it tries again after a signal, and a sync that failed must not be tried
+        // again.
         rustix::fs::fdatasync(&*self.file).map_err(|e| self.error(Call::Sync, e.into()))
     }
 
@@ -391,8 +398,8 @@ impl DiskFile for OsFile {
                 return Err(invalid("an empty file cannot be mapped"));
             }
             #[expect(unsafe_code, reason = "a read-only map of a file")]
-            // SAFETY: as every mapped file: nobody truncates it or changes what is read. Sealed files are never
-            // written again, and the directory lock keeps other processes away.
+            // SAFETY: as every mapped file: nobody truncates it or changes what is read. Sealed
+            // files are never written again, and the directory lock keeps other processes away.
             unsafe {
                 Mmap::map(&*self.file)
             }

@@ -1,4 +1,5 @@
-//! Append maps of real files: in the page cache, or in memory of the process with writes that go past the page cache.
+//! Append maps of real files: in the page cache, or in memory of the process with writes that go
+//! past the page cache.
 
 use crate::error::{errno, invalid};
 use crate::map::append::AppendMap;
@@ -55,7 +56,8 @@ fn shape(file: &File, start: u64) -> io::Result<(u64, usize)> {
 
 // ---- stores into the page cache
 
-/// A map that other readers of the file see at once, and that outlives the process in the page cache.
+/// A map that other readers of the file see at once, and that outlives the process in the page
+/// cache.
 pub(crate) fn shared(
     file: &Arc<File>,
     path: &Path,
@@ -75,12 +77,14 @@ pub(crate) fn shared(
         _busy: busy,
     };
     #[expect(unsafe_code, reason = "the memory is a mapped file")]
-    // SAFETY: `backing` keeps the `len` bytes at `base` mapped, shared and writable. No other append map of this
-    // handle lives (`busy`); the directory lock keeps other processes and handles away, as with any mapped file.
+    // SAFETY: `backing` keeps the `len` bytes at `base` mapped, shared and writable. No other
+    // append map of this handle lives (`busy`); the directory lock keeps other processes and
+    // handles away, as with any mapped file.
     Ok(unsafe { AppendMap::new(base, len, start, Arc::new(backing)) })
 }
 
-/// Every page is faulted in for writing, so that a full disk or a bad sector is an error here and not a SIGBUS later.
+/// Every page is faulted in for writing, so that a full disk or a bad sector is an error here and
+/// not a SIGBUS later.
 fn populate_for_writing(map: &MmapRaw, file: &File, path: &Path) -> io::Result<()> {
     match uninterrupted(|| map.advise(Advice::PopulateWrite)) {
         // Linux before 5.14: the pages were written before, by contract, so the stores will do.
@@ -150,12 +154,12 @@ impl MapBacking for SharedMap {
     }
 }
 
-/// What is stored into the last page of a file that somebody cut short goes nowhere, and the flush succeeds; a direct
-/// write behind its end makes a hole of what was cut.
+/// What is stored into the last page of a file that somebody cut short goes nowhere, and the flush
+/// succeeds; a direct write behind its end makes a hole of what was cut.
 ///
-/// Asked by seeking to the end, which nobody's reads and writes depend on: a `stat` would also read the times, after which
-/// Linux (6.13 and later) gives the next write a time of its own, and without a journal ext4 then writes the inode
-/// with every commit (measured: 117 µs instead of 80).
+/// Asked by seeking to the end, which nobody's reads and writes depend on: a `stat` would also read
+/// the times, after which Linux (6.13 and later) gives the next write a time of its own, and
+/// without a journal ext4 then writes the inode with every commit (measured: 117 µs instead of 80).
 fn check_length(file: &File, mapped: usize) -> io::Result<()> {
     let len = uninterrupted(|| Ok(rustix::fs::seek(file, rustix::fs::SeekFrom::End(0))?))?;
     if len < mapped as u64 {
@@ -180,8 +184,8 @@ fn span(range: &Range<u64>, size_bytes: usize) -> io::Result<Range<usize>> {
 
 /// A map in memory of this process; its sync writes whole pages with `O_DIRECT` and `RWF_DSYNC`.
 ///
-/// What was there before `start` comes from a private map of the file: it is read when somebody asks, and the page in
-/// which `start` lies is copied at the first store.
+/// What was there before `start` comes from a private map of the file: it is read when somebody
+/// asks, and the page in which `start` lies is copied at the first store.
 pub(crate) fn staged(
     file: &Arc<File>,
     path: &Path,
@@ -212,7 +216,8 @@ pub(crate) fn staged(
     };
     let base = NonNull::new(base).ok_or_else(|| errno(Errno::NOMEM))?;
     #[expect(unsafe_code, reason = "the memory belongs to the map")]
-    // SAFETY: `backing` keeps the `len` bytes at `base` mapped, private and writable, and reads only what is complete.
+    // SAFETY: `backing` keeps the `len` bytes at `base` mapped, private and writable, and reads
+    // only what is complete.
     Ok(unsafe { AppendMap::new(base, len, start, Arc::new(backing)) })
 }
 
@@ -264,7 +269,8 @@ fn open_direct_for_writing(path: &Path) -> io::Result<File> {
         .map_err(unsupported)
 }
 
-/// Opens the file a second time, and reads from it to see that the file system and the device take direct I/O of pages.
+/// Opens the file a second time, and reads from it to see that the file system and the device take
+/// direct I/O of pages.
 fn open_direct(path: &Path) -> io::Result<File> {
     if rustix::param::page_size() != PAGE {
         return Err(io::ErrorKind::Unsupported.into()); // parts of the memory would not be whole pages
@@ -292,8 +298,8 @@ fn memory(size: usize) -> io::Result<MmapRaw> {
     Ok(map.into())
 }
 
-/// Has the first `head` bytes of `memory` show those of the file. Whole pages are mapped, and read when somebody asks for
-/// them; the page in which they end is copied. Returns how far it is mapped.
+/// Has the first `head` bytes of `memory` show those of the file. Whole pages are mapped, and read
+/// when somebody asks for them; the page in which they end is copied. Returns how far it is mapped.
 fn begin_with(memory: &MmapRaw, file: &File, path: &Path, head: usize) -> io::Result<usize> {
     let mapped = if head > PAGE { head / PAGE * PAGE } else { 0 };
     show_file(memory, file, 0..mapped)?;
@@ -309,12 +315,14 @@ fn begin_with(memory: &MmapRaw, file: &File, path: &Path, head: usize) -> io::Re
     Ok(mapped)
 }
 
-/// Puts whole pages of `file` in the place of the same range of `memory`, which goes back to the system. Whoever reads
-/// there meanwhile finds the memory or the file: the system exchanges them as one step. If it refuses, the memory stays.
+/// Puts whole pages of `file` in the place of the same range of `memory`, which goes back to the
+/// system. Whoever reads there meanwhile finds the memory or the file: the system exchanges them as
+/// one step. If it refuses, the memory stays.
 ///
-/// The file is mapped beside the memory first and then moved: `mmap(MAP_FIXED)` takes away what stands in the range before
-/// it asks the file system, and a file system that has met an error refuses (ext4: `EROFS`, `EIO`). Moving asks nobody; what
-/// the system checks then (the number of maps) it checks before it begins.
+/// The file is mapped beside the memory first and then moved: `mmap(MAP_FIXED)` takes away what
+/// stands in the range before it asks the file system, and a file system that has met an error
+/// refuses (ext4: `EROFS`, `EIO`). Moving asks nobody; what the system checks then (the number of
+/// maps) it checks before it begins.
 fn show_file(memory: &MmapRaw, file: &File, range: Range<usize>) -> io::Result<()> {
     let whole = range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE);
     assert!(
@@ -327,14 +335,15 @@ fn show_file(memory: &MmapRaw, file: &File, range: Range<usize>) -> io::Result<(
     let mut pages = MmapOptions::new();
     let pages = pages.offset(range.start as u64).len(range.len());
     #[expect(unsafe_code, reason = "maps a part of the file")]
-    // SAFETY: as with every mapped file nobody truncates it, and what lies there is not written again while the map lives:
-    // the directory lock keeps other processes away.
+    // SAFETY: as with every mapped file nobody truncates it, and what lies there is not written
+    // again while the map lives: the directory lock keeps other processes away.
     let beside = unsafe { pages.map_copy_read_only(file) }?;
     let at = memory.as_mut_ptr().wrapping_add(range.start);
     #[expect(unsafe_code, reason = "moves a map into memory of ours")]
-    // SAFETY: the range lies inside `memory` (asserted), which unmaps it with the rest. Its bytes are complete and durable
-    // (`AppendMap::give_back`) or not known to anybody yet (`begin_with`): nobody writes them in the memory any more, and
-    // whoever holds a reference to them finds the same bytes there. Where `beside` stood is not touched again (forgotten).
+    // SAFETY: the range lies inside `memory` (asserted), which unmaps it with the rest. Its bytes
+    // are complete and durable (`AppendMap::give_back`) or not known to anybody yet (`begin_with`):
+    // nobody writes them in the memory any more, and whoever holds a reference to them finds the
+    // same bytes there. Where `beside` stood is not touched again (forgotten).
     let moved = unsafe {
         libc::mremap(
             beside.as_ptr().cast_mut().cast(),
@@ -347,7 +356,8 @@ fn show_file(memory: &MmapRaw, file: &File, range: Range<usize>) -> io::Result<(
     if moved == libc::MAP_FAILED {
         let error = io::Error::last_os_error();
         if !is_mapped(memory, &range) {
-            // The kernel had no memory for its own tables, in the middle. References into the range point nowhere now.
+            // The kernel had no memory for its own tables, in the middle. References into the range
+            // point nowhere now.
             std::process::abort();
         }
         return Err(error);
@@ -376,7 +386,8 @@ struct StagedMap {
     /// Which of those were read in.
     seen: Seen,
     direct: File,
-    /// The last page of a write, whose rest others may be filling: its complete part is copied here.
+    /// The last page of a write, whose rest others may be filling: its complete part is copied
+    /// here.
     bounce: Mutex<MmapMut>,
     path: PathBuf,
     _busy: Busy,
@@ -396,7 +407,8 @@ impl MapBacking for StagedMap {
     }
 
     fn populate(&self, range: Range<u64>) -> io::Result<()> {
-        // The rest is memory of the process. Acquire: whoever sees pages of the file there sees this, too.
+        // The rest is memory of the process. Acquire: whoever sees pages of the file there sees
+        // this, too.
         let end = range.end.min(self.in_memory_from());
         if range.start >= end {
             return Ok(());
@@ -431,7 +443,8 @@ impl MapBacking for StagedMap {
         let end = range.end;
         span(&range, self.len())
             .and_then(|range| {
-                // Before they show the file: whoever reads them from now on asks for them to be read in.
+                // Before they show the file: whoever reads them from now on asks for them to be
+                // read in.
                 let before = self.from_file.fetch_max(end, Ordering::AcqRel);
                 show_file(&self.memory, &self.direct, range)
                     .inspect_err(|_| self.from_file.store(before, Ordering::Release))
@@ -449,9 +462,10 @@ impl StagedMap {
         self.memory.len()
     }
 
-    /// Writes the pages from `start` to the one that holds the byte before `end`. Everything below `end` is complete, so
-    /// nobody writes it any more. The rest of the last page is written as zeros: what others fill meanwhile must not
-    /// change under the device (some compute checksums of what they write), nor reach the medium in part.
+    /// Writes the pages from `start` to the one that holds the byte before `end`. Everything below
+    /// `end` is complete, so nobody writes it any more. The rest of the last page is written as
+    /// zeros: what others fill meanwhile must not change under the device (some compute checksums
+    /// of what they write), nor reach the medium in part.
     fn write(&self, start: usize, end: usize) -> io::Result<()> {
         let last = end / PAGE * PAGE;
         let mut bounce = self.bounce.lock();
@@ -480,8 +494,8 @@ impl StagedMap {
             "{range:?} lies in the map"
         );
         #[expect(unsafe_code, reason = "a view into the map")]
-        // SAFETY: the range lies inside the map (asserted). `AppendMap::sync` lets only complete bytes through: nobody
-        // writes them any more.
+        // SAFETY: the range lies inside the map (asserted). `AppendMap::sync` lets only complete
+        // bytes through: nobody writes them any more.
         unsafe {
             std::slice::from_raw_parts(self.memory.as_ptr().add(range.start), range.len())
         }

@@ -1,8 +1,10 @@
-//! Reading in the pages of a mapped file before they are touched: a bad sector is an error then, and no SIGBUS.
+//! Reading in the pages of a mapped file before they are touched: a bad sector is an error then,
+//! and no SIGBUS.
 //!
-//! A part of a map is populated the first time (`MADV_POPULATE_READ`). The next times it is enough that its pages are still
-//! in memory, which is twenty times faster to ask (`mincore`; measured: 0.4 ms instead of 11 for 256 MiB). A page that the
-//! system drops after the question, and that cannot be read any more when it is touched, still raises the signal.
+//! A part of a map is populated the first time (`MADV_POPULATE_READ`). The next times it is enough
+//! that its pages are still in memory, which is twenty times faster to ask (`mincore`; measured:
+//! 0.4 ms instead of 11 for 256 MiB). A page that the system drops after the question, and that
+//! cannot be read any more when it is touched, still raises the signal.
 
 use crate::error::{Call, DiskError};
 use crate::os::direct_read::read_around;
@@ -78,7 +80,8 @@ impl Seen {
 pub(crate) enum Behind<'a> {
     /// It is open as long as the map.
     Open(&'a File),
-    /// It was closed, so that a long log takes no descriptors. Its name may be gone, or another file's, by now.
+    /// It was closed, so that a long log takes no descriptors. Its name may be gone, or another
+    /// file's, by now.
     Closed(FileId),
 }
 
@@ -99,7 +102,8 @@ impl FileId {
     }
 }
 
-/// Whether this kernel has `MADV_POPULATE_READ` (Linux 5.14). Without it maps keep their files open, to read them.
+/// Whether this kernel has `MADV_POPULATE_READ` (Linux 5.14). Without it maps keep their files
+/// open, to read them.
 pub(crate) fn is_known() -> bool {
     static KNOWN: OnceLock<bool> = OnceLock::new();
     *KNOWN.get_or_init(|| {
@@ -142,7 +146,8 @@ impl MappedFile<'_> {
         let at = self.base.wrapping_add(pages.start).cast_mut().cast();
         let populated = uninterrupted(|| {
             #[expect(unsafe_code, reason = "reads pages of a map in")]
-            // SAFETY: the pages lie inside a map of ours (`base` and `len`), and nothing in it changes.
+            // SAFETY: the pages lie inside a map of ours (`base` and `len`), and nothing in it
+            // changes.
             let advised = unsafe {
                 rustix::mm::madvise(at, pages.len(), rustix::mm::Advice::LinuxPopulateRead)
             };
@@ -160,8 +165,8 @@ impl MappedFile<'_> {
             let mut found = [0_u8; ASKED];
             let address = self.base.wrapping_add(at).cast_mut().cast();
             #[expect(unsafe_code, reason = "asks about memory by its address")]
-            // SAFETY: the system writes one byte for each page of `len` into `found`, which has room for them; the address
-            // is only looked up.
+            // SAFETY: the system writes one byte for each page of `len` into `found`, which has
+            // room for them; the address is only looked up.
             let asked = unsafe { libc::mincore(address, len, found.as_mut_ptr()) };
             let count = len.div_ceil(page);
             if asked != 0 || found.iter().take(count).any(|byte| byte & 1 == 0) {
@@ -191,7 +196,8 @@ impl MappedFile<'_> {
         DiskError::wrap_at(Call::Populate, self.path, at as u64, cause)
     }
 
-    /// What the file says of the page at `at`, one of `pages`: `madvise` says EFAULT of whatever raises a signal.
+    /// What the file says of the page at `at`, one of `pages`: `madvise` says EFAULT of whatever
+    /// raises a signal.
     fn reason(&self, pages: &Range<usize>, at: usize, error: Errno) -> io::Error {
         if error != Errno::FAULT {
             return self.fault(at, error.into());
@@ -220,7 +226,8 @@ impl MappedFile<'_> {
         }
         let size = rustix::param::page_size();
         let mut page = vec![0; size];
-        // The first page that cannot be mapped need not be the bad one: the page cache reads many as one.
+        // The first page that cannot be mapped need not be the bad one: the page cache reads many
+        // as one.
         for at in (at..pages.end.min(self.len)).step_by(size) {
             let read = uninterrupted(|| file.read_at(&mut page, at as u64));
             if let Err(cause) = read.or_else(|e| read_around(file, &mut page, at as u64, e)) {
@@ -265,7 +272,8 @@ mod tests {
     use super::*;
     use std::io::Write;
 
-    /// F30, F31: without `MADV_POPULATE_READ` the pages are read as one reads a file, and an error says where.
+    /// F30, F31: without `MADV_POPULATE_READ` the pages are read as one reads a file, and an error
+    /// says where.
     #[test]
     #[cfg_attr(miri, ignore = "Miri has no shared maps")]
     fn pages_can_be_read_through_where_the_kernel_cannot_populate() {

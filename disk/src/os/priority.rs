@@ -1,7 +1,8 @@
 //! Scheduling priority of the calling thread, raised for a while.
 //!
-//! Beside threads that compute without pause, a thread that was woken when its write was done waits for the end of
-//! their time slice: milliseconds, where the write took microseconds. Raised, it runs at once.
+//! Beside threads that compute without pause, a thread that was woken when its write was done waits
+//! for the end of their time slice: milliseconds, where the write took microseconds. Raised, it
+//! runs at once.
 
 use std::io;
 use std::marker::PhantomData;
@@ -12,10 +13,11 @@ pub enum Priority {
     /// As its creator decided.
     #[default]
     Ordinary,
-    /// With this nice value, from -20 (most urgent) to 19. Raising needs `CAP_SYS_NICE` or `RLIMIT_NICE`.
+    /// With this nice value, from -20 (most urgent) to 19. Raising needs `CAP_SYS_NICE` or
+    /// `RLIMIT_NICE`.
     Nice(i8),
-    /// Before every ordinary thread (`SCHED_FIFO`), with this priority from 1 to 99. Needs `CAP_SYS_NICE` or
-    /// `RLIMIT_RTPRIO`.
+    /// Before every ordinary thread (`SCHED_FIFO`), with this priority from 1 to 99. Needs
+    /// `CAP_SYS_NICE` or `RLIMIT_RTPRIO`.
     RealTime(u8),
 }
 
@@ -34,8 +36,8 @@ enum Before {
 }
 
 impl Priority {
-    /// Raises the calling thread until the result is dropped; `None` if there is nothing to raise, because the thread
-    /// is that urgent already.
+    /// Raises the calling thread until the result is dropped; `None` if there is nothing to raise,
+    /// because the thread is that urgent already.
     ///
     /// # Errors
     /// [`io::ErrorKind::PermissionDenied`] if the process may not.
@@ -118,7 +120,8 @@ struct Attributes {
     flags: u64,
     nice: i32,
     priority: u32,
-    /// Of an ordinary thread since Linux 6.12: its time slice in nanoseconds; before, it is ignored.
+    /// Of an ordinary thread since Linux 6.12: its time slice in nanoseconds; before, it is
+    /// ignored.
     runtime: u64,
     deadline: u64,
     period: u64,
@@ -127,8 +130,9 @@ struct Attributes {
 /// The shortest time slice that the kernel grants, in nanoseconds.
 const SHORT_SLICE: u64 = 100_000;
 
-/// Has the calling thread run in slices of 0.1 ms instead of some three: it gets the same share of the processor, and who
-/// is woken beside it waits less. For threads that work in the background. Linux before 6.12 takes no notice.
+/// Has the calling thread run in slices of 0.1 ms instead of some three: it gets the same share of
+/// the processor, and who is woken beside it waits less. For threads that work in the background.
+/// Linux before 6.12 takes no notice.
 ///
 /// # Errors
 /// Any error of the system; the thread goes on as it was.
@@ -139,8 +143,8 @@ pub fn take_short_slices() -> io::Result<()> {
     let mut attributes = Attributes::default();
     let size = size_of::<Attributes>();
     #[expect(unsafe_code, reason = "system calls that no library has")]
-    // SAFETY: both calls are about the calling thread (0); the first writes at most `size` bytes to a structure of that
-    // size, the second reads it. The kernel checks all values.
+    // SAFETY: both calls are about the calling thread (0); the first writes at most `size` bytes to
+    // a structure of that size, the second reads it. The kernel checks all values.
     let done = unsafe {
         libc::syscall(libc::SYS_sched_getattr, 0, &raw mut attributes, size, 0) == 0 && {
             attributes.runtime = SHORT_SLICE;

@@ -273,7 +273,8 @@ impl SimFile {
             Stores::Staged => {
                 let copying = Arc::clone(self.machine.copying());
                 let mut content = file.content();
-                // What an earlier map left in the memory. Nobody must see it, least of all the medium.
+                // What an earlier map left in the memory. Nobody must see it, least of all the
+                // medium.
                 content
                     .iter_mut()
                     .skip(size(start)?)
@@ -295,8 +296,9 @@ impl SimFile {
             }),
         };
         #[expect(unsafe_code, reason = "the memory of the file is shared with the map")]
-        // SAFETY: `backing` keeps the memory, which has at least `len` bytes and never moves. It is the only map of the
-        // file. Calls of the disk touch the memory only with the copy lock held, under which regions are filled.
+        // SAFETY: `backing` keeps the memory, which has at least `len` bytes and never moves. It is
+        // the only map of the file. Calls of the disk touch the memory only with the copy lock
+        // held, under which regions are filled.
         Ok(unsafe { AppendMap::new(base, len, start, Arc::new(backing)) })
     }
 }
@@ -456,7 +458,8 @@ impl ReadBacking for SimReadMap {
     }
 }
 
-/// How many of `len` bytes a call transfers that is made to fall short; the error of one that is made to fail.
+/// How many of `len` bytes a call transfers that is made to fall short; the error of one that is
+/// made to fail.
 pub(super) fn cut_short(hit: Option<Hit>, len: usize) -> io::Result<Option<usize>> {
     match hit {
         None => Ok(None),

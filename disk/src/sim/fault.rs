@@ -30,8 +30,8 @@ pub enum FaultKind {
     Edquot,
     /// The file is gone from the server ([`io::ErrorKind::StaleNetworkFileHandle`]).
     Estale,
-    /// Only half of the bytes are read or written (at least one), without an error; only for [`Call::Read`] and
-    /// [`Call::Write`].
+    /// Only half of the bytes are read or written (at least one), without an error; only for
+    /// [`Call::Read`] and [`Call::Write`].
     Short,
 }
 
@@ -85,8 +85,8 @@ pub enum AfterFailedSync {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The call that fails. [`Call::SyncMap`] and [`Call::MapAppend`] stand for those of staged maps too
-    /// ([`Call::WriteDirect`], [`Call::StageAppend`]).
+    /// The call that fails. [`Call::SyncMap`] and [`Call::MapAppend`] stand for those of staged
+    /// maps too ([`Call::WriteDirect`], [`Call::StageAppend`]).
     pub call: Call,
     /// How it fails.
     pub kind: FaultKind,

@@ -1,4 +1,5 @@
-//! One file of the simulated disk: what the page cache holds, what the medium holds, and what the kernel forgot.
+//! One file of the simulated disk: what the page cache holds, what the medium holds, and what the
+//! kernel forgot.
 #![expect(
     clippy::indexing_slicing,
     reason = "ranges are checked first; a slip is a bug of the simulator"
@@ -19,8 +20,8 @@ const SECTOR: usize = 512;
 const PAGE: usize = 4096;
 const _: () = assert!(SECTOR as u64 == SECTOR_SIZE && PAGE as u64 == PAGE_SIZE);
 
-/// An inode. Un-synced is whatever differs between `memory` and `durable`, found by comparing when it matters (a
-/// sync, a power cut): stores through a map leave no other trace.
+/// An inode. Un-synced is whatever differs between `memory` and `durable`, found by comparing when
+/// it matters (a sync, a power cut): stores through a map leave no other trace.
 #[derive(Debug)]
 pub(super) struct FileNode {
     /// The page cache: `len` bytes of content, then zeros.
@@ -28,7 +29,8 @@ pub(super) struct FileNode {
     len: usize,
     /// What is on the medium.
     durable: Vec<u8>,
-    /// Sectors whose sync failed, with their content then: the kernel marked them clean, but they are not durable.
+    /// Sectors whose sync failed, with their content then: the kernel marked them clean, but they
+    /// are not durable.
     lies: BTreeMap<usize, Box<[u8]>>,
     /// The same for the length.
     length_lies: bool,
@@ -61,7 +63,8 @@ impl FileNode {
         }
     }
 
-    /// A deep copy in the page cache of another machine, or of this one to cut it off from its maps.
+    /// A deep copy in the page cache of another machine, or of this one to cut it off from its
+    /// maps.
     pub(super) fn fork(&self, held: &MutexGuard<'_, ()>, copying: &Arc<Mutex<()>>) -> Self {
         let mut copy = Self::durable(Vec::new(), copying);
         copy.memory = Arc::new(self.copy_memory(held, copying));
@@ -102,7 +105,8 @@ impl FileNode {
         self.memory.read(|bytes| bytes[..self.len].to_vec())
     }
 
-    /// As a map of it would show it: what cannot be read is junk, should anybody look without asking first.
+    /// As a map of it would show it: what cannot be read is junk, should anybody look without
+    /// asking first.
     pub(super) fn mapped_content(&self) -> Vec<u8> {
         const JUNK: u8 = 0xbd;
         let mut content = self.content();
@@ -284,7 +288,8 @@ impl FileNode {
         same != &durable[..same.len()] || beyond.iter().any(|byte| *byte != 0)
     }
 
-    /// What a power cut leaves: of the un-synced sectors each with `per_mille`, and the old length or the new one.
+    /// What a power cut leaves: of the un-synced sectors each with `per_mille`, and the old length
+    /// or the new one.
     pub(super) fn survivor(&self, rng: &mut Rng, per_mille: u64) -> Vec<u8> {
         let mut content = self.durable.clone();
         let mut len = self.durable.len();

@@ -28,8 +28,8 @@ impl SimDisk {
         Some(state.file(inode).ok()?.content())
     }
 
-    /// What is left of the file `path` if the power goes off now and nothing un-synced survives; `None` if its name
-    /// is not durable.
+    /// What is left of the file `path` if the power goes off now and nothing un-synced survives;
+    /// `None` if its name is not durable.
     #[must_use]
     pub fn durable_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
         let state = self.machine.state();
@@ -37,7 +37,8 @@ impl SimDisk {
         Some(state.file(inode).ok()?.durable_content().to_vec())
     }
 
-    /// Changes the content of the file `path`, as decay, a stray write or an operator would: durably.
+    /// Changes the content of the file `path`, as decay, a stray write or an operator would:
+    /// durably.
     ///
     /// # Panics
     /// If there is no such file, or it is open or mapped.
@@ -52,9 +53,10 @@ impl SimDisk {
         file.replace(content, self.machine.copying());
     }
 
-    /// From now on the device cannot read the sectors of `range` (bytes) of the file `path`: each call that reads a page in
-    /// which one lies fails with EIO, a read and [`ReadMap::populate`](crate::ReadMap::populate) alike, also after a
-    /// restart. Writing a sector whole mends it.
+    /// From now on the device cannot read the sectors of `range` (bytes) of the file `path`: each
+    /// call that reads a page in which one lies fails with EIO, a read and
+    /// [`ReadMap::populate`](crate::ReadMap::populate) alike, also after a restart. Writing a
+    /// sector whole mends it.
     ///
     /// # Panics
     /// If there is no such file.
@@ -78,8 +80,8 @@ impl SimDisk {
         file.heal_reads();
     }
 
-    /// Puts a file there, durable in content and name, in place of one that may be there (which keeps its handles).
-    /// Makes all other names of the directory durable too.
+    /// Puts a file there, durable in content and name, in place of one that may be there (which
+    /// keeps its handles). Makes all other names of the directory durable too.
     ///
     /// # Panics
     /// If the directory does not exist, or `path` is a directory.
@@ -93,7 +95,8 @@ impl SimDisk {
         state.tree.sync(dir);
     }
 
-    /// Copies the content of the file `from` over `to`, durable in content and name; see [`Self::put_file`].
+    /// Copies the content of the file `from` over `to`, durable in content and name; see
+    /// [`Self::put_file`].
     ///
     /// # Panics
     /// If there is no file `from`, or `to` cannot be put.
@@ -102,8 +105,8 @@ impl SimDisk {
         self.put_file(to, content);
     }
 
-    /// Takes the name `path` away, durably, as an operator would; does nothing if it is not there. Makes all other
-    /// names of the directory durable too.
+    /// Takes the name `path` away, durably, as an operator would; does nothing if it is not there.
+    /// Makes all other names of the directory durable too.
     ///
     /// # Panics
     /// If `path` is a directory.
@@ -120,7 +123,8 @@ impl SimDisk {
         state.tree.sync(dir);
         state.collect_garbage();
     }
-    /// Takes the directory `path` and everything in it away, durably, as an operator would; does nothing if it is not there.
+    /// Takes the directory `path` and everything in it away, durably, as an operator would; does
+    /// nothing if it is not there.
     ///
     /// # Panics
     /// If `path` is a file, or the root.

@@ -390,8 +390,8 @@ impl State {
         self.make_dirs(dir, MakeDirs::Durable)
     }
 
-    /// As `OsDisk`: syncs the parent of each created directory and that of the deepest one that existed, because a
-    /// process killed in the middle left its name un-synced.
+    /// As `OsDisk`: syncs the parent of each created directory and that of the deepest one that
+    /// existed, because a process killed in the middle left its name un-synced.
     fn make_dirs(&mut self, path: &Path, how: MakeDirs) -> io::Result<()> {
         let mut dir = ROOT;
         let mut to_sync = Vec::new();
@@ -460,7 +460,8 @@ impl State {
     }
 }
 
-/// The names along `path`, from the root: relative paths start there too, and `..` is resolved in the text.
+/// The names along `path`, from the root: relative paths start there too, and `..` is resolved in
+/// the text.
 pub(super) fn normal(path: &Path) -> Vec<OsString> {
     let mut names = Vec::new();
     for component in path.components() {

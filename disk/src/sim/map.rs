@@ -39,8 +39,8 @@ pub(super) enum Stores {
 }
 
 impl SimMap {
-    /// The write of a staged sync is under way: if the power goes off now, any of its sectors may have arrived. It
-    /// covers whole pages, zeros behind the end of `range`.
+    /// The write of a staged sync is under way: if the power goes off now, any of its sectors may
+    /// have arrived. It covers whole pages, zeros behind the end of `range`.
     fn begin_write(&self, range: &Range<u64>) {
         let mut state = self.machine.state();
         if state.gone().is_some() {

@@ -1,16 +1,21 @@
-//! A disk in memory that can lose its power, fail any call, run full and rot; the same seed gives the same disaster.
+//! A disk in memory that can lose its power, fail any call, run full and rot; the same seed gives
+//! the same disaster.
 //!
 //! What it models, after `docs/guarantees.md`:
-//! * A file is an inode with two images: the *volatile* one (the page cache: what every call and map sees) and the
-//!   *durable* one (the medium: what a power cut leaves). [`DiskFile::sync`] makes content and length durable,
-//!   [`AppendMap::sync`] the 4096-byte pages that cover its range, and only [`Disk::sync_dir`] makes names durable.
-//! * A power cut keeps a random subset of what was not synced: each 512-byte sector by itself, the old or the new
-//!   length of each file, and of the names' changes either a prefix in their order or a subset that makes sense.
-//! * A failed sync marks what was dirty as clean although it is not durable ("fsyncgate"): it is read back, a later
-//!   sync succeeds, and it is gone after the power cut, unless it was written again.
+//! * A file is an inode with two images: the *volatile* one (the page cache: what every call and
+//!   map sees) and the *durable* one (the medium: what a power cut leaves). [`DiskFile::sync`]
+//!   makes content and length durable, [`AppendMap::sync`] the 4096-byte pages that cover its
+//!   range, and only [`Disk::sync_dir`] makes names durable.
+//! * A power cut keeps a random subset of what was not synced: each 512-byte sector by itself, the
+//!   old or the new length of each file, and of the names' changes either a prefix in their order
+//!   or a subset that makes sense.
+//! * A failed sync marks what was dirty as clean although it is not durable ("fsyncgate"): it is
+//!   read back, a later sync succeeds, and it is gone after the power cut, unless it was written
+//!   again.
 //!
-//! What it does not model: symbolic links, permissions, holes (every byte of a file counts as allocated), and time.
-//! Relative paths start at the root directory, the only one that exists at first.
+//! What it does not model: symbolic links, permissions, holes (every byte of a file counts as
+//! allocated), and time. Relative paths start at the root directory, the only one that exists at
+//! first.
 //!
 //! ```
 //! use highwater_disk::{Disk, DiskFile as _, SimDisk};
@@ -90,7 +95,8 @@ impl SimDisk {
         }
     }
 
-    /// How many calls were made so far, including failed ones. Stores into maps are no calls: the processor does them.
+    /// How many calls were made so far, including failed ones. Stores into maps are no calls: the
+    /// processor does them.
     #[must_use]
     pub fn operations(&self) -> u64 {
         self.machine.state().operations
@@ -104,9 +110,9 @@ impl SimDisk {
 
     // ---- power
 
-    /// Switches the power off right before mutation number `n`, counted from 0 since this disk was created: that call
-    /// and all later ones fail, and whatever it would have made durable is not. (A directory with parents is created in
-    /// steps, any of which may have happened.)
+    /// Switches the power off right before mutation number `n`, counted from 0 since this disk was
+    /// created: that call and all later ones fail, and whatever it would have made durable is not.
+    /// (A directory with parents is created in steps, any of which may have happened.)
     ///
     /// # Panics
     /// If mutation `n` has already happened.
@@ -159,8 +165,8 @@ impl SimDisk {
         false
     }
 
-    /// The machine booted again on what the power cut left, as `seed` decides. It may be called again with other seeds:
-    /// each shows another outcome of the same cut.
+    /// The machine booted again on what the power cut left, as `seed` decides. It may be called
+    /// again with other seeds: each shows another outcome of the same cut.
     ///
     /// Counters, faults and the planned cut start afresh; capacity and file system stay.
     ///
@@ -177,8 +183,8 @@ impl SimDisk {
         Self::of(state.survivor(seed))
     }
 
-    /// Kills the process: this handle and all that came from it are dead, locks are free; the page cache stays, and
-    /// with it what was never synced. Returns the disk for the next process.
+    /// Kills the process: this handle and all that came from it are dead, locks are free; the page
+    /// cache stays, and with it what was never synced. Returns the disk for the next process.
     ///
     /// Counters, faults and the planned cut start afresh; capacity and file system stay.
     ///
@@ -191,8 +197,8 @@ impl SimDisk {
         Self::of(state.kill())
     }
 
-    /// A copy of everything on the disk, durable or not, for another process on another machine: without the handles,
-    /// locks, faults and counters of this one.
+    /// A copy of everything on the disk, durable or not, for another process on another machine:
+    /// without the handles, locks, faults and counters of this one.
     ///
     /// # Panics
     /// If the power is off or the process was killed.
@@ -218,15 +224,16 @@ impl SimDisk {
         self.machine.state().faults.clear();
     }
 
-    /// How many calls were made to fail (or to fall short) so far: a loop over the n-th call ends when this stays 0.
+    /// How many calls were made to fail (or to fall short) so far: a loop over the n-th call ends
+    /// when this stays 0.
     #[must_use]
     pub fn faults_fired(&self) -> u64 {
         self.machine.state().faults.fired
     }
 
-    /// Limits the sum of the lengths of all files (that have a name or an open handle) to `bytes`; `None` lifts it.
-    /// A write that fits only in part is short, one that fits not at all fails with
-    /// [`io::ErrorKind::StorageFull`]. Names cost nothing.
+    /// Limits the sum of the lengths of all files (that have a name or an open handle) to `bytes`;
+    /// `None` lifts it. A write that fits only in part is short, one that fits not at all fails
+    /// with [`io::ErrorKind::StorageFull`]. Names cost nothing.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.machine.state().capacity = bytes;
     }
@@ -237,12 +244,14 @@ impl SimDisk {
         self.machine.state().used_bytes()
     }
 
-    /// Sets what [`Disk::file_system`](crate::Disk::file_system) answers (at first ext4). Nothing else changes by it.
+    /// Sets what [`Disk::file_system`](crate::Disk::file_system) answers (at first ext4). Nothing
+    /// else changes by it.
     pub fn set_file_system(&self, kind: FileSystem) {
         self.machine.state().file_system = kind;
     }
 
-    /// Sets the clock that stamps [`Entry::modified_ms`](crate::Entry::modified_ms); it stands still otherwise.
+    /// Sets the clock that stamps [`Entry::modified_ms`](crate::Entry::modified_ms); it stands
+    /// still otherwise.
     pub fn set_time_ms(&self, time_ms: u64) {
         self.machine.state().time_ms = time_ms;
     }

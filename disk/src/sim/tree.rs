@@ -119,7 +119,8 @@ impl NameOp {
     }
 }
 
-/// The names in the page cache, those on the medium, and the un-synced changes from these to those, oldest first.
+/// The names in the page cache, those on the medium, and the un-synced changes from these to those,
+/// oldest first.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Tree {
     pub(super) names: Names,
@@ -154,7 +155,8 @@ impl Tree {
         drop(self.take_journal_of(dir));
     }
 
-    /// Takes the changes of `dir` and, as a rename between directories is atomic, what they depend on.
+    /// Takes the changes of `dir` and, as a rename between directories is atomic, what they depend
+    /// on.
     fn take_journal_of(&mut self, dir: Inode) -> Vec<NameOp> {
         let mut dirs = BTreeSet::from([dir]);
         let mut taken = Vec::new();
@@ -178,8 +180,8 @@ impl Tree {
         self.durable.targets().any(|n| n == node) || self.journal.iter().any(|op| op.node() == node)
     }
 
-    /// What a power cut leaves: in half of the cases a prefix of the un-synced changes (a file system with a journal),
-    /// else each change that still makes sense with `per_mille`.
+    /// What a power cut leaves: in half of the cases a prefix of the un-synced changes (a file
+    /// system with a journal), else each change that still makes sense with `per_mille`.
     pub(super) fn survivor(&self, rng: &mut Rng, per_mille: u64) -> Names {
         let mut names = self.durable.clone();
         if rng.chance(500) {

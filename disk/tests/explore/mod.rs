@@ -7,16 +7,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// Executions of each scenario by each scheduler.
 const EXECUTIONS: usize = 10_000;
 
-/// Runs `scenario` under two schedulers: uniformly random switches, and random priorities with few changes (PCT), which
-/// finds what needs one thread to stand still for long.
+/// Runs `scenario` under two schedulers: uniformly random switches, and random priorities with few
+/// changes (PCT), which finds what needs one thread to stand still for long.
 pub(crate) fn explore(scenario: fn()) {
     shuttle::check_random(scenario, EXECUTIONS);
     shuttle::check_pct(scenario, EXECUTIONS, 3);
     shuttle::check_pct(scenario, EXECUTIONS, 5);
 }
 
-/// Depth-first search in which a thread that spins lets the others go on first: else the search would follow a waiting
-/// thread for ever. No behaviour is lost, for the spinning thread only looks again at what nobody has changed.
+/// Depth-first search in which a thread that spins lets the others go on first: else the search
+/// would follow a waiting thread for ever. No behaviour is lost, for the spinning thread only looks
+/// again at what nobody has changed.
 struct Fair(DfsScheduler);
 
 impl Scheduler for Fair {
@@ -44,7 +45,8 @@ impl Scheduler for Fair {
     }
 }
 
-/// Tries every interleaving of `scenario`; there must be at least so many, and each comes to its end.
+/// Tries every interleaving of `scenario`; there must be at least so many, and each comes to its
+/// end.
 pub(crate) fn exhaust(scenario: fn(), least: usize) {
     let ended = Arc::new(AtomicUsize::new(0));
     let counter = Arc::clone(&ended);

@@ -1,6 +1,8 @@
-//! Takes checkpoints behind the batches: writes what was captured, publishes, retires old ones, truncates the log.
+//! Takes checkpoints behind the batches: writes what was captured, publishes, retires old ones,
+//! truncates the log.
 //!
-//! A checkpoint that fails is an inconvenience, not a failure: the log just stays longer and the next one tries again.
+//! A checkpoint that fails is an inconvenience, not a failure: the log just stays longer and the
+//! next one tries again.
 
 use crate::batch::Batch;
 use crate::batch::engine_log::Program;
@@ -35,8 +37,8 @@ pub enum CheckpointPolicy {
 }
 
 impl CheckpointPolicy {
-    /// A checkpoint behind every `n`-th batch; 0 counts as 1. Spark's rule of thumb is an interval of 5 to 10 batches,
-    /// at least 10 seconds.
+    /// A checkpoint behind every `n`-th batch; 0 counts as 1. Spark's rule of thumb is an interval
+    /// of 5 to 10 batches, at least 10 seconds.
     #[must_use]
     pub fn every_batches(n: u64) -> Self {
         Self::Every(NonZeroU64::new(n).unwrap_or(NonZeroU64::MIN))
@@ -101,7 +103,8 @@ pub(crate) enum Writing {
 pub(crate) struct Writer {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) wal: Arc<Wal>,
-    /// Keeps the log from the oldest retained checkpoint on, and says so when the log is at its bound.
+    /// Keeps the log from the oldest retained checkpoint on, and says so when the log is at its
+    /// bound.
     pub(crate) kept: RetentionGuard,
     pub(crate) plan: Arc<Plan>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -139,7 +142,8 @@ impl Writer {
         }
         let published = draft.publish()?;
         board.published(published.number, capture.batch, published.bytes, load_time);
-        // Only now, behind the publication: the log is cut to what the oldest retained checkpoint needs.
+        // Only now, behind the publication: the log is cut to what the oldest retained checkpoint
+        // needs.
         let retired = self.checkpoints.retire()?;
         if let Some(oldest) = retired.oldest_needed_lsn {
             assert!(
@@ -152,8 +156,9 @@ impl Writer {
         Ok(())
     }
 
-    /// What is true where the checkpoint ends. A batch that is replayed may end before this run's entry of the program in
-    /// the log: records after it still need the conversions that this program was the first to know.
+    /// What is true where the checkpoint ends. A batch that is replayed may end before this run's
+    /// entry of the program in the log: records after it still need the conversions that this
+    /// program was the first to know.
     fn metadata_at(&self, end: Lsn) -> Metadata {
         let mut metadata = self.metadata.clone();
         let streams = self.plan.streams.get().map_or(&[][..], Vec::as_slice);
@@ -204,7 +209,8 @@ impl Writer {
     }
 }
 
-/// A checkpoint that cannot be read is none: every key and value is decoded before the log loses what it came from.
+/// A checkpoint that cannot be read is none: every key and value is decoded before the log loses
+/// what it came from.
 fn read_back(slot: &StateSlot, block: &Block) -> Result<()> {
     let message = match slot.types.read_back(&block.bytes) {
         Ok(entries) if entries == block.entries => return Ok(()),
@@ -266,7 +272,8 @@ impl Board {
         self.state.lock().last_error.take().map(|(_, error)| error)
     }
 
-    /// Notes the checkpoint from which this run was recovered (number, batch, LSN), and how long that took.
+    /// Notes the checkpoint from which this run was recovered (number, batch, LSN), and how long
+    /// that took.
     pub(crate) fn recovered(&self, checkpoint: (u64, u64, Lsn), loaded_in: Duration) {
         let mut state = self.state.lock();
         state.stats.newest = Some(checkpoint);
@@ -328,9 +335,10 @@ impl Checkpointer {
         })
     }
 
-    /// Whether a checkpoint should be taken behind `batch`. Few large batches count as many small ones: otherwise a
-    /// program that is killed before its n-th batch would replay ever more (F12). Not while one is being written:
-    /// batches never wait for a slow store, and captures do not pile up in memory.
+    /// Whether a checkpoint should be taken behind `batch`. Few large batches count as many small
+    /// ones: otherwise a program that is killed before its n-th batch would replay ever more (F12).
+    /// Not while one is being written: batches never wait for a slow store, and captures do not
+    /// pile up in memory.
     pub(crate) fn is_due(&self, batch: &Batch) -> bool {
         let Schedule {
             policy: CheckpointPolicy::Every(n),

@@ -1,7 +1,8 @@
 //! What moves between the operators of a dataflow: a few records with their place in the batch.
 //!
-//! The places make a batch deterministic. An operator that gathers parcels from several workers sorts them first, so the
-//! result does not depend on which thread was faster nor on how many there are.
+//! The places make a batch deterministic. An operator that gathers parcels from several workers
+//! sorts them first, so the result does not depend on which thread was faster nor on how many there
+//! are.
 
 use highwater_wal::{Chunk, Lsn};
 use std::any::Any;
@@ -20,13 +21,15 @@ pub(crate) struct Parcel {
     pub(crate) data: Box<dyn ParcelData>,
 }
 
-/// The place of a parcel in its batch: pieces of the log first, then what operators made of the whole batch.
+/// The place of a parcel in its batch: pieces of the log first, then what operators made of the
+/// whole batch.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Order {
-    /// The records of a piece of the log, or what was made of them one by one: the number of the piece.
+    /// The records of a piece of the log, or what was made of them one by one: the number of the
+    /// piece.
     Piece(u64),
-    /// What an operator made of the whole batch: for each union on the way, the last one first, the rank of the input
-    /// through which it came; then the operator's own number (a key group).
+    /// What an operator made of the whole batch: for each union on the way, the last one first, the
+    /// rank of the input through which it came; then the operator's own number (a key group).
     Whole(Vec<u64>),
 }
 
@@ -36,7 +39,8 @@ impl Order {
         Self::Whole(vec![number])
     }
 
-    /// The place after a union, for what came through its input `rank`. Pieces keep their place: their records are merged.
+    /// The place after a union, for what came through its input `rank`. Pieces keep their place:
+    /// their records are merged.
     pub(crate) fn through(self, rank: u64) -> Self {
         match self {
             Self::Piece(number) => Self::Piece(number),
@@ -208,8 +212,9 @@ pub(crate) fn in_order<T: 'static>(mut parcels: Vec<Parcel>) -> impl Iterator<It
     parcels.into_iter().map(|p| open::<Vec<T>>(p.data))
 }
 
-/// Timely wants to know how a parcel crosses to another process. It does not: within a process channels are typed and
-/// parcels move as they are; several processes will exchange a container of their own.
+/// Timely wants to know how a parcel crosses to another process. It does not: within a process
+/// channels are typed and parcels move as they are; several processes will exchange a container of
+/// their own.
 impl serde::Serialize for Parcel {
     fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
         Err(serde::ser::Error::custom(

@@ -1,7 +1,8 @@
 //! Batch times: multiples of the interval that never fall.
 //!
-//! At start the clock is set by the wall clock; from then on it follows the monotonic one. So a wall clock that is wrong
-//! for a moment changes nothing, and one that is wrong at start does not make one value last until it has caught up.
+//! At start the clock is set by the wall clock; from then on it follows the monotonic one. So a
+//! wall clock that is wrong for a moment changes nothing, and one that is wrong at start does not
+//! make one value last until it has caught up.
 
 use highwater_wal::disk::Clock;
 use std::sync::Arc;
@@ -74,7 +75,8 @@ impl BatchClock {
         ms - ms % self.interval_ms
     }
 
-    /// Warns when batch time and wall clock part by more than an interval, once for each new distance.
+    /// Warns when batch time and wall clock part by more than an interval, once for each new
+    /// distance.
     fn compare(&mut self) {
         let (batch, wall) = (self.last_ms, self.floor(self.clock.wall_ms()));
         let offset = match batch.checked_sub(wall) {
@@ -107,7 +109,8 @@ impl BatchClock {
 }
 
 impl Offset {
-    /// Whether the distance is the same but for a few intervals, in which batches are cut late or early.
+    /// Whether the distance is the same but for a few intervals, in which batches are cut late or
+    /// early.
     fn is_near(self, other: Self, interval_ms: u64) -> bool {
         let (a, b) = match (self, other) {
             (Self::Ahead(a), Self::Ahead(b)) | (Self::Behind(a), Self::Behind(b)) => (a, b),

@@ -23,8 +23,8 @@ pub(crate) struct Cutter {
 }
 
 impl Cutter {
-    /// Ends a batch: a record in the log, durable when this returns. The batch has everything that has gathered, or as
-    /// much of it as a batch may have; then there is more to cut.
+    /// Ends a batch: a record in the log, durable when this returns. The batch has everything that
+    /// has gathered, or as much of it as a batch may have; then there is more to cut.
     pub(crate) fn cut(&mut self) -> Result<Batch> {
         let wal = Arc::clone(&self.intake.wal);
         let time_ms = self.times.time_ms();
@@ -53,9 +53,9 @@ impl Cutter {
         Ok(batch)
     }
 
-    /// If clearly more has gathered than a batch may have (after a crash, or from before the start): the end of the
-    /// frames that are not too many, at least one of a source. The engine's own frames alone are no batch, or a bound below
-    /// their size would be reached for ever.
+    /// If clearly more has gathered than a batch may have (after a crash, or from before the
+    /// start): the end of the frames that are not too many, at least one of a source. The engine's
+    /// own frames alone are no batch, or a bound below their size would be reached for ever.
     fn end_of_a_full_batch(&self) -> Result<Option<Lsn>> {
         let max = self.max_batch_bytes;
         if self.intake.uncut_bytes() <= max.saturating_add(max / 4) {

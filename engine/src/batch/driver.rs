@@ -1,8 +1,10 @@
-//! The driver: cuts batches, runs them, commits their outputs, takes checkpoints. One thread, in order.
+//! The driver: cuts batches, runs them, commits their outputs, takes checkpoints. One thread, in
+//! order.
 //!
-//! The order of durable steps of a batch, which every crash argument in `docs/guarantees.md` rests on:
-//! cut durable -> run -> every output staged -> `committed` durable -> every output published -> checkpoint may be taken
-//! -> checkpoint published -> log truncated to what the oldest retained checkpoint needs.
+//! The order of durable steps of a batch, which every crash argument in `docs/guarantees.md` rests
+//! on: cut durable -> run -> every output staged -> `committed` durable -> every output published
+//! -> checkpoint may be taken -> checkpoint published -> log truncated to what the oldest retained
+//! checkpoint needs.
 
 use crate::batch::checkpointer::{Capture, Checkpointer};
 use crate::batch::chunk::{Order, Parcel};
@@ -56,7 +58,8 @@ impl Driver {
         &self.intake.wal
     }
 
-    /// Runs a batch from its cut to its commit, and a checkpoint behind it if one is due or `snapshot` asks for it.
+    /// Runs a batch from its cut to its commit, and a checkpoint behind it if one is due or
+    /// `snapshot` asks for it.
     pub(crate) fn run(&mut self, batch: Batch, snapshot: Snapshot) -> Result<BatchDone> {
         let started = self.intake.clock.now();
         let committed = self.committed.is_some_and(|newest| batch.id <= newest);
@@ -139,7 +142,8 @@ impl Driver {
             self.publish(batch)?;
         }
         let committed = self.append_committed(batch)?;
-        // Outputs that promise no more than "at least once" do not need the flush: the next cut brings it.
+        // Outputs that promise no more than "at least once" do not need the flush: the next cut
+        // brings it.
         if self
             .plan
             .outputs
@@ -151,7 +155,8 @@ impl Driver {
         self.publish(batch)
     }
 
-    /// The outputs are staged, so a full disk is waited out (P8) unless the context is stopping or run by hand.
+    /// The outputs are staged, so a full disk is waited out (P8) unless the context is stopping or
+    /// run by hand.
     fn append_committed(&self, batch: Batch) -> Result<Lsn> {
         loop {
             let appended = engine_log::append(self.wal(), &Entry::Committed { batch: batch.id });

@@ -1,8 +1,9 @@
 //! The engine's own records in the log, and what a source's frames look like.
 //!
-//! Engine records are control records of stream 0, encoded as MessagePack maps with named fields. A source's data are
-//! batch frames of the source's stream: the first record of the frame is the *envelope* (marks of producers), the
-//! others are the received records, all or none of them in the log after a crash.
+//! Engine records are control records of stream 0, encoded as MessagePack maps with named fields. A
+//! source's data are batch frames of the source's stream: the first record of the frame is the
+//! *envelope* (marks of producers), the others are the received records, all or none of them in the
+//! log after a crash.
 
 use crate::batch::Batch;
 use crate::state::codec;
@@ -23,7 +24,8 @@ pub(crate) enum Entry {
         batch: u64,
         time_ms: u64,
         from: Lsn,
-        /// Where the input ends, if that is before the cut itself: when more has gathered than one batch may have.
+        /// Where the input ends, if that is before the cut itself: when more has gathered than one
+        /// batch may have.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         to: Option<Lsn>,
     },
@@ -38,8 +40,8 @@ pub(crate) struct Program {
     pub(crate) application: String,
     /// Number of key groups, fixed at creation.
     pub(crate) key_groups: u32,
-    /// Stream id of every source that wrote here and was not dropped. Ids are never reused: the record that assigns one is
-    /// durable before anything else is written.
+    /// Stream id of every source that wrote here and was not dropped. Ids are never reused: the
+    /// record that assigns one is durable before anything else is written.
     pub(crate) sources: BTreeMap<String, u16>,
     /// Stream ids of sources that were dropped: what the log still holds of them is not read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -22,11 +22,11 @@ use std::fmt;
 /// One micro-batch, as user code sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
-    /// Number of the batch, from 1, without gaps; a batch runs only after its cut is durable, so the number is
-    /// never reused: the key for idempotent outputs.
+    /// Number of the batch, from 1, without gaps; a batch runs only after its cut is durable, so
+    /// the number is never reused: the key for idempotent outputs.
     pub id: u64,
-    /// Batch time in milliseconds since the Unix epoch, a multiple of the batch interval. Never goes back, but two
-    /// batches may share it (a byte bound can cut before the interval ends).
+    /// Batch time in milliseconds since the Unix epoch, a multiple of the batch interval. Never
+    /// goes back, but two batches may share it (a byte bound can cut before the interval ends).
     pub time_ms: u64,
     /// The log from here ...
     pub from: Lsn,

@@ -19,8 +19,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Size of the pieces into which a batch is split, in log bytes. It is the unit of map-side combining. It follows from
-/// the log alone, so that floating-point sums do not depend on the number of workers.
+/// Size of the pieces into which a batch is split, in log bytes. It is the unit of map-side
+/// combining. It follows from the log alone, so that floating-point sums do not depend on the
+/// number of workers.
 const PIECE_BYTES: u64 = 512 << 10;
 
 /// More worker threads are not meant.
@@ -34,8 +35,9 @@ const MIN_UNPROCESSED: u64 = 16 << 10;
 pub enum BatchMode {
     /// Every batch interval, by the clock, on threads of the context.
     Clock,
-    /// Only when [`StreamingContext::run_batch`] is called, on the calling thread, and with checkpoints written inline:
-    /// every disk operation comes in the same order in each run. For tests and simulations.
+    /// Only when [`StreamingContext::run_batch`] is called, on the calling thread, and with
+    /// checkpoints written inline: every disk operation comes in the same order in each run. For
+    /// tests and simulations.
     Manual,
 }
 
@@ -107,15 +109,16 @@ impl Builder {
         self
     }
 
-    /// Name of the application, kept on disk: another application's directory is refused. Default `highwater`.
+    /// Name of the application, kept on disk: another application's directory is refused. Default
+    /// `highwater`.
     #[must_use]
     pub fn application(mut self, name: &str) -> Self {
         name.clone_into(&mut self.application);
         self
     }
 
-    /// Time between two cuts, at least 1 ms. Default 1 s. With `Duration::MAX` batches are cut only when they are full, and
-    /// when the context is stopped.
+    /// Time between two cuts, at least 1 ms. Default 1 s. With `Duration::MAX` batches are cut only
+    /// when they are full, and when the context is stopped.
     #[must_use]
     pub fn batch_interval(mut self, interval: Duration) -> Self {
         self.batch_interval = interval;
@@ -143,8 +146,8 @@ impl Builder {
         self
     }
 
-    /// Number of key groups, the unit by which state is spread over workers; fixed when the directory is created
-    /// and an upper bound on useful workers. Default 128, from 1 to 32768.
+    /// Number of key groups, the unit by which state is spread over workers; fixed when the
+    /// directory is created and an upper bound on useful workers. Default 128, from 1 to 32768.
     #[must_use]
     pub fn key_groups(mut self, count: u32) -> Self {
         self.key_groups = count;
@@ -159,16 +162,18 @@ impl Builder {
         self
     }
 
-    /// A batch is cut early when it has this many log bytes. Default 64 MiB. What has gathered meanwhile, before the start,
-    /// or before a crash, is cut into batches of this size; only a frame that is larger by itself is one all the same.
+    /// A batch is cut early when it has this many log bytes. Default 64 MiB. What has gathered
+    /// meanwhile, before the start, or before a crash, is cut into batches of this size; only a
+    /// frame that is larger by itself is one all the same.
     #[must_use]
     pub fn max_batch_bytes(mut self, bytes: u64) -> Self {
         self.max_batch_bytes = bytes.max(1);
         self
     }
 
-    /// Sources wait while this many log bytes are unprocessed, and a checkpoint is taken once this many were processed
-    /// since the last one: so a recovery has at most about twice as much to read. At least 16 KiB; default 256 MiB.
+    /// Sources wait while this many log bytes are unprocessed, and a checkpoint is taken once this
+    /// many were processed since the last one: so a recovery has at most about twice as much to
+    /// read. At least 16 KiB; default 256 MiB.
     #[must_use]
     pub fn max_unprocessed_bytes(mut self, bytes: u64) -> Self {
         self.max_unprocessed_bytes = bytes.max(MIN_UNPROCESSED);
@@ -177,11 +182,13 @@ impl Builder {
 
     /// Settings of the log. Its disk and clock are replaced by the context's.
     ///
-    /// The log is kept from the oldest retained checkpoint on. If it is bounded ([`max_bytes`](highwater_wal::Options::max_bytes)), sources are
-    /// refused at the bound. Batches go on: their records use the reserve of the log, until a checkpoint frees a part of
-    /// it. They wait only if that is used up too. The bound must leave room for what checkpoints need:
-    /// [`Self::max_unprocessed_bytes`] for each retained one and once more, and eight segments; with less, checkpoints may
-    /// free nothing, and the context comes to a standstill at the bound.
+    /// The log is kept from the oldest retained checkpoint on. If it is bounded
+    /// ([`max_bytes`](highwater_wal::Options::max_bytes)), sources are refused at the bound.
+    /// Batches go on: their records use the reserve of the log, until a checkpoint frees a part of
+    /// it. They wait only if that is used up too. The bound must leave room for what checkpoints
+    /// need: [`Self::max_unprocessed_bytes`] for each retained one and once more, and eight
+    /// segments; with less, checkpoints may free nothing, and the context comes to a standstill at
+    /// the bound.
     #[must_use]
     pub fn log(mut self, options: highwater_wal::Options) -> Self {
         self.log = options;
@@ -204,16 +211,18 @@ impl Builder {
 
     /// Sets the batch clock to the wall clock at this start, also if that takes batch time back.
     ///
-    /// Batch time never falls by itself: after a run with a wall clock that was far ahead, it stays ahead. Say this once,
-    /// when the clock is right again; batches after it may have times that earlier batches had.
+    /// Batch time never falls by itself: after a run with a wall clock that was far ahead, it stays
+    /// ahead. Say this once, when the clock is right again; batches after it may have times that
+    /// earlier batches had.
     #[must_use]
     pub fn reset_batch_clock(mut self) -> Self {
         self.clock_start = ClockStart::Reset;
         self
     }
 
-    /// How long a stop waits for a receiver that does not return, before it goes on without it. Its thread is left behind
-    /// then; what it has stored is kept, and it can store no more. Default 5 s.
+    /// How long a stop waits for a receiver that does not return, before it goes on without it. Its
+    /// thread is left behind then; what it has stored is kept, and it can store no more. Default 5
+    /// s.
     #[must_use]
     pub fn receiver_stop_timeout(mut self, timeout: Duration) -> Self {
         self.receiver_stop_timeout = timeout;
@@ -227,8 +236,9 @@ impl Builder {
         self
     }
 
-    /// The state `old` of the newest checkpoint belongs to the operator that is called `new` now. The call may stay:
-    /// once a checkpoint has the new name it does nothing. Calls may follow each other (`a` to `b`, `b` to `c`).
+    /// The state `old` of the newest checkpoint belongs to the operator that is called `new` now.
+    /// The call may stay: once a checkpoint has the new name it does nothing. Calls may follow each
+    /// other (`a` to `b`, `b` to `c`).
     #[must_use]
     pub fn rename_state(mut self, old: &str, new: &str) -> Self {
         self.states.rename(old, new);
@@ -237,8 +247,8 @@ impl Builder {
 
     /// The state `name` of the newest checkpoint is not needed any more.
     ///
-    /// The call may stay: if the program has an operator of that name, it begins anew once, and what it gathers from then
-    /// on is kept. To begin anew another time, say it once more.
+    /// The call may stay: if the program has an operator of that name, it begins anew once, and
+    /// what it gathers from then on is kept. To begin anew another time, say it once more.
     #[must_use]
     pub fn drop_state(mut self, name: &str) -> Self {
         self.states.drop(name);
@@ -247,9 +257,10 @@ impl Builder {
 
     /// The values of the state `name` are converted from `Old` to `New` when they are loaded.
     ///
-    /// Calls are a history, as a database's migrations are: keep them, and add the next one after them. A checkpoint
-    /// notes how many its states have gone through, so each is applied once, whatever the types are called. A program that
-    /// says fewer than the checkpoint knows is refused.
+    /// Calls are a history, as a database's migrations are: keep them, and add the next one after
+    /// them. A checkpoint notes how many its states have gone through, so each is applied once,
+    /// whatever the types are called. A program that says fewer than the checkpoint knows is
+    /// refused.
     #[must_use]
     pub fn migrate_state<Old: State, New: State>(
         mut self,
@@ -260,31 +271,32 @@ impl Builder {
         self
     }
 
-    /// The source `old` is called `new` now: its records in the log, its positions (which files were read) and the
-    /// sequence numbers of its producers belong to the new name. The call may stay: once the log knows the new name it
-    /// does nothing. Calls may follow each other.
+    /// The source `old` is called `new` now: its records in the log, its positions (which files
+    /// were read) and the sequence numbers of its producers belong to the new name. The call may
+    /// stay: once the log knows the new name it does nothing. Calls may follow each other.
     #[must_use]
     pub fn rename_source(mut self, old: &str, new: &str) -> Self {
         self.sources.rename(old, new);
         self
     }
 
-    /// What the log and the checkpoints hold of the source `name` is not needed any more: records that no checkpoint
-    /// covers yet, positions, sequence numbers of producers.
+    /// What the log and the checkpoints hold of the source `name` is not needed any more: records
+    /// that no checkpoint covers yet, positions, sequence numbers of producers.
     ///
-    /// The call may stay: if the program has a source of that name, it begins anew once, and what it receives from then
-    /// on is kept. To begin anew another time, say it once more.
+    /// The call may stay: if the program has a source of that name, it begins anew once, and what
+    /// it receives from then on is kept. To begin anew another time, say it once more.
     #[must_use]
     pub fn drop_source(mut self, name: &str) -> Self {
         self.sources.drop(name);
         self
     }
 
-    /// Records of the input `name` that were sent as `Old` are converted to `New` when they are read.
+    /// Records of the input `name` that were sent as `Old` are converted to `New` when they are
+    /// read.
     ///
-    /// Calls are a history, as those of [`Self::migrate_state`] are. The log notes from where on its records need a
-    /// conversion no more, so each is applied to the records that were sent before it was there. A program that says fewer
-    /// than the log knows is refused.
+    /// Calls are a history, as those of [`Self::migrate_state`] are. The log notes from where on
+    /// its records need a conversion no more, so each is applied to the records that were sent
+    /// before it was there. A program that says fewer than the log knows is refused.
     #[must_use]
     pub fn migrate_input<Old: Value, New: Value>(
         mut self,
@@ -295,15 +307,15 @@ impl Builder {
         self
     }
 
-    /// Recovers what is in the directory, or creates it; either way the program is built from `program`, which is
-    /// called once. Named state and positions come from the newest checkpoint, the batches behind it are replayed by
-    /// [`StreamingContext::start`].
+    /// Recovers what is in the directory, or creates it; either way the program is built from
+    /// `program`, which is called once. Named state and positions come from the newest checkpoint,
+    /// the batches behind it are replayed by [`StreamingContext::start`].
     ///
     /// # Errors
     /// [`Error::Directory`] if the directory is relative and the working directory cannot be found;
-    /// [`Error::Graph`] for a program that cannot run, [`Error::Mismatch`] if starting it would lose or misread state
-    /// (with the call that resolves it), [`Error::Log`] and [`Error::Checkpoint`] for what is on disk. No record, state
-    /// or position is changed then.
+    /// [`Error::Graph`] for a program that cannot run, [`Error::Mismatch`] if starting it would
+    /// lose or misread state (with the call that resolves it), [`Error::Log`] and
+    /// [`Error::Checkpoint`] for what is on disk. No record, state or position is changed then.
     pub fn get_or_create(
         self,
         program: impl FnOnce(&StreamScope) -> std::result::Result<(), BoxError>,

@@ -1,4 +1,5 @@
-//! Whether the calling thread is one of a context's own: then it must not wait for the context, which waits for it.
+//! Whether the calling thread is one of a context's own: then it must not wait for the context,
+//! which waits for it.
 
 use std::cell::Cell;
 

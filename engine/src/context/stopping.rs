@@ -38,8 +38,8 @@ pub(crate) fn stop(core: &Arc<Core>, threads: &mut Threads, mode: StopMode) -> R
         .map_or(Ok(()), |error| Err(Error::Ended(error)))
 }
 
-/// Waits for the receivers, but not for ever: one that sits in a call of a library, or never asks whether it should
-/// stop, is left behind. It can store nothing any more.
+/// Waits for the receivers, but not for ever: one that sits in a call of a library, or never asks
+/// whether it should stop, is left behind. It can store nothing any more.
 fn end_receivers(clock: &dyn Clock, threads: &mut Threads, timeout: Duration) {
     let began = clock.now();
     let deadline = began.saturating_add(timeout);
@@ -73,7 +73,8 @@ fn end_receivers(clock: &dyn Clock, threads: &mut Threads, timeout: Duration) {
     }
 }
 
-/// Stops a context from one of its own threads, which the stop would wait for: a thread of its own does it.
+/// Stops a context from one of its own threads, which the stop would wait for: a thread of its own
+/// does it.
 pub(crate) fn stop_behind(context: StreamingContext, core: &Core, mode: StopMode) -> Result<()> {
     core.intake.close();
     let stopper = spawn("stopper", move || {
@@ -84,7 +85,8 @@ pub(crate) fn stop_behind(context: StreamingContext, core: &Core, mode: StopMode
     stopper.map(drop)
 }
 
-/// The last handle went away on one of the context's own threads: they end by themselves, nobody waits.
+/// The last handle went away on one of the context's own threads: they end by themselves, nobody
+/// waits.
 pub(crate) fn abandon(core: &Core, threads: &mut Threads) {
     quiesce(core);
     core.queue.end(StopMode::Immediate);

@@ -55,7 +55,8 @@ pub enum StopMode {
 
 /// A streaming program on its directory. Cheap to clone; every clone is the same context.
 ///
-/// Dropping the last clone stops it at once, as a crash would, but tidily: nothing is lost either way.
+/// Dropping the last clone stops it at once, as a crash would, but tidily: nothing is lost either
+/// way.
 #[derive(Clone)]
 pub struct StreamingContext {
     owner: Arc<Owner>,
@@ -114,8 +115,8 @@ impl fmt::Debug for StreamingContext {
 }
 
 impl StreamingContext {
-    /// Begins the settings of a context whose log and checkpoints live in `dir`. A relative `dir` is resolved here and now:
-    /// a later change of the working directory changes nothing.
+    /// Begins the settings of a context whose log and checkpoints live in `dir`. A relative `dir`
+    /// is resolved here and now: a later change of the working directory changes nothing.
     #[must_use]
     pub fn builder(dir: impl AsRef<Path>) -> Builder {
         Builder::new(dir.as_ref())
@@ -181,12 +182,12 @@ impl StreamingContext {
         })
     }
 
-    /// Replays the batches behind the checkpoint, then runs new ones. Returns when replay has begun; in manual mode,
-    /// when it is over.
+    /// Replays the batches behind the checkpoint, then runs new ones. Returns when replay has
+    /// begun; in manual mode, when it is over.
     ///
     /// # Errors
-    /// [`Error::LifeCycle`] if it was started before; [`Error::Source`] or [`Error::OutputOpen`] if a source or sink
-    /// cannot start; in manual mode also whatever replay fails with.
+    /// [`Error::LifeCycle`] if it was started before; [`Error::Source`] or [`Error::OutputOpen`] if
+    /// a source or sink cannot start; in manual mode also whatever replay fails with.
     pub fn start(&self) -> Result<&Self> {
         let core = &self.owner.core;
         core.status.activate()?;
@@ -225,14 +226,16 @@ impl StreamingContext {
         self.owner.core.status.await_batch(id)
     }
 
-    /// Stops the context and closes the log. Stopping twice is no error; an immediate stop cuts a graceful one short.
+    /// Stops the context and closes the log. Stopping twice is no error; an immediate stop cuts a
+    /// graceful one short.
     ///
-    /// Called from inside the context (an operator, an output, a receiver), which cannot wait for itself, it returns at
-    /// once and the stop happens behind it: [`Self::await_termination`] waits for it and tells its error.
+    /// Called from inside the context (an operator, an output, a receiver), which cannot wait for
+    /// itself, it returns at once and the stop happens behind it: [`Self::await_termination`] waits
+    /// for it and tells its error.
     ///
     /// # Errors
-    /// A graceful stop reports what kept it from processing everything or from taking the final checkpoint;
-    /// nothing acknowledged is lost, the next start goes on from there.
+    /// A graceful stop reports what kept it from processing everything or from taking the final
+    /// checkpoint; nothing acknowledged is lost, the next start goes on from there.
     pub fn stop(&self, mode: StopMode) -> Result<()> {
         let core = &self.owner.core;
         if own_thread::role() != Role::Outside {
@@ -245,11 +248,12 @@ impl StreamingContext {
     }
 
     /// Cuts a batch, runs it and returns it (manual mode only). If more has gathered than
-    /// [`max_batch_bytes`](Builder::max_batch_bytes), the batch has the first part of it, and the next call goes on.
+    /// [`max_batch_bytes`](Builder::max_batch_bytes), the batch has the first part of it, and the
+    /// next call goes on.
     ///
     /// # Errors
-    /// [`Error::LifeCycle`] if the context is not active or not in manual mode; whatever the batch fails with, which
-    /// also stops the context.
+    /// [`Error::LifeCycle`] if the context is not active or not in manual mode; whatever the batch
+    /// fails with, which also stops the context.
     pub fn run_batch(&self) -> Result<Batch> {
         self.owner.core.run_manually(Snapshot::Skip)
     }

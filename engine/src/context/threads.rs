@@ -1,4 +1,5 @@
-//! The threads of an active context: one receiver each, one that cuts, one that drives. Started and stopped here.
+//! The threads of an active context: one receiver each, one that cuts, one that drives. Started and
+//! stopped here.
 
 use crate::batch::driver::Driver;
 use crate::batch::{Batch, Snapshot};
@@ -51,7 +52,8 @@ impl CutterSwitch {
     }
 }
 
-/// Batches that were cut and wait for the driver. They wait in the log; this holds only their numbers.
+/// Batches that were cut and wait for the driver. They wait in the log; this holds only their
+/// numbers.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     state: Mutex<QueueState>,
@@ -154,8 +156,8 @@ fn guarded(core: &Core, work: impl FnOnce()) {
     }
 }
 
-/// An error that may be over the next time: nothing was appended, for want of room or of file descriptors (P8), or because
-/// the log is at its bound until a checkpoint frees a part of it.
+/// An error that may be over the next time: nothing was appended, for want of room or of file
+/// descriptors (P8), or because the log is at its bound until a checkpoint frees a part of it.
 pub(crate) fn may_pass(error: &Error) -> bool {
     matches!(
         error,
@@ -163,8 +165,9 @@ pub(crate) fn may_pass(error: &Error) -> bool {
     )
 }
 
-/// Cuts a batch every interval, sooner when it is full, and not at all while a batch that is not full waits behind
-/// another: a backlog becomes batches of bounded size, not one batch per missed interval.
+/// Cuts a batch every interval, sooner when it is full, and not at all while a batch that is not
+/// full waits behind another: a backlog becomes batches of bounded size, not one batch per missed
+/// interval.
 fn cut(core: &Core, switch: &CutterSwitch, mut next: Duration) {
     let (clock, interval) = (&core.settings.clock, &core.settings.batch_interval);
     while !switch.off.load(Ordering::Acquire) {
@@ -201,7 +204,8 @@ fn cut(core: &Core, switch: &CutterSwitch, mut next: Duration) {
     }
 }
 
-/// The first multiple of the interval from `due` on that lies after `now`; never, where that is not a time.
+/// The first multiple of the interval from `due` on that lies after `now`; never, where that is not
+/// a time.
 fn next_tick(due: Duration, now: Duration, interval: Duration) -> Duration {
     let Some(late) = now.checked_sub(due) else {
         return due;
@@ -234,8 +238,9 @@ fn drive(core: &Core, mut driver: Driver) {
     driver.checkpointer.finish();
 }
 
-/// Cuts and runs what is left, in as many batches as it takes, with a checkpoint after the last one. What outputs feed
-/// back meanwhile is left to the next start, as is all the rest if an immediate stop comes in between.
+/// Cuts and runs what is left, in as many batches as it takes, with a checkpoint after the last
+/// one. What outputs feed back meanwhile is left to the next start, as is all the rest if an
+/// immediate stop comes in between.
 pub(crate) fn final_batches(core: &Core, driver: &mut Driver) -> Result<()> {
     let until = core.wal.end_lsn();
     while !core.queue.is_cut_short() {

@@ -97,7 +97,8 @@ pub(super) fn build(worker: &mut Worker, shared: &Arc<Shared>) -> Running {
     Running { input, done, acked }
 }
 
-/// Runs `work` at a site of the epoch, unless the batch has failed already; its failure goes to the driver.
+/// Runs `work` at a site of the epoch, unless the batch has failed already; its failure goes to the
+/// driver.
 fn at_site(shared: &Shared, epoch: u64, operator: OperatorId, work: impl FnOnce(&Site)) {
     let Some(Work { batch, .. }) = shared.work(epoch) else {
         return;
@@ -191,8 +192,9 @@ impl Unit {
     }
 }
 
-/// A batch operator behind an exchange: collects an epoch's parcels and acts once, when none can come any more. It keeps
-/// a capability for the next epoch at all times, so it acts in every epoch, also in an empty one.
+/// A batch operator behind an exchange: collects an epoch's parcels and acts once, when none can
+/// come any more. It keeps a capability for the next epoch at all times, so it acts in every epoch,
+/// also in an empty one.
 fn batch<'s>(stream: Stream<'s>, shared: &Arc<Shared>, mut unit: Unit) -> (Stream<'s>, Stream<'s>) {
     let shared = Arc::clone(shared);
     let mut builder = OperatorBuilder::new("Batch".to_owned(), stream.scope());

@@ -1,10 +1,12 @@
 //! Execution on timely dataflow: the only module that knows it.
 //!
-//! A batch is an epoch. The driver hands pieces of the log to the workers and advances their inputs; timely's progress
-//! tracking says when a batch is complete on every worker. Batch operators have a second output, *acks*: it advances past
-//! an epoch only when the operator's snapshot of that epoch was handed over, so a probe on all acks is the checkpoint
-//! barrier. Nothing of the user's ever unwinds into timely (a panic there leaves the other workers waiting for ever):
-//! failures are carried beside the data and found by the driver when the epoch is complete.
+//! A batch is an epoch. The driver hands pieces of the log to the workers and advances their
+//! inputs; timely's progress tracking says when a batch is complete on every worker. Batch
+//! operators have a second output, *acks*: it advances past an epoch only when the operator's
+//! snapshot of that epoch was handed over, so a probe on all acks is the checkpoint barrier.
+//! Nothing of the user's ever unwinds into timely (a panic there leaves the other workers waiting
+//! for ever): failures are carried beside the data and found by the driver when the epoch is
+//! complete.
 
 mod dataflow;
 mod shared;
@@ -48,7 +50,8 @@ pub(crate) struct Executor {
 }
 
 impl Executor {
-    /// Starts `workers` threads whose first epoch is `first`, with the state that was restored (by state, by group).
+    /// Starts `workers` threads whose first epoch is `first`, with the state that was restored (by
+    /// state, by group).
     pub(crate) fn start(
         plan: Arc<Plan>,
         workers: usize,

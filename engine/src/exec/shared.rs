@@ -11,7 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread::Thread;
 
-/// Meeting point of driver and workers. Batches run one after the other, so there is one in here at a time.
+/// Meeting point of driver and workers. Batches run one after the other, so there is one in here at
+/// a time.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) plan: Arc<Plan>,

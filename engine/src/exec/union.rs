@@ -1,7 +1,8 @@
 //! Several streams in one, in the order of the log.
 //!
-//! All inputs are made of the same pieces of the log, and what is made of one piece stays on the worker that has it. So
-//! each worker waits until every input has handed over its records of a piece, and merges them by their places.
+//! All inputs are made of the same pieces of the log, and what is made of one piece stays on the
+//! worker that has it. So each worker waits until every input has handed over its records of a
+//! piece, and merges them by their places.
 
 use super::Stream;
 use super::shared::Shared;
@@ -21,7 +22,8 @@ type Ranked = (u64, Parcel);
 /// What has come of one batch: by piece, by input.
 type Pieces = BTreeMap<u64, BTreeMap<u64, Box<dyn ParcelData>>>;
 
-/// Builds the operator. `expected` is the number of inputs that hand over something for every piece.
+/// Builds the operator. `expected` is the number of inputs that hand over something for every
+/// piece.
 pub(super) fn union<'s>(
     scope: Scope<'s, u64>,
     inputs: Vec<Stream<'s>>,

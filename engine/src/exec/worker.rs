@@ -1,4 +1,5 @@
-//! One worker thread: takes commands, steps the dataflow, reports progress, and parks when there is nothing to do.
+//! One worker thread: takes commands, steps the dataflow, reports progress, and parks when there is
+//! nothing to do.
 
 use super::dataflow::{self, Running};
 use super::shared::Shared;
@@ -30,7 +31,8 @@ pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>, commands: &Receiver
             Err(TryRecvError::Empty) if shared.stopping() => break,
             Err(TryRecvError::Empty) => {}
         }
-        // Commands come with an unpark, whose token makes the next park return at once: none is missed.
+        // Commands come with an unpark, whose token makes the next park return at once: none is
+        // missed.
         worker.step_or_park(None);
         report(&running, shared);
     }

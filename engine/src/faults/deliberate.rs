@@ -1,6 +1,7 @@
-//! Deliberate faults of the engine. A test rig that cannot fail proves nothing, so the suite runs its checks against an
-//! engine that cheats and demands that they object. Only with the feature `deliberate-faults`, which no release has: there
-//! [`crate::honest`] stands in its place. Not part of the API.
+//! Deliberate faults of the engine. A test rig that cannot fail proves nothing, so the suite runs
+//! its checks against an engine that cheats and demands that they object. Only with the feature
+//! `deliberate-faults`, which no release has: there [`crate::honest`] stands in its place. Not part
+//! of the API.
 
 /// What the engine does wrong.
 #[doc(hidden)]

@@ -1,5 +1,5 @@
-//! An engine without deliberate faults: what is built unless the feature `deliberate-faults` is on. Nothing can be set here,
-//! so the code that would do wrong is not there.
+//! An engine without deliberate faults: what is built unless the feature `deliberate-faults` is on.
+//! Nothing can be set here, so the code that would do wrong is not there.
 
 /// Nothing is wrong.
 #[derive(Debug, Clone, Copy, Default)]

@@ -134,11 +134,13 @@ impl Intake {
         self.gate.lock().flow == Flow::Closed
     }
 
-    /// Waits until there is room for more unprocessed data; an error where no batch would ever make it.
+    /// Waits until there is room for more unprocessed data; an error where no batch would ever make
+    /// it.
     fn admit(&self) -> Result<()> {
         if own_thread::role() == Role::Batch {
-            // Output that is fed back comes from the thread that would make room: it may not wait for itself. It is
-            // let in even while the context stops: what the last batch feeds back is processed by the next start.
+            // Output that is fed back comes from the thread that would make room: it may not wait
+            // for itself. It is let in even while the context stops: what the last batch feeds back
+            // is processed by the next start.
             return Ok(());
         }
         let mut gate = self.gate.lock();
@@ -229,14 +231,15 @@ impl SourceIntake {
         self.frame(None, records)
     }
 
-    /// Appends those of `records` whose sequence number is above the producer's last one, as one atomic frame, and says
-    /// what became of each.
+    /// Appends those of `records` whose sequence number is above the producer's last one, as one
+    /// atomic frame, and says what became of each.
     pub(crate) fn append_once(&self, producer: &str, records: &[(u64, &[u8])]) -> Result<Appended> {
         records
             .iter()
             .try_for_each(|(_, record)| self.check(record))?;
         self.intake.admit()?;
-        // Held across the append, so that two connections of one producer cannot both find a record new.
+        // Held across the append, so that two connections of one producer cannot both find a record
+        // new.
         let mut producers = self.producers.lock();
         let known = producers.last(producer);
         let mut last = known.map(|(sequence, _)| sequence);
@@ -286,7 +289,8 @@ impl SourceIntake {
         })
     }
 
-    /// Notes that everything of `producer` up to `sequence` is dealt with: a frame of the envelope alone.
+    /// Notes that everything of `producer` up to `sequence` is dealt with: a frame of the envelope
+    /// alone.
     pub(crate) fn mark(&self, producer: &str, sequence: u64) -> Result<Lsn> {
         self.intake.admit()?;
         let mut producers = self.producers.lock();
@@ -344,13 +348,15 @@ pub struct Appended {
     pub receipts: Vec<Receipt>,
 }
 
-/// What became of one record with a sequence number. Nothing may be acknowledged before it is durable, either way.
+/// What became of one record with a sequence number. Nothing may be acknowledged before it is
+/// durable, either way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Receipt {
-    /// It is in the log now: the LSN of its frame, which it shares with those stored together with it.
+    /// It is in the log now: the LSN of its frame, which it shares with those stored together with
+    /// it.
     Stored(Lsn),
-    /// It was in the log already and was not stored again: the LSN of the newest frame of its producer. That is its own
-    /// unless the producer has stored higher numbers since.
+    /// It was in the log already and was not stored again: the LSN of the newest frame of its
+    /// producer. That is its own unless the producer has stored higher numbers since.
     Duplicate(Lsn),
 }
 

@@ -1,4 +1,5 @@
-//! The in-process input: `ssc.input::<T>(name)` in the graph, `context.input::<T>(name)` outside of it.
+//! The in-process input: `ssc.input::<T>(name)` in the graph, `context.input::<T>(name)` outside of
+//! it.
 
 use crate::error::{Error, Result};
 use crate::ingest::admission::Receipt;
@@ -21,7 +22,8 @@ use std::sync::Arc;
 pub(crate) const INPUT: &str = "input";
 
 impl StreamScope {
-    /// A stream of what the program sends through [`StreamingContext::input`](crate::StreamingContext::input).
+    /// A stream of what the program sends through
+    /// [`StreamingContext::input`](crate::StreamingContext::input).
     #[track_caller]
     pub fn input<T: Value>(&self, name: &str) -> DStream<T> {
         let decode: Decoder<T> = Arc::new(|bytes| codec::decode::<T>(&bytes));
@@ -76,9 +78,9 @@ impl<T: Value> Sender<T> {
     /// Puts a record into the log. It is durable once the returned [`Ack`] has been waited for.
     ///
     /// # Errors
-    /// [`Error::Stopped`] if the context is stopped, [`Error::Log`] if the log refuses the record (too large, disk
-    /// full) or has failed, [`Error::Encode`] if the record does not serialise or would not come back as it is. The record is
-    /// not accepted then.
+    /// [`Error::Stopped`] if the context is stopped, [`Error::Log`] if the log refuses the record
+    /// (too large, disk full) or has failed, [`Error::Encode`] if the record does not serialise or
+    /// would not come back as it is. The record is not accepted then.
     pub fn send(&self, record: &T) -> Result<Ack> {
         let bytes = self.encode(record)?;
         let lsn = self.source.append(&[&bytes])?;
@@ -99,10 +101,12 @@ impl<T: Value> Sender<T> {
         Ok(self.ack(Receipt::Stored(lsn)))
     }
 
-    /// Puts a record into the log unless `producer` has sent this or a higher `sequence` before, also before a crash:
-    /// a retry counts once. The acknowledgement holds either way; [`Ack::is_duplicate`] tells a record that was stored from
-    /// one that was not. A producer that begins its numbers again, as a restarted process does that keeps them in memory,
-    /// learns from it that the log takes its records for retries: it needs another name, or to go on with higher numbers.
+    /// Puts a record into the log unless `producer` has sent this or a higher `sequence` before,
+    /// also before a crash: a retry counts once. The acknowledgement holds either way;
+    /// [`Ack::is_duplicate`] tells a record that was stored from one that was not. A producer that
+    /// begins its numbers again, as a restarted process does that keeps them in memory, learns from
+    /// it that the log takes its records for retries: it needs another name, or to go on with
+    /// higher numbers.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -128,7 +132,8 @@ impl<T: Value> Sender<T> {
     }
 }
 
-/// A record on its way to the disk: wait for it, or `.await` it. Dropping it does not take the record back.
+/// A record on its way to the disk: wait for it, or `.await` it. Dropping it does not take the
+/// record back.
 #[must_use = "the record is not durable before `wait` returns or the ack was awaited"]
 pub struct Ack {
     receipt: Receipt,
@@ -145,14 +150,14 @@ impl fmt::Debug for Ack {
 }
 
 impl Ack {
-    /// Where the record is in the log. Of a duplicate: where the newest record of its producer is, which is the one that
-    /// it repeats unless the producer has stored higher numbers since.
+    /// Where the record is in the log. Of a duplicate: where the newest record of its producer is,
+    /// which is the one that it repeats unless the producer has stored higher numbers since.
     pub fn lsn(&self) -> Lsn {
         self.receipt.lsn()
     }
 
-    /// Whether [`Sender::send_once`] found the sequence number, or a higher one, in the log: this record was not stored.
-    /// Always false for what was sent without a number.
+    /// Whether [`Sender::send_once`] found the sequence number, or a higher one, in the log: this
+    /// record was not stored. Always false for what was sent without a number.
     pub fn is_duplicate(&self) -> bool {
         self.receipt.is_duplicate()
     }
@@ -160,7 +165,8 @@ impl Ack {
     /// Returns once the record is durable.
     ///
     /// # Errors
-    /// [`Error::Log`] if the log has failed: whether the record will be found after a restart is unknown.
+    /// [`Error::Log`] if the log has failed: whether the record will be found after a restart is
+    /// unknown.
     pub fn wait(self) -> Result<()> {
         Ok(self.wal.sync_to(self.lsn())?)
     }

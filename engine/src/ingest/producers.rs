@@ -6,8 +6,8 @@ use highwater_wal::Lsn;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// At most this many producers are remembered per source; beyond it the quarter that was silent longest is forgotten,
-/// so the window always holds at least three quarters of this number.
+/// At most this many producers are remembered per source; beyond it the quarter that was silent
+/// longest is forgotten, so the window always holds at least three quarters of this number.
 pub(crate) const MAX_PRODUCERS: usize = 65_536;
 
 /// Highest sequence number of each producer of a source, and where its record is.

@@ -1,7 +1,8 @@
 //! Sources: how data gets in.
 //!
-//! A [`Receiver`] runs on a thread of its own and stores what it receives through a [`SourceContext`]. It acknowledges to
-//! its sender only what is durable: that is the whole of the guarantee. The engine restarts a receiver that fails.
+//! A [`Receiver`] runs on a thread of its own and stores what it receives through a
+//! [`SourceContext`]. It acknowledges to its sender only what is durable: that is the whole of the
+//! guarantee. The engine restarts a receiver that fails.
 
 use crate::batch::chunk::{Place, open};
 use crate::batch::engine_log::decode_envelope;
@@ -28,8 +29,8 @@ pub(crate) const RESTART_DELAY: Duration = Duration::from_secs(2);
 
 /// Something that receives data and stores it in the log.
 pub trait Receiver: Send + 'static {
-    /// Called once by [`StreamingContext::start`](crate::StreamingContext::start), before any batch: binds ports,
-    /// looks at directories.
+    /// Called once by [`StreamingContext::start`](crate::StreamingContext::start), before any
+    /// batch: binds ports, looks at directories.
     ///
     /// # Errors
     /// Whatever keeps the source from working: the context then does not start.
@@ -48,8 +49,9 @@ pub trait Receiver: Send + 'static {
 /// Where the graph keeps a receiver until the context starts.
 pub(crate) type ReceiverFactory = Mutex<Option<Box<dyn Receiver>>>;
 
-/// Turns the bytes of a record into what the stream carries. Whatever keeps a slice of the bytes keeps its whole segment
-/// of the log mapped, and a truncated one on the disk: what may live longer than its batch should copy them.
+/// Turns the bytes of a record into what the stream carries. Whatever keeps a slice of the bytes
+/// keeps its whole segment of the log mapped, and a truncated one on the disk: what may live longer
+/// than its batch should copy them.
 pub type Decoder<T> = Arc<dyn Fn(Bytes) -> Result<T, String> + Send + Sync>;
 
 /// What a receiver works with. Cheap to clone; usable from any thread.
@@ -99,14 +101,16 @@ pub struct SourceStats {
     pub skipped: u64,
     /// Failures of the receiver, each followed by a restart.
     pub errors: u64,
-    /// Inputs (files) that were read again from the beginning because they had changed since they were read.
+    /// Inputs (files) that were read again from the beginning because they had changed since they
+    /// were read.
     pub read_again: u64,
     /// Inputs (files) that were gone before they were read to their end.
     pub vanished: u64,
 }
 
 impl SourceContext {
-    /// How many producers of a source are remembered at least: those that stored or were marked last.
+    /// How many producers of a source are remembered at least: those that stored or were marked
+    /// last.
     pub const PRODUCER_WINDOW: usize = MAX_PRODUCERS / 4 * 3;
 
     pub(crate) fn new(intake: Arc<SourceIntake>) -> Self {
@@ -136,12 +140,14 @@ impl SourceContext {
         self.inner.intake.intake.wal.max_record_bytes()
     }
 
-    /// Appends records as one frame that is in the log completely or not at all. **Not durable yet**: acknowledge
-    /// only after [`Self::sync_to`]. Waits while too much of the log is unprocessed.
+    /// Appends records as one frame that is in the log completely or not at all. **Not durable
+    /// yet**: acknowledge only after [`Self::sync_to`]. Waits while too much of the log is
+    /// unprocessed.
     ///
     /// # Errors
-    /// [`Error::Stopped`](crate::Error::Stopped) when the context stops, [`Error::Log`](crate::Error::Log) if the log refuses or has failed: none of the
-    /// records may be acknowledged then.
+    /// [`Error::Stopped`](crate::Error::Stopped) when the context stops,
+    /// [`Error::Log`](crate::Error::Log) if the log refuses or has failed: none of the records may
+    /// be acknowledged then.
     pub fn append(&self, records: &[&[u8]]) -> Result<Lsn> {
         let lsn = self.inner.intake.append(records)?;
         self.inner
@@ -151,8 +157,9 @@ impl SourceContext {
         Ok(lsn)
     }
 
-    /// Like [`Self::append`] for records that carry their producer's sequence numbers, in ascending order: those that
-    /// are in the log already are left out. Acknowledge any of them, new or not, only after `sync_to` of the result.
+    /// Like [`Self::append`] for records that carry their producer's sequence numbers, in ascending
+    /// order: those that are in the log already are left out. Acknowledge any of them, new or not,
+    /// only after `sync_to` of the result.
     ///
     /// # Errors
     /// As [`Self::append`].
@@ -170,8 +177,9 @@ impl SourceContext {
         Ok(appended)
     }
 
-    /// Notes, without storing a record, that everything of `producer` up to `sequence` is dealt with: for what was
-    /// skipped, and to keep a producer among the [`Self::PRODUCER_WINDOW`] that are remembered.
+    /// Notes, without storing a record, that everything of `producer` up to `sequence` is dealt
+    /// with: for what was skipped, and to keep a producer among the [`Self::PRODUCER_WINDOW`] that
+    /// are remembered.
     ///
     /// # Errors
     /// As [`Self::append`].
@@ -179,7 +187,8 @@ impl SourceContext {
         self.inner.intake.mark(producer, sequence)
     }
 
-    /// Returns once everything up to the frame at `lsn` is durable. One device flush serves every waiter.
+    /// Returns once everything up to the frame at `lsn` is durable. One device flush serves every
+    /// waiter.
     ///
     /// # Errors
     /// [`Error::Log`](crate::Error::Log) if the log has failed: nothing may be acknowledged.
@@ -187,20 +196,22 @@ impl SourceContext {
         self.inner.intake.sync_to(lsn)
     }
 
-    /// The highest sequence number of `producer` that is in the log: where a replayable producer goes on.
+    /// The highest sequence number of `producer` that is in the log: where a replayable producer
+    /// goes on.
     #[must_use]
     pub fn last_sequence(&self, producer: &str) -> Option<u64> {
         self.inner.intake.last_sequence(producer)
     }
 
-    /// Every producer that is remembered, with its highest sequence number and the place of its newest frame: for a source
-    /// that looks up, when it starts, what earlier runs have done.
+    /// Every producer that is remembered, with its highest sequence number and the place of its
+    /// newest frame: for a source that looks up, when it starts, what earlier runs have done.
     #[must_use]
     pub fn producers(&self) -> Vec<(String, u64, Lsn)> {
         self.inner.intake.producers()
     }
 
-    /// Counts an input (a file) that changed after it was read and is read again, and logs why: at most once per change.
+    /// Counts an input (a file) that changed after it was read and is read again, and logs why: at
+    /// most once per change.
     pub fn read_again(&self, what: &str) {
         self.inner
             .counters
@@ -215,8 +226,8 @@ impl SourceContext {
         tracing::warn!(source = self.name(), "{what}");
     }
 
-    /// Counts a record that is refused, and logs it unless many were logged a moment ago: `held_back` in the next message
-    /// says how many were not.
+    /// Counts a record that is refused, and logs it unless many were logged a moment ago:
+    /// `held_back` in the next message says how many were not.
     pub fn skip(&self, reason: &str) {
         self.inner.counters.skipped.fetch_add(1, Ordering::Relaxed);
         if let Some(held_back) = self.inner.skips.pass(self.clock().now()) {
@@ -238,8 +249,8 @@ impl SourceContext {
         self.inner.stopping.load(Ordering::Acquire)
     }
 
-    /// Rests for `time` or until the context stops, whichever comes first; true if it stops. Of any length: a time beyond the
-    /// clock's reach lasts until the stop.
+    /// Rests for `time` or until the context stops, whichever comes first; true if it stops. Of any
+    /// length: a time beyond the clock's reach lasts until the stop.
     #[must_use]
     pub fn rest(&self, time: Duration) -> bool {
         let clock = self.clock();
@@ -252,8 +263,8 @@ impl SourceContext {
         self.is_stopping()
     }
 
-    /// Registers what interrupts a blocking call of the receiver (such as shutting down its socket) when the
-    /// context stops. Called at once if it is stopping already.
+    /// Registers what interrupts a blocking call of the receiver (such as shutting down its socket)
+    /// when the context stops. Called at once if it is stopping already.
     pub fn on_stop(&self, interrupt: impl Fn() + Send + 'static) {
         let mut registered = self.inner.on_stop.lock();
         if self.is_stopping() {
@@ -325,11 +336,11 @@ pub struct StreamScope {
 }
 
 impl StreamScope {
-    /// A stream of what `receiver` stores, each record decoded by `decode`. For authors of connectors; `kind` is what
-    /// messages call the source.
+    /// A stream of what `receiver` stores, each record decoded by `decode`. For authors of
+    /// connectors; `kind` is what messages call the source.
     ///
-    /// A record that does not decode is refused by [`SourceContext::append`], and a program whose decoder refuses what the
-    /// log holds of the source does not start.
+    /// A record that does not decode is refused by [`SourceContext::append`], and a program whose
+    /// decoder refuses what the log holds of the source does not start.
     #[track_caller]
     pub fn source<T: 'static>(
         &self,
@@ -379,7 +390,8 @@ pub(crate) fn checking<T: 'static>(decode: Decoder<T>) -> RecordCheck {
     })
 }
 
-/// Reads the records of one source out of a piece of the log. This is where every byte is checked against its CRC.
+/// Reads the records of one source out of a piece of the log. This is where every byte is checked
+/// against its CRC.
 fn reader<T: 'static>(
     graph: &Graph,
     source: usize,

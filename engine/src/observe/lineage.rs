@@ -7,7 +7,8 @@ use std::time::Duration;
 /// The batches since the newest checkpoint, as a value that can be printed. A checkpoint cuts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lineage {
-    /// The newest checkpoint and the last batch in it; `None` before the first: then everything is replayed.
+    /// The newest checkpoint and the last batch in it; `None` before the first: then everything is
+    /// replayed.
     pub checkpoint: Option<(u64, u64)>,
     /// The last batch that was completed, or was cut before this run began.
     pub last_batch: Option<u64>,
@@ -17,11 +18,11 @@ pub struct Lineage {
     pub bytes_to_replay: u64,
     /// From here.
     pub replay_from: Lsn,
-    /// How long it takes to load the checkpoint: what the start took, or reading back the newest one before it was
-    /// published.
+    /// How long it takes to load the checkpoint: what the start took, or reading back the newest
+    /// one before it was published.
     pub load_time: Duration,
-    /// How long a recovery would take: loading, and replaying at the speed seen so far. `None` as long as there is
-    /// something to replay and no batch with data was run.
+    /// How long a recovery would take: loading, and replaying at the speed seen so far. `None` as
+    /// long as there is something to replay and no batch with data was run.
     pub estimated_recovery: Option<Duration>,
 }
 

@@ -1,4 +1,5 @@
-//! Keeps a program's log from being flooded: whoever can cause a warning can cause a million of them.
+//! Keeps a program's log from being flooded: whoever can cause a warning can cause a million of
+//! them.
 
 use parking_lot::Mutex;
 use std::time::Duration;

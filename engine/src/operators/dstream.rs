@@ -14,17 +14,20 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The fused stateless operators between a node's output and a stream: feeds every record of a parcel to a function.
+/// The fused stateless operators between a node's output and a stream: feeds every record of a
+/// parcel to a function.
 pub(crate) type Pipe<T> = Arc<dyn Fn(&Site, Box<dyn ParcelData>, &mut dyn FnMut(T)) + Send + Sync>;
 
 /// A discretised stream: one sequence of records per batch.
 ///
-/// A stream is a description; nothing runs before [`StreamingContext::start`](crate::StreamingContext::start).
-/// Methods take `&self`, so a stream can have several readers. Each reader computes the stateless operators above it
-/// again, unless the stream is [persisted](Self::persist).
+/// A stream is a description; nothing runs before
+/// [`StreamingContext::start`](crate::StreamingContext::start). Methods take `&self`, so a stream
+/// can have several readers. Each reader computes the stateless operators above it again, unless
+/// the stream is [persisted](Self::persist).
 ///
-/// Closures are `Fn + Send + Sync`: hidden mutable state would be lost in a crash and does not compile. A panic in a
-/// closure fails the batch with the operator, the batch and the record's LSN; it never takes the process down.
+/// Closures are `Fn + Send + Sync`: hidden mutable state would be lost in a crash and does not
+/// compile. A panic in a closure fails the batch with the operator, the batch and the record's LSN;
+/// it never takes the process down.
 pub struct DStream<T> {
     pub(crate) graph: SharedGraph,
     pub(crate) input: NodeId,
@@ -166,8 +169,8 @@ impl<T: 'static> DStream<T> {
         })
     }
 
-    /// Like [`Self::flat_map`], but `f` emits instead of returning: nothing is collected, and results may borrow
-    /// from the record while they are made.
+    /// Like [`Self::flat_map`], but `f` emits instead of returning: nothing is collected, and
+    /// results may borrow from the record while they are made.
     #[track_caller]
     pub fn flat_map_into<U: Record>(
         &self,
@@ -246,9 +249,10 @@ impl<T: 'static> DStream<T> {
 
     /// Everything of this stream and of `other`.
     ///
-    /// Records come in the order of the log: what was made of an earlier record comes first, whichever stream it came
-    /// through; of one record, what came through this stream comes first. What keyed operators and [`Self::transform`]
-    /// made of the whole batch comes after that, first this stream's and then the other's.
+    /// Records come in the order of the log: what was made of an earlier record comes first,
+    /// whichever stream it came through; of one record, what came through this stream comes first.
+    /// What keyed operators and [`Self::transform`] made of the whole batch comes after that, first
+    /// this stream's and then the other's.
     #[track_caller]
     pub fn union(&self, other: &DStream<T>) -> DStream<T>
     where
@@ -261,8 +265,9 @@ impl<T: 'static> DStream<T> {
         )
     }
 
-    /// Applies `f` to each batch as a whole, in order of arrival: what sorting, sampling or joining with a table
-    /// needs. The whole batch is brought to one worker; `f` is called for an empty batch too.
+    /// Applies `f` to each batch as a whole, in order of arrival: what sorting, sampling or joining
+    /// with a table needs. The whole batch is brought to one worker; `f` is called for an empty
+    /// batch too.
     #[track_caller]
     pub fn transform<U: Record>(
         &self,
@@ -344,7 +349,8 @@ impl<T: 'static> DStream<T> {
 }
 
 impl StreamScope {
-    /// Everything of all `streams`, as [`DStream::union`] says. It costs less than many unions in a row.
+    /// Everything of all `streams`, as [`DStream::union`] says. It costs less than many unions in a
+    /// row.
     #[track_caller]
     pub fn union<T: Record>(&self, streams: impl IntoIterator<Item = DStream<T>>) -> DStream<T> {
         let streams: Vec<DStream<T>> = streams.into_iter().collect();
@@ -373,7 +379,8 @@ fn union<T: Record>(shared: &SharedGraph, streams: &[DStream<T>], at: &Location<
 
 type WholeBatchFn<T, U> = Arc<dyn Fn(Vec<T>, &Batch) -> Vec<U> + Send + Sync>;
 
-/// Calls a function once with all records of a batch; worker 0 has them, the others have no function.
+/// Calls a function once with all records of a batch; worker 0 has them, the others have no
+/// function.
 struct WholeBatch<T, U> {
     operator: OperatorId,
     f: Option<WholeBatchFn<T, U>>,

@@ -1,5 +1,5 @@
-//! Keyed operators: any stream of pairs. The bounds stand on the methods, so that a missing derive is reported as
-//! what it is and not as a missing method.
+//! Keyed operators: any stream of pairs. The bounds stand on the methods, so that a missing derive
+//! is reported as what it is and not as a missing method.
 
 use crate::batch::chunk::{Order, Parcel, in_order};
 use crate::operators::dstream::DStream;
@@ -33,8 +33,9 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         self.map(move |(key, value)| (key, f(value)))
     }
 
-    /// Combines all values of a key in the batch with `f`, which must be associative. Values are combined in order
-    /// of arrival, first within each piece of the log, before anything is shuffled.
+    /// Combines all values of a key in the batch with `f`, which must be associative. Values are
+    /// combined in order of arrival, first within each piece of the log, before anything is
+    /// shuffled.
     #[track_caller]
     pub fn reduce_by_key(&self, f: impl Fn(V, V) -> V + Send + Sync + 'static) -> DStream<(K, V)>
     where
@@ -79,10 +80,11 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         })
     }
 
-    /// Updates the state `name` of each key with the values that arrived for it, and emits every key with its state.
+    /// Updates the state `name` of each key with the values that arrived for it, and emits every
+    /// key with its state.
     ///
-    /// As in Spark, `f` is called for **every** key that has state, with no values if none arrived; setting the
-    /// state to `None` deletes the key. The state is kept in checkpoints under `name`.
+    /// As in Spark, `f` is called for **every** key that has state, with no values if none arrived;
+    /// setting the state to `None` deletes the key. The state is kept in checkpoints under `name`.
     #[track_caller]
     pub fn update_state_by_key<S>(
         &self,
@@ -97,8 +99,9 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         self.update(name, Visit::EveryKey, f, Location::caller())
     }
 
-    /// Like [`Self::update_state_by_key`], but `f` is called, and records are emitted, only for keys for which
-    /// values arrived in the batch: the cost follows the input, not the number of keys ever seen.
+    /// Like [`Self::update_state_by_key`], but `f` is called, and records are emitted, only for
+    /// keys for which values arrived in the batch: the cost follows the input, not the number of
+    /// keys ever seen.
     #[track_caller]
     pub fn update_state_by_key_changed<S>(
         &self,
@@ -134,8 +137,8 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         DStream::of_node(&self.graph, node, operator)
     }
 
-    /// Runs `f` for every record with the state that its key has in `name`, and emits what `f` returns. Costs follow
-    /// the input. Records of a key are visited in order of arrival.
+    /// Runs `f` for every record with the state that its key has in `name`, and emits what `f`
+    /// returns. Costs follow the input. Records of a key are visited in order of arrival.
     #[track_caller]
     pub fn map_with_state<S, U>(
         &self,
@@ -174,7 +177,8 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         DStream::of_node(&self.graph, node, operator)
     }
 
-    /// The map side of an exchange: the values of a key gathered per parcel, so that a key travels once.
+    /// The map side of an exchange: the values of a key gathered per parcel, so that a key travels
+    /// once.
     fn group(&self, operator: OperatorId) -> NodeId
     where
         K: Key,

@@ -35,7 +35,8 @@ impl Visit {
 const UPDATE_STATE: &str = "update_state_by_key";
 const MAP_WITH_STATE: &str = "map_with_state";
 
-/// Declares the state `name` and adds the operator that keeps it, made by `make` from each worker's share of it.
+/// Declares the state `name` and adds the operator that keeps it, made by `make` from each worker's
+/// share of it.
 fn stateful_node<K: Key, V: Value, S: State>(
     graph: &SharedGraph,
     name: &str,
@@ -137,8 +138,8 @@ impl<K: Key, V: Value, S: State> UpdateState<K, V, S> {
     }
 }
 
-/// Fails the batch if a state cannot be written into a checkpoint as it is: better now, with the key, than when the
-/// checkpoint is due.
+/// Fails the batch if a state cannot be written into a checkpoint as it is: better now, with the
+/// key, than when the checkpoint is due.
 fn check_state<K: Key, S: State>(site: &Site, key: &K, state: &S) {
     if let Err(what) = faithful::check(state) {
         let key = faithful::show_value(key);

@@ -1,7 +1,9 @@
-//! The operator graph: what the user's code described, checked, and then shared read-only by all workers.
+//! The operator graph: what the user's code described, checked, and then shared read-only by all
+//! workers.
 //!
-//! Stateless operators are not nodes of their own: they are fused into the function of the node behind them. The
-//! logical graph (every operator, for messages and manifests) is kept beside the physical one (what runs).
+//! Stateless operators are not nodes of their own: they are fused into the function of the node
+//! behind them. The logical graph (every operator, for messages and manifests) is kept beside the
+//! physical one (what runs).
 
 use crate::batch::chunk::{Parcel, ParcelData};
 use crate::error::{GraphError, GraphErrors};
@@ -59,7 +61,8 @@ pub(crate) struct WorkerSlot {
     pub(crate) groups: KeyGroups,
 }
 
-/// A function from one parcel to some: the fused stateless operators and what prepares the exchange behind them.
+/// A function from one parcel to some: the fused stateless operators and what prepares the exchange
+/// behind them.
 pub(crate) type LocalFn = Arc<dyn Fn(&WorkerSlot, &Site, Parcel, &mut Vec<Parcel>) + Send + Sync>;
 
 /// Merges the records that the inputs of a union have of one piece of the log.
@@ -139,8 +142,9 @@ pub(crate) enum Node {
         make: BatchOperatorFactory,
         state: Option<usize>,
     },
-    /// Several streams in one, in the order of the log. Its inputs emit [`Placed`](crate::batch::chunk::Placed) records; so many
-    /// of them emit something for every piece of the log, and not only for whole batches.
+    /// Several streams in one, in the order of the log. Its inputs emit
+    /// [`Placed`](crate::batch::chunk::Placed) records; so many of them emit something for every
+    /// piece of the log, and not only for whole batches.
     Union {
         inputs: Vec<NodeId>,
         pieces: usize,

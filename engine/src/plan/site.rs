@@ -1,4 +1,5 @@
-//! Where user code is running, so that a panic or an error can say which operator, batch and record it came from.
+//! Where user code is running, so that a panic or an error can say which operator, batch and record
+//! it came from.
 
 use crate::batch::Batch;
 use crate::batch::chunk::Place;
@@ -8,7 +9,8 @@ use highwater_wal::Lsn;
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// The position of one worker inside one batch. Operators write it as records pass; it costs two stores a record.
+/// The position of one worker inside one batch. Operators write it as records pass; it costs two
+/// stores a record.
 #[derive(Debug)]
 pub(crate) struct Site {
     batch: Batch,
@@ -61,8 +63,8 @@ impl Site {
         self.failure.borrow().is_some()
     }
 
-    /// Runs user code; a panic in it becomes a failure of the batch instead of unwinding into the dataflow, which
-    /// would leave the other workers waiting for ever.
+    /// Runs user code; a panic in it becomes a failure of the batch instead of unwinding into the
+    /// dataflow, which would leave the other workers waiting for ever.
     pub(crate) fn guard(&self, work: impl FnOnce()) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
             self.fail(format!("panicked: {}", panic_message(&*panic)));

@@ -56,8 +56,8 @@ impl Changes {
         migrations.or_default().push(migration);
     }
 
-    /// What the code calls `name`: renames are followed, one after the other, until one leads to a name that is taken
-    /// on disk, which has done its work before.
+    /// What the code calls `name`: renames are followed, one after the other, until one leads to a
+    /// name that is taken on disk, which has done its work before.
     pub(crate) fn current_name<'a>(
         &'a self,
         name: &'a str,
@@ -160,7 +160,8 @@ mod tests {
         assert_eq!(changes.current_name("x", |_| false), "x");
     }
 
-    /// Exchanged names were both taken for renames of long ago: each state went on under the other one's name.
+    /// Exchanged names were both taken for renames of long ago: each state went on under the other
+    /// one's name.
     #[test]
     fn names_that_are_exchanged_are_refused() {
         for cycle in [&[("a", "b"), ("b", "a")][..], &[("a", "a")]] {

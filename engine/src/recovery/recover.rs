@@ -1,4 +1,5 @@
-//! Recovery: newest valid checkpoint, then what the log says happened behind it, checked against the program.
+//! Recovery: newest valid checkpoint, then what the log says happened behind it, checked against
+//! the program.
 //!
 //! Nothing is written before every check has passed.
 
@@ -185,8 +186,8 @@ fn reports(plan: &Plan, state: &BTreeMap<usize, Restored>) -> Vec<StateReport> {
         .collect()
 }
 
-/// A checkpoint's LSN is the end of its batch, so that the cut of that batch comes after it: the first one, or after those
-/// of earlier batches that were cut at the same time.
+/// A checkpoint's LSN is the end of its batch, so that the cut of that batch comes after it: the
+/// first one, or after those of earlier batches that were cut at the same time.
 fn take_checkpointed_cut(
     settings: &Builder,
     checkpoint: &Checkpoint,

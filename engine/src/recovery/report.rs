@@ -6,11 +6,13 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct RecoveryReport {
-    /// The checkpoint from which the context starts and the last batch in it; `None` if there was none.
+    /// The checkpoint from which the context starts and the last batch in it; `None` if there was
+    /// none.
     pub checkpoint: Option<(u64, u64)>,
     /// The states of the checkpoint that the program has.
     pub states: Vec<StateReport>,
-    /// Batches that were cut after the checkpoint: [`start`](crate::StreamingContext::start) replays them.
+    /// Batches that were cut after the checkpoint: [`start`](crate::StreamingContext::start)
+    /// replays them.
     pub batches_to_replay: u64,
     /// Log bytes after the checkpoint, those not yet in a batch included.
     pub bytes_to_replay: u64,
@@ -28,7 +30,7 @@ pub struct StateReport {
     pub keys: u64,
     /// How many of them moved to another key group because their type has changed.
     pub moved_keys: u64,
-    /// Fields of the checkpoint's keys and values that the program's types do not have, such as `value: spent`. What they
-    /// hold is left out of the state. At most 32.
+    /// Fields of the checkpoint's keys and values that the program's types do not have, such as
+    /// `value: spent`. What they hold is left out of the state. At most 32.
     pub ignored_fields: Vec<String>,
 }

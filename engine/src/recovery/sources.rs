@@ -1,5 +1,5 @@
-//! Recovery of the sources: which stream of the log belongs to which source of the program, and whether the program can
-//! read what it holds.
+//! Recovery of the sources: which stream of the log belongs to which source of the program, and
+//! whether the program can read what it holds.
 
 use crate::batch::checkpointer::{Metadata, PRODUCERS};
 use crate::batch::engine_log::{Program, SourceKind};
@@ -42,7 +42,8 @@ impl OnDisk<'_> {
         self.plan.sources.iter().find(|s| s.name == name)
     }
 
-    /// Renames and drops what the code says, refuses what would be lost or misread, and gives new sources their streams.
+    /// Renames and drops what the code says, refuses what would be lost or misread, and gives new
+    /// sources their streams.
     pub(crate) fn apply(&self, program: &mut Program) -> Result<()> {
         self.drop_sources(program);
         self.rename_sources(program)?;
@@ -83,7 +84,8 @@ impl OnDisk<'_> {
     fn drop_sources(&self, program: &mut Program) {
         for (name, calls) in self.changes.drops() {
             let obeyed = program.drops.get(&name).copied().unwrap_or(0);
-            // A name that is in use, or was renamed since, is that of another source than the one that was dropped.
+            // A name that is in use, or was renamed since, is that of another source than the one
+            // that was dropped.
             let in_use = self.in_code(&name).is_some() || self.changes.target(&name).is_some();
             let again = !in_use || calls > obeyed;
             if let Some(stream) = again.then(|| program.retire(&name)).flatten() {
@@ -112,8 +114,8 @@ impl OnDisk<'_> {
                 program.rename(&old, new);
                 continue;
             }
-            // The name is taken. Either the rename was made before, and today's program has a new source of the old
-            // name; or two sources would become one.
+            // The name is taken. Either the rename was made before, and today's program has a new
+            // source of the old name; or two sources would become one.
             let taken = self.changes.target(&old);
             if let Some(new) = taken.filter(|_| self.in_code(&old).is_none()) {
                 let new = new.to_owned();
@@ -148,7 +150,8 @@ impl OnDisk<'_> {
         }
     }
 
-    /// Places of states in a checkpoint are by name, and producer tables have the names of their sources.
+    /// Places of states in a checkpoint are by name, and producer tables have the names of their
+    /// sources.
     fn check_names(&self, program: &Program) -> Result<()> {
         let mut states = self.plan.states.iter().map(|s| &s.info.name);
         match states.find(|name| program.sources.contains_key(*name)) {
@@ -170,8 +173,9 @@ impl OnDisk<'_> {
         }
     }
 
-    /// The streams of the program's sources, and which records in the log need which conversions: those before the entry
-    /// of the program that knew the conversion first. `end` is where the entry of this start will be.
+    /// The streams of the program's sources, and which records in the log need which conversions:
+    /// those before the entry of the program that knew the conversion first. `end` is where the
+    /// entry of this start will be.
     pub(crate) fn streams(&self, program: &Program, end: Lsn) -> Vec<SourceStream> {
         let sources = self.plan.sources.iter();
         sources
@@ -204,8 +208,8 @@ impl OnDisk<'_> {
         programs.find_map(|(lsn, program)| knows(program).then_some(*lsn))
     }
 
-    /// Reads every record that no checkpoint covers as the program would: what cannot be read is refused now, not in the
-    /// batch, and not again at every start.
+    /// Reads every record that no checkpoint covers as the program would: what cannot be read is
+    /// refused now, not in the batch, and not again at every start.
     pub(crate) fn check_records(
         &self,
         wal: &Wal,
@@ -250,7 +254,8 @@ impl OnDisk<'_> {
         Ok(())
     }
 
-    /// Says what is skipped: after a fallback to an older checkpoint this may be more than the drop has told.
+    /// Says what is skipped: after a fallback to an older checkpoint this may be more than the drop
+    /// has told.
     pub(crate) fn report_skipped(&self, program: &Program) {
         let retired = program.retired.iter();
         let records: u64 = retired.map(|stream| self.records(*stream)).sum();
@@ -275,7 +280,8 @@ impl OnDisk<'_> {
     }
 }
 
-/// The producer tables of a checkpoint, by stream. Its own metadata says which name had which stream.
+/// The producer tables of a checkpoint, by stream. Its own metadata says which name had which
+/// stream.
 pub(crate) fn restore_producers(
     checkpoint: &Checkpoint,
     metadata: &Metadata,

@@ -1,4 +1,5 @@
-//! Recovery of the states: which state of the checkpoint belongs to which operator of the program, and its entries.
+//! Recovery of the states: which state of the checkpoint belongs to which operator of the program,
+//! and its entries.
 
 use crate::batch::checkpointer::{Metadata, PRODUCERS};
 use crate::error::{Mismatch, Result};
@@ -26,8 +27,9 @@ pub(crate) fn migrations(
         .collect()
 }
 
-/// Whether the code throws away a state of the checkpoint. Where the program has an operator of that name, a call that
-/// was there already when the checkpoint was taken has done its work: what was gathered since is kept.
+/// Whether the code throws away a state of the checkpoint. Where the program has an operator of
+/// that name, a call that was there already when the checkpoint was taken has done its work: what
+/// was gathered since is kept.
 fn is_dropped(plan: &Plan, changes: &Changes, name: &str, done: &Metadata) -> bool {
     let has_operator = plan.states.iter().any(|slot| slot.info.name == name);
     // A name that was renamed since is that of another state than the one that was dropped.
@@ -121,7 +123,8 @@ fn slot_for<'a>(
     }
 }
 
-/// Reads, migrates and decodes every key group of a state; each key goes to the group to which it belongs now.
+/// Reads, migrates and decodes every key group of a state; each key goes to the group to which it
+/// belongs now.
 fn restore_state(
     plan: &Plan,
     checkpoint: &Checkpoint,
@@ -200,7 +203,8 @@ fn mismatch(
     }
 }
 
-/// Says what a change of the types did to the state: it is allowed, but nobody should have to guess it.
+/// Says what a change of the types did to the state: it is allowed, but nobody should have to guess
+/// it.
 fn report(slot: &StateSlot, state: &StateEntry, restored: &Restored) {
     let (name, then, now) = (&slot.info.name, &state.fingerprint, &slot.info.types);
     if restored.moved > 0 {

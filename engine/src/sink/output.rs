@@ -1,8 +1,9 @@
 //! Outputs: where batches leave the engine.
 //!
-//! A batch is committed in two steps: every output *stages* it (durably, but not visibly), then the log records
-//! `committed(batch)`, durably, then every output *publishes* it. A crash before the record runs the batch again; a crash
-//! behind it only publishes again. Outputs run in the order in which the program defines them.
+//! A batch is committed in two steps: every output *stages* it (durably, but not visibly), then the
+//! log records `committed(batch)`, durably, then every output *publishes* it. A crash before the
+//! record runs the batch again; a crash behind it only publishes again. Outputs run in the order in
+//! which the program defines them.
 
 use crate::batch::Batch;
 use crate::batch::chunk::{Parcel, in_order};
@@ -23,7 +24,8 @@ use std::sync::Arc;
 pub enum Guarantee {
     /// The batch in doubt may be seen twice, with the same id and the same records.
     AtLeastOnce,
-    /// Every batch becomes visible exactly once: staging leaves nothing visible, publishing can be repeated.
+    /// Every batch becomes visible exactly once: staging leaves nothing visible, publishing can be
+    /// repeated.
     ExactlyOnce,
 }
 
@@ -57,8 +59,9 @@ pub struct SinkContext {
     pub patience: Patience,
     /// Who writes: for a sink that marks what is its own.
     pub owner: OutputOwner,
-    /// The batches that the log still knows, ascending: that of the newest checkpoint and all that were cut after it. What
-    /// a crash left between staging and publishing belongs to one of them. Empty if no batch was cut yet.
+    /// The batches that the log still knows, ascending: that of the newest checkpoint and all that
+    /// were cut after it. What a crash left between staging and publishing belongs to one of them.
+    /// Empty if no batch was cut yet.
     pub batches: Arc<[Batch]>,
 }
 
@@ -92,8 +95,8 @@ pub trait Sink<T>: Send + 'static {
         Ok(())
     }
 
-    /// Takes a batch. An exactly-once sink makes it durable but not visible, and replaces what it staged for the
-    /// same batch before; an at-least-once sink may show it now.
+    /// Takes a batch. An exactly-once sink makes it durable but not visible, and replaces what it
+    /// staged for the same batch before; an at-least-once sink may show it now.
     ///
     /// # Errors
     /// Whatever went wrong; the batch is then not committed and the context stops.
@@ -234,10 +237,12 @@ where
 }
 
 impl<T: Record> DStream<T> {
-    /// Calls `f` with every batch, empty ones too, in order, on one thread. At least once: after a crash the batch in
-    /// doubt comes again with the same id and records, so an effect that is keyed by `batch.id` happens once.
+    /// Calls `f` with every batch, empty ones too, in order, on one thread. At least once: after a
+    /// crash the batch in doubt comes again with the same id and records, so an effect that is
+    /// keyed by `batch.id` happens once.
     ///
-    /// `f` may return `()` or a `Result`; an error or a panic stops the context and the batch is not committed.
+    /// `f` may return `()` or a `Result`; an error or a panic stops the context and the batch is
+    /// not committed.
     #[track_caller]
     pub fn for_each_batch<O: Outcome>(
         &self,
@@ -258,8 +263,9 @@ impl<T: Record> DStream<T> {
         self.attach("sink", Some(name), sink, Location::caller());
     }
 
-    /// Ends the stream in `sink`, whose operator is called `kind` in messages. For authors of connectors; only sinks
-    /// without anything to recover (such as the console) may do without a name.
+    /// Ends the stream in `sink`, whose operator is called `kind` in messages. For authors of
+    /// connectors; only sinks without anything to recover (such as the console) may do without a
+    /// name.
     #[track_caller]
     pub fn sink_of_kind(&self, kind: &str, name: Option<&str>, sink: impl Sink<T>) {
         self.attach(kind, name, sink, Location::caller());

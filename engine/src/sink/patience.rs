@@ -28,8 +28,8 @@ impl Patience {
         }
     }
 
-    /// Says why there is a delay (now and then), and rests a moment. False if the caller should give up instead:
-    /// the context is stopping, or its batches are run by hand.
+    /// Says why there is a delay (now and then), and rests a moment. False if the caller should
+    /// give up instead: the context is stopping, or its batches are run by hand.
     #[must_use]
     pub fn rest(&self, what: &dyn Display) -> bool {
         let Some(intake) = self.intake.as_ref().filter(|intake| !intake.is_closed()) else {

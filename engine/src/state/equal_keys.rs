@@ -1,8 +1,9 @@
 //! Keys that are equal and serialise differently.
 //!
-//! The key group follows from what a key serialises to, so two such keys are one key in memory where they meet and two
-//! where they do not: a decimal `1.0` and `1.00`, one instant in two time zones, names compared without case. Counts would
-//! be split, differently from run to run. A type like that shows early, so a bounded number of keys is remembered.
+//! The key group follows from what a key serialises to, so two such keys are one key in memory
+//! where they meet and two where they do not: a decimal `1.0` and `1.00`, one instant in two time
+//! zones, names compared without case. Counts would be split, differently from run to run. A type
+//! like that shows early, so a bounded number of keys is remembered.
 
 use foldhash::fast::RandomState;
 use std::collections::HashMap;
@@ -28,7 +29,8 @@ impl Twins {
         }
     }
 
-    /// Notes that `key` is in `group`. Gives back another group in which an equal key was noted, or one of the same hash.
+    /// Notes that `key` is in `group`. Gives back another group in which an equal key was noted, or
+    /// one of the same hash.
     pub(crate) fn note<K: Hash>(&mut self, key: &K, group: u32) -> Option<u32> {
         let hash = self.hasher.hash_one(key);
         if let Some(noted) = self.groups.get_mut(&hash) {

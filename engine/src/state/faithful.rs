@@ -1,9 +1,10 @@
 //! Whether a value comes back from the codec as it went in.
 //!
-//! Serde does not promise it: MessagePack writes `Some(None)` as it writes `None`, a field that is skipped when it is
-//! empty needs a default to be read, an internally tagged enum cannot read 128-bit numbers. What a serializer can see of
-//! this is refused before it is lost. What nobody can see (`#[serde(skip)]` in a value that cannot be compared) is said
-//! at [`State`](crate::State) and [`Key`].
+//! Serde does not promise it: MessagePack writes `Some(None)` as it writes `None`, a field that is
+//! skipped when it is empty needs a default to be read, an internally tagged enum cannot read
+//! 128-bit numbers. What a serializer can see of this is refused before it is lost. What nobody can
+//! see (`#[serde(skip)]` in a value that cannot be compared) is said at [`State`](crate::State) and
+//! [`Key`].
 
 use crate::plan::record::Key;
 use crate::state::codec;
@@ -15,8 +16,8 @@ use serde::de::DeserializeOwned;
 /// Longest rendering of a key or value in a message, in bytes.
 const SHOWN: usize = 160;
 
-/// Refuses what the codec would change without a word: an `Option` whose content is written as `None` is. Writes
-/// nothing; for numbers and strings it compiles to next to nothing.
+/// Refuses what the codec would change without a word: an `Option` whose content is written as
+/// `None` is. Writes nothing; for numbers and strings it compiles to next to nothing.
 pub(crate) fn check<T: Serialize + ?Sized>(value: &T) -> Result<(), String> {
     walk(value, &mut Shape { in_some: false }).map_err(|e| e.to_string())
 }
@@ -43,7 +44,8 @@ pub(crate) fn read_back<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result
     ))
 }
 
-/// `key` as it comes back from a checkpoint, which must be equal. The copy borrows nothing: it is what state keeps.
+/// `key` as it comes back from a checkpoint, which must be equal. The copy borrows nothing: it is
+/// what state keeps.
 pub(crate) fn own<K: Key>(key: &K) -> Result<K, String> {
     let bytes = codec::encode(key).map_err(|e| format!("a key does not serialise: {e}"))?;
     let fault = |what: String| format!("the key {} cannot be kept: {what}", show(&bytes));

@@ -1,8 +1,10 @@
-//! Which key group a key belongs to. The hash is part of the checkpoint format and frozen: it is computed from what the
-//! key serialises to, with our own arithmetic, so that neither a Rust release nor another hasher can move a key.
+//! Which key group a key belongs to. The hash is part of the checkpoint format and frozen: it is
+//! computed from what the key serialises to, with our own arithmetic, so that neither a Rust
+//! release nor another hasher can move a key.
 //!
-//! The arithmetic folds 64-bit little-endian words with a rotate, a xor and a multiplication by the golden ratio (the
-//! scheme of Firefox's `FxHash`) and finishes with the mixer of splitmix64 (Steele, Lea, Flood, OOPSLA 2014).
+//! The arithmetic folds 64-bit little-endian words with a rotate, a xor and a multiplication by the
+//! golden ratio (the scheme of Firefox's `FxHash`) and finishes with the mixer of splitmix64
+//! (Steele, Lea, Flood, OOPSLA 2014).
 
 use crate::state::shape::{Visit, WalkError, walk};
 use serde::Serialize;
@@ -35,7 +37,8 @@ impl KeyGroups {
     }
 }
 
-/// The key group of `key` where there are `count` of them: for models in tests, which need to know the order of keys.
+/// The key group of `key` where there are `count` of them: for models in tests, which need to know
+/// the order of keys.
 ///
 /// # Errors
 /// What the key's `Serialize` says.
@@ -85,7 +88,8 @@ impl KeyHasher {
     }
 }
 
-/// Structs, tuples and `()` add nothing of their own: they may be wrapped and unwrapped without moving a key.
+/// Structs, tuples and `()` add nothing of their own: they may be wrapped and unwrapped without
+/// moving a key.
 impl Visit for KeyHasher {
     fn word(&mut self, word: u64) -> Result<(), WalkError> {
         self.mix(word);

@@ -1,9 +1,10 @@
-//! The typed half of restoring a state: entries of a checkpoint become keys and states of the program's types, each in
-//! the key group to which its key belongs **now**.
+//! The typed half of restoring a state: entries of a checkpoint become keys and states of the
+//! program's types, each in the key group to which its key belongs **now**.
 //!
-//! A key's type may change and its bytes may still decode: fields change places, one is added with a default, a variant
-//! is renamed. The key group follows from what a key serialises to, so such a key has to move. Otherwise it would exist
-//! twice: once where the checkpoint has it, never found again, and once where its next record arrives.
+//! A key's type may change and its bytes may still decode: fields change places, one is added with
+//! a default, a variant is renamed. The key group follows from what a key serialises to, so such a
+//! key has to move. Otherwise it would exist twice: once where the checkpoint has it, never found
+//! again, and once where its next record arrives.
 
 use crate::plan::graph::{Restore, RestoreError, Restored, RestoredGroup, StateTypes};
 use crate::plan::record::{Key, State};
@@ -193,7 +194,8 @@ mod tests {
         assert_eq!(entries::<String, u64>(&mut found), expected);
     }
 
-    /// A key of which a field was added found its old state never again: it stayed in the group of its old bytes.
+    /// A key of which a field was added found its old state never again: it stayed in the group of
+    /// its old bytes.
     #[test]
     fn keys_whose_bytes_change_move_to_the_group_in_which_they_are_looked_for() {
         let old: Vec<(u32, u64)> = (0..100).map(|i| (i, u64::from(i))).collect();

@@ -1,12 +1,14 @@
-//! A serializer that writes nothing and tells a visitor what it sees: once for the hash of a key, once for the check of
-//! what a value looks like.
+//! A serializer that writes nothing and tells a visitor what it sees: once for the hash of a key,
+//! once for the check of what a value looks like.
 
 use serde::ser::{self, Serialize};
 use std::fmt::Display;
 
-/// What is told of a value, in the order of serde's data model. Names of structs and fields are not told.
+/// What is told of a value, in the order of serde's data model. Names of structs and fields are not
+/// told.
 pub(crate) trait Visit {
-    /// A number, a character, a boolean; or the length of a sequence or map (`u64::MAX` if it is not known before).
+    /// A number, a character, a boolean; or the length of a sequence or map (`u64::MAX` if it is
+    /// not known before).
     fn word(&mut self, word: u64) -> Result<(), WalkError>;
     /// A string, bytes, a 128-bit number, or the name of a variant.
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), WalkError>;

@@ -1,8 +1,8 @@
 //! Keyed state: one insertion-ordered map per key group.
 //!
-//! The order matters: it decides in which order `update_state_by_key` visits keys and so the order of its output. It
-//! depends only on the input (never on a hash seed or a thread), and a checkpoint keeps it, so that a recovered run
-//! emits exactly what the uninterrupted one would have.
+//! The order matters: it decides in which order `update_state_by_key` visits keys and so the order
+//! of its output. It depends only on the input (never on a hash seed or a thread), and a checkpoint
+//! keeps it, so that a recovered run emits exactly what the uninterrupted one would have.
 
 use crate::plan::graph::{RestoredState, WorkerSlot};
 use crate::plan::record::{Key, State};
@@ -40,7 +40,8 @@ impl<V, S> Slot<V, S> {
     }
 }
 
-/// One key group: its keys, and which of them this batch has touched, in order of their first value.
+/// One key group: its keys, and which of them this batch has touched, in order of their first
+/// value.
 #[derive(Debug)]
 pub(crate) struct Group<K, V, S> {
     pub(crate) keys: OrderedMap<K, Slot<V, S>>,
@@ -125,9 +126,9 @@ impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
         Ok(())
     }
 
-    /// A new key as the table keeps it: as a checkpoint would give it back, which must be the same key in the same group.
-    /// So a key that cannot be kept fails the batch that brings it, and no key holds on to the piece of the log that it
-    /// came in.
+    /// A new key as the table keeps it: as a checkpoint would give it back, which must be the same
+    /// key in the same group. So a key that cannot be kept fails the batch that brings it, and no
+    /// key holds on to the piece of the log that it came in.
     fn own(&mut self, group: u32, key: &K) -> Result<K, String> {
         let owned = faithful::own(key)?;
         let belongs = self.key_groups.group(&owned).map_err(|e| e.to_string())?;
@@ -169,7 +170,8 @@ impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
     }
 }
 
-/// A group is a sequence of entries, each `u32` length and bytes of the key, `u32` length and bytes of the state.
+/// A group is a sequence of entries, each `u32` length and bytes of the key, `u32` length and bytes
+/// of the state.
 fn encode<K: Key, V, S: State>(
     group: u32,
     map: &OrderedMap<K, Slot<V, S>>,

@@ -1,5 +1,5 @@
-//! A program that lives several lives: ten groups of lines, each meant to become one batch, with a transactional sink and
-//! a plain one outside of the machine that crashes.
+//! A program that lives several lives: ten groups of lines, each meant to become one batch, with a
+//! transactional sink and a plain one outside of the machine that crashes.
 
 use super::builder;
 use highwater_engine::wal::disk::SimDisk;
@@ -24,11 +24,13 @@ pub(crate) fn line(group: u64, index: u64) -> String {
     )
 }
 
-/// What became visible, by batch; shared by all incarnations of the program, as a database would be.
+/// What became visible, by batch; shared by all incarnations of the program, as a database would
+/// be.
 pub(crate) type Visible = Arc<Mutex<BTreeMap<u64, Vec<(String, u64)>>>>;
 
-/// A transactional sink in memory: staged batches are lost with the process, as an open transaction would be, unless
-/// the log says that they were committed; then the sink is told to make them visible at once.
+/// A transactional sink in memory: staged batches are lost with the process, as an open transaction
+/// would be, unless the log says that they were committed; then the sink is told to make them
+/// visible at once.
 #[derive(Default)]
 pub(crate) struct Table {
     visible: Visible,
@@ -112,8 +114,8 @@ impl World {
         })
     }
 
-    /// Sends every group whose batch was not cut yet, runs it, and stops gracefully. Lines carry sequence numbers,
-    /// as a client's would that resends what was not acknowledged.
+    /// Sends every group whose batch was not cut yet, runs it, and stops gracefully. Lines carry
+    /// sequence numbers, as a client's would that resends what was not acknowledged.
     pub(crate) fn live(&self, disk: &SimDisk) -> Result<()> {
         let context = self.open(disk)?;
         context.start()?;

@@ -1,5 +1,5 @@
-//! The operating system's disk, less the syncs of directories: a fault of a program that the rig can be asked to
-//! look for.
+//! The operating system's disk, less the syncs of directories: a fault of a program that the rig
+//! can be asked to look for.
 
 use highwater_wal::disk::{Access, DirLock, Disk, DiskFile, Entry, FileSystem, OsDisk};
 use std::io::Result;

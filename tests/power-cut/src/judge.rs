@@ -39,8 +39,8 @@ impl Known {
         }
     }
 
-    /// Acknowledged frames are there, then at most some of the others in order, then nothing. How many records were
-    /// acknowledged, or shown before.
+    /// Acknowledged frames are there, then at most some of the others in order, then nothing. How
+    /// many records were acknowledged, or shown before.
     pub(crate) fn check(&self, shown: &Opening) -> Result<usize, String> {
         let first = shown.first;
         if first < self.start || first > self.latest_start {

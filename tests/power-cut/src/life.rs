@@ -1,5 +1,5 @@
-//! A life with the log, in a process of its own: opens it, shows all of it, appends, closes it. A life of one thread opens
-//! it once more.
+//! A life with the log, in a process of its own: opens it, shows all of it, appends, closes it. A
+//! life of one thread opens it once more.
 
 use crate::careless::NoDirectorySync;
 use crate::load::{Writer, number};
@@ -118,7 +118,8 @@ fn open(settings: &Settings) -> Result<Wal, String> {
     Ok(log)
 }
 
-/// Tells all that the log holds. A record that is not what it says it is, byte for byte, is a failure.
+/// Tells all that the log holds. A record that is not what it says it is, byte for byte, is a
+/// failure.
 fn show(wire: &Wire, log: &Wal) -> Result<(), String> {
     wire.tell(&format!("start {}", log.first_lsn()));
     wire.tell(&format!("case {}", log.recovery().case));

@@ -1,5 +1,5 @@
-//! What is written: records that follow from their numbers, appended by several threads that tell the medium what
-//! was acknowledged.
+//! What is written: records that follow from their numbers, appended by several threads that tell
+//! the medium what was acknowledged.
 
 use crate::medium::Note;
 use crate::wire::Wire;
@@ -34,7 +34,8 @@ pub(crate) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Appends and waits for the acknowledgement `appends` times; most wait for each, some for several.
+    /// Appends and waits for the acknowledgement `appends` times; most wait for each, some for
+    /// several.
     pub(crate) fn write(mut self, appends: u64, truncates: bool) -> Result<()> {
         let mut rng = Rng::new(self.numbers.start);
         for turn in 1..=appends {

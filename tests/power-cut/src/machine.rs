@@ -1,5 +1,5 @@
-//! The machine around the program: it is the first process, so it mounts what every system mounts, loads modules,
-//! and powers off.
+//! The machine around the program: it is the first process, so it mounts what every system mounts,
+//! loads modules, and powers off.
 
 use crate::settings::FileSystem;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};

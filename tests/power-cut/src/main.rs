@@ -1,9 +1,11 @@
-//! The log under power cuts of a real kernel and real file systems. README.md says what this shows and how to run it.
+//! The log under power cuts of a real kernel and real file systems. README.md says what this shows
+//! and how to run it.
 //!
-//! This program is the first process of a virtual machine. It gives the kernel a block device whose medium is its own
-//! memory ([`medium`], [`nbd`]), starts itself again to write a log on a file system there ([`life`], [`load`]), and
-//! then makes of every flush that was recorded a power cut: it puts the medium into a state that the cut may leave,
-//! mounts it, and starts itself again to tell what the log shows ([`trial`], [`wire`]), which it judges ([`judge`]).
+//! This program is the first process of a virtual machine. It gives the kernel a block device whose
+//! medium is its own memory ([`medium`], [`nbd`]), starts itself again to write a log on a file
+//! system there ([`life`], [`load`]), and then makes of every flush that was recorded a power cut:
+//! it puts the medium into a state that the cut may leave, mounts it, and starts itself again to
+//! tell what the log shows ([`trial`], [`wire`]), which it judges ([`judge`]).
 
 mod careless;
 mod judge;
@@ -44,7 +46,8 @@ fn main() {
     machine::power_off();
 }
 
-/// Every set-up that is wanted. An honest log must not fail once; one that cheats must fail in each.
+/// Every set-up that is wanted. An honest log must not fail once; one that cheats must fail in
+/// each.
 fn run(settings: &Settings) -> &'static str {
     let mut right = true;
     let mut bench = trial::Bench::start(settings);

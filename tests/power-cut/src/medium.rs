@@ -1,5 +1,5 @@
-//! The medium with a volatile cache in front of it: what was written and flushed, in which order, and what a power
-//! cut at any moment leaves.
+//! The medium with a volatile cache in front of it: what was written and flushed, in which order,
+//! and what a power cut at any moment leaves.
 
 use highwater_wal::disk::SECTOR_SIZE;
 use highwater_wal::disk::sim::Rng;
@@ -18,7 +18,8 @@ pub(crate) enum Event {
         id: Id,
         at: usize,
         bytes: Vec<u8>,
-        /// It is durable when it is answered (FUA); otherwise when a flush is that arrived after its answer.
+        /// It is durable when it is answered (FUA); otherwise when a flush is that arrived after
+        /// its answer.
         through: bool,
     },
     /// A flush arrived.
@@ -63,7 +64,8 @@ pub(crate) enum Survival {
     },
 }
 
-/// The device's bytes as a reader sees them, a way back, and the events since the last [`Medium::settle`].
+/// The device's bytes as a reader sees them, a way back, and the events since the last
+/// [`Medium::settle`].
 #[derive(Debug)]
 pub(crate) struct Medium {
     bytes: Vec<u8>,
@@ -253,7 +255,8 @@ impl Replay {
         }
     }
 
-    /// The power goes now: adds to the medium what survives of the writes that are not certainly durable.
+    /// The power goes now: adds to the medium what survives of the writes that are not certainly
+    /// durable.
     pub(crate) fn cut(&self, medium: &mut Medium, survival: Survival) {
         let (seed, unit) = match survival {
             Survival::Nothing => return,

@@ -1,5 +1,5 @@
-//! A block device of the kernel (`/dev/nbdN`) whose medium is this program's memory. It speaks the transmission
-//! phase of the NBD protocol over a pair of sockets.
+//! A block device of the kernel (`/dev/nbdN`) whose medium is this program's memory. It speaks the
+//! transmission phase of the NBD protocol over a pair of sockets.
 
 use crate::medium::{Id, Medium};
 use highwater_wal::disk::sim::Rng;
@@ -31,7 +31,8 @@ const BLOCK: usize = 512;
 pub(crate) enum Cache {
     /// It has a volatile cache that can be flushed; most disks of virtual machines.
     Flush,
-    /// Besides, single writes can go through it (FUA); most disks of metal. The kernel uses that instead of flushes.
+    /// Besides, single writes can go through it (FUA); most disks of metal. The kernel uses that
+    /// instead of flushes.
     Fua,
 }
 
@@ -43,7 +44,8 @@ pub(crate) struct Nbd {
 }
 
 impl Nbd {
-    /// Makes the `number`th device of the kernel one of `size` bytes. `seed` decides the order of answers.
+    /// Makes the `number`th device of the kernel one of `size` bytes. `seed` decides the order of
+    /// answers.
     pub(crate) fn start(
         number: usize,
         size: usize,
@@ -76,7 +78,8 @@ impl Nbd {
         &self.path
     }
 
-    /// The kernel forgets what it has of the device in its caches; to be called when nothing is mounted.
+    /// The kernel forgets what it has of the device in its caches; to be called when nothing is
+    /// mounted.
     pub(crate) fn forget(&self) -> io::Result<()> {
         control::<BLKFLSBUF>(&self.file, 0)
     }
@@ -84,13 +87,14 @@ impl Nbd {
 
 #[expect(unsafe_code, reason = "the kernel's devices are set up by ioctl")]
 fn control<const OPCODE: Opcode>(file: &File, value: usize) -> io::Result<()> {
-    // SAFETY: each request above takes an integer or nothing, and touches no memory of this process.
+    // SAFETY: each request above takes an integer or nothing, and touches no memory of this
+    // process.
     let done = unsafe { ioctl(file, IntegerSetter::<OPCODE>::new_usize(value)) };
     Ok(done?)
 }
 
-/// Takes every request that is there before it answers one, and answers in any order: as much is under way at a
-/// time as can be.
+/// Takes every request that is there before it answers one, and answers in any order: as much is
+/// under way at a time as can be.
 struct Server {
     socket: UnixStream,
     medium: Arc<Mutex<Medium>>,

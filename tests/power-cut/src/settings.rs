@@ -55,7 +55,8 @@ pub(crate) struct Settings {
     pub(crate) every: usize,
     /// [`highwater_wal::Options::seal_groups`], in bytes; 0 is off.
     pub(crate) seal_groups: u64,
-    /// Torn states at each of these, besides the one in which nothing survives that was not flushed.
+    /// Torn states at each of these, besides the one in which nothing survives that was not
+    /// flushed.
     pub(crate) torn: u64,
     /// Only say that the machine works.
     pub(crate) probe: bool,

@@ -1,5 +1,6 @@
-//! Records a load once, then cuts the power at its flushes and lets the judge look at each state; and cuts it a
-//! second time, at a moment of the recovery or of the life after it. Cases F4-F6, F8-F11 of docs/guarantees.md.
+//! Records a load once, then cuts the power at its flushes and lets the judge look at each state;
+//! and cuts it a second time, at a moment of the recovery or of the life after it. Cases F4-F6,
+//! F8-F11 of docs/guarantees.md.
 
 use crate::judge::Known;
 use crate::life::{LIVE, Plan};
@@ -31,7 +32,8 @@ pub(crate) struct Outcome {
     pub(crate) second_cuts: usize,
     /// Acknowledged records that were demanded and there, over all states.
     pub(crate) acknowledged: usize,
-    /// Torn states that the file system itself would not mount. They were tried again with whole blocks of 4 KiB.
+    /// Torn states that the file system itself would not mount. They were tried again with whole
+    /// blocks of 4 KiB.
     pub(crate) refused: usize,
     pub(crate) failures: usize,
     /// What recovery called the states.
@@ -109,7 +111,8 @@ impl Trial<'_> {
         listen(&arguments, &self.bench.medium)
     }
 
-    /// One life of a log under load, from its creation to its close: the events, and what was known at first.
+    /// One life of a log under load, from its creation to its close: the events, and what was known
+    /// at first.
     fn record(&self) -> (Replay, Known) {
         assert!(self.mount().is_ok(), "a new file system");
         rustix::fs::sync();
@@ -134,7 +137,8 @@ impl Trial<'_> {
         (Replay::new(events, self.settings.device()), known)
     }
 
-    /// Cuts the power just before each flush is answered: then most is acknowledged on the ground of what is durable.
+    /// Cuts the power just before each flush is answered: then most is acknowledged on the ground
+    /// of what is durable.
     fn replay(&self, mut replay: Replay, mut known: Known, outcome: &mut Outcome) {
         let mut rng = Rng::new(self.settings.seed);
         let mut unflushed = 0;
@@ -171,7 +175,8 @@ impl Trial<'_> {
         lock(&self.bench.medium).rewind(mark);
     }
 
-    /// Opens what the cut has left, cuts the power again meanwhile or soon after, and opens what that has left.
+    /// Opens what the cut has left, cuts the power again meanwhile or soon after, and opens what
+    /// that has left.
     fn live_twice(
         &self,
         replay: &Replay,
@@ -197,7 +202,8 @@ impl Trial<'_> {
         Ok(())
     }
 
-    /// Puts the medium into the state of a cut, mounts it for `life`, and takes back what that wrote.
+    /// Puts the medium into the state of a cut, mounts it for `life`, and takes back what that
+    /// wrote.
     fn after<T>(
         &self,
         replay: &Replay,
@@ -232,7 +238,8 @@ impl Trial<'_> {
         }
     }
 
-    /// What is known after that many events: `before` what the first life did, or `after` it had opened its log.
+    /// What is known after that many events: `before` what the first life did, or `after` it had
+    /// opened its log.
     fn play_until(
         &self,
         at: usize,
@@ -261,7 +268,8 @@ impl Trial<'_> {
         })
     }
 
-    /// Opens, checks, appends, closes, and opens again: then everything is there. How many acknowledged records were.
+    /// Opens, checks, appends, closes, and opens again: then everything is there. How many
+    /// acknowledged records were.
     fn second_life(&self, seed: u64, known: &Known) -> Result<usize, Fault> {
         let life = self.live(later(2, seed));
         Ok(judge(&life, known)?.0)
@@ -276,7 +284,8 @@ fn later(turn: u64, seed: u64) -> Plan {
     }
 }
 
-/// How many acknowledged records a life has shown, and what is known if it came to that before the next cut.
+/// How many acknowledged records a life has shown, and what is known if it came to that before the
+/// next cut.
 fn judge(life: &Life, known: &Known) -> Result<(usize, Known), String> {
     let failure = || life.failure.clone().unwrap_or("it told nothing".into());
     let opening = life.openings.first().ok_or_else(failure)?;

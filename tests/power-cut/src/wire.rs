@@ -1,7 +1,8 @@
-//! What a process that lives with the log tells the one that has the medium: lines of words over a pipe.
+//! What a process that lives with the log tells the one that has the medium: lines of words over a
+//! pipe.
 //!
-//! They are two, because a process must not serve the device on which it maps files: the kernel may hold its address
-//! space while it waits for the device.
+//! They are two, because a process must not serve the device on which it maps files: the kernel may
+//! hold its address space while it waits for the device.
 
 use crate::medium::{Medium, Note};
 use std::collections::BTreeMap;

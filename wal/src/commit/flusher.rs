@@ -1,5 +1,5 @@
-//! Syncing for those who do not wait themselves: intervals and futures, and the watermark of a log that has come to
-//! rest. Its thread starts when first needed.
+//! Syncing for those who do not wait themselves: intervals and futures, and the watermark of a log
+//! that has come to rest. Its thread starts when first needed.
 
 use crate::error::{Result, WalError};
 use crate::log::shared::Shared;
@@ -53,9 +53,10 @@ impl Default for Flusher {
 }
 
 impl Flusher {
-    /// A group was committed. Its watermark is durable with the next one, or, if none comes, when the log has been at rest
-    /// for a while: until then damage to this group could not be told from a torn write. Past the page cache the
-    /// watermark is in memory only; elsewhere the kernel writes it by itself.
+    /// A group was committed. Its watermark is durable with the next one, or, if none comes, when
+    /// the log has been at rest for a while: until then damage to this group could not be told from
+    /// a torn write. Past the page cache the watermark is in memory only; elsewhere the kernel
+    /// writes it by itself.
     pub(crate) fn restless(&self) {
         if self.restless.swap(true, Ordering::AcqRel) {
             return;
@@ -120,8 +121,8 @@ impl Shared {
         }
     }
 
-    /// Starts the thread that writes the watermark of a log at rest, where that is in memory only. Now, not when it is
-    /// first needed: a process short of memory may die of starting a thread.
+    /// Starts the thread that writes the watermark of a log at rest, where that is in memory only.
+    /// Now, not when it is first needed: a process short of memory may die of starting a thread.
     pub(crate) fn start_settling(self: &Arc<Self>) -> Result<()> {
         let staged = self.tail.load().stores() == Stores::Staged;
         if !staged || self.options.background != Background::Thread {
@@ -179,7 +180,8 @@ impl Shared {
             }
             // What somebody awaits may be the watermark that is otherwise left to the next group.
             let synced = awaited.map_or(Ok(()), |lsn| self.sync_below(lsn + 1));
-            // That may have been served by somebody who did not reach what is due: its alarm is off now.
+            // That may have been served by somebody who did not reach what is due: its alarm is off
+            // now.
             let synced = synced.and_then(|()| if now_due { self.sync_all() } else { Ok(()) });
             if synced.is_err() {
                 return;
@@ -191,7 +193,8 @@ impl Shared {
 /// Whether the log is at rest.
 #[derive(Debug, Default)]
 struct Rest {
-    /// Groups when it was last looked at, and when it will have been at rest long enough if there are no more.
+    /// Groups when it was last looked at, and when it will have been at rest long enough if there
+    /// are no more.
     seen: Option<(u64, Duration)>,
     /// When its end was noted last.
     noted_at: Option<Duration>,

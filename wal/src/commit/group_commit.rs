@@ -1,16 +1,18 @@
 //! Who syncs for everybody, and who waits for it: the election of group commit.
 //!
-//! Whoever needs a position durable and finds the lead free takes it. Who finds it taken waits at the gate of its group:
-//! the one that is being synced, if the position lies below its cut, or the next. When a group is done, everybody at its
-//! gate is let through, without a lock, and one of the next group is woken to lead.
+//! Whoever needs a position durable and finds the lead free takes it. Who finds it taken waits at
+//! the gate of its group: the one that is being synced, if the position lies below its cut, or the
+//! next. When a group is done, everybody at its gate is let through, without a lock, and one of the
+//! next group is woken to lead.
 //!
-//! Nobody is forgotten: whoever waits for the next group began to while a leader was at work (both hold the lock), and
-//! that leader's end wakes one of them. Nothing below the cut of the next group was durable then, so the one that is woken
-//! leads, unless a newcomer was faster, whose end wakes all of that group. A failure lets everybody through.
+//! Nobody is forgotten: whoever waits for the next group began to while a leader was at work (both
+//! hold the lock), and that leader's end wakes one of them. Nothing below the cut of the next group
+//! was durable then, so the one that is woken leads, unless a newcomer was faster, whose end wakes
+//! all of that group. A failure lets everybody through.
 //!
-//! A gate is opened after the lock is released, maybe much later, when others have led: it may then find those of a later
-//! group, and wake one of them instead of whom it was meant for. Therefore nobody is counted off before everybody at his
-//! gate is let through.
+//! A gate is opened after the lock is released, maybe much later, when others have led: it may then
+//! find those of a later group, and wake one of them instead of whom it was meant for. Therefore
+//! nobody is counted off before everybody at his gate is let through.
 
 use highwater_disk::Gate;
 use highwater_disk::sync::{AtomicU64, Mutex, Ordering};
@@ -33,8 +35,8 @@ struct State {
     group: usize,
     /// Where that group ends.
     cut: u64,
-    /// How many wait at each gate, at least: until it is opened for all, also those who have gone through count, and who
-    /// waits again counts again.
+    /// How many wait at each gate, at least: until it is opened for all, also those who have gone
+    /// through count, and who waits again counts again.
     waiting: [usize; 2],
     /// The leader waits until so many have arrived, or for its bound.
     cohort: u64,
@@ -91,8 +93,8 @@ impl Turns {
         self.state.lock().waiting.iter().sum()
     }
 
-    /// Returns once everything below `until`, a position that was handed out, is durable: by leading, if nobody does, or
-    /// by waiting for who does.
+    /// Returns once everything below `until`, a position that was handed out, is durable: by
+    /// leading, if nobody does, or by waiting for who does.
     ///
     /// # Errors
     /// What `check` says.
@@ -159,13 +161,14 @@ impl Turn<'_> {
         self.cohort
     }
 
-    /// The group ends at `frontier`: who waits for more waits for the next. `arrivals` had come when that was decided.
+    /// The group ends at `frontier`: who waits for more waits for the next. `arrivals` had come
+    /// when that was decided.
     pub fn cut(&self, frontier: u64, arrivals: u64) {
         let mut state = self.turns.state.lock();
         state.group += 1;
         state.cut = frontier;
-        // The next group will have those that this one releases, and those that come while it is being synced; `cohort`
-        // is completed when it is known how many those are.
+        // The next group will have those that this one releases, and those that come while it is
+        // being synced; `cohort` is completed when it is known how many those are.
         state.cohort = arrivals + (arrivals - state.taken);
         state.taken = arrivals;
     }

@@ -1,9 +1,9 @@
 //! Group commit: what makes records durable, and tells those who wait.
 //!
-//! There is no thread for it. Whoever needs a record durable and finds nobody syncing becomes the leader, syncs
-//! everything that is complete, publishes the new frontier and wakes the others; those it did not reach elect the next
-//! leader. The first failed sync is final: the kernel drops what it could not write and reports that once, so a retry
-//! that succeeds proves nothing.
+//! There is no thread for it. Whoever needs a record durable and finds nobody syncing becomes the
+//! leader, syncs everything that is complete, publishes the new frontier and wakes the others;
+//! those it did not reach elect the next leader. The first failed sync is final: the kernel drops
+//! what it could not write and reports that once, so a retry that succeeds proves nothing.
 
 use crate::commit::group_commit::{Turn, Turns};
 use crate::commit::waiters::{Audience, Ended, Registered, Until, Waiter, Watched};
@@ -29,7 +29,8 @@ const MAX_YIELDS: u32 = 10_000;
 #[derive(Debug)]
 pub(crate) struct Commit {
     turns: Turns,
-    /// If the log ends here, nothing but a watermark is not yet durable, and syncing it is not worth a flush.
+    /// If the log ends here, nothing but a watermark is not yet durable, and syncing it is not
+    /// worth a flush.
     idle_end: AtomicU64,
     poison: OnceLock<Arc<Poison>>,
     /// The frontier that was last noted in `LOG`.
@@ -46,7 +47,8 @@ pub(crate) struct Poison {
     source: io::Error,
 }
 
-/// What a leader makes durable: the complete ranges of each segment in order, and the frontier after that.
+/// What a leader makes durable: the complete ranges of each segment in order, and the frontier
+/// after that.
 struct Group {
     parts: Vec<(Arc<Segment>, Range<u64>)>,
     frontier: u64,
@@ -130,7 +132,8 @@ impl Commit {
         self.wake();
     }
 
-    /// Waits, without making it so, until the frontier is past `lsn`, and not for ever if `until` says so.
+    /// Waits, without making it so, until the frontier is past `lsn`, and not for ever if `until`
+    /// says so.
     pub(crate) fn watch(&self, lsn: u64, until: &Until<'_>) -> Result<Watched> {
         let mut audience = self.audience.lock();
         loop {
@@ -155,7 +158,8 @@ impl Commit {
         }
     }
 
-    /// Registers `waker` for when the frontier is past `lsn`; false if it already is, or never will be.
+    /// Registers `waker` for when the frontier is past `lsn`; false if it already is, or never will
+    /// be.
     pub(crate) fn register(&self, lsn: u64, id: u64, who: Waiter) -> Registered {
         let mut audience = self.audience.lock();
         let no_need = self.durable() > lsn || self.is_poisoned() || audience.ended == Ended::Yes;
@@ -217,8 +221,9 @@ impl Shared {
         self.sync_until_and(until, Attest::Yes)
     }
 
-    /// As [`Self::sync_until`], for whoever asks for a position. If nothing is missing but the watermark of the last group, none
-    /// follows it: asking again and again would never end otherwise.
+    /// As [`Self::sync_until`], for whoever asks for a position. If nothing is missing but the
+    /// watermark of the last group, none follows it: asking again and again would never end
+    /// otherwise.
     pub(crate) fn sync_below(&self, until: u64) -> Result<()> {
         let last = match until == self.commit.idle_end.load(Ordering::Acquire) {
             true => Attest::No,
@@ -227,7 +232,8 @@ impl Shared {
         self.sync_until_and(until, last)
     }
 
-    /// Makes the last watermark durable, which ordinarily is left to the next group: nothing is known to come soon.
+    /// Makes the last watermark durable, which ordinarily is left to the next group: nothing is
+    /// known to come soon.
     pub(crate) fn settle(&self) -> Result<()> {
         let end = self.end();
         if end != self.commit.idle_end.load(Ordering::Acquire) {
@@ -270,7 +276,8 @@ impl Shared {
         }
     }
 
-    /// The core: sync in the order of the log, then publish, attest, wake. Nothing is acknowledged by any other place.
+    /// The core: sync in the order of the log, then publish, attest, wake. Nothing is acknowledged
+    /// by any other place.
     fn commit_group(
         &self,
         turn: &mut Turn<'_>,
@@ -351,7 +358,8 @@ impl Shared {
         Ok(group)
     }
 
-    /// Writes a watermark: proof for recovery that everything below `frontier` was durable. The next sync carries it.
+    /// Writes a watermark: proof for recovery that everything below `frontier` was durable. The
+    /// next sync carries it.
     fn attest(&self, frontier: u64) {
         let written = self.append_if_room(FrameKind::Watermark, &frontier.to_le_bytes());
         match written {
@@ -380,7 +388,8 @@ impl Shared {
         }
     }
 
-    /// Waits a bounded moment for the producers that the last group released: they are about to come back.
+    /// Waits a bounded moment for the producers that the last group released: they are about to
+    /// come back.
     fn await_cohort(&self, turn: &Turn<'_>) {
         let wait = self.options.group_commit_wait;
         if wait.is_zero() || self.options.background == Background::Inline {
@@ -401,15 +410,16 @@ impl Shared {
 
     /// Appends the first watermark after recovery.
     pub(crate) fn attest_recovered(&self) {
-        // `LOG` says it too. A full log that is opened and closed again and again keeps the rest of its reserve.
+        // `LOG` says it too. A full log that is opened and closed again and again keeps the rest of
+        // its reserve.
         if !self.spares_reserve(&self.tail.load()) {
             self.attest(self.commit.durable());
         }
     }
 }
 
-/// The writes that make `range` durable, one after the other. Past the page cache no write is longer than
-/// `longest`, so that recovery knows how far behind the end of the log it has to look.
+/// The writes that make `range` durable, one after the other. Past the page cache no write is
+/// longer than `longest`, so that recovery knows how far behind the end of the log it has to look.
 fn pieces(stores: Stores, longest: u64, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let longest = match stores {
         Stores::PageCache => u64::MAX,
@@ -425,7 +435,8 @@ fn pieces(stores: Stores, longest: u64, range: Range<u64>) -> impl Iterator<Item
     })
 }
 
-/// Gives the lead back, whatever happens. A leader that unwinds poisons the log: nobody knows what it synced.
+/// Gives the lead back, whatever happens. A leader that unwinds poisons the log: nobody knows what
+/// it synced.
 struct Leading<'a> {
     shared: &'a Shared,
     turn: Option<Turn<'a>>,

@@ -14,7 +14,8 @@ pub(crate) struct Audience {
 }
 
 impl Audience {
-    /// The highest position that a future wants durable. Tails want nothing: or the flusher would sync for them for ever.
+    /// The highest position that a future wants durable. Tails want nothing: or the flusher would
+    /// sync for them for ever.
     pub(crate) fn awaited(&self) -> Option<u64> {
         let wanted = |waiter: &Waiter| matches!(waiter, Waiter::Future(_));
         let mut from_last = self.waiters.iter().rev();

@@ -1,4 +1,5 @@
-//! The file `LOG`: what this directory holds and where it starts. And `LOCK`, which names the holder of the lock.
+//! The file `LOG`: what this directory holds and where it starts. And `LOCK`, which names the
+//! holder of the lock.
 
 use crate::error::{Finding, Result, WalError};
 use crate::format::layout::{
@@ -18,11 +19,12 @@ pub(crate) struct Meta {
     pub(crate) log_id: u128,
     /// Base of the oldest segment that counts: everything below is truncated.
     pub(crate) first_lsn: u64,
-    /// Everything below was durable when the file was written (at a truncation or a clean close): proof that stands
-    /// apart from the frames, so that damage to the very last ones is not taken for a torn write.
+    /// Everything below was durable when the file was written (at a truncation or a clean close):
+    /// proof that stands apart from the frames, so that damage to the very last ones is not taken
+    /// for a torn write.
     pub(crate) attested_lsn: u64,
-    /// How far behind the end of the log, in bytes, whoever has it open may have left frames that were never
-    /// acknowledged; 0 if anywhere.
+    /// How far behind the end of the log, in bytes, whoever has it open may have left frames that
+    /// were never acknowledged; 0 if anywhere.
     pub(crate) reach: u64,
     /// Whether the log was closed: then a close frame ends at `attested_lsn`.
     pub(crate) end: LogEnd,
@@ -109,7 +111,8 @@ pub(crate) fn fresh_log_id(seed: Option<u64>) -> u128 {
 }
 
 impl Meta {
-    /// Padded with spaces to a fixed size, so that replacing it needs no space beyond the prepared file.
+    /// Padded with spaces to a fixed size, so that replacing it needs no space beyond the prepared
+    /// file.
     fn encode(self) -> Vec<u8> {
         let mut on_disk = OnDisk {
             format_version: FORMAT_VERSION,
@@ -184,7 +187,8 @@ impl Meta {
         Self::decode(&bytes, &path).map(Some)
     }
 
-    /// Replaces `LOG` atomically and durably. Uses the prepared file if there is one, so works on a full disk.
+    /// Replaces `LOG` atomically and durably. Uses the prepared file if there is one, so works on a
+    /// full disk.
     pub(crate) fn replace(self, disk: &dyn Disk, dir: &Path) -> Result<()> {
         let (path, tmp) = (dir.join(META_NAME), dir.join(META_TMP_NAME));
         let file = match disk.open(&tmp, Access::ReadWrite) {
@@ -213,7 +217,8 @@ impl Meta {
     }
 }
 
-/// Prepares the file that the next [`Meta::replace`] will use. Without it a full disk delays truncation, no more.
+/// Prepares the file that the next [`Meta::replace`] will use. Without it a full disk delays
+/// truncation, no more.
 pub(crate) fn prepare_spare(disk: &dyn Disk, dir: &Path) {
     let tmp = dir.join(META_TMP_NAME);
     let made = match disk.create_new(&tmp) {
@@ -230,7 +235,8 @@ pub(crate) fn prepare_spare(disk: &dyn Disk, dir: &Path) {
     }
 }
 
-/// Writes our pid for the message that a second opener gets. Only a message: failing to write it changes nothing.
+/// Writes our pid for the message that a second opener gets. Only a message: failing to write it
+/// changes nothing.
 pub(crate) fn write_holder(disk: &dyn Disk, dir: &Path) {
     let path = dir.join(LOCK_NAME);
     let pid = format!("{}\n", std::process::id());

@@ -1,4 +1,5 @@
-//! Who rewrites `LOG` while the log is open: truncation, the notes of how far it is durable, closing.
+//! Who rewrites `LOG` while the log is open: truncation, the notes of how far it is durable,
+//! closing.
 
 use crate::control::file::{self, LogEnd, Meta};
 use crate::error::Result;
@@ -34,8 +35,8 @@ impl Ledger {
         }
     }
 
-    /// Notes that everything below `durable` is. A frame starts or ends there: recovery reads from there on.
-    /// A note that comes late, behind a truncation or the end, has nothing to say.
+    /// Notes that everything below `durable` is. A frame starts or ends there: recovery reads from
+    /// there on. A note that comes late, behind a truncation or the end, has nothing to say.
     pub(crate) fn attest(&self, durable: u64) -> Result<()> {
         self.replace(None, durable, LogEnd::Open)?;
         self.prepare_spare();
@@ -49,7 +50,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Makes `first_lsn` the start of the log, durably. The spare is to be prepared once there is room.
+    /// Makes `first_lsn` the start of the log, durably. The spare is to be prepared once there is
+    /// room.
     pub(crate) fn truncate(&self, first_lsn: u64, durable: u64) -> Result<()> {
         self.replace(Some(first_lsn), durable, LogEnd::Open)
     }
@@ -65,7 +67,8 @@ impl Ledger {
             first_lsn: first_lsn.unwrap_or(meta.first_lsn),
             attested_lsn: match end {
                 LogEnd::Open => durable.max(meta.attested_lsn),
-                // Where the close frame ends, though its padding, if groups are sealed, may have been noted before.
+                // Where the close frame ends, though its padding, if groups are sealed, may have
+                // been noted before.
                 LogEnd::Closed => durable,
             },
             end,
@@ -90,7 +93,8 @@ mod tests {
     use highwater_disk::SimDisk;
     use std::path::Path;
 
-    /// Of a new log that is noted as durable up to 10; and what its `LOG` says: how far, and whether it ends there.
+    /// Of a new log that is noted as durable up to 10; and what its `LOG` says: how far, and
+    /// whether it ends there.
     fn ledger() -> (Ledger, impl Fn() -> (u64, LogEnd)) {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
         let dir = Path::new("/log");
@@ -110,7 +114,8 @@ mod tests {
         (ledger, said)
     }
 
-    /// A note that the preparer had still to make, when the log was closed, took the mark of the clean end away.
+    /// A note that the preparer had still to make, when the log was closed, took the mark of the
+    /// clean end away.
     #[test]
     fn a_late_note_changes_nothing() {
         let (ledger, said) = ledger();
@@ -123,8 +128,9 @@ mod tests {
         }
     }
 
-    /// With sealed groups the close frame's group ends behind it, in a padding, and may be noted as durable before the
-    /// end is: `LOG` then said that a close frame ends where the padding does, and the log was refused.
+    /// With sealed groups the close frame's group ends behind it, in a padding, and may be noted as
+    /// durable before the end is: `LOG` then said that a close frame ends where the padding does,
+    /// and the log was refused.
     #[test]
     fn the_end_is_where_the_close_frame_ends() {
         let (ledger, said) = ledger();

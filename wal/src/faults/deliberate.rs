@@ -1,6 +1,7 @@
-//! Deliberate faults of the log itself. A test rig that cannot fail proves nothing: the suite runs its checks against
-//! a log that cheats and demands that they object. Only with the feature `deliberate-faults`, which no release has: there
-//! [`crate::honest`] stands in its place. Not part of the API.
+//! Deliberate faults of the log itself. A test rig that cannot fail proves nothing: the suite runs
+//! its checks against a log that cheats and demands that they object. Only with the feature
+//! `deliberate-faults`, which no release has: there [`crate::honest`] stands in its place. Not part
+//! of the API.
 
 use crate::commit::group_commit::Turns;
 

@@ -1,5 +1,5 @@
-//! A log without deliberate faults: what is built unless the feature `deliberate-faults` is on. Nothing can be set here, so
-//! the code that would do wrong is not there.
+//! A log without deliberate faults: what is built unless the feature `deliberate-faults` is on.
+//! Nothing can be set here, so the code that would do wrong is not there.
 
 use crate::commit::group_commit::Turns;
 

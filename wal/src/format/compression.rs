@@ -12,15 +12,17 @@ use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::{find_frame_compressed_size, get_frame_content_size};
 
-/// Smaller batches are stored as they are: they share too little for zstd to find (`docs/benchmarks.md`).
+/// Smaller batches are stored as they are: they share too little for zstd to find
+/// (`docs/benchmarks.md`).
 const MIN_BATCH: usize = 512;
 /// Bytes that are tried before the whole batch, while the data is in doubt.
 const SAMPLE_SIZE: usize = 4 << 10;
-/// After so many failures in a row no more batches are passed over between two attempts: 2 to this power.
+/// After so many failures in a row no more batches are passed over between two attempts: 2 to this
+/// power.
 const MAX_BACKOFF: u32 = 10;
 
-/// Compresses the batches of one log, and gives up for a while where it does not pay. Takes no lock that anybody waits
-/// for; what the threads tell each other is advice, and may be lost.
+/// Compresses the batches of one log, and gives up for a while where it does not pay. Takes no lock
+/// that anybody waits for; what the threads tell each other is advice, and may be lost.
 #[derive(Debug)]
 pub(crate) struct BatchCompressor {
     level: Option<i32>,
@@ -84,7 +86,8 @@ impl BatchCompressor {
         packed
     }
 
-    /// In doubt a sample decides; at the end of the longest pause it does not, for a batch may begin unlike the rest of it.
+    /// In doubt a sample decides; at the end of the longest pause it does not, for a batch may
+    /// begin unlike the rest of it.
     fn attempt(&self, level: i32, payload: &[u8], doubt: u32) -> Option<Vec<u8>> {
         COMPRESSORS
             .with(
@@ -125,7 +128,8 @@ impl Packer {
         Ok(())
     }
 
-    /// The length and the zstd frame. An error if that does not save an eighth: zstd stops when the room is used up.
+    /// The length and the zstd frame. An error if that does not save an eighth: zstd stops when the
+    /// room is used up.
     fn pack(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
         let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
         let room = bytes.len() - bytes.len() / 8;
@@ -146,9 +150,10 @@ pub(crate) fn plain<'a>(header: &FrameHeader, payload: &'a [u8]) -> Result<Cow<'
     }
 }
 
-/// Undoes [`BatchCompressor::compress`], or says what is wrong with the payload. The length that it states is believed
-/// up to the bound of the format, and only if the zstd frame states the same; nothing else decides what is allocated: in
-/// one go zstd decodes into the destination itself and makes no window, however large the frame wants it.
+/// Undoes [`BatchCompressor::compress`], or says what is wrong with the payload. The length that it
+/// states is believed up to the bound of the format, and only if the zstd frame states the same;
+/// nothing else decides what is allocated: in one go zstd decodes into the destination itself and
+/// makes no window, however large the frame wants it.
 pub(crate) fn decompress(payload: &[u8]) -> Result<Vec<u8>, String> {
     unpack(payload).map_err(|what| {
         format!("a compressed batch whose bytes are as written, but {what}; restore the file from a backup")
@@ -186,8 +191,8 @@ fn unpack(payload: &[u8]) -> Result<Vec<u8>, String> {
 /// How many contexts of a kind are kept: threads beyond that make one for each call.
 const CONTEXTS: usize = 16;
 
-/// Contexts for reuse, shared by all logs of the process: a thread of its own each would keep memory for every thread
-/// that ever appended.
+/// Contexts for reuse, shared by all logs of the process: a thread of its own each would keep
+/// memory for every thread that ever appended.
 struct Pool<T>([Mutex<Option<T>>; CONTEXTS]);
 
 static COMPRESSORS: Pool<Packer> = Pool::new();
@@ -321,7 +326,8 @@ mod tests {
         drop(held);
     }
 
-    /// F73, F87: a length that is not the frame's, in either direction, and lengths over the bound, small as the frame is.
+    /// F73, F87: a length that is not the frame's, in either direction, and lengths over the bound,
+    /// small as the frame is.
     #[test]
     fn bombs_and_wrong_lengths_are_refused() {
         let zeros = |size| encode_batch(&[vec![0_u8; size - 8]], size).unwrap();
@@ -358,7 +364,8 @@ mod tests {
         assert!(decompress(&stated(1000, &no_batch)).is_err());
     }
 
-    /// F73: a frame that wants a window of 2 GiB gets none, and one that hides its length is refused.
+    /// F73: a frame that wants a window of 2 GiB gets none, and one that hides its length is
+    /// refused.
     #[test]
     fn the_frame_does_not_decide_what_is_allocated() {
         let batch = text(10_000);
@@ -370,7 +377,8 @@ mod tests {
         let hidden = compressor.compress(&batch).unwrap();
         let error = decompress(&stated(batch.len(), &hidden)).unwrap_err();
         assert!(error.contains("does not hold"), "{error}");
-        // Magic, descriptor with a window and a content size of 8 bytes, window log 31, content size, a raw block.
+        // Magic, descriptor with a window and a content size of 8 bytes, window log 31, content
+        // size, a raw block.
         let mut wide = vec![0x28, 0xB5, 0x2F, 0xFD, 0b1100_0000, (31 - 10) << 3];
         wide.extend_from_slice(&(batch.len() as u64).to_le_bytes());
         let block = (u32::try_from(batch.len()).unwrap() << 3) | 1;
@@ -388,7 +396,8 @@ mod tests {
             let mut packed = BatchCompressor::new(ZSTD).compress(&batch).unwrap();
             let at = at % packed.len();
             packed[at] ^= 1_u8 << bit;
-            // Without the frame's checksum in front a flipped literal passes; a bad length or structure does not.
+            // Without the frame's checksum in front a flipped literal passes; a bad length or
+            // structure does not.
             if let Ok(other) = decompress(&packed) {
                 prop_assert_eq!(other.len(), batch.len());
             }

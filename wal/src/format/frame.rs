@@ -151,8 +151,8 @@ impl From<FrameKind> for Tag {
     }
 }
 
-/// A frame's header, once its checksum was found right for its place in the log. Kind and flags may be those of a newer
-/// version: see [`Self::known`].
+/// A frame's header, once its checksum was found right for its place in the log. Kind and flags may
+/// be those of a newer version: see [`Self::known`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RawHeader {
     pub(crate) payload_len: u32,
@@ -211,8 +211,9 @@ impl RawHeader {
         })
     }
 
-    /// Reads a header that stands at `lsn`, `room` bytes before the end of its segment. `None` if there is none:
-    /// the bytes are zero, damaged, of another place or log, or the frame would not fit.
+    /// Reads a header that stands at `lsn`, `room` bytes before the end of its segment. `None` if
+    /// there is none: the bytes are zero, damaged, of another place or log, or the frame would not
+    /// fit.
     pub(crate) fn parse(bytes: &HeaderBytes, key: &LogKey, lsn: u64, room: u64) -> Option<Self> {
         let [kind] = field(bytes, frame_header::KIND);
         let payload_len = u32::from_le_bytes(field(bytes, frame_header::PAYLOAD_LEN));
@@ -232,8 +233,9 @@ impl RawHeader {
         })
     }
 
-    /// True if behind this frame, which stands `room` bytes before the end of its segment, another header fits, or nothing is
-    /// left: as behind all that is ever written, but for a seal, which fills the rest.
+    /// True if behind this frame, which stands `room` bytes before the end of its segment, another
+    /// header fits, or nothing is left: as behind all that is ever written, but for a seal, which
+    /// fills the rest.
     pub(crate) fn leaves_room(&self, room: u64) -> bool {
         let behind = room - self.frame_size();
         !(1..FRAME_HEADER_SIZE).contains(&behind) || self.kind == kind::SEAL
@@ -288,7 +290,8 @@ fn header_crc(key: &LogKey, lsn: u64, fields: &Fields) -> u32 {
     crc32c_append(key.seed, &place)
 }
 
-/// Continues the payload's checksum over the key, so that the long part is computed before the LSN is known.
+/// Continues the payload's checksum over the key, so that the long part is computed before the LSN
+/// is known.
 fn payload_crc(body_crc: u32, key: &LogKey, lsn: u64, fields: &Fields) -> u32 {
     let mut place = [0; 32];
     let (id, rest) = place.split_at_mut(16);
@@ -402,7 +405,8 @@ pub(crate) fn check<'a>(raw: RawHeader, payload: &'a [u8], key: &LogKey, lsn: u6
     let sound = match header.kind {
         FrameKind::Batch => match header.encoding {
             Encoding::Plain => open_batch(payload).is_some(),
-            // What is right by its checksum is what was written; whoever reads the records decompresses them.
+            // What is right by its checksum is what was written; whoever reads the records
+            // decompresses them.
             Encoding::Zstd => true,
         },
         FrameKind::Watermark | FrameKind::Close => attested(payload).is_some(),

@@ -1,7 +1,7 @@
 //! The byte layout of format version 1. This is its one copy; `docs/format/wal.md` explains it.
 //!
-//! All numbers are little-endian. A segment file is a header page followed by frames; a frame starts at a multiple of
-//! 8 and its LSN is the segment's base plus its offset in the file.
+//! All numbers are little-endian. A segment file is a header page followed by frames; a frame
+//! starts at a multiple of 8 and its LSN is the segment's base plus its offset in the file.
 
 use crate::lsn::Lsn;
 
@@ -23,12 +23,14 @@ pub const NAME_DIGITS: usize = 20;
 /// What a segment that is still being made has behind its name.
 pub const TMP_SUFFIX: &str = ".tmp";
 
-/// Bases are below this, so that no position computed from one can overflow: 8 EiB are never reached by writing.
+/// Bases are below this, so that no position computed from one can overflow: 8 EiB are never
+/// reached by writing.
 pub const MAX_BASE: u64 = 1 << 63;
 
 /// First bytes of a segment.
 pub const MAGIC: [u8; 8] = *b"HWATWAL\0";
-/// Bytes before the first frame of a segment: a page, so that headers and frames never share a sector.
+/// Bytes before the first frame of a segment: a page, so that headers and frames never share a
+/// sector.
 pub const SEGMENT_HEADER_SIZE: u64 = 4096;
 /// Segment sizes are multiples of this.
 pub const SEGMENT_ALIGNMENT: u64 = 4096;
@@ -119,8 +121,8 @@ pub mod kind {
 
 /// Bits of the frame header's flags. A reader that does not know one of them refuses the log.
 pub mod flag {
-    /// Of a [`kind::BATCH`](super::kind::BATCH) alone: its payload is the length of what a batch would hold, `u32`, and
-    /// that as one zstd frame.
+    /// Of a [`kind::BATCH`](super::kind::BATCH) alone: its payload is the length of what a batch
+    /// would hold, `u32`, and that as one zstd frame.
     pub const ZSTD: u8 = 1;
 }
 
@@ -130,14 +132,14 @@ pub const ATTEST_SIZE: u64 = 8;
 pub const BATCH_COUNT_SIZE: usize = 4;
 /// Bytes of the length before the zstd frame of a compressed batch.
 pub const BATCH_LEN_SIZE: usize = 4;
-/// The most that a compressed batch may hold, in bytes: what a reader is ready to allocate. Larger ones are stored as
-/// they are.
+/// The most that a compressed batch may hold, in bytes: what a reader is ready to allocate. Larger
+/// ones are stored as they are.
 pub const MAX_UNCOMPRESSED_BATCH: usize = 64 << 20;
 
 const _: () = assert!(MAX_UNCOMPRESSED_BATCH as u64 <= MAX_SEGMENT_SIZE);
 
-/// Bytes of a frame with a payload of `payload_len` bytes, padding included. Behind it in its segment there is room for
-/// another header, or nothing; a seal fills the rest.
+/// Bytes of a frame with a payload of `payload_len` bytes, padding included. Behind it in its
+/// segment there is room for another header, or nothing; a seal fills the rest.
 pub const fn frame_size(payload_len: u64) -> u64 {
     (FRAME_HEADER_SIZE + payload_len).next_multiple_of(FRAME_ALIGNMENT)
 }

@@ -37,7 +37,8 @@ pub struct DumpedFrame {
 }
 
 impl DumpedFrame {
-    /// The frame that a walk through a damaged log has found, or why it is a batch that does not decompress.
+    /// The frame that a walk through a damaged log has found, or why it is a batch that does not
+    /// decompress.
     pub(crate) fn of(found: &Found) -> std::result::Result<Self, String> {
         let lsn = found.lsn();
         Ok(Self {

@@ -12,15 +12,17 @@ use crate::segment::list::{Headers, check_chain, check_segment};
 use crate::segment::scan::{Scan, SegmentFile};
 use std::io;
 
-/// Looks in vain before the first look behind the place where the log seems to end; twice as many each time after.
+/// Looks in vain before the first look behind the place where the log seems to end; twice as many
+/// each time after.
 const PATIENCE: u32 = 16;
 const MAX_PATIENCE: u32 = 1024;
 
 /// Shows the frames of a log as they become durable, while another process writes it.
 ///
-/// Only frames that a later one attests are shown: the watermark that follows each sync, or the mark of a clean close.
-/// What was appended but not synced is invisible, as it may be gone after a crash. A group at the very end of a segment,
-/// where its watermark finds no room, is proven, and so shown, only with the next one.
+/// Only frames that a later one attests are shown: the watermark that follows each sync, or the
+/// mark of a clean close. What was appended but not synced is invisible, as it may be gone after a
+/// crash. A group at the very end of a segment, where its watermark finds no room, is proven, and
+/// so shown, only with the next one.
 #[derive(Debug)]
 pub struct Follow {
     log: Log,
@@ -126,8 +128,9 @@ impl Follow {
     /// The next durable frame; `None` if there is none now: ask again later.
     ///
     /// # Errors
-    /// [`WalError::Corrupt`] if durable frames are damaged; [`WalError::Truncated`] if the log was truncated past the
-    /// place where this stands; [`WalError::BadDirectory`] if another log has taken its place; [`WalError::Io`].
+    /// [`WalError::Corrupt`] if durable frames are damaged; [`WalError::Truncated`] if the log was
+    /// truncated past the place where this stands; [`WalError::BadDirectory`] if another log has
+    /// taken its place; [`WalError::Io`].
     pub fn poll(&mut self) -> Result<Option<DumpedFrame>> {
         loop {
             if self.shown.lsn < self.attested {
@@ -191,8 +194,8 @@ impl Follow {
         Ok(frame)
     }
 
-    /// Goes on over intact frames and learns what they attest. The files are opened anew: what was read before where
-    /// no frame stood is old.
+    /// Goes on over intact frames and learns what they attest. The files are opened anew: what was
+    /// read before where no frame stood is old.
     fn look_ahead(&mut self) -> Result<()> {
         self.ahead.open = None;
         loop {
@@ -274,7 +277,8 @@ impl Place {
         }
     }
 
-    /// Leaves a segment at its end: its file is not needed any more, and may be gone when the next one is.
+    /// Leaves a segment at its end: its file is not needed any more, and may be gone when the next
+    /// one is.
     fn cross(&mut self) {
         if let Some((segment, _)) = &self.open {
             let end = segment.base + segment.size;

@@ -1,4 +1,5 @@
-//! A histogram of bounded size: numbers of any magnitude, each counted with an error of at most a sixteenth.
+//! A histogram of bounded size: numbers of any magnitude, each counted with an error of at most a
+//! sixteenth.
 
 use std::ops::RangeInclusive;
 
@@ -97,7 +98,8 @@ impl Histogram {
         }
     }
 
-    /// A number that the fraction `q` of them does not exceed, at most a sixteenth too large. `None` if there are none.
+    /// A number that the fraction `q` of them does not exceed, at most a sixteenth too large.
+    /// `None` if there are none.
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,

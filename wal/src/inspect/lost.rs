@@ -3,7 +3,8 @@
 use crate::lsn::Lsn;
 use std::path::PathBuf;
 
-/// Holes that are kept one by one; more are only counted, so that a log of nothing but holes fits the memory.
+/// Holes that are kept one by one; more are only counted, so that a log of nothing but holes fits
+/// the memory.
 const MAX_RANGES: usize = 10_000;
 
 /// A range of the log that no intact frame covers.
@@ -12,7 +13,8 @@ const MAX_RANGES: usize = 10_000;
 pub struct LostRange {
     /// Where it starts: right behind an intact frame, or where the first of a segment should stand.
     pub from: Lsn,
-    /// Where the next intact frame, or the next segment, starts; `None` if nothing tells how far the log went.
+    /// Where the next intact frame, or the next segment, starts; `None` if nothing tells how far
+    /// the log went.
     pub to: Option<Lsn>,
     /// The file in which it starts.
     pub file: PathBuf,
@@ -20,7 +22,8 @@ pub struct LostRange {
     pub offset: u64,
     /// What stands there instead.
     pub what: String,
-    /// No crash does that: files are made whole before they get their names, and removed from the first on.
+    /// No crash does that: files are made whole before they get their names, and removed from the
+    /// first on.
     pub(crate) broken: bool,
 }
 
@@ -58,8 +61,8 @@ impl Losses {
         }
     }
 
-    /// Moves the ranges for which `chosen` holds, the first ones, to `to`. Those that were only counted lie behind the
-    /// ones that were kept: they go along if all of these do.
+    /// Moves the ranges for which `chosen` holds, the first ones, to `to`. Those that were only
+    /// counted lie behind the ones that were kept: they go along if all of these do.
     pub(crate) fn split_into(&mut self, chosen: impl Fn(&LostRange) -> bool, to: &mut Self) {
         let all = std::mem::take(self);
         let (kept, bytes) = (all.ranges.len() as u64, all.bytes);

@@ -1,8 +1,10 @@
-//! Looking into a log without touching it: for tools, for a log that another process has open, for a damaged one.
+//! Looking into a log without touching it: for tools, for a log that another process has open, for
+//! a damaged one.
 //!
-//! Nothing here writes to the log, or maps it; files are read with plain reads, so that a bad sector is an error and not
-//! a signal. [`Log`] takes no lock: a log that is being written may seem to end in a torn frame, because its last frames
-//! are being copied. [`repair`] and [`salvage`] keep writers away while they read, and write a new log elsewhere.
+//! Nothing here writes to the log, or maps it; files are read with plain reads, so that a bad
+//! sector is an error and not a signal. [`Log`] takes no lock: a log that is being written may seem
+//! to end in a torn frame, because its last frames are being copied. [`repair`] and [`salvage`]
+//! keep writers away while they read, and write a new log elsewhere.
 //!
 //! ```
 //! # fn main() -> highwater_wal::Result<()> {
@@ -125,8 +127,9 @@ impl Log {
     /// Reads what the log in `dir` consists of. A relative path is resolved now.
     ///
     /// # Errors
-    /// [`WalError::BadDirectory`] if there is no directory, or no log in it; [`WalError::NewerFormat`];
-    /// [`WalError::Corrupt`] if `LOG` is damaged or missing; [`WalError::Io`].
+    /// [`WalError::BadDirectory`] if there is no directory, or no log in it;
+    /// [`WalError::NewerFormat`]; [`WalError::Corrupt`] if `LOG` is damaged or missing;
+    /// [`WalError::Io`].
     pub fn open(disk: Arc<dyn Disk>, dir: impl AsRef<Path>) -> Result<Self> {
         let dir = resolve(&*disk, dir.as_ref())?;
         let bad = |source| WalError::BadDirectory {
@@ -213,9 +216,10 @@ impl Log {
         })
     }
 
-    /// The end of the log. While a log is written, a frame may be completed and attested between the look at its place and
-    /// the look behind it, and seem lost: then it stands there now, and everything is looked at again. So may a segment be
-    /// begun that was not there when the files were listed: it is added to `chain`.
+    /// The end of the log. While a log is written, a frame may be completed and attested between
+    /// the look at its place and the look behind it, and seem lost: then it stands there now, and
+    /// everything is looked at again. So may a segment be begun that was not there when the files
+    /// were listed: it is added to `chain`.
     fn find_end(&self, chain: &mut Vec<SegmentFile>) -> Result<End> {
         for _ in 0..MAX_LOOKS {
             let found = find_end(&*self.disk, &self.dir, &self.meta, chain);
@@ -247,9 +251,10 @@ impl Log {
         ))
     }
 
-    /// The intact frames from `from` on, of every kind. [`Lsn::ZERO`] means from the start of the log. If the log is
-    /// damaged, everything up to the damage comes first and then the error that describes it. If it is truncated meanwhile
-    /// past the place of the next frame, [`WalError::Truncated`] says so, and what is left of it follows.
+    /// The intact frames from `from` on, of every kind. [`Lsn::ZERO`] means from the start of the
+    /// log. If the log is damaged, everything up to the damage comes first and then the error that
+    /// describes it. If it is truncated meanwhile past the place of the next frame,
+    /// [`WalError::Truncated`] says so, and what is left of it follows.
     ///
     /// # Errors
     /// [`WalError::Truncated`]; [`WalError::BeyondEnd`]; [`WalError::Io`].

@@ -1,5 +1,5 @@
-//! Looking at a log that another process truncates meanwhile: what was listed a moment ago may be gone, or made into
-//! another segment under the old name.
+//! Looking at a log that another process truncates meanwhile: what was listed a moment ago may be
+//! gone, or made into another segment under the old name.
 
 use crate::control::file::Meta;
 use crate::error::{Result, WalError};
@@ -9,12 +9,13 @@ use highwater_disk::Disk;
 use std::path::Path;
 use std::sync::Arc;
 
-/// How often a log that changes under the eyes of the beholder is looked at anew before that is an error.
+/// How often a log that changes under the eyes of the beholder is looked at anew before that is an
+/// error.
 pub(crate) const MAX_LOOKS: u32 = 64;
 
 impl Log {
-    /// What `look` makes of the log as it is now: of one that has changed since, if it makes an error of this one, or nothing
-    /// `sound`.
+    /// What `look` makes of the log as it is now: of one that has changed since, if it makes an
+    /// error of this one, or nothing `sound`.
     pub(crate) fn settled<T>(
         &self,
         mut look: impl FnMut(&Self) -> Result<T>,
@@ -42,13 +43,15 @@ impl Log {
         Ok((files(&now) != files(self)).then_some(now))
     }
 
-    /// Whether the segment at `base` was truncated since it was listed: nothing is wrong with it then.
+    /// Whether the segment at `base` was truncated since it was listed: nothing is wrong with it
+    /// then.
     pub(crate) fn is_truncated(&self, base: u64) -> bool {
         start_behind(&*self.disk, &self.dir, base).is_some()
     }
 }
 
-/// Where the log in `dir` starts now, if that is behind `position`. What is wrong with `LOG` is told elsewhere.
+/// Where the log in `dir` starts now, if that is behind `position`. What is wrong with `LOG` is
+/// told elsewhere.
 fn start_behind(disk: &dyn Disk, dir: &Path, position: u64) -> Option<u64> {
     let meta = Meta::read(disk, dir).ok().flatten()?;
     (meta.first_lsn > position).then_some(meta.first_lsn)

@@ -1,4 +1,5 @@
-//! Writing a log anew, frame by frame at its old place. Until its `LOG` is written nothing of it counts.
+//! Writing a log anew, frame by frame at its old place. Until its `LOG` is written nothing of it
+//! counts.
 
 use crate::control::file::{self, LogEnd, Meta};
 use crate::error::{Result, WalError};
@@ -86,7 +87,8 @@ impl<'a> Rebuild<'a> {
     pub(crate) fn segment(&mut self, base: u64, size: u64) -> Result<()> {
         self.end_segment(Rest::Sealed)?;
         let path = self.dir.join(segment_name(Lsn::new(base)));
-        // Under its own name at once: segments without `LOG` are refused, leftovers of a creation are removed.
+        // Under its own name at once: segments without `LOG` are refused, leftovers of a creation
+        // are removed.
         let failed = |e| WalError::io("creating", &path, e);
         let file = self.disk.create_new(&path).map_err(failed)?;
         file.set_len(size).map_err(failed)?;
@@ -118,8 +120,8 @@ impl<'a> Rebuild<'a> {
         open.put(raw)
     }
 
-    /// Appends a frame with the `payload` as another log stored it, in a new segment if it does not fit the last one.
-    /// Returns where it stands.
+    /// Appends a frame with the `payload` as another log stored it, in a new segment if it does not
+    /// fit the last one. Returns where it stands.
     pub(crate) fn append(&mut self, header: &FrameHeader, payload: &[u8]) -> Result<Lsn> {
         let size = header.frame_size();
         let fits = |open: &NewSegment| {
@@ -139,8 +141,8 @@ impl<'a> Rebuild<'a> {
         Ok(Lsn::new(lsn))
     }
 
-    /// Segments without a frame from the end of the last one up to `until` or a little behind it: LSNs there were used
-    /// before and must not be used again.
+    /// Segments without a frame from the end of the last one up to `until` or a little behind it:
+    /// LSNs there were used before and must not be used again.
     pub(crate) fn skip(&mut self, until: u64) -> Result<()> {
         if until.saturating_sub(self.end) > MAX_SKIP {
             return Err(bad_directory(

@@ -30,7 +30,8 @@ pub struct Repaired {
     pub frames: u64,
     /// Records in them.
     pub records: u64,
-    /// What was durable and is not in the new log; empty if nothing is lost. The first range starts at the cut.
+    /// What was durable and is not in the new log; empty if nothing is lost. The first range starts
+    /// at the cut.
     pub lost: Losses,
     /// Intact frames behind the cut: [`salvage`](crate::inspect::salvage) gets them.
     pub frames_behind: u64,
@@ -54,20 +55,22 @@ struct Survey {
     lost: Losses,
 }
 
-/// Writes everything of the log in `from` that stands before its first damage into a new log in `to`, at the same LSNs
-/// and with the same identity, so that checkpoints of the old one fit. Never changes `from`.
+/// Writes everything of the log in `from` that stands before its first damage into a new log in
+/// `to`, at the same LSNs and with the same identity, so that checkpoints of the old one fit. Never
+/// changes `from`.
 ///
-/// What is kept is what recovery could prove: the frames from the start of the log on, up to the first place at which
-/// none is intact. Damage of `LOG` and of segment headers costs nothing if the frames are intact: both are written
-/// anew. If durable records are lost, the LSNs that they had are skipped, so that no LSN gets a second meaning; reading
-/// from one of them is an error.
+/// What is kept is what recovery could prove: the frames from the start of the log on, up to the
+/// first place at which none is intact. Damage of `LOG` and of segment headers costs nothing if the
+/// frames are intact: both are written anew. If durable records are lost, the LSNs that they had
+/// are skipped, so that no LSN gets a second meaning; reading from one of them is an error.
 ///
 /// `progress` is called now and then, in two passes over the log. The result was verified.
 ///
 /// # Errors
-/// [`WalError::Locked`] if `from` is open somewhere; [`WalError::BadDirectory`] if `to` is not empty or lies inside
-/// `from`, or if nothing tells which log `from` is; [`WalError::NewerFormat`], and [`WalError::Corrupt`] with
-/// [`Finding::UnknownFeature`](crate::Finding::UnknownFeature), if a newer version wrote it; [`WalError::Io`].
+/// [`WalError::Locked`] if `from` is open somewhere; [`WalError::BadDirectory`] if `to` is not
+/// empty or lies inside `from`, or if nothing tells which log `from` is; [`WalError::NewerFormat`],
+/// and [`WalError::Corrupt`] with [`Finding::UnknownFeature`](crate::Finding::UnknownFeature), if a
+/// newer version wrote it; [`WalError::Io`].
 pub fn repair(
     disk: &Arc<dyn Disk>,
     from: impl AsRef<Path>,
@@ -206,7 +209,8 @@ fn copy(
     if !survey.lost.is_empty() {
         new.skip(survey.used)?;
     }
-    // The log goes on in the segment of the last frame, unless that is sealed, or behind what is lost.
+    // The log goes on in the segment of the last frame, unless that is sealed, or behind what is
+    // lost.
     let goes_on = survey.lost.is_empty() && new.end() > survey.cut;
     if !goes_on {
         let base = new.end();

@@ -34,8 +34,8 @@ pub struct Salvaged {
     pub records: u64,
     /// Holes that were durable once.
     pub lost: Losses,
-    /// Holes that nothing proves to have been durable: what a crash tore, never acknowledged. What is intact behind
-    /// them was taken all the same.
+    /// Holes that nothing proves to have been durable: what a crash tore, never acknowledged. What
+    /// is intact behind them was taken all the same.
     pub torn: Losses,
     /// What was wrong with files as such; by itself it costs no record.
     pub findings: Vec<WalError>,
@@ -53,12 +53,13 @@ pub struct Moved<'a> {
     pub new_lsn: Lsn,
 }
 
-/// Appends every intact frame with records that is left of the log in `from`, in order, to a new log in `to`. Never
-/// changes `from`; never called by the log itself: whoever calls it accepts holes in the history.
+/// Appends every intact frame with records that is left of the log in `from`, in order, to a new
+/// log in `to`. Never changes `from`; never called by the log itself: whoever calls it accepts
+/// holes in the history.
 ///
-/// Frames get new LSNs, because the format has no place for holes; `moved` is told each pair. Batches stay batches,
-/// streams and kinds stay. The new log has an identity of its own, so that nothing takes it for the old one. Until all is
-/// written it is no log. The result was verified.
+/// Frames get new LSNs, because the format has no place for holes; `moved` is told each pair.
+/// Batches stay batches, streams and kinds stay. The new log has an identity of its own, so that
+/// nothing takes it for the old one. Until all is written it is no log. The result was verified.
 ///
 /// # Errors
 /// As [`repair`](crate::inspect::repair).

@@ -71,8 +71,8 @@ enum Bad {
 impl Source {
     /// Looks at everything in `dir` that could belong to a log.
     ///
-    /// Damage is kept in `findings`. Errors: somebody has the log open; the directory cannot be read; a newer version
-    /// wrote it; nothing tells which log it is.
+    /// Damage is kept in `findings`. Errors: somebody has the log open; the directory cannot be
+    /// read; a newer version wrote it; nothing tells which log it is.
     pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self> {
         let lock = hold(&**disk, dir)?;
         let listing = Listing::read(&**disk, dir)?;
@@ -139,14 +139,16 @@ impl Source {
 }
 
 impl Part {
-    /// The size of a segment for the frames that the file has, and a seal. Of what is cut short the rest is not believed.
+    /// The size of a segment for the frames that the file has, and a seal. Of what is cut short the
+    /// rest is not believed.
     fn holds(&self) -> u64 {
         let there = (self.len + FRAME_HEADER_SIZE).next_multiple_of(SEGMENT_ALIGNMENT);
         self.size.min(there.max(MIN_SEGMENT_SIZE))
     }
 }
 
-/// Takes the lock of a log that is to be copied: a copy of a log in use would lack what is acknowledged meanwhile.
+/// Takes the lock of a log that is to be copied: a copy of a log in use would lack what is
+/// acknowledged meanwhile.
 fn hold(disk: &dyn Disk, dir: &Path) -> Result<Option<DirLock>> {
     match disk.lock_dir(dir) {
         Ok(lock) => Ok(Some(lock)),
@@ -241,7 +243,8 @@ impl Claim {
     }
 }
 
-/// The identity that most headers agree on: every checksum covers it, so without it no frame can be told from junk.
+/// The identity that most headers agree on: every checksum covers it, so without it no frame can be
+/// told from junk.
 fn vote(dir: &Path, claims: &[Claim]) -> Result<u128> {
     let mut votes = BTreeMap::<u128, usize>::new();
     for header in claims.iter().filter_map(|claim| claim.header.as_ref().ok()) {
@@ -356,9 +359,9 @@ impl Claim {
     }
 }
 
-/// The size of a segment whose header is lost: that of its file, if it can be and does not reach into the next one; above
-/// all one of the `known` sizes of other segments, so that a missing segment is not taken for a part of this one. `None` if
-/// there is no room for a segment.
+/// The size of a segment whose header is lost: that of its file, if it can be and does not reach
+/// into the next one; above all one of the `known` sizes of other segments, so that a missing
+/// segment is not taken for a part of this one. `None` if there is no room for a segment.
 fn guess_size(base: u64, len: u64, next: Option<u64>, known: &BTreeSet<u64>) -> Option<u64> {
     let possible = |size: u64| {
         (MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&size)
@@ -399,7 +402,8 @@ mod tests {
         assert_eq!(guess(0, 0, None), Some(kib(8)));
         assert_eq!(guess(0, u64::MAX >> 1, None), None);
         assert_eq!(guess(0, 7, Some(1 << 40)), Some(kib(8)));
-        // Other segments tell, whatever was done to the file: one is missing. (Found by the fuzzer.)
+        // Other segments tell, whatever was done to the file: one is missing. (Found by the
+        // fuzzer.)
         let known = BTreeSet::from([kib(8), kib(16)]);
         for len in [kib(8), kib(20) + 1, kib(32), 0] {
             let size = guess_size(0, len, Some(kib(32)), &known);

@@ -94,8 +94,8 @@ struct Group {
 }
 
 impl Log {
-    /// Reads all intact frames from `from` (a place as for [`Self::frames`]) up to the end or the first damage, and
-    /// counts what is in them. `progress` is called now and then.
+    /// Reads all intact frames from `from` (a place as for [`Self::frames`]) up to the end or the
+    /// first damage, and counts what is in them. `progress` is called now and then.
     ///
     /// # Errors
     /// As [`Self::frames`]; damage in the middle is no error but stands in the result.

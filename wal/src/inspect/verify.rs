@@ -86,8 +86,9 @@ impl Part {
 }
 
 impl Log {
-    /// Reads the whole log and reports everything that is damaged. Segments are read by as many threads as there are
-    /// cores, with a small buffer each. `progress` is called after every segment, on the calling thread.
+    /// Reads the whole log and reports everything that is damaged. Segments are read by as many
+    /// threads as there are cores, with a small buffer each. `progress` is called after every
+    /// segment, on the calling thread.
     ///
     /// # Errors
     /// [`WalError::Io`] if something cannot be read; damage is no error but a finding.
@@ -165,7 +166,8 @@ impl Log {
         let bytes_total = chain.iter().map(|segment| segment.size).sum();
         let (next, end_lsn) = (AtomicUsize::new(0), report.end_lsn);
         let work = |parts: mpsc::Sender<Result<Part>>| {
-            // Whoever is told of an error takes no more parts: the others notice that nobody listens.
+            // Whoever is told of an error takes no more parts: the others notice that nobody
+            // listens.
             while let Some(segment) = chain.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if parts.send(self.verify_if_there(segment, end_lsn)).is_err() {
                     return;
@@ -193,7 +195,8 @@ impl Log {
                     bytes_total,
                 });
             }
-            // Behind everything proven, a place without a frame is the end of the log or what a crash tore.
+            // Behind everything proven, a place without a frame is the end of the log or what a
+            // crash tore.
             let proven = |error: &WalError| match error {
                 WalError::Corrupt { finding, lsn, .. } => {
                     *finding == Finding::UnknownFeature || end_lsn.is_some() || lsn.get() < attested

@@ -1,7 +1,8 @@
 //! Walking through a damaged log: every intact frame in order, and every hole between them.
 //!
-//! A frame proves itself: both its checksums cover the log's identity and its LSN, so junk, frames of other places and
-//! of other logs do not pass. Behind a hole every multiple of 8 is tried. Memory is bounded by the largest frame.
+//! A frame proves itself: both its checksums cover the log's identity and its LSN, so junk, frames
+//! of other places and of other logs do not pass. Behind a hole every multiple of 8 is tried.
+//! Memory is bounded by the largest frame.
 
 use crate::error::{Result, WalError};
 use crate::format::frame::{At, FrameHeader, FrameKind, LogKey, RawHeader, attested, check};
@@ -130,13 +131,14 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What is wrong at the end if the log is known to go on, or if that cannot be told because no crash leaves files like
-    /// that: a hole without a frame behind it. `None` if nothing says that there was more. Only meaningful when
-    /// [`Self::step`] has returned `None`.
+    /// What is wrong at the end if the log is known to go on, or if that cannot be told because no
+    /// crash leaves files like that: a hole without a frame behind it. `None` if nothing says that
+    /// there was more. Only meaningful when [`Self::step`] has returned `None`.
     pub(crate) fn end_hole(&self, attested: u64) -> Option<LostRange> {
         let known = (attested > self.position).then_some(Lsn::new(attested));
         let open = !self.source.is_closed;
-        // Behind a segment that no seal ends only a gap says that the log went on: a prepared one holds nothing.
+        // Behind a segment that no seal ends only a gap says that the log went on: a prepared one
+        // holds nothing.
         let tells = |(index, hole): &(usize, &LostRange)| {
             open && hole.broken && (*index == 0 || hole.is_gap())
         };
@@ -179,7 +181,8 @@ impl<'a> Walk<'a> {
             .map(|part| Probe::open(&*self.source.disk, part, self.source.key))
             .collect::<Result<_>>()?;
         let at = self.hole_end().unwrap_or(self.position);
-        // A file that is not of this log proves nothing about what stood before it, nor that the log went as far.
+        // A file that is not of this log proves nothing about what stood before it, nor that the
+        // log went as far.
         let says_so = self.group.iter().any(|probe| probe.part.says_so);
         self.strays = base > at && !says_so;
         if base > at {
@@ -214,7 +217,8 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// The first intact frame of this segment at or behind `at`. Notes a hole if it does not stand right there.
+    /// The first intact frame of this segment at or behind `at`. Notes a hole if it does not stand
+    /// right there.
     fn find(&mut self, at: u64) -> Result<Option<Found>> {
         let Some(base) = self.group.first().map(|probe| probe.part.base) else {
             return Ok(None);
@@ -411,7 +415,8 @@ impl Probe {
         }
     }
 
-    /// Where the next intact frame starts, from `from` on and before `until`. A length is believed only with its frame.
+    /// Where the next intact frame starts, from `from` on and before `until`. A length is believed
+    /// only with its frame.
     fn next_frame(&mut self, from: u64, until: u64) -> Result<Option<u64>> {
         let mut offset = from.max(SEGMENT_HEADER_SIZE);
         let end = self.readable().min(until);
@@ -438,8 +443,9 @@ impl Probe {
         }
     }
 
-    /// Whether it takes more than a crash to leave what stands at `offset` in place of a frame: the file is cut off there,
-    /// cannot be read, or is not the segment at all. Zeros are where a log ends.
+    /// Whether it takes more than a crash to leave what stands at `offset` in place of a frame: the
+    /// file is cut off there, cannot be read, or is not the segment at all. Zeros are where a log
+    /// ends.
     fn is_broken(&mut self, offset: u64, genuine: bool) -> bool {
         let blank = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
         let ends = self.bytes(offset, FRAME_HEADER_SIZE).is_some_and(blank);

@@ -8,12 +8,13 @@ use crate::lsn::StreamId;
 use crate::retention::budget::Claim;
 
 impl Wal {
-    /// Makes everything durable, marks the log as cleanly closed, and gives up the lock. Closing twice is no error.
-    /// Readers, and the payloads read, stay usable. Dropping the log closes it too, but tells no errors.
+    /// Makes everything durable, marks the log as cleanly closed, and gives up the lock. Closing
+    /// twice is no error. Readers, and the payloads read, stay usable. Dropping the log closes it
+    /// too, but tells no errors.
     ///
     /// # Errors
-    /// [`WalError::Poisoned`](crate::WalError::Poisoned); [`WalError::Io`](crate::WalError::Io) if there was no room for
-    /// the mark: everything is durable all the same, and the log is closed.
+    /// [`WalError::Poisoned`](crate::WalError::Poisoned); [`WalError::Io`](crate::WalError::Io) if
+    /// there was no room for the mark: everything is durable all the same, and the log is closed.
     pub fn close(&self) -> Result<()> {
         let mut closing = self.shared.closing.lock();
         if *closing == Closing::Done {
@@ -52,8 +53,8 @@ impl Wal {
             }
         };
         shared.sync_until(end)?;
-        // Proof that stands apart from the frames. Without it damage to the last sector would pass for a torn write,
-        // so it is worth an attempt, but the records do not depend on it.
+        // Proof that stands apart from the frames. Without it damage to the last sector would pass
+        // for a torn write, so it is worth an attempt, but the records do not depend on it.
         if let Err(error) = shared.ledger.close(end) {
             tracing::warn!(dir = %shared.dir.display(), %error, "the clean end could not be noted in LOG");
         }

@@ -56,17 +56,19 @@ impl fmt::Debug for Wal {
 }
 
 impl Wal {
-    /// Opens the log in the directory `path`, with the default [`Options`]: creates it, or recovers what is there.
+    /// Opens the log in the directory `path`, with the default [`Options`]: creates it, or recovers
+    /// what is there.
     ///
     /// # Errors
-    /// [`WalError::Locked`] if somebody has it open; [`WalError::Corrupt`] if durable records are damaged;
-    /// [`WalError::NewerFormat`], [`WalError::BadDirectory`], [`WalError::UnsafeFileSystem`], [`WalError::Io`].
+    /// [`WalError::Locked`] if somebody has it open; [`WalError::Corrupt`] if durable records are
+    /// damaged; [`WalError::NewerFormat`], [`WalError::BadDirectory`],
+    /// [`WalError::UnsafeFileSystem`], [`WalError::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, Options::new())
     }
 
-    /// Opens the log in the directory `path`. A relative one is resolved now: changing the working directory later changes
-    /// nothing.
+    /// Opens the log in the directory `path`. A relative one is resolved now: changing the working
+    /// directory later changes nothing.
     ///
     /// # Errors
     /// As [`Self::open`]; [`WalError::BadOptions`].
@@ -86,12 +88,13 @@ impl Wal {
         Ok(Self { shared })
     }
 
-    /// Appends one record and returns where it stands. The order is fixed, the record is not yet durable: wait for that
-    /// before you store the LSN elsewhere, see [`Lsn`].
+    /// Appends one record and returns where it stands. The order is fixed, the record is not yet
+    /// durable: wait for that before you store the LSN elsewhere, see [`Lsn`].
     ///
     /// # Errors
-    /// [`WalError::RecordTooLarge`]; [`WalError::Poisoned`]; [`WalError::Closed`]; [`WalError::Io`] if the next
-    /// segment cannot be made, for example on a full disk: nothing was appended, try again later.
+    /// [`WalError::RecordTooLarge`]; [`WalError::Poisoned`]; [`WalError::Closed`]; [`WalError::Io`]
+    /// if the next segment cannot be made, for example on a full disk: nothing was appended, try
+    /// again later.
     pub fn append(&self, payload: impl AsRef<[u8]>) -> Result<Lsn> {
         self.append_one(FrameKind::Data, StreamId::DEFAULT, payload.as_ref())
     }
@@ -119,8 +122,8 @@ impl Wal {
     /// Appends several records as one: after a crash all of them are there, or none.
     ///
     /// # Errors
-    /// As [`Self::append`]; the limit counts the whole batch, with 4 bytes more per record and 4 for the batch, before
-    /// it is compressed.
+    /// As [`Self::append`]; the limit counts the whole batch, with 4 bytes more per record and 4
+    /// for the batch, before it is compressed.
     pub fn append_batch(&self, records: &[impl AsRef<[u8]>]) -> Result<LsnRange> {
         self.append_batch_with(StreamId::DEFAULT, records)
     }
@@ -149,8 +152,9 @@ impl Wal {
         })
     }
 
-    /// Appends a record that readers see as [`RecordKind::Control`](crate::RecordKind::Control): bookkeeping of the
-    /// program above, opaque to the log. It may use the reserve of a log at its bound ([`Options::max_bytes`]).
+    /// Appends a record that readers see as [`RecordKind::Control`](crate::RecordKind::Control):
+    /// bookkeeping of the program above, opaque to the log. It may use the reserve of a log at its
+    /// bound ([`Options::max_bytes`]).
     ///
     /// # Errors
     /// As [`Self::append`].
@@ -192,11 +196,12 @@ impl Wal {
         }
     }
 
-    /// Returns once the record at `lsn`, and everything before it, is on stable storage. One flush serves all who
-    /// wait. This is so whatever the log's [`Durability`] says.
+    /// Returns once the record at `lsn`, and everything before it, is on stable storage. One flush
+    /// serves all who wait. This is so whatever the log's [`Durability`] says.
     ///
-    /// At [`Self::end_lsn`], where no record is yet, it waits for everything below: `sync_to(log.end_lsn())` returns once
-    /// all that was appended before is durable, and [`Self::durable_lsn`] is at least that.
+    /// At [`Self::end_lsn`], where no record is yet, it waits for everything below:
+    /// `sync_to(log.end_lsn())` returns once all that was appended before is durable, and
+    /// [`Self::durable_lsn`] is at least that.
     ///
     /// # Errors
     /// [`WalError::Poisoned`] if syncing failed, now or before: the record must be taken for lost.
@@ -216,8 +221,8 @@ impl Wal {
         self.shared.sync_all()
     }
 
-    /// Waits for the record at `lsn` as the log's [`Durability`] demands: with the default, as [`Self::sync_to`]. At
-    /// [`Self::end_lsn`] it stands for everything below, as there.
+    /// Waits for the record at `lsn` as the log's [`Durability`] demands: with the default, as
+    /// [`Self::sync_to`]. At [`Self::end_lsn`] it stands for everything below, as there.
     ///
     /// # Errors
     /// As [`Self::sync_to`].
@@ -247,12 +252,14 @@ impl Wal {
         Lsn::new(self.shared.retention.first())
     }
 
-    /// A future that is ready once the record at `lsn` is durable, or everything below if no record was there when it was
-    /// first polled, as [`Self::sync_to`]. Works with any executor; dropping it has no effect on the record.
+    /// A future that is ready once the record at `lsn` is durable, or everything below if no record
+    /// was there when it was first polled, as [`Self::sync_to`]. Works with any executor; dropping
+    /// it has no effect on the record.
     ///
     /// # Errors
-    /// As [`Self::sync_to`]; [`WalError::Io`] if the thread that flushes cannot be started. The record is appended then, and may
-    /// become durable: do not append it again, call [`Self::sync_to`], which needs no thread. [`WalError::Closed`].
+    /// As [`Self::sync_to`]; [`WalError::Io`] if the thread that flushes cannot be started. The
+    /// record is appended then, and may become durable: do not append it again, call
+    /// [`Self::sync_to`], which needs no thread. [`WalError::Closed`].
     #[must_use = "futures do nothing unless awaited"]
     pub fn durable(&self, lsn: Lsn) -> Durable {
         Durable::new(&self.shared, lsn)
@@ -264,8 +271,8 @@ impl Wal {
         DurableWatch::new(&self.shared)
     }
 
-    /// Reads the records from `from` on that are durable now. [`Lsn::ZERO`] means from the oldest one kept; any other
-    /// position must be one where a frame starts or ends.
+    /// Reads the records from `from` on that are durable now. [`Lsn::ZERO`] means from the oldest
+    /// one kept; any other position must be one where a frame starts or ends.
     ///
     /// # Errors
     /// [`WalError::Truncated`]; [`WalError::NotDurable`]; [`WalError::BeyondEnd`].
@@ -273,17 +280,19 @@ impl Wal {
         self.read_range(from, self.durable_lsn())
     }
 
-    /// Reads the records from `from` up to, not including, `to`, which must be where a frame starts or ends.
+    /// Reads the records from `from` up to, not including, `to`, which must be where a frame starts
+    /// or ends.
     ///
     /// # Errors
-    /// [`WalError::Truncated`]; [`WalError::NotDurable`] if either is not durable yet; [`WalError::BeyondEnd`].
+    /// [`WalError::Truncated`]; [`WalError::NotDurable`] if either is not durable yet;
+    /// [`WalError::BeyondEnd`].
     pub fn read_range(&self, from: Lsn, to: Lsn) -> Result<Reader> {
         Reader::open(&self.shared, from, to)
     }
 
-    /// Reads from `from` on and then waits for new durable records, until the log is closed. It pins the log from
-    /// where it stands. Somebody else must make records durable: `from` may be any position up to [`Self::end_lsn`] where a
-    /// frame starts or ends, durable or not.
+    /// Reads from `from` on and then waits for new durable records, until the log is closed. It
+    /// pins the log from where it stands. Somebody else must make records durable: `from` may be
+    /// any position up to [`Self::end_lsn`] where a frame starts or ends, durable or not.
     ///
     /// # Errors
     /// [`WalError::Truncated`]; [`WalError::BeyondEnd`].
@@ -307,7 +316,8 @@ impl Wal {
         Chunk::open(&self.shared, from, to)
     }
 
-    /// Splits the range into chunks of whole frames of about `target_bytes` each, none across segments.
+    /// Splits the range into chunks of whole frames of about `target_bytes` each, none across
+    /// segments.
     ///
     /// # Errors
     /// As [`Self::read_range`].
@@ -315,8 +325,8 @@ impl Wal {
         Chunk::split(&self.shared, from, to, target_bytes)
     }
 
-    /// Gives up the log below `lsn`: frees the segments that lie wholly below it, and below every reader and
-    /// [`RetentionGuard`]. The new start is durable before a file goes.
+    /// Gives up the log below `lsn`: frees the segments that lie wholly below it, and below every
+    /// reader and [`RetentionGuard`]. The new start is durable before a file goes.
     ///
     /// # Errors
     /// [`WalError::Io`]: nothing was truncated, try again; [`WalError::Poisoned`]; [`WalError::Closed`].
@@ -332,7 +342,8 @@ impl Wal {
         self.retain_as(lsn, "a retention guard")
     }
 
-    /// As [`Self::retain`], with a name by which [`Self::pins`] and [`WalError::LogFull`] tell whose it is.
+    /// As [`Self::retain`], with a name by which [`Self::pins`] and [`WalError::LogFull`] tell
+    /// whose it is.
     ///
     /// # Errors
     /// [`WalError::Truncated`].
@@ -340,7 +351,8 @@ impl Wal {
         RetentionGuard::new(&self.shared, lsn, &Arc::from(name.as_ref()))
     }
 
-    /// Who keeps which part of the log from being truncated, the oldest first: guards and open readers.
+    /// Who keeps which part of the log from being truncated, the oldest first: guards and open
+    /// readers.
     #[must_use]
     pub fn pins(&self) -> Vec<Pin> {
         self.shared.pins()
@@ -352,8 +364,9 @@ impl Wal {
         &self.shared.recovery
     }
 
-    /// What the log has done so far. The same goes out as metrics (`highwater_wal_*`) through the `metrics` facade, if the
-    /// program installed a recorder before it opened the log: latencies at each group, the rest at each rotation and call.
+    /// What the log has done so far. The same goes out as metrics (`highwater_wal_*`) through the
+    /// `metrics` facade, if the program installed a recorder before it opened the log: latencies at
+    /// each group, the rest at each rotation and call.
     #[must_use]
     pub fn stats(&self) -> Stats {
         let stats = self.shared.stats();

@@ -45,7 +45,8 @@ pub(crate) struct Shared {
     pub(crate) reader_name: Arc<str>,
     pub(crate) key: LogKey,
     pub(crate) compressor: BatchCompressor,
-    /// The segment that is appended to. Appenders read it without a lock; it is replaced with `rotation` held.
+    /// The segment that is appended to. Appenders read it without a lock; it is replaced with
+    /// `rotation` held.
     pub(crate) tail: ArcSwap<Segment>,
     /// Set, once, with `rotation` held.
     closed: AtomicBool,
@@ -156,13 +157,14 @@ impl Shared {
         self.append_as(claim, tag, stream, payload)
     }
 
-    /// Where records end in a segment, at the latest. One that was made with other options may be smaller than what they leave
-    /// free: then it is full.
+    /// Where records end in a segment, at the latest. One that was made with other options may be
+    /// smaller than what they leave free: then it is full.
     fn limit(&self, map: &AppendMap) -> u64 {
         map.capacity().saturating_sub(self.end_room)
     }
 
-    /// Appends one frame and returns where it starts and ends. Takes no lock unless the segment is full.
+    /// Appends one frame and returns where it starts and ends. Takes no lock unless the segment is
+    /// full.
     pub(crate) fn append_as(
         &self,
         claim: Claim,
@@ -176,7 +178,8 @@ impl Shared {
             let full = {
                 let tail = self.tail.load();
                 let map = tail.map();
-                // Only after the tail is loaded: that it is the reserve was noted before it became the tail.
+                // Only after the tail is loaded: that it is the reserve was noted before it became
+                // the tail.
                 self.check_claim(claim, &tail)?;
                 match map.reserve(frame.size, self.limit(map), claim.asker()) {
                     Ok(region) => return Ok(frame.write(region, &tail, &self.key)),
@@ -188,7 +191,8 @@ impl Shared {
         }
     }
 
-    /// Appends a frame only if the tail is open and has room for it; for frames that are welcome but not needed.
+    /// Appends a frame only if the tail is open and has room for it; for frames that are welcome
+    /// but not needed.
     pub(crate) fn append_if_room(&self, kind: FrameKind, payload: &[u8]) -> Option<(u64, u64)> {
         let frame = NewFrame::new(kind.into(), StreamId::DEFAULT, payload);
         let tail = self.tail.load();
@@ -230,7 +234,8 @@ impl Shared {
             return Err(self.closed_error());
         }
         self.check_another(claim)?;
-        // Its name is durable before the seal exists: a sealed last segment therefore means that one is missing.
+        // Its name is durable before the seal exists: a sealed last segment therefore means that
+        // one is missing.
         let next = self.preparer.take().map_err(|e| self.explain(e))?;
         if closed {
             next.map().close();
@@ -248,9 +253,10 @@ impl Shared {
         Ok(())
     }
 
-    /// What is appended and not synced stands in memory of the process: two segments of it at most. Whoever fills the second
-    /// before the first is durable syncs it. In the page cache the file must stay open until its errors are known, and a
-    /// process may open only so many: [`MOST_UNSYNCED`].
+    /// What is appended and not synced stands in memory of the process: two segments of it at most.
+    /// Whoever fills the second before the first is durable syncs it. In the page cache the file
+    /// must stay open until its errors are known, and a process may open only so many:
+    /// [`MOST_UNSYNCED`].
     fn bound_unsynced(&self, full: u64) -> Result<()> {
         let Some(segment) = self.segment_of(full) else {
             return Ok(());
@@ -266,8 +272,8 @@ impl Shared {
         }
     }
 
-    /// Pads the tail to a multiple of the unit of sealed groups, if it does not end at one, and returns where the group
-    /// has to end. There is room: records leave two units free.
+    /// Pads the tail to a multiple of the unit of sealed groups, if it does not end at one, and
+    /// returns where the group has to end. There is room: records leave two units free.
     pub(crate) fn pad(&self) -> Option<u64> {
         let unit = self.options.seal_groups;
         if unit == 0 {
@@ -284,7 +290,8 @@ impl Shared {
             end.set(offset + padding);
             padding
         };
-        // Refused if there is nothing to pad: also at the end of a segment that was sealed meanwhile.
+        // Refused if there is nothing to pad: also at the end of a segment that was sealed
+        // meanwhile.
         if let Ok(region) = map.reserve_with(map.capacity(), Asker::Closer, padding) {
             self.blank(FrameKind::Padding, &tail, region);
         }
@@ -324,8 +331,9 @@ impl Shared {
         (lsn < segment.end()).then(|| Arc::clone(segment))
     }
 
-    /// Up to where the log has to be durable for those who wait for `lsn`: a little further than that, so that the record
-    /// there is, or up to the end, where none is. Refuses positions behind the end.
+    /// Up to where the log has to be durable for those who wait for `lsn`: a little further than
+    /// that, so that the record there is, or up to the end, where none is. Refuses positions behind
+    /// the end.
     pub(crate) fn awaited_below(&self, lsn: Lsn) -> Result<u64> {
         match Lsn::new(self.end()) {
             end if lsn < end => Ok(lsn.get() + 1),
@@ -370,8 +378,8 @@ fn zeros_crc(len: usize) -> u32 {
     zero_parts(len).fold(0, crc32c_append)
 }
 
-/// Segments below the one at `sealed` are read from their files from now on. The one that was just sealed keeps its
-/// memory: whoever follows the log is still reading it.
+/// Segments below the one at `sealed` are read from their files from now on. The one that was just
+/// sealed keeps its memory: whoever follows the log is still reading it.
 fn release_memory(
     segments: &mut BTreeMap<u64, Arc<Segment>>,
     durable: u64,

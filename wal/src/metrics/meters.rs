@@ -1,5 +1,5 @@
-//! The log's metrics, through the [`metrics`] facade: nothing is recorded unless the program installs a recorder, which
-//! it has to do before it opens the log.
+//! The log's metrics, through the [`metrics`] facade: nothing is recorded unless the program
+//! installs a recorder, which it has to do before it opens the log.
 
 use crate::metrics::stats::Stats;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};

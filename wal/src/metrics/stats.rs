@@ -7,7 +7,8 @@ use crate::options::WritePath;
 use crate::segment::file::Stores;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
-/// Threads count in stripes of their own, so that appending on two cores does not move a cache line per record.
+/// Threads count in stripes of their own, so that appending on two cores does not move a cache line
+/// per record.
 const STRIPES: usize = 16;
 
 #[derive(Debug, Default)]

@@ -79,8 +79,8 @@ impl<'a> Frame<'a> {
         }
     }
 
-    /// Of a batch that is stored compressed: a handle to its payload in memory, of which the records are slices. The
-    /// records of other frames are slices of the log, or of the chunk.
+    /// Of a batch that is stored compressed: a handle to its payload in memory, of which the
+    /// records are slices. The records of other frames are slices of the log, or of the chunk.
     #[must_use]
     pub fn decompressed(&self) -> Option<Payload> {
         let bytes = self.decompressed.as_ref()?;
@@ -161,7 +161,8 @@ impl Deref for RecordRef<'_> {
     }
 }
 
-/// Whole frames of one segment. Holds the segment's bytes: send it to another thread and read there.
+/// Whole frames of one segment. Holds the segment's bytes: send it to another thread and read
+/// there.
 #[derive(Debug, Clone)]
 pub struct Chunk {
     shared: Arc<Shared>,
@@ -274,8 +275,8 @@ impl Chunk {
         self.frames_with(Trust::Payload)
     }
 
-    /// The same without checking payloads: for looking at frames that somebody else checks before acting on them. A
-    /// compressed batch that does not decompress is an error here too.
+    /// The same without checking payloads: for looking at frames that somebody else checks before
+    /// acting on them. A compressed batch that does not decompress is an error here too.
     #[must_use]
     pub fn unchecked_frames(&self) -> Frames<'_> {
         self.frames_with(Trust::Header)
@@ -297,9 +298,9 @@ impl Chunk {
     }
 }
 
-/// All bytes of the chunk as they stand in the log, frame headers and padding included: the owner behind handles to
-/// single records, but those of compressed batches (see [`Frame::decompressed`]). Touch what [`Chunk::frames`] has returned:
-/// the pages of the rest need not be readable.
+/// All bytes of the chunk as they stand in the log, frame headers and padding included: the owner
+/// behind handles to single records, but those of compressed batches (see [`Frame::decompressed`]).
+/// Touch what [`Chunk::frames`] has returned: the pages of the rest need not be readable.
 impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
         match &self.copied {

@@ -126,7 +126,8 @@ impl Cursor {
         }
     }
 
-    /// Where to go on if the frame at `offset` holds records of a stream that is not wanted: its payload is not touched.
+    /// Where to go on if the frame at `offset` holds records of a stream that is not wanted: its
+    /// payload is not touched.
     fn other_stream(&mut self, segment: &Arc<Segment>, offset: u64) -> Result<Option<u64>> {
         let Some(only) = self.only else {
             return Ok(None);
@@ -195,8 +196,8 @@ pub(crate) fn look(
     }
 }
 
-/// The header of the frame at `offset`, if an intact one stands there. Touches no byte before the window is there, and of the
-/// payload none if the header alone is trusted.
+/// The header of the frame at `offset`, if an intact one stands there. Touches no byte before the
+/// window is there, and of the payload none if the header alone is trusted.
 #[inline]
 fn look_in(
     window: &mut ReadWindow,

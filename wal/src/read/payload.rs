@@ -5,9 +5,9 @@ use std::fmt;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-/// The bytes of a record, in the mapped log itself, or in memory if its batch was compressed or the log is read by copying
-/// ([`ReadPath`](crate::ReadPath)). Cheap to clone; the bytes stay readable while it lives, even if the log is truncated or
-/// closed.
+/// The bytes of a record, in the mapped log itself, or in memory if its batch was compressed or the
+/// log is read by copying ([`ReadPath`](crate::ReadPath)). Cheap to clone; the bytes stay readable
+/// while it lives, even if the log is truncated or closed.
 #[derive(Clone)]
 pub struct Payload {
     owner: Owner,

@@ -38,7 +38,8 @@ pub struct Record {
 
 /// Reads a range of the log in order. It pins the log from where it stands.
 ///
-/// As an iterator it yields records. [`Self::next_frame`] is faster where records need not outlive the call.
+/// As an iterator it yields records. [`Self::next_frame`] is faster where records need not outlive
+/// the call.
 #[derive(Debug)]
 pub struct Reader {
     cursor: Cursor,
@@ -83,17 +84,18 @@ impl Reader {
         &mut self.cursor
     }
 
-    /// Where the next frame is read: everything before it was returned (of an open batch, some records may not be). Behind an
-    /// error, where that frame stands.
+    /// Where the next frame is read: everything before it was returned (of an open batch, some
+    /// records may not be). Behind an error, where that frame stands.
     pub fn position(&self) -> Lsn {
         Lsn::new(self.cursor.position())
     }
 
-    /// The next frame that holds records, checked; `None` at the end of the range. Records of a batch that the iterator
-    /// has not returned yet are skipped.
+    /// The next frame that holds records, checked; `None` at the end of the range. Records of a
+    /// batch that the iterator has not returned yet are skipped.
     ///
     /// # Errors
-    /// [`WalError::Corrupt`](crate::WalError::Corrupt) if the log is damaged there; [`WalError::Io`](crate::WalError::Io).
+    /// [`WalError::Corrupt`](crate::WalError::Corrupt) if the log is damaged there;
+    /// [`WalError::Io`](crate::WalError::Io).
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>> {
         self.batch = None;
         loop {

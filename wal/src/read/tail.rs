@@ -20,12 +20,14 @@ fn new_id() -> u64 {
     NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// Reads records as they become durable, and makes none so. As an iterator it blocks the thread for the next one; with
-/// [`Self::next_timeout`] no longer than it likes, with [`Self::recv`] only its task. It ends when the log is closed
-/// and everything was read, when somebody stops it ([`Self::stopper`]), and behind the first error.
+/// Reads records as they become durable, and makes none so. As an iterator it blocks the thread for
+/// the next one; with [`Self::next_timeout`] no longer than it likes, with [`Self::recv`] only its
+/// task. It ends when the log is closed and everything was read, when somebody stops it
+/// ([`Self::stopper`]), and behind the first error.
 ///
-/// To go on later, tail from the LSN of the last record: it is returned again, with all of its batch. As long as the tail
-/// lives, also when it has ended, it pins the log from the segment in which it stands.
+/// To go on later, tail from the LSN of the last record: it is returned again, with all of its
+/// batch. As long as the tail lives, also when it has ended, it pins the log from the segment in
+/// which it stands.
 #[derive(Debug)]
 pub struct Tail {
     reader: Reader,
@@ -102,7 +104,8 @@ impl Tail {
         }
     }
 
-    /// The next record, if it is durable already or becomes so within `timeout`, by the log's clock.
+    /// The next record, if it is durable already or becomes so within `timeout`, by the log's
+    /// clock.
     ///
     /// ```
     /// use highwater_wal::{Tailed, Wal};
@@ -118,15 +121,16 @@ impl Tail {
     /// ```
     ///
     /// # Errors
-    /// [`WalError::Poisoned`] if a sync failed, [`WalError::Corrupt`] if the log is damaged there, [`WalError::Io`]; the
-    /// tail has ended then.
+    /// [`WalError::Poisoned`] if a sync failed, [`WalError::Corrupt`] if the log is damaged there,
+    /// [`WalError::Io`]; the tail has ended then.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Tailed> {
         let now = self.shared.options.clock.now();
         self.next_by(Some(now.saturating_add(timeout)))
     }
 
-    /// The next record, once it is durable; the task sleeps until then. Needs no particular runtime. Dropping the future
-    /// loses nothing. Reading itself blocks for as long as the disk takes, if the record is not in memory any more.
+    /// The next record, once it is durable; the task sleeps until then. Needs no particular
+    /// runtime. Dropping the future loses nothing. Reading itself blocks for as long as the disk
+    /// takes, if the record is not in memory any more.
     ///
     /// # Errors
     /// As [`Self::next_timeout`].
@@ -220,8 +224,9 @@ impl DurableWatch {
         Lsn::new(self.shared.commit.durable())
     }
 
-    /// Waits until the frontier is past `lsn` and returns it. Does not make anything durable itself. At
-    /// [`Wal::end_lsn`](crate::Wal::end_lsn), and beyond, that is something that is not appended yet.
+    /// Waits until the frontier is past `lsn` and returns it. Does not make anything durable
+    /// itself. At [`Wal::end_lsn`](crate::Wal::end_lsn), and beyond, that is something that is not
+    /// appended yet.
     ///
     /// # Errors
     /// [`WalError::Closed`] or [`WalError::Poisoned`] if it never will be.

@@ -1,8 +1,8 @@
-//! The part of a segment that a reader has made sure of before it touches it: pages of a map that were read in, or bytes
-//! that were copied out of the file ([`ReadPath`]).
+//! The part of a segment that a reader has made sure of before it touches it: pages of a map that
+//! were read in, or bytes that were copied out of the file ([`ReadPath`]).
 //!
-//! The window grows while reading goes on from where it ended, as the kernel's read-ahead does: whoever looks at one frame
-//! pays for a few pages, whoever reads on asks once per MiB.
+//! The window grows while reading goes on from where it ended, as the kernel's read-ahead does:
+//! whoever looks at one frame pays for a few pages, whoever reads on asks once per MiB.
 
 use crate::error::Result;
 use crate::format::layout::to_usize;
@@ -13,7 +13,8 @@ use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// The first step, and the longest. Measured: longer ones are no faster, with shorter ones the questions show.
+/// The first step, and the longest. Measured: longer ones are no faster, with shorter ones the
+/// questions show.
 const SHORTEST: u64 = 64 << 10;
 const LONGEST: u64 = 1 << 20;
 
@@ -73,7 +74,8 @@ impl ReadWindow {
         }
     }
 
-    /// A window that does not move: `bytes` are those of the segment at `base` from offset `start` on.
+    /// A window that does not move: `bytes` are those of the segment at `base` from offset `start`
+    /// on.
     pub(crate) fn over(bytes: Arc<Vec<u8>>, base: u64, start: u64) -> Self {
         Self {
             base: Some(base),
@@ -91,8 +93,8 @@ impl ReadWindow {
         }
     }
 
-    /// Makes sure of the bytes of `need`, which may be touched then ([`Self::shown`]); false if they do not lie below
-    /// `readable`.
+    /// Makes sure of the bytes of `need`, which may be touched then ([`Self::shown`]); false if
+    /// they do not lie below `readable`.
     #[inline]
     pub(crate) fn ensure(
         &mut self,

@@ -42,7 +42,8 @@ pub struct Recovery {
     pub first_lsn: Lsn,
     /// Where it ended, and where it goes on: x.
     pub end_lsn: Lsn,
-    /// Everything below this was proven durable; the frames from here to `end_lsn` were written again.
+    /// Everything below this was proven durable; the frames from here to `end_lsn` were written
+    /// again.
     pub attested_lsn: Lsn,
     /// How many frames were written again.
     pub frames_rewritten: usize,

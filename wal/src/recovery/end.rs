@@ -66,7 +66,8 @@ pub(crate) fn find_end(
 /// Why the end cannot be told.
 enum Lost {
     Error(WalError),
-    /// No intact frame stands at an offset of a segment, given by its index, and something proves that one did.
+    /// No intact frame stands at an offset of a segment, given by its index, and something proves
+    /// that one did.
     Frame {
         segment: usize,
         offset: u64,
@@ -136,7 +137,8 @@ fn end_from(
     Ok(end)
 }
 
-/// Walks from the last segment that holds a frame, or from as far back as it takes to prove that all before is durable.
+/// Walks from the last segment that holds a frame, or from as far back as it takes to prove that
+/// all before is durable.
 fn walk_back(
     disk: &dyn Disk,
     dir: &Path,
@@ -213,8 +215,8 @@ fn walk_from(
 }
 
 impl Walk {
-    /// Begins where `LOG` says that everything before is durable, if that is in the first segment. A frame ends there: the
-    /// close frame, if the log was closed.
+    /// Begins where `LOG` says that everything before is durable, if that is in the first segment.
+    /// A frame ends there: the close frame, if the log was closed.
     fn skip_attested(
         &mut self,
         end: LogEnd,
@@ -304,8 +306,9 @@ fn look_behind(
     Ok(())
 }
 
-/// Where the damage begins that was met at `offset` of the segment `index`: reading started at the last note, and it may lie
-/// before that. Goes back until a segment is intact up to its end, so that only the damaged tail is read.
+/// Where the damage begins that was met at `offset` of the segment `index`: reading started at the
+/// last note, and it may lie before that. Goes back until a segment is intact up to its end, so
+/// that only the damaged tail is read.
 fn damage_begins(
     disk: &dyn Disk,
     key: LogKey,
@@ -329,8 +332,8 @@ fn damage_begins(
     found
 }
 
-/// The first place before `until` at which a frame should stand in `segment`, and no intact one does; or `until` itself, if
-/// that is inside the segment.
+/// The first place before `until` at which a frame should stand in `segment`, and no intact one
+/// does; or `until` itself, if that is inside the segment.
 fn first_bad(
     disk: &dyn Disk,
     key: LogKey,

@@ -1,4 +1,5 @@
-//! Where a log is, and whether its file system can keep its promises: asked before anything is touched.
+//! Where a log is, and whether its file system can keep its promises: asked before anything is
+//! touched.
 
 use crate::error::{Result, WalError};
 use crate::options::{Options, UnsafeFileSystem};
@@ -18,7 +19,8 @@ pub(crate) fn resolve(disk: &dyn Disk, dir: &Path) -> Result<PathBuf> {
 pub(crate) fn check(options: &Options, dir: &Path) -> Result<()> {
     let kind = match nearest(&*options.disk, dir) {
         Ok(kind) => kind,
-        // Opening the directory says what is wrong with the path; a system that hides the answer is no reason to stop.
+        // Opening the directory says what is wrong with the path; a system that hides the answer is
+        // no reason to stop.
         Err(error) => {
             tracing::warn!(dir = %dir.display(), %error, "the file system could not be told: NFS and the like would go unnoticed");
             return Ok(());
@@ -53,7 +55,8 @@ pub(crate) fn check(options: &Options, dir: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The file system of `dir`, or of the nearest directory above it that exists: there it will be made.
+/// The file system of `dir`, or of the nearest directory above it that exists: there it will be
+/// made.
 fn nearest(disk: &dyn Disk, dir: &Path) -> io::Result<FileSystem> {
     let mut place = dir;
     loop {

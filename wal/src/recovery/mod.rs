@@ -9,11 +9,13 @@
 //!
 //! # Definitions
 //!
-//! A *frame* is good if both its checksums are right for its place: they cover the log's random id and the LSN, so
-//! bytes of another log, of another place, or of an earlier use of a recycled file are no frames. *x* is the first
-//! place at which no good frame stands, reading forward from the log's start. A position is *attested* if a good
-//! watermark or close frame, or the file `LOG`, says that everything below it was durable when that was written. Only these attest;
-//! "a good record stands behind the bad one" proves nothing, because un-synced pages reach the disk in any order.
+//! A *frame* is good if both its checksums are right for its place: they cover the log's random id
+//! and the LSN, so bytes of another log, of another place, or of an earlier use of a recycled file
+//! are no frames. *x* is the first place at which no good frame stands, reading forward from the
+//! log's start. A position is *attested* if a good watermark or close frame, or the file `LOG`,
+//! says that everything below it was durable when that was written. Only these attest; "a good
+//! record stands behind the bad one" proves nothing, because un-synced pages reach the disk in any
+//! order.
 //!
 //! # The table: the end of the log
 //!
@@ -47,25 +49,31 @@
 //!
 //! # Then, before anything is shown
 //!
-//! 1. Good headers behind x are overwritten with zeros, x too: none of them may rise again once new frames surround it.
-//! 2. The good frames that nothing attests are written again, byte for byte. After a failed sync the page cache holds
-//!    bytes that the disk does not, marked clean: only a new write makes the next sync carry them.
+//! 1. Good headers behind x are overwritten with zeros, x too: none of them may rise again once new
+//!    frames surround it.
+//! 2. The good frames that nothing attests are written again, byte for byte. After a failed sync
+//!    the page cache holds bytes that the disk does not, marked clean: only a new write makes the
+//!    next sync carry them.
 //! 3. Both are synced.
-//! 4. `LOG`, and the names of prepared segments, are made anew, and the directory is synced: a name that is seen need
-//!    not be durable, and after a failed sync of the directory another one may save nothing.
-//! 5. Only now is x published as the durable frontier, and a watermark that says so is the first new frame.
+//! 4. `LOG`, and the names of prepared segments, are made anew, and the directory is synced: a name
+//!    that is seen need not be durable, and after a failed sync of the directory another one may
+//!    save nothing.
+//! 5. Only now is x published as the durable frontier, and a watermark that says so is the first
+//!    new frame.
 //!
 //! Every step leads to the same x when it is cut short and begun again.
 //!
-//! Reading starts where `LOG` says that everything before is durable (noted every 4 MiB; at the last segment that holds a
-//! frame and before, until the frames read attest its base, if it says less), so the time to open does not grow with the
-//! log. Damage before that place is found when somebody reads there, or by
-//! [`inspect::Log::verify`](crate::inspect::Log::verify). If `LOG` says that the log was closed, its close frame must stand there.
+//! Reading starts where `LOG` says that everything before is durable (noted every 4 MiB; at the
+//! last segment that holds a frame and before, until the frames read attest its base, if it says
+//! less), so the time to open does not grow with the log. Damage before that place is found when
+//! somebody reads there, or by [`inspect::Log::verify`](crate::inspect::Log::verify). If `LOG` says
+//! that the log was closed, its close frame must stand there.
 //!
-//! Behind x everything is searched for good headers, but not farther than the *reach* in `LOG`, if it states one. A log
-//! that is written past the page cache has everything durable before a write begins, no write is longer than 2 MiB, and
-//! x is at most one frame before the place where the last write began: so its reach is 2 MiB and the largest frame. Through the
-//! page cache un-synced pages reach the disk in any order, and the reach is the rest of the log.
+//! Behind x everything is searched for good headers, but not farther than the *reach* in `LOG`, if
+//! it states one. A log that is written past the page cache has everything durable before a write
+//! begins, no write is longer than 2 MiB, and x is at most one frame before the place where the
+//! last write began: so its reach is 2 MiB and the largest frame. Through the page cache un-synced
+//! pages reach the disk in any order, and the reach is the rest of the log.
 //!
 //! [`Finding::CorruptAttested`]: crate::Finding::CorruptAttested
 //! [`Finding::MissingSegment`]: crate::Finding::MissingSegment

@@ -109,7 +109,8 @@ fn maker(dir: &Path, options: &Options, key: LogKey) -> Maker {
     }
 }
 
-/// Creation is cut short only before the first record: a segment that is not the first, or holds one, is somebody's log.
+/// Creation is cut short only before the first record: a segment that is not the first, or holds
+/// one, is somebody's log.
 fn holds_records(disk: &dyn Disk, dir: &Path, base: u64) -> Result<bool> {
     if base != 0 {
         return Ok(true);
@@ -196,8 +197,8 @@ fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Resul
     })
 }
 
-/// How many segments of the chain to keep: those up to the last that holds the log, and one that is prepared, unless the log
-/// has a bound and it is larger than those that the bound is meant for.
+/// How many segments of the chain to keep: those up to the last that holds the log, and one that is
+/// prepared, unless the log has a bound and it is larger than those that the bound is meant for.
 fn prepared_enough(chain: &[SegmentFile], last: usize, options: &Options) -> usize {
     let prepared = chain.get(last + 1);
     let fits =
@@ -256,9 +257,10 @@ fn settle(disk: &dyn Disk, chain: &[SegmentFile], end: &End, faults: Faults) -> 
     Ok(())
 }
 
-/// Makes the names found durable. Seeing a name does not mean that it is: whoever made it may have failed to sync the
-/// directory, after which the kernel takes it for clean. So they are made anew, as the tail's bytes are. Only those of
-/// `LOG` and of the prepared segment need it: a segment is used only after its name was synced.
+/// Makes the names found durable. Seeing a name does not mean that it is: whoever made it may have
+/// failed to sync the directory, after which the kernel takes it for clean. So they are made anew,
+/// as the tail's bytes are. Only those of `LOG` and of the prepared segment need it: a segment is
+/// used only after its name was synced.
 fn settle_names(
     disk: &dyn Disk,
     dir: &Path,

@@ -15,9 +15,10 @@ const LEVELS: [u64; 2] = [50, 80];
 
 /// Bytes of segment files that exist or are being made, and the most there may be.
 ///
-/// Invariants. `used` never passes `most` and what is exempt, so neither do the files. What only the reserve may be used for
-/// never takes its place: a segment that brings `held` above `ordinary` is begun, and written to, by control records and
-/// by what the program appends from the reserve, until a truncation brings `held` down again.
+/// Invariants. `used` never passes `most` and what is exempt, so neither do the files. What only
+/// the reserve may be used for never takes its place: a segment that brings `held` above `ordinary`
+/// is begun, and written to, by control records and by what the program appends from the reserve,
+/// until a truncation brings `held` down again.
 #[derive(Debug)]
 pub(crate) struct Budget {
     max_bytes: Option<u64>,
@@ -28,10 +29,12 @@ pub(crate) struct Budget {
     /// The most bytes of segment files.
     most: u64,
     used: AtomicU64, // relaxed, as the others: numbers to compare with a bound, no memory depends on them
-    /// Bytes of the segments that hold the log, and of those that could not be removed; without what is exempt.
+    /// Bytes of the segments that hold the log, and of those that could not be removed; without
+    /// what is exempt.
     held: AtomicU64,
-    /// So much of the segment at `exempt_base` does not count: it was in use when the log was opened and leaves no room, or
-    /// not enough, for another one below the bound. No truncation frees it before the log has left it.
+    /// So much of the segment at `exempt_base` does not count: it was in use when the log was
+    /// opened and leaves no room, or not enough, for another one below the bound. No truncation
+    /// frees it before the log has left it.
     exempt: AtomicU64,
     exempt_base: u64,
     /// How many of [`LEVELS`] were passed when that was last told.
@@ -60,8 +63,9 @@ impl Budget {
         let needed = found.tail.saturating_add(segment_size);
         let exempt = needed.saturating_sub(ordinary);
         let held = found.held - exempt.min(found.tail);
-        // A log that left no room for the reserve gets it all the same: its bound was lowered, it was made without one,
-        // or its reserve is in use. Without it, nobody might be able to truncate.
+        // A log that left no room for the reserve gets it all the same: its bound was lowered, it
+        // was made without one, or its reserve is in use. Without it, nobody might be able to
+        // truncate.
         let most = match held.saturating_add(segment_size) > max {
             true => max.saturating_add(segment_size),
             false => max,
@@ -87,8 +91,8 @@ impl Budget {
         self.max_bytes
     }
 
-    /// Whether ordinary records may be written to the segment that is appended to. Whoever asks has loaded that segment
-    /// before, and [`Self::hold`] was called before it could be loaded.
+    /// Whether ordinary records may be written to the segment that is appended to. Whoever asks has
+    /// loaded that segment before, and [`Self::hold`] was called before it could be loaded.
     pub(crate) fn admits(&self) -> bool {
         self.held.load(Ordering::Relaxed) <= self.ordinary
     }
@@ -132,7 +136,8 @@ impl Budget {
         }
     }
 
-    /// Takes the space of a file that is about to be made. Only the one thread that makes files calls this.
+    /// Takes the space of a file that is about to be made. Only the one thread that makes files
+    /// calls this.
     pub(crate) fn take(&self, bytes: u64, dir: &Path) -> Result<()> {
         let exempt = self.exempt.load(Ordering::Relaxed);
         if self.used().saturating_add(bytes) > self.most.saturating_add(exempt) {
@@ -180,7 +185,8 @@ pub(crate) enum Claim {
     Ordinary,
     /// A record that may use the reserve.
     Reserve,
-    /// The mark of a clean end: at most half of the reserve, which would be used up by closing and opening otherwise.
+    /// The mark of a clean end: at most half of the reserve, which would be used up by closing and
+    /// opening otherwise.
     Mark,
 }
 
@@ -231,15 +237,15 @@ impl Shared {
         }
     }
 
-    /// Whether frames that the log can do without leave the rest of `tail` to control records: it is the reserve, and half
-    /// used.
+    /// Whether frames that the log can do without leave the rest of `tail` to control records: it
+    /// is the reserve, and half used.
     pub(crate) fn spares_reserve(&self, tail: &Segment) -> bool {
         let half = SEGMENT_HEADER_SIZE.midpoint(tail.size);
         !self.preparer.budget().admits() && tail.map().reserved() > half
     }
 
-    /// Refuses another segment, if only the reserve is left: to ordinary records, and to the mark if that would use up more
-    /// than half.
+    /// Refuses another segment, if only the reserve is left: to ordinary records, and to the mark
+    /// if that would use up more than half.
     pub(crate) fn check_another(&self, claim: Claim) -> Result<()> {
         let half = self
             .options

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Those who wait for room. What they wait for changes before [`Self::look`] is called, which takes the lock under which
-/// they look: no change is missed.
+/// Those who wait for room. What they wait for changes before [`Self::look`] is called, which takes
+/// the lock under which they look: no change is missed.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     tasks: Mutex<BTreeMap<u64, Waker>>,
@@ -45,9 +45,10 @@ pub enum Waited {
 }
 
 impl Wal {
-    /// Waits until a log at its bound ([`Options::max_bytes`](crate::Options::max_bytes)) has room again for an ordinary
-    /// record of any size that it accepts. Somebody else has to truncate it. Returns at once if there is room, or no
-    /// bound. Others may take the room first: append in a loop.
+    /// Waits until a log at its bound ([`Options::max_bytes`](crate::Options::max_bytes)) has room
+    /// again for an ordinary record of any size that it accepts. Somebody else has to truncate it.
+    /// Returns at once if there is room, or no bound. Others may take the room first: append in a
+    /// loop.
     ///
     /// ```
     /// use highwater_wal::{Options, Wal, WalError};
@@ -63,11 +64,12 @@ impl Wal {
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     ///
-    /// A full disk is something else: that is [`WalError::Io`](crate::WalError::Io), and this does not wait for it.
+    /// A full disk is something else: that is [`WalError::Io`](crate::WalError::Io), and this does
+    /// not wait for it.
     ///
     /// # Errors
-    /// [`WalError::Closed`](crate::WalError::Closed) or [`WalError::Poisoned`](crate::WalError::Poisoned), also if that
-    /// happens meanwhile.
+    /// [`WalError::Closed`](crate::WalError::Closed) or
+    /// [`WalError::Poisoned`](crate::WalError::Poisoned), also if that happens meanwhile.
     pub fn wait_for_room(&self) -> Result<()> {
         match self.shared.await_room(&Until::default())? {
             Waited::Room => Ok(()),
@@ -88,7 +90,8 @@ impl Wal {
         self.shared.await_room(&until)
     }
 
-    /// A future that is ready once [`Self::wait_for_room`] would return. Works with any executor; dropping it has no effect.
+    /// A future that is ready once [`Self::wait_for_room`] would return. Works with any executor;
+    /// dropping it has no effect.
     ///
     /// # Errors
     /// As [`Self::wait_for_room`].

@@ -45,8 +45,8 @@ impl Retention {
     }
 }
 
-/// Keeps the log from its position on: [`Wal::truncate_before`](crate::Wal::truncate_before) does not go past it.
-/// Let it go by dropping it.
+/// Keeps the log from its position on: [`Wal::truncate_before`](crate::Wal::truncate_before) does
+/// not go past it. Let it go by dropping it.
 #[derive(Debug)]
 #[must_use = "the log is kept only while the guard lives"]
 pub struct RetentionGuard {

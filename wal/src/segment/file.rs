@@ -15,7 +15,8 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-/// Zeros are written and synced in pieces, so that a commit that comes in between waits for one piece at most.
+/// Zeros are written and synced in pieces, so that a commit that comes in between waits for one
+/// piece at most.
 const PIECE_SIZE: u64 = 1 << 20;
 
 /// How a new segment is prepared on.
@@ -56,10 +57,12 @@ impl Maker {
         };
     }
 
-    /// How far behind the end of the log a power cut can leave frames that were not acknowledged; 0 if anywhere.
+    /// How far behind the end of the log a power cut can leave frames that were not acknowledged; 0
+    /// if anywhere.
     ///
-    /// Past the page cache everything before a write is durable when it begins. So such frames lie in the one write
-    /// that was under way, which ends at most so far behind the frame in which it began.
+    /// Past the page cache everything before a write is durable when it begins. So such frames lie
+    /// in the one write that was under way, which ends at most so far behind the frame in which it
+    /// began.
     pub(crate) fn reach(&self, max_record: usize) -> u64 {
         let right = self.longest_write + frame_size(max_record as u64);
         match self.write_path {
@@ -68,7 +71,8 @@ impl Maker {
         }
     }
 
-    /// Gives `file` the size of a segment, with blocks that were really written: nothing is left to allocate later.
+    /// Gives `file` the size of a segment, with blocks that were really written: nothing is left to
+    /// allocate later.
     fn fill_zeros(&self, file: &dyn DiskFile) -> io::Result<()> {
         let size = self.segment_size;
         let mut at = 0;
@@ -93,8 +97,8 @@ impl Maker {
         file.write_zeros(range)
     }
 
-    /// Gives `file` the size of a segment and its blocks, without writing them, if that is enough: a write past the page
-    /// cache into such a block can fail, but not raise a signal.
+    /// Gives `file` the size of a segment and its blocks, without writing them, if that is enough:
+    /// a write past the page cache into such a block can fail, but not raise a signal.
     fn allocate(&self, file: &dyn DiskFile) -> io::Result<Blocks> {
         if self.write_path == WritePath::Direct {
             match file.allocate(self.segment_size) {
@@ -138,7 +142,8 @@ pub(crate) enum Stores {
     Staged,
 }
 
-/// A segment of the log. Whoever holds one keeps its bytes readable, even after its file is removed.
+/// A segment of the log. Whoever holds one keeps its bytes readable, even after its file is
+/// removed.
 pub(crate) struct Segment {
     pub(crate) base: u64,
     pub(crate) size: u64,
@@ -155,9 +160,11 @@ pub(crate) struct Segment {
 /// Who made the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// This instance: no bytes of it were shown by an earlier one, so it may be recycled once nobody holds it.
+    /// This instance: no bytes of it were shown by an earlier one, so it may be recycled once
+    /// nobody holds it.
     Made,
-    /// An earlier instance, whose readers may still look at its bytes (in this process or in another).
+    /// An earlier instance, whose readers may still look at its bytes (in this process or in
+    /// another).
     Found,
 }
 
@@ -185,9 +192,10 @@ impl std::fmt::Debug for Segment {
 }
 
 impl Segment {
-    /// Makes a segment: with all its blocks, synced, named, its name synced. Until the last step nothing of it counts, and
-    /// a file under the final name is always whole. What is then left to do for the speed of commits goes as far as
-    /// `ahead` says, who is asked before each piece with the offset at which it starts.
+    /// Makes a segment: with all its blocks, synced, named, its name synced. Until the last step
+    /// nothing of it counts, and a file under the final name is always whole. What is then left to
+    /// do for the speed of commits goes as far as `ahead` says, who is asked before each piece with
+    /// the offset at which it starts.
     pub(crate) fn create(
         maker: &Maker,
         base: u64,
@@ -224,8 +232,8 @@ impl Segment {
         Ok(made)
     }
 
-    /// Zeros in blocks that were only allocated: the first write to such a block takes longer than the next ones (measured:
-    /// 124 instead of 81 µs for a commit of one page).
+    /// Zeros in blocks that were only allocated: the first write to such a block takes longer than
+    /// the next ones (measured: 124 instead of 81 µs for a commit of one page).
     fn ready_ahead(
         &self,
         file: &dyn DiskFile,
@@ -249,8 +257,9 @@ impl Segment {
         }
     }
 
-    /// The segment, if nobody else shows its file: neither this nor the one that held it in memory, parts of which may
-    /// show the file by now. Otherwise the file is not to be written again; its path.
+    /// The segment, if nobody else shows its file: neither this nor the one that held it in memory,
+    /// parts of which may show the file by now. Otherwise the file is not to be written again; its
+    /// path.
     pub(crate) fn alone(this: Arc<Self>) -> std::result::Result<Self, PathBuf> {
         let mut segment = Arc::try_unwrap(this).map_err(|held| held.path.clone())?;
         match Arc::get_mut(&mut segment.shown) {
@@ -259,8 +268,9 @@ impl Segment {
         }
     }
 
-    /// Makes the file of a truncated segment into the segment that starts at `base`. Its old frames cannot pass for new
-    /// ones: their checksums cover their LSN. The old name is below the log's start, so nobody believes what it holds.
+    /// Makes the file of a truncated segment into the segment that starts at `base`. Its old frames
+    /// cannot pass for new ones: their checksums cover their LSN. The old name is below the log's
+    /// start, so nobody believes what it holds.
     pub(crate) fn recycle(self, maker: &Maker, base: u64) -> Result<Self> {
         let Self {
             size,
@@ -320,7 +330,8 @@ impl Segment {
         })
     }
 
-    /// A segment that recovery found. Its header is looked at when it is mapped for reading, if not before.
+    /// A segment that recovery found. Its header is looked at when it is mapped for reading, if not
+    /// before.
     pub(crate) fn found(disk: &Arc<dyn Disk>, file: SegmentFile, log_id: u128) -> Self {
         let SegmentFile { path, base, size } = file;
         Self {
@@ -368,9 +379,9 @@ impl Segment {
         }
     }
 
-    /// The same segment read from its file, if this one is mapped for appending: without memory of the process, and without
-    /// the file held open. For segments that are sealed and durable: nobody writes them any more, and no error of theirs is to
-    /// come.
+    /// The same segment read from its file, if this one is mapped for appending: without memory of
+    /// the process, and without the file held open. For segments that are sealed and durable:
+    /// nobody writes them any more, and no error of theirs is to come.
     pub(crate) fn without_memory(&self) -> Option<Self> {
         matches!(self.view.get(), Some(View::Append { .. })).then(|| Self {
             base: self.base,

@@ -68,7 +68,8 @@ pub(crate) fn check_segment(
     Ok(SegmentFile { path, base, size })
 }
 
-/// The size of the segment at `base`, whose file starts with `header` (`None` if it is shorter) and is `len` bytes long.
+/// The size of the segment at `base`, whose file starts with `header` (`None` if it is shorter) and
+/// is `len` bytes long.
 pub(crate) fn check_header(
     path: &Path,
     header: Option<[u8; segment_header::END]>,
@@ -105,7 +106,8 @@ fn what_to_do(finding: Finding) -> &'static str {
     }
 }
 
-/// The size of a segment whose header fits its name, its log and its length; or what is wrong, and where.
+/// The size of a segment whose header fits its name, its log and its length; or what is wrong, and
+/// where.
 fn judge(
     header: Option<std::result::Result<SegmentHeader, BadHeader>>,
     base: u64,
@@ -142,16 +144,16 @@ fn judge(
     }
 }
 
-/// So many segments at the end are looked into whatever `LOG` says: a log in a newer format is refused before anything is
-/// written.
+/// So many segments at the end are looked into whatever `LOG` says: a log in a newer format is
+/// refused before anything is written.
 const ALWAYS_CHECKED: usize = 2;
 
 /// Which headers are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Headers {
     All,
-    /// Those of the segments that recovery reads. The others, wholly below what `LOG` attests, are checked when somebody
-    /// reads them: opening a log must not take longer the longer it is.
+    /// Those of the segments that recovery reads. The others, wholly below what `LOG` attests, are
+    /// checked when somebody reads them: opening a log must not take longer the longer it is.
     Unattested,
 }
 
@@ -207,9 +209,9 @@ pub(crate) fn join(
     Ok(())
 }
 
-/// What is wrong where the segment at `base` was found, but one at `expected` should come. Either that one is missing, or the
-/// file found is no segment of that place: a copy, a renamed one, another log's. Then the file is to blame, not its
-/// neighbours.
+/// What is wrong where the segment at `base` was found, but one at `expected` should come. Either
+/// that one is missing, or the file found is no segment of that place: a copy, a renamed one,
+/// another log's. Then the file is to blame, not its neighbours.
 fn out_of_place(
     disk: &dyn Disk,
     dir: &Path,

@@ -1,14 +1,17 @@
-//! Which part of the log stands in memory, where its segments are appended to in memory of the process: a little more
-//! than appenders need, ahead of the log, and what followers are likely to read, behind its durable end.
+//! Which part of the log stands in memory, where its segments are appended to in memory of the
+//! process: a little more than appenders need, ahead of the log, and what followers are likely to
+//! read, behind its durable end.
 //!
-//! What falls behind is given back to the system and read from the file from then on; what comes ahead is asked for
-//! before an appender needs it. So a log takes some forty MiB with segments of 64 MiB, however many segments are open,
-//! and the same pages of the machine serve again and again. Measured on a virtual machine: a page that the host had not
-//! provided yet took 10 µs (2.5 ms per MiB), one that was given back a moment ago 0.04 µs (with huge pages).
+//! What falls behind is given back to the system and read from the file from then on; what comes
+//! ahead is asked for before an appender needs it. So a log takes some forty MiB with segments of
+//! 64 MiB, however many segments are open, and the same pages of the machine serve again and again.
+//! Measured on a virtual machine: a page that the host had not provided yet took 10 µs (2.5 ms per
+//! MiB), one that was given back a moment ago 0.04 µs (with huge pages).
 
 use std::ops::Range;
 
-/// The system is asked for so much at a time, and given so much back: a huge page of x86-64 and of ARM.
+/// The system is asked for so much at a time, and given so much back: a huge page of x86-64 and of
+/// ARM.
 const LONGEST_STEP: u64 = 2 << 20;
 const PAGE: u64 = highwater_disk::PAGE_SIZE;
 
@@ -46,7 +49,8 @@ pub(crate) enum Step {
 }
 
 impl Window {
-    /// For a log of segments of `segment_size` whose end is at `end`, before which all is read from files.
+    /// For a log of segments of `segment_size` whose end is at `end`, before which all is read from
+    /// files.
     pub(crate) fn new(segment_size: u64, end: u64) -> Self {
         let pages = |size: u64| (size / PAGE * PAGE).max(PAGE);
         Self {
@@ -59,16 +63,16 @@ impl Window {
         }
     }
 
-    /// What to do next, in the segments at `segments` (each from its base to its end, in order). What is given back first
-    /// is what the system has at hand when it is asked next.
+    /// What to do next, in the segments at `segments` (each from its base to its end, in order).
+    /// What is given back first is what the system has at hand when it is asked next.
     pub(crate) fn next(&self, segments: &[Range<u64>], place: Place) -> Option<Step> {
         self.give_back(segments, place)
             .map(Step::GiveBack)
             .or_else(|| self.provide(segments, place).map(Step::Provide))
     }
 
-    /// Where memory is wanted next, and in which segment; none if that is not made yet. Appenders asked themselves for
-    /// what lies before them.
+    /// Where memory is wanted next, and in which segment; none if that is not made yet. Appenders
+    /// asked themselves for what lies before them.
     fn front<'a>(&self, segments: &'a [Range<u64>], place: Place) -> Option<(u64, &'a Range<u64>)> {
         let from = self.high.max(place.appended);
         let segment = segments.iter().find(|segment| segment.contains(&from))?;
@@ -87,7 +91,8 @@ impl Window {
             .then(|| from..segment.end.min(segment.start + steps * self.step))
     }
 
-    /// Where the memory begins, and in which segment. Segments that were let go of as a whole are passed over.
+    /// Where the memory begins, and in which segment. Segments that were let go of as a whole are
+    /// passed over.
     fn back<'a>(&self, segments: &'a [Range<u64>]) -> Option<(u64, &'a Range<u64>)> {
         let segment = segments.iter().find(|segment| segment.end > self.low)?;
         Some((self.low.max(segment.start), segment))
@@ -113,7 +118,8 @@ impl Window {
         }
     }
 
-    /// How far the log has to be durable before there may be more to do than [`Self::next`] said, in the same segments.
+    /// How far the log has to be durable before there may be more to do than [`Self::next`] said,
+    /// in the same segments.
     pub(crate) fn due(&self, segments: &[Range<u64>], place: Place) -> u64 {
         let front = self.front(segments, place);
         let provide = front.map_or(u64::MAX, |(from, _)| from.saturating_sub(self.ahead) + 1);

@@ -1,7 +1,9 @@
-//! How fast the next segment is prepared: as the log fills the one before, or at once when the log is at rest.
+//! How fast the next segment is prepared: as the log fills the one before, or at once when the log
+//! is at rest.
 //!
-//! Measured on a disk that takes 80 µs for a commit of one page: 1 MiB of zeros with a flush takes 500 µs to 1 ms, and
-//! whoever commits meanwhile waits. In pieces of 128 KiB that follow the log no commit waits for more than one of them.
+//! Measured on a disk that takes 80 µs for a commit of one page: 1 MiB of zeros with a flush takes
+//! 500 µs to 1 ms, and whoever commits meanwhile waits. In pieces of 128 KiB that follow the log no
+//! commit waits for more than one of them.
 
 use crate::segment::file::Ahead;
 use highwater_disk::PAGE_SIZE;
@@ -11,8 +13,9 @@ use std::time::Duration;
 /// A log in which nothing becomes durable for so long is at rest.
 pub(crate) const REST: Duration = Duration::from_millis(5);
 
-/// A piece is so many times as long as a commit group, within the bounds: short enough that a commit that meets it takes
-/// less than three times as long, long enough that the disk is not busy with beginning pieces.
+/// A piece is so many times as long as a commit group, within the bounds: short enough that a
+/// commit that meets it takes less than three times as long, long enough that the disk is not busy
+/// with beginning pieces.
 const GROUPS_A_PIECE: u64 = 8;
 const SHORTEST_PIECE: u64 = 128 << 10;
 const LONGEST_PIECE: u64 = 1 << 20;
@@ -49,13 +52,14 @@ impl Pace {
         }
     }
 
-    /// A group of `size` bytes, up to `durable`, is durable. Tells whether the preparer waits for that. Called by one
-    /// leader at a time.
+    /// A group of `size` bytes, up to `durable`, is durable. Tells whether the preparer waits for
+    /// that. Called by one leader at a time.
     pub(crate) fn committed(&self, durable: u64, size: u64) -> bool {
         let mean = self.mean_group.load(Ordering::Relaxed);
         let mean = mean - mean / MEAN_OF + size / MEAN_OF;
         self.mean_group.store(mean, Ordering::Relaxed);
-        // Sequentially consistent, as in `look`: either this sees what is awaited, or the preparer sees this.
+        // Sequentially consistent, as in `look`: either this sees what is awaited, or the preparer
+        // sees this.
         self.durable.store(durable, Ordering::SeqCst);
         durable >= self.awaited.load(Ordering::SeqCst)
             || durable >= self.memory_awaited.load(Ordering::SeqCst)
@@ -66,20 +70,21 @@ impl Pace {
         self.durable.load(Ordering::SeqCst)
     }
 
-    /// Has the preparer woken when the log is durable up to `due`, for its memory. Tells whether it is already.
+    /// Has the preparer woken when the log is durable up to `due`, for its memory. Tells whether it
+    /// is already.
     pub(crate) fn await_memory(&self, due: u64) -> bool {
         self.memory_awaited.store(due, Ordering::SeqCst);
         self.durable() >= due
     }
 
-    /// How far the log has to be before the segment at `base` is prepared beyond `done`: the segment before is then
-    /// filled by three quarters of that part.
+    /// How far the log has to be before the segment at `base` is prepared beyond `done`: the
+    /// segment before is then filled by three quarters of that part.
     pub(crate) fn due(&self, base: u64, done: u64) -> u64 {
         base.saturating_sub(self.segment_size) + done / 4 * 3
     }
 
-    /// What to do next, or nothing yet. `seen` is kept between the looks for one piece, of which the first is followed by
-    /// a wait of [`REST`] at most.
+    /// What to do next, or nothing yet. `seen` is kept between the looks for one piece, of which
+    /// the first is followed by a wait of [`REST`] at most.
     pub(crate) fn look(&self, due: u64, seen: &mut Option<u64>) -> Option<Ahead> {
         self.awaited.store(due, Ordering::SeqCst);
         let now = self.durable.load(Ordering::SeqCst);

@@ -1,9 +1,10 @@
-//! Segments are made before they are needed: one is always ready, so that neither a full disk nor the price of
-//! allocating blocks meets a commit.
+//! Segments are made before they are needed: one is always ready, so that neither a full disk nor
+//! the price of allocating blocks meets a commit.
 //!
-//! Making one takes as many bytes of zeros as it will hold, which commits would have to wait for. So it goes on piece by
-//! piece as the log fills the segment before ([`Pace`]), or when the log is at rest. The same thread moves the part of
-//! the log that stands in memory along with it ([`Window`]).
+//! Making one takes as many bytes of zeros as it will hold, which commits would have to wait for.
+//! So it goes on piece by piece as the log fills the segment before ([`Pace`]), or when the log is
+//! at rest. The same thread moves the part of the log that stands in memory along with it
+//! ([`Window`]).
 
 use crate::control::writer::Ledger;
 use crate::error::{Result, WalError};
@@ -56,7 +57,8 @@ struct State {
     wanted: bool,
     /// Somebody waits for it.
     urgent: bool,
-    /// Segments that were taken and stand in memory, in the order of their bases: the last one is appended to.
+    /// Segments that were taken and stand in memory, in the order of their bases: the last one is
+    /// appended to.
     held: Vec<Arc<Segment>>,
     /// Which part of them, if it is memory of the process.
     window: Option<Window>,
@@ -81,7 +83,8 @@ enum Told {
 }
 
 impl Preparer {
-    /// Starts with the segments in `ready`, that recovery found prepared behind `tail`, which is appended to.
+    /// Starts with the segments in `ready`, that recovery found prepared behind `tail`, which is
+    /// appended to.
     pub(crate) fn start(
         maker: Maker,
         budget: Budget,
@@ -144,7 +147,8 @@ impl Preparer {
         })
     }
 
-    /// The next segment; waits for it. An error (a full disk, say) is the caller's: the next call tries again.
+    /// The next segment; waits for it. An error (a full disk, say) is the caller's: the next call
+    /// tries again.
     pub(crate) fn take(&self) -> Result<Arc<Segment>> {
         match self.shop.background {
             Background::Inline => self.shop.take_inline(),
@@ -152,8 +156,8 @@ impl Preparer {
         }
     }
 
-    /// The segment that was taken is in use: the next one is made. Nobody appends to those in `released` any more; if
-    /// there is a thread it lets go of them.
+    /// The segment that was taken is in use: the next one is made. Nobody appends to those in
+    /// `released` any more; if there is a thread it lets go of them.
     pub(crate) fn rotated(&self, released: Vec<Arc<Segment>>) {
         let mut state = self.shop.state.lock();
         for segment in &released {
@@ -189,7 +193,8 @@ impl Preparer {
         }
     }
 
-    /// Offers a truncated segment for reuse. Gives it back if it is not wanted: its file is to be removed.
+    /// Offers a truncated segment for reuse. Gives it back if it is not wanted: its file is to be
+    /// removed.
     pub(crate) fn recycle(&self, segment: Arc<Segment>) -> Option<Arc<Segment>> {
         let mut state = self.shop.state.lock();
         state.forget(segment.base);
@@ -253,8 +258,8 @@ impl State {
         }
     }
 
-    /// What to do next for the memory of the log, and to which segment. If nothing, the next commit that brings something
-    /// to do says so.
+    /// What to do next for the memory of the log, and to which segment. If nothing, the next commit
+    /// that brings something to do says so.
     fn step(&self, pace: &Pace) -> Option<(Arc<Segment>, Step)> {
         let window = self.window.as_ref()?;
         let segments = || self.held.iter().chain(&self.ready);
@@ -414,7 +419,8 @@ impl Shop {
         }
     }
 
-    /// Whether to go on with a segment of which `done` bytes are prepared: waits until the log has come as far.
+    /// Whether to go on with a segment of which `done` bytes are prepared: waits until the log has
+    /// come as far.
     fn go_on(&self, base: u64, done: u64) -> Ahead {
         let start = self.clock.now();
         let due = self.pace.due(base, done);
@@ -427,7 +433,8 @@ impl Shop {
             if self.sweep(&mut state) {
                 continue;
             }
-            // One of either in turn: a log so fast that its memory is always behind gets its next segment all the same.
+            // One of either in turn: a log so fast that its memory is always behind gets its next
+            // segment all the same.
             let tended = self.tend(&mut state);
             seen = seen.filter(|_| !tended); // no time to see it at rest
             if let Some(ahead) = self.pace.look(due, &mut seen) {

@@ -1,4 +1,5 @@
-//! Reading segment files with plain reads: a bad sector is an error here, where through a map it would be a signal.
+//! Reading segment files with plain reads: a bad sector is an error here, where through a map it
+//! would be a signal.
 
 use crate::error::{Result, WalError};
 use crate::format::frame::{At, LogKey, RawHeader, check};
@@ -103,7 +104,8 @@ impl Scan {
             return Ok(At::Nothing);
         };
         let (key, lsn) = (self.key, self.base + offset);
-        // The length was found right for this place and fits the segment: no junk can make us allocate.
+        // The length was found right for this place and fits the segment: no junk can make us
+        // allocate.
         let payload = self.bytes(offset + FRAME_HEADER_SIZE, u64::from(header.payload_len))?;
         Ok(check(header, payload, &key, lsn))
     }
@@ -117,7 +119,8 @@ impl Scan {
             .all(|b| *b == 0))
     }
 
-    /// Calls `found` for each header of this log that stands at its place, at any multiple of 8 in `range`.
+    /// Calls `found` for each header of this log that stands at its place, at any multiple of 8 in
+    /// `range`.
     pub(crate) fn headers_in(
         &mut self,
         range: Range<u64>,
@@ -162,7 +165,8 @@ fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().fold(0, |seen, byte| seen | byte) == 0
 }
 
-/// The error of `len` bytes at `offset` that cannot be read. Names the place that cannot, if the disk knows it.
+/// The error of `len` bytes at `offset` that cannot be read. Names the place that cannot, if the
+/// disk knows it.
 pub(crate) fn read_error(path: &Path, offset: u64, len: u64, source: std::io::Error) -> WalError {
     let op = match DiskError::of(&source).and_then(DiskError::offset) {
         Some(exact) => format!("reading at offset {exact} of"),

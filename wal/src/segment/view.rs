@@ -1,4 +1,5 @@
-//! Reading a segment: in its map, the pages read in before they are touched, or copied out of its file.
+//! Reading a segment: in its map, the pages read in before they are touched, or copied out of its
+//! file.
 
 use crate::error::{Finding, Result, WalError};
 use crate::format::layout::{SEGMENT_HEADER_SIZE, to_usize};
@@ -11,8 +12,8 @@ use std::ops::Range;
 use std::sync::Arc;
 
 impl Segment {
-    /// Has the pages of `range` (offsets) read in, so that touching them soon raises no signal. Maps the segment if it is not
-    /// mapped yet.
+    /// Has the pages of `range` (offsets) read in, so that touching them soon raises no signal.
+    /// Maps the segment if it is not mapped yet.
     pub(crate) fn populate(&self, range: Range<u64>) -> Result<()> {
         let populated = match self.view()? {
             View::Append { map, .. } => map.populate(range.clone()),
@@ -21,8 +22,8 @@ impl Segment {
         populated.map_err(|e| self.unreadable(&range, e))
     }
 
-    /// The bytes of the file in `range`, `None` if they are not all written yet, or not mapped. Touch only what
-    /// [`Self::populate`] was asked for.
+    /// The bytes of the file in `range`, `None` if they are not all written yet, or not mapped.
+    /// Touch only what [`Self::populate`] was asked for.
     pub(crate) fn bytes(&self, range: Range<u64>) -> Option<&[u8]> {
         match self.view.get()? {
             View::Append { map, .. } => map.read(range),
@@ -36,8 +37,8 @@ impl Segment {
             .expect("what was read once stays mapped and complete")
     }
 
-    /// Fills `buffer` with the bytes from `start` (an offset) on, which are durable, without touching a map. `file` is the
-    /// segment's, once it was needed.
+    /// Fills `buffer` with the bytes from `start` (an offset) on, which are durable, without
+    /// touching a map. `file` is the segment's, once it was needed.
     pub(crate) fn copy(
         &self,
         start: u64,
@@ -67,7 +68,8 @@ impl Segment {
         Ok(self.view.get_or_init(|| View::Read(map)))
     }
 
-    /// The file, its header and length checked: a map that is longer than its file would die of SIGBUS.
+    /// The file, its header and length checked: a map that is longer than its file would die of
+    /// SIGBUS.
     fn open_checked(&self) -> Result<Arc<dyn DiskFile>> {
         let failed = |op: &'static str| move |e| WalError::io(op, &self.path, e);
         let file = self.disk.open(&self.path, Access::Read);
@@ -102,7 +104,8 @@ impl Segment {
         self.corrupt(Finding::ShortSegment, len, what)
     }
 
-    /// What is wrong with the file as such, if no frame stands where one was: that it was cut short explains it.
+    /// What is wrong with the file as such, if no frame stands where one was: that it was cut short
+    /// explains it.
     pub(crate) fn shortness(&self) -> Option<WalError> {
         let file = self.disk.open(&self.path, Access::Read).ok()?;
         let len = file.len().ok().filter(|len| *len < self.size)?;

@@ -27,7 +27,8 @@ pub(crate) fn payloads<const N: usize>(texts: [&str; N]) -> Vec<Vec<u8>> {
     texts.iter().map(|t| t.as_bytes().to_vec()).collect()
 }
 
-/// Computes both checksums of the frame at offset `at` of a segment anew: for frames that are changed on purpose.
+/// Computes both checksums of the frame at offset `at` of a segment anew: for frames that are
+/// changed on purpose.
 pub(crate) fn reseal(segment: &mut [u8], at: usize) {
     use highwater_wal::layout::{frame_header, segment_header};
     let number = |bytes: &[u8]| u64::from_le_bytes(bytes.try_into().unwrap());

@@ -1,4 +1,5 @@
-//! A model of the log next to a real one on a simulated disk, and the checks that every crash test shares.
+//! A model of the log next to a real one on a simulated disk, and the checks that every crash test
+//! shares.
 
 use highwater_wal::disk::sim::{Call, Fault, FaultKind, Rng};
 use highwater_wal::disk::{Disk, SimDisk};
@@ -125,7 +126,8 @@ impl World {
         self
     }
 
-    /// Runs a program while calls fail; then the faults stop, and the process is killed. Tells whether one struck.
+    /// Runs a program while calls fail; then the faults stop, and the process is killed. Tells
+    /// whether one struck.
     pub(crate) fn run_lenient(&mut self, program: &[Op]) -> Result<bool, Violation> {
         let mut slot = self.open()?;
         for op in program {
@@ -178,7 +180,8 @@ impl World {
             Err(error) => return Err(format!("does not open: {error}")),
         };
         self.check(&log)?;
-        // The last steps of opening may fail without harm; if the power went off in one of them, nothing was shown.
+        // The last steps of opening may fail without harm; if the power went off in one of them,
+        // nothing was shown.
         Ok((self.sim.is_alive() || self.errors == Errors::Expected).then_some(log))
     }
 
@@ -373,7 +376,8 @@ impl World {
         self.kill(slot)
     }
 
-    /// Boots again after the power cut, as `seed` decides; checks, cuts the power again, checks again.
+    /// Boots again after the power cut, as `seed` decides; checks, cuts the power again, checks
+    /// again.
     pub(crate) fn reboot(&mut self, seed: u64) -> Result<(), Violation> {
         for round in 0..2 {
             self.sim.cut_power_now();
@@ -392,7 +396,8 @@ impl World {
         Ok(())
     }
 
-    /// What no crash may look like is damage: a repair instead of the recovery loses nothing either, and says so.
+    /// What no crash may look like is damage: a repair instead of the recovery loses nothing
+    /// either, and says so.
     fn check_repair(&self) -> Result<(), Violation> {
         let sim = self.sim.snapshot();
         let disk: Arc<dyn Disk> = Arc::new(sim.clone());
@@ -434,8 +439,8 @@ fn read_all(log: &Wal) -> Result<Vec<Written>, Violation> {
     Ok(frames)
 }
 
-/// Cuts the power before every mutation of the program, boots as each of `seeds` decides, checks, and goes on with a
-/// second program that is cut somewhere too.
+/// Cuts the power before every mutation of the program, boots as each of `seeds` decides, checks,
+/// and goes on with a second program that is cut somewhere too.
 pub(crate) fn cut_everywhere(
     cheat: Cheat,
     program: &[Op],

@@ -17,8 +17,8 @@ pub(crate) struct Mounted {
 }
 
 impl Mounted {
-    /// A fresh ext4 of so many MiB, whose errors make it read-only. `None`, with the reason printed, where this process
-    /// may not mount.
+    /// A fresh ext4 of so many MiB, whose errors make it read-only. `None`, with the reason
+    /// printed, where this process may not mount.
     pub(crate) fn ext4(mib: u64) -> Option<Self> {
         let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let image = scratch.path().join("image");
@@ -112,8 +112,8 @@ impl Mounted {
         device.trim_start_matches("/dev/").to_owned()
     }
 
-    /// From now on its image is read past the page cache: what is cut off the image is a bad sector of the device. False,
-    /// with the reason printed, where that cannot be.
+    /// From now on its image is read past the page cache: what is cut off the image is a bad sector
+    /// of the device. False, with the reason printed, where that cannot be.
     pub(crate) fn reads_its_image_directly(&self) -> bool {
         let device = format!("/dev/{}", self.device());
         done(Command::new("losetup").arg("--direct-io=on").arg(device)).is_some()

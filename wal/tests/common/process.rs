@@ -1,4 +1,5 @@
-//! Scenarios that need a process of their own: the test binary starts itself again and runs only its test `child`.
+//! Scenarios that need a process of their own: the test binary starts itself again and runs only
+//! its test `child`.
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Write};

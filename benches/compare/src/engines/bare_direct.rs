@@ -1,5 +1,5 @@
-//! The bound of direct writes: one `pwrite` per group to a file opened with `O_DIRECT | O_DSYNC`, on extents written
-//! before. Groups are padded to the device's sector.
+//! The bound of direct writes: one `pwrite` per group to a file opened with `O_DIRECT | O_DSYNC`,
+//! on extents written before. Groups are padded to the device's sector.
 
 use super::group::{Group, GroupBuffer, Medium, Wait, create_ring};
 use super::{Engine, Purpose, Role, Store};

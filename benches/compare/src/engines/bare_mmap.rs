@@ -1,5 +1,6 @@
-//! The bound of mapped files: copy, and one `msync` of the group's range, on extents written and faulted in before.
-//! Also the bound of replay: a mapped file of framed records, read in place with their CRCs checked.
+//! The bound of mapped files: copy, and one `msync` of the group's range, on extents written and
+//! faulted in before. Also the bound of replay: a mapped file of framed records, read in place with
+//! their CRCs checked.
 
 use super::group::{Group, GroupBuffer, Medium, RING_BYTES, Wait, create_ring};
 use super::{Appender, Engine, Purpose, Role, Store};
@@ -75,8 +76,9 @@ impl Medium for Mapped {
     fn place(&self, offset: u64, bytes: &[u8], _group: &mut GroupBuffer) {
         let offset = usize::try_from(offset).unwrap();
         assert!(offset + bytes.len() <= self.0.len());
-        // SAFETY: the range lies inside the map, as just asserted. The caller holds the lock of the group, so nobody
-        // else writes; nobody reads through the map, the kernel writes the pages back from the page cache.
+        // SAFETY: the range lies inside the map, as just asserted. The caller holds the lock of the
+        // group, so nobody else writes; nobody reads through the map, the kernel writes the pages
+        // back from the page cache.
         unsafe {
             self.0
                 .as_mut_ptr()
@@ -115,7 +117,8 @@ impl Frames {
     #[expect(unsafe_code, reason = "the bound of replay reads in place")]
     fn open(path: &Path) -> Self {
         let file = File::open(path).unwrap();
-        // SAFETY: the file lies in the directory of this cell, which nobody else knows, and is not changed any more.
+        // SAFETY: the file lies in the directory of this cell, which nobody else knows, and is not
+        // changed any more.
         Self(unsafe { Mmap::map(&file) }.unwrap())
     }
 }

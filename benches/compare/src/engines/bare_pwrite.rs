@@ -1,4 +1,5 @@
-//! The bound of buffered writes: one `pwrite` and one `fdatasync` per group, on extents written before.
+//! The bound of buffered writes: one `pwrite` and one `fdatasync` per group, on extents written
+//! before.
 
 use super::group::{Group, GroupBuffer, Medium, Wait, create_ring};
 use super::{Engine, Purpose, Role, Store};

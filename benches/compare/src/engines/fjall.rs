@@ -1,7 +1,8 @@
 //! fjall, an LSM tree whose journal is its log.
 //!
-//! A durable append is a batch of one that commits with `PersistMode::SyncData`: one turn at the journal instead of
-//! two for `insert` and then `persist`. The crate is built without lz4: the records do not compress.
+//! A durable append is a batch of one that commits with `PersistMode::SyncData`: one turn at the
+//! journal instead of two for `insert` and then `persist`. The crate is built without lz4: the
+//! records do not compress.
 
 use super::{Appender, Engine, Purpose, Role, Store, keys};
 use crate::record::Digest;

@@ -1,7 +1,8 @@
 //! The group commit of the bare bounds: the least that any durable log has to do, and nothing else.
 //!
-//! Records go into a ring of extents that were really written before. The first thread that finds no flush under way
-//! leads: it waits a bounded moment for the threads that it has just served, then flushes for all that came.
+//! Records go into a ring of extents that were really written before. The first thread that finds
+//! no flush under way leads: it waits a bounded moment for the threads that it has just served,
+//! then flushes for all that came.
 
 use super::{Appender, Store};
 use crate::record::Digest;
@@ -18,8 +19,9 @@ const COHORT_WAIT: Duration = Duration::from_micros(40);
 pub const RING_BYTES: u64 = 256 << 20;
 /// More than is appended between two calls of [`Store::trim`].
 const PREPARED_BYTES: u64 = 96 << 20;
-/// The ring is written in pieces of this size. The page cache keeps a piece of 1 MiB as one large folio, and a store
-/// through a map makes all of its folio dirty: one record then writes a megabyte.
+/// The ring is written in pieces of this size. The page cache keeps a piece of 1 MiB as one large
+/// folio, and a store through a map makes all of its folio dirty: one record then writes a
+/// megabyte.
 const PIECE_BYTES: usize = 64 << 10;
 /// The length, and room for a checksum that nobody computes: nothing but the flush is to cost time.
 const HEADER: usize = 8;
@@ -41,13 +43,17 @@ pub enum Wait {
 pub trait Medium: Sync {
     /// Groups start and end at multiples of this.
     fn alignment(&self) -> u64;
-    /// Puts `bytes` at `offset` of the ring, or into `group`, whose first byte stands at the group's start.
+    /// Puts `bytes` at `offset` of the ring, or into `group`, whose first byte stands at the
+    /// group's start.
     fn place(&self, offset: u64, bytes: &[u8], group: &mut GroupBuffer);
-    /// Makes `len` bytes from `offset` of the ring durable; `group` holds those that [`Self::place`] put there.
+    /// Makes `len` bytes from `offset` of the ring durable; `group` holds those that
+    /// [`Self::place`] put there.
     fn flush(&self, offset: u64, len: u64, group: &[u8]);
-    /// Hands what [`Self::place`] put into the group to the operating system, without waiting for the disk.
+    /// Hands what [`Self::place`] put into the group to the operating system, without waiting for
+    /// the disk.
     fn hand_over(&self, offset: u64, group: &[u8]);
-    /// Makes `len` bytes from `offset` ready for [`Self::place`]: what a log does for the segment that comes next.
+    /// Makes `len` bytes from `offset` ready for [`Self::place`]: what a log does for the segment
+    /// that comes next.
     fn prepare(&self, _offset: u64, _len: u64) {}
 }
 
@@ -281,7 +287,8 @@ impl<M: Medium> Appender for Handle<'_, M> {
     }
 }
 
-/// A ring of extents that were really written: the first write to a merely allocated one commits the journal as well.
+/// A ring of extents that were really written: the first write to a merely allocated one commits
+/// the journal as well.
 pub fn create_ring(path: &Path) -> File {
     let file = OpenOptions::new()
         .read(true)

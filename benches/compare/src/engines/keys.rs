@@ -1,4 +1,5 @@
-//! Keys for rivals that are ordered maps: thread, then index, so that a thread's records stay together and in order.
+//! Keys for rivals that are ordered maps: thread, then index, so that a thread's records stay
+//! together and in order.
 
 use crate::record::index;
 

@@ -30,7 +30,8 @@ pub enum Role {
     Bound,
 }
 
-/// What a store is opened for. Engines that prepare files differently for each say so in their file.
+/// What a store is opened for. Engines that prepare files differently for each say so in their
+/// file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
     /// Appends; old records may be given up by [`Store::trim`].
@@ -91,10 +92,12 @@ pub struct OpenAndReplay {
 pub trait Store: Sync {
     /// The handle of one thread, made on that thread.
     fn appender(&self, thread: u64) -> Box<dyn Appender + '_>;
-    /// Gives up old records as the engine's user would after a checkpoint: called beside the appends, so that a long
-    /// run does not fill the disk. Engines that cannot are bounded by the bytes of a cell.
+    /// Gives up old records as the engine's user would after a checkpoint: called beside the
+    /// appends, so that a long run does not fill the disk. Engines that cannot are bounded by the
+    /// bytes of a cell.
     fn trim(&self) {}
-    /// Waits for what the store does in the background, so that the next burst of appends finds room that is ready.
+    /// Waits for what the store does in the background, so that the next burst of appends finds
+    /// room that is ready.
     fn settle(&self) {}
     /// Reads every record, in the order of appending.
     fn replay(&self, digest: &mut Digest);

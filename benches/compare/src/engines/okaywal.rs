@@ -1,6 +1,7 @@
-//! okaywal, in two settings, for neither is the better one everywhere: its defaults (1 MiB files, recycled while they
-//! are still in the caches, but a change of file every 768 KiB), and 64 MiB files with a buffer of 64 KiB (fewer changes of
-//! file, a 16 KiB record in one write). Its files are written before use and recycled by its own checkpoints.
+//! okaywal, in two settings, for neither is the better one everywhere: its defaults (1 MiB files,
+//! recycled while they are still in the caches, but a change of file every 768 KiB), and 64 MiB
+//! files with a buffer of 64 KiB (fewer changes of file, a 16 KiB record in one write). Its files
+//! are written before use and recycled by its own checkpoints.
 
 use super::{Appender, Engine, OpenAndReplay, Purpose, Role, Store};
 use crate::record::{Digest, Records};
@@ -73,8 +74,8 @@ impl Engine for OkayWal {
         })
     }
 
-    /// Many records as the chunks of one entry: one sync each would take minutes, and reading a chunk or an entry
-    /// costs the same.
+    /// Many records as the chunks of one entry: one sync each would take minutes, and reading a
+    /// chunk or an entry costs the same.
     fn fill(&self, dir: &Path, records: &mut Records) -> Box<dyn Store> {
         let log = self.open_log(dir, Purpose::Replay, Reading::default());
         while let Some(batch) = records.next_batch() {
@@ -102,7 +103,8 @@ impl Engine for OkayWal {
     }
 }
 
-/// Receives what opening finds; checkpoints have nothing to do, so files are free for reuse at once.
+/// Receives what opening finds; checkpoints have nothing to do, so files are free for reuse at
+/// once.
 #[derive(Debug, Default, Clone)]
 struct Reading(Arc<Mutex<Found>>);
 

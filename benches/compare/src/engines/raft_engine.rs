@@ -1,8 +1,9 @@
 //! raft-engine, the log of TiKV.
 //!
-//! Each thread writes to a Raft group of its own, because the indexes of a group must be consecutive: that is how a
-//! multi-Raft store uses it. Records are entries, not key-value pairs, whose values the engine would keep in memory.
-//! Compression is off: the records do not compress, so it would only cost time. Recycling is on (its default).
+//! Each thread writes to a Raft group of its own, because the indexes of a group must be
+//! consecutive: that is how a multi-Raft store uses it. Records are entries, not key-value pairs,
+//! whose values the engine would keep in memory. Compression is off: the records do not compress,
+//! so it would only cost time. Recycling is on (its default).
 
 use super::{Appender, Engine, Purpose, Role, Store};
 use crate::record::Digest;
@@ -13,7 +14,8 @@ use raft_engine::{Config, LogBatch, MessageExt, ReadableSize};
 use std::path::Path;
 
 const FILE_SIZE_MIB: u64 = 64;
-/// Files are purged above this size; prefilling makes 1.5 times as much, so that no append meets a fresh extent.
+/// Files are purged above this size; prefilling makes 1.5 times as much, so that no append meets a
+/// fresh extent.
 const PURGE_THRESHOLD_MIB: u64 = 256;
 /// How many entries replay asks for at a time.
 const REPLAY_STEP: u64 = 1024;
@@ -61,13 +63,15 @@ impl Engine for RaftEngine {
                 Purpose::Append => ReadableSize::mb(PURGE_THRESHOLD_MIB),
                 Purpose::Replay => ReadableSize::gb(1024),
             },
-            // What is opened after a crash is not to be prefilled again: that would be charged to the opening.
+            // What is opened after a crash is not to be prefilled again: that would be charged to
+            // the opening.
             prefill_for_recycle: self.prefill && purpose == Purpose::Append,
             ..Config::default()
         };
         let engine = raft_engine::Engine::open(config).unwrap();
         if self.prefill && purpose == Purpose::Append {
-            // What was filled is on the disk before the first append: its writing is not charged to the appends.
+            // What was filled is on the disk before the first append: its writing is not charged to
+            // the appends.
             sync_file_system(dir);
         }
         Box::new(Open {
@@ -173,8 +177,8 @@ impl Appender for Handle<'_> {
         self.write(records, false);
     }
 
-    /// `Engine::sync` writes an empty batch, and an empty batch returns before anything is synced; so a small value
-    /// that is synced takes its place.
+    /// `Engine::sync` writes an empty batch, and an empty batch returns before anything is synced;
+    /// so a small value that is synced takes its place.
     fn sync(&mut self) {
         self.batch
             .put(self.group, b"synced".to_vec(), b"yes".to_vec())

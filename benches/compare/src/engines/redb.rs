@@ -1,7 +1,7 @@
 //! redb, a copy-on-write B-tree with one writer at a time.
 //!
-//! Its defaults: one-phase commits, and no quick repair, which would make commits slower and opening after a crash
-//! faster.
+//! Its defaults: one-phase commits, and no quick repair, which would make commits slower and
+//! opening after a crash faster.
 
 use super::{Appender, Engine, Purpose, Role, Store, keys};
 use crate::record::Digest;

@@ -1,6 +1,7 @@
 //! RocksDB: a write with `sync` per record, its own group commit.
 //!
-//! WAL files are recycled, so that a sync need not commit new extents. Nothing is compressed: the records do not.
+//! WAL files are recycled, so that a sync need not commit new extents. Nothing is compressed: the
+//! records do not.
 
 use super::{Appender, Engine, Purpose, Role, Store, keys};
 use crate::record::Digest;
