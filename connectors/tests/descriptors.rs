@@ -11,7 +11,7 @@ mod common;
 
 use common::{Client, stats};
 use highwater_connectors::{BoundAddress, Line, ListenOptions, Sources};
-use highwater_engine::wal::disk::{Alarm, Clock, OsClock, SimDisk, Woken};
+use highwater_engine::wal::disk::{Clock, Notify, OsClock, SimDisk, WaitResult};
 use highwater_engine::{BatchMode, StopMode, StreamingContext, wal};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs::File;
@@ -35,7 +35,7 @@ impl Clock for CountingClock {
     fn wall_ms(&self) -> u64 {
         self.clock.wall_ms()
     }
-    fn wait(&self, alarm: &Arc<Alarm>, deadline: Option<Duration>) -> Woken {
+    fn wait(&self, alarm: &Arc<Notify>, deadline: Option<Duration>) -> WaitResult {
         self.rests.fetch_add(1, Ordering::SeqCst);
         self.clock.wait(alarm, deadline)
     }

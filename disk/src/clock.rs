@@ -14,37 +14,37 @@ pub trait Clock: Debug + Send + Sync + 'static {
     /// times.
     fn wall_ms(&self) -> u64;
 
-    /// Waits until `alarm` rings or, if given, [`Self::now`] reaches `deadline`.
-    fn wait(&self, alarm: &Arc<Alarm>, deadline: Option<Duration>) -> Woken;
+    /// Waits until `notify` is notified or, if given, [`Self::now`] reaches `deadline`.
+    fn wait(&self, notify: &Arc<Notify>, deadline: Option<Duration>) -> WaitResult;
 }
 
 /// Why [`Clock::wait`] returned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Woken {
-    /// Somebody rang.
-    Rung,
+pub enum WaitResult {
+    /// A notification came.
+    Notified,
     /// The deadline passed.
     Deadline,
 }
 
-/// A bell that wakes one waiter; a ring before the wait is not lost.
+/// Wakes one waiter. A notification before the wait is not lost: the next wait returns at once.
 #[derive(Debug, Default)]
-pub struct Alarm {
-    state: Mutex<Bell>,
+pub struct Notify {
+    state: Mutex<NotifyState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct Bell {
-    rung: bool,
-    /// Counts looks that a manual clock asks for, so that a waiter re-reads the time.
+struct NotifyState {
+    notified: bool,
+    /// Counts how often a manual clock moved, so that the waiter reads the time again.
     ticks: u64,
 }
 
-impl Alarm {
+impl Notify {
     /// Wakes the waiter, now or at its next wait.
-    pub fn ring(&self) {
-        self.state.lock().rung = true;
+    pub fn notify_one(&self) {
+        self.state.lock().notified = true;
         self.changed.notify_all();
     }
 
@@ -90,21 +90,21 @@ impl Clock for OsClock {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn wait(&self, alarm: &Arc<Alarm>, deadline: Option<Duration>) -> Woken {
-        let mut bell = alarm.state.lock();
+    fn wait(&self, notify: &Arc<Notify>, deadline: Option<Duration>) -> WaitResult {
+        let mut state = notify.state.lock();
         loop {
-            if bell.rung {
-                bell.rung = false;
-                return Woken::Rung;
+            if state.notified {
+                state.notified = false;
+                return WaitResult::Notified;
             }
             match deadline {
-                None => alarm.changed.wait(&mut bell),
+                None => notify.changed.wait(&mut state),
                 Some(deadline) => {
                     let now = self.now();
                     if now >= deadline {
-                        return Woken::Deadline;
+                        return WaitResult::Deadline;
                     }
-                    let _ = alarm.changed.wait_for(&mut bell, deadline - now);
+                    let _ = notify.changed.wait_for(&mut state, deadline - now);
                 }
             }
         }
@@ -121,7 +121,7 @@ pub struct ManualClock {
 struct ManualState {
     now: Duration,
     wall_ms: u64,
-    waiters: Vec<Weak<Alarm>>,
+    waiters: Vec<Weak<Notify>>,
 }
 
 impl ManualClock {
@@ -137,8 +137,8 @@ impl ManualClock {
         }
     }
 
-    /// Moves both clocks forward, to the last moment there is at most, and wakes whoever waits for
-    /// a deadline that has now passed.
+    /// Moves both clocks forward, at most to the last moment there is. Wakes every waiter whose
+    /// deadline has passed.
     pub fn advance(&self, by: Duration) {
         let waiters = {
             let mut state = self.state.lock();
@@ -147,8 +147,8 @@ impl ManualClock {
             state.wall_ms = state.wall_ms.saturating_add(ms);
             std::mem::take(&mut state.waiters)
         };
-        for alarm in waiters.iter().filter_map(Weak::upgrade) {
-            alarm.tick();
+        for notify in waiters.iter().filter_map(Weak::upgrade) {
+            notify.tick();
         }
     }
 
@@ -167,34 +167,34 @@ impl Clock for ManualClock {
         self.state.lock().wall_ms
     }
 
-    fn wait(&self, alarm: &Arc<Alarm>, deadline: Option<Duration>) -> Woken {
+    fn wait(&self, notify: &Arc<Notify>, deadline: Option<Duration>) -> WaitResult {
         loop {
             let ticks = {
-                let mut bell = alarm.state.lock();
-                if bell.rung {
-                    bell.rung = false;
-                    return Woken::Rung;
+                let mut state = notify.state.lock();
+                if state.notified {
+                    state.notified = false;
+                    return WaitResult::Notified;
                 }
-                bell.ticks
+                state.ticks
             };
             {
-                // Registered before the time is read: an `advance` in between ticks the alarm.
+                // Registered before the time is read: an `advance` in between ticks it.
                 let mut state = self.state.lock();
                 if deadline.is_some_and(|d| state.now >= d) {
-                    return Woken::Deadline;
+                    return WaitResult::Deadline;
                 }
                 state.waiters.retain(|w| w.strong_count() > 0);
                 if !state
                     .waiters
                     .iter()
-                    .any(|w| std::ptr::eq(w.as_ptr(), Arc::as_ptr(alarm)))
+                    .any(|w| std::ptr::eq(w.as_ptr(), Arc::as_ptr(notify)))
                 {
-                    state.waiters.push(Arc::downgrade(alarm));
+                    state.waiters.push(Arc::downgrade(notify));
                 }
             }
-            let mut bell = alarm.state.lock();
-            while !bell.rung && bell.ticks == ticks {
-                alarm.changed.wait(&mut bell);
+            let mut state = notify.state.lock();
+            while !state.notified && state.ticks == ticks {
+                notify.changed.wait(&mut state);
             }
         }
     }
@@ -205,37 +205,43 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ring_before_the_wait_is_not_lost_and_counts_once() {
+    fn a_notification_before_the_wait_is_not_lost_and_counts_once() {
         let clock = ManualClock::new(0);
-        let alarm = Arc::new(Alarm::default());
-        alarm.ring();
-        alarm.ring();
-        assert_eq!(clock.wait(&alarm, None), Woken::Rung);
-        assert_eq!(clock.wait(&alarm, Some(Duration::ZERO)), Woken::Deadline);
+        let notify = Arc::new(Notify::default());
+        notify.notify_one();
+        notify.notify_one();
+        assert_eq!(clock.wait(&notify, None), WaitResult::Notified);
+        assert_eq!(
+            clock.wait(&notify, Some(Duration::ZERO)),
+            WaitResult::Deadline
+        );
     }
 
     #[test]
-    fn the_machines_clock_knows_rings_and_deadlines_that_have_passed() {
+    fn the_machines_clock_knows_notifications_and_deadlines_that_have_passed() {
         let clock = OsClock::new();
-        let alarm = Arc::new(Alarm::default());
-        alarm.ring();
+        let notify = Arc::new(Notify::default());
+        notify.notify_one();
         assert_eq!(
-            clock.wait(&alarm, Some(Duration::ZERO)),
-            Woken::Rung,
-            "the ring came first"
+            clock.wait(&notify, Some(Duration::ZERO)),
+            WaitResult::Notified,
+            "the notification came first"
         );
-        assert_eq!(clock.wait(&alarm, Some(Duration::ZERO)), Woken::Deadline);
+        assert_eq!(
+            clock.wait(&notify, Some(Duration::ZERO)),
+            WaitResult::Deadline
+        );
         assert!(clock.now() <= clock.now());
     }
 
     #[test]
     fn a_manual_clock_wakes_a_waiter_exactly_at_its_deadline() {
         let clock = Arc::new(ManualClock::new(1_000));
-        let alarm = Arc::new(Alarm::default());
+        let notify = Arc::new(Notify::default());
         let waiter = {
-            let (clock, alarm) = (Arc::clone(&clock), Arc::clone(&alarm));
+            let (clock, notify) = (Arc::clone(&clock), Arc::clone(&notify));
             std::thread::spawn(move || {
-                let woken = clock.wait(&alarm, Some(Duration::from_millis(10)));
+                let woken = clock.wait(&notify, Some(Duration::from_millis(10)));
                 (woken, clock.now())
             })
         };
@@ -244,21 +250,21 @@ mod tests {
         }
         assert_eq!(
             waiter.join().unwrap(),
-            (Woken::Deadline, Duration::from_millis(10))
+            (WaitResult::Deadline, Duration::from_millis(10))
         );
         assert_eq!(clock.wall_ms(), 1_010);
     }
 
     #[test]
-    fn a_ring_wakes_a_waiter_of_a_clock_that_stands_still() {
+    fn a_notification_wakes_a_waiter_of_a_clock_that_stands_still() {
         let clock = Arc::new(ManualClock::new(0));
-        let alarm = Arc::new(Alarm::default());
+        let notify = Arc::new(Notify::default());
         let waiter = {
-            let (clock, alarm) = (Arc::clone(&clock), Arc::clone(&alarm));
-            std::thread::spawn(move || clock.wait(&alarm, Some(Duration::from_secs(1))))
+            let (clock, notify) = (Arc::clone(&clock), Arc::clone(&notify));
+            std::thread::spawn(move || clock.wait(&notify, Some(Duration::from_secs(1))))
         };
-        alarm.ring();
-        assert_eq!(waiter.join().unwrap(), Woken::Rung);
+        notify.notify_one();
+        assert_eq!(waiter.join().unwrap(), WaitResult::Notified);
         assert_eq!(clock.now(), Duration::ZERO);
     }
 
@@ -269,7 +275,7 @@ mod tests {
         assert_eq!((clock.wall_ms(), clock.now()), (5, Duration::ZERO));
     }
 
-    /// A clock that was moved by "for ever" panicked, and with it whoever asked it for a deadline.
+    /// A clock that was moved by "for ever" panicked, and so did its callers.
     #[test]
     fn time_ends_at_the_last_moment_there_is() {
         let clock = ManualClock::new(u64::MAX - 1);
@@ -277,23 +283,26 @@ mod tests {
             clock.advance(Duration::MAX);
             assert_eq!((clock.now(), clock.wall_ms()), (Duration::MAX, u64::MAX));
         }
-        let alarm = Arc::new(Alarm::default());
-        assert_eq!(clock.wait(&alarm, Some(Duration::MAX)), Woken::Deadline);
-        alarm.ring();
-        let waiting = OsClock::new().wait(&alarm, Some(Duration::MAX));
-        assert_eq!(waiting, Woken::Rung);
+        let notify = Arc::new(Notify::default());
+        assert_eq!(
+            clock.wait(&notify, Some(Duration::MAX)),
+            WaitResult::Deadline
+        );
+        notify.notify_one();
+        let waiting = OsClock::new().wait(&notify, Some(Duration::MAX));
+        assert_eq!(waiting, WaitResult::Notified);
     }
 
     #[test]
     fn a_waiter_registers_once_however_often_it_waits() {
         let clock = ManualClock::new(0);
-        let alarm = Arc::new(Alarm::default());
+        let notify = Arc::new(Notify::default());
         for _ in 0..100 {
-            alarm.ring();
-            assert_eq!(clock.wait(&alarm, None), Woken::Rung);
+            notify.notify_one();
+            assert_eq!(clock.wait(&notify, None), WaitResult::Notified);
         }
         let waiter = Some(Duration::ZERO);
-        assert_eq!(clock.wait(&alarm, waiter), Woken::Deadline);
+        assert_eq!(clock.wait(&notify, waiter), WaitResult::Deadline);
         assert!(clock.state.lock().waiters.len() <= 1);
     }
 }

@@ -5,140 +5,10 @@
 //! a [`DiskError`]: [`io::Error::raw_os_error`] therefore answers `None`; ask [`raw_os_error`]
 //! instead.
 
+use crate::call::Call;
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-
-/// One kind of call to the disk: what errors name, and what the simulator counts and fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Call {
-    /// [`Disk::create_dir_all`](crate::Disk::create_dir_all)
-    CreateDir,
-    /// [`Disk::list`](crate::Disk::list)
-    List,
-    /// [`Disk::create_new`](crate::Disk::create_new)
-    Create,
-    /// [`Disk::open`](crate::Disk::open)
-    Open,
-    /// [`Disk::rename`](crate::Disk::rename)
-    Rename,
-    /// [`Disk::hard_link`](crate::Disk::hard_link)
-    Link,
-    /// [`Disk::remove_file`](crate::Disk::remove_file)
-    Remove,
-    /// [`Disk::sync_dir`](crate::Disk::sync_dir)
-    SyncDir,
-    /// [`Disk::lock_dir`](crate::Disk::lock_dir)
-    Lock,
-    /// [`DiskFile::len`](crate::DiskFile::len)
-    Len,
-    /// [`DiskFile::read_at`](crate::DiskFile::read_at)
-    Read,
-    /// [`DiskFile::write_at`](crate::DiskFile::write_at)
-    Write,
-    /// [`DiskFile::set_len`](crate::DiskFile::set_len)
-    SetLen,
-    /// [`DiskFile::allocate`](crate::DiskFile::allocate)
-    Allocate,
-    /// [`DiskFile::sync`](crate::DiskFile::sync)
-    Sync,
-    /// [`DiskFile::map_append`](crate::DiskFile::map_append)
-    MapAppend,
-    /// [`DiskFile::map_read`](crate::DiskFile::map_read)
-    MapRead,
-    /// [`AppendMap::sync`](crate::AppendMap::sync)
-    SyncMap,
-    /// [`Disk::file_system`](crate::Disk::file_system)
-    FileSystem,
-    /// [`AppendMap::give_back`](crate::AppendMap::give_back)
-    GiveBack,
-    /// [`ReadMap::populate`](crate::ReadMap::populate) and
-    /// [`AppendMap::populate`](crate::AppendMap::populate)
-    Populate,
-    /// [`AppendMap::sync`](crate::AppendMap::sync) of a staged map: a write past the page cache
-    WriteDirect,
-    /// [`DiskFile::stage_append`](crate::DiskFile::stage_append)
-    StageAppend,
-}
-
-impl Call {
-    /// Every call, in the order of declaration: for tests that fail each in turn.
-    pub const ALL: [Self; 23] = [
-        Self::CreateDir,
-        Self::List,
-        Self::Create,
-        Self::Open,
-        Self::Rename,
-        Self::Link,
-        Self::Remove,
-        Self::SyncDir,
-        Self::Lock,
-        Self::Len,
-        Self::Read,
-        Self::Write,
-        Self::SetLen,
-        Self::Allocate,
-        Self::Sync,
-        Self::MapAppend,
-        Self::MapRead,
-        Self::SyncMap,
-        Self::FileSystem,
-        Self::GiveBack,
-        Self::Populate,
-        Self::WriteDirect,
-        Self::StageAppend,
-    ];
-
-    /// Whether the call can change what a power cut leaves behind.
-    #[must_use]
-    pub fn is_mutation(self) -> bool {
-        !matches!(
-            self,
-            Self::List
-                | Self::Open
-                | Self::Len
-                | Self::Read
-                | Self::MapRead
-                | Self::Lock
-                | Self::FileSystem
-                | Self::Populate
-        )
-    }
-
-    fn verb(self) -> &'static str {
-        match self {
-            Self::CreateDir => "create directory",
-            Self::List => "list directory",
-            Self::Create => "create",
-            Self::Open => "open",
-            Self::Rename => "rename",
-            Self::Link => "link",
-            Self::Remove => "remove",
-            Self::SyncDir => "sync directory",
-            Self::Lock => "lock directory",
-            Self::Len => "get the length of",
-            Self::Read => "read",
-            Self::Write => "write",
-            Self::SetLen => "set the length of",
-            Self::Allocate => "allocate the blocks of",
-            Self::Sync => "sync",
-            Self::MapAppend => "map for appending",
-            Self::MapRead => "map for reading",
-            Self::SyncMap => "sync the map of",
-            Self::FileSystem => "ask for the file system of",
-            Self::GiveBack => "give back memory of the map of",
-            Self::Populate => "read the mapped file",
-            Self::WriteDirect => "write past the page cache to",
-            Self::StageAppend => "open for writing past the page cache",
-        }
-    }
-}
-
-impl fmt::Display for Call {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.verb())
-    }
-}
 
 /// A failed call: which, on what path, and why. Travels inside an [`io::Error`] of the same kind.
 ///
@@ -265,9 +135,43 @@ pub fn copy_error(error: &io::Error) -> io::Error {
         let cause = copy_error(&failed.cause);
         return DiskError::wrap_pair(failed.call, &failed.path, failed.target.as_deref(), cause);
     }
-    crate::sim::copy_of_the_end(error)
-        .unwrap_or_else(|| io::Error::new(error.kind(), error.to_string()))
+    match Crash::of(error) {
+        Some(crash) => io::Error::new(error.kind(), crash),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
 }
+
+/// How a simulated machine went down: from then on no call succeeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crash {
+    PowerCut,
+    ProcessKill,
+}
+
+impl Crash {
+    /// The crash that `error` reports, if it reports one.
+    pub(crate) fn of(error: &io::Error) -> Option<Self> {
+        if let Some(inner) = DiskError::of(error) {
+            return Self::of(inner.cause());
+        }
+        let inner = error.get_ref()?;
+        match inner.downcast_ref::<io::Error>() {
+            Some(nested) => Self::of(nested),
+            None => inner.downcast_ref::<Self>().copied(),
+        }
+    }
+}
+
+impl fmt::Display for Crash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::PowerCut => "the power of the simulated machine is off",
+            Self::ProcessKill => "the simulated process was killed",
+        })
+    }
+}
+
+impl std::error::Error for Crash {}
 
 /// The errno behind `error`, also when a disk wrapped it with its call and path.
 #[must_use]
@@ -322,12 +226,5 @@ mod tests {
             error.to_string(),
             "cannot rename a to b: No such file or directory (os error 2)"
         );
-    }
-
-    #[test]
-    fn every_call_is_listed_once() {
-        for (index, call) in Call::ALL.iter().enumerate() {
-            assert_eq!(*call as usize, index, "{call:?}");
-        }
     }
 }

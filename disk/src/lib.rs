@@ -1,369 +1,53 @@
 //! The one seam between Highwater and the operating system: files, maps, syncs, locks and clocks.
 //!
-//! Everything that can fail or be interrupted goes through [`Disk`], so that the same production
-//! code runs on [`OsDisk`] and on the simulator [`SimDisk`], which can fail any call and cut the
-//! power after any operation. This is the only crate of the workspace that contains `unsafe` code
-//! (the memory maps).
+//! Every call that can fail or be interrupted goes through [`Disk`]. So the same production code
+//! runs on [`OsDisk`] and on the simulator [`SimDisk`], which can fail any call and cut the power
+//! after any operation. This is the only crate of the workspace that contains `unsafe` code (the
+//! memory maps).
 //!
-//! Vocabulary: *sync* makes bytes durable (they survive a power cut); a *name* (directory entry) is
+//! Vocabulary: *sync* makes bytes durable (they survive a power cut). A *name* (directory entry) is
 //! durable only after [`Disk::sync_dir`] of its directory. Nothing here is durable by itself.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `disk` | the traits: disks, open files, directory entries, locks |
+//! | `os/` | the operating system's disk |
+//! | `sim/` | a disk in memory that fails and crashes on demand |
+//! | `map/` | maps of files, for appending and for reading |
+//! | `probe/` | for tools: the device under a directory, and what a commit costs there |
+//! | `clock` | time, and waiting for a notification or a deadline |
+//! | `event_count` | waking many threads with one system call |
+//! | `call`, `error` | the kinds of calls, and how they fail |
+//! | `file_system` | the kinds of file systems, and what they promise |
+//! | `interrupted` | calls that a signal interrupts |
+//! | `units` | sectors and pages |
 
+mod call;
 mod clock;
+mod disk;
 mod error;
+mod event_count;
 mod file_system;
-mod gate;
+mod interrupted;
 mod map;
 mod os;
 pub mod probe;
 pub mod sim;
+mod units;
 
-pub use clock::{Alarm, Clock, ManualClock, OsClock, Woken};
-pub use error::{Call, DiskError, copy_error, raw_os_error};
+pub use call::Call;
+pub use clock::{Clock, ManualClock, Notify, OsClock, WaitResult};
+pub use disk::{Access, DirLock, Disk, DiskFile, Entry, EntryKind, LockGuard};
+pub use error::{DiskError, copy_error, raw_os_error};
+pub use event_count::EventCount;
 pub use file_system::{FileSystem, Suitability};
-pub use gate::Gate;
-pub use map::append::{AppendMap, Region};
+pub use map::append::{AppendMap, Reservation};
 pub use map::backing::MapBacking;
+pub use map::cursor::{AbandonedReservation, ReserveError, Reserver};
 pub use map::read::{ReadBacking, ReadMap};
-pub use map::refusal::{AbandonedRegion, Asker, InMemory, Refused};
 #[doc(hidden)]
 pub use map::sync;
 pub use os::disk::OsDisk;
 pub use os::priority::{Priority, Raised, take_short_slices};
 pub use sim::SimDisk;
-
-use os::interrupted::Interruptions;
-use std::ffi::OsString;
-use std::fmt::Debug;
-use std::io;
-use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-
-/// Smallest unit that a device writes as a whole, in bytes. A power cut tears between sectors,
-/// never inside one.
-pub const SECTOR_SIZE: u64 = 512;
-
-/// Granularity of memory maps and of the page cache, in bytes.
-pub const PAGE_SIZE: u64 = 4096;
-
-/// Files and directories, real or simulated. Every method is one operation that a test can count,
-/// fail or crash.
-pub trait Disk: Debug + Send + Sync + 'static {
-    /// `path` as it is now, from the root: what keeps a directory asks once, so that a later
-    /// `chdir` changes nothing. Does not look whether it exists and follows no symbolic links. A
-    /// simulated machine has no working directory: there a relative path starts at its root.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] if the path is empty; any I/O error if there is no working
-    /// directory any more.
-    fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
-        std::path::absolute(path)
-    }
-
-    /// Creates `dir` and its missing parents, and makes the new names durable.
-    ///
-    /// # Errors
-    /// Any I/O error; [`io::ErrorKind::NotADirectory`] if a component of the path is a file.
-    fn create_dir_all(&self, dir: &Path) -> io::Result<()>;
-
-    /// Lists the entries of `dir`, sorted by name, without following symbolic links.
-    ///
-    /// # Errors
-    /// Any I/O error; [`io::ErrorKind::NotFound`] if there is no such directory.
-    fn list(&self, dir: &Path) -> io::Result<Vec<Entry>>;
-
-    /// Creates a file that must not exist yet, open for reading and writing. Its name is not
-    /// durable yet.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] if the name is taken; any I/O error.
-    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
-
-    /// Opens an existing regular file. Does not wait for whoever may stand behind another kind of
-    /// file.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::NotFound`] if there is none; [`io::ErrorKind::IsADirectory`] or
-    /// [`io::ErrorKind::InvalidInput`] if it is no regular file; any I/O error.
-    fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>>;
-
-    /// Renames `from` to `to`, atomically replacing `to`. Not durable until the directory is
-    /// synced.
-    ///
-    /// # Errors
-    /// Any I/O error.
-    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
-
-    /// Renames `from` to `to` unless `to` exists, atomically: what another program has put there is
-    /// never replaced. Not durable until the directory is synced.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] if `to` is taken; [`io::ErrorKind::Unsupported`] if the
-    /// file system cannot: use [`Self::hard_link`] then; any I/O error.
-    fn rename_new(&self, from: &Path, to: &Path) -> io::Result<()> {
-        let cause = io::ErrorKind::Unsupported.into();
-        Err(DiskError::wrap_pair(Call::Rename, from, Some(to), cause))
-    }
-
-    /// Gives the file `from` the second name `to`, which must not exist: the create-only
-    /// publication step.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] if `to` is taken; any I/O error.
-    fn hard_link(&self, from: &Path, to: &Path) -> io::Result<()>;
-
-    /// Removes the name `path`. Open files and maps of it stay usable.
-    ///
-    /// # Errors
-    /// Any I/O error.
-    fn remove_file(&self, path: &Path) -> io::Result<()>;
-
-    /// Makes all names of `dir` durable: what was created, renamed or removed in it stays so after
-    /// a power cut.
-    ///
-    /// # Errors
-    /// Any I/O error. After an error the caller must assume that the names are not durable.
-    fn sync_dir(&self, dir: &Path) -> io::Result<()>;
-
-    /// Takes the exclusive lock of `dir` without waiting. The lock sits on the directory itself, so
-    /// that deleting a lock file cannot break it; it goes away with the returned value or with the
-    /// process.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] if somebody holds it; any other I/O error.
-    fn lock_dir(&self, dir: &Path) -> io::Result<DirLock>;
-
-    /// Which file system `dir` lies on. A disk that cannot tell says [`FileSystem::Unstated`].
-    ///
-    /// # Errors
-    /// Any I/O error; [`io::ErrorKind::NotFound`] if there is no such directory.
-    fn file_system(&self, dir: &Path) -> io::Result<FileSystem> {
-        let _ = dir;
-        Ok(FileSystem::Unstated)
-    }
-}
-
-/// An open file.
-#[expect(
-    clippy::len_without_is_empty,
-    reason = "`len` is a call that can fail, not a property of a collection"
-)]
-pub trait DiskFile: Debug + Send + Sync {
-    /// The path under which it was opened (for error messages).
-    fn path(&self) -> &Path;
-
-    /// Its length in bytes.
-    ///
-    /// # Errors
-    /// Any I/O error.
-    fn len(&self) -> io::Result<u64>;
-
-    /// Reads at `offset` (bytes) into `buf`; returns how many bytes were read, 0 at the end of the
-    /// file.
-    ///
-    /// # Errors
-    /// Any I/O error.
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
-
-    /// Writes `buf` at `offset` (bytes); may write less than all of it.
-    ///
-    /// # Errors
-    /// Any I/O error.
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize>;
-
-    /// Cuts the file or extends it with zeros to `len` bytes.
-    ///
-    /// # Errors
-    /// Any I/O error.
-    fn set_len(&self, len: u64) -> io::Result<()>;
-
-    /// Makes the file at least `len` bytes long, with blocks of its own for all of them: what was
-    /// not written reads as zeros, and writing it later needs no space. The first write to such a
-    /// block is slower than the next ones.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::Unsupported`] if the file system cannot: write zeros then;
-    /// [`io::ErrorKind::InvalidInput`] if `len` is 0; any I/O error.
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        let _ = len;
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Makes content and length durable (`fdatasync`).
-    ///
-    /// # Errors
-    /// Any I/O error. The error is final for everything written since the last success: the kernel
-    /// drops the dirty state on failure, so a later success proves nothing about it.
-    fn sync(&self) -> io::Result<()>;
-
-    /// Maps the whole file for appending; the first `start` bytes are readable at once, the cursor
-    /// stands there. Every page must have been written before (no holes): a store into a hole can
-    /// die of SIGBUS on a full disk.
-    ///
-    /// # Errors
-    /// Any I/O error; [`io::ErrorKind::InvalidInput`] if `start` is past the end or not a multiple
-    /// of 8.
-    fn map_append(&self, start: u64) -> io::Result<AppendMap>;
-
-    /// As [`Self::map_append`], but the map is memory of this process: what is stored reaches the
-    /// file only when it is synced, in one write past the page cache. A killed process leaves
-    /// nothing behind that was not synced, a failed write leaves no page cache that lies, and a
-    /// full or broken disk cannot raise a signal.
-    ///
-    /// # Errors
-    /// As [`Self::map_append`]; [`io::ErrorKind::Unsupported`] if the file system or the device
-    /// does not take such writes: use [`Self::map_append`] then.
-    fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
-        let _ = start;
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Writes zeros, for real: the blocks are allocated and written afterwards, as far as a sync
-    /// makes anything so.
-    ///
-    /// # Errors
-    /// Any I/O error.
-    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
-        const ZEROS: [u8; 4096] = [0; 4096];
-        let mut at = range.start;
-        while at < range.end {
-            let len = usize::try_from(range.end - at).map_or(ZEROS.len(), |n| n.min(ZEROS.len()));
-            self.write_all_at(ZEROS.split_at(len).0, at)?;
-            at += len as u64;
-        }
-        Ok(())
-    }
-
-    /// As [`Self::write_zeros`], past the page cache: for files that [`Self::stage_append`] will
-    /// map. The range covers whole pages.
-    ///
-    /// # Errors
-    /// Any I/O error; [`io::ErrorKind::Unsupported`] as for [`Self::stage_append`].
-    fn write_zeros_directly(&self, range: Range<u64>) -> io::Result<()> {
-        let _ = range;
-        Err(io::ErrorKind::Unsupported.into())
-    }
-
-    /// Maps the whole file for reading. Call [`ReadMap::populate`] before you touch its bytes.
-    ///
-    /// # Errors
-    /// Any I/O error; [`io::ErrorKind::InvalidInput`] if the file is empty.
-    fn map_read(&self) -> io::Result<ReadMap>;
-
-    /// Fills `buf` from `offset`.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::UnexpectedEof`] if the file ends before; any I/O error.
-    /// [`DiskError::offset`] says where it could not go on: of a bad sector that is the page in
-    /// which it lies.
-    fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
-        let read = self.read_up_to(buf, offset)?;
-        if read < buf.len() {
-            let (end, cause) = (offset + read as u64, io::ErrorKind::UnexpectedEof.into());
-            return Err(DiskError::wrap_at(Call::Read, self.path(), end, cause));
-        }
-        Ok(())
-    }
-
-    /// Reads from `offset` until `buf` is full or the file ends; returns how many bytes were read.
-    ///
-    /// # Errors
-    /// Any I/O error, as [`Self::read_exact_at`].
-    fn read_up_to(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let (mut len, mut interruptions) = (0, Interruptions::default());
-        while let Some(rest) = buf.get_mut(len..).filter(|rest| !rest.is_empty()) {
-            match self.read_at(rest, offset + len as u64) {
-                Ok(0) => break,
-                Ok(n) => {
-                    len += n;
-                    interruptions = Interruptions::default();
-                }
-                Err(e) if interruptions.again(&e) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(len)
-    }
-
-    /// Writes all of `buf` at `offset`, continuing after short writes and interruptions: nothing of
-    /// it is durable before a sync, which is never repeated.
-    ///
-    /// # Errors
-    /// [`io::ErrorKind::WriteZero`] if the file accepts nothing more; any I/O error.
-    fn write_all_at(&self, mut buf: &[u8], mut offset: u64) -> io::Result<()> {
-        let mut interruptions = Interruptions::default();
-        while !buf.is_empty() {
-            match self.write_at(buf, offset) {
-                Ok(0) => {
-                    let cause = io::ErrorKind::WriteZero.into();
-                    return Err(DiskError::wrap_at(Call::Write, self.path(), offset, cause));
-                }
-                Ok(n) => {
-                    buf = buf.split_at(n).1;
-                    offset += n as u64;
-                    interruptions = Interruptions::default();
-                }
-                Err(e) if interruptions.again(&e) => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// How a file is opened.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// Reading only.
-    Read,
-    /// Reading and writing.
-    ReadWrite,
-}
-
-/// One name in a directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry {
-    /// The name, without the directory.
-    pub name: OsString,
-    /// What the name stands for.
-    pub kind: EntryKind,
-    /// Length in bytes; 0 for anything but a file.
-    pub len: u64,
-    /// When the content last changed, in milliseconds since the Unix epoch (0 where unknown).
-    pub modified_ms: u64,
-}
-
-/// What a directory entry stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum EntryKind {
-    /// A regular file.
-    File,
-    /// A directory.
-    Directory,
-    /// Anything else: a symbolic link, a socket, a device.
-    Other,
-}
-
-/// The exclusive lock of a directory; released when dropped.
-#[derive(Debug)]
-pub struct DirLock {
-    dir: PathBuf,
-    _held: Box<dyn LockGuard>,
-}
-
-impl DirLock {
-    /// Wraps what holds the lock.
-    #[must_use]
-    pub fn new(dir: PathBuf, held: Box<dyn LockGuard>) -> Self {
-        Self { dir, _held: held }
-    }
-
-    /// The locked directory.
-    #[must_use]
-    pub fn dir(&self) -> &Path {
-        &self.dir
-    }
-}
-
-/// Something that holds a directory lock until it is dropped.
-pub trait LockGuard: Debug + Send + Sync {}
+pub use units::{PAGE_SIZE, SECTOR_SIZE};

@@ -7,7 +7,8 @@
 )]
 
 use highwater_disk::{
-    Access, AppendMap, Asker, Disk, DiskError, DiskFile, EntryKind, OsDisk, SimDisk, raw_os_error,
+    Access, AppendMap, Disk, DiskError, DiskFile, EntryKind, OsDisk, Reserver, SimDisk,
+    raw_os_error,
 };
 use std::io::ErrorKind;
 use std::path::Path;
@@ -299,7 +300,7 @@ fn an_append_map_and_the_file_show_the_same_bytes(disk: &dyn Disk, dir: &Path) {
         Some(&b"header.."[..]),
         "what was written is in the map"
     );
-    map.reserve(16, 8192, Asker::Appender)
+    map.reserve(16, 8192, Reserver::Appender)
         .unwrap()
         .fill(&[b"by the map", b" store"]);
     let mut bytes = [0; 16];
@@ -317,7 +318,7 @@ fn an_append_map_and_the_file_show_the_same_bytes(disk: &dyn Disk, dir: &Path) {
     let again = file.map_append(24).unwrap();
     assert_eq!(again.read(0..24), Some(&b"header..by the map store"[..]));
     assert_eq!(
-        again.reserve(8, 8192, Asker::Appender).unwrap().offset(),
+        again.reserve(8, 8192, Reserver::Appender).unwrap().offset(),
         24
     );
 }
@@ -325,10 +326,10 @@ fn an_append_map_and_the_file_show_the_same_bytes(disk: &dyn Disk, dir: &Path) {
 fn a_staged_map_keeps_its_bytes_until_it_is_synced(disk: &dyn Disk, dir: &Path) {
     let file = write(disk, &dir.join("a"), &[7; 16384]);
     file.sync().unwrap();
-    let map = file.stage_append(8).unwrap();
+    let map = file.map_append_direct(8).unwrap();
     assert_eq!(map.read(0..8), Some(&[7; 8][..]));
     let part = [1; 5000];
-    map.reserve(5000, 16384, Asker::Appender)
+    map.reserve(5000, 16384, Reserver::Appender)
         .unwrap()
         .fill(&[&part]);
     assert_eq!(map.complete_prefix(), Ok(5008));
@@ -339,7 +340,7 @@ fn a_staged_map_keeps_its_bytes_until_it_is_synced(disk: &dyn Disk, dir: &Path) 
     assert_eq!(bytes[8..5008], [1; 5000]);
     assert_eq!(bytes[5008..8192], [0; 3184], "zeros to the end of the page");
     assert_eq!(bytes[8192..], [7; 8192], "pages behind are not touched");
-    map.reserve(3184, 16384, Asker::Appender)
+    map.reserve(3184, 16384, Reserver::Appender)
         .unwrap()
         .fill(&[&[2; 3184]]);
     map.complete_prefix().unwrap();
@@ -356,9 +357,9 @@ fn a_staged_map_shows_what_was_there_before_its_start(disk: &dyn Disk, dir: &Pat
     before[..9000].fill(3);
     let file = write(disk, &dir.join("a"), &before);
     file.sync().unwrap();
-    let map = file.stage_append(9000).unwrap();
+    let map = file.map_append_direct(9000).unwrap();
     assert_eq!(map.read(0..9000), Some(&[3; 9000][..]));
-    map.reserve(8, 16384, Asker::Appender)
+    map.reserve(8, 16384, Reserver::Appender)
         .unwrap()
         .fill(&[b"appended"]);
     assert_eq!(map.complete_prefix(), Ok(9008));
@@ -369,14 +370,14 @@ fn a_staged_map_shows_what_was_there_before_its_start(disk: &dyn Disk, dir: &Pat
     assert_eq!(map.read(0..9008), Some(&before[..9008]));
     drop(map);
     let again = disk.open(&dir.join("a"), Access::ReadWrite).unwrap();
-    let map = again.stage_append(9008).unwrap();
+    let map = again.map_append_direct(9008).unwrap();
     assert_eq!(map.read(8192..9008), Some(&before[8192..9008]));
 }
 
 fn a_staged_map_syncs_only_what_is_complete(disk: &dyn Disk, dir: &Path) {
     let file = write(disk, &dir.join("a"), &[0; 4096]);
-    let map = file.stage_append(0).unwrap();
-    let region = map.reserve(8, 4096, Asker::Appender).unwrap();
+    let map = file.map_append_direct(0).unwrap();
+    let region = map.reserve(8, 4096, Reserver::Appender).unwrap();
     assert_eq!(kind(map.sync(0..8)), ErrorKind::InvalidInput);
     region.fill(&[&[1; 8]]);
     assert_eq!(
@@ -387,13 +388,13 @@ fn a_staged_map_syncs_only_what_is_complete(disk: &dyn Disk, dir: &Path) {
     map.complete_prefix().unwrap();
     map.sync(0..8).unwrap();
     assert_eq!(kind(map.sync(0..5000)), ErrorKind::InvalidInput);
-    assert_eq!(kind(file.stage_append(0)), ErrorKind::ResourceBusy);
+    assert_eq!(kind(file.map_append_direct(0)), ErrorKind::ResourceBusy);
     assert_eq!(kind(file.map_append(0)), ErrorKind::ResourceBusy);
 }
 
 fn a_file_of_odd_length_cannot_be_staged(disk: &dyn Disk, dir: &Path) {
     let file = write(disk, &dir.join("a"), &[0; 4096 + 512]);
-    assert_eq!(kind(file.stage_append(0)), ErrorKind::InvalidInput);
+    assert_eq!(kind(file.map_append_direct(0)), ErrorKind::InvalidInput);
     file.map_append(0).unwrap();
 }
 
@@ -407,7 +408,7 @@ fn zeros_are_written(disk: &dyn Disk, dir: &Path) {
     assert_eq!(file.len().unwrap(), 9001);
     let file = write(disk, &dir.join("b"), &[7; 12288]);
     file.sync().unwrap();
-    file.write_zeros_directly(4096..16384).unwrap();
+    file.write_zeros_direct(4096..16384).unwrap();
     let bytes = content(&*file);
     assert_eq!((bytes.len(), &bytes[..4096]), (16384, &[7; 4096][..]));
     assert_eq!(bytes[4096..], [0; 12288]);
@@ -426,7 +427,7 @@ fn allocated_blocks_read_as_zeros(disk: &dyn Disk, dir: &Path) {
 
 fn a_staged_map_writes_zeros_ahead(disk: &dyn Disk, dir: &Path) {
     let file = write(disk, &dir.join("a"), &[7; 16384]);
-    let map = file.stage_append(4096).unwrap();
+    let map = file.map_append_direct(4096).unwrap();
     map.write_zeros(8192..12288).unwrap();
     let mut expected = vec![7; 16384];
     expected[8192..12288].fill(0);
@@ -434,7 +435,7 @@ fn a_staged_map_writes_zeros_ahead(disk: &dyn Disk, dir: &Path) {
     for crooked in [4096..8191, 4097..8192, 0..8192, 12288..20480] {
         assert_eq!(kind(map.write_zeros(crooked)), ErrorKind::InvalidInput);
     }
-    map.reserve(8, 16384, Asker::Appender)
+    map.reserve(8, 16384, Reserver::Appender)
         .unwrap()
         .fill(&[b"appended"]);
     assert_eq!(
@@ -451,10 +452,10 @@ fn a_staged_map_writes_zeros_ahead(disk: &dyn Disk, dir: &Path) {
 fn a_staged_map_gives_its_memory_back(disk: &dyn Disk, dir: &Path) {
     let file = write(disk, &dir.join("a"), &[5; 20480]);
     file.sync().unwrap();
-    let map = file.stage_append(4104).unwrap();
+    let map = file.map_append_direct(4104).unwrap();
     let append = |byte: u8, len: u64| {
         let bytes = vec![byte; usize::try_from(len).unwrap()];
-        let region = map.reserve(len, 20480, Asker::Appender).unwrap();
+        let region = map.reserve(len, 20480, Reserver::Appender).unwrap();
         let start = region.offset();
         region.fill(&[&bytes]);
         map.complete_prefix().unwrap();
@@ -507,7 +508,7 @@ fn four_threads_append_through_one_map(disk: &dyn Disk, dir: &Path) {
             let map = &map;
             scope.spawn(move || {
                 for number in 0..each {
-                    let region = map.reserve(24, size, Asker::Appender).unwrap();
+                    let region = map.reserve(24, size, Reserver::Appender).unwrap();
                     let offset = region.offset().to_le_bytes();
                     region.fill(&[
                         &offset,
@@ -600,7 +601,7 @@ fn a_read_map_shows_the_file(disk: &dyn Disk, dir: &Path) {
 fn maps_outlive_the_file_and_its_name(disk: &dyn Disk, dir: &Path) {
     let (file, append) = mapped(disk, &dir.join("a"), 4096);
     append
-        .reserve(8, 4096, Asker::Appender)
+        .reserve(8, 4096, Reserver::Appender)
         .unwrap()
         .fill(&[b"survives"]);
     let read = file.map_read().unwrap();
@@ -609,7 +610,7 @@ fn maps_outlive_the_file_and_its_name(disk: &dyn Disk, dir: &Path) {
     assert_eq!(names(disk, dir), [""; 0]);
     assert_eq!(append.complete_prefix(), Ok(8));
     append
-        .reserve(8, 4096, Asker::Appender)
+        .reserve(8, 4096, Reserver::Appender)
         .unwrap()
         .fill(&[b"and more"]);
     append.sync(0..16).unwrap();

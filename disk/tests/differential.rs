@@ -6,7 +6,7 @@
     reason = "the helpers of a test fail it, like the test itself"
 )]
 
-use highwater_disk::{Access, Asker, Disk, DiskFile, EntryKind, OsDisk, SimDisk};
+use highwater_disk::{Access, Disk, DiskFile, EntryKind, OsDisk, Reserver, SimDisk};
 use proptest::prelude::*;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -131,7 +131,7 @@ fn step_on_file(file: &dyn DiskFile, step: &Step) -> io::Result<String> {
             let map = file.map_append(start / 8 * 8)?;
             let len = bytes.len() / 8 * 8;
             if let Some(bytes) = bytes.get(..len).filter(|bytes| !bytes.is_empty())
-                && let Ok(region) = map.reserve(len as u64, map.capacity(), Asker::Appender)
+                && let Ok(region) = map.reserve(len as u64, map.capacity(), Reserver::Appender)
             {
                 region.fill(&[bytes]);
             }

@@ -10,7 +10,7 @@
     reason = "the test meddles with the files from outside"
 )]
 
-use highwater_disk::{Access, Asker, Disk, DiskError, OsDisk};
+use highwater_disk::{Access, Disk, DiskError, OsDisk, Reserver};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use std::io::{self, ErrorKind, Read, Write};
 use std::ops::Range;
@@ -69,7 +69,7 @@ fn syncing_a_map_whose_file_was_cut_short_is_an_error() {
     let file = OsDisk::new().create_new(&path).unwrap();
     file.write_all_at(&[0; 8192], 0).unwrap();
     let map = file.map_append(0).unwrap();
-    map.reserve(64, 8192, Asker::Appender)
+    map.reserve(64, 8192, Reserver::Appender)
         .unwrap()
         .fill(&[&[1; 64]]);
     map.complete_prefix().unwrap();
@@ -80,7 +80,7 @@ fn syncing_a_map_whose_file_was_cut_short_is_an_error() {
         .unwrap()
         .set_len(80)
         .unwrap();
-    map.reserve(64, 8192, Asker::Appender)
+    map.reserve(64, 8192, Reserver::Appender)
         .unwrap()
         .fill(&[&[2; 64]]);
     map.complete_prefix().unwrap();
@@ -108,14 +108,14 @@ fn syncing_a_staged_map_whose_file_was_cut_short_is_an_error() {
     let path = dir.path().join("file");
     let file = OsDisk::new().create_new(&path).unwrap();
     file.write_all_at(&[0; 16384], 0).unwrap();
-    let map = file.stage_append(0).unwrap();
-    map.reserve(64, 16384, Asker::Appender)
+    let map = file.map_append_direct(0).unwrap();
+    map.reserve(64, 16384, Reserver::Appender)
         .unwrap()
         .fill(&[&[1; 64]]);
     map.complete_prefix().unwrap();
     map.sync(0..64).unwrap();
     file.set_len(80).unwrap();
-    map.reserve(64, 16384, Asker::Appender)
+    map.reserve(64, 16384, Reserver::Appender)
         .unwrap()
         .fill(&[&[2; 64]]);
     map.complete_prefix().unwrap();
@@ -141,7 +141,7 @@ fn reading_in_pages_that_somebody_cut_off_is_an_error() {
     let (read, shared, staged) = (open("read"), open("shared"), open("staged"));
     let map = read.map_read().unwrap();
     let appended = shared.map_append(LEN).unwrap();
-    let staged_map = staged.stage_append(LEN).unwrap();
+    let staged_map = staged.map_append_direct(LEN).unwrap();
     type Populate<'a> = &'a dyn Fn(Range<u64>) -> io::Result<()>;
     let asked: [(&str, Populate<'_>); 3] = [
         ("read", &|range| map.populate(range)),
@@ -159,7 +159,7 @@ fn reading_in_pages_that_somebody_cut_off_is_an_error() {
             let error = populate(range).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::UnexpectedEof, "{error}");
             assert_eq!(DiskError::of(&error).unwrap().offset(), Some(cut));
-            let text = format!("somebody cut the file to {cut} of its {LEN} bytes");
+            let text = format!("the file was cut to {cut} of its {LEN} bytes");
             assert!(error.to_string().contains(&text), "{error}");
             assert!(error.to_string().contains(path(name).to_str().unwrap()));
         }

@@ -36,7 +36,7 @@
 mod explore;
 
 use explore::{exhaust, explore};
-use highwater_disk::{AbandonedRegion, AppendMap, Asker, MapBacking, Refused};
+use highwater_disk::{AbandonedReservation, AppendMap, MapBacking, ReserveError, Reserver};
 use shuttle::sync::atomic::{AtomicBool, Ordering};
 use shuttle::thread;
 use std::io;
@@ -109,8 +109,8 @@ fn map(units: u64) -> AppendMap {
 }
 
 /// Fills the next region of `units` with `mark`, and returns where it lies.
-fn append(map: &AppendMap, units: u64, mark: u8) -> Result<Range<u64>, Refused> {
-    let region = map.reserve(units * UNIT, map.capacity(), Asker::Appender)?;
+fn append(map: &AppendMap, units: u64, mark: u8) -> Result<Range<u64>, ReserveError> {
+    let region = map.reserve(units * UNIT, map.capacity(), Reserver::Appender)?;
     let range = region.offset()..region.offset() + region.size_bytes();
     region.fill(&[&vec![mark; (units * UNIT) as usize]]);
     Ok(range)
@@ -258,7 +258,7 @@ fn a_closed_map_hands_out_nothing_more() {
                                     );
                                     last = range.end;
                                 }
-                                Err(refused) => assert_eq!(refused, Refused::Closed),
+                                Err(refused) => assert_eq!(refused, ReserveError::Closed),
                             }
                         }
                         last
@@ -271,7 +271,7 @@ fn a_closed_map_hands_out_nothing_more() {
             assert_eq!(end, map.reserved(), "nothing is reserved behind the end");
             filled(map, end);
             // Whoever closed it may still append, for the seal, and it is the last.
-            let seal = map.reserve(UNIT, map.capacity(), Asker::Closer).unwrap();
+            let seal = map.reserve(UNIT, map.capacity(), Reserver::Closer).unwrap();
             assert_eq!(seal.offset(), end);
             seal.fill(&[&[255; UNIT as usize]]);
             assert_eq!(map.complete_prefix(), Ok(end + UNIT));
@@ -302,9 +302,9 @@ fn padding_reaches_a_boundary_from_wherever_it_lies() {
                 });
             }
             let missing = |offset: u64| offset.next_multiple_of(BOUNDARY) - offset;
-            let padding = map.reserve_with(map.capacity(), Asker::Appender, missing);
+            let padding = map.reserve_with(map.capacity(), Reserver::Appender, missing);
             let Ok(region) = padding else {
-                assert_eq!(padding.unwrap_err(), Refused::Full, "none was missing");
+                assert_eq!(padding.unwrap_err(), ReserveError::Full, "none was missing");
                 return None;
             };
             let range = region.offset()..region.offset() + region.size_bytes();
@@ -330,10 +330,12 @@ fn an_abandoned_region_is_never_covered() {
         let map = &map(4);
         let hole = thread::scope(|scope| {
             let quitter = scope.spawn(move || {
-                let region = map.reserve(UNIT, map.capacity(), Asker::Appender).unwrap();
+                let region = map
+                    .reserve(UNIT, map.capacity(), Reserver::Appender)
+                    .unwrap();
                 let offset = region.offset();
                 drop(region);
-                assert_eq!(map.complete_prefix(), Err(AbandonedRegion));
+                assert_eq!(map.complete_prefix(), Err(AbandonedReservation));
                 offset
             });
             scope.spawn(move || {
@@ -349,13 +351,13 @@ fn an_abandoned_region_is_never_covered() {
                             assert!(!failed, "the hole stays for ever");
                             filled(map, end);
                         }
-                        Err(AbandonedRegion) => failed = true,
+                        Err(AbandonedReservation) => failed = true,
                     }
                 }
             });
             quitter.join().unwrap()
         });
-        assert_eq!(map.complete_prefix(), Err(AbandonedRegion));
+        assert_eq!(map.complete_prefix(), Err(AbandonedReservation));
         assert!(map.complete() <= hole, "nothing past the hole is shown");
     });
 }

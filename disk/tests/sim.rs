@@ -6,7 +6,7 @@
 
 use highwater_disk::sim::{Call, Fault, FaultKind, Rng};
 use highwater_disk::{
-    Access, AppendMap, Asker, Disk, DiskError, DiskFile, InMemory, SimDisk, raw_os_error,
+    Access, AppendMap, Disk, DiskError, DiskFile, Reserver, SimDisk, raw_os_error,
 };
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
@@ -46,7 +46,7 @@ fn some(content: &[u8]) -> Option<Vec<u8>> {
 }
 
 fn store(map: &AppendMap, bytes: &[u8]) {
-    map.reserve(bytes.len() as u64, map.capacity(), Asker::Appender)
+    map.reserve(bytes.len() as u64, map.capacity(), Reserver::Appender)
         .unwrap()
         .fill(&[bytes]);
 }
@@ -388,7 +388,7 @@ fn every_call_fails_once_the_power_is_off() {
     let lock = sim.lock_dir(path("/")).unwrap();
     let map = file.map_append(0).unwrap();
     let pages = durable(&sim, "/pages", &[0; 4096]);
-    let staged = pages.stage_append(4096).unwrap();
+    let staged = pages.map_append_direct(4096).unwrap();
     let shown = file.map_read().unwrap();
     let (operations, mutations) = (sim.operations(), sim.mutations());
     sim.cut_power_now();
@@ -417,7 +417,7 @@ fn every_call_fails_once_the_power_is_off() {
         staged.give_back(4096).unwrap_err(),
         shown.populate(0..8).unwrap_err(),
         staged.sync(0..4096).unwrap_err(),
-        pages.stage_append(0).unwrap_err(),
+        pages.map_append_direct(0).unwrap_err(),
     ];
     assert_eq!(errors.len(), Call::ALL.len());
     for error in &errors {
@@ -645,7 +645,7 @@ fn every_call_can_be_made_to_fail_without_effect() {
         let file = durable(&sim, "/a", &[0; 8]);
         let map = file.map_append(0).unwrap();
         let pages = durable(&sim, "/pages", &[0; 4096]);
-        let staged = pages.stage_append(4096).unwrap();
+        let staged = pages.map_append_direct(4096).unwrap();
         let shown = file.map_read().unwrap();
         sim.fail(Fault::new(call, FaultKind::Eacces));
         let root = path("/");
@@ -672,7 +672,7 @@ fn every_call_can_be_made_to_fail_without_effect() {
             Call::GiveBack => staged.give_back(4096).unwrap_err(),
             Call::Populate => shown.populate(0..8).unwrap_err(),
             Call::WriteDirect => staged.sync(0..4096).unwrap_err(),
-            Call::StageAppend => pages.stage_append(0).unwrap_err(),
+            Call::MapAppendDirect => pages.map_append_direct(0).unwrap_err(),
         };
         assert_eq!(
             error.kind(),
@@ -921,7 +921,7 @@ fn a_staged_map_leaves_nothing_unsynced_and_tears_in_sectors() {
     for seed in 0..SEEDS {
         let sim = SimDisk::new();
         let file = durable(&sim, "/a", &[9; 8192]);
-        let map = file.stage_append(8).unwrap();
+        let map = file.map_append_direct(8).unwrap();
         store(&map, &[1; 1016]);
         map.complete_prefix().unwrap();
         assert_eq!(
@@ -994,24 +994,26 @@ fn a_page_that_cannot_be_read_is_an_error_until_it_is_written() {
 fn what_is_memory_of_the_process_needs_no_reading() {
     let sim = SimDisk::new();
     let file = durable(&sim, "/a", &[0; 4 * 4096]);
-    let map = file.stage_append(4096 + 8).unwrap();
-    let region = map.reserve(8184, map.capacity(), Asker::Appender).unwrap();
+    let map = file.map_append_direct(4096 + 8).unwrap();
+    let region = map
+        .reserve(8184, map.capacity(), Reserver::Appender)
+        .unwrap();
     region.fill(&[&[9; 8184]]);
     assert_eq!(map.complete_prefix().unwrap(), 12288);
     map.sync(4096..12288).unwrap();
     sim.break_reads("/a", 0..12288);
     let mut copied = [0; 4096];
     map.populate(4096..12288).unwrap();
-    assert_eq!(map.copy_from_memory(8192, &mut copied), InMemory::Yes);
+    assert!(map.copy_from_memory(8192, &mut copied));
     assert_eq!(copied, [9; 4096]);
-    assert_eq!(map.copy_from_memory(0, &mut copied), InMemory::No);
-    assert_eq!(map.copy_from_memory(12288, &mut copied), InMemory::No);
+    assert!(!map.copy_from_memory(0, &mut copied));
+    assert!(!map.copy_from_memory(12288, &mut copied));
     let error = map.populate(0..12288).unwrap_err();
     assert_eq!(DiskError::of(&error).unwrap().offset(), Some(0));
     map.give_back(8192).unwrap();
     let error = map.populate(4096..12288).unwrap_err();
     assert_eq!(DiskError::of(&error).unwrap().offset(), Some(4096));
-    assert_eq!(map.copy_from_memory(4096, &mut copied), InMemory::No);
+    assert!(!map.copy_from_memory(4096, &mut copied));
     map.populate(8192..12288).unwrap();
     assert_eq!(
         map.populate(8192..16385).unwrap_err().kind(),

@@ -337,7 +337,7 @@ fn an_error_names_the_call_that_failed_and_its_place() {
             "measuring \"/log/",
         ),
         (
-            Fault::new(Call::StageAppend, FaultKind::Eio),
+            Fault::new(Call::MapAppendDirect, FaultKind::Eio),
             "preparing to append to \"/log/",
         ),
         (

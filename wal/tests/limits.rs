@@ -15,7 +15,7 @@ mod common;
 
 use common::contents;
 use common::process::{command, command_under, role, run};
-use highwater_wal::disk::{Asker, Disk, OsDisk, raw_os_error};
+use highwater_wal::disk::{Disk, OsDisk, Reserver, raw_os_error};
 use highwater_wal::layout::{META_NAME, frame_header, segment_name};
 use highwater_wal::{
     AppendOptions, Background, Durability, Lsn, Options, Wal, WalError, WritePath, inspect,
@@ -197,11 +197,11 @@ fn give_back_without_address_space(dir: &Path) {
     const SIZE: usize = 8 << 20;
     let file = OsDisk::new().create_new(&dir.join("file")).unwrap();
     file.write_all_at(&vec![0; SIZE], 0).unwrap();
-    let Ok(map) = file.stage_append(0) else {
+    let Ok(map) = file.map_append_direct(0) else {
         return eprintln!("skipped: no direct writes here");
     };
     let len = SIZE as u64;
-    let region = map.reserve(len, len, Asker::Appender).unwrap();
+    let region = map.reserve(len, len, Reserver::Appender).unwrap();
     region.fill(&[&vec![7; SIZE]]);
     let _ = map.complete_prefix().unwrap();
     map.sync(0..len).unwrap();

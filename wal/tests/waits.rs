@@ -10,7 +10,7 @@ mod common;
 
 use common::options;
 use common::warnings::Warnings;
-use highwater_wal::disk::{Alarm, Clock, Disk, OsClock, SimDisk, Woken};
+use highwater_wal::disk::{Clock, Disk, Notify, OsClock, SimDisk, WaitResult};
 use highwater_wal::{Background, Options, Wal};
 use parking_lot::{Condvar, Mutex};
 use std::cell::Cell;
@@ -75,7 +75,7 @@ impl Clock for HandClock {
     }
 
     /// A short moment stands for any deadline: whoever waits looks at the clock again.
-    fn wait(&self, alarm: &Arc<Alarm>, deadline: Option<Duration>) -> Woken {
+    fn wait(&self, alarm: &Arc<Notify>, deadline: Option<Duration>) -> WaitResult {
         let soon = self.os.now() + Duration::from_millis(1);
         let woken = self.os.wait(alarm, deadline.map(|_| soon));
         self.stand_still_if_told();

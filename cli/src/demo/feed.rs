@@ -5,7 +5,7 @@ use super::life::Life;
 use super::schedule::{Answers, Strike};
 use super::show::Show;
 use crate::outcome::Result;
-use highwater::disk::{Alarm, Clock};
+use highwater::disk::{Clock, Notify};
 use parking_lot::{Condvar, Mutex};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::net::{Shutdown, TcpStream};
@@ -270,7 +270,7 @@ fn is_ok(line: &str) -> bool {
 
 /// Waits for the moment of a kill, which is a moment in time and nothing else.
 pub(crate) fn wait(clock: &dyn Clock, time: Duration) {
-    let nobody_rings = Arc::new(Alarm::default());
+    let nobody_rings = Arc::new(Notify::default());
     let _deadline = clock.wait(&nobody_rings, Some(clock.now().saturating_add(time)));
 }
 

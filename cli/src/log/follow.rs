@@ -5,7 +5,7 @@ use super::with_advice;
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output::{Output, tell};
 use highwater::disk::probe::reader_is_gone;
-use highwater::disk::{Alarm, Clock, OsClock};
+use highwater::disk::{Clock, Notify, OsClock};
 use highwater::wal::inspect::Log;
 use highwater::wal::{Lsn, WalError};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(crate) fn follow(
     printer: &mut Printer<'_>,
     out: &mut Output,
 ) -> Result<Outcome> {
-    let (clock, alarm) = (OsClock::new(), Arc::new(Alarm::default()));
+    let (clock, alarm) = (OsClock::new(), Arc::new(Notify::default()));
     let mut follow = log.follow(start).map_err(|e| failure(&e))?;
     let mut told = false;
     loop {

@@ -4,7 +4,7 @@ use crate::args::LogArgs;
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output::{Output, render, table};
 use highwater::disk::probe::{self, Device, Effort, Extents, Scratch, WriteCache};
-use highwater::disk::{Asker, Disk, FileSystem, OsClock, OsDisk, Suitability};
+use highwater::disk::{Disk, FileSystem, OsClock, OsDisk, Reserver, Suitability};
 use highwater::wal::inspect::Histogram;
 use serde::Serialize;
 use std::io;
@@ -228,7 +228,7 @@ fn maps(disk: &OsDisk, place: &Path) -> Check {
         let map = file.map_append(0)?;
         let size = SIZE as u64;
         let region = map
-            .reserve(size, size, Asker::Appender)
+            .reserve(size, size, Reserver::Appender)
             .map_err(|_| io::ErrorKind::StorageFull)?;
         region.fill(&[&pattern]);
         map.sync(0..size)?;
@@ -255,9 +255,9 @@ fn direct(disk: &OsDisk, place: &Path) -> Check {
     let tried = disk.create_new(&place.join("direct")).and_then(|file| {
         file.write_zeros(0..8192)?;
         file.sync()?;
-        let map = file.stage_append(0)?;
+        let map = file.map_append_direct(0)?;
         let region = map
-            .reserve(8, 8192, Asker::Appender)
+            .reserve(8, 8192, Reserver::Appender)
             .map_err(|_| io::ErrorKind::StorageFull)?;
         region.fill(&[b"directly"]);
         map.complete_prefix().map_err(io::Error::other)?;

@@ -3,16 +3,16 @@
 //! | file | holds |
 //! |---|---|
 //! | `append` | a mapped file to which many threads append without a lock |
+//! | `cursor` | which bytes of it are handed out, and which are filled |
 //! | `read` | a file mapped for reading |
-//! | `backing` | what an append map stands on |
-//! | `refusal` | who asks an append map, and what it answers |
-//! | `distance` | how far away the other appenders are |
+//! | `backing` | the file or memory behind an append map |
+//! //! | `distance` | tuning: when an appender steps aside for another |
 //! | `sync` | the primitives of the lock-free core |
 
 pub(crate) mod append;
 pub(crate) mod backing;
+pub(crate) mod cursor;
 pub(crate) mod distance;
 pub(crate) mod read;
-pub(crate) mod refusal;
 #[doc(hidden)]
 pub mod sync;

@@ -3,7 +3,7 @@
 //! lost.
 #![expect(clippy::disallowed_methods, reason = "this is the seam")]
 
-use crate::os::interrupted::uninterrupted;
+use crate::interrupted::uninterrupted;
 use memmap2::MmapMut;
 use rustix::fs::OFlags;
 use rustix::io::Errno;

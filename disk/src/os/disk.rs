@@ -1,26 +1,19 @@
-//! The operating system's disk.
+//! The operating system's disk: files by name, directories and their locks.
 #![expect(clippy::disallowed_methods, reason = "this is the seam")]
 
-use crate::error::{errno, invalid};
-use crate::os::direct_read::read_around;
-use crate::os::interrupted::uninterrupted;
-use crate::os::map as os_map;
-use crate::os::populate::{self, Behind, FileId, MappedFile, Seen};
-use crate::{
-    Access, AppendMap, Call, DirLock, Disk, DiskError, DiskFile, Entry, EntryKind, FileSystem,
-    LockGuard, PAGE_SIZE, ReadBacking, ReadMap, probe,
-};
-use memmap2::{Advice, Mmap};
-use rustix::fs::FallocateFlags;
+use crate::call::Call;
+use crate::disk::{Access, DirLock, Disk, DiskFile, Entry, EntryKind, LockGuard};
+use crate::error::{DiskError, errno, invalid};
+use crate::file_system::FileSystem;
+use crate::interrupted::uninterrupted;
+use crate::os::file::OsFile;
+use rustix::fs::statfs;
 use rustix::io::Errno;
-use rustix::process::{Resource, getrlimit};
 use std::fs::{self, File, FileType, OpenOptions, TryLockError};
 use std::io;
-use std::ops::Range;
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::UNIX_EPOCH;
 
 /// The file system of the machine.
@@ -94,7 +87,7 @@ impl Disk for OsDisk {
     }
 
     fn file_system(&self, dir: &Path) -> io::Result<FileSystem> {
-        probe::file_system(dir).map_err(|e| DiskError::wrap(Call::FileSystem, dir, e))
+        file_system(dir).map_err(|e| DiskError::wrap(Call::FileSystem, dir, e))
     }
 }
 
@@ -146,11 +139,6 @@ fn check_regular(kind: FileType) -> io::Result<()> {
     } else {
         Err(invalid("it is a device, not a regular file"))
     }
-}
-
-/// The length of an open file in bytes.
-pub(crate) fn length(file: &File) -> io::Result<u64> {
-    Ok(uninterrupted(|| file.metadata())?.len())
 }
 
 /// Opens `dir` itself; fails if it is no directory.
@@ -250,22 +238,6 @@ fn entry_kind(file_type: FileType) -> EntryKind {
     }
 }
 
-/// Writes a page at a time. Larger writes would give the file large folios in the page cache (ext4
-/// since Linux 6.16), and a single byte stored through a map dirties a whole folio: a commit of 100
-/// bytes then writes up to 2 MiB (measured: 243 µs instead of 90 with 1 MiB writes).
-fn write_zeros(file: &File, range: Range<u64>) -> io::Result<()> {
-    const ZEROS: [u8; 4096] = [0; 4096];
-    check_size_limit(range.end)?;
-    let mut at = range.start;
-    while at < range.end {
-        let to_boundary = PAGE_SIZE - at % PAGE_SIZE;
-        let len = usize::try_from(to_boundary.min(range.end - at)).unwrap_or(ZEROS.len());
-        file.write_all_at(ZEROS.split_at(len).0, at)?;
-        at += len as u64;
-    }
-    Ok(())
-}
-
 /// Holds the flock on the directory. The file is closed on exec, so no program started meanwhile
 /// keeps it.
 #[derive(Debug)]
@@ -284,168 +256,10 @@ impl Drop for OsLock {
     }
 }
 
-/// Fails where the kernel would kill the process: a write past `RLIMIT_FSIZE` sends SIGXFSZ before
-/// it is an error.
-pub(crate) fn check_size_limit(end: u64) -> io::Result<()> {
-    match getrlimit(Resource::Fsize).current {
-        Some(limit) if end > limit => Err(errno(Errno::FBIG)),
-        _ => Ok(()),
-    }
-}
-
-#[derive(Debug)]
-struct OsFile {
-    file: Arc<File>,
-    path: PathBuf,
-    /// Whether an append map of this handle lives: two would hand out the same bytes.
-    mapped: Arc<AtomicBool>,
-}
-
-impl OsFile {
-    fn shared(file: File, path: &Path) -> Arc<dyn DiskFile> {
-        let mapped = Arc::new(AtomicBool::new(false));
-        Arc::new(Self {
-            file: Arc::new(file),
-            path: path.to_path_buf(),
-            mapped,
-        })
-    }
-
-    /// What names its call already keeps it.
-    fn error(&self, call: Call, cause: io::Error) -> io::Error {
-        match DiskError::of(&cause) {
-            Some(_) => cause,
-            None => DiskError::wrap(call, &self.path, cause),
-        }
-    }
-}
-
-impl DiskFile for OsFile {
-    fn path(&self) -> &Path {
-        &self.path
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        length(&self.file).map_err(|e| self.error(Call::Len, e))
-    }
-
-    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        uninterrupted(|| self.file.read_at(buf, offset))
-            .or_else(|e| read_around(&self.file, buf, offset, e))
-            .map_err(|e| {
-                // A sector is bad, and with it its page.
-                let of_page = e.raw_os_error() == Some(Errno::IO.raw_os_error());
-                let skip = if of_page { offset % PAGE_SIZE } else { 0 };
-                DiskError::wrap_at(Call::Read, &self.path, offset - skip, e)
-            })
-    }
-
-    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
-        check_size_limit(offset.saturating_add(buf.len() as u64))
-            .and_then(|()| self.file.write_at(buf, offset))
-            .map_err(|e| DiskError::wrap_at(Call::Write, &self.path, offset, e))
-    }
-
-    fn set_len(&self, len: u64) -> io::Result<()> {
-        check_size_limit(len)
-            .and_then(|()| self.file.set_len(len))
-            .map_err(|e| self.error(Call::SetLen, e))
-    }
-
-    fn allocate(&self, len: u64) -> io::Result<()> {
-        let allocated = check_size_limit(len).and_then(|()| {
-            // Allocating twice does no harm, and makes nothing durable.
-            uninterrupted(|| {
-                let allocated = rustix::fs::fallocate(&*self.file, FallocateFlags::empty(), 0, len);
-                allocated.map_err(|e| match e {
-                    Errno::OPNOTSUPP | Errno::NOSYS => io::ErrorKind::Unsupported.into(),
-                    e => e.into(),
-                })
-            })
-        });
-        allocated.map_err(|e| self.error(Call::Allocate, e))
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        // Not `sync_data`: it tries again after a signal, and a sync that failed must not be tried
-        // again.
-        rustix::fs::fdatasync(&*self.file).map_err(|e| self.error(Call::Sync, e.into()))
-    }
-
-    fn map_append(&self, start: u64) -> io::Result<AppendMap> {
-        os_map::shared(&self.file, &self.path, &self.mapped, start)
-            .map_err(|e| self.error(Call::MapAppend, e))
-    }
-
-    fn stage_append(&self, start: u64) -> io::Result<AppendMap> {
-        os_map::staged(&self.file, &self.path, &self.mapped, start)
-            .map_err(|e| self.error(Call::StageAppend, e))
-    }
-
-    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
-        write_zeros(&self.file, range).map_err(|e| self.error(Call::Write, e))
-    }
-
-    fn write_zeros_directly(&self, range: Range<u64>) -> io::Result<()> {
-        check_size_limit(range.end)
-            .and_then(|()| os_map::write_zeros(&self.path, range))
-            .map_err(|e| self.error(Call::Write, e))
-    }
-
-    fn map_read(&self) -> io::Result<ReadMap> {
-        let map = length(&self.file).and_then(|len| {
-            if len == 0 {
-                return Err(invalid("an empty file cannot be mapped"));
-            }
-            #[expect(unsafe_code, reason = "a read-only map of a file")]
-            // SAFETY: as every mapped file: nobody truncates it or changes what is read. Sealed
-            // files are never written again, and the directory lock keeps other processes away.
-            unsafe {
-                Mmap::map(&*self.file)
-            }
-        });
-        let map = map.map_err(|e| self.error(Call::MapRead, e))?;
-        // Read from front to back, soon: the kernel fetches ahead of the reader. Best effort.
-        let _ = map.advise(Advice::Sequential);
-        let _ = map.advise(Advice::WillNeed);
-        let id = FileId::of(&self.file).map_err(|e| self.error(Call::MapRead, e))?;
-        Ok(ReadMap::new(Arc::new(OsReadMap {
-            seen: Seen::nothing(map.len()),
-            map,
-            file: (!populate::is_known()).then(|| Arc::clone(&self.file)),
-            id,
-            path: self.path.clone(),
-        })))
-    }
-}
-
-/// A mapped file. It says why a page cannot be read in, but is not kept open for that.
-struct OsReadMap {
-    map: Mmap,
-    seen: Seen,
-    file: Option<Arc<File>>,
-    id: FileId,
-    path: PathBuf,
-}
-
-impl AsRef<[u8]> for OsReadMap {
-    fn as_ref(&self) -> &[u8] {
-        &self.map
-    }
-}
-
-impl ReadBacking for OsReadMap {
-    fn populate(&self, range: Range<u64>) -> io::Result<()> {
-        let mapped = MappedFile {
-            file: match &self.file {
-                Some(file) => Behind::Open(file),
-                None => Behind::Closed(self.id),
-            },
-            path: &self.path,
-            base: self.map.as_ptr(),
-            len: self.map.len(),
-            seen: &self.seen,
-        };
-        mapped.populate(range)
-    }
+/// The file system of `dir`, by the number that `statfs` gives.
+fn file_system(dir: &Path) -> io::Result<FileSystem> {
+    let magic = uninterrupted(|| statfs(dir).map_err(errno))?.f_type;
+    // The kernel's number has 32 bits; some C libraries return it with a sign.
+    let magic = u64::try_from(magic).unwrap_or_default() & 0xFFFF_FFFF;
+    Ok(FileSystem::from_magic(magic))
 }

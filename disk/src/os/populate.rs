@@ -6,10 +6,11 @@
 //! 0.4 ms instead of 11 for 256 MiB). A page that the system drops after the question, and that
 //! cannot be read any more when it is touched, still raises the signal.
 
-use crate::error::{Call, DiskError};
+use crate::call::Call;
+use crate::error::DiskError;
+use crate::interrupted::uninterrupted;
 use crate::os::direct_read::read_around;
-use crate::os::disk::length;
-use crate::os::interrupted::uninterrupted;
+use crate::os::size::{cut_short, length};
 use memmap2::{Advice, MmapMut};
 use rustix::io::Errno;
 use std::fs::File;
@@ -21,30 +22,30 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What is noted as populated, at once.
-const PART: usize = 64 << 10;
+const UNIT: usize = 64 << 10;
 /// Pages that `mincore` is asked about at a time: 1 MiB.
 const ASKED: usize = 256;
 
 /// Which parts of a map were populated at least once.
 #[derive(Debug)]
-pub(crate) struct Seen(Box<[AtomicU64]>);
+pub(crate) struct Populated(Box<[AtomicU64]>);
 
-impl Seen {
+impl Populated {
     /// Of a map of `len` bytes; none was.
     pub(crate) fn nothing(len: usize) -> Self {
-        let words = len.div_ceil(PART).div_ceil(64);
+        let words = len.div_ceil(UNIT).div_ceil(64);
         Self((0..words).map(|_| AtomicU64::new(0)).collect())
     }
 
     /// As [`Self::nothing`]; all of it was.
     pub(crate) fn everything(len: usize) -> Self {
-        let seen = Self::nothing(len);
-        seen.note(&(0..len), len);
-        seen
+        let populated = Self::nothing(len);
+        populated.note(&(0..len), len);
+        populated
     }
 
     fn bits(range: &Range<usize>) -> impl Iterator<Item = (usize, u64)> {
-        let parts = range.start / PART..range.end.div_ceil(PART);
+        let parts = range.start / UNIT..range.end.div_ceil(UNIT);
         parts.map(|part| (part / 64, 1 << (part % 64)))
     }
 
@@ -61,10 +62,10 @@ impl Seen {
     /// The parts that lie wholly in `range` were. The last one of the map ends with it.
     fn note(&self, range: &Range<usize>, mapped: usize) {
         let end = match range.end >= mapped {
-            true => mapped.next_multiple_of(PART),
-            false => range.end / PART * PART,
+            true => mapped.next_multiple_of(UNIT),
+            false => range.end / UNIT * UNIT,
         };
-        let whole = range.start.next_multiple_of(PART)..end;
+        let whole = range.start.next_multiple_of(UNIT)..end;
         if whole.start < whole.end {
             for (word, bit) in Self::bits(&whole) {
                 if let Some(word) = self.0.get(word) {
@@ -77,7 +78,7 @@ impl Seen {
 
 /// The file behind a map.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Behind<'a> {
+pub(crate) enum Source<'a> {
     /// It is open as long as the map.
     Open(&'a File),
     /// It was closed, so that a long log takes no descriptors. Its name may be gone, or another
@@ -116,11 +117,11 @@ pub(crate) fn is_known() -> bool {
 /// A file mapped from its beginning, part of which is to be read in.
 #[derive(Debug)]
 pub(crate) struct MappedFile<'a> {
-    pub(crate) file: Behind<'a>,
+    pub(crate) file: Source<'a>,
     pub(crate) path: &'a Path,
     pub(crate) base: *const u8,
     pub(crate) len: usize,
-    pub(crate) seen: &'a Seen,
+    pub(crate) populated: &'a Populated,
 }
 
 impl MappedFile<'_> {
@@ -129,7 +130,7 @@ impl MappedFile<'_> {
         let size = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).min(self.len);
         let page = rustix::param::page_size();
         let range = size(range.start) / page * page..size(range.end).next_multiple_of(page);
-        if range.is_empty() || (self.seen.all(&range) && self.is_resident(&range)) {
+        if range.is_empty() || (self.populated.all(&range) && self.is_resident(&range)) {
             return Ok(());
         }
         match self.advise(&range) {
@@ -138,7 +139,7 @@ impl MappedFile<'_> {
             Err(Errno::INVAL | Errno::NOSYS) => self.read_through(&range)?,
             Err(error) => self.find(&range, error)?,
         }
-        self.seen.note(&range, self.len);
+        self.populated.note(&range, self.len);
         Ok(())
     }
 
@@ -204,8 +205,8 @@ impl MappedFile<'_> {
         }
         let opened;
         let file = match self.file {
-            Behind::Open(file) => file,
-            Behind::Closed(id) => match reopen(self.path, id) {
+            Source::Open(file) => file,
+            Source::Closed(id) => match reopen(self.path, id) {
                 Some(file) => {
                     opened = file;
                     &opened
@@ -215,10 +216,7 @@ impl MappedFile<'_> {
         };
         match length(file) {
             Ok(len) if len <= at as u64 => {
-                let cut = format!(
-                    "somebody cut the file to {len} of its {} bytes while it was mapped",
-                    self.len
-                );
+                let cut = cut_short(len, self.len);
                 let cut = io::Error::new(io::ErrorKind::UnexpectedEof, cut);
                 return self.fault(usize::try_from(len).unwrap_or(at), cut);
             }
@@ -239,7 +237,7 @@ impl MappedFile<'_> {
 
     /// Reads the pages as one reads a file, and drops what is read.
     fn read_through(&self, pages: &Range<usize>) -> io::Result<()> {
-        let Behind::Open(file) = self.file else {
+        let Source::Open(file) = self.file else {
             return Err(self.fault(pages.start, Errno::INVAL.into()));
         };
         let mut buffer = vec![0; (64 << 10).min(pages.len())];
@@ -279,13 +277,13 @@ mod tests {
     fn pages_can_be_read_through_where_the_kernel_cannot_populate() {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[7; 300_000]).unwrap();
-        let seen = Seen::nothing(300_000);
+        let populated = Populated::nothing(300_000);
         let mapped = MappedFile {
-            file: Behind::Open(&file),
+            file: Source::Open(&file),
             path: Path::new("/f"),
             base: std::ptr::null(),
             len: 300_000,
-            seen: &seen,
+            populated: &populated,
         };
         mapped.read_through(&(0..303_104)).unwrap();
         mapped.read_through(&(299_008..303_104)).unwrap();
@@ -297,15 +295,14 @@ mod tests {
 
     #[test]
     fn a_part_counts_as_seen_once_all_of_it_was_populated() {
-        const UNIT: usize = PART;
         let len = 130 * UNIT + 8192;
-        let seen = Seen::nothing(len);
-        seen.note(&(4096..3 * UNIT - 4096), len);
-        assert!(!seen.all(&(0..UNIT)) && seen.all(&(UNIT..2 * UNIT)));
-        assert!(!seen.all(&(UNIT..3 * UNIT)) && !seen.all(&(3 * UNIT..3 * UNIT + 1)));
-        seen.note(&(128 * UNIT..len), len);
-        assert!(seen.all(&(128 * UNIT..len)) && seen.all(&(130 * UNIT..len)));
-        assert!(!seen.all(&(127 * UNIT..len)));
-        assert!(Seen::everything(len).all(&(0..len)));
+        let populated = Populated::nothing(len);
+        populated.note(&(4096..3 * UNIT - 4096), len);
+        assert!(!populated.all(&(0..UNIT)) && populated.all(&(UNIT..2 * UNIT)));
+        assert!(!populated.all(&(UNIT..3 * UNIT)) && !populated.all(&(3 * UNIT..3 * UNIT + 1)));
+        populated.note(&(128 * UNIT..len), len);
+        assert!(populated.all(&(128 * UNIT..len)) && populated.all(&(130 * UNIT..len)));
+        assert!(!populated.all(&(127 * UNIT..len)));
+        assert!(Populated::everything(len).all(&(0..len)));
     }
 }

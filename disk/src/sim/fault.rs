@@ -1,6 +1,7 @@
 //! Calls that fail on purpose.
 
-use crate::error::{Call, errno};
+use crate::call::Call;
+use crate::error::errno;
 use rustix::io::Errno;
 use std::io;
 use std::path::Path;
@@ -86,7 +87,7 @@ pub enum AfterFailedSync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     /// The call that fails. [`Call::SyncMap`] and [`Call::MapAppend`] stand for those of staged
-    /// maps too ([`Call::WriteDirect`], [`Call::StageAppend`]).
+    /// maps too ([`Call::WriteDirect`], [`Call::MapAppendDirect`]).
     pub call: Call,
     /// How it fails.
     pub kind: FaultKind,
@@ -164,7 +165,7 @@ impl Fault {
         self.call == call
             || matches!(
                 (self.call, call),
-                (Call::SyncMap, Call::WriteDirect) | (Call::MapAppend, Call::StageAppend)
+                (Call::SyncMap, Call::WriteDirect) | (Call::MapAppend, Call::MapAppendDirect)
             )
     }
 }
@@ -182,6 +183,22 @@ pub(super) struct Faults {
 pub(super) struct Hit {
     pub(super) kind: FaultKind,
     pub(super) after_sync: AfterFailedSync,
+}
+
+impl Hit {
+    /// What a sync that this makes fail returns and leaves behind.
+    pub(super) fn failed_sync(self) -> Option<(io::Error, AfterFailedSync)> {
+        Some((self.kind.error()?, self.after_sync))
+    }
+
+    /// How many of `len` bytes a call transfers; `None` for all of them.
+    pub(super) fn transferred(hit: Option<Self>, len: usize) -> io::Result<Option<usize>> {
+        match hit {
+            None => Ok(None),
+            Some(hit) if hit.kind == FaultKind::Short => Ok(Some((len / 2).max(1).min(len))),
+            Some(hit) => hit.kind.error().map_or(Ok(None), Err),
+        }
+    }
 }
 
 impl Faults {

@@ -1,335 +1,227 @@
-//! One file of the simulated disk: what the page cache holds, what the medium holds, and what the
-//! kernel forgot.
-#![expect(
-    clippy::indexing_slicing,
-    reason = "ranges are checked first; a slip is a bug of the simulator"
-)]
+//! [`DiskFile`] on a simulated machine.
 
-use super::memory::Memory;
-use super::rng::Rng;
-use crate::error::errno;
-use crate::{PAGE_SIZE, SECTOR_SIZE};
-use parking_lot::{Mutex, MutexGuard};
+use super::append_map::{self, Stores};
+use super::fault::{AfterFailedSync, Hit};
+use super::inode::size;
+use super::machine::{Machine, State};
+use super::tree::Inode;
+use crate::call::Call;
+use crate::disk::{Access, DiskFile};
+use crate::error::{DiskError, errno, invalid};
+use crate::map::append::AppendMap;
+use crate::map::read::{ReadBacking, ReadMap};
 use rustix::io::Errno;
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-const SECTOR: usize = 512;
-const PAGE: usize = 4096;
-const _: () = assert!(SECTOR as u64 == SECTOR_SIZE && PAGE as u64 == PAGE_SIZE);
-
-/// An inode. Un-synced is whatever differs between `memory` and `durable`, found by comparing when
-/// it matters (a sync, a power cut): stores through a map leave no other trace.
 #[derive(Debug)]
-pub(super) struct FileNode {
-    /// The page cache: `len` bytes of content, then zeros.
-    memory: Arc<Memory>,
-    len: usize,
-    /// What is on the medium.
-    durable: Vec<u8>,
-    /// Sectors whose sync failed, with their content then: the kernel marked them clean, but they
-    /// are not durable.
-    lies: BTreeMap<usize, Box<[u8]>>,
-    /// The same for the length.
-    length_lies: bool,
-    /// Sectors that the device cannot read until they are written again.
-    unreadable: BTreeSet<usize>,
-    /// Names in the page cache.
-    pub(super) links: usize,
-    /// Open handles and maps.
-    pub(super) handles: usize,
-    /// Append maps among the handles.
-    pub(super) maps: usize,
-    pub(super) modified_ms: u64,
+pub(super) struct SimFile {
+    machine: Arc<Machine>,
+    inode: Inode,
+    path: PathBuf,
+    access: Access,
 }
 
-impl FileNode {
-    /// A file whose content is on the medium already.
-    pub(super) fn durable(content: Vec<u8>, copying: &Arc<Mutex<()>>) -> Self {
-        let memory = Memory::new(&content, 0, Arc::clone(copying));
-        Self {
-            memory: Arc::new(memory),
-            len: content.len(),
-            durable: content,
-            lies: BTreeMap::new(),
-            length_lies: false,
-            unreadable: BTreeSet::new(),
-            links: 0,
-            handles: 0,
-            maps: 0,
-            modified_ms: 0,
-        }
-    }
-
-    /// A deep copy in the page cache of another machine, or of this one to cut it off from its
-    /// maps.
-    pub(super) fn fork(&self, held: &MutexGuard<'_, ()>, copying: &Arc<Mutex<()>>) -> Self {
-        let mut copy = Self::durable(Vec::new(), copying);
-        copy.memory = Arc::new(self.copy_memory(held, copying));
-        copy.len = self.len;
-        copy.durable.clone_from(&self.durable);
-        copy.lies.clone_from(&self.lies);
-        copy.length_lies = self.length_lies;
-        copy.unreadable.clone_from(&self.unreadable);
-        copy.links = self.links;
-        copy.modified_ms = self.modified_ms;
-        copy
-    }
-
-    fn copy_memory(&self, held: &MutexGuard<'_, ()>, copying: &Arc<Mutex<()>>) -> Memory {
-        Memory::new(&self.memory.bytes(held)[..self.len], 0, Arc::clone(copying))
-    }
-
-    /// From now on stores through the maps go nowhere.
-    pub(super) fn detach_maps(&mut self, held: &MutexGuard<'_, ()>, copying: &Arc<Mutex<()>>) {
-        if self.maps > 0 {
-            self.memory = Arc::new(self.copy_memory(held, copying));
-        }
-    }
-
-    pub(super) fn len(&self) -> usize {
-        self.len
-    }
-
-    pub(super) fn memory(&self) -> &Arc<Memory> {
-        &self.memory
-    }
-
-    pub(super) fn durable_content(&self) -> &[u8] {
-        &self.durable
-    }
-
-    pub(super) fn content(&self) -> Vec<u8> {
-        self.memory.read(|bytes| bytes[..self.len].to_vec())
-    }
-
-    /// As a map of it would show it: what cannot be read is junk, should anybody look without
-    /// asking first.
-    pub(super) fn mapped_content(&self) -> Vec<u8> {
-        const JUNK: u8 = 0xbd;
-        let mut content = self.content();
-        for page in content.chunks_mut(PAGE).enumerate() {
-            if self.is_unreadable(page.0 * PAGE) {
-                page.1.fill(JUNK);
-            }
-        }
-        content
-    }
-
-    /// Has the device fail to read the sectors of `range`, in the page cache or not.
-    pub(super) fn break_reads(&mut self, range: &Range<usize>) {
-        self.unreadable
-            .extend(range.start / SECTOR..range.end.div_ceil(SECTOR));
-    }
-
-    /// It can read all of them again.
-    pub(super) fn heal_reads(&mut self) {
-        self.unreadable.clear();
-    }
-
-    /// Whether the page at `start` cannot be read, because one of its sectors cannot.
-    fn is_unreadable(&self, start: usize) -> bool {
-        let sectors = start / SECTOR..(start + PAGE) / SECTOR;
-        self.unreadable.range(sectors).next().is_some()
-    }
-
-    /// Where the first page of `range` starts that cannot be read.
-    pub(super) fn first_unreadable(&self, range: &Range<u64>) -> Option<u64> {
-        if self.unreadable.is_empty() {
-            return None;
-        }
-        let pages = range.start / PAGE_SIZE..range.end.div_ceil(PAGE_SIZE);
-        let starts = pages.map(|page| page * PAGE_SIZE);
-        starts
-            .take_while(|start| *start < self.len as u64)
-            .find(|start| usize::try_from(*start).is_ok_and(|start| self.is_unreadable(start)))
-    }
-
-    /// Whether somebody could still reach the content in the page cache.
-    pub(super) fn is_live(&self) -> bool {
-        self.links > 0 || self.handles > 0
-    }
-
-    pub(super) fn read(&self, buf: &mut [u8], offset: usize) -> usize {
-        let count = buf.len().min(self.len.saturating_sub(offset));
-        if count > 0 {
-            let range = offset..offset + count;
-            self.memory
-                .read(|bytes| buf[..count].copy_from_slice(&bytes[range]));
-        }
-        count
-    }
-
-    /// Writes `bytes` at `offset`; the caller has checked the capacity of the disk.
-    pub(super) fn write(&mut self, bytes: &[u8], offset: usize) -> io::Result<()> {
-        let end = offset + bytes.len();
-        if end > self.len {
-            self.resize(end)?;
-        }
-        self.memory.write(offset, bytes);
-        // Written again, even if with the same bytes: dirty again.
-        let sectors = offset / SECTOR..end.div_ceil(SECTOR);
-        self.lies.retain(|sector, _| !sectors.contains(sector));
-        let whole = offset.div_ceil(SECTOR)..end / SECTOR;
-        self.unreadable.retain(|sector| !whole.contains(sector));
-        if end > self.durable.len() {
-            self.length_lies = false;
-        }
-        Ok(())
-    }
-
-    pub(super) fn resize(&mut self, len: usize) -> io::Result<()> {
-        if len == self.len {
-            return Ok(());
-        }
-        if self.maps > 0 {
-            return Err(errno(Errno::BUSY)); // a real disk would allow it, and kill somebody by SIGBUS later
-        }
-        if len < self.len {
-            self.memory.zero(len..self.len);
-            self.lies.split_off(&(len / SECTOR));
-        } else if len > self.memory.capacity() {
-            let capacity = len.max(2 * self.memory.capacity());
-            let copying = Arc::clone(self.memory.copy_lock());
-            let grown = self
-                .memory
-                .read(|bytes| Memory::new(&bytes[..self.len], capacity, copying));
-            self.memory = Arc::new(grown);
-        }
-        self.len = len;
-        self.length_lies = false;
-        Ok(())
-    }
-
-    /// `fdatasync`.
-    pub(super) fn sync(&mut self) {
-        self.commit(0..self.len, true);
-    }
-
-    /// `msync(MS_SYNC)` of the pages that cover `range`.
-    pub(super) fn sync_pages(&mut self, range: &Range<usize>) {
-        self.commit(pages(range), false);
-    }
-
-    /// A sync that failed: what was dirty is called clean now, and is not durable.
-    pub(super) fn forget(&mut self) {
-        self.forget_dirty(0..self.len);
-        self.length_lies |= self.len != self.durable.len();
-    }
-
-    /// As [`Self::forget`] for the pages that cover `range`.
-    pub(super) fn forget_pages(&mut self, range: &Range<usize>) {
-        let reach = self.forget_dirty(pages(range));
-        self.length_lies |= reach > self.durable.len();
-    }
-
-    fn forget_dirty(&mut self, range: Range<usize>) -> usize {
-        let mut reach = 0;
-        for (sector, content) in self.dirty(range) {
-            reach = sector * SECTOR + content.len();
-            self.lies.insert(sector, content);
-        }
-        reach
-    }
-
-    fn commit(&mut self, range: Range<usize>, whole: bool) {
-        if whole && self.lies.is_empty() && !self.length_lies {
-            let (len, durable) = (self.len, &mut self.durable);
-            self.memory.read(|bytes| {
-                if *durable != bytes[..len] {
-                    durable.clear();
-                    durable.extend_from_slice(&bytes[..len]);
-                }
-            });
-            return;
-        }
-        let dirty = self.dirty(range);
-        let reach = dirty
-            .last()
-            .map_or(0, |(sector, content)| sector * SECTOR + content.len());
-        // The length is part of what is needed to reach the data behind the old end.
-        if reach > self.durable.len() || (whole && !self.length_lies) {
-            self.durable.resize(self.len, 0);
-            self.length_lies = false;
-        }
-        for (sector, content) in dirty {
-            self.lies.remove(&sector);
-            let start = sector * SECTOR;
-            self.durable[start..start + content.len()].copy_from_slice(&content);
-        }
-    }
-
-    /// The sectors of `range` that the kernel would write, with their content, in order.
-    fn dirty(&self, range: Range<usize>) -> Vec<(usize, Box<[u8]>)> {
-        let end = range.end.min(self.len);
-        self.memory.read(|bytes| {
-            let mut dirty = Vec::new();
-            let mut start = range.start / SECTOR * SECTOR;
-            while start < end {
-                let content = &bytes[start..self.len.min(start + SECTOR)];
-                let sector = start / SECTOR;
-                if self.differs(start, content)
-                    && self.lies.get(&sector).is_none_or(|lie| **lie != *content)
-                {
-                    dirty.push((sector, content.into()));
-                }
-                start += SECTOR;
-            }
-            dirty
+impl SimFile {
+    /// A handle that the caller has counted.
+    pub(super) fn shared(
+        machine: &Arc<Machine>,
+        inode: Inode,
+        path: &Path,
+        access: Access,
+    ) -> Arc<dyn DiskFile> {
+        Arc::new(Self {
+            machine: Arc::clone(machine),
+            inode,
+            path: path.to_path_buf(),
+            access,
         })
     }
 
-    /// Whether the medium, behind its end zeros, holds something else than `content` at `start`.
-    fn differs(&self, start: usize, content: &[u8]) -> bool {
-        let durable = self.durable.get(start..).unwrap_or(&[]);
-        let (same, beyond) = content.split_at(durable.len().min(content.len()));
-        same != &durable[..same.len()] || beyond.iter().any(|byte| *byte != 0)
+    fn call<R>(&self, call: Call, run: impl FnOnce(&mut State) -> io::Result<R>) -> io::Result<R> {
+        self.machine.call(call, &self.path, run)
     }
 
-    /// What a power cut leaves: of the un-synced sectors each with `per_mille`, and the old length
-    /// or the new one.
-    pub(super) fn survivor(&self, rng: &mut Rng, per_mille: u64) -> Vec<u8> {
-        let mut content = self.durable.clone();
-        let mut len = self.durable.len();
-        if self.len != len && rng.chance(500) {
-            len = self.len;
+    fn resize(&self, state: &mut State, len: u64) -> io::Result<()> {
+        if self.access == Access::Read {
+            return Err(errno(Errno::INVAL));
         }
-        content.resize(len.max(self.len), 0);
-        for (sector, bytes) in self.dirty(0..self.len) {
-            if rng.chance(per_mille) {
-                let start = sector * SECTOR;
-                content[start..start + bytes.len()].copy_from_slice(&bytes);
-            }
+        let old = state.file(self.inode)?.len() as u64;
+        if len.saturating_sub(old) > state.free_bytes() {
+            return Err(errno(Errno::NOSPC));
         }
-        content.truncate(len);
-        content
+        let time_ms = state.time_ms;
+        let file = state.file_mut(self.inode)?;
+        file.resize(size(len)?)?;
+        file.modified_ms = time_ms;
+        Ok(())
     }
 
-    /// Which sectors cannot be read, for another machine with the same medium.
-    pub(super) fn unreadable(&self) -> &BTreeSet<usize> {
-        &self.unreadable
-    }
-
-    /// The same sectors cannot be read here.
-    pub(super) fn inherit_unreadable(&mut self, sectors: &BTreeSet<usize>) {
-        self.unreadable.clone_from(sectors);
-    }
-
-    /// Replaces both images.
-    pub(super) fn replace(&mut self, content: Vec<u8>, copying: &Arc<Mutex<()>>) {
-        let (links, modified_ms) = (self.links, self.modified_ms);
-        *self = Self::durable(content, copying);
-        self.links = links;
-        self.modified_ms = modified_ms;
+    fn map(&self, state: &mut State, start: u64, stores: Stores) -> io::Result<AppendMap> {
+        let (machine, inode, path) = (&self.machine, self.inode, &self.path);
+        append_map::map(machine, state, inode, path, self.access, start, stores)
     }
 }
 
-/// The whole pages that cover `range`.
-fn pages(range: &Range<usize>) -> Range<usize> {
-    if range.is_empty() {
-        return 0..0;
+impl DiskFile for SimFile {
+    fn path(&self) -> &Path {
+        &self.path
     }
-    range.start / PAGE * PAGE..range.end.div_ceil(PAGE) * PAGE
+
+    fn len(&self) -> io::Result<u64> {
+        self.call(Call::Len, |state| Ok(state.file(self.inode)?.len() as u64))
+    }
+
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        self.machine
+            .faulty_call(Call::Read, &self.path, None, |state, hit| {
+                let fault = |cause| DiskError::wrap_at(Call::Read, &self.path, offset, cause);
+                let mut buf = match Hit::transferred(hit, buf.len()).map_err(fault)? {
+                    Some(len) => buf.split_at_mut(len).0,
+                    None => buf,
+                };
+                let file = state.file(self.inode)?;
+                // As Linux does: what stands before a bad page is read, and the next call fails.
+                let end = offset.saturating_add(buf.len() as u64);
+                if let Some(bad) = file.first_unreadable(&(offset..end)) {
+                    if bad <= offset {
+                        let cause = errno(Errno::IO);
+                        return Err(DiskError::wrap_at(Call::Read, &self.path, bad, cause));
+                    }
+                    buf = buf.split_at_mut(size(bad - offset)?).0;
+                }
+                Ok(file.read(buf, usize::try_from(offset).unwrap_or(usize::MAX)))
+            })
+    }
+
+    fn write_at(&self, buf: &[u8], offset: u64) -> io::Result<usize> {
+        self.machine
+            .faulty_call(Call::Write, &self.path, None, |state, hit| {
+                let mut buf = match Hit::transferred(hit, buf.len())? {
+                    Some(len) => buf.split_at(len).0,
+                    None => buf,
+                };
+                if self.access == Access::Read {
+                    return Err(errno(Errno::BADF));
+                }
+                if buf.is_empty() {
+                    return Ok(0);
+                }
+                let len = state.file(self.inode)?.len() as u64;
+                let room = len.saturating_add(state.free_bytes());
+                let fits = usize::try_from(room.saturating_sub(offset)).unwrap_or(usize::MAX);
+                if fits == 0 {
+                    return Err(errno(Errno::NOSPC));
+                }
+                buf = buf.split_at(fits.min(buf.len())).0;
+                let time_ms = state.time_ms;
+                let file = state.file_mut(self.inode)?;
+                file.write(buf, size(offset)?)?;
+                file.modified_ms = time_ms;
+                Ok(buf.len())
+            })
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.call(Call::SetLen, |state| self.resize(state, len))
+    }
+
+    /// Every byte of a file takes space here, so that longer is allocated.
+    fn allocate(&self, len: u64) -> io::Result<()> {
+        self.call(Call::Allocate, |state| {
+            if self.access == Access::Read {
+                return Err(errno(Errno::BADF));
+            }
+            if len == 0 {
+                return Err(errno(Errno::INVAL));
+            }
+            let old = state.file(self.inode)?.len() as u64;
+            self.resize(state, len.max(old))
+        })
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.machine
+            .faulty_call(Call::Sync, &self.path, None, |state, hit| {
+                let file = state.file_mut(self.inode)?;
+                match hit.and_then(Hit::failed_sync) {
+                    None => {
+                        file.sync();
+                        Ok(())
+                    }
+                    Some((error, after)) => {
+                        if after == AfterFailedSync::Clean {
+                            file.forget();
+                        }
+                        Err(error)
+                    }
+                }
+            })
+    }
+
+    fn map_append(&self, start: u64) -> io::Result<AppendMap> {
+        self.call(Call::MapAppend, |state| {
+            self.map(state, start, Stores::PageCache)
+        })
+    }
+
+    fn map_append_direct(&self, start: u64) -> io::Result<AppendMap> {
+        self.call(Call::MapAppendDirect, |state| {
+            self.map(state, start, Stores::Direct)
+        })
+    }
+
+    /// One call, so that tests that cut the power after each one need not go through every page.
+    fn write_zeros(&self, range: Range<u64>) -> io::Result<()> {
+        let zeros = vec![0; size(range.end.saturating_sub(range.start))?];
+        self.write_all_at(&zeros, range.start)
+    }
+
+    fn write_zeros_direct(&self, range: Range<u64>) -> io::Result<()> {
+        self.write_zeros(range)
+    }
+
+    fn map_read(&self) -> io::Result<ReadMap> {
+        self.call(Call::MapRead, |state| {
+            let file = state.file(self.inode)?;
+            if file.len() == 0 {
+                return Err(invalid("an empty file cannot be mapped"));
+            }
+            let (machine, path) = (Arc::clone(&self.machine), self.path.clone());
+            Ok(ReadMap::new(Arc::new(SimReadMap {
+                machine,
+                inode: self.inode,
+                path,
+                content: file.mapped_content(),
+            })))
+        })
+    }
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        self.machine.release(self.inode, 0);
+    }
+}
+
+/// What a map of a file showed when it was made.
+struct SimReadMap {
+    machine: Arc<Machine>,
+    inode: Inode,
+    path: PathBuf,
+    content: Vec<u8>,
+}
+
+impl AsRef<[u8]> for SimReadMap {
+    fn as_ref(&self) -> &[u8] {
+        &self.content
+    }
+}
+
+impl ReadBacking for SimReadMap {
+    fn populate(&self, range: Range<u64>) -> io::Result<()> {
+        self.machine.populate(&self.path, self.inode, &range)
+    }
 }

@@ -1,6 +1,6 @@
 //! Looking at a disk from outside, and damaging it: nothing here is a call or counts as one.
 
-use super::SimDisk;
+use super::disk::SimDisk;
 use super::tree::NameOp;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -123,6 +123,7 @@ impl SimDisk {
         state.tree.sync(dir);
         state.collect_garbage();
     }
+
     /// Takes the directory `path` and everything in it away, durably, as an operator would; does
     /// nothing if it is not there.
     ///

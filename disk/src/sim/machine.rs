@@ -1,16 +1,16 @@
 //! One simulated machine: its state behind one lock, and the gate through which every call goes.
 
 use super::fault::{Faults, Hit};
-use super::file::FileNode;
+use super::inode::FileNode;
 use super::rng::Rng;
 use super::tree::{Inode, NameOp, Names, ROOT, Tree};
-use crate::FileSystem;
-use crate::error::{Call, DiskError, errno};
+use crate::call::Call;
+use crate::error::{Crash, DiskError, errno};
+use crate::file_system::FileSystem;
 use parking_lot::{Mutex, MutexGuard};
 use rustix::io::Errno;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::io;
 use std::ops::Range;
 use std::path::{Component, Path, PathBuf};
@@ -22,24 +22,6 @@ pub(super) struct Machine {
     /// Held whenever the content of a file is written, by a call or through a map.
     copying: Arc<Mutex<()>>,
 }
-
-/// Why no call can succeed any more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Gone {
-    PowerCut,
-    ProcessKilled,
-}
-
-impl fmt::Display for Gone {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::PowerCut => "the power of the simulated machine is off",
-            Self::ProcessKilled => "the simulated process was killed",
-        })
-    }
-}
-
-impl std::error::Error for Gone {}
 
 #[derive(Debug)]
 pub(super) enum Node {
@@ -57,7 +39,7 @@ enum MakeDirs {
 
 #[derive(Debug)]
 pub(super) struct State {
-    gone: Option<Gone>,
+    crash: Option<Crash>,
     pub(super) operations: u64,
     pub(super) mutations: u64,
     /// The power goes off before this mutation.
@@ -155,13 +137,22 @@ impl Machine {
             }
         })
     }
+
+    /// Closes a handle and, with it, `maps` maps.
+    pub(super) fn release(&self, inode: Inode, maps: usize) {
+        // A killed process has no files any more.
+        if let Ok(file) = self.state().file_mut(inode) {
+            file.handles -= 1;
+            file.maps -= maps;
+        }
+    }
 }
 
 impl State {
     /// An empty disk.
     pub(super) fn empty() -> Self {
         Self {
-            gone: None,
+            crash: None,
             operations: 0,
             mutations: 0,
             cut_before: None,
@@ -177,21 +168,21 @@ impl State {
         }
     }
 
-    pub(super) fn gone(&self) -> Option<Gone> {
-        self.gone
+    pub(super) fn crash(&self) -> Option<Crash> {
+        self.crash
     }
 
     /// Counts the call, unless the machine is gone or goes just now.
     fn enter(&mut self, call: Call, path: &Path) -> io::Result<()> {
-        if self.gone.is_none() && call.is_mutation() && self.cut_before == Some(self.mutations) {
+        if self.crash.is_none() && call.is_mutation() && self.cut_before == Some(self.mutations) {
             if call == Call::CreateDir {
                 // The one call of several steps: it may have got as far as any of them.
                 let _ = self.make_dirs(path, MakeDirs::Interrupted);
             }
             self.cut_power();
         }
-        if let Some(gone) = self.gone {
-            return Err(io::Error::other(gone));
+        if let Some(crash) = self.crash {
+            return Err(io::Error::other(crash));
         }
         self.operations += 1;
         self.mutations += u64::from(call.is_mutation());
@@ -200,10 +191,10 @@ impl State {
 
     /// Switches the power off: from now on nothing changes, not even through the maps.
     pub(super) fn cut_power(&mut self) {
-        if self.gone.is_some() {
+        if self.crash.is_some() {
             return;
         }
-        self.gone = Some(Gone::PowerCut);
+        self.crash = Some(Crash::PowerCut);
         let copying = Arc::clone(&self.copying);
         let held = copying.lock();
         for node in self.nodes.values_mut() {
@@ -236,7 +227,7 @@ impl State {
     pub(super) fn kill(&mut self) -> Self {
         let survivor = self.fork();
         *self = Self {
-            gone: Some(Gone::ProcessKilled),
+            crash: Some(Crash::ProcessKill),
             copying: Arc::clone(&self.copying),
             ..Self::empty()
         };

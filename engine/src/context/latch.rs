@@ -1,6 +1,6 @@
 //! Waiting for a thread to end, with a word about it while it takes long.
 
-use highwater_wal::disk::{Alarm, Clock, Woken};
+use highwater_wal::disk::{Clock, Notify, WaitResult};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -14,7 +14,7 @@ pub(crate) struct Latch {
 #[derive(Debug, Default)]
 struct Inner {
     open: AtomicBool,
-    alarm: Arc<Alarm>,
+    alarm: Arc<Notify>,
 }
 
 /// Held by the thread; opens the latch when it goes, also by a panic.
@@ -24,7 +24,7 @@ pub(crate) struct Held(Latch);
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.inner.open.store(true, Ordering::Release);
-        self.0.inner.alarm.ring();
+        self.0.inner.alarm.notify_one();
     }
 }
 
@@ -40,7 +40,7 @@ impl Latch {
     /// Waits until the latch opens or the clock reaches `deadline`; whether it is open.
     pub(crate) fn wait_until(&self, clock: &dyn Clock, deadline: Option<Duration>) -> bool {
         while !self.is_open() {
-            if clock.wait(&self.inner.alarm, deadline) == Woken::Deadline {
+            if clock.wait(&self.inner.alarm, deadline) == WaitResult::Deadline {
                 break;
             }
         }

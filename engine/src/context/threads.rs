@@ -12,7 +12,7 @@ use crate::ingest::admission::Flow;
 use crate::ingest::source::{self, Receiver};
 use crate::plan::site::panic_message;
 use highwater_wal::WalError;
-use highwater_wal::disk::{Alarm, Woken};
+use highwater_wal::disk::{Notify, WaitResult};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,13 +42,13 @@ pub(crate) struct Thread {
 #[derive(Debug, Default)]
 pub(crate) struct CutterSwitch {
     off: AtomicBool,
-    alarm: Arc<Alarm>,
+    alarm: Arc<Notify>,
 }
 
 impl CutterSwitch {
     pub(crate) fn off(&self) {
         self.off.store(true, Ordering::Release);
-        self.alarm.ring();
+        self.alarm.notify_one();
     }
 }
 
@@ -175,11 +175,11 @@ fn cut(core: &Core, switch: &CutterSwitch, mut next: Duration) {
         if switch.off.load(Ordering::Acquire) {
             return;
         }
-        if woken == Woken::Deadline {
+        if woken == WaitResult::Deadline {
             next = next_tick(next, clock.now(), *interval);
         }
         let full = core.intake.batch_is_full();
-        if !full && (woken == Woken::Rung || core.queue.is_behind()) {
+        if !full && (woken == WaitResult::Notified || core.queue.is_behind()) {
             continue;
         }
         let mut cutter = core.cutter.lock();
@@ -187,7 +187,7 @@ fn cut(core: &Core, switch: &CutterSwitch, mut next: Duration) {
             Ok(batch) => {
                 core.queue.push(batch);
                 if cutter.has_more {
-                    switch.alarm.ring();
+                    switch.alarm.notify_one();
                 }
             }
             Err(error) if may_pass(&error) => {

@@ -7,7 +7,7 @@ use crate::ingest::producers::Producers;
 use crate::observe::throttle::Throttle;
 use crate::plan::graph::{RecordCheck, SourceInfo};
 use bytes::Bytes;
-use highwater_wal::disk::{Alarm, Clock, Disk};
+use highwater_wal::disk::{Clock, Disk, Notify};
 use highwater_wal::{Lsn, StreamId, Wal};
 use parking_lot::{Condvar, Mutex};
 use std::fmt::{self, Display};
@@ -25,7 +25,7 @@ pub(crate) struct Intake {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Rung when a batch is full before its interval ends.
-    pub(crate) full: Arc<Alarm>,
+    pub(crate) full: Arc<Notify>,
     /// Log bytes that may wait for processing before appends wait.
     max_unprocessed: u64,
     /// Log bytes after which a batch is cut early.
@@ -162,7 +162,7 @@ impl Intake {
                     },
                 });
             }
-            self.full.ring();
+            self.full.notify_one();
             if self.opened.wait_for(&mut gate, LONG_WAIT).timed_out() {
                 let behind = format!("{unprocessed} of at most {} bytes", self.max_unprocessed);
                 self.warn(
@@ -310,7 +310,7 @@ impl SourceIntake {
         all.extend_from_slice(records);
         let range = self.intake.wal.append_batch_with(self.stream, &all)?;
         if self.intake.batch_is_full() {
-            self.intake.full.ring();
+            self.intake.full.notify_one();
         }
         Ok(range.first)
     }

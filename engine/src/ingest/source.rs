@@ -14,7 +14,7 @@ use crate::operators::dstream::{DStream, Pipe};
 use crate::plan::graph::{Graph, OperatorId, RecordCheck, SharedGraph, SourceInfo};
 use crate::plan::site::{Site, panic_message};
 use bytes::Bytes;
-use highwater_wal::disk::{Alarm, Clock, Disk, Woken};
+use highwater_wal::disk::{Clock, Disk, Notify, WaitResult};
 use highwater_wal::{Chunk, FrameKind, Lsn};
 use parking_lot::Mutex;
 use std::fmt;
@@ -63,7 +63,7 @@ pub struct SourceContext {
 struct Inner {
     intake: Arc<SourceIntake>,
     stopping: AtomicBool,
-    alarm: Arc<Alarm>,
+    alarm: Arc<Notify>,
     on_stop: Mutex<Vec<Box<dyn Fn() + Send>>>,
     counters: Counters,
     /// Warnings about records, which a sender can cause ...
@@ -256,7 +256,7 @@ impl SourceContext {
         let clock = self.clock();
         let deadline = clock.now().saturating_add(time);
         while !self.is_stopping() {
-            if clock.wait(&self.inner.alarm, Some(deadline)) == Woken::Deadline {
+            if clock.wait(&self.inner.alarm, Some(deadline)) == WaitResult::Deadline {
                 break;
             }
         }
@@ -303,7 +303,7 @@ impl SourceContext {
     pub(crate) fn stop(&self) {
         let mut registered = self.inner.on_stop.lock();
         self.inner.stopping.store(true, Ordering::Release);
-        self.inner.alarm.ring();
+        self.inner.alarm.notify_one();
         // Taken, not kept: they hold sockets.
         std::mem::take(&mut *registered)
             .iter()

@@ -5,7 +5,7 @@ use crate::error::{Result, WalError};
 use crate::log::shared::Shared;
 use crate::options::{Background, Durability};
 use crate::segment::file::Stores;
-use highwater_disk::Alarm;
+use highwater_disk::Notify;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,7 +23,7 @@ const NEVER: u64 = u64::MAX;
 
 #[derive(Debug)]
 pub(crate) struct Flusher {
-    alarm: Arc<Alarm>,
+    alarm: Arc<Notify>,
     /// When to flush, in nanoseconds of the clock.
     due: AtomicU64,
     /// Groups were committed since the log last came to rest.
@@ -62,14 +62,14 @@ impl Flusher {
             return;
         }
         if self.settles.load(Ordering::Acquire) {
-            self.alarm.ring();
+            self.alarm.notify_one();
         }
     }
 
     pub(crate) fn stop(&self) {
         let state = std::mem::replace(&mut *self.state.lock(), State::Stopped);
         if let State::Running(thread) = state {
-            self.alarm.ring();
+            self.alarm.notify_one();
             // A waker that it calls may own the log.
             if thread.thread().id() != std::thread::current().id() {
                 // A panic while syncing has poisoned the log, which says so to everybody.
@@ -145,7 +145,7 @@ impl Shared {
             *state = State::Running(thread);
         }
         drop(state);
-        self.flusher.alarm.ring();
+        self.flusher.alarm.notify_one();
         Ok(())
     }
 

@@ -14,7 +14,7 @@
 //! find those of a later group, and wake one of them instead of whom it was meant for. Therefore
 //! nobody is counted off before everybody at his gate is let through.
 
-use highwater_disk::Gate;
+use highwater_disk::EventCount;
 use highwater_disk::sync::{AtomicU64, Mutex, Ordering};
 
 #[derive(Debug)]
@@ -25,7 +25,7 @@ pub struct Turns {
     arrivals: AtomicU64,
     state: Mutex<State>,
     /// Group `n` waits at gate `n % 2`.
-    gates: [Gate; 2],
+    gates: [EventCount; 2],
 }
 
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Turns {
             durable: AtomicU64::new(durable),
             arrivals: AtomicU64::new(0),
             state: Mutex::new(state),
-            gates: <[Gate; 2]>::default(),
+            gates: <[EventCount; 2]>::default(),
         }
     }
 
@@ -132,9 +132,9 @@ impl Turns {
             };
             *waiting += 1;
             // With the lock held: whoever opens the gate for this group takes the lock first.
-            let ticket = gate.ticket();
+            let key = gate.key();
             drop(state);
-            gate.wait(ticket);
+            gate.wait(key);
         }
         Ok(())
     }
@@ -213,13 +213,13 @@ impl Drop for Turn<'_> {
         drop(state);
         if to_wake > 0 {
             if all {
-                next.open()
+                next.notify_all()
             } else {
-                next.open_for_one()
+                next.notify_one()
             }
         }
         if to_serve > 0 {
-            served.open();
+            served.notify_all();
         }
     }
 }

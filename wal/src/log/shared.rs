@@ -19,7 +19,7 @@ use crate::segment::file::{Segment, Stores};
 use crate::segment::preallocator::Preparer;
 use arc_swap::ArcSwap;
 use crc32c::{crc32c, crc32c_append};
-use highwater_disk::{AppendMap, Asker, Clock, DirLock, Disk, Refused, Region};
+use highwater_disk::{AppendMap, Clock, DirLock, Disk, Reservation, ReserveError, Reserver};
 use parking_lot::{Mutex, RwLock};
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -183,8 +183,8 @@ impl Shared {
                 self.check_claim(claim, &tail)?;
                 match map.reserve(frame.size, self.limit(map), claim.asker()) {
                     Ok(region) => return Ok(frame.write(region, &tail, &self.key)),
-                    Err(Refused::Closed) => return Err(self.closed_error()),
-                    Err(Refused::Full) => tail.base,
+                    Err(ReserveError::Closed) => return Err(self.closed_error()),
+                    Err(ReserveError::Full) => tail.base,
                 }
             };
             self.rotate(full, claim)?;
@@ -198,7 +198,7 @@ impl Shared {
         let tail = self.tail.load();
         let map = tail.map();
         let region = map
-            .reserve(frame.size, self.limit(map), Asker::Committer)
+            .reserve(frame.size, self.limit(map), Reserver::Committer)
             .ok()?;
         Some(frame.write(region, &tail, &self.key))
     }
@@ -292,7 +292,7 @@ impl Shared {
         };
         // Refused if there is nothing to pad: also at the end of a segment that was sealed
         // meanwhile.
-        if let Ok(region) = map.reserve_with(map.capacity(), Asker::Closer, padding) {
+        if let Ok(region) = map.reserve_with(map.capacity(), Reserver::Closer, padding) {
             self.blank(FrameKind::Padding, &tail, region);
         }
         Some(tail.base + end.get())
@@ -302,13 +302,13 @@ impl Shared {
     fn seal(&self, segment: &Segment) {
         let map = segment.map();
         let rest = |offset: u64| map.capacity() - offset;
-        if let Ok(region) = map.reserve_with(map.capacity(), Asker::Closer, rest) {
+        if let Ok(region) = map.reserve_with(map.capacity(), Reserver::Closer, rest) {
             self.blank(FrameKind::Seal, segment, region);
         }
     }
 
     /// Fills a region with a frame whose payload, if the kind has one, is zeros.
-    fn blank(&self, kind: FrameKind, segment: &Segment, region: Region<'_>) {
+    fn blank(&self, kind: FrameKind, segment: &Segment, region: Reservation<'_>) {
         let zeros = region.size_bytes() - FRAME_HEADER_SIZE;
         let payload_len = match kind {
             FrameKind::Padding => zeros,
@@ -420,7 +420,7 @@ impl<'a> NewFrame<'a> {
         }
     }
 
-    fn write(&self, region: Region<'_>, segment: &Segment, key: &LogKey) -> (u64, u64) {
+    fn write(&self, region: Reservation<'_>, segment: &Segment, key: &LogKey) -> (u64, u64) {
         let lsn = segment.base + region.offset();
         let header: HeaderBytes = encode_header(
             self.tag,

@@ -6,7 +6,7 @@ use crate::log::shared::Shared;
 use crate::lsn::Lsn;
 use crate::options::Admission;
 use crate::segment::file::Segment;
-use highwater_disk::Asker;
+use highwater_disk::Reserver;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
@@ -200,10 +200,10 @@ impl From<Admission> for Claim {
 }
 
 impl Claim {
-    pub(crate) fn asker(self) -> Asker {
+    pub(crate) fn asker(self) -> Reserver {
         match self {
-            Self::Ordinary | Self::Reserve => Asker::Appender,
-            Self::Mark => Asker::Closer,
+            Self::Ordinary | Self::Reserve => Reserver::Appender,
+            Self::Mark => Reserver::Closer,
         }
     }
 }

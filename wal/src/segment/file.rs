@@ -89,7 +89,7 @@ impl Maker {
 
     fn write_zeros(&self, file: &dyn DiskFile, range: Range<u64>) -> io::Result<()> {
         if self.write_path != WritePath::PageCache {
-            match file.write_zeros_directly(range.clone()) {
+            match file.write_zeros_direct(range.clone()) {
                 Err(e) if e.kind() == io::ErrorKind::Unsupported => {}
                 written => return written,
             }
@@ -112,7 +112,7 @@ impl Maker {
     /// Maps `file` for appending behind `start`, as the write path demands or the disk can.
     fn map(&self, file: &dyn DiskFile, start: u64) -> io::Result<(AppendMap, Stores)> {
         if self.write_path != WritePath::PageCache {
-            match file.stage_append(start) {
+            match file.map_append_direct(start) {
                 Err(e)
                     if e.kind() == io::ErrorKind::Unsupported
                         && self.write_path == WritePath::Auto =>

@@ -6,7 +6,7 @@ use crate::format::layout::{SEGMENT_HEADER_SIZE, to_usize};
 use crate::segment::file::{Segment, View, read_header};
 use crate::segment::list::check_header;
 use crate::segment::scan::read_error;
-use highwater_disk::{Access, DiskError, DiskFile, InMemory};
+use highwater_disk::{Access, DiskError, DiskFile};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -46,7 +46,7 @@ impl Segment {
         file: &mut Option<Arc<dyn DiskFile>>,
     ) -> Result<()> {
         if let Some(View::Append { map, .. }) = self.view.get()
-            && map.copy_from_memory(start, buffer) == InMemory::Yes
+            && map.copy_from_memory(start, buffer)
         {
             return Ok(());
         }

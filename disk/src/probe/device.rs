@@ -1,39 +1,18 @@
-//! Asking the machine what it does with data: which file system and device a directory lies on, how
-//! many flushes the device got, what a commit costs. For tools that judge a disk; the log itself
-//! only asks for the file system.
+//! The block devices under a directory, and how many flushes they got.
 #![expect(clippy::disallowed_methods, reason = "this is the seam")]
 
-use crate::error::errno;
-use crate::os::interrupted::uninterrupted;
-use crate::{Clock, FileSystem, PAGE_SIZE};
-use memmap2::{Advice, MmapOptions};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FallocateFlags, fallocate, major, minor, statfs};
-use rustix::io::Errno;
-use std::fs::{self, File, OpenOptions};
+use rustix::fs::{major, minor};
+use std::fs;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// The place of the count of flushes in a device's `stat` (Linux 5.5 and later;
 /// `Documentation/block/stat.rst`).
 const FLUSHES_FIELD: usize = 15;
 /// Devices upon devices; a real stack is three deep (partition, encryption, volume).
 const MAX_STACK: usize = 16;
-
-const PAGE: usize = 4096;
-const _: () = assert!(PAGE as u64 == PAGE_SIZE);
-
-/// The file system of `dir`, by the number that `statfs` gives.
-pub(crate) fn file_system(dir: &Path) -> io::Result<FileSystem> {
-    let magic = uninterrupted(|| statfs(dir).map_err(errno))?.f_type;
-    // The kernel's number has 32 bits; some C libraries hand it out with a sign.
-    let magic = u64::try_from(magic).unwrap_or_default() & 0xFFFF_FFFF;
-    Ok(FileSystem::from_magic(magic))
-}
 
 /// The block devices under a directory, down to the ones that hold the data.
 #[derive(Debug, Clone)]
@@ -189,161 +168,9 @@ fn unescape(text: &str) -> PathBuf {
     PathBuf::from(std::ffi::OsString::from_vec(bytes))
 }
 
-/// How the blocks of a file came to be before it is written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Extents {
-    /// Written with zeros, as the log does: a later write changes nothing but data.
-    Written,
-    /// Only allocated: the first write to each block changes the file system's own records too.
-    Allocated,
-}
-
-/// How often a measurement is repeated, and for how long at most.
-#[derive(Debug, Clone, Copy)]
-pub struct Effort {
-    /// Repetitions.
-    pub count: u32,
-    /// No repetition begins after this time.
-    pub time: Duration,
-}
-
-/// How long it takes to write a page of a file in `dir` and to sync it, again and again, each time
-/// the next page. The file has no name while it is measured, so nothing is left of it whatever
-/// happens.
-///
-/// # Errors
-/// Any I/O error; [`io::ErrorKind::Unsupported`] if the file system cannot allocate without
-/// writing.
-pub fn commit_cost(
-    dir: &Path,
-    extents: Extents,
-    effort: Effort,
-    clock: &dyn Clock,
-) -> io::Result<Vec<Duration>> {
-    let size = u64::from(effort.count) * PAGE_SIZE;
-    let file = nameless(dir)?;
-    match extents {
-        Extents::Written => write_zeros(&file, size)?,
-        Extents::Allocated => {
-            fallocate(&file, FallocateFlags::empty(), 0, size.max(1)).map_err(|e| {
-                let cause = errno(e);
-                match e {
-                    Errno::OPNOTSUPP => io::Error::new(io::ErrorKind::Unsupported, cause),
-                    _ => cause,
-                }
-            })?;
-        }
-    }
-    file.sync_all()?;
-    let page = [0xA5; PAGE];
-    let begin = clock.now();
-    let mut times = Vec::new();
-    for number in 0..u64::from(effort.count) {
-        let start = clock.now();
-        if start.saturating_sub(begin) > effort.time {
-            break;
-        }
-        file.write_all_at(&page, number * PAGE_SIZE)?;
-        file.sync_data()?;
-        times.push(clock.now().saturating_sub(start));
-    }
-    Ok(times)
-}
-
-/// Whether mapped pages of a file in `dir` can be faulted in for writing in advance
-/// (`MADV_POPULATE_WRITE`).
-///
-/// # Errors
-/// Any I/O error.
-pub fn can_populate(dir: &Path) -> io::Result<bool> {
-    let file = nameless(dir)?;
-    write_zeros(&file, PAGE_SIZE)?;
-    let map = MmapOptions::new().len(PAGE).map_raw(&file)?;
-    match map.advise(Advice::PopulateWrite) {
-        Ok(()) => Ok(true),
-        Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-/// A file without a name: it goes away with its handle, or with the process.
-fn nameless(dir: &Path) -> io::Result<File> {
-    let path = dir.join(format!(".highwater-probe-{}", std::process::id()));
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&path)?;
-    fs::remove_file(&path)?;
-    Ok(file)
-}
-
-fn write_zeros(file: &File, size: u64) -> io::Result<()> {
-    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
-    let mut at = 0;
-    while at < size {
-        let len = usize::try_from(size - at).map_or(ZEROS.len(), |left| left.min(ZEROS.len()));
-        file.write_all_at(ZEROS.split_at(len).0, at)?;
-        at += len as u64;
-    }
-    Ok(())
-}
-
-/// A directory of a tool's own inside another one; it is removed, with the files in it, when this
-/// is dropped.
-#[derive(Debug)]
-pub struct Scratch {
-    dir: PathBuf,
-}
-
-impl Scratch {
-    /// Makes a directory in `parent` whose name is `prefix` and the number of this process.
-    ///
-    /// # Errors
-    /// Any I/O error; [`io::ErrorKind::AlreadyExists`] if one of that name was left by a process
-    /// that was killed.
-    pub fn create(parent: &Path, prefix: &str) -> io::Result<Self> {
-        let dir = parent.join(format!("{prefix}-{}", std::process::id()));
-        fs::create_dir(&dir)?;
-        Ok(Self { dir })
-    }
-
-    /// The directory.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.dir
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // Files only: what this crate's users put there. A directory that somebody else put into it
-        // stays, and so does this one then.
-        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let _ = fs::remove_file(entry.path());
-        }
-        let _ = fs::remove_dir(&self.dir);
-    }
-}
-
-/// True if whoever was to read from `output` (a pipe, a socket) has gone away, so that waiting for
-/// more to write is in vain.
-pub fn reader_is_gone(output: &impl AsFd) -> bool {
-    let mut fds = [PollFd::new(output, PollFlags::empty())];
-    let at_once = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    let gone = PollFlags::ERR | PollFlags::HUP;
-    let ready = poll(&mut fds, Some(&at_once)).is_ok_and(|ready| ready > 0);
-    ready && fds.iter().any(|fd| fd.revents().intersects(gone))
-}
-
 #[cfg(test)]
-#[cfg_attr(miri, allow(unused, reason = "Miri has no such system calls"))]
 mod tests {
     use super::*;
-    use crate::OsClock;
 
     const TABLE: &str = "\
 22 27 0:21 / /proc rw,relatime - proc proc rw
@@ -391,47 +218,5 @@ nonsense";
         assert_eq!(device.write_cache(), WriteCache::None);
         fs::write(disk.join("stat"), "1 2 3\n").unwrap();
         assert_eq!(device.flushes(), None, "an old kernel counts no flushes");
-    }
-
-    #[test]
-    #[cfg_attr(miri, ignore = "Miri has no such system calls")]
-    fn measuring_leaves_nothing_behind() {
-        let tmp = tempfile::tempdir().unwrap();
-        let effort = Effort {
-            count: 3,
-            time: Duration::from_secs(60),
-        };
-        let clock = OsClock::new();
-        for extents in [Extents::Written, Extents::Allocated] {
-            match commit_cost(tmp.path(), extents, effort, &clock) {
-                Ok(times) => assert_eq!(times.len(), 3),
-                Err(e) => assert_eq!(
-                    (extents, e.kind()),
-                    (Extents::Allocated, io::ErrorKind::Unsupported)
-                ),
-            }
-        }
-        let none = Effort { count: 0, ..effort };
-        assert!(
-            commit_cost(tmp.path(), Extents::Written, none, &clock)
-                .unwrap()
-                .is_empty()
-        );
-        can_populate(tmp.path()).unwrap();
-        {
-            let scratch = Scratch::create(tmp.path(), "scratch").unwrap();
-            fs::write(scratch.path().join("file"), "x").unwrap();
-            assert!(Scratch::create(tmp.path(), "scratch").is_err());
-        }
-        assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    #[cfg_attr(miri, ignore = "Miri has no such system calls")]
-    fn a_reader_that_went_away_is_noticed() {
-        let (reader, writer) = io::pipe().unwrap();
-        assert!(!reader_is_gone(&writer));
-        drop(reader);
-        assert!(reader_is_gone(&writer));
     }
 }

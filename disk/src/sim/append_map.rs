@@ -4,29 +4,34 @@
     reason = "ranges are checked first; a slip is a bug of the simulator"
 )]
 
-use super::calls::{cut_short, failed_sync, release, size};
-use super::fault::AfterFailedSync;
-use super::machine::Machine;
+use super::fault::{AfterFailedSync, Hit};
+use super::inode::size;
+use super::machine::{Machine, State};
 use super::memory::Memory;
 use super::tree::Inode;
-use crate::error::{Call, invalid};
-use crate::{MapBacking, PAGE_SIZE};
+use crate::call::Call;
+use crate::disk::Access;
+use crate::error::{errno, invalid};
+use crate::map::append::AppendMap;
+use crate::map::backing::MapBacking;
+use crate::units::PAGE_SIZE;
 use parking_lot::Mutex;
+use rustix::io::Errno;
 use std::io;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 #[derive(Debug)]
-pub(super) struct SimMap {
-    pub(super) machine: Arc<Machine>,
-    pub(super) inode: Inode,
-    pub(super) path: PathBuf,
-    pub(super) memory: Arc<Memory>,
-    pub(super) stores: Stores,
+struct SimMap {
+    machine: Arc<Machine>,
+    inode: Inode,
+    path: PathBuf,
+    memory: Arc<Memory>,
+    stores: Stores,
     /// Bytes before are shown from the file.
-    pub(super) in_memory_from: AtomicU64,
+    in_memory_from: AtomicU64,
 }
 
 /// Where stores through a map go.
@@ -35,7 +40,69 @@ pub(super) enum Stores {
     /// Into the page cache.
     PageCache,
     /// Into memory of the process, from where a sync writes them.
-    Staged,
+    Direct,
+}
+
+/// What the memory of a direct map holds before the first append.
+const STALE: u8 = 0xd5;
+
+/// Maps the file `inode` for appending.
+pub(super) fn map(
+    machine: &Arc<Machine>,
+    state: &mut State,
+    inode: Inode,
+    path: &Path,
+    access: Access,
+    start: u64,
+    stores: Stores,
+) -> io::Result<AppendMap> {
+    let file = state.file_mut(inode)?;
+    let len = file.len() as u64;
+    AppendMap::check_shape(start, len)?;
+    if stores == Stores::Direct && !len.is_multiple_of(PAGE_SIZE) {
+        return Err(invalid(
+            "only a file of whole pages can be written past the page cache",
+        ));
+    }
+    if access == Access::Read {
+        return Err(errno(Errno::ACCESS));
+    }
+    if file.maps > 0 {
+        return Err(errno(Errno::BUSY));
+    }
+    file.maps += 1;
+    file.handles += 1;
+    let memory = match stores {
+        Stores::PageCache => Arc::clone(file.memory()),
+        Stores::Direct => {
+            let copying = Arc::clone(machine.copying());
+            let mut content = file.content();
+            // What an earlier map left in the memory. Nobody must see it, least of all the
+            // medium.
+            content
+                .iter_mut()
+                .skip(size(start)?)
+                .for_each(|byte| *byte = STALE);
+            Arc::new(Memory::new(&content, 0, copying))
+        }
+    };
+    let base = memory.base();
+    let backing = SimMap {
+        machine: Arc::clone(machine),
+        inode,
+        path: path.to_path_buf(),
+        memory,
+        stores,
+        in_memory_from: AtomicU64::new(match stores {
+            Stores::PageCache => u64::MAX,
+            Stores::Direct => start / PAGE_SIZE * PAGE_SIZE,
+        }),
+    };
+    #[expect(unsafe_code, reason = "the memory of the file is shared with the map")]
+    // SAFETY: `backing` keeps the memory, which has at least `len` bytes and never moves. It is
+    // the only map of the file. Calls of the disk touch the memory only with the copy lock
+    // held, under which regions are filled.
+    Ok(unsafe { AppendMap::new(base, len, start, Arc::new(backing)) })
 }
 
 impl SimMap {
@@ -43,7 +110,7 @@ impl SimMap {
     /// have arrived. It covers whole pages, zeros behind the end of `range`.
     fn begin_write(&self, range: &Range<u64>) {
         let mut state = self.machine.state();
-        if state.gone().is_some() {
+        if state.crash().is_some() {
             return;
         }
         let Ok(file) = state.file_mut(self.inode) else {
@@ -66,9 +133,9 @@ impl MapBacking for SimMap {
     fn sync(&self, range: Range<u64>) -> io::Result<()> {
         let call = match self.stores {
             Stores::PageCache => Call::SyncMap,
-            Stores::Staged => Call::WriteDirect,
+            Stores::Direct => Call::WriteDirect,
         };
-        if self.stores == Stores::Staged {
+        if self.stores == Stores::Direct {
             self.begin_write(&range);
         }
         self.machine
@@ -80,7 +147,7 @@ impl MapBacking for SimMap {
                 if range.start > range.end || range.end > file.len() {
                     return Err(invalid("the range to sync lies outside the map"));
                 }
-                match failed_sync(hit) {
+                match hit.and_then(Hit::failed_sync) {
                     None => {
                         file.sync_pages(&range);
                         file.modified_ms = time_ms;
@@ -103,7 +170,7 @@ impl MapBacking for SimMap {
         self.machine
             .faulty_call(Call::Write, &self.path, None, |state, hit| {
                 let len = size(range.end.saturating_sub(range.start))?;
-                let _short_writes_go_on = cut_short(hit, len)?;
+                let _short_writes_go_on = Hit::transferred(hit, len)?;
                 let file = state.file_mut(self.inode)?;
                 file.write(&vec![0; len], size(range.start)?)
             })
@@ -145,7 +212,7 @@ impl MapBacking for SimMap {
     }
 
     fn copies_memory(&self) -> bool {
-        self.stores == Stores::Staged
+        self.stores == Stores::Direct
     }
 
     fn copy_lock(&self) -> Option<&Mutex<()>> {
@@ -155,6 +222,6 @@ impl MapBacking for SimMap {
 
 impl Drop for SimMap {
     fn drop(&mut self) {
-        release(&self.machine, self.inode, 1);
+        self.machine.release(self.inode, 1);
     }
 }

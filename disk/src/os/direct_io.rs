@@ -1,10 +1,87 @@
 //! Writing past the page cache: whole pages, each write a sync as well.
 
-use crate::PAGE_SIZE;
-use std::io::{self, IoSlice};
+use crate::call::Call;
+use crate::error::{DiskError, invalid};
+use crate::interrupted::uninterrupted;
+use crate::os::size::check_size_limit;
+use crate::units::{PAGE, PAGE_SIZE};
+use memmap2::MmapMut;
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use std::fs::{File, OpenOptions};
+use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::Range;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
 
-const PAGE: usize = 4096;
-const _: () = assert!(PAGE as u64 == PAGE_SIZE);
+/// Writes zeros to whole pages of the file at `path`.
+pub(crate) fn write_zeros(path: &Path, range: Range<u64>) -> io::Result<()> {
+    if !range.start.is_multiple_of(PAGE_SIZE) || !range.end.is_multiple_of(PAGE_SIZE) {
+        return Err(invalid(
+            "only whole pages can be written past the page cache",
+        ));
+    }
+    let direct = open_direct_for_writing(path).map_err(|e| match e.kind() {
+        io::ErrorKind::Unsupported => e,
+        _ => DiskError::wrap(Call::Open, path, e),
+    })?;
+    zero_pages(&direct, range)
+}
+
+pub(crate) fn zero_pages(direct: &File, range: Range<u64>) -> io::Result<()> {
+    const PIECE: usize = 1 << 20;
+    check_size_limit(range.end)?;
+    let wanted = usize::try_from(range.end.saturating_sub(range.start)).unwrap_or(PIECE);
+    let zeros = MmapMut::map_anon(wanted.clamp(PAGE, PIECE))?;
+    let mut at = range.start;
+    while at < range.end {
+        let len = usize::try_from(range.end - at).map_or(PIECE, |left| left.min(zeros.len()));
+        direct
+            .write_all_at(zeros.split_at(len).0, at)
+            .map_err(unsupported)?;
+        at += len as u64;
+    }
+    Ok(())
+}
+
+/// Refusals of direct I/O under one name.
+fn unsupported(e: io::Error) -> io::Error {
+    match e.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::INVAL | Errno::OPNOTSUPP) => io::ErrorKind::Unsupported.into(),
+        _ => e,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the seam")]
+fn open_direct_for_writing(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .custom_flags(OFlags::DIRECT.bits().cast_signed())
+        .open(path)
+        .map_err(unsupported)
+}
+
+/// Opens the file a second time, and reads from it to see that the file system and the device take
+/// direct I/O of pages.
+pub(crate) fn open_direct(path: &Path) -> io::Result<File> {
+    if rustix::param::page_size() != PAGE {
+        return Err(io::ErrorKind::Unsupported.into()); // parts of the memory would not be whole pages
+    }
+    let direct = open_direct_for_writing(path)?;
+    // What the page cache holds is of no use any more, and in the way of every write.
+    let _ = rustix::fs::fadvise(&direct, 0, None, rustix::fs::Advice::DontNeed);
+    let mut page = MmapMut::map_anon(PAGE)?;
+    uninterrupted(|| {
+        let buffers = &mut [IoSliceMut::new(&mut page)];
+        Ok(rustix::io::preadv(&direct, buffers, 0)?)
+    })
+    .map_err(|e| match unsupported(e) {
+        refused if refused.kind() == io::ErrorKind::Unsupported => refused,
+        failed => DiskError::wrap_at(Call::Read, path, 0, failed),
+    })?;
+    Ok(direct)
+}
 
 /// Has `write` write whole pages, those of `whole` and then those of `tail`, from offset `at` on.
 ///

@@ -1,0 +1,61 @@
+//! A directory for the files of a tool.
+#![expect(clippy::disallowed_methods, reason = "this is the seam")]
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A directory of a tool's own inside another one; it is removed, with the files in it, when this
+/// is dropped.
+#[derive(Debug)]
+pub struct Scratch {
+    dir: PathBuf,
+}
+
+impl Scratch {
+    /// Makes a directory in `parent` whose name is `prefix` and the number of this process.
+    ///
+    /// # Errors
+    /// Any I/O error; [`io::ErrorKind::AlreadyExists`] if one of that name was left by a process
+    /// that was killed.
+    pub fn create(parent: &Path, prefix: &str) -> io::Result<Self> {
+        let dir = parent.join(format!("{prefix}-{}", std::process::id()));
+        fs::create_dir(&dir)?;
+        Ok(Self { dir })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.dir
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Files only: what this crate's users put there. A directory that somebody else put into it
+        // stays, and so does this one then.
+        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
+            let _ = fs::remove_file(entry.path());
+        }
+        let _ = fs::remove_dir(&self.dir);
+    }
+}
+
+#[cfg(test)]
+#[cfg_attr(miri, allow(unused, reason = "Miri has no such system calls"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[cfg_attr(miri, ignore = "Miri has no such system calls")]
+    fn a_scratch_directory_goes_with_its_files() {
+        let tmp = tempfile::tempdir().unwrap();
+        {
+            let scratch = Scratch::create(tmp.path(), "scratch").unwrap();
+            fs::write(scratch.path().join("file"), "x").unwrap();
+            assert!(Scratch::create(tmp.path(), "scratch").is_err());
+        }
+        assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0);
+    }
+}
