@@ -2,6 +2,7 @@
 
 use super::fault::Fault;
 use super::machine::{Machine, State};
+use super::trace::Trace;
 use crate::error::Crash;
 use crate::file_system::FileSystem;
 use std::error::Error;
@@ -44,6 +45,21 @@ impl SimDisk {
     #[must_use]
     pub fn mutations(&self) -> u64 {
         self.machine.state().mutations
+    }
+
+    /// Records every call from now on, for [`Self::trace`]. The disks that a restart or a kill returns
+    /// go on recording.
+    pub fn record_trace(&self) {
+        self.machine.state().trace = Some(Trace::default());
+    }
+
+    /// The calls since [`Self::record_trace`], one line each: the call, its paths, how it failed if it
+    /// did, and length and hash of the content of the file afterwards. Empty without recording.
+    #[must_use]
+    pub fn trace(&self) -> Vec<String> {
+        let state = self.machine.state();
+        let trace = state.trace.as_ref();
+        trace.map_or(Vec::new(), |trace| trace.lines().to_vec())
     }
 
     // ---- power

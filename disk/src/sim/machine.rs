@@ -3,6 +3,7 @@
 use super::fault::{Faults, Hit};
 use super::inode::FileNode;
 use super::rng::Rng;
+use super::trace::Trace;
 use super::tree::{Inode, NameOp, Names, ROOT, Tree};
 use crate::call::Call;
 use crate::error::{Crash, DiskError, errno};
@@ -49,6 +50,8 @@ pub(super) struct State {
     pub(super) capacity: Option<u64>,
     pub(super) file_system: FileSystem,
     pub(super) time_ms: u64,
+    /// Every call, if a test asked for it.
+    pub(super) trace: Option<Trace>,
     pub(super) locks: BTreeSet<Inode>,
     pub(super) tree: Tree,
     nodes: BTreeMap<Inode, Node>,
@@ -113,6 +116,7 @@ impl Machine {
             let hit = state.faults.strike(call, path, target);
             run(&mut state, hit)
         });
+        state.trace_call(call, path, target, result.as_ref().err());
         result.map_err(|e| match DiskError::of(&e) {
             Some(_) => e, // it says more: at which offset
             None => DiskError::wrap_pair(call, path, target, e),
@@ -160,6 +164,7 @@ impl State {
             capacity: None,
             file_system: FileSystem::Ext4,
             time_ms: 0,
+            trace: None,
             locks: BTreeSet::new(),
             tree: Tree::default(),
             nodes: BTreeMap::from([(ROOT, Node::Dir)]),
@@ -189,6 +194,23 @@ impl State {
         Ok(())
     }
 
+    fn trace_call(
+        &mut self,
+        call: Call,
+        path: &Path,
+        target: Option<&Path>,
+        failed: Option<&io::Error>,
+    ) {
+        let Some(mut trace) = self.trace.take() else {
+            return;
+        };
+        let content = self
+            .walk(path)
+            .and_then(|inode| Ok(self.file(inode)?.content()));
+        trace.note(call, path, target, failed, content.ok().as_deref());
+        self.trace = Some(trace);
+    }
+
     /// Switches the power off: from now on nothing changes, not even through the maps.
     pub(super) fn cut_power(&mut self) {
         if self.crash.is_some() {
@@ -212,6 +234,7 @@ impl State {
         fork.time_ms = self.time_ms;
         fork.tree.clone_from(&self.tree);
         fork.next_inode = self.next_inode;
+        fork.trace.clone_from(&self.trace);
         let held = self.copying.lock();
         for (inode, node) in &self.nodes {
             let copy = match node {
@@ -249,6 +272,7 @@ impl State {
         survivor.file_system = self.file_system;
         survivor.time_ms = self.time_ms;
         survivor.next_inode = self.next_inode;
+        survivor.trace.clone_from(&self.trace);
         for inode in names.targets() {
             let copy = match self.nodes.get(&inode) {
                 None => continue,

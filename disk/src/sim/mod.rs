@@ -73,6 +73,7 @@ mod inspect;
 mod machine;
 mod memory;
 mod rng;
+mod trace;
 mod tree;
 
 pub use crate::call::Call;

@@ -64,6 +64,8 @@ pub struct Builder {
     pub(crate) mode: BatchMode,
     pub(crate) states: Changes,
     pub(crate) sources: Changes,
+    /// Where what is drawn by chance comes from, if not from chance.
+    pub(crate) seed: Option<u64>,
     pub(crate) faults: Faults,
 }
 
@@ -96,6 +98,7 @@ impl Builder {
             mode: BatchMode::Clock,
             states: Changes::default(),
             sources: Changes::default(),
+            seed: None,
             faults: Faults::default(),
         }
     }
@@ -106,6 +109,16 @@ impl Builder {
     #[must_use]
     pub fn cheat(mut self, cheat: crate::faults::Cheat) -> Self {
         self.faults = cheat.into();
+        self
+    }
+
+    /// Draws from `seed` what is otherwise drawn by chance: the identity of a new log, and the writer
+    /// id in the names of checkpoint files. With a simulated disk, a manual clock, batches run by
+    /// hand, and a log that works inline, a run then repeats exactly. Two logs of one identity cannot
+    /// tell each other's segments apart: never use it for real data.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
         self
     }
 

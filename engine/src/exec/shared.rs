@@ -87,7 +87,12 @@ impl Shared {
             self.changed.wait(&mut progress);
         }
         drop(progress);
-        Ok(std::mem::take(&mut *self.current.lock()).completed)
+        let mut completed = std::mem::take(&mut *self.current.lock()).completed;
+        // Workers hand their groups over as they come: a checkpoint must not depend on who was faster.
+        completed
+            .blocks
+            .sort_by_key(|(state, block)| (*state, block.group));
+        Ok(completed)
     }
 
     pub(super) fn wait_for_threads(&self) -> Result<(), Error> {

@@ -52,11 +52,14 @@ pub(crate) struct Recovered {
 impl Recovered {
     /// Opens log and checkpoints and checks that the program fits them.
     pub(crate) fn open(settings: &Builder, plan: &Plan) -> Result<Self> {
-        let options = settings
+        let mut options = settings
             .log
             .clone()
             .disk(Arc::clone(&settings.disk))
             .clock(Arc::clone(&settings.clock));
+        if let Some(seed) = settings.seed {
+            options = options.log_id_seed(seed);
+        }
         let wal = Arc::new(Wal::open_with(settings.dir.join("log"), options)?);
         let began = settings.clock.now();
         let (checkpoints, checkpoint) = open_checkpoints(settings, &wal)?;
@@ -157,10 +160,12 @@ impl Recovered {
 fn open_checkpoints(settings: &Builder, wal: &Wal) -> Result<(Checkpoints, Option<Checkpoint>)> {
     let store = LocalStore::new(Arc::clone(&settings.disk), settings.dir.join("checkpoints"));
     // The log's lock is ours, so no other process writes checkpoints of this directory.
+    let by_chance = Options::default();
     let options = Options {
         retain: settings.retain,
         ownership: Ownership::Sole,
-        ..Options::default()
+        writer: settings.seed.unwrap_or(by_chance.writer),
+        ..by_chance
     };
     let mut checkpoints = Checkpoints::open(Arc::new(store), options)?;
     let bounds = LogBounds {
