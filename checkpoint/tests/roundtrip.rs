@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::{LOG, MemStore, PART, WRITER, check, filled, lsn, meta, options, publish};
 use highwater_checkpoint::{
@@ -270,7 +272,7 @@ fn the_manifest_is_readable_json() {
 type Content = BTreeMap<(u8, u32), Vec<u8>>;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(saved_seeds::config(64, env!("CARGO_MANIFEST_DIR"), "roundtrip"))]
 
     /// Any blocks, in any order, with any part size.
     #[test]

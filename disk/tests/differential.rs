@@ -6,6 +6,9 @@
     reason = "the helpers of a test fail it, like the test itself"
 )]
 
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
+
 use highwater_disk::{Access, Disk, DiskFile, EntryKind, OsDisk, Reserver, SimDisk};
 use proptest::prelude::*;
 use std::io;
@@ -145,7 +148,7 @@ fn step_on_file(file: &dyn DiskFile, step: &Step) -> io::Result<String> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(saved_seeds::config(256, env!("CARGO_MANIFEST_DIR"), "differential"))]
 
     #[test]
     fn the_simulated_disk_answers_as_the_real_one(steps in prop::collection::vec(any_step(), 1..60)) {

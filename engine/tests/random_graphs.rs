@@ -13,6 +13,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::builder;
 use highwater_engine::wal::disk::SimDisk;
@@ -430,7 +432,7 @@ fn compare(
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(saved_seeds::config(400, env!("CARGO_MANIFEST_DIR"), "random_graphs"))]
 
     #[test]
     fn any_graph_gives_what_the_model_gives_with_any_workers_pieces_and_restarts(

@@ -9,6 +9,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::{builder, sorted};
 use highwater_engine::wal::disk::SimDisk;
@@ -131,7 +133,7 @@ fn life(workers: usize, every: u64) -> Life {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(saved_seeds::config(40, env!("CARGO_MANIFEST_DIR"), "random_programs"))]
 
     #[test]
     fn any_life_survives_a_power_cut_anywhere(

@@ -9,6 +9,9 @@
 
 mod common;
 
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
+
 use common::reseal;
 use highwater_wal::disk::sim::Rng;
 use highwater_wal::disk::{Disk, SimDisk};
@@ -193,7 +196,7 @@ fn assert_reads_everywhere(log: &Wal, sim: &SimDisk, written: &Written) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(saved_seeds::config(60, env!("CARGO_MANIFEST_DIR"), "compression"))]
 
     /// F84: compression switched on, off and over between runs, next to everything else, across
     /// segments.

@@ -7,6 +7,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::model::{Op, PATHS, Stop, World, cut_everywhere, cut_everywhere_in};
 use highwater_wal::{Cheat, Options, WritePath};
@@ -40,7 +42,7 @@ fn cases() -> u32 {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(saved_seeds::config(cases(), env!("CARGO_MANIFEST_DIR"), "crash"))]
 
     /// F1, F4-F11, F17, F53: cut before every mutation of a random program, with random sectors
     /// surviving: what was acknowledged is there, in order, nothing else, and what was shown stays.

@@ -11,6 +11,9 @@
 
 mod common;
 
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
+
 use common::model::PATHS;
 use highwater_wal::disk::sim::Rng;
 use highwater_wal::disk::{Disk, SimDisk};
@@ -18,6 +21,7 @@ use highwater_wal::{
     Admission, AppendOptions, Background, Lsn, Options, Result, RetentionGuard, StreamId, Waited,
     Wal, WalError, WritePath,
 };
+use saved_seeds::{each_seed, list_of};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -265,9 +269,9 @@ fn number_of(job: &[u8]) -> u64 {
     u64::from_le_bytes(job[..8].try_into().unwrap())
 }
 
-/// So many steps, with the power cut before a random mutation of each life. Tells how often an
+/// So many steps in each of four lives, with the power cut before a random mutation of each life. Tells how often an
 /// acknowledgement, and a job, was refused.
-fn run(setting: Setting, seed: u64) -> (u32, u32) {
+fn run(setting: Setting, seed: u64, steps: u32) -> (u32, u32) {
     let mut queue = Queue::new(setting, seed);
     for life in 0..4 {
         if life > 0 {
@@ -278,7 +282,7 @@ fn run(setting: Setting, seed: u64) -> (u32, u32) {
             let cut = queue.sim.mutations() + 1 + queue.rng.below(600);
             queue.sim.cut_power_before(cut);
         }
-        for _ in 0..120 {
+        for _ in 0..steps {
             if let Err(error) = queue.step(&mut slot) {
                 assert!(!queue.sim.is_alive(), "{setting:?} {seed}: {error}");
                 break;
@@ -299,6 +303,7 @@ fn seeds() -> u64 {
 #[test]
 fn no_program_is_locked_out_of_its_log() {
     let (mut refused, mut waited) = (0, 0);
+    let list = list_of(env!("CARGO_MANIFEST_DIR"), "queue");
     for path in PATHS {
         for (segment, segments, seal) in [(8 << 10, 4, 0), (8 << 10, 7, 0), (64 << 10, 4, 4096)] {
             let setting = Setting {
@@ -307,11 +312,12 @@ fn no_program_is_locked_out_of_its_log() {
                 seal,
                 path,
             };
-            for seed in 0..seeds() {
-                let (acks, jobs) = run(setting, seed);
+            let plan = format!("{setting:?}");
+            each_seed(&list, &plan, 0..seeds(), 120, |seed, steps| {
+                let (acks, jobs) = run(setting, seed, steps);
                 refused += acks;
                 waited += jobs;
-            }
+            });
         }
     }
     assert!(waited > 1000, "the bound is met: {waited}");

@@ -57,6 +57,7 @@
 //! | `tree` | the names: page cache and medium |
 //! | `fault` | calls that fail on purpose |
 //! | `rng` | pseudo-random numbers from a seed |
+//! | `trace` | every call in order, to compare two runs |
 //!
 //! [`Disk`]: crate::Disk
 //! [`Disk::sync_dir`]: crate::Disk::sync_dir

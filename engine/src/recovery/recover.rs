@@ -52,15 +52,7 @@ pub(crate) struct Recovered {
 impl Recovered {
     /// Opens log and checkpoints and checks that the program fits them.
     pub(crate) fn open(settings: &Builder, plan: &Plan) -> Result<Self> {
-        let mut options = settings
-            .log
-            .clone()
-            .disk(Arc::clone(&settings.disk))
-            .clock(Arc::clone(&settings.clock));
-        if let Some(seed) = settings.seed {
-            options = options.log_id_seed(seed);
-        }
-        let wal = Arc::new(Wal::open_with(settings.dir.join("log"), options)?);
+        let wal = Arc::new(open_log(settings)?);
         let began = settings.clock.now();
         let (checkpoints, checkpoint) = open_checkpoints(settings, &wal)?;
         let from = checkpoint
@@ -155,6 +147,18 @@ impl Recovered {
         self.checkpoint
             .map_or_else(|| self.wal.first_lsn(), |(_, batch)| batch.to)
     }
+}
+
+fn open_log(settings: &Builder) -> Result<Wal> {
+    let mut options = settings
+        .log
+        .clone()
+        .disk(Arc::clone(&settings.disk))
+        .clock(Arc::clone(&settings.clock));
+    if let Some(seed) = settings.seed {
+        options = options.log_id_seed(seed);
+    }
+    Ok(Wal::open_with(settings.dir.join("log"), options)?)
 }
 
 fn open_checkpoints(settings: &Builder, wal: &Wal) -> Result<(Checkpoints, Option<Checkpoint>)> {
