@@ -1,8 +1,9 @@
 //! One checkpoint, to read from.
 
 use crate::error::{CheckpointError, Result, Skipped};
+use crate::format::BLOCK_HEADER_LEN;
 use crate::manifest::document::{FileEntry, Manifest, StateEntry};
-use crate::state_file::{BLOCK_HEADER_LEN, open_block};
+use crate::state_file::open_block;
 use crate::store::Store;
 use crate::store::names::StateName;
 use std::io;
@@ -27,7 +28,7 @@ pub struct LogBounds {
     pub log_id: u128,
     /// The first LSN that it still has.
     pub first_lsn: u64,
-    /// The LSN behind its last record.
+    /// The LSN after its last record.
     pub end_lsn: u64,
 }
 
@@ -76,14 +77,14 @@ impl Checkpoint {
         &self.manifest.states
     }
 
-    /// Newer checkpoints that could not be used, newest first. Tell somebody.
+    /// Newer checkpoints that could not be used, newest first. An operator should know.
     #[must_use]
     pub fn skipped(&self) -> &[Skipped] {
         &self.skipped
     }
 
-    /// Refuses a checkpoint that does not go with the log: another log's, one from before the log's
-    /// start, one from behind its end.
+    /// Refuses a checkpoint that does not belong to the log: it is another log's, or its LSN lies
+    /// before the log's start or past its end.
     ///
     /// # Errors
     /// [`CheckpointError::OtherLog`], [`CheckpointError::BeforeLog`],
@@ -200,8 +201,8 @@ impl Checkpoint {
     }
 }
 
-/// A file that is missing or short is damage. Any other failure may pass: it is never taken for
-/// damage, so that a moment's trouble with the store does not make an older checkpoint the newest.
+/// A file that is missing or short is damage. Any other failure may pass, and is never taken for
+/// damage: otherwise a short failure of the store would make an older checkpoint the newest.
 fn lost(name: &str, offset: u64, e: io::Error) -> CheckpointError {
     match e.kind() {
         io::ErrorKind::NotFound => CheckpointError::damaged(name, None, "the file is missing"),

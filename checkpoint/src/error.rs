@@ -1,6 +1,6 @@
 //! What can go wrong, where, and what to do about it.
 
-use crate::manifest::document::FORMAT_VERSION;
+use crate::format::FORMAT_VERSION;
 use std::fmt;
 use std::io;
 
@@ -37,10 +37,10 @@ pub enum CheckpointError {
         what: String,
     },
 
-    /// Another process publishes into the same store. This one must stop: it may not truncate its
+    /// Another process publishes into the same store. This one must stop, and must not truncate its
     /// log.
     #[error(
-        "checkpoint {number} was published by another writer ({writer:016x}): a second engine works on the same store; this one has to stop, find out which of the two is meant to run"
+        "checkpoint {number} was published by another writer ({writer:016x}): a second engine works on the same store; stop this one, and find out which of the two should run"
     )]
     Fenced {
         /// The number that the other writer has taken.
@@ -61,7 +61,7 @@ pub enum CheckpointError {
     },
 
     /// There are checkpoints, and none of them can be used.
-    #[error("{place}: none of the {} checkpoints is usable: {}; restore the files from a copy, or, if the log still begins at its first record, move the manifests away to rebuild the state from the log alone", .skipped.len(), list(.skipped))]
+    #[error("{place}: none of the {} checkpoints is usable: {}; restore the files from a copy; if the log still begins at its first record, you can move the manifests away instead, and the state is rebuilt from the log", .skipped.len(), list(.skipped))]
     NoneValid {
         /// The store.
         place: String,
@@ -71,7 +71,7 @@ pub enum CheckpointError {
 
     /// The checkpoint belongs to another log.
     #[error(
-        "checkpoint {number} belongs to log {checkpoint_log:032x}, this log is {log:032x}: the log or the checkpoints come from somewhere else (a restored backup, a copied directory); put back the pair that belongs together"
+        "checkpoint {number} belongs to log {checkpoint_log:032x}, this log is {log:032x}: one of them was restored from a backup or copied; put back the pair that belongs together"
     )]
     OtherLog {
         /// Number of the checkpoint.
@@ -82,8 +82,8 @@ pub enum CheckpointError {
         log: u128,
     },
 
-    /// The checkpoint ends before the log begins: what lies between is gone.
-    #[error("checkpoint {number} continues at LSN {lsn}, but the log begins only at LSN {first_lsn}: what lies between is gone{}; put back the newer checkpoint or the older log", because(.skipped))]
+    /// The checkpoint ends before the log begins: the records between are gone.
+    #[error("checkpoint {number} continues at LSN {lsn}, but the log begins only at LSN {first_lsn}: the records between are gone{}; put back the newer checkpoint or the older log", because(.skipped))]
     BeforeLog {
         /// Number of the checkpoint.
         number: u64,
@@ -97,7 +97,7 @@ pub enum CheckpointError {
 
     /// The checkpoint lies past the end of the log: the log has lost its end, or is an older copy.
     #[error(
-        "checkpoint {number} continues at LSN {lsn}, but the log ends at LSN {end_lsn}: the log is older than the checkpoint (a restored backup?); put back the log that belongs to it, or the checkpoints that belong to this log"
+        "checkpoint {number} continues at LSN {lsn}, but the log ends at LSN {end_lsn}: the log is older than the checkpoint (a restored backup?); put back the newer log, or the checkpoints of this one"
     )]
     AfterLog {
         /// Number of the checkpoint.

@@ -1,9 +1,9 @@
 //! Looking at checkpoints without touching them.
 
 use crate::checkpoint::Checkpoint;
-use crate::checkpoints::{list, numbers, read_manifest};
 use crate::error::{CheckpointError, Result};
 use crate::manifest::document::Manifest;
+use crate::manifest::read::{list, numbers, read_manifest};
 use crate::store::Store;
 use crate::store::names::manifest_name;
 use serde::Serialize;

@@ -1,24 +1,42 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Files
+//!
+//! | file | holds |
+//! |---|---|
+//! | `checkpoints` | the checkpoints of a store, opened for writing |
+//! | `catalog` | what this process knows about them |
+//! | `writer` | a checkpoint that is being written |
+//! | `checkpoint` | a checkpoint that is read |
+//! | `inspect` | looking at checkpoints without touching them |
+//! | `manifest/` | what a checkpoint consists of |
+//! | `state_file` | the byte layout of state files |
+//! | `store/` | the place where checkpoints are kept |
+//! | `retention/` | removing what is no longer needed |
+//! | `format`, `hex`, `options`, `error` | versions and limits; numbers in JSON; settings; errors |
 
+mod catalog;
 mod checkpoint;
 mod checkpoints;
 mod error;
+mod format;
+mod hex;
 mod inspect;
 mod manifest;
+mod options;
 mod retention;
 mod state_file;
 mod store;
 mod writer;
 
 pub use checkpoint::{Checkpoint, LogBounds};
-pub use checkpoints::{Checkpoints, MIN_RETAIN, Options, Ownership, Retired};
+pub use checkpoints::Checkpoints;
 pub use error::{CheckpointError, Result, Skipped};
+pub use format::{BLOCK_HEADER_LEN, FILE_HEADER_LEN, FORMAT_VERSION, MAX_MANIFEST_BYTES};
 pub use inspect::{Inspected, Validity};
-pub use manifest::document::{
-    Batch, BlockEntry, BlockKind, FORMAT_VERSION, FileEntry, MAX_MANIFEST_BYTES, Manifest,
-    StateEntry,
-};
-pub use state_file::{BLOCK_HEADER_LEN, FILE_HEADER_LEN};
+pub use manifest::document::{Batch, BlockEntry, BlockKind, FileEntry, Manifest, StateEntry};
+pub use options::{MIN_RETAIN, Options, Ownership};
+pub use retention::retire::Retired;
 pub use store::local::LocalStore;
 pub use store::{Store, StoredFile};
-pub use writer::{Draft, Meta, Published, StateMeta};
+pub use writer::{CheckpointWriter, Meta, Published, StateMeta};

@@ -2,18 +2,13 @@
 //! `docs/format/checkpoint.md`.
 //!
 //! A file is a header, then blocks. A block is a header, the payload and zeros up to a multiple of
-//! 8. The block checksum covers, besides header and payload, which log, checkpoint, attempt, part
-//! and offset it belongs to: a block that is whole but in the wrong place never passes.
+//! 8. The block checksum covers header and payload, and the log, checkpoint, attempt, part and offset
+//! of the block. So a whole block in the wrong place never passes.
 
 use crate::error::{CheckpointError, Result};
+use crate::format::{BLOCK_HEADER_LEN, FILE_HEADER_LEN};
 use crate::manifest::document::{BlockEntry, BlockKind};
 use crate::store::names::StateName;
-
-/// Length of the header of a state file, in bytes.
-pub const FILE_HEADER_LEN: u64 = FILE_HEADER as u64;
-
-/// Length of the header of a block, in bytes.
-pub const BLOCK_HEADER_LEN: u64 = BLOCK_HEADER as u64;
 
 const FILE_HEADER: usize = 64;
 
@@ -32,19 +27,19 @@ const KIND_BASE: u32 = 1;
 const _: () = {
     // Magic, version, part, log id, checkpoint, attempt, zeros, checksum.
     assert!(FILE_HEADER == 8 + 4 + 4 + 16 + 8 + 8 + 12 + CRC);
-    assert!(BLOCK_HEADER == 32);
+    assert!(FILE_HEADER as u64 == FILE_HEADER_LEN && BLOCK_HEADER as u64 == BLOCK_HEADER_LEN);
     assert!(FILE_HEADER.is_multiple_of(ALIGN) && BLOCK_HEADER.is_multiple_of(ALIGN));
 };
 
-/// One state file that is being filled in memory.
+/// A state file that is being filled in memory.
 #[derive(Debug)]
-pub(crate) struct Part {
+pub(crate) struct StateFile {
     log_id: u128,
     name: StateName,
     bytes: Vec<u8>,
 }
 
-/// What a block holds, before it has a place.
+/// A block before it is written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Block<'a> {
     pub(crate) state_index: u32,
@@ -53,7 +48,7 @@ pub(crate) struct Block<'a> {
     pub(crate) payload: &'a [u8],
 }
 
-impl Part {
+impl StateFile {
     pub(crate) fn new(log_id: u128, name: StateName) -> Self {
         Self {
             log_id,
@@ -79,7 +74,7 @@ impl Part {
         self.len() == FILE_HEADER_LEN
     }
 
-    /// Appends a block and returns its place.
+    /// Appends a block and returns where it is.
     pub(crate) fn push(&mut self, block: Block<'_>) -> BlockEntry {
         let offset = self.len();
         let len = block.payload.len() as u64;
@@ -184,29 +179,29 @@ mod tests {
         part: 0,
     };
 
-    fn part() -> (Part, BlockEntry) {
-        let mut part = Part::new(5, NAME);
+    fn file() -> (StateFile, BlockEntry) {
+        let mut file = StateFile::new(5, NAME);
         let block = Block {
             state_index: 1,
             key_group: 2,
             entries: 4,
             payload: b"hello",
         };
-        let entry = part.push(block);
-        (part, entry)
+        let entry = file.push(block);
+        (file, entry)
     }
 
-    fn raw(part: &Part, entry: &BlockEntry) -> Vec<u8> {
+    fn raw(file: &StateFile, entry: &BlockEntry) -> Vec<u8> {
         let from = usize::try_from(entry.offset).unwrap();
-        part.bytes()[from..from + BLOCK_HEADER + 5].to_vec()
+        file.bytes()[from..from + BLOCK_HEADER + 5].to_vec()
     }
 
     #[test]
     fn block_opens_where_it_was_written() {
-        let (part, entry) = part();
-        assert_eq!(part.len(), FILE_HEADER_LEN + BLOCK_HEADER_LEN + 8);
+        let (file, entry) = file();
+        assert_eq!(file.len(), FILE_HEADER_LEN + BLOCK_HEADER_LEN + 8);
         assert_eq!(
-            open_block(5, NAME, 1, &entry, raw(&part, &entry)).unwrap(),
+            open_block(5, NAME, 1, &entry, raw(&file, &entry)).unwrap(),
             b"hello"
         );
     }
@@ -215,8 +210,8 @@ mod tests {
     /// state.
     #[test]
     fn block_opens_nowhere_else() {
-        let (part, entry) = part();
-        let bytes = raw(&part, &entry);
+        let (file, entry) = file();
+        let bytes = raw(&file, &entry);
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);

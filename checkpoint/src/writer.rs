@@ -1,10 +1,13 @@
 //! A checkpoint that is being written.
 
-use crate::checkpoints::{Checkpoints, read_manifest};
+use crate::catalog::Catalog;
 use crate::error::{CheckpointError, Result};
-use crate::manifest::document::{Batch, FORMAT_VERSION, FileEntry, Manifest, StateEntry};
-use crate::retention::losses::lost_state_file;
-use crate::state_file::{BLOCK_HEADER_LEN, Block, Part};
+use crate::format::{BLOCK_HEADER_LEN, FORMAT_VERSION};
+use crate::manifest::document::{Batch, FileEntry, Manifest, StateEntry};
+use crate::manifest::files::lost_state_file;
+use crate::manifest::read::read_manifest;
+use crate::state_file::{Block, StateFile};
+use crate::store::Store;
 use crate::store::names::{MAX_PART, StateName, manifest_name};
 use std::io;
 
@@ -54,25 +57,38 @@ pub struct Published {
     pub files: usize,
 }
 
-/// A checkpoint that is being written; see [`Checkpoints::draft`]. Dropping it abandons the
-/// attempt: what it has written already is removed by a later [`Checkpoints::retire`] or
-/// [`Checkpoints::open`].
+/// Who writes a checkpoint, and which attempt it is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) number: u64,
+    pub(crate) writer: u64,
+    pub(crate) generation: u64,
+    pub(crate) attempt: u64,
+}
+
+/// A checkpoint that is being written; see [`Checkpoints::begin`](crate::Checkpoints::begin).
+/// Dropping it abandons the attempt. A later [`Checkpoints::retire`](crate::Checkpoints::retire) or
+/// [`Checkpoints::open`](crate::Checkpoints::open) removes what it has written.
 #[derive(Debug)]
-pub struct Draft<'a> {
-    owner: &'a mut Checkpoints,
+pub struct CheckpointWriter<'a> {
+    catalog: &'a mut Catalog,
     manifest: Manifest,
-    part: Part,
-    /// A part could not be written: the draft is incomplete for good.
+    file: StateFile,
+    max_file_bytes: u64,
+    /// A state file could not be written: the checkpoint is incomplete for good.
     failed: bool,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> CheckpointWriter<'a> {
     pub(crate) fn new(
-        owner: &'a mut Checkpoints,
-        number: u64,
-        attempt: u64,
+        catalog: &'a mut Catalog,
+        origin: Origin,
         meta: Meta,
+        max_file_bytes: u64,
     ) -> Result<Self> {
+        let Origin {
+            number, attempt, ..
+        } = origin;
         let states = meta.states.into_iter().map(|s| StateEntry {
             name: s.name,
             kind: s.kind,
@@ -84,9 +100,9 @@ impl<'a> Draft<'a> {
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
             number,
-            previous: owner.last_number(),
-            writer: owner.writer(),
-            generation: owner.generation(),
+            previous: catalog.last_number(),
+            writer: origin.writer,
+            generation: origin.generation,
             attempt,
             log_id: meta.log_id,
             application: meta.application,
@@ -100,18 +116,16 @@ impl<'a> Draft<'a> {
         };
         // Finds duplicate names and unreadable metadata before anything is written.
         manifest.encode()?;
-        let part = Part::new(
-            meta.log_id,
-            StateName {
-                number,
-                attempt,
-                part: 0,
-            },
-        );
+        let name = StateName {
+            number,
+            attempt,
+            part: 0,
+        };
         Ok(Self {
-            owner,
+            catalog,
             manifest,
-            part,
+            file: StateFile::new(meta.log_id, name),
+            max_file_bytes,
             failed: false,
         })
     }
@@ -127,7 +141,7 @@ impl<'a> Draft<'a> {
     ///
     /// # Errors
     /// [`CheckpointError::Misuse`] for a state that [`Meta::states`] lacks, or a key group that was
-    /// added before; [`CheckpointError::Io`], after which the draft is of no further use.
+    /// added before; [`CheckpointError::Io`], after which this writer is of no further use.
     pub fn add_block(
         &mut self,
         state: &str,
@@ -136,12 +150,12 @@ impl<'a> Draft<'a> {
         bytes: &[u8],
     ) -> Result<()> {
         let (index, at) = self.place_for(state, key_group)?;
-        let end = self.part.len() + BLOCK_HEADER_LEN + bytes.len() as u64;
-        if end > self.owner.options().part_bytes && !self.part.is_empty() {
-            self.write_part()?;
+        let end = self.file.len() + BLOCK_HEADER_LEN + bytes.len() as u64;
+        if end > self.max_file_bytes && !self.file.is_empty() {
+            self.write_file()?;
         }
         let state_index = u32::try_from(index).map_err(|_| self.misuse("too many states"))?;
-        let entry = self.part.push(Block {
+        let entry = self.file.push(Block {
             state_index,
             key_group,
             entries,
@@ -159,31 +173,33 @@ impl<'a> Draft<'a> {
     ///
     /// # Errors
     /// [`CheckpointError::Fenced`] if another writer has published this number: stop.
-    /// [`CheckpointError::Io`]: every earlier checkpoint is as it was; draft again, later.
+    /// [`CheckpointError::Io`]: every earlier checkpoint is as it was; begin again, later.
     pub fn publish(mut self) -> Result<Published> {
-        if !self.part.is_empty() {
-            self.write_part()?;
+        if !self.file.is_empty() {
+            self.write_file()?;
         }
         if self.failed {
             return Err(self.misuse("one of its state files could not be written"));
         }
         let Self {
-            owner, manifest, ..
+            catalog, manifest, ..
         } = self;
+        let store = &**catalog.store();
         let bytes = manifest.encode()?;
         let name = manifest_name(manifest.number);
-        // Somebody may have removed them since: then this is no checkpoint, and the next attempt
-        // writes all of it again.
-        if let Some(reason) = lost_state_file(owner.store(), &manifest)? {
+        // Another program may have removed them since: then this is no checkpoint, and the next
+        // attempt writes all of it again.
+        if let Some(reason) = lost_state_file(store, &manifest)? {
             let gone = io::Error::new(io::ErrorKind::NotFound, reason);
             return Err(CheckpointError::io("publish", name, gone));
         }
-        if let Err(e) = put_or_find(owner, &name, &bytes) {
-            owner.publication_in_doubt(manifest.number);
-            return Err(match e.kind() {
-                io::ErrorKind::AlreadyExists => taken(owner, &manifest, e),
+        if let Err(e) = put_or_find(store, &name, &bytes) {
+            let error = match e.kind() {
+                io::ErrorKind::AlreadyExists => taken(store, &manifest, e),
                 _ => CheckpointError::io("write", name, e),
-            });
+            };
+            catalog.publication_in_doubt(manifest.number);
+            return Err(error);
         }
         let published = Published {
             number: manifest.number,
@@ -191,7 +207,7 @@ impl<'a> Draft<'a> {
             bytes: manifest.state_bytes().saturating_add(bytes.len() as u64),
             files: manifest.files.len() + 1,
         };
-        owner.published(manifest);
+        catalog.published(manifest);
         tracing::info!(
             number = published.number,
             lsn = published.lsn,
@@ -220,28 +236,21 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Makes the current part durable and begins the next.
-    fn write_part(&mut self) -> Result<()> {
-        let StateName {
-            number,
-            attempt,
-            part,
-        } = self.part.name();
-        if part >= MAX_PART {
+    /// Makes the current state file durable and begins the next.
+    fn write_file(&mut self) -> Result<()> {
+        let name = self.file.name();
+        if name.part >= MAX_PART {
             return Err(self.misuse("too many state files; make them larger"));
         }
-        let next = Part::new(
-            self.manifest.log_id,
-            StateName {
-                number,
-                attempt,
-                part: part + 1,
-            },
-        );
-        let full = std::mem::replace(&mut self.part, next);
+        let next = StateName {
+            part: name.part + 1,
+            ..name
+        };
+        let next = StateFile::new(self.manifest.log_id, next);
+        let full = std::mem::replace(&mut self.file, next);
         let name = full.name().to_string();
         self.failed = true;
-        put_or_find(self.owner, &name, full.bytes())
+        put_or_find(&**self.catalog.store(), &name, full.bytes())
             .map_err(|e| CheckpointError::io("write", name.clone(), e))?;
         self.failed = false;
         let blake3 = blake3::hash(full.bytes()).to_hex().to_string();
@@ -261,12 +270,12 @@ impl<'a> Draft<'a> {
     }
 }
 
-/// Creates a file. A store whose answer to a successful creation was lost says "exists" when asked
-/// again: if the file is exactly ours, it is ours.
-fn put_or_find(owner: &Checkpoints, name: &str, bytes: &[u8]) -> io::Result<()> {
-    match owner.store().put_new(name, bytes) {
+/// Creates a file. If the answer to a successful creation was lost, the store reports "exists" when
+/// asked again: a file with exactly our bytes is ours.
+fn put_or_find(store: &dyn Store, name: &str, bytes: &[u8]) -> io::Result<()> {
+    match store.put_new(name, bytes) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            match owner.store().get(name, bytes.len() as u64) {
+            match store.get(name, bytes.len() as u64) {
                 Ok(found) if found == bytes => Ok(()),
                 _ => Err(e),
             }
@@ -275,16 +284,16 @@ fn put_or_find(owner: &Checkpoints, name: &str, bytes: &[u8]) -> io::Result<()> 
     }
 }
 
-/// The number is taken: by whom?
-fn taken(owner: &Checkpoints, manifest: &Manifest, e: io::Error) -> CheckpointError {
+/// The number is taken: which writer took it?
+fn taken(store: &dyn Store, manifest: &Manifest, e: io::Error) -> CheckpointError {
     let number = manifest.number;
-    match read_manifest(owner.store(), number) {
+    match read_manifest(store, number) {
         Err(error) => error,
         Ok(Some(Ok(found))) if found.writer != manifest.writer => CheckpointError::Fenced {
             number,
             writer: found.writer,
         },
-        // An earlier attempt of this process arrived late, or nothing can be told: the next draft
+        // An earlier attempt of this process arrived late, or nothing is known: the next attempt
         // finds out.
         Ok(_) => CheckpointError::io("write", manifest_name(number), e),
     }

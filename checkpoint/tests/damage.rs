@@ -201,9 +201,9 @@ fn nothing_valid_is_an_error_not_a_fresh_start() {
         error.to_string(),
         format!(
             "memory: none of the 2 checkpoints is usable: checkpoint 3: {NEWEST}: its checksum does not match; \
-             checkpoint 2: {part}: its content has changed (the hash does not match); restore the files from a copy, \
-             or, if the log still begins at its first record, move the manifests away to rebuild the state from the \
-             log alone"
+             checkpoint 2: {part}: its content has changed (the hash does not match); restore the files from a copy; \
+             if the log still begins at its first record, you can move the manifests away instead, and the state is \
+             rebuilt from the log"
         )
     );
     // What is damaged is kept for whoever wants to repair it.
@@ -245,7 +245,7 @@ fn a_checkpoint_that_does_not_go_with_the_log_is_refused() {
     ));
     let before = refused(log(lsn(3) + 1, lsn(9)));
     assert!(before.to_string().starts_with(
-        "checkpoint 3 continues at LSN 3000, but the log begins only at LSN 3001: what lies between is gone;"
+        "checkpoint 3 continues at LSN 3000, but the log begins only at LSN 3001: the records between are gone;"
     ));
     let after = refused(log(0, lsn(3) - 1));
     assert!(
@@ -276,7 +276,7 @@ fn the_fallback_needs_a_log_that_reaches_it() {
         matches!(&error, CheckpointError::BeforeLog { number: 2, skipped, .. } if skipped.len() == 1)
     );
     assert!(error.to_string().contains(&format!(
-        "what lies between is gone (not usable: checkpoint 3: {NEWEST}: its checksum does not match);"
+        "the records between are gone (not usable: checkpoint 3: {NEWEST}: its checksum does not match);"
     )));
 }
 

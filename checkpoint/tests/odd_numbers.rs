@@ -31,7 +31,7 @@ fn every_setting_means_what_it_says() {
         let options = Options {
             writer: number,
             retain: usize::try_from(number).unwrap(),
-            part_bytes: number,
+            state_file_bytes: number,
             ..options(WRITER)
         };
         let mut checkpoints = Checkpoints::open(store(&disk), options).unwrap();
@@ -54,14 +54,14 @@ fn every_number_of_a_checkpoint_comes_back() {
         (meta.lsn, meta.created_ms) = (number, number);
         (meta.batch.id, meta.batch.time_ms) = (number, number);
         let group = u32::try_from(number).unwrap_or(u32::MAX);
-        let mut draft = checkpoints.draft(meta.clone()).unwrap();
-        draft
+        let mut writer = checkpoints.begin(meta.clone()).unwrap();
+        writer
             .add_block("counts", group, number, b"entries")
             .unwrap();
-        draft
+        writer
             .add_block("counts", group ^ 1, number, b"more")
             .unwrap();
-        draft.publish().unwrap();
+        writer.publish().unwrap();
         checkpoints.retire().unwrap();
         let found = Checkpoints::open(store(&disk), options(7))
             .unwrap()

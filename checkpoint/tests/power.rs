@@ -201,16 +201,16 @@ fn manifests_that_only_the_page_cache_has_replace_nothing_durable() {
     let mut disk = disk;
     for n in 3..=4 {
         let mut checkpoints = open(&disk, n).unwrap();
-        let mut draft = checkpoints.draft(common::meta(n)).unwrap();
+        let mut writer = checkpoints.begin(common::meta(n)).unwrap();
         for (state, group) in common::BLOCKS {
             let bytes = common::content(n, state, group);
-            draft.add_block(state, group, 1, &bytes).unwrap();
+            writer.add_block(state, group, 1, &bytes).unwrap();
         }
         let parts = disk.files().len();
         let syncs = Fault::new(Call::SyncDir, FaultKind::Eio);
         // The last state file's directory sync succeeds, that of the manifest fails.
         disk.fail(syncs.nth(1));
-        draft.publish().unwrap_err();
+        writer.publish().unwrap_err();
         assert!(disk.files().len() > parts);
         disk = disk.kill_process();
     }

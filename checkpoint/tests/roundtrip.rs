@@ -70,7 +70,7 @@ fn a_checkpoint_without_state_is_only_a_manifest() {
     let store = Arc::new(MemStore::default());
     let mut checkpoints = Checkpoints::open(store, options(WRITER)).unwrap();
     let published = checkpoints
-        .draft(Meta {
+        .begin(Meta {
             states: vec![],
             ..meta(1)
         })
@@ -166,7 +166,7 @@ fn the_callers_mistakes_are_refused_before_anything_is_written() {
             "lies before 2000, of checkpoint 2",
         ),
     ] {
-        let error = checkpoints.draft(wrong).unwrap_err();
+        let error = checkpoints.begin(wrong).unwrap_err();
         assert!(
             matches!(error, CheckpointError::Misuse { number: 3, .. }),
             "{error}"
@@ -174,7 +174,7 @@ fn the_callers_mistakes_are_refused_before_anything_is_written() {
         assert!(error.to_string().contains(said), "{error}");
     }
     let other = checkpoints
-        .draft(Meta {
+        .begin(Meta {
             log_id: LOG + 1,
             ..meta(3)
         })
@@ -184,9 +184,9 @@ fn the_callers_mistakes_are_refused_before_anything_is_written() {
         "{other}"
     );
 
-    let mut draft = checkpoints.draft(meta(3)).unwrap();
-    draft.add_block("counts", 1, 1, b"x").unwrap();
-    let error = draft
+    let mut writer = checkpoints.begin(meta(3)).unwrap();
+    writer.add_block("counts", 1, 1, b"x").unwrap();
+    let error = writer
         .add_block("counts", 1, 1, b"x")
         .unwrap_err()
         .to_string();
@@ -194,7 +194,7 @@ fn the_callers_mistakes_are_refused_before_anything_is_written() {
         error,
         "cannot write checkpoint 3: state \"counts\" has key group 1 already"
     );
-    let error = draft
+    let error = writer
         .add_block("count", 1, 1, b"x")
         .unwrap_err()
         .to_string();
@@ -202,7 +202,7 @@ fn the_callers_mistakes_are_refused_before_anything_is_written() {
         error,
         "cannot write checkpoint 3: state \"count\" was not announced"
     );
-    drop(draft);
+    drop(writer);
     assert_eq!(*store.files.lock().unwrap(), before);
 }
 
@@ -278,19 +278,19 @@ proptest! {
     #[test]
     fn any_content_comes_back(
         blocks in prop::collection::btree_map((0u8..4, any::<u32>()), prop::collection::vec(any::<u8>(), 0..300), 0..40),
-        part_bytes in 0u64..2000,
+        state_file_bytes in 0u64..2000,
     ) {
         let blocks: Content = blocks;
         let names = ["a", "ein Zustand", "\"quoted\\", "\u{0}\n"];
         let store = Arc::new(MemStore::default());
-        let options = Options { part_bytes, ..options(WRITER) };
+        let options = Options { state_file_bytes, ..options(WRITER) };
         let mut checkpoints = Checkpoints::open(store, options).unwrap();
         let states = names.map(common::state).to_vec();
-        let mut draft = checkpoints.draft(Meta { states, ..meta(1) }).unwrap();
+        let mut writer = checkpoints.begin(Meta { states, ..meta(1) }).unwrap();
         for ((state, group), bytes) in blocks.iter().rev() {
-            draft.add_block(names[usize::from(*state)], *group, 1, bytes).unwrap();
+            writer.add_block(names[usize::from(*state)], *group, 1, bytes).unwrap();
         }
-        draft.publish().unwrap();
+        writer.publish().unwrap();
         let found = checkpoints.newest().unwrap().unwrap();
         let listed: u64 = found.states().iter().map(|s| s.entries).sum();
         prop_assert_eq!(listed, blocks.len() as u64);
@@ -306,8 +306,8 @@ proptest! {
         let metadata = serde_json::json!({ "float": float, "int": int, "negative": i64::MIN });
         let store = Arc::new(MemStore::default());
         let mut checkpoints = Checkpoints::open(store, options(WRITER)).unwrap();
-        let draft = checkpoints.draft(Meta { metadata: metadata.clone(), ..meta(1) }).unwrap();
-        draft.publish().unwrap();
+        let writer = checkpoints.begin(Meta { metadata: metadata.clone(), ..meta(1) }).unwrap();
+        writer.publish().unwrap();
         let found = checkpoints.newest().unwrap().unwrap();
         prop_assert_eq!(&found.manifest().metadata, &metadata);
     }

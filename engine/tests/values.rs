@@ -414,19 +414,19 @@ fn a_count_of_entries_that_is_not_that_of_the_manifest_is_refused() {
             })
             .collect(),
     };
-    let mut draft = checkpoints.draft(meta).unwrap();
+    let mut writer = checkpoints.begin(meta).unwrap();
     for state in &manifest.states {
         for block in &state.blocks {
             let bytes = newest
                 .read_block(&state.name, block.key_group)
                 .unwrap()
                 .unwrap();
-            draft
+            writer
                 .add_block(&state.name, block.key_group, block.entries + 1, &bytes)
                 .unwrap();
         }
     }
-    draft.publish().unwrap();
+    writer.publish().unwrap();
     drop(checkpoints);
     let error = counting(&disk, 1, |n| n).map(drop).unwrap_err();
     assert!(

@@ -1,22 +1,16 @@
 //! The manifest: what a checkpoint consists of. It is written last and makes the checkpoint exist.
 
 use crate::error::{CheckpointError, Result};
-use crate::manifest::hex::{hex32, hex64, hex128};
-use crate::state_file::{BLOCK_HEADER_LEN, FILE_HEADER_LEN};
+use crate::format::{BLOCK_HEADER_LEN, FILE_HEADER_LEN, FORMAT_VERSION, MAX_MANIFEST_BYTES};
+use crate::hex::{hex32, hex64, hex128};
 use crate::store::names::{MAX_NUMBER, StateName, manifest_name};
 use serde::ser::Error as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 
-/// The format that this version writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
-
-/// Larger manifests are neither written nor read, in bytes.
-pub const MAX_MANIFEST_BYTES: u64 = 256 << 20;
-
-/// What stands around the manifest, for ever: every version of Highwater can check any manifest's
-/// checksum before it asks which version wrote it.
+/// The bytes around the manifest, the same in every version. So every version can check the checksum
+/// of any manifest before it reads which version wrote it.
 const PREFIX: &[u8] = b"{\"checksum\":\"blake3:";
 const MIDDLE: &[u8] = b"\",\"manifest\":";
 const SUFFIX: &[u8] = b"}\n";
@@ -116,7 +110,7 @@ pub struct BlockEntry {
     pub file: u32,
     /// Where the block's header is in it, in bytes.
     pub offset: u64,
-    /// Length of the payload behind the header, in bytes.
+    /// Length of the payload after the header, in bytes.
     pub len: u64,
     /// How many entries it holds.
     pub entries: u64,
@@ -160,7 +154,7 @@ impl Manifest {
                 bytes.len()
             )));
         }
-        // Whatever is written can be read: better no checkpoint than one that nobody can open.
+        // Everything written can be read: no checkpoint is better than one that cannot be opened.
         match Self::decode(self.number, &bytes) {
             Ok(read) if read == *self => Ok(bytes),
             Ok(_) => Err(misuse(

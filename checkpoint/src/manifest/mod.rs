@@ -3,7 +3,9 @@
 //! | file | holds |
 //! |---|---|
 //! | `document` | its JSON, checked on reading |
-//! | `hex` | 64-bit and 128-bit numbers in it |
+//! | `read` | reading manifests out of a store |
+//! | `files` | whether the files that it lists are there |
 
 pub(crate) mod document;
-pub(crate) mod hex;
+pub(crate) mod files;
+pub(crate) mod read;

@@ -1,20 +1,47 @@
-//! What crashed and failed attempts leave behind, and when it may go.
+//! What crashed and failed attempts leave, and when it may be removed.
 
-use crate::checkpoints::{Known, Ownership};
+use crate::catalog::{Catalog, Known};
+use crate::error::Result;
+use crate::manifest::read::read_manifest;
+use crate::options::Ownership;
 use crate::store::StoredFile;
 use crate::store::names::Name;
 use std::collections::BTreeMap;
 
-/// A file that nobody needs.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Candidate {
-    pub(crate) name: String,
-    /// It may be removed only if the store still has no manifest of this number.
-    pub(crate) unless_manifest: Option<u64>,
+/// Removes the files of a listing that belong to no checkpoint.
+pub(crate) fn collect(
+    catalog: &Catalog,
+    listing: &[StoredFile],
+    ownership: Ownership,
+) -> Result<()> {
+    let mut names = Vec::new();
+    for candidate in find(listing, catalog.by_number(), ownership) {
+        // The listing may be older than the manifest: only the store itself knows.
+        let needed = match candidate.unless_manifest {
+            Some(number) => read_manifest(&**catalog.store(), number)?.is_some(),
+            None => false,
+        };
+        if !needed {
+            names.push(candidate.name);
+        }
+    }
+    if names.is_empty() {
+        Ok(())
+    } else {
+        catalog.delete(&names)
+    }
 }
 
-/// The files of a listing that belong to no checkpoint. Files of other people are none of ours.
-pub(crate) fn find(
+/// A file that no checkpoint needs.
+#[derive(Debug, PartialEq, Eq)]
+struct Candidate {
+    name: String,
+    /// It may be removed only if the store still has no manifest of this number.
+    unless_manifest: Option<u64>,
+}
+
+/// The files of a listing that belong to no checkpoint. Files that are not ours are left alone.
+fn find(
     listing: &[StoredFile],
     known: &BTreeMap<u64, Known>,
     ownership: Ownership,
@@ -29,15 +56,15 @@ pub(crate) fn find(
                 unless_manifest: None,
             }),
             Name::State(state) => match known.get(&state.number) {
-                Some(Known::Sound(manifest)) if manifest.attempt != state.attempt => {
+                Some(Known::Usable(manifest)) if manifest.attempt != state.attempt => {
                     found.push(Candidate {
                         name,
                         unless_manifest: None,
                     });
                 }
-                // Which attempt an unreadable manifest stands for is not known: its files stay as
-                // long as it does.
-                Some(Known::Sound(_) | Known::Unsound(_)) => {}
+                // The attempt of an unreadable manifest is not known: the files stay as long as the
+                // manifest does.
+                Some(Known::Usable(_) | Known::Unusable(_)) => {}
                 None if state.number < newest || ownership == Ownership::Sole => {
                     found.push(Candidate {
                         name,

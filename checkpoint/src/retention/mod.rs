@@ -1,9 +1,9 @@
-//! Files that are no longer needed, or gone before their time.
+//! Removing what is no longer needed.
 //!
 //! | file | holds |
 //! |---|---|
+//! | `retire` | removing old checkpoints, and how far the log may be truncated |
 //! | `garbage` | what crashed attempts leave, and when it may go |
-//! | `losses` | files that something else removed or cut short |
 
 pub(crate) mod garbage;
-pub(crate) mod losses;
+pub(crate) mod retire;

@@ -1,6 +1,6 @@
 //! Checkpoints in a directory, made durable by file and directory syncs.
 
-use crate::manifest::document::MAX_MANIFEST_BYTES;
+use crate::format::MAX_MANIFEST_BYTES;
 use crate::store::names::{Name, TMP_SUFFIX, is_safe};
 use crate::store::{Store, StoredFile};
 use highwater_disk::{Access, Disk, DiskFile, EntryKind, copy_error};
@@ -15,8 +15,8 @@ const TMP_TRIES: u32 = 100;
 /// directory. A relative path is resolved when the store is made: changing the working directory
 /// later changes nothing.
 ///
-/// A file appears whole or not at all: it is written and synced under a temporary name, gets its
-/// own by a hard link (which never replaces a file, unlike a rename), and the directory is synced.
+/// A file appears whole or not at all. It is written and synced under a temporary name. A hard link,
+/// which unlike a rename never replaces a file, gives it its own name. Then the directory is synced.
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     disk: Arc<dyn Disk>,
@@ -27,7 +27,7 @@ pub struct LocalStore {
 
 impl LocalStore {
     /// The directory `dir` of `disk`. If there is no such path (it is empty, or relative to a
-    /// working directory that is gone), every call of the store says so.
+    /// working directory that is gone), every call of the store fails with that error.
     #[must_use]
     pub fn new(disk: Arc<dyn Disk>, dir: impl Into<PathBuf>) -> Self {
         let dir = dir.into();
@@ -63,7 +63,7 @@ impl LocalStore {
         Err(io::Error::new(io::ErrorKind::InvalidInput, text))
     }
 
-    /// A new file under a name that nobody uses: a crashed writer may have left `name.0.tmp`.
+    /// A new file under an unused name: a crashed writer may have left `name.0.tmp`.
     fn create_tmp(&self, name: &str) -> io::Result<(PathBuf, Arc<dyn DiskFile>)> {
         let mut last = io::Error::from(io::ErrorKind::AlreadyExists);
         for i in 0..TMP_TRIES {
@@ -79,9 +79,9 @@ impl LocalStore {
         Err(io::Error::new(io::ErrorKind::ResourceBusy, text))
     }
 
-    /// Writes a manifest anew, with the same bytes. Its name may be one whose directory sync failed
-    /// in a process before this one: then only the page cache has it, and no later sync would save
-    /// it (RELIABILITY, finding 2). On a full disk that must wait: reading comes first.
+    /// Writes a manifest again, with the same bytes. The directory sync of its name may have failed
+    /// in an earlier process. Then only the page cache has the name, and no later sync would save
+    /// it. On a full disk this must wait: reading comes first.
     fn reaffirm(&self, file: &StoredFile) -> io::Result<()> {
         let bytes = self.get(&file.name, MAX_MANIFEST_BYTES);
         let written = bytes.and_then(|bytes| self.write_tmp(&file.name, &bytes));
@@ -91,7 +91,7 @@ impl LocalStore {
         });
         match renamed {
             Err(error) if can_wait(error.kind()) => {
-                tracing::warn!(file = file.name, %error, "manifest not written anew");
+                tracing::warn!(file = file.name, %error, "manifest not written again");
                 Ok(())
             }
             result => result,
@@ -111,7 +111,7 @@ impl LocalStore {
     /// A temporary file that is left over costs space only; the next open removes it.
     fn remove_tmp(&self, tmp: &Path) {
         if let Err(error) = self.disk.remove_file(tmp) {
-            tracing::debug!(file = %tmp.display(), %error, "temporary file left behind");
+            tracing::debug!(file = %tmp.display(), %error, "temporary file not removed");
         }
     }
 }
@@ -135,7 +135,7 @@ impl Store for LocalStore {
         match self.disk.list(self.resolved()?) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => {
                 let dir = self.dir.display();
-                tracing::warn!(%dir, "the checkpoint directory is gone: it is made again");
+                tracing::warn!(%dir, "the checkpoint directory is gone: it is created again");
                 self.disk.create_dir_all(self.resolved()?)
             }
             listed => listed.map(drop),

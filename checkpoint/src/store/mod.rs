@@ -27,10 +27,10 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Any I/O error.
     fn prepare(&self) -> io::Result<()>;
 
-    /// Makes the place again if somebody has removed it since [`Self::prepare`], durably, and warns
-    /// of it. Called before the first file of each checkpoint is written, and never in the midst of
-    /// one: a manifest must not appear in a place that lacks its files. Does nothing for stores
-    /// whose place cannot vanish, which is the default.
+    /// Creates the place again, durably and with a warning, if it was removed after
+    /// [`Self::prepare`]. Called before the first file of each checkpoint is written, never in the
+    /// middle of one: a manifest must not appear in a place that lacks its files. The default, for
+    /// stores whose place cannot vanish, does nothing.
     ///
     /// # Errors
     /// Any I/O error.
@@ -43,7 +43,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// of it, never a part.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] if the name is taken, whoever took it; any I/O error, after
+    /// [`io::ErrorKind::AlreadyExists`] if the name is taken, by this process too; any I/O error, after
     /// which the file may or may not be there.
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
@@ -61,7 +61,7 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// I/O error.
     fn get_range(&self, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>>;
 
-    /// Every file of the place, in any order, other people's included.
+    /// Every file of the place, in any order, also those of other programs.
     ///
     /// # Errors
     /// Any I/O error.

@@ -1,5 +1,7 @@
 //! The names of the files of a checkpoint. Nothing else is ever opened or removed.
 
+use crate::hex::parse_u64;
+
 /// Ending of files that are being written.
 pub(crate) const TMP_SUFFIX: &str = ".tmp";
 
@@ -15,7 +17,7 @@ pub(crate) const MAX_PART: u32 = 99_999;
 
 const MAX_NAME_LEN: usize = 120;
 
-/// What a file name stands for.
+/// What a file name means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     /// The manifest of a checkpoint.
@@ -27,7 +29,7 @@ pub(crate) enum Name {
     State(StateName),
     /// A manifest or state file that was being written.
     Temporary,
-    /// Somebody else's.
+    /// The file of another program.
     Unknown,
 }
 
@@ -66,7 +68,7 @@ impl StateName {
         if fields.next().is_some() || attempt.len() != ATTEMPT_DIGITS {
             return None;
         }
-        let attempt = crate::manifest::hex::parse_u64(attempt)?;
+        let attempt = parse_u64(attempt)?;
         Some(Self {
             number,
             attempt,
@@ -134,7 +136,7 @@ mod tests {
         assert_eq!(Name::parse(&format!("{state}.0.tmp")), Name::Temporary);
     }
 
-    /// F42, F87: other people's files are none of ours, whatever they look like.
+    /// F42, F87: files of other programs are never taken for ours.
     #[test]
     fn other_names_are_unknown() {
         for name in [

@@ -21,7 +21,7 @@ pub(crate) fn options(writer: u64) -> Options {
     Options {
         writer,
         retain: 2,
-        part_bytes: PART,
+        state_file_bytes: PART,
         ownership: Ownership::Sole,
     }
 }
@@ -75,16 +75,16 @@ pub(crate) const BLOCKS: [(&str, u32); 5] = [
 
 /// Writes the checkpoint with the content of `n`.
 pub(crate) fn publish(checkpoints: &mut Checkpoints, n: u64) -> Result<Published> {
-    let mut draft = checkpoints.draft(meta(n))?;
+    let mut writer = checkpoints.begin(meta(n))?;
     for (state, group) in BLOCKS {
-        draft.add_block(
+        writer.add_block(
             state,
             group,
             u64::from(group) + 1,
             &content(n, state, group),
         )?;
     }
-    draft.publish()
+    writer.publish()
 }
 
 /// Every byte of the checkpoint is that of `n`.

@@ -120,7 +120,7 @@ impl Writer {
             self.wal.truncate_before(capture.batch.to)?;
         }
         let meta = self.meta(capture);
-        let mut draft = self.checkpoints.draft(meta)?;
+        let mut writer = self.checkpoints.begin(meta)?;
         let mut load_time = Duration::ZERO;
         for (state, block) in &capture.blocks {
             let Some(slot) = self.plan.states.get(*state) else {
@@ -129,7 +129,7 @@ impl Writer {
             let began = self.clock.now();
             read_back(slot, block)?;
             load_time += self.clock.now().saturating_sub(began);
-            draft.add_block(&slot.info.name, block.group, block.entries, &block.bytes)?;
+            writer.add_block(&slot.info.name, block.group, block.entries, &block.bytes)?;
         }
         for (name, stream) in &self.metadata.program.sources {
             if let Some(producers) = capture
@@ -137,10 +137,10 @@ impl Writer {
                 .get(&StreamId(*stream))
                 .filter(|p| !p.is_empty())
             {
-                draft.add_block(name, 0, producers.len() as u64, &producers.encode())?;
+                writer.add_block(name, 0, producers.len() as u64, &producers.encode())?;
             }
         }
-        let published = draft.publish()?;
+        let published = writer.publish()?;
         board.published(published.number, capture.batch, published.bytes, load_time);
         // Only now, behind the publication: the log is cut to what the oldest retained checkpoint
         // needs.

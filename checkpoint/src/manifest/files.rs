@@ -1,33 +1,13 @@
-//! Files of checkpoints that somebody else has removed or cut short.
+//! Whether the files of a checkpoint are in the store, and as long as they were written. Looks at
+//! lengths, not at bytes.
 
-use crate::checkpoints::read_manifest;
 use crate::error::{CheckpointError, Result};
 use crate::manifest::document::{FileEntry, Manifest};
+use crate::manifest::read::read_manifest;
 use crate::store::names::manifest_name;
 use crate::store::{Store, StoredFile};
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
-
-/// Those of `manifests` that are not in the store any more, or not whole, and what is wrong. Looks
-/// at lengths, not at bytes.
-pub(crate) fn find<'a>(
-    store: &dyn Store,
-    listing: &[StoredFile],
-    manifests: impl Iterator<Item = &'a Arc<Manifest>>,
-) -> Result<Vec<(u64, String)>> {
-    let sizes = sizes(listing);
-    let mut lost = Vec::new();
-    for manifest in manifests {
-        let named = sizes.contains_key(manifest_name(manifest.number).as_str());
-        let suspect = !named || missing_file(manifest, &sizes).is_some();
-        // The listing may be older than the checkpoint: only the store itself knows.
-        if suspect && let Some(reason) = lost_file(store, manifest)? {
-            lost.push((manifest.number, reason));
-        }
-    }
-    Ok(lost)
-}
 
 /// The length of each file of a listing.
 pub(crate) fn sizes(listing: &[StoredFile]) -> BTreeMap<&str, u64> {
@@ -52,7 +32,7 @@ fn wrong_size(file: &FileEntry, found: Option<u64>) -> Option<String> {
 }
 
 /// As [`missing_file`], by asking the store itself; the manifest counts too.
-fn lost_file(store: &dyn Store, manifest: &Manifest) -> Result<Option<String>> {
+pub(crate) fn lost_file(store: &dyn Store, manifest: &Manifest) -> Result<Option<String>> {
     let name = manifest_name(manifest.number);
     if read_manifest(store, manifest.number)?.is_none() {
         return Ok(Some(format!("{name}: the file is missing")));

@@ -1,0 +1,104 @@
+//! Removing old checkpoints, and how far the log may be truncated.
+
+use crate::catalog::Catalog;
+use crate::error::{CheckpointError, Result};
+use crate::manifest::files::{lost_file, missing_file, sizes};
+use crate::manifest::read::{list, numbers, read_manifest};
+use crate::options::{MIN_RETAIN, Options};
+use crate::retention::garbage;
+use crate::store::StoredFile;
+use crate::store::names::manifest_name;
+
+/// What [`Checkpoints::retire`](crate::Checkpoints::retire) did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retired {
+    /// The checkpoints that were removed, ascending.
+    pub removed: Vec<u64>,
+    /// See [`Checkpoints::oldest_needed_lsn`](crate::Checkpoints::oldest_needed_lsn).
+    pub oldest_needed_lsn: Option<u64>,
+}
+
+/// See [`Checkpoints::retire`](crate::Checkpoints::retire).
+pub(crate) fn retire(catalog: &mut Catalog, options: &Options) -> Result<Retired> {
+    catalog.resolve_doubt(options.writer)?;
+    let listing = list(&**catalog.store())?;
+    check_not_fenced(catalog, &listing)?;
+    notice_losses(catalog, &listing)?;
+    let oldest_kept = catalog
+        .usable()
+        .rev()
+        .map(|m| m.number)
+        .nth(retain(options) - 1);
+    let removed: Vec<u64> = oldest_kept
+        .map(|kept| catalog.by_number().range(..kept).map(|(n, _)| *n).collect())
+        .unwrap_or_default();
+    if !removed.is_empty() {
+        let names: Vec<String> = removed.iter().map(|n| manifest_name(*n)).collect();
+        catalog.delete(&names)?;
+        catalog.forget(&removed);
+    }
+    garbage::collect(catalog, &listing, options.ownership)?;
+    Ok(Retired {
+        removed,
+        oldest_needed_lsn: oldest_needed_lsn(catalog, options),
+    })
+}
+
+/// See [`Checkpoints::oldest_needed_lsn`](crate::Checkpoints::oldest_needed_lsn).
+pub(crate) fn oldest_needed_lsn(catalog: &Catalog, options: &Options) -> Option<u64> {
+    let enough = catalog.usable().count() >= retain(options);
+    enough
+        .then(|| catalog.usable().map(|m| m.lsn).min())
+        .flatten()
+}
+
+fn retain(options: &Options) -> usize {
+    options.retain.max(MIN_RETAIN)
+}
+
+/// Numbers ascend by one, so a writer that publishes after us must take the number after ours. That
+/// checkpoint may be retired already: then a higher one is listed.
+fn check_not_fenced(catalog: &Catalog, listing: &[StoredFile]) -> Result<()> {
+    let last = catalog.last_number().unwrap_or(0);
+    let listed = numbers(listing).filter(|n| *n > last).max();
+    for number in [listed.unwrap_or(last + 1), last + 1] {
+        match read_manifest(&**catalog.store(), number)? {
+            None => {}
+            Some(Ok(m)) => {
+                return Err(CheckpointError::Fenced {
+                    number,
+                    writer: m.writer,
+                });
+            }
+            Some(Err(_)) => return Err(CheckpointError::Fenced { number, writer: 0 }),
+        }
+    }
+    Ok(())
+}
+
+/// Finds checkpoints that are not there any more, or not all of them: the log must not be truncated
+/// because of them.
+fn notice_losses(catalog: &mut Catalog, listing: &[StoredFile]) -> Result<()> {
+    let store = &**catalog.store();
+    let sizes = sizes(listing);
+    let mut lost = Vec::new();
+    for manifest in catalog.usable() {
+        let listed = sizes.contains_key(manifest_name(manifest.number).as_str());
+        let suspect = !listed || missing_file(manifest, &sizes).is_some();
+        // The listing may be older than the checkpoint: only the store itself knows.
+        if suspect && let Some(reason) = lost_file(store, manifest)? {
+            lost.push((manifest.number, reason));
+        }
+    }
+    let place = store.place();
+    for (number, reason) in lost {
+        tracing::warn!(
+            number,
+            reason,
+            place,
+            "another program removed files of a retained checkpoint: the log is kept until new checkpoints replace it"
+        );
+        catalog.mark_unusable(number, reason);
+    }
+    Ok(())
+}
