@@ -34,10 +34,10 @@ fn main() -> highwater::wal::Result<()> {
     // The auditor needs everything from order 1000 on: truncation stops there.
     let mut auditor = log.retain_as(audited, "the auditor")?;
     log.truncate_before(log.durable_lsn())?;
-    for pin in log.pins() {
+    for hold in log.holds() {
         println!(
             "{} keeps {} bytes from LSN {}",
-            pin.name, pin.bytes, pin.lsn
+            hold.name, hold.bytes, hold.lsn
         );
     }
     assert!(start < log.first_lsn() && log.first_lsn() <= audited);

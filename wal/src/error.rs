@@ -225,7 +225,7 @@ impl WalError {
 
     /// The error of closing where the mark of a clean end found no room: what was appended is
     /// durable by then.
-    pub(crate) fn of_close_mark(self) -> Self {
+    pub(crate) fn of_close_frame(self) -> Self {
         let durable = "everything appended is durable, but the log could not be marked as closed";
         match self {
             Self::Io { op, path, source } => Self::io(format!("{durable}: {op}"), &path, source),
@@ -236,6 +236,14 @@ impl WalError {
             }
             other => other,
         }
+    }
+
+    /// Adds to an error about the bound what is in the way.
+    pub(crate) fn held_by(mut self, holder: impl FnOnce() -> String) -> Self {
+        if let Self::LogFull { held_by, .. } = &mut self {
+            *held_by = holder();
+        }
+        self
     }
 
     /// True if the device, or the log's own bound, is full: free space and try again, nothing was

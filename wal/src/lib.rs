@@ -22,7 +22,10 @@ mod read;
 pub mod recovery;
 mod retention;
 mod segment;
+mod stripe;
+mod wal;
 
+pub use commit::future::{Durable, DurableWatch};
 #[doc(hidden)]
 pub use commit::group_commit as turns;
 pub use error::{Finding, Result, WalError};
@@ -33,18 +36,18 @@ pub use format::frame::FrameKind;
 pub use format::layout;
 pub use highwater_disk as disk;
 pub use highwater_disk::Priority;
-pub use log::handle::Wal;
+pub use log::room::RoomFuture;
 pub use lsn::{Lsn, LsnRange, StreamId};
 pub use metrics::latency::Latency;
 pub use metrics::stats::Stats;
-pub use options::{
-    Admission, AppendOptions, Background, Compression, Durability, Options, ReadPath, WritePath,
-};
+pub use options::append::{Admission, AppendOptions};
+pub use options::choices::{Background, Compression, Durability, ReadPath, WritePath};
+pub use options::settings::Options;
 pub use read::chunk::{Chunk, Frame, FrameInfo, Frames, Headers, RecordRef};
 pub use read::payload::Payload;
 pub use read::reader::{Reader, Record, RecordKind, Records};
-pub use read::tail::{Durable, DurableWatch, Tail, TailStopper, Tailed};
+pub use read::tail::{Tail, TailStopper, Tailed};
 pub use recovery::cases::{Case, Recovery};
-pub use retention::budget::Pin;
-pub use retention::room::{RoomFuture, Waited};
-pub use retention::truncation::RetentionGuard;
+pub use retention::guard::{LogHold, RetentionGuard};
+pub use retention::room::RoomWait;
+pub use wal::Wal;

@@ -94,7 +94,7 @@ fn the_error_names_who_keeps_the_log() {
         error.contains("checkpoint 12 of billing") && error.contains(&first.to_string()),
         "{error}"
     );
-    let pins = log.pins();
+    let pins = log.holds();
     assert_eq!(
         (pins.len(), &pins[0].name[..], pins[0].lsn),
         (1, "checkpoint 12 of billing", first)

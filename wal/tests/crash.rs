@@ -303,5 +303,5 @@ fn a_search_that_ends_before_the_last_write_can_is_caught() {
 fn the_cheat_of_unlinking_before_the_meta_file_is_caught() {
     let mut program = vec![append(0); 24];
     program.extend([Op::Sync, Op::Truncate { percent: 100 }]);
-    assert_caught(Cheat::UnlinkBeforeMeta, &program, &[]);
+    assert_caught(Cheat::UnlinkBeforeControl, &program, &[]);
 }

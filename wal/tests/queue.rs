@@ -18,7 +18,7 @@ use common::model::PATHS;
 use highwater_wal::disk::sim::Rng;
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::{
-    Admission, AppendOptions, Background, Lsn, Options, Result, RetentionGuard, StreamId, Waited,
+    Admission, AppendOptions, Background, Lsn, Options, Result, RetentionGuard, RoomWait, StreamId,
     Wal, WalError, WritePath,
 };
 use saved_seeds::{each_seed, list_of};
@@ -259,7 +259,7 @@ impl Queue {
         }
         self.consume(open, 1).unwrap();
         let waited = log.wait_for_room_timeout(Duration::ZERO).unwrap();
-        assert_eq!(waited, Waited::Room, "{:?} {:?}", log.stats(), self.ack);
+        assert_eq!(waited, RoomWait::Room, "{:?} {:?}", log.stats(), self.ack);
         let lsn = log.append(vec![7; log.max_record_bytes()]).unwrap();
         log.sync_to(lsn).unwrap();
     }

@@ -13,7 +13,8 @@ use common::model::PATHS;
 use highwater_wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::{
-    Admission, AppendOptions, Background, Lsn, Options, StreamId, Waited, Wal, WalError, WritePath,
+    Admission, AppendOptions, Background, Lsn, Options, RoomWait, StreamId, Wal, WalError,
+    WritePath,
 };
 use std::future::Future;
 use std::sync::Arc;
@@ -153,7 +154,7 @@ fn the_reserve_is_whole_again_after_each_truncation() {
         log.truncate_before(log.durable_lsn()).unwrap();
         assert_eq!(
             log.wait_for_room_timeout(Duration::ZERO).unwrap(),
-            Waited::Room
+            RoomWait::Room
         );
     }
     assert!(bytes_on_disk(&sim) <= 5 * SEGMENT);
@@ -242,7 +243,7 @@ fn a_log_without_a_bound_has_room() {
     log.wait_for_room().unwrap();
     block_on(log.room()).unwrap();
     let long = log.wait_for_room_timeout(Duration::MAX).unwrap();
-    assert_eq!(long, Waited::Room);
+    assert_eq!(long, RoomWait::Room);
 }
 
 #[test]
@@ -253,7 +254,7 @@ fn waiting_for_room_ends_in_time() {
     for timeout in [Duration::ZERO, Duration::from_millis(1)] {
         assert_eq!(
             log.wait_for_room_timeout(timeout).unwrap(),
-            Waited::TimedOut
+            RoomWait::TimedOut
         );
     }
 }

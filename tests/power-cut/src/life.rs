@@ -97,7 +97,7 @@ fn open(settings: &Settings) -> Result<Wal, String> {
     let path = settings.paths[0];
     let cheat = match settings.cheat {
         Cheat::AckBeforeSync => highwater_wal::Cheat::AckBeforeSync,
-        Cheat::UnlinkBeforeMeta => highwater_wal::Cheat::UnlinkBeforeMeta,
+        Cheat::UnlinkBeforeControl => highwater_wal::Cheat::UnlinkBeforeControl,
         _ => highwater_wal::Cheat::None,
     };
     let disk: Arc<dyn Disk> = match settings.cheat {

@@ -18,7 +18,7 @@ pub(crate) enum Cheat {
     /// The log acknowledges before it syncs.
     AckBeforeSync,
     /// The log takes its old start for given before the new one is durable.
-    UnlinkBeforeMeta,
+    UnlinkBeforeControl,
     /// The log syncs no directory.
     NoDirectorySync,
     /// The file system sends no flushes (ext4 only).
@@ -175,7 +175,7 @@ fn cheat(name: &str) -> Option<Cheat> {
     match name {
         "none" => Some(Cheat::None),
         "ack-before-sync" => Some(Cheat::AckBeforeSync),
-        "unlink-before-meta" => Some(Cheat::UnlinkBeforeMeta),
+        "unlink-before-control" => Some(Cheat::UnlinkBeforeControl),
         "no-directory-sync" => Some(Cheat::NoDirectorySync),
         "no-barrier" => Some(Cheat::NoBarrier),
         "ignore-flushes" => Some(Cheat::IgnoreFlushes),

@@ -1,188 +1,146 @@
-//! Syncing for those who do not wait themselves: intervals and futures, and the watermark of a log
-//! that has come to rest. Its thread starts when first needed.
+//! Syncing for callers that do not wait themselves: intervals and futures, and the last durable-LSN
+//! record of an idle log. Its thread starts when first needed.
 
+use crate::commit::sync::Syncer;
 use crate::error::{Result, WalError};
-use crate::log::shared::Shared;
-use crate::options::{Background, Durability};
+use crate::options::choices::{Background, Durability};
 use crate::segment::file::Stores;
-use highwater_disk::Notify;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// How long no group must have come before the log is taken to be at rest.
-const SETTLE_AFTER: Duration = Duration::from_millis(500);
+/// A log without a new group for so long is idle.
+const IDLE_AFTER: Duration = Duration::from_millis(500);
 
-/// A log that comes to rest notes its end in `LOG` so often at most.
-const NOTE_EVERY: Duration = Duration::from_secs(10);
-
-/// No flush is due.
-const NEVER: u64 = u64::MAX;
+/// A log that becomes idle writes its end to the control file so often at most.
+const RECORD_EVERY: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
 pub(crate) struct Flusher {
-    alarm: Arc<Notify>,
-    /// When to flush, in nanoseconds of the clock.
-    due: AtomicU64,
-    /// Groups were committed since the log last came to rest.
-    restless: AtomicBool,
-    /// Whether somebody writes the watermark of a log at rest.
-    settles: AtomicBool,
-    state: Mutex<State>,
+    syncer: Arc<Syncer>,
+    thread: Mutex<Thread>,
 }
 
 #[derive(Debug)]
-enum State {
+enum Thread {
     NotStarted,
     Running(JoinHandle<()>),
     Stopped,
 }
 
-impl Default for Flusher {
-    fn default() -> Self {
-        Self {
-            alarm: Arc::default(),
-            due: AtomicU64::new(NEVER),
-            restless: AtomicBool::new(false),
-            settles: AtomicBool::new(false),
-            state: Mutex::new(State::NotStarted),
-        }
-    }
-}
-
 impl Flusher {
-    /// A group was committed. Its watermark is durable with the next one, or, if none comes, when
-    /// the log has been at rest for a while: until then damage to this group could not be told from
-    /// a torn write. Past the page cache the watermark is in memory only; elsewhere the kernel
-    /// writes it by itself.
-    pub(crate) fn restless(&self) {
-        if self.restless.swap(true, Ordering::AcqRel) {
-            return;
-        }
-        if self.settles.load(Ordering::Acquire) {
-            self.alarm.notify_one();
+    pub(crate) fn new(syncer: Arc<Syncer>) -> Self {
+        Self {
+            syncer,
+            thread: Mutex::new(Thread::NotStarted),
         }
     }
 
+    pub(crate) fn syncer(&self) -> &Syncer {
+        &self.syncer
+    }
+
+    /// Ends the thread.
     pub(crate) fn stop(&self) {
-        let state = std::mem::replace(&mut *self.state.lock(), State::Stopped);
-        if let State::Running(thread) = state {
-            self.alarm.notify_one();
+        let thread = std::mem::replace(&mut *self.thread.lock(), Thread::Stopped);
+        if let Thread::Running(thread) = thread {
+            self.syncer.idle.notify().notify_one();
             // A waker that it calls may own the log.
             if thread.thread().id() != std::thread::current().id() {
-                // A panic while syncing has poisoned the log, which says so to everybody.
+                // A panic while syncing has poisoned the log, and every caller gets that error.
                 let _ = thread.join();
             }
         }
     }
 
     fn is_stopped(&self) -> bool {
-        matches!(*self.state.lock(), State::Stopped)
+        matches!(*self.thread.lock(), Thread::Stopped)
     }
 
-    fn due(&self) -> Option<Duration> {
-        match self.due.load(Ordering::Acquire) {
-            NEVER => None,
-            nanos => Some(Duration::from_nanos(nanos)),
-        }
-    }
-}
-
-impl Shared {
-    /// After an append that nobody waits for: makes sure that it is flushed in time.
+    /// After an append that no caller waits for: makes sure that it is flushed in time.
     pub(crate) fn flush_within(self: &Arc<Self>, durability: Durability) -> Result<()> {
         let Durability::Interval(interval) = durability else {
             return Ok(());
         };
-        let now = self.clock.now();
-        match self.options.background {
-            Background::Thread => {
-                let deadline =
-                    u64::try_from(now.saturating_add(interval).as_nanos()).unwrap_or(NEVER - 1);
-                let before = self.flusher.due.fetch_min(deadline, Ordering::AcqRel);
-                if deadline < before {
-                    self.ring_flusher()
-                } else {
-                    Ok(())
-                }
+        let Syncer { options, idle, .. } = &*self.syncer;
+        let now = options.clock.now();
+        let earlier = idle.flush_by(now.saturating_add(interval));
+        match options.background {
+            Background::Thread if earlier => self.ring(),
+            Background::Inline if idle.due().is_some_and(|due| due <= now) => {
+                idle.begin_flush();
+                self.syncer.sync_all()
             }
-            Background::Inline => {
-                let deadline =
-                    u64::try_from(now.saturating_add(interval).as_nanos()).unwrap_or(NEVER - 1);
-                self.flusher.due.fetch_min(deadline, Ordering::AcqRel);
-                if self.flusher.due().is_some_and(|due| due <= now) {
-                    self.flusher.due.store(NEVER, Ordering::Release);
-                    return self.sync_all();
-                }
-                Ok(())
-            }
+            Background::Thread | Background::Inline => Ok(()),
         }
     }
 
-    /// Starts the thread that writes the watermark of a log at rest, where that is in memory only.
-    /// Now, not when it is first needed: a process short of memory may die of starting a thread.
-    pub(crate) fn start_settling(self: &Arc<Self>) -> Result<()> {
-        let staged = self.tail.load().stores() == Stores::Staged;
-        if !staged || self.options.background != Background::Thread {
+    /// Starts the thread that syncs the last durable-LSN record of an idle log, where that is in
+    /// memory only. Now, not when it is first needed: a process short of memory may die of starting
+    /// a thread.
+    pub(crate) fn watch_idle(self: &Arc<Self>) -> Result<()> {
+        let direct = self.syncer.segments.tail().stores() == Stores::Staged;
+        if !direct || self.syncer.options.background != Background::Thread {
             return Ok(());
         }
-        self.flusher.settles.store(true, Ordering::Release);
-        self.ring_flusher()
+        self.syncer.idle.watch();
+        self.ring()
     }
 
     /// Has the flusher look at what futures wait for.
-    pub(crate) fn ring_flusher(self: &Arc<Self>) -> Result<()> {
-        let mut state = self.flusher.state.lock();
-        if matches!(*state, State::NotStarted) {
-            let shared = Arc::clone(self);
+    pub(crate) fn ring(self: &Arc<Self>) -> Result<()> {
+        let mut thread = self.thread.lock();
+        if matches!(*thread, Thread::NotStarted) {
+            let flusher = Arc::clone(self);
             let spawned = std::thread::Builder::new()
                 .name("highwater-wal-flush".to_owned())
-                .spawn(move || shared.flush_loop());
-            let thread =
-                spawned.map_err(|e| WalError::io("starting the flusher of", &self.dir, e))?;
-            *state = State::Running(thread);
+                .spawn(move || flusher.run());
+            let dir = &self.syncer.dir;
+            let started = spawned.map_err(|e| WalError::io("starting the flusher of", dir, e))?;
+            *thread = Thread::Running(started);
         }
-        drop(state);
-        self.flusher.alarm.notify_one();
+        drop(thread);
+        self.syncer.idle.notify().notify_one();
         Ok(())
     }
 
-    fn flush_loop(&self) {
-        let mut rest = Rest::default();
-        while !self.flusher.is_stopped() {
-            let awaited = self.commit.awaited();
-            let due = self.flusher.due();
-            let now = self.clock.now();
+    fn run(&self) {
+        let syncer = &*self.syncer;
+        let (clock, idle) = (&*syncer.options.clock, &*syncer.idle);
+        let mut idle_log = IdleLog::default();
+        while !self.is_stopped() {
+            let wanted = syncer.commit.wanted();
+            let due = idle.due();
+            let now = clock.now();
             let now_due = due.is_some_and(|due| due <= now);
-            if awaited.is_none() && !now_due {
-                let settle_at = rest.look(self, now);
-                if settle_at.is_some_and(|at| at <= now) {
-                    if self.settle().is_err() {
-                        return; // poisoned: everybody who waits was told
+            if wanted.is_none() && !now_due {
+                let sync_at = idle_log.sync_at(syncer, now);
+                if sync_at.is_some_and(|at| at <= now) {
+                    if syncer.sync_idle().is_err() {
+                        return; // poisoned: all waiters were told
                     }
-                    rest.settled();
+                    idle_log.synced();
                     continue;
                 }
-                let note_at = rest.note_at();
-                if note_at.is_some_and(|at| at <= now) {
-                    rest.noted(now);
-                    self.note_end();
+                let record_at = idle_log.record_at();
+                if record_at.is_some_and(|at| at <= now) {
+                    idle_log.recorded(now);
+                    syncer.record_end();
                     continue;
                 }
-                let deadline = due.into_iter().chain(settle_at).chain(note_at).min();
-                self.clock.wait(&self.flusher.alarm, deadline);
+                let deadline = due.into_iter().chain(sync_at).chain(record_at).min();
+                clock.wait(idle.notify(), deadline);
                 continue;
             }
             if now_due {
-                self.flusher.due.store(NEVER, Ordering::Release);
+                idle.begin_flush();
             }
-            // What somebody awaits may be the watermark that is otherwise left to the next group.
-            let synced = awaited.map_or(Ok(()), |lsn| self.sync_below(lsn + 1));
-            // That may have been served by somebody who did not reach what is due: its alarm is off
-            // now.
-            let synced = synced.and_then(|()| if now_due { self.sync_all() } else { Ok(()) });
+            // A future may want the durable-LSN record that is otherwise left to the next group.
+            let synced = wanted.map_or(Ok(()), |lsn| syncer.sync_below(lsn + 1));
+            // Another leader may have served that, and not have reached what is due: its deadline is
+            // off now.
+            let synced = synced.and_then(|()| if now_due { syncer.sync_all() } else { Ok(()) });
             if synced.is_err() {
                 return;
             }
@@ -190,49 +148,49 @@ impl Shared {
     }
 }
 
-/// Whether the log is at rest.
+/// Whether the log is idle, and what that calls for.
 #[derive(Debug, Default)]
-struct Rest {
-    /// Groups when it was last looked at, and when it will have been at rest long enough if there
-    /// are no more.
+struct IdleLog {
+    /// Groups at the last look, and when the log will be idle if no more come.
     seen: Option<(u64, Duration)>,
-    /// When its end was noted last.
-    noted_at: Option<Duration>,
-    owes_note: bool,
+    /// When its end was last written to the control file.
+    recorded_at: Option<Duration>,
+    owes_record: bool,
 }
 
-impl Rest {
-    fn settled(&mut self) {
+impl IdleLog {
+    fn synced(&mut self) {
         self.seen = None;
-        self.owes_note = true;
+        self.owes_record = true;
     }
 
-    /// When to note the end of the log, if it came to rest since that was done.
-    fn note_at(&self) -> Option<Duration> {
-        let earliest = |noted: Duration| noted.saturating_add(NOTE_EVERY);
-        self.owes_note
-            .then(|| self.noted_at.map_or(Duration::ZERO, earliest))
+    /// When to write the end of the log to the control file, if it became idle since the last time.
+    fn record_at(&self) -> Option<Duration> {
+        let earliest = |recorded: Duration| recorded.saturating_add(RECORD_EVERY);
+        self.owes_record
+            .then(|| self.recorded_at.map_or(Duration::ZERO, earliest))
     }
 
-    fn noted(&mut self, now: Duration) {
-        self.noted_at = Some(now);
-        self.owes_note = false;
+    fn recorded(&mut self, now: Duration) {
+        self.recorded_at = Some(now);
+        self.owes_record = false;
     }
 
-    /// When to settle, as things stand; `None` while nothing was committed since the last time.
-    fn look(&mut self, shared: &Shared, now: Duration) -> Option<Duration> {
-        if !shared.flusher.restless.load(Ordering::Acquire) {
+    /// When to sync the last durable-LSN record; `None` while nothing was committed since the last
+    /// time.
+    fn sync_at(&mut self, syncer: &Syncer, now: Duration) -> Option<Duration> {
+        if !syncer.idle.is_busy() {
             return None;
         }
-        let groups = shared.counters.groups();
+        let groups = syncer.counters.groups();
         let at = match self.seen {
             Some((seen, at)) if seen == groups => at,
-            _ => now.saturating_add(SETTLE_AFTER),
+            _ => now.saturating_add(IDLE_AFTER),
         };
         self.seen = Some((groups, at));
         if at <= now {
             // Before the look at the end: a group that comes meanwhile rings again.
-            shared.flusher.restless.store(false, Ordering::Release);
+            syncer.idle.set_idle();
         }
         Some(at)
     }

@@ -1,24 +1,31 @@
-//! Those who wait for the durable frontier without leading a group: futures, tails, watches.
+//! Threads and tasks that wait for the durable LSN without leading a group: futures, tails,
+//! watches.
 
 use highwater_disk::Clock;
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::Waker;
 use std::time::Duration;
 
-/// Those who wait for the frontier without leading.
-#[derive(Debug)]
-pub(crate) struct Audience {
-    pub(crate) ended: Ended,
-    pub(crate) waiters: BTreeMap<(u64, u64), Waiter>,
+/// A number by which waiters are told apart.
+pub(crate) fn new_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
-impl Audience {
+/// The tasks that wait, by the position they wait for and by their number.
+#[derive(Debug)]
+pub(crate) struct Waiters {
+    pub(crate) ended: Ended,
+    pub(crate) tasks: BTreeMap<(u64, u64), Waiter>,
+}
+
+impl Waiters {
     /// The highest position that a future wants durable. Tails want nothing: or the flusher would
     /// sync for them for ever.
-    pub(crate) fn awaited(&self) -> Option<u64> {
+    pub(crate) fn wanted(&self) -> Option<u64> {
         let wanted = |waiter: &Waiter| matches!(waiter, Waiter::Future(_));
-        let mut from_last = self.waiters.iter().rev();
+        let mut from_last = self.tasks.iter().rev();
         from_last.find_map(|((lsn, _), waiter)| wanted(waiter).then_some(*lsn))
     }
 }
@@ -30,12 +37,12 @@ pub(crate) enum Ended {
     Yes,
 }
 
-/// A task that waits for the frontier.
+/// A task that waits for the durable LSN.
 #[derive(Debug)]
 pub(crate) enum Waiter {
     /// It wants a record made durable.
     Future(Waker),
-    /// It is content to be told.
+    /// It only wants to be told.
     Tail(Waker),
 }
 
@@ -47,7 +54,7 @@ impl Waiter {
     }
 }
 
-/// What may end the watching of a thread before its time.
+/// What may end the wait of a thread early.
 #[derive(Debug, Default)]
 pub(crate) struct Until<'a> {
     pub(crate) stopped: Option<&'a AtomicBool>,
@@ -67,13 +74,13 @@ impl Until<'_> {
     }
 }
 
-/// What became of watching.
+/// How a wait for the durable LSN ended.
 #[derive(Debug)]
 pub(crate) enum Watched {
-    /// The frontier is here now.
+    /// It is past the position, and here now.
     Durable(u64),
     TimedOut,
-    /// It will never be, or nobody wants to know any more.
+    /// The log is closed, or the waiter was stopped.
     Ended,
 }
 
@@ -91,15 +98,15 @@ mod tests {
     #[test]
     fn only_futures_want_something_durable() {
         let waker = || Waker::noop().clone();
-        let mut audience = Audience {
+        let mut waiters = Waiters {
             ended: Ended::No,
-            waiters: BTreeMap::from([((30, 1), Waiter::Tail(waker()))]),
+            tasks: BTreeMap::from([((30, 1), Waiter::Tail(waker()))]),
         };
-        assert_eq!(audience.awaited(), None);
+        assert_eq!(waiters.wanted(), None);
         for (lsn, id) in [(10, 2), (20, 3)] {
             let future = Waiter::Future(waker());
-            audience.waiters.insert((lsn, id), future);
+            waiters.tasks.insert((lsn, id), future);
         }
-        assert_eq!(audience.awaited(), Some(20));
+        assert_eq!(waiters.wanted(), Some(20));
     }
 }

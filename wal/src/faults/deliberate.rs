@@ -3,8 +3,6 @@
 //! `deliberate-faults`, which no release has: there [`crate::honest`] stands in its place. Not part
 //! of the API.
 
-use crate::commit::group_commit::Turns;
-
 /// What the log does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -21,7 +19,7 @@ pub enum Cheat {
     /// `LOG` tells recovery to search only so many bytes behind the end.
     ShortReach(u64),
     /// Segments are removed before the new start of the log is durable.
-    UnlinkBeforeMeta,
+    UnlinkBeforeControl,
     /// Whoever leads a commit group panics.
     LeaderPanics,
     /// Whoever leads a commit group waits until so many others wait for it.
@@ -63,16 +61,16 @@ impl Faults {
     }
 
     /// Whether files go before it is durable that they may.
-    pub(crate) fn unlink_before_meta(self) -> bool {
-        self.0 == Cheat::UnlinkBeforeMeta
+    pub(crate) fn unlink_before_control(self) -> bool {
+        self.0 == Cheat::UnlinkBeforeControl
     }
 
     /// What the leader does before it syncs.
-    pub(crate) fn before_sync(self, turns: &Turns) {
+    pub(crate) fn before_sync(self, waiting: impl Fn() -> usize) {
         match self.0 {
             cheat @ Cheat::LeaderPanics => assert!(cheat == Cheat::None, "as the test wants it"),
             Cheat::LeaderAwaits(others) => {
-                while turns.waiting() < others {
+                while waiting() < others {
                     std::thread::yield_now();
                 }
             }

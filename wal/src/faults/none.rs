@@ -1,8 +1,6 @@
 //! A log without deliberate faults: what is built unless the feature `deliberate-faults` is on.
 //! Nothing can be set here, so the code that would do wrong is not there.
 
-use crate::commit::group_commit::Turns;
-
 /// Nothing is wrong.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Faults(());
@@ -24,9 +22,9 @@ impl Faults {
         None
     }
 
-    pub(crate) const fn unlink_before_meta(self) -> bool {
+    pub(crate) const fn unlink_before_control(self) -> bool {
         false
     }
 
-    pub(crate) const fn before_sync(self, _turns: &Turns) {}
+    pub(crate) fn before_sync(self, _waiting: impl Fn() -> usize) {}
 }

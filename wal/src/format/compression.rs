@@ -3,8 +3,7 @@
 use crate::format::batch::open_batch;
 use crate::format::frame::{Encoding, FrameHeader};
 use crate::format::layout::{BATCH_LEN_SIZE, MAX_UNCOMPRESSED_BATCH, to_usize};
-use crate::metrics::stats::stripe;
-use crate::options::Compression;
+use crate::stripe::stripe;
 use parking_lot::Mutex;
 use std::borrow::Cow;
 use std::io;
@@ -35,12 +34,10 @@ pub(crate) struct BatchCompressor {
 }
 
 impl BatchCompressor {
-    pub(crate) fn new(compression: Compression) -> Self {
+    /// Compresses at `level`, if at all.
+    pub(crate) fn new(level: Option<i32>) -> Self {
         Self {
-            level: match compression {
-                Compression::Off => None,
-                Compression::Zstd { level } => Some(level),
-            },
+            level,
             pass_over: AtomicI64::new(0),
             doubt: AtomicU32::new(0),
             compressed: AtomicU64::new(0),
@@ -228,7 +225,7 @@ mod tests {
     use proptest::prelude::*;
     use zstd::zstd_safe::CParameter;
 
-    const ZSTD: Compression = Compression::Zstd { level: 1 };
+    const ZSTD: Option<i32> = Some(1);
 
     fn text(size: usize) -> Vec<u8> {
         let words = ["the ", "log ", "is ", "synced ", "before ", "it "];
@@ -263,7 +260,7 @@ mod tests {
             None,
             "too large"
         );
-        let off = BatchCompressor::new(Compression::Off);
+        let off = BatchCompressor::new(None);
         assert_eq!(off.compress(&text(4000)), None);
         assert_eq!(off.counts(), (0, 0));
     }

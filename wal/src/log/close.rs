@@ -2,70 +2,54 @@
 
 use crate::error::Result;
 use crate::format::frame::FrameKind;
-use crate::log::handle::Wal;
-use crate::log::shared::Closing;
+use crate::log::shared::{Closing, Shared};
 use crate::lsn::StreamId;
-use crate::retention::budget::Claim;
+use crate::retention::budget::AdmissionClass;
 
-impl Wal {
-    /// Makes everything durable, marks the log as cleanly closed, and gives up the lock. Closing
-    /// twice is no error. Readers, and the payloads read, stay usable. Dropping the log closes it
-    /// too, but tells no errors.
-    ///
-    /// # Errors
-    /// [`WalError::Poisoned`](crate::WalError::Poisoned); [`WalError::Io`](crate::WalError::Io) if
-    /// there was no room for the mark: everything is durable all the same, and the log is closed.
-    pub fn close(&self) -> Result<()> {
-        let mut closing = self.shared.closing.lock();
+impl Shared {
+    /// Makes everything durable, marks the log as cleanly closed, and gives up the lock.
+    pub(crate) fn close(&self) -> Result<()> {
+        let mut closing = self.closing.lock();
         if *closing == Closing::Done {
             return Ok(());
         }
-        self.shared.shut();
-        self.shared.room.look();
-        let result = self.finish();
-        self.shared.commit.end();
-        self.shared.flusher.stop();
-        self.shared.preparer.stop();
-        *self.shared.lock.lock() = None;
+        self.shut();
+        self.room.notify();
+        let result = self.append_close_frame();
+        self.commit.end();
+        self.flusher.stop();
+        self.preparer.stop();
+        *self.lock.lock() = None;
         *closing = Closing::Done;
         result
     }
 
-    fn finish(&self) -> Result<()> {
-        let shared = &self.shared;
-        shared.commit.check()?;
-        shared.sync_until(shared.end())?;
-        let attested = shared.commit.durable().to_le_bytes();
-        let mark = shared.append_as(
-            Claim::Mark,
+    fn append_close_frame(&self) -> Result<()> {
+        self.commit.check()?;
+        self.syncer.sync_until(self.segments.end())?;
+        let durable = self.commit.durable();
+        let close_frame = self.append_as(
+            AdmissionClass::CloseFrame,
             FrameKind::Close.into(),
             StreamId::DEFAULT,
-            &attested,
+            &durable.to_le_bytes(),
         );
-        let (_, end) = match mark {
-            Ok(mark) => mark,
+        let (_, end) = match close_frame {
+            Ok(range) => range,
             Err(error) => {
-                // It can stand for the mark in so far as damage below it is no torn write.
-                if let Err(error) = shared.ledger.attest(shared.commit.durable()) {
-                    tracing::warn!(dir = %shared.dir.display(), %error, "the end could not be noted in LOG");
+                // This proves as much about damage below the end: it is no torn write.
+                if let Err(error) = self.ledger.attest(durable) {
+                    tracing::warn!(dir = %self.dir.display(), %error, "the end of the log could not be written to LOG");
                 }
-                return Err(error.of_close_mark());
+                return Err(error.of_close_frame());
             }
         };
-        shared.sync_until(end)?;
-        // Proof that stands apart from the frames. Without it damage to the last sector would pass
-        // for a torn write, so it is worth an attempt, but the records do not depend on it.
-        if let Err(error) = shared.ledger.close(end) {
-            tracing::warn!(dir = %shared.dir.display(), %error, "the clean end could not be noted in LOG");
+        self.syncer.sync_until(end)?;
+        // Proof apart from the frames. Without it damage to the last sector would pass for a torn
+        // write, so it is worth an attempt, but the records do not depend on it.
+        if let Err(error) = self.ledger.close(end) {
+            tracing::warn!(dir = %self.dir.display(), %error, "the clean end could not be written to LOG");
         }
         Ok(())
-    }
-}
-
-impl Drop for Wal {
-    fn drop(&mut self) {
-        if let Err(error) = self.close() {
-            tracing::warn!(dir = %self.shared.dir.display(), %error, "closing the log");
-        }
     }
 }

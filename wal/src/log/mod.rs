@@ -1,11 +1,17 @@
-//! The handle of an open log, and what all handles share.
+//! The open log: what its handle, its readers and its threads share.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `handle` | `Wal`: the public interface |
-//! | `shared` | what handles, readers and threads share; appending |
+//! | `shared` | `Shared`, the open log, and appending to it |
+//! | `open` | opening: lock, recover, assemble |
 //! | `close` | closing |
+//! | `truncation` | freeing segments that no guard needs |
+//! | `room` | waiting for room in a log at its bound |
+//! | `stats` | the snapshot of all its numbers |
 
 pub(crate) mod close;
-pub(crate) mod handle;
+pub(crate) mod open;
+pub(crate) mod room;
 pub(crate) mod shared;
+pub(crate) mod stats;
+pub(crate) mod truncation;

@@ -5,7 +5,7 @@ use crate::format::frame::{Encoding, FrameKind};
 use crate::format::layout::{SEGMENT_HEADER_SIZE, to_usize};
 use crate::log::shared::Shared;
 use crate::lsn::{Lsn, StreamId};
-use crate::options::ReadPath;
+use crate::options::choices::ReadPath;
 use crate::read::cursor::{Cursor, Place, Trust, look};
 use crate::read::payload::{Owner, Payload};
 use crate::read::reader::Records;
@@ -183,7 +183,8 @@ impl Chunk {
             });
         }
         let segment = shared
-            .segment_of(from.get())
+            .segments
+            .containing(from.get())
             .filter(|segment| to.get() <= segment.end());
         let segment = segment.ok_or_else(|| WalError::BadOptions {
             what: format!("a chunk lies in one segment, but one ends between {from} and {to}"),

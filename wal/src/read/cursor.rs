@@ -7,7 +7,7 @@ use crate::format::layout::{FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, to_usize};
 use crate::log::shared::Shared;
 use crate::lsn::{Lsn, StreamId};
 use crate::read::window::ReadWindow;
-use crate::retention::truncation::RetentionGuard;
+use crate::retention::guard::RetentionGuard;
 use crate::segment::file::Segment;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -57,14 +57,14 @@ impl Cursor {
     /// To read on from `from`, which may be as far as anything is appended, when it is durable.
     pub(crate) fn follow(shared: &Arc<Shared>, from: Lsn) -> Result<Self> {
         let cursor = Self::place(shared, from, Lsn::new(shared.commit.durable()))?;
-        shared.check_not_beyond(from)?;
+        shared.segments.check_not_beyond(from)?;
         Ok(cursor)
     }
 
     fn place(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
         let guard = match from {
-            Lsn::ZERO => RetentionGuard::oldest(shared, &shared.reader_name),
-            from => RetentionGuard::new(shared, from, &shared.reader_name)?,
+            Lsn::ZERO => RetentionGuard::oldest(&shared.retention, &shared.reader_name),
+            from => RetentionGuard::new(&shared.retention, from, &shared.reader_name)?,
         };
         let position = guard.lsn().get();
         Ok(Self {
@@ -155,7 +155,8 @@ impl Cursor {
         }
         let segment = self
             .shared
-            .segment_of(self.position)
+            .segments
+            .containing(self.position)
             .ok_or_else(|| WalError::Truncated {
                 asked: Lsn::new(self.position),
                 first: Lsn::new(self.shared.retention.first()),
@@ -163,16 +164,6 @@ impl Cursor {
         self.guard.advance(Lsn::new(self.position));
         self.segment = Some(Arc::clone(&segment));
         Ok(segment)
-    }
-}
-
-impl Shared {
-    /// Notes that reading failed.
-    #[cold]
-    pub(crate) fn reading_failed(&self, error: WalError) -> WalError {
-        tracing::error!(dir = %self.dir.display(), %error, "reading the log failed");
-        self.meters.read_failed();
-        error
     }
 }
 

@@ -6,7 +6,7 @@ use crate::format::frame::{Encoding, FrameKind};
 use crate::format::layout::BATCH_COUNT_SIZE;
 use crate::log::shared::Shared;
 use crate::lsn::{Lsn, StreamId};
-use crate::options::ReadPath;
+use crate::options::choices::ReadPath;
 use crate::read::chunk::{Frame, RecordRef};
 use crate::read::cursor::{Cursor, Place, Trust};
 use crate::read::payload::{Owner, Payload};

@@ -1,24 +1,16 @@
-//! Following the durable frontier: tails, watches, futures.
+//! Following the log: records as they become durable.
 
-use crate::commit::waiters::{Registered, Until, Waiter, Watched};
-use crate::error::{Result, WalError};
+use crate::commit::waiters::{Registered, Until, Waiter, Watched, new_id};
+use crate::error::Result;
 use crate::log::shared::Shared;
 use crate::lsn::{Lsn, StreamId};
-use crate::options::Background;
 use crate::read::reader::{Reader, Record};
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::iter::FusedIterator;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
-
-/// Tells apart those who wait for the frontier.
-fn new_id() -> u64 {
-    static NEXT: AtomicU64 = AtomicU64::new(0);
-    NEXT.fetch_add(1, Ordering::Relaxed)
-}
 
 /// Reads records as they become durable, and makes none so. As an iterator it blocks the thread for
 /// the next one; with [`Self::next_timeout`] no longer than it likes, with [`Self::recv`] only its
@@ -121,8 +113,9 @@ impl Tail {
     /// ```
     ///
     /// # Errors
-    /// [`WalError::Poisoned`] if a sync failed, [`WalError::Corrupt`] if the log is damaged there,
-    /// [`WalError::Io`]; the tail has ended then.
+    /// [`WalError::Poisoned`](crate::WalError::Poisoned) if a sync failed,
+    /// [`WalError::Corrupt`](crate::WalError::Corrupt) if the log is damaged there,
+    /// [`WalError::Io`](crate::WalError::Io). The tail has ended then.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Tailed> {
         let now = self.shared.options.clock.now();
         self.next_by(Some(now.saturating_add(timeout)))
@@ -203,109 +196,5 @@ impl Drop for Tail {
     fn drop(&mut self) {
         let position = self.reader.position().get();
         self.shared.commit.forget(position, self.stop.id);
-    }
-}
-
-/// Follows the durable frontier of a log.
-#[derive(Debug, Clone)]
-pub struct DurableWatch {
-    shared: Arc<Shared>,
-}
-
-impl DurableWatch {
-    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-        }
-    }
-
-    /// The frontier now.
-    pub fn current(&self) -> Lsn {
-        Lsn::new(self.shared.commit.durable())
-    }
-
-    /// Waits until the frontier is past `lsn` and returns it. Does not make anything durable
-    /// itself. At [`Wal::end_lsn`](crate::Wal::end_lsn), and beyond, that is something that is not
-    /// appended yet.
-    ///
-    /// # Errors
-    /// [`WalError::Closed`] or [`WalError::Poisoned`] if it never will be.
-    pub fn changed_after(&self, lsn: Lsn) -> Result<Lsn> {
-        match self.shared.commit.watch(lsn.get(), &Until::default())? {
-            Watched::Durable(durable) => Ok(Lsn::new(durable)),
-            Watched::TimedOut | Watched::Ended => Err(WalError::Closed {
-                dir: self.shared.dir.clone(),
-            }),
-        }
-    }
-}
-
-/// Ready once a record is durable: see [`Wal::durable`](crate::Wal::durable).
-#[derive(Debug)]
-#[must_use = "futures do nothing unless awaited"]
-pub struct Durable {
-    shared: Arc<Shared>,
-    lsn: Lsn,
-    /// Up to where the log has to be durable; known from the first poll on.
-    until: Option<u64>,
-    id: u64,
-}
-
-impl Durable {
-    pub(crate) fn new(shared: &Arc<Shared>, lsn: Lsn) -> Self {
-        Self {
-            shared: Arc::clone(shared),
-            lsn,
-            until: None,
-            id: new_id(),
-        }
-    }
-
-    fn outcome(&self, until: u64) -> Result<()> {
-        if self.shared.commit.durable() >= until {
-            return Ok(());
-        }
-        self.shared.commit.check()?;
-        Err(WalError::Closed {
-            dir: self.shared.dir.clone(),
-        })
-    }
-}
-
-impl Future for Durable {
-    type Output = Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if self.shared.commit.durable() > self.lsn.get() {
-            return Poll::Ready(Ok(()));
-        }
-        let until = match self
-            .until
-            .map_or_else(|| self.shared.awaited_below(self.lsn), Ok)
-        {
-            Ok(until) => until,
-            Err(error) => return Poll::Ready(Err(error)),
-        };
-        self.until = Some(until);
-        if self.shared.options.background == Background::Inline {
-            return Poll::Ready(self.shared.sync_below(until));
-        }
-        let waiter = Waiter::Future(context.waker().clone());
-        let registered = self.shared.commit.register(until - 1, self.id, waiter);
-        if registered == Registered::NoNeed {
-            return Poll::Ready(self.outcome(until));
-        }
-        match self.shared.ring_flusher() {
-            Ok(()) => Poll::Pending,
-            Err(error) => Poll::Ready(Err(error)),
-        }
-    }
-}
-
-impl Drop for Durable {
-    fn drop(&mut self) {
-        if let Some(until) = self.until {
-            self.shared.commit.forget(until - 1, self.id);
-        }
     }
 }

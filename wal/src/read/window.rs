@@ -6,7 +6,7 @@
 
 use crate::error::Result;
 use crate::format::layout::to_usize;
-use crate::options::ReadPath;
+use crate::options::choices::ReadPath;
 use crate::segment::file::Segment;
 use highwater_disk::{DiskFile, PAGE_SIZE};
 use std::fmt;

@@ -2,7 +2,8 @@
 //! touched.
 
 use crate::error::{Result, WalError};
-use crate::options::{Options, UnsafeFileSystem};
+use crate::options::choices::UnsafeFileSystem;
+use crate::options::settings::Options;
 use highwater_disk::{Disk, FileSystem, Suitability};
 use std::io;
 use std::path::{Path, PathBuf};

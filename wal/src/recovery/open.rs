@@ -6,7 +6,7 @@ use crate::faults::Faults;
 use crate::format::frame::{LogKey, SegmentHeader};
 use crate::format::layout::{SEGMENT_HEADER_SIZE, frame_header, segment_name, to_usize};
 use crate::lsn::Lsn;
-use crate::options::Options;
+use crate::options::settings::Options;
 use crate::recovery::cases::{Case, Recovery};
 use crate::recovery::end::{End, find_end, segment_at};
 use crate::segment::file::{Ahead, Maker, Segment, read_header, tmp_path};

@@ -1,11 +1,8 @@
-//! The bound on the disk space of a log, and who keeps it from being freed.
+//! The bound on the disk space of a log, and the reserve below it.
 
 use crate::error::{Result, WalError};
 use crate::format::layout::SEGMENT_HEADER_SIZE;
-use crate::log::shared::Shared;
-use crate::lsn::Lsn;
-use crate::options::Admission;
-use crate::segment::file::Segment;
+use crate::options::append::Admission;
 use highwater_disk::Reserver;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
@@ -43,7 +40,7 @@ pub(crate) struct Budget {
 
 /// What was there when the log was opened, in bytes.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Found {
+pub(crate) struct SpaceAtOpen {
     /// Of the segments that hold the log.
     pub(crate) held: u64,
     /// Of the last of them, and where it starts.
@@ -54,7 +51,7 @@ pub(crate) struct Found {
 }
 
 impl Budget {
-    pub(crate) fn new(max_bytes: Option<u64>, segment_size: u64, found: Found) -> Self {
+    pub(crate) fn new(max_bytes: Option<u64>, segment_size: u64, found: SpaceAtOpen) -> Self {
         let max = max_bytes.unwrap_or(u64::MAX);
         let ordinary = match max_bytes {
             Some(max) => max.saturating_sub(segment_size),
@@ -121,7 +118,28 @@ impl Budget {
         self.held.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// The error of ordinary records at the bound. [`Shared::explain`] adds who is in the way.
+    /// Whether a frame of this class may be appended to a tail that is the reserve: a segment of
+    /// `size` bytes of which `reserved` are used.
+    pub(crate) fn admits_to_reserve(
+        &self,
+        class: AdmissionClass,
+        reserved: u64,
+        size: u64,
+    ) -> bool {
+        match class {
+            AdmissionClass::Ordinary => false,
+            AdmissionClass::Reserve => true,
+            AdmissionClass::CloseFrame => !self.spares_reserve(reserved, size),
+        }
+    }
+
+    /// Whether frames that the log can do without leave the rest of the tail to control records: it
+    /// is the reserve, and half used.
+    pub(crate) fn spares_reserve(&self, reserved: u64, size: u64) -> bool {
+        !self.admits() && reserved > SEGMENT_HEADER_SIZE.midpoint(size)
+    }
+
+    /// The error of ordinary records at the bound. The log adds what is in the way.
     pub(crate) fn full(&self, dir: &Path) -> WalError {
         self.error(dir, self.segment_size)
     }
@@ -180,17 +198,17 @@ fn level(used: u64, max_bytes: u64) -> u8 {
 
 /// What an append is for, and with that how much of a bounded log it may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
+pub(crate) enum AdmissionClass {
     /// A record.
     Ordinary,
     /// A record that may use the reserve.
     Reserve,
-    /// The mark of a clean end: at most half of the reserve, which would be used up by closing and
+    /// The frame of a clean end: at most half of the reserve, which would be used up by closing and
     /// opening otherwise.
-    Mark,
+    CloseFrame,
 }
 
-impl From<Admission> for Claim {
+impl From<Admission> for AdmissionClass {
     fn from(admission: Admission) -> Self {
         match admission {
             Admission::Ordinary => Self::Ordinary,
@@ -199,110 +217,11 @@ impl From<Admission> for Claim {
     }
 }
 
-impl Claim {
-    pub(crate) fn asker(self) -> Reserver {
+impl AdmissionClass {
+    pub(crate) fn reserver(self) -> Reserver {
         match self {
             Self::Ordinary | Self::Reserve => Reserver::Appender,
-            Self::Mark => Reserver::Closer,
-        }
-    }
-}
-
-/// Who keeps the log from a position on.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Pin {
-    /// The name that was given, or what it is.
-    pub name: String,
-    /// The oldest position kept.
-    pub lsn: Lsn,
-    /// Bytes of log from there to the end.
-    pub bytes: u64,
-}
-
-impl Shared {
-    /// Refuses what may not be appended to `tail`, which was loaded before.
-    pub(crate) fn check_claim(&self, claim: Claim, tail: &Segment) -> Result<()> {
-        let budget = self.preparer.budget();
-        let refused = !budget.admits()
-            && match claim {
-                Claim::Ordinary => true,
-                Claim::Reserve => false,
-                Claim::Mark => self.spares_reserve(tail),
-            };
-        match refused {
-            true if claim == Claim::Ordinary && self.is_shut() => Err(self.closed_error()),
-            true => Err(self.explain(budget.full(&self.dir))),
-            false => Ok(()),
-        }
-    }
-
-    /// Whether frames that the log can do without leave the rest of `tail` to control records: it
-    /// is the reserve, and half used.
-    pub(crate) fn spares_reserve(&self, tail: &Segment) -> bool {
-        let half = SEGMENT_HEADER_SIZE.midpoint(tail.size);
-        !self.preparer.budget().admits() && tail.map().reserved() > half
-    }
-
-    /// Refuses another segment, if only the reserve is left: to ordinary records, and to the mark
-    /// if that would use up more than half.
-    pub(crate) fn check_another(&self, claim: Claim) -> Result<()> {
-        let half = self
-            .options
-            .segment_size
-            .saturating_sub(SEGMENT_HEADER_SIZE)
-            / 2;
-        let allowed = match claim {
-            Claim::Ordinary => false,
-            Claim::Reserve => true,
-            Claim::Mark => self.options.seal_groups <= half.saturating_sub(self.options.end_room()),
-        };
-        match allowed || self.has_room() {
-            true => Ok(()),
-            false => Err(self.explain(self.preparer.budget().full(&self.dir))),
-        }
-    }
-
-    /// Whether an ordinary record, of any size that the log accepts, would be appended.
-    pub(crate) fn has_room(&self) -> bool {
-        self.preparer.budget().admits_another()
-    }
-
-    /// Adds to an error about the bound who is in the way.
-    pub(crate) fn explain(&self, error: WalError) -> WalError {
-        match error {
-            WalError::LogFull {
-                dir,
-                max_bytes,
-                used_bytes,
-                reserved_bytes,
-                ..
-            } => WalError::LogFull {
-                dir,
-                max_bytes,
-                used_bytes,
-                reserved_bytes,
-                held_by: self.oldest_holder(),
-            },
-            other => other,
-        }
-    }
-
-    fn oldest_holder(&self) -> String {
-        let first = self.retention.first();
-        if first == self.tail.load().base {
-            return "files of truncated segments could not be removed".to_owned();
-        }
-        let asked = self.retention.asked();
-        match self.pins().into_iter().next() {
-            // A pin matters if somebody wanted to truncate beyond it.
-            Some(pin) if pin.lsn.get() <= asked.max(first) => {
-                format!("{} keeps everything from LSN {} on", pin.name, pin.lsn)
-            }
-            _ if asked > first => {
-                format!("nobody keeps it, but it was last truncated up to LSN {asked}")
-            }
-            _ => format!("nobody has truncated it since LSN {first}"),
+            Self::CloseFrame => Reserver::Closer,
         }
     }
 }

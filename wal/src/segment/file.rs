@@ -7,7 +7,7 @@ use crate::format::layout::{
     SEGMENT_HEADER_SIZE, TMP_SUFFIX, frame_size, segment_header, segment_name,
 };
 use crate::lsn::Lsn;
-use crate::options::WritePath;
+use crate::options::choices::WritePath;
 use crate::segment::scan::SegmentFile;
 use highwater_disk::{Access, AppendMap, Disk, DiskFile, ReadMap};
 use std::io;
@@ -27,10 +27,6 @@ pub(crate) enum Ahead {
     /// Not at all: the segment is needed.
     Stop,
 }
-
-/// The longest single write of a commit group past the page cache.
-pub(crate) const MAX_WRITE_SIZE: u64 = 2 << 20;
-const _: () = assert!(MAX_WRITE_SIZE.is_multiple_of(SEGMENT_HEADER_SIZE));
 
 /// What segments are made with.
 #[derive(Debug, Clone)]

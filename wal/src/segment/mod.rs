@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `list` | the files of a log, and whether they join |
 //! | `file` | one open segment: made, recycled, mapped |
+//! | `live` | the segments of an open log: the tail and those before it |
+//! | `frame_writer` | writes frames into a segment |
 //! | `view` | reading a segment in its map or by copying |
 //! | `scan` | reading frames of a segment file with plain reads |
 //! | `preallocator` | the next segment is made before it is needed |
@@ -11,7 +13,9 @@
 //! | `memory_window` | which part of the log stays in memory |
 
 pub(crate) mod file;
+pub(crate) mod frame_writer;
 pub(crate) mod list;
+pub(crate) mod live;
 pub(crate) mod memory_window;
 pub(crate) mod pace;
 pub(crate) mod preallocator;

@@ -8,9 +8,9 @@
 
 use crate::control::writer::Ledger;
 use crate::error::{Result, WalError};
+use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
-use crate::metrics::stats::Counters;
-use crate::options::Background;
+use crate::options::choices::Background;
 use crate::retention::budget::Budget;
 use crate::segment::file::{Ahead, Maker, Origin, Segment, Stores};
 use crate::segment::memory_window::{Place, Step, Window};
@@ -34,7 +34,7 @@ pub(crate) struct Preparer {
 #[derive(Debug)]
 struct Shop {
     maker: Maker,
-    budget: Budget,
+    budget: Arc<Budget>,
     counters: Arc<Counters>,
     meters: Arc<Meters>,
     clock: Arc<dyn Clock>,
@@ -87,7 +87,7 @@ impl Preparer {
     /// appended to.
     pub(crate) fn start(
         maker: Maker,
-        budget: Budget,
+        budget: Arc<Budget>,
         (counters, meters, clock): (Arc<Counters>, Arc<Meters>, Arc<dyn Clock>),
         ledger: Arc<Ledger>,
         background: Background,
@@ -213,11 +213,6 @@ impl Preparer {
             state.pool.push(segment);
         }
         None
-    }
-
-    /// The space that the segment files take.
-    pub(crate) fn budget(&self) -> &Budget {
-        &self.shop.budget
     }
 
     /// Segments that are prepared and not yet in use.

@@ -1,15 +1,14 @@
-//! Settings of a log.
+//! The settings of a log.
 
-use crate::error::{Result, WalError};
+use crate::error::WalError;
 use crate::faults::Faults;
 use crate::format::layout::{
-    FORMAT_VERSION, FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT,
-    max_payload, to_usize,
+    FRAME_HEADER_SIZE, MIN_SEGMENT_SIZE, SEGMENT_HEADER_SIZE, max_payload, to_usize,
 };
-use crate::lsn::StreamId;
-use crate::segment::file::MAX_WRITE_SIZE;
+use crate::options::choices::{
+    Background, Compression, Durability, ReadPath, UnsafeFileSystem, WritePath,
+};
 use highwater_disk::{Clock, Disk, OsClock, OsDisk, PAGE_SIZE, Priority};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,102 +16,11 @@ const DEFAULT_SEGMENT_SIZE: u64 = 64 << 20;
 /// Bytes of log after which it is noted in `LOG` how far it is durable: what opening after a crash
 /// reads at most.
 const NOTE_INTERVAL: u64 = 4 << 20;
-/// The coarsest unit of [`Options::seal_groups`].
-const MAX_SEAL: u64 = 64 << 10;
 const DEFAULT_MAX_RECORD: usize = 16 << 20;
 
-/// What [`Wal::append_with`](crate::Wal::append_with) and [`Wal::commit`](crate::Wal::commit) wait
-/// for. It never changes what [`Wal::sync_to`](crate::Wal::sync_to) means: that returns when the
-/// record is on stable storage.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Durability {
-    /// The record survives a power cut when the call returns.
-    #[default]
-    Sync,
-    /// The call does not wait; a background flush makes the record durable within this time, if the
-    /// disk keeps up. A crash of the machine loses what was appended since; so does a crash of the
-    /// process, unless the log is written through the page cache ([`WritePath`]), as it is by
-    /// default if this is the durability of the whole log.
-    Interval(Duration),
-    /// The call does not wait and nothing is flushed before somebody syncs: the operating system
-    /// writes when it likes. Only whoever fills the 64th segment since the last sync (the second
-    /// with direct writes) syncs what stands before it. A crash of the machine may lose everything
-    /// since the last sync; of the process alone as for [`Self::Interval`].
-    Os,
-}
-
-/// Who does the work that need not be done by the appender: preparing segments, flushing at
-/// intervals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Background {
-    /// Threads of the log's own, ended by [`Wal::close`](crate::Wal::close).
-    #[default]
-    Thread,
-    /// Nobody: the calling thread does it when it is needed. Everything happens in the order of the
-    /// calls, which deterministic simulations need.
-    Inline,
-}
-
-/// How appended bytes get to the disk.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WritePath {
-    /// [`Self::Direct`] where the disk can and the log's [`Durability`] is [`Durability::Sync`];
-    /// else [`Self::PageCache`].
-    #[default]
-    Auto,
-    /// Appends are stored in the page cache through a shared map, syncs have it written (`msync`).
-    /// What was appended but not synced survives the death of the process.
-    PageCache,
-    /// Appends are stored in memory of the process, each commit group is one write past the page
-    /// cache (`O_DIRECT`, `RWF_DSYNC`). Faster, above all for large groups, and a full or broken
-    /// disk is always an error code. What was appended but not synced is gone with the process.
-    /// Takes memory for five eighths of a segment, in a log at rest for one and a half.
-    Direct,
-}
-
-/// How records are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum ReadPath {
-    /// In place, in maps of the segment files. Before a part of a map is touched its pages are read
-    /// in, so a sector that cannot be read is an error that names file and offset. Two things still
-    /// raise SIGBUS, for which the kernel ends the process: a page of a payload that is held, if
-    /// the system has dropped it and the device cannot read it again; and a file that another
-    /// program cuts short under a payload that is held.
-    #[default]
-    Mapped,
-    /// With plain reads into memory of the process: whatever happens to the files is an error. Each
-    /// record takes an allocation of its own, a [`Chunk`](crate::Chunk) as many bytes as it is
-    /// long. (Stores through the page cache, [`WritePath::PageCache`], go through a map all the
-    /// same.)
-    Copy,
-}
-
-/// Compression of batches: of what is appended with
-/// [`Wal::append_batch`](crate::Wal::append_batch). Single records are stored as they are. Logs are
-/// read whatever the setting is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[non_exhaustive]
-pub enum Compression {
-    /// Batches are stored as they are.
-    #[default]
-    Off,
-    /// Batches of 512 bytes to 64 MiB are compressed where that saves at least an eighth. While it
-    /// does not, only few are tried. The bytes are compressed by the appending thread, outside any
-    /// lock.
-    Zstd {
-        /// zstd's level: -7 to 22, from fast to small. The default of zstd is 3; 1 suits logs.
-        level: i32,
-    },
-}
-
-const LEVELS: RangeInclusive<i32> = -7..=22;
-
-/// What becomes of a log on a file system that does not keep what was flushed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum UnsafeFileSystem {
-    Refused,
-    Allowed,
-}
+/// The longest single write of a commit group with direct writes.
+pub(crate) const MAX_WRITE_SIZE: u64 = 2 << 20;
+const _: () = assert!(MAX_WRITE_SIZE.is_multiple_of(PAGE_SIZE));
 
 /// Settings of a log; the default is right for most.
 ///
@@ -368,7 +276,7 @@ impl Options {
     }
 
     /// The largest payload that fits a segment.
-    fn fits(&self) -> usize {
+    pub(crate) fn fits(&self) -> usize {
         let size = self.segment_size.max(MIN_SEGMENT_SIZE);
         to_usize(max_payload(size).saturating_sub(self.seal_groups.saturating_mul(2)))
     }
@@ -382,140 +290,8 @@ impl Options {
         }
     }
 
-    pub(crate) fn check(&self) -> Result<()> {
-        let size = self.segment_size;
-        if !(MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&size)
-            || !size.is_multiple_of(SEGMENT_ALIGNMENT)
-        {
-            return Err(WalError::BadOptions {
-                what: format!(
-                    "segment_size {size} is not a multiple of {SEGMENT_ALIGNMENT} from {MIN_SEGMENT_SIZE} \
-                     to {MAX_SEGMENT_SIZE} (format {FORMAT_VERSION})"
-                ),
-            });
-        }
-        if let Compression::Zstd { level } = self.compression
-            && !LEVELS.contains(&level)
-        {
-            return Err(WalError::BadOptions {
-                what: format!("compression level {level} is not one of {LEVELS:?}"),
-            });
-        }
-        self.check_seal_groups()?;
-        self.check_longest_write()?;
-        self.check_max_bytes()?;
-        let (max, fits) = (self.max_record(), self.fits());
-        if max > fits {
-            return Err(WalError::BadOptions {
-                what: format!(
-                    "max_record_bytes {max} is over {fits}, the most that fits a segment of {size} bytes"
-                ),
-            });
-        }
-        Ok(())
-    }
-}
-
-impl Options {
-    fn check_seal_groups(&self) -> Result<()> {
-        let unit = self.seal_groups;
-        let right = unit == 0
-            || ((PAGE_SIZE..=MAX_SEAL).contains(&unit)
-                && unit.is_power_of_two()
-                && self.segment_size.is_multiple_of(unit)
-                && self.segment_size >= 4 * unit);
-        if right {
-            return Ok(());
-        }
-        Err(WalError::BadOptions {
-            what: format!(
-                "seal_groups {unit} is neither 0 nor a power of two from {PAGE_SIZE} to {MAX_SEAL} that is a part, at \
-                 most a quarter, of segment_size {}",
-                self.segment_size
-            ),
-        })
-    }
-
-    /// No write at all would acknowledge what is not written.
-    fn check_longest_write(&self) -> Result<()> {
-        let bytes = self.longest_write;
-        match (PAGE_SIZE..=MAX_WRITE_SIZE).contains(&bytes) && bytes.is_multiple_of(PAGE_SIZE) {
-            true => Ok(()),
-            false => Err(WalError::BadOptions {
-                what: format!(
-                    "longest_write {bytes} is not a multiple of {PAGE_SIZE} up to {MAX_WRITE_SIZE}"
-                ),
-            }),
-        }
-    }
-
-    fn check_max_bytes(&self) -> Result<()> {
-        match self.max_bytes {
-            Some(max) if max < 4 * self.segment_size => Err(WalError::BadOptions {
-                what: format!(
-                    "max_bytes {max} is less than four segments of {} bytes: it is at least {}",
-                    self.segment_size,
-                    4 * self.segment_size
-                ),
-            }),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// What an append may use at the bound of the log ([`Options::max_bytes`]).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Admission {
-    /// Refused with [`WalError::LogFull`] where only the reserve is left.
-    #[default]
-    Ordinary,
-    /// May use the reserve: for records without which the log is not truncated, such as a
-    /// consumer's acknowledgement. Control records are always appended so.
-    Reserve,
-}
-
-/// How one record is appended: which stream it belongs to, what the call waits for, and whether it
-/// may use the reserve.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct AppendOptions {
-    pub(crate) stream: StreamId,
-    pub(crate) level: Level,
-    pub(crate) admission: Admission,
-}
-
-/// Whose durability counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) enum Level {
-    #[default]
-    OfLog,
-    Own(Durability),
-}
-
-impl AppendOptions {
-    /// The default stream, at the log's own durability, without the reserve.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// The stream of the record.
-    #[must_use]
-    pub fn stream(mut self, stream: StreamId) -> Self {
-        self.stream = stream;
-        self
-    }
-
-    /// What the call waits for, instead of what the log's options say.
-    #[must_use]
-    pub fn durability(mut self, durability: Durability) -> Self {
-        self.level = Level::Own(durability);
-        self
-    }
-    /// Whether the record may use the reserve of a log at its bound (default
-    /// [`Admission::Ordinary`]).
-    #[must_use]
-    pub fn admission(mut self, admission: Admission) -> Self {
-        self.admission = admission;
-        self
+    /// Bytes of a segment after its header.
+    pub(crate) fn records_room(&self) -> u64 {
+        self.segment_size.saturating_sub(SEGMENT_HEADER_SIZE)
     }
 }

@@ -1,29 +1,28 @@
 //! The log's handle.
 
-use crate::control::file;
-use crate::control::writer::Ledger;
-use crate::error::{Result, WalError};
+use crate::commit::future::{Durable, DurableWatch};
+use crate::error::Result;
 use crate::format::batch::encode_batch;
-use crate::format::frame::{FrameKind, LogKey, Tag};
-use crate::log::shared::{Parts, Shared};
+use crate::format::frame::{FrameKind, Tag};
+use crate::log::open;
+use crate::log::room::RoomFuture;
+use crate::log::shared::Shared;
 use crate::lsn::{Lsn, LsnRange, StreamId};
-use crate::metrics::meters::Meters;
-use crate::metrics::stats::{Counters, Stats};
-use crate::options::{AppendOptions, Durability, Level, Options};
+use crate::metrics::stats::Stats;
+use crate::options::append::{AppendOptions, Level};
+use crate::options::choices::Durability;
+use crate::options::settings::Options;
 use crate::read::chunk::{Chunk, Headers};
 use crate::read::reader::Reader;
-use crate::read::tail::{Durable, DurableWatch, Tail};
-use crate::recovery::cases::{Case, Recovery};
-use crate::recovery::fitness;
-use crate::recovery::open::{self, Opened};
-use crate::retention::budget::{Budget, Claim, Found, Pin};
-use crate::retention::truncation::RetentionGuard;
-use crate::segment::preallocator::Preparer;
-use highwater_disk::{DirLock, Disk};
+use crate::read::tail::Tail;
+use crate::recovery::cases::Recovery;
+use crate::retention::budget::AdmissionClass;
+use crate::retention::guard::{LogHold, RetentionGuard};
+use crate::retention::room::RoomWait;
 use std::fmt;
-use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// An open log. Share it by reference or in an [`Arc`]; every method takes `&self`.
 ///
@@ -42,7 +41,7 @@ use std::sync::Arc;
 /// # }
 /// ```
 pub struct Wal {
-    pub(crate) shared: Arc<Shared>,
+    shared: Arc<Shared>,
 }
 
 impl fmt::Debug for Wal {
@@ -73,19 +72,9 @@ impl Wal {
     /// # Errors
     /// As [`Self::open`]; [`WalError::BadOptions`].
     pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        options.check()?;
-        let dir = &fitness::resolve(&*options.disk, path.as_ref())?;
-        fitness::check(&options, dir)?;
-        let lock = lock(&*options.disk, dir)?;
-        let opened = open::open(dir, &options)?;
-        let shared = assemble(dir, options, opened, lock)?;
-        report(&shared);
-        if shared.recovery.case != Case::Created {
-            shared.attest_recovered();
-        }
-        let shared = Arc::new(shared);
-        shared.start_settling()?;
-        Ok(Self { shared })
+        Ok(Self {
+            shared: Arc::new(open::open(path.as_ref(), options)?),
+        })
     }
 
     /// Appends one record and returns where it stands. The order is fixed, the record is not yet
@@ -104,9 +93,9 @@ impl Wal {
     /// # Errors
     /// As [`Self::append`] and [`Self::sync_to`].
     pub fn append_with(&self, options: &AppendOptions, payload: impl AsRef<[u8]>) -> Result<Lsn> {
-        let claim = options.admission.into();
+        let class = options.admission.into();
         let (start, end) = self.append_frame(
-            claim,
+            class,
             FrameKind::Data.into(),
             options.stream,
             payload.as_ref(),
@@ -145,7 +134,8 @@ impl Wal {
             None => (FrameKind::Batch.into(), &payload),
         };
         let count = records.len() as u64;
-        let (first, end) = self.append_frame(Claim::Ordinary, tag, stream, stored, count)?;
+        let (first, end) =
+            self.append_frame(AdmissionClass::Ordinary, tag, stream, stored, count)?;
         Ok(LsnRange {
             first: Lsn::new(first),
             end: Lsn::new(end),
@@ -163,26 +153,30 @@ impl Wal {
     }
 
     fn append_one(&self, kind: FrameKind, stream: StreamId, payload: &[u8]) -> Result<Lsn> {
-        let claim = match kind {
-            FrameKind::Control => Claim::Reserve,
-            _ => Claim::Ordinary,
+        let class = match kind {
+            FrameKind::Control => AdmissionClass::Reserve,
+            _ => AdmissionClass::Ordinary,
         };
-        let (start, _) = self.append_frame(claim, kind.into(), stream, payload, 1)?;
+        let (start, _) = self.append_frame(class, kind.into(), stream, payload, 1)?;
         Ok(Lsn::new(start))
     }
 
     fn append_frame(
         &self,
-        claim: Claim,
+        class: AdmissionClass,
         tag: Tag,
         stream: StreamId,
         payload: &[u8],
         records: u64,
     ) -> Result<(u64, u64)> {
-        let (start, end) = self.shared.append(claim, tag, stream, payload)?;
+        let (start, end) = self.shared.append(class, tag, stream, payload)?;
         self.shared.counters.appended(records);
         // The record is in the log: whoever is told that it is not would append it again.
-        if let Err(error) = self.shared.flush_within(self.shared.options.durability) {
+        if let Err(error) = self
+            .shared
+            .flusher
+            .flush_within(self.shared.options.durability)
+        {
             tracing::warn!(dir = %self.shared.dir.display(), %error, "the periodic flush could not be started");
         }
         Ok((start, end))
@@ -190,8 +184,8 @@ impl Wal {
 
     fn settle(&self, end: u64, durability: Durability) -> Result<()> {
         match durability {
-            Durability::Sync => self.shared.sync_until(end),
-            Durability::Interval(_) => self.shared.flush_within(durability),
+            Durability::Sync => self.shared.syncer.sync_until(end),
+            Durability::Interval(_) => self.shared.flusher.flush_within(durability),
             Durability::Os => Ok(()),
         }
     }
@@ -210,7 +204,9 @@ impl Wal {
         if self.shared.commit.durable() > lsn.get() {
             return Ok(());
         }
-        self.shared.sync_below(self.shared.awaited_below(lsn)?)
+        self.shared
+            .syncer
+            .sync_below(self.shared.segments.target_of(lsn)?)
     }
 
     /// Returns once everything appended before the call is on stable storage.
@@ -218,7 +214,7 @@ impl Wal {
     /// # Errors
     /// [`WalError::Poisoned`].
     pub fn sync(&self) -> Result<()> {
-        self.shared.sync_all()
+        self.shared.syncer.sync_all()
     }
 
     /// Waits for the record at `lsn` as the log's [`Durability`] demands: with the default, as
@@ -230,7 +226,7 @@ impl Wal {
         match self.shared.options.durability {
             Durability::Sync => self.sync_to(lsn),
             lower @ (Durability::Interval(_) | Durability::Os) => {
-                let until = self.shared.awaited_below(lsn)?;
+                let until = self.shared.segments.target_of(lsn)?;
                 self.shared.commit.check()?;
                 self.settle(until, lower)
             }
@@ -244,7 +240,7 @@ impl Wal {
 
     /// Everything below this position is handed out, durable or not.
     pub fn end_lsn(&self) -> Lsn {
-        Lsn::new(self.shared.end())
+        Lsn::new(self.shared.segments.end())
     }
 
     /// The oldest position kept: the start of the oldest segment.
@@ -262,13 +258,13 @@ impl Wal {
     /// [`Self::sync_to`], which needs no thread. [`WalError::Closed`].
     #[must_use = "futures do nothing unless awaited"]
     pub fn durable(&self, lsn: Lsn) -> Durable {
-        Durable::new(&self.shared, lsn)
+        Durable::new(&self.shared.flusher, lsn)
     }
 
     /// A handle that follows [`Self::durable_lsn`].
     #[must_use]
     pub fn watch_durable(&self) -> DurableWatch {
-        DurableWatch::new(&self.shared)
+        DurableWatch::new(&self.shared.commit)
     }
 
     /// Reads the records from `from` on that are durable now. [`Lsn::ZERO`] means from the oldest
@@ -342,20 +338,77 @@ impl Wal {
         self.retain_as(lsn, "a retention guard")
     }
 
-    /// As [`Self::retain`], with a name by which [`Self::pins`] and [`WalError::LogFull`] tell
+    /// As [`Self::retain`], with a name by which [`Self::holds`] and [`WalError::LogFull`] tell
     /// whose it is.
     ///
     /// # Errors
     /// [`WalError::Truncated`].
     pub fn retain_as(&self, lsn: Lsn, name: impl AsRef<str>) -> Result<RetentionGuard> {
-        RetentionGuard::new(&self.shared, lsn, &Arc::from(name.as_ref()))
+        RetentionGuard::new(&self.shared.retention, lsn, &Arc::from(name.as_ref()))
     }
 
-    /// Who keeps which part of the log from being truncated, the oldest first: guards and open
-    /// readers.
+    /// Guards and open readers that keep the log from being truncated, the oldest first.
     #[must_use]
-    pub fn pins(&self) -> Vec<Pin> {
-        self.shared.pins()
+    pub fn holds(&self) -> Vec<LogHold> {
+        self.shared.retention.holds(self.shared.segments.end())
+    }
+
+    /// Waits until a log at its bound ([`Options::max_bytes`]) has room again for an ordinary
+    /// record of any size that it accepts. Another thread has to truncate it. Returns at once if
+    /// there is room, or no bound. Other appenders may take the room first: append in a loop.
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal, WalError};
+    /// # let dir = tempfile::tempdir()?;
+    /// let log = Wal::open_with(dir.path(), Options::new().segment_size(64 << 10).max_bytes(256 << 10))?;
+    /// let lsn = loop {
+    ///     match log.append("a record") {
+    ///         Err(WalError::LogFull { .. }) => log.wait_for_room()?,
+    ///         appended => break appended?,
+    ///     }
+    /// };
+    /// # let _ = lsn;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// A full disk is something else: that is [`WalError::Io`], and this does not wait for it.
+    ///
+    /// # Errors
+    /// [`WalError::Closed`] or [`WalError::Poisoned`], also if that happens meanwhile.
+    pub fn wait_for_room(&self) -> Result<()> {
+        match self.shared.wait_for_room(None)? {
+            RoomWait::Room => Ok(()),
+            RoomWait::TimedOut => unreachable!("there is no deadline"),
+        }
+    }
+
+    /// As [`Self::wait_for_room`], for `timeout` by the log's clock at most.
+    ///
+    /// # Errors
+    /// As [`Self::wait_for_room`].
+    pub fn wait_for_room_timeout(&self, timeout: Duration) -> Result<RoomWait> {
+        self.shared.wait_for_room(Some(timeout))
+    }
+
+    /// A future that is ready once [`Self::wait_for_room`] would return. Works with any executor;
+    /// dropping it has no effect.
+    ///
+    /// # Errors
+    /// As [`Self::wait_for_room`].
+    #[must_use = "futures do nothing unless awaited"]
+    pub fn room(&self) -> RoomFuture {
+        RoomFuture::new(&self.shared)
+    }
+
+    /// Makes everything durable, marks the log as cleanly closed, and gives up the lock. Closing
+    /// twice is no error. Readers, and the payloads read, stay usable. Dropping the log closes it
+    /// too, but reports no errors.
+    ///
+    /// # Errors
+    /// [`WalError::Poisoned`]; [`WalError::Io`] if there was no room for the close frame:
+    /// everything is durable all the same, and the log is closed.
+    pub fn close(&self) -> Result<()> {
+        self.shared.close()
     }
 
     /// What was found when the log was opened.
@@ -393,88 +446,10 @@ impl Wal {
     }
 }
 
-fn lock(disk: &dyn Disk, dir: &Path) -> Result<DirLock> {
-    let bad = |source| WalError::BadDirectory {
-        dir: dir.to_owned(),
-        source,
-    };
-    disk.create_dir_all(dir).map_err(bad)?;
-    disk.lock_dir(dir).map_err(|e| match e.kind() {
-        io::ErrorKind::WouldBlock => WalError::Locked {
-            dir: dir.to_owned(),
-            pid: file::read_holder(disk, dir),
-        },
-        _ => bad(e),
-    })
-}
-
-fn assemble(dir: &Path, options: Options, opened: Opened, lock: DirLock) -> Result<Shared> {
-    let Opened {
-        meta,
-        segments,
-        ready,
-        recovery,
-        maker,
-    } = opened;
-    let key = LogKey::new(meta.log_id);
-    let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
-    let tail = Arc::clone(segments.last().expect("recovery returns at least the tail"));
-    let ready: std::collections::VecDeque<_> = ready.into_iter().map(Arc::new).collect();
-    let disk = Arc::clone(&options.disk);
-    let ledger = Arc::new(Ledger::new(disk, dir.to_owned(), meta));
-    let found = Found {
-        held: segments.iter().map(|segment| segment.size).sum(),
-        tail: tail.size,
-        tail_base: tail.base,
-        ready: ready.iter().map(|segment| segment.size).sum(),
-    };
-    let budget = Budget::new(options.max_bytes, options.segment_size, found);
-    let counters = Arc::new(Counters::default());
-    let meters = Arc::new(Meters::new(dir));
-    let preparer = Preparer::start(
-        maker,
-        budget,
-        (
-            Arc::clone(&counters),
-            Arc::clone(&meters),
-            Arc::clone(&options.clock),
-        ),
-        Arc::clone(&ledger),
-        options.background,
-        Arc::clone(&tail),
-        ready,
-    )?;
-    Ok(Shared::new(Parts {
-        dir: dir.to_owned(),
-        options,
-        key,
-        segments: segments
-            .into_iter()
-            .map(|segment| (segment.base, segment))
-            .collect(),
-        tail,
-        preparer,
-        ledger,
-        counters,
-        meters,
-        durable: recovery.end_lsn.get(),
-        first_lsn: meta.first_lsn,
-        recovery,
-        lock,
-    }))
-}
-
-fn report(shared: &Shared) {
-    let Recovery {
-        case,
-        end_lsn,
-        frames_rewritten,
-        ignored,
-        ..
-    } = &shared.recovery;
-    let dir = shared.dir.display();
-    tracing::info!(%dir, %case, %end_lsn, frames_rewritten, "log opened");
-    if !ignored.is_empty() {
-        tracing::warn!(%dir, ?ignored, "the log's directory holds names that are not the log's");
+impl Drop for Wal {
+    fn drop(&mut self) {
+        if let Err(error) = self.close() {
+            tracing::warn!(dir = %self.shared.dir.display(), %error, "closing the log");
+        }
     }
 }

@@ -1,0 +1,175 @@
+//! Opening a log: lock its directory, recover what is there, and assemble the parts.
+
+use crate::commit::flusher::Flusher;
+use crate::commit::idle::IdleSignal;
+use crate::commit::state::CommitState;
+use crate::commit::sync::Syncer;
+use crate::control::file;
+use crate::control::writer::Ledger;
+use crate::error::{Result, WalError};
+use crate::format::compression::BatchCompressor;
+use crate::format::frame::LogKey;
+use crate::log::shared::{Closing, Shared};
+use crate::metrics::counters::Counters;
+use crate::metrics::meters::Meters;
+use crate::options::settings::Options;
+use crate::recovery::cases::{Case, Recovery};
+use crate::recovery::fitness;
+use crate::recovery::open::{self, Opened};
+use crate::retention::budget::{Budget, SpaceAtOpen};
+use crate::retention::guard::Retention;
+use crate::retention::room::RoomWaiters;
+use crate::segment::file::Segment;
+use crate::segment::frame_writer::FrameWriter;
+use crate::segment::live::LiveSegments;
+use crate::segment::preallocator::Preparer;
+use highwater_disk::{DirLock, Disk};
+use parking_lot::Mutex;
+use std::collections::VecDeque;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
+
+/// Opens the log in the directory `path`, or makes it.
+pub(crate) fn open(path: &Path, options: Options) -> Result<Shared> {
+    options.check()?;
+    let dir = &fitness::resolve(&*options.disk, path)?;
+    fitness::check(&options, dir)?;
+    let lock = lock(&*options.disk, dir)?;
+    let opened = open::open(dir, &options)?;
+    let shared = assemble(dir, Arc::new(options), opened, lock)?;
+    report(&shared);
+    let tail = Arc::clone(&shared.segments.tail());
+    // The control file says it too. A full log that is opened and closed again and again keeps the
+    // rest of its reserve.
+    let spared = shared
+        .budget
+        .spares_reserve(tail.map().reserved(), tail.size);
+    if shared.recovery.case != Case::Created && !spared {
+        shared.syncer.append_durable_lsn(shared.commit.durable());
+    }
+    shared.flusher.watch_idle()?;
+    Ok(shared)
+}
+
+fn lock(disk: &dyn Disk, dir: &Path) -> Result<DirLock> {
+    let bad = |source| WalError::BadDirectory {
+        dir: dir.to_owned(),
+        source,
+    };
+    disk.create_dir_all(dir).map_err(bad)?;
+    disk.lock_dir(dir).map_err(|e| match e.kind() {
+        io::ErrorKind::WouldBlock => WalError::Locked {
+            dir: dir.to_owned(),
+            pid: file::read_holder(disk, dir),
+        },
+        _ => bad(e),
+    })
+}
+
+fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) -> Result<Shared> {
+    let Opened {
+        meta,
+        segments,
+        ready,
+        recovery,
+        maker,
+    } = opened;
+    let key = LogKey::new(meta.log_id);
+    let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
+    let tail = Arc::clone(segments.last().expect("recovery returns at least the tail"));
+    let ready: VecDeque<_> = ready.into_iter().map(Arc::new).collect();
+    let ledger = Arc::new(Ledger::new(Arc::clone(&options.disk), dir.to_owned(), meta));
+    let budget = Arc::new(budget(&options, &segments, &tail, &ready));
+    let counters = Arc::new(Counters::default());
+    let meters = Arc::new(Meters::new(dir));
+    let preparer = Arc::new(Preparer::start(
+        maker,
+        Arc::clone(&budget),
+        (
+            Arc::clone(&counters),
+            Arc::clone(&meters),
+            Arc::clone(&options.clock),
+        ),
+        Arc::clone(&ledger),
+        options.background,
+        Arc::clone(&tail),
+        ready,
+    )?);
+    let durable = recovery.end_lsn.get();
+    let segments = Arc::new(LiveSegments::new(segments, tail));
+    let commit = Arc::new(CommitState::new(dir.to_owned(), durable));
+    let room = Arc::new(RoomWaiters::default());
+    let writer = FrameWriter::new(key, options.end_room(), options.seal_groups);
+    let syncer = Arc::new(Syncer {
+        dir: dir.to_owned(),
+        options: Arc::clone(&options),
+        commit: Arc::clone(&commit),
+        segments: Arc::clone(&segments),
+        writer,
+        preparer: Arc::clone(&preparer),
+        counters: Arc::clone(&counters),
+        meters: Arc::clone(&meters),
+        room: Arc::clone(&room),
+        idle: Arc::new(IdleSignal::default()),
+        idle_end: AtomicU64::new(durable),
+        recorded: AtomicU64::new(durable),
+    });
+    Ok(Shared {
+        dir: dir.to_owned(),
+        max_record: options.max_record(),
+        reader_name: Arc::from("a reader"),
+        key,
+        compressor: BatchCompressor::new(options.compression.level()),
+        writer,
+        segments,
+        closed: AtomicBool::new(false),
+        rotation: Mutex::new(()),
+        preparer,
+        budget,
+        ledger,
+        commit,
+        flusher: Arc::new(Flusher::new(Arc::clone(&syncer))),
+        syncer,
+        retention: Arc::new(Retention::new(meta.first_lsn)),
+        room,
+        counters,
+        meters,
+        recovery,
+        lock: Mutex::new(Some(lock)),
+        closing: Mutex::new(Closing::NotYet),
+        leftovers: Mutex::default(),
+        options,
+    })
+}
+
+fn budget(
+    options: &Options,
+    segments: &[Arc<Segment>],
+    tail: &Segment,
+    ready: &VecDeque<Arc<Segment>>,
+) -> Budget {
+    let space = SpaceAtOpen {
+        held: segments.iter().map(|segment| segment.size).sum(),
+        tail: tail.size,
+        tail_base: tail.base,
+        ready: ready.iter().map(|segment| segment.size).sum(),
+    };
+    Budget::new(options.max_bytes, options.segment_size, space)
+}
+
+fn report(shared: &Shared) {
+    let Recovery {
+        case,
+        end_lsn,
+        frames_rewritten,
+        ignored,
+        ..
+    } = &shared.recovery;
+    let dir = shared.dir.display();
+    tracing::info!(%dir, %case, %end_lsn, frames_rewritten, "log opened");
+    if !ignored.is_empty() {
+        tracing::warn!(%dir, ?ignored, "the log's directory holds names that are not the log's");
+    }
+}

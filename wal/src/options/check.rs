@@ -1,0 +1,95 @@
+//! Whether settings agree with each other and with the limits of the format.
+
+use crate::error::{Result, WalError};
+use crate::format::layout::{
+    FORMAT_VERSION, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT,
+};
+use crate::options::choices::Compression;
+use crate::options::settings::{MAX_WRITE_SIZE, Options};
+use highwater_disk::PAGE_SIZE;
+use std::ops::RangeInclusive;
+
+/// The coarsest unit of [`Options::seal_groups`].
+const MAX_SEAL: u64 = 64 << 10;
+
+const LEVELS: RangeInclusive<i32> = -7..=22;
+
+impl Options {
+    pub(crate) fn check(&self) -> Result<()> {
+        let size = self.segment_size;
+        if !(MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&size)
+            || !size.is_multiple_of(SEGMENT_ALIGNMENT)
+        {
+            return Err(WalError::BadOptions {
+                what: format!(
+                    "segment_size {size} is not a multiple of {SEGMENT_ALIGNMENT} from {MIN_SEGMENT_SIZE} \
+                     to {MAX_SEGMENT_SIZE} (format {FORMAT_VERSION})"
+                ),
+            });
+        }
+        if let Compression::Zstd { level } = self.compression
+            && !LEVELS.contains(&level)
+        {
+            return Err(WalError::BadOptions {
+                what: format!("compression level {level} is not one of {LEVELS:?}"),
+            });
+        }
+        self.check_seal_groups()?;
+        self.check_longest_write()?;
+        self.check_max_bytes()?;
+        let (max, fits) = (self.max_record(), self.fits());
+        if max > fits {
+            return Err(WalError::BadOptions {
+                what: format!(
+                    "max_record_bytes {max} is over {fits}, the most that fits a segment of {size} bytes"
+                ),
+            });
+        }
+        Ok(())
+    }
+
+    fn check_seal_groups(&self) -> Result<()> {
+        let unit = self.seal_groups;
+        let right = unit == 0
+            || ((PAGE_SIZE..=MAX_SEAL).contains(&unit)
+                && unit.is_power_of_two()
+                && self.segment_size.is_multiple_of(unit)
+                && self.segment_size >= 4 * unit);
+        if right {
+            return Ok(());
+        }
+        Err(WalError::BadOptions {
+            what: format!(
+                "seal_groups {unit} is neither 0 nor a power of two from {PAGE_SIZE} to {MAX_SEAL} that is a part, at \
+                 most a quarter, of segment_size {}",
+                self.segment_size
+            ),
+        })
+    }
+
+    /// No write at all would acknowledge what is not written.
+    fn check_longest_write(&self) -> Result<()> {
+        let bytes = self.longest_write;
+        match (PAGE_SIZE..=MAX_WRITE_SIZE).contains(&bytes) && bytes.is_multiple_of(PAGE_SIZE) {
+            true => Ok(()),
+            false => Err(WalError::BadOptions {
+                what: format!(
+                    "longest_write {bytes} is not a multiple of {PAGE_SIZE} up to {MAX_WRITE_SIZE}"
+                ),
+            }),
+        }
+    }
+
+    fn check_max_bytes(&self) -> Result<()> {
+        match self.max_bytes {
+            Some(max) if max < 4 * self.segment_size => Err(WalError::BadOptions {
+                what: format!(
+                    "max_bytes {max} is less than four segments of {} bytes: it is at least {}",
+                    self.segment_size,
+                    4 * self.segment_size
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+}

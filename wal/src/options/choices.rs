@@ -1,0 +1,104 @@
+//! The choices that a log's settings offer.
+
+use std::time::Duration;
+
+/// What [`Wal::append_with`](crate::Wal::append_with) and [`Wal::commit`](crate::Wal::commit) wait
+/// for. It never changes what [`Wal::sync_to`](crate::Wal::sync_to) means: that returns when the
+/// record is on stable storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// The record survives a power cut when the call returns.
+    #[default]
+    Sync,
+    /// The call does not wait; a background flush makes the record durable within this time, if the
+    /// disk keeps up. A crash of the machine loses what was appended since; so does a crash of the
+    /// process, unless the log is written through the page cache ([`WritePath`]), as it is by
+    /// default if this is the durability of the whole log.
+    Interval(Duration),
+    /// The call does not wait and nothing is flushed before somebody syncs: the operating system
+    /// writes when it likes. Only whoever fills the 64th segment since the last sync (the second
+    /// with direct writes) syncs what stands before it. A crash of the machine may lose everything
+    /// since the last sync; of the process alone as for [`Self::Interval`].
+    Os,
+}
+
+/// Who does the work that need not be done by the appender: preparing segments, flushing at
+/// intervals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Background {
+    /// Threads of the log's own, ended by [`Wal::close`](crate::Wal::close).
+    #[default]
+    Thread,
+    /// Nobody: the calling thread does it when it is needed. Everything happens in the order of the
+    /// calls, which deterministic simulations need.
+    Inline,
+}
+
+/// How appended bytes get to the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WritePath {
+    /// [`Self::Direct`] where the disk can and the log's [`Durability`] is [`Durability::Sync`];
+    /// else [`Self::PageCache`].
+    #[default]
+    Auto,
+    /// Appends are stored in the page cache through a shared map, syncs have it written (`msync`).
+    /// What was appended but not synced survives the death of the process.
+    PageCache,
+    /// Appends are stored in memory of the process, each commit group is one write past the page
+    /// cache (`O_DIRECT`, `RWF_DSYNC`). Faster, above all for large groups, and a full or broken
+    /// disk is always an error code. What was appended but not synced is gone with the process.
+    /// Takes memory for five eighths of a segment, in a log at rest for one and a half.
+    Direct,
+}
+
+/// How records are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadPath {
+    /// In place, in maps of the segment files. Before a part of a map is touched its pages are read
+    /// in, so a sector that cannot be read is an error that names file and offset. Two things still
+    /// raise SIGBUS, for which the kernel ends the process: a page of a payload that is held, if
+    /// the system has dropped it and the device cannot read it again; and a file that another
+    /// program cuts short under a payload that is held.
+    #[default]
+    Mapped,
+    /// With plain reads into memory of the process: whatever happens to the files is an error. Each
+    /// record takes an allocation of its own, a [`Chunk`](crate::Chunk) as many bytes as it is
+    /// long. (Stores through the page cache, [`WritePath::PageCache`], go through a map all the
+    /// same.)
+    Copy,
+}
+
+/// Compression of batches: of what is appended with
+/// [`Wal::append_batch`](crate::Wal::append_batch). Single records are stored as they are. Logs are
+/// read whatever the setting is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Batches are stored as they are.
+    #[default]
+    Off,
+    /// Batches of 512 bytes to 64 MiB are compressed where that saves at least an eighth. While it
+    /// does not, only few are tried. The bytes are compressed by the appending thread, outside any
+    /// lock.
+    Zstd {
+        /// zstd's level: -7 to 22, from fast to small. The default of zstd is 3; 1 suits logs.
+        level: i32,
+    },
+}
+
+impl Compression {
+    /// The level to compress at, if at all.
+    pub(crate) fn level(self) -> Option<i32> {
+        match self {
+            Self::Off => None,
+            Self::Zstd { level } => Some(level),
+        }
+    }
+}
+
+/// What becomes of a log on a file system that does not keep what was flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum UnsafeFileSystem {
+    Refused,
+    Allowed,
+}

@@ -1,0 +1,154 @@
+//! Writes frames into segments: records, and the frames of the log itself.
+
+use crate::format::frame::{FrameKind, HeaderBytes, LogKey, Tag, encode_header};
+use crate::format::layout::{FRAME_ALIGNMENT, FRAME_HEADER_SIZE, frame_size, to_usize};
+use crate::lsn::StreamId;
+use crate::segment::file::Segment;
+use crc32c::{crc32c, crc32c_append};
+use highwater_disk::{AppendMap, Reservation, ReserveError, Reserver};
+use std::cell::Cell;
+
+static ZEROS: [u8; 4096] = [0; 4096];
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FrameWriter {
+    key: LogKey,
+    /// Bytes at the end of a segment that records leave free.
+    end_room: u64,
+    /// Groups end at multiples of this; 0 if anywhere.
+    seal_unit: u64,
+}
+
+impl FrameWriter {
+    pub(crate) fn new(key: LogKey, end_room: u64, seal_unit: u64) -> Self {
+        Self {
+            key,
+            end_room,
+            seal_unit,
+        }
+    }
+
+    /// Where records end in a segment, at the latest. A segment that was made with other options
+    /// may be smaller than `end_room`: then it is full.
+    fn limit(&self, map: &AppendMap) -> u64 {
+        map.capacity().saturating_sub(self.end_room)
+    }
+
+    /// Appends a frame to `segment`, and returns where it starts and ends.
+    pub(crate) fn append(
+        &self,
+        frame: &NewFrame<'_>,
+        segment: &Segment,
+        reserver: Reserver,
+    ) -> Result<(u64, u64), ReserveError> {
+        let map = segment.map();
+        let reservation = map.reserve(frame.size, self.limit(map), reserver)?;
+        Ok(frame.write(reservation, segment, &self.key))
+    }
+
+    /// Pads the tail to a multiple of the unit of sealed groups, if it does not end at one, and
+    /// returns where the group has to end. There is room: records leave two units free.
+    pub(crate) fn pad(&self, tail: &Segment) -> Option<u64> {
+        let unit = self.seal_unit;
+        if unit == 0 {
+            return None;
+        }
+        let map = tail.map();
+        let end = Cell::new(0);
+        let padding = |offset: u64| {
+            let padding = match offset.next_multiple_of(unit) - offset {
+                short @ 1..FRAME_HEADER_SIZE => short + unit,
+                rest => rest,
+            };
+            end.set(offset + padding);
+            padding
+        };
+        // ReserveError if there is nothing to pad: also at the end of a segment that was sealed
+        // meanwhile.
+        if let Ok(reservation) = map.reserve_with(map.capacity(), Reserver::Closer, padding) {
+            self.blank(FrameKind::Padding, tail, reservation);
+        }
+        Some(tail.base + end.get())
+    }
+
+    /// Fills the rest of a segment. Every append leaves room for the header of a seal.
+    pub(crate) fn seal(&self, segment: &Segment) {
+        let map = segment.map();
+        let rest = |offset: u64| map.capacity() - offset;
+        if let Ok(reservation) = map.reserve_with(map.capacity(), Reserver::Closer, rest) {
+            self.blank(FrameKind::Seal, segment, reservation);
+        }
+    }
+
+    /// Fills a reservation with a frame whose payload, if the kind has one, is zeros.
+    fn blank(&self, kind: FrameKind, segment: &Segment, reservation: Reservation<'_>) {
+        let zeros = reservation.size_bytes() - FRAME_HEADER_SIZE;
+        let payload_len = match kind {
+            FrameKind::Padding => zeros,
+            _ => 0,
+        };
+        let body_crc = zeros_crc(to_usize(payload_len));
+        let payload_len = u32::try_from(payload_len).expect("padding is shorter than a segment");
+        let lsn = segment.base + reservation.offset();
+        let stream = StreamId::DEFAULT;
+        let header = encode_header(kind, stream, payload_len, body_crc, &self.key, lsn);
+        let mut parts: Vec<&[u8]> = vec![&header];
+        parts.extend(zero_parts(to_usize(zeros)));
+        reservation.fill(&parts);
+    }
+}
+
+/// So many zeros, in parts.
+fn zero_parts<'a>(mut left: usize) -> impl Iterator<Item = &'a [u8]> {
+    std::iter::from_fn(move || {
+        let part = ZEROS.split_at(left.min(ZEROS.len())).0;
+        left -= part.len();
+        (!part.is_empty()).then_some(part)
+    })
+}
+
+fn zeros_crc(len: usize) -> u32 {
+    zero_parts(len).fold(0, crc32c_append)
+}
+
+/// A frame whose payload is checksummed, before it has a position.
+pub(crate) struct NewFrame<'a> {
+    tag: Tag,
+    stream: StreamId,
+    payload: &'a [u8],
+    payload_len: u32,
+    body_crc: u32,
+    size: u64,
+}
+
+impl<'a> NewFrame<'a> {
+    pub(crate) fn new(tag: Tag, stream: StreamId, payload: &'a [u8]) -> Self {
+        let payload_len = u32::try_from(payload.len()).expect("records are smaller than a segment");
+        let size = frame_size(u64::from(payload_len));
+        Self {
+            tag,
+            stream,
+            payload,
+            payload_len,
+            body_crc: crc32c(payload),
+            size,
+        }
+    }
+
+    fn write(&self, reservation: Reservation<'_>, segment: &Segment, key: &LogKey) -> (u64, u64) {
+        let lsn = segment.base + reservation.offset();
+        let header: HeaderBytes = encode_header(
+            self.tag,
+            self.stream,
+            self.payload_len,
+            self.body_crc,
+            key,
+            lsn,
+        );
+        let used = FRAME_HEADER_SIZE + u64::from(self.payload_len);
+        let padding = [0; to_usize(FRAME_ALIGNMENT)];
+        let (padding, _) = padding.split_at(to_usize(self.size - used));
+        reservation.fill(&[&header, self.payload, padding]);
+        (lsn, lsn + self.size)
+    }
+}
