@@ -12,7 +12,8 @@ use crate::metrics::stats::Stats;
 use crate::options::append::{AppendOptions, Level};
 use crate::options::choices::Durability;
 use crate::options::settings::Options;
-use crate::read::chunk::{Chunk, Headers};
+use crate::read::chunk::Chunk;
+use crate::read::headers::FrameHeaders;
 use crate::read::reader::Reader;
 use crate::read::tail::Tail;
 use crate::recovery::cases::Recovery;
@@ -300,8 +301,8 @@ impl Wal {
     ///
     /// # Errors
     /// As [`Self::read_range`].
-    pub fn scan_headers(&self, from: Lsn, to: Lsn) -> Result<Headers> {
-        Headers::open(&self.shared, from, to)
+    pub fn scan_headers(&self, from: Lsn, to: Lsn) -> Result<FrameHeaders> {
+        FrameHeaders::open(&self.shared, from, to)
     }
 
     /// The frames from `from` to `to`, which lie in one segment.

@@ -1,6 +1,6 @@
 //! Compression of batches: whether it pays, and undoing it within bounds.
 
-use crate::format::batch::open_batch;
+use crate::format::batch::batch_count;
 use crate::format::frame::{Encoding, FrameHeader};
 use crate::format::layout::{BATCH_LEN_SIZE, MAX_UNCOMPRESSED_BATCH, to_usize};
 use crate::stripe::stripe;
@@ -179,7 +179,7 @@ fn unpack(payload: &[u8]) -> Result<Vec<u8>, String> {
             context.decompress_to_buffer(frame, &mut bytes)
         })
         .map_err(|e| format!("zstd: {e}"))?;
-    if bytes.len() != len || open_batch(&bytes).is_none() {
+    if bytes.len() != len || batch_count(&bytes).is_none() {
         return Err("what it holds is not a batch".to_owned());
     }
     Ok(bytes)

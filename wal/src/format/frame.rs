@@ -1,11 +1,10 @@
 //! Frames: encoding, and checking before anything is believed.
 
-use crate::format::batch::open_batch;
 use crate::format::layout::{
     FORMAT_VERSION, FRAME_HEADER_SIZE, MAGIC, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE,
     SEGMENT_ALIGNMENT, flag, frame_header, frame_size, kind, segment_header, to_usize,
 };
-use crate::lsn::{Lsn, StreamId};
+use crate::lsn::StreamId;
 use crc32c::{crc32c, crc32c_append};
 use std::fmt;
 
@@ -310,8 +309,8 @@ fn field<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
         .expect("field offsets lie inside the header, by the const assertions of the layout")
 }
 
-/// The position that a watermark or close frame attests.
-pub(crate) fn attested(payload: &[u8]) -> Option<u64> {
+/// The durable LSN in the payload of a durable-LSN record or a close frame.
+pub(crate) fn durable_lsn_in(payload: &[u8]) -> Option<u64> {
     payload.try_into().ok().map(u64::from_le_bytes)
 }
 
@@ -381,44 +380,6 @@ impl SegmentHeader {
     }
 }
 
-/// What stands at a place of a segment.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum At<'a> {
-    /// A frame whose checksums are right.
-    Frame(FrameHeader, &'a [u8]),
-    /// A header that is right, but a payload that is not.
-    BadPayload(RawHeader),
-    /// An intact frame with a kind or flags that this version does not know.
-    Unknown(RawHeader),
-    /// No frame of this place.
-    Nothing,
-}
-
-/// Checks a payload against its header.
-pub(crate) fn check<'a>(raw: RawHeader, payload: &'a [u8], key: &LogKey, lsn: u64) -> At<'a> {
-    if !raw.matches(payload, key, lsn) {
-        return At::BadPayload(raw);
-    }
-    let Some(header) = raw.known() else {
-        return At::Unknown(raw);
-    };
-    let sound = match header.kind {
-        FrameKind::Batch => match header.encoding {
-            Encoding::Plain => open_batch(payload).is_some(),
-            // What is right by its checksum is what was written; whoever reads the records
-            // decompresses them.
-            Encoding::Zstd => true,
-        },
-        FrameKind::Watermark | FrameKind::Close => attested(payload).is_some(),
-        FrameKind::Data | FrameKind::Control | FrameKind::Seal | FrameKind::Padding => true,
-    };
-    if sound {
-        At::Frame(header, payload)
-    } else {
-        At::BadPayload(raw)
-    }
-}
-
 /// What the error says about a frame that a newer version wrote.
 impl fmt::Display for RawHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -430,109 +391,9 @@ impl fmt::Display for RawHeader {
     }
 }
 
-/// An LSN as the error messages name it.
-pub(crate) fn lsn(base: u64, offset: u64) -> Lsn {
-    Lsn::new(base + offset)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::format::batch::{encode_batch, split_record};
-    use proptest::prelude::*;
-
-    /// The frame that starts at `offset` of a segment's bytes.
-    fn look<'a>(bytes: &'a [u8], offset: u64, base: u64, key: &LogKey) -> At<'a> {
-        let Some((_, rest)) = bytes.split_at_checked(to_usize(offset)) else {
-            return At::Nothing;
-        };
-        let Some((head, rest)) = rest.split_first_chunk::<{ frame_header::END }>() else {
-            return At::Nothing;
-        };
-        let lsn = base + offset;
-        let room = FRAME_HEADER_SIZE + rest.len() as u64;
-        let Some(header) = RawHeader::parse(head, key, lsn, room) else {
-            return At::Nothing;
-        };
-        let Some(payload) = rest.get(..to_usize(u64::from(header.payload_len))) else {
-            return At::Nothing;
-        };
-        check(header, payload, key, lsn)
-    }
-
-    fn frame(kind: FrameKind, payload: &[u8], key: &LogKey, lsn: u64) -> Vec<u8> {
-        let len = u32::try_from(payload.len()).unwrap();
-        let mut bytes = encode_header(kind, StreamId(7), len, crc32c(payload), key, lsn).to_vec();
-        bytes.extend_from_slice(payload);
-        bytes.resize(to_usize(frame_size(payload.len() as u64)), 0);
-        bytes
-    }
-
-    #[test]
-    fn a_frame_reads_back() {
-        let key = LogKey::new(1);
-        let bytes = frame(FrameKind::Data, b"hello", &key, 4096);
-        let At::Frame(header, payload) = look(&bytes, 0, 4096, &key) else {
-            panic!("no frame")
-        };
-        assert_eq!(
-            (header.kind, header.stream, payload),
-            (FrameKind::Data, StreamId(7), &b"hello"[..])
-        );
-    }
-
-    /// F9, F38: the same bytes at another place or in another log are no frame.
-    #[test]
-    fn a_frame_is_bound_to_its_place_and_log() {
-        let key = LogKey::new(1);
-        let bytes = frame(FrameKind::Data, b"hello", &key, 4096);
-        assert!(matches!(look(&bytes, 0, 4104, &key), At::Nothing));
-        assert!(matches!(
-            look(&bytes, 0, 4096, &LogKey::new(2)),
-            At::Nothing
-        ));
-    }
-
-    #[test]
-    fn zeros_are_never_a_frame() {
-        assert!(matches!(look(&[0; 64], 0, 0, &LogKey::new(0)), At::Nothing));
-    }
-
-    /// F33: no single bit can be flipped unnoticed.
-    #[test]
-    fn every_flipped_bit_is_noticed() {
-        let key = LogKey::new(9);
-        let good = frame(FrameKind::Data, b"payload8", &key, 8192);
-        for bit in 0..good.len() * 8 {
-            let mut bytes = good.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            assert!(
-                !matches!(look(&bytes, 0, 8192, &key), At::Frame(..)),
-                "bit {bit}"
-            );
-        }
-    }
-
-    proptest! {
-        /// F41, F87: arbitrary bytes never panic and are never believed.
-        #[test]
-        fn junk_is_never_a_frame(bytes in proptest::collection::vec(any::<u8>(), 0..64), at in 0u64..64) {
-            prop_assert!(!matches!(look(&bytes, at, 0, &LogKey::new(3)), At::Frame(..)));
-            let _ = open_batch(&bytes);
-        }
-
-        #[test]
-        fn batches_read_back(records in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 0..9)) {
-            let payload = encode_batch(&records, 1 << 20).unwrap();
-            let (count, mut rest) = open_batch(&payload).unwrap();
-            prop_assert_eq!(count as usize, records.len());
-            for record in &records {
-                let (bytes, next) = split_record(rest).unwrap();
-                prop_assert_eq!(bytes, &record[..]);
-                rest = next;
-            }
-        }
-    }
 
     #[test]
     fn a_segment_header_reads_back_and_notices_damage() {

@@ -127,7 +127,7 @@ pub mod flag {
 }
 
 /// Payload of [`kind::WATERMARK`] and [`kind::CLOSE`].
-pub const ATTEST_SIZE: u64 = 8;
+pub const DURABLE_LSN_SIZE: u64 = 8;
 /// Bytes of a batch's record count, and of each record's length.
 pub const BATCH_COUNT_SIZE: usize = 4;
 /// Bytes of the length before the zstd frame of a compressed batch.

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `layout` | offsets and sizes of format version 1, their only copy |
 //! | `frame` | frames: encoding, and checking before anything is believed |
-//! | `batch` | the payload of a batch: a count, then each record after its length |
+//! | `batch` | the payload of a batch: a count, then each record after its length; the one splitter |
 //! | `compression` | zstd of batches: whether it pays, and undoing it within bounds |
 
 pub(crate) mod batch;

@@ -1,15 +1,14 @@
 //! The frames of a log as a tool shows them.
 
 use crate::error::{Finding, Result, WalError};
-use crate::format::batch::{open_batch, split_record};
+use crate::format::batch::RecordSplitter;
 use crate::format::compression::plain;
-use crate::format::frame::{At, FrameKind, LogKey, attested};
-use crate::format::layout::SEGMENT_HEADER_SIZE;
+use crate::format::frame::{FrameKind, LogKey, durable_lsn_in};
 use crate::inspect::moving::truncated_meanwhile;
-use crate::inspect::walk::Found;
 use crate::lsn::{Lsn, StreamId};
-use crate::recovery::end::unknown_feature;
-use crate::segment::scan::{Scan, SegmentFile};
+use crate::segment::header::SegmentFile;
+use crate::segment::list::segment_holding;
+use crate::segment::scan::{Check, Found, FoundFrame, LogScanner, Scanner};
 use highwater_disk::Disk;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -37,47 +36,46 @@ pub struct DumpedFrame {
 }
 
 impl DumpedFrame {
-    /// The frame that a walk through a damaged log has found, or why it is a batch that does not
-    /// decompress.
-    pub(crate) fn of(found: &Found) -> std::result::Result<Self, String> {
-        let lsn = found.lsn();
+    /// A frame that was found, or why it is a batch that does not decompress.
+    pub(crate) fn new(
+        segment: &SegmentFile,
+        found: &FoundFrame,
+        payload: &[u8],
+    ) -> std::result::Result<Self, String> {
         Ok(Self {
-            lsn: Lsn::new(lsn),
-            end_lsn: Lsn::new(lsn + found.header.frame_size()),
+            lsn: found.lsn(),
+            end_lsn: found.end_lsn(),
             kind: found.header.kind,
             stream: found.header.stream,
-            file: found.part.path.clone(),
+            file: segment.path.clone(),
             offset: found.offset,
-            payload: plain(&found.header, found.payload())?.into_owned(),
+            payload: plain(&found.header, payload)?.into_owned(),
             stored_bytes: found.header.payload_size(),
         })
+    }
+
+    /// The frame that `scanner` has just found.
+    pub(crate) fn of(scanner: &Scanner, found: &FoundFrame) -> Result<Self> {
+        let segment = &scanner.segment;
+        Self::new(segment, found, scanner.payload(found))
+            .map_err(|what| segment.corrupt(Finding::CorruptAttested, found.offset, what))
     }
 
     /// The records: one of a data or control frame, those of a batch, none of other kinds.
     #[must_use]
     pub fn records(&self) -> Vec<&[u8]> {
-        match self.kind {
-            FrameKind::Data | FrameKind::Control => vec![&self.payload],
-            FrameKind::Batch => {
-                let mut rest = open_batch(&self.payload).map_or(&[][..], |(_, records)| records);
-                std::iter::from_fn(|| {
-                    let (record, next) = split_record(rest)?;
-                    rest = next;
-                    Some(record)
-                })
-                .collect()
-            }
-            FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
-                Vec::new()
-            }
-        }
+        let mut splitter = RecordSplitter::new(self.kind);
+        let next = || splitter.next(&self.payload);
+        std::iter::from_fn(next)
+            .map(|(_, _, record)| record)
+            .collect()
     }
 
     /// Of a watermark or close frame: everything below this was durable.
     #[must_use]
     pub fn attested(&self) -> Option<Lsn> {
         match self.kind {
-            FrameKind::Watermark | FrameKind::Close => attested(&self.payload).map(Lsn::new),
+            FrameKind::Watermark | FrameKind::Close => durable_lsn_in(&self.payload).map(Lsn::new),
             FrameKind::Data
             | FrameKind::Batch
             | FrameKind::Control
@@ -94,9 +92,8 @@ pub struct DumpedFrames {
     pub(crate) dir: PathBuf,
     pub(crate) key: LogKey,
     pub(crate) chain: Vec<SegmentFile>,
-    pub(crate) position: u64,
+    pub(crate) scan: LogScanner,
     pub(crate) end: u64,
-    pub(crate) scan: Option<(SegmentFile, Scan)>,
     /// What is wrong at `end`, if something is: told after everything before it.
     pub(crate) damage: Option<WalError>,
 }
@@ -109,82 +106,45 @@ impl DumpedFrames {
 
     /// Where reading starts, and how many bytes of the log there are to the end.
     pub(crate) fn span(&self) -> (Lsn, u64) {
-        let start = Lsn::new(self.position);
+        let start = Lsn::new(self.scan.position);
         (start, Lsn::new(self.end).bytes_since(start))
     }
 
     fn step(&mut self) -> Result<Option<DumpedFrame>> {
-        loop {
-            if self.position >= self.end {
-                return self.damage.take().map_or(Ok(None), Err);
+        let Self {
+            disk, key, chain, ..
+        } = self;
+        let open = |position: u64, _: Option<Scanner>| {
+            let segment = segment_holding(chain, position);
+            let scanner = segment.map(|segment| Scanner::open(&**disk, segment, *key));
+            scanner.transpose()
+        };
+        if self.scan.position >= self.end {
+            return self.damage.take().map_or(Ok(None), Err);
+        }
+        let found = self.scan.step(self.end, Check::Payload, open)?;
+        match (found, self.scan.scanner()) {
+            (Some(found), Some(scanner)) => {
+                let offset = self.scan.position.saturating_sub(scanner.segment.base);
+                shown(scanner, offset, &found).map(Some)
             }
-            let position = self.position;
-            let holds = |segment: &SegmentFile| {
-                (segment.base..segment.base + segment.size).contains(&position)
-            };
-            let open = self.scan.take().filter(|(segment, _)| holds(segment));
-            let (segment, mut scan) = match open {
-                Some(open) => open,
-                None => {
-                    let segment = self.chain.iter().find(|segment| holds(segment)).cloned();
-                    let Some(segment) = segment else {
-                        return Ok(None);
-                    };
-                    let scan = Scan::open(&*self.disk, &segment, self.key)?;
-                    (segment, scan)
-                }
-            };
-            let offset = self.position - segment.base;
-            if offset < SEGMENT_HEADER_SIZE {
-                self.position = segment.base + SEGMENT_HEADER_SIZE;
-                self.scan = Some((segment, scan));
-                continue;
-            }
-            let (header, payload) = match scan.look(offset)? {
-                At::Frame(header, payload) => match plain(&header, payload) {
-                    Ok(payload) => (header, payload.into_owned()),
-                    Err(what) => return Err(bad_batch(&segment, offset, what)),
-                },
-                At::Unknown(raw) => return Err(unknown_feature(&segment, offset, &raw)),
-                At::Nothing | At::BadPayload(_) => {
-                    let what = "no intact frame starts here: the position is wrong, or the file is damaged";
-                    return Err(no_frame(&segment, offset, what));
-                }
-            };
-            let lsn = Lsn::new(self.position);
-            self.position = segment.base + header.next_offset(offset, segment.size);
-            let frame = DumpedFrame {
-                lsn,
-                end_lsn: Lsn::new(self.position),
-                kind: header.kind,
-                stream: header.stream,
-                file: segment.path.clone(),
-                offset,
-                payload,
-                stored_bytes: header.payload_size(),
-            };
-            self.scan = Some((segment, scan));
-            return Ok(Some(frame));
+            _ if self.scan.position >= self.end => self.damage.take().map_or(Ok(None), Err),
+            _ => Ok(None),
         }
     }
 }
 
-/// A batch whose checksums are right, but which does not decompress.
-pub(crate) fn bad_batch(segment: &SegmentFile, offset: u64, what: String) -> WalError {
-    corrupt_at(segment, offset, what)
-}
-
-pub(crate) fn no_frame(segment: &SegmentFile, offset: u64, what: &str) -> WalError {
-    corrupt_at(segment, offset, what.to_owned())
-}
-
-fn corrupt_at(segment: &SegmentFile, offset: u64, what: String) -> WalError {
-    WalError::Corrupt {
-        finding: Finding::CorruptAttested,
-        file: segment.path.clone(),
-        offset,
-        lsn: Lsn::new(segment.base + offset),
-        what,
+/// The frame that was looked for at `offset`.
+pub(crate) fn shown(scanner: &Scanner, offset: u64, found: &Found) -> Result<DumpedFrame> {
+    match found {
+        Found::Frame(frame) => DumpedFrame::of(scanner, frame),
+        Found::Unknown(raw) => Err(scanner.segment.unknown_feature(offset, raw)),
+        Found::Nothing | Found::BadPayload(_) => {
+            let what = "no intact frame starts here: the position is wrong, or the file is damaged";
+            Err(scanner
+                .segment
+                .corrupt(Finding::CorruptAttested, offset, what))
+        }
     }
 }
 
@@ -196,9 +156,10 @@ impl Iterator for DumpedFrames {
             Ok(found) => return found.map(Ok),
             Err(error) => error,
         };
-        let truncated = truncated_meanwhile(&*self.disk, &self.dir, self.position, &error);
+        let position = self.scan.position;
+        let truncated = truncated_meanwhile(&*self.disk, &self.dir, position, &error);
         let (error, go_on_at) = truncated.unwrap_or((error, u64::MAX));
-        (self.position, self.scan) = (go_on_at, None);
+        self.scan = LogScanner::new(go_on_at);
         Some(Err(error))
     }
 }

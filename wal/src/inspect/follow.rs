@@ -1,15 +1,15 @@
 //! Following a log that another process writes, without a lock and without writing.
 
 use crate::error::{Result, WalError};
-use crate::format::compression::plain;
-use crate::format::frame::{At, FrameKind, attested};
+use crate::format::frame::{FrameKind, durable_lsn_in};
 use crate::format::layout::SEGMENT_HEADER_SIZE;
 use crate::inspect::Log;
-use crate::inspect::dump::DumpedFrame;
+use crate::inspect::dump::{DumpedFrame, shown};
 use crate::inspect::source::bad_directory;
 use crate::lsn::Lsn;
-use crate::segment::list::{Headers, check_chain, check_segment};
-use crate::segment::scan::{Scan, SegmentFile};
+use crate::segment::header::check_segment;
+use crate::segment::list::{Headers, check_chain, segment_holding};
+use crate::segment::scan::{Check, Found, LogScanner, Scanner};
 use std::io;
 
 /// Looks in vain before the first look behind the place where the log seems to end; twice as many
@@ -50,9 +50,8 @@ struct Begin {
 /// A position and the segment that holds it.
 #[derive(Debug)]
 struct Place {
-    lsn: u64,
+    scan: LogScanner,
     base: u64,
-    open: Option<(SegmentFile, Scan)>,
 }
 
 impl Log {
@@ -103,10 +102,7 @@ impl Log {
             Err(error @ WalError::Corrupt { lsn, .. }) => (lsn.get(), lsn.get(), Some(error)),
             Err(error) => return Err(error),
         };
-        let holds = |lsn: u64| {
-            let within = |s: &&SegmentFile| (s.base..s.base + s.size).contains(&lsn);
-            chain.iter().find(within).map(|segment| segment.base)
-        };
+        let holds = |lsn: u64| segment_holding(&chain, lsn).map(|segment| segment.base);
         let Some(base) = holds(start) else {
             return Err(WalError::BeyondEnd {
                 asked: from,
@@ -133,7 +129,7 @@ impl Follow {
     /// taken its place; [`WalError::Io`].
     pub fn poll(&mut self) -> Result<Option<DumpedFrame>> {
         loop {
-            if self.shown.lsn < self.attested {
+            if self.shown.lsn() < self.attested {
                 self.in_vain = 0;
                 self.patience = PATIENCE;
                 return self.show().map(Some).map_err(|e| self.explain(e));
@@ -141,9 +137,9 @@ impl Follow {
             if let Some(damage) = self.damage.take() {
                 return Err(damage);
             }
-            let before = (self.attested, self.ahead.lsn);
+            let before = (self.attested, self.ahead.lsn());
             self.look_ahead().map_err(|e| self.explain(e))?;
-            if before == (self.attested, self.ahead.lsn) {
+            if before == (self.attested, self.ahead.lsn()) {
                 self.in_vain += 1;
                 if self.in_vain >= self.patience {
                     self.in_vain = 0;
@@ -157,63 +153,41 @@ impl Follow {
 
     /// Where the next frame will be shown.
     pub fn position(&self) -> Lsn {
-        Lsn::new(self.shown.lsn)
+        Lsn::new(self.shown.lsn())
     }
 
     /// Up to where frames are intact; those from [`Self::position`] on are not known to be durable.
     pub fn intact_end(&self) -> Lsn {
-        Lsn::new(self.ahead.lsn)
+        Lsn::new(self.ahead.lsn())
     }
 
     fn show(&mut self) -> Result<DumpedFrame> {
-        let place = &mut self.shown;
-        place.enter(&self.log)?;
-        let lsn = place.lsn;
-        let Some((segment, scan)) = &mut place.open else {
+        let lsn = self.shown.lsn();
+        let found = self.shown.step(&self.log)?;
+        let Some(scanner) = self.shown.scan.scanner() else {
             return Err(bad_directory(&self.log.dir, "a segment went away"));
         };
-        let offset = lsn - segment.base;
-        let At::Frame(header, payload) = scan.look(offset)? else {
-            let what = "no intact frame starts here: the position is wrong, or the file is damaged";
-            return Err(crate::inspect::dump::no_frame(segment, offset, what));
-        };
-        let frame = DumpedFrame {
-            lsn: Lsn::new(lsn),
-            end_lsn: Lsn::new(segment.base + header.next_offset(offset, segment.size)),
-            kind: header.kind,
-            stream: header.stream,
-            file: segment.path.clone(),
-            offset,
-            payload: plain(&header, payload)
-                .map_err(|what| crate::inspect::dump::bad_batch(segment, offset, what))?
-                .into_owned(),
-            stored_bytes: header.payload_size(),
-        };
-        place.lsn = frame.end_lsn.get();
-        place.cross();
+        let frame = shown(scanner, lsn.saturating_sub(scanner.segment.base), &found)?;
+        self.shown.cross();
         Ok(frame)
     }
 
     /// Goes on over intact frames and learns what they attest. The files are opened anew: what was
     /// read before where no frame stood is old.
     fn look_ahead(&mut self) -> Result<()> {
-        self.ahead.open = None;
+        self.ahead.scan.reopen();
         loop {
-            self.ahead.enter(&self.log)?;
-            let Some((segment, scan)) = &mut self.ahead.open else {
+            let Found::Frame(frame) = self.ahead.step(&self.log)? else {
                 return Ok(());
             };
-            let offset = self.ahead.lsn - segment.base;
-            let At::Frame(header, payload) = scan.look(offset)? else {
-                return Ok(());
-            };
-            if matches!(header.kind, FrameKind::Watermark | FrameKind::Close) {
-                let proof = attested(payload).unwrap_or(0).min(self.ahead.lsn);
-                self.attested = self.attested.max(proof);
+            if let Some(scanner) = self.ahead.scan.scanner()
+                && matches!(frame.header.kind, FrameKind::Watermark | FrameKind::Close)
+            {
+                let proof = durable_lsn_in(scanner.payload(&frame)).unwrap_or(0);
+                self.attested = self.attested.max(proof.min(frame.lsn().get()));
                 // What was read in advance there is older than the proof.
-                self.shown.open = None;
+                self.shown.scan.reopen();
             }
-            self.ahead.lsn = segment.base + header.next_offset(offset, segment.size);
             self.ahead.cross();
         }
     }
@@ -225,7 +199,7 @@ impl Follow {
             let what = "another log has taken the place of the one that was followed";
             return Err(bad_directory(&self.log.dir, what));
         }
-        if now.first_lsn().get() > self.shown.lsn {
+        if now.first_lsn().get() > self.shown.lsn() {
             return Err(WalError::Truncated {
                 asked: self.position(),
                 first: now.first_lsn(),
@@ -234,12 +208,12 @@ impl Follow {
         let seen = check_chain(&*now.disk, &now.dir, &now.meta, &now.listing, Headers::All)
             .and_then(|mut chain| now.find_end(&mut chain));
         // Files come and go while the log is written: what is damaged is so at the next look, too.
-        let before = self.ahead.lsn;
+        let before = self.ahead.lsn();
         match seen {
             Ok(_) => self.suspect = None,
             Err(error @ (WalError::Corrupt { .. } | WalError::Io { .. })) => {
                 self.look_ahead()?;
-                if self.suspect == Some(before) && before == self.ahead.lsn {
+                if self.suspect == Some(before) && before == self.ahead.lsn() {
                     return Err(error);
                 }
                 self.suspect = Some(before);
@@ -258,7 +232,7 @@ impl Follow {
             return error;
         }
         match Log::open(self.log.disk.clone(), &self.log.dir) {
-            Ok(now) if now.first_lsn().get() > self.shown.lsn => WalError::Truncated {
+            Ok(now) if now.first_lsn().get() > self.shown.lsn() => WalError::Truncated {
                 asked: self.position(),
                 first: now.first_lsn(),
             },
@@ -271,35 +245,31 @@ impl Follow {
 impl Place {
     fn new(lsn: u64, base: u64) -> Self {
         Self {
-            lsn: lsn.max(base + SEGMENT_HEADER_SIZE),
+            scan: LogScanner::new(lsn.max(base + SEGMENT_HEADER_SIZE)),
             base,
-            open: None,
         }
+    }
+
+    fn lsn(&self) -> u64 {
+        self.scan.position
     }
 
     /// Leaves a segment at its end: its file is not needed any more, and may be gone when the next
     /// one is.
     fn cross(&mut self) {
-        if let Some((segment, _)) = &self.open {
-            let end = segment.base + segment.size;
-            if self.lsn >= end {
-                self.base = end;
-                self.lsn = end + SEGMENT_HEADER_SIZE;
-                self.open = None;
-            }
+        let end = self.scan.scanner().map(|scanner| scanner.segment.end());
+        if let Some(end) = end.filter(|end| self.lsn() >= *end) {
+            *self = Self::new(end, end);
         }
     }
 
-    /// Opens the segment that holds the position, the next one if it stands at the end of one.
-    fn enter(&mut self, log: &Log) -> Result<()> {
-        loop {
-            self.cross();
-            if self.open.is_some() {
-                return Ok(());
-            }
-            let segment = check_segment(&*log.disk, &log.dir, self.base, log.meta.log_id)?;
-            let scan = Scan::open(&*log.disk, &segment, log.key)?;
-            self.open = Some((segment, scan));
-        }
+    /// Looks at the place, and goes on if a frame stands there.
+    fn step(&mut self, log: &Log) -> Result<Found> {
+        let base = self.base;
+        let found = self.scan.step(u64::MAX, Check::Payload, |_, _| {
+            let segment = check_segment(&*log.disk, &log.dir, base, log.meta.log_id)?;
+            Scanner::open(&*log.disk, &segment, log.key).map(Some)
+        })?;
+        Ok(found.unwrap_or(Found::Nothing))
     }
 }

@@ -50,16 +50,17 @@ pub use verify::{Report, SegmentUse};
 
 use crate::control::file::{self, Meta};
 use crate::error::{Finding, Result, WalError};
-use crate::format::batch::open_batch;
+use crate::format::batch::batch_count;
 use crate::format::compression::plain;
-use crate::format::frame::{At, FrameHeader, FrameKind, LogKey};
+use crate::format::frame::{FrameHeader, FrameKind, LogKey};
 use crate::format::layout::{SEGMENT_HEADER_SIZE, segment_name};
 use crate::inspect::moving::MAX_LOOKS;
 use crate::lsn::Lsn;
 use crate::recovery::end::{End, find_end};
 use crate::recovery::fitness::resolve;
-use crate::segment::list::{Headers, Listing, check_segment, join};
-use crate::segment::scan::{Scan, SegmentFile};
+use crate::segment::header::{SegmentFile, check_segment};
+use crate::segment::list::{Headers, Listing, join, segment_holding};
+use crate::segment::scan::{Found, LogScanner, Scanner};
 use highwater_disk::Disk;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -201,14 +202,14 @@ impl Log {
     }
 
     fn state_of(&self, segment: &SegmentFile) -> Result<SegmentState> {
-        let mut scan = Scan::open(&*self.disk, segment, self.key)?;
+        let mut scan = Scanner::open(&*self.disk, segment, self.key)?;
         let last = self
             .listing
             .segments
             .last()
             .is_some_and(|(base, _)| *base == segment.base);
         let first = segment.base == self.meta.first_lsn;
-        let empty = matches!(scan.look(SEGMENT_HEADER_SIZE)?, At::Nothing);
+        let empty = matches!(scan.look(SEGMENT_HEADER_SIZE)?, Found::Nothing);
         Ok(if empty && last && !first {
             SegmentState::Prepared
         } else {
@@ -240,15 +241,12 @@ impl Log {
 
     /// Whether an intact frame stands at `lsn`.
     fn stands_at(&self, chain: &[SegmentFile], lsn: Lsn) -> Result<bool> {
-        let within = |s: &&SegmentFile| (s.base..s.base + s.size).contains(&lsn.get());
-        let Some(segment) = chain.iter().find(within) else {
+        let Some(segment) = segment_holding(chain, lsn.get()) else {
             return Ok(false);
         };
-        let mut scan = Scan::open(&*self.disk, segment, self.key)?;
-        Ok(matches!(
-            scan.look(lsn.get() - segment.base)?,
-            At::Frame(..)
-        ))
+        let mut scan = Scanner::open(&*self.disk, segment, self.key)?;
+        let found = scan.look(lsn.get() - segment.base)?;
+        Ok(matches!(found, Found::Frame(_)))
     }
 
     /// The intact frames from `from` on, of every kind. [`Lsn::ZERO`] means from the start of the
@@ -314,9 +312,8 @@ impl Log {
             dir: self.dir.clone(),
             key,
             chain,
-            position,
+            scan: LogScanner::new(position),
             end,
-            scan: None,
             damage,
         })
     }
@@ -328,7 +325,7 @@ pub(crate) fn records_in(header: &FrameHeader, payload: &[u8]) -> std::result::R
         FrameKind::Data | FrameKind::Control => 1,
         FrameKind::Batch => {
             let payload = plain(header, payload)?;
-            open_batch(&payload).map_or(0, |(count, _)| u64::from(count))
+            batch_count(&payload).map_or(0, u64::from)
         }
         FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => 0,
     })

@@ -79,7 +79,7 @@ pub fn repair(
 ) -> Result<Repaired> {
     let (from, to) = &places(&**disk, from.as_ref(), to.as_ref())?;
     let source = Source::open(disk, from)?;
-    let bytes_total = 2 * source.parts.iter().map(|part| part.size).sum::<u64>();
+    let bytes_total = 2 * source.parts.iter().map(|part| part.file.size).sum::<u64>();
     let mut report = |bytes_done| {
         progress(Progress {
             bytes_done,
@@ -145,7 +145,7 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
                 first.get_or_insert(hole);
             }
             Step::Frame(frame) => {
-                let records = records_in(&frame.header, frame.payload()).unwrap_or(0);
+                let records = records_in(frame.header(), frame.payload()).unwrap_or(0);
                 let (frames, sum) = if first.is_none() {
                     (&mut found.frames, &mut found.records)
                 } else {
@@ -195,15 +195,15 @@ fn copy(
     let mut new = Rebuild::begin(&source.disk, to, source.key)?;
     new.start_at(source.first_lsn);
     let mut walk = Walk::new(source);
-    let half: u64 = source.parts.iter().map(|part| part.size).sum();
+    let half: u64 = source.parts.iter().map(|part| part.file.size).sum();
     while let Some(Step::Frame(frame)) = walk.step()? {
         if frame.lsn() >= survey.cut {
             break;
         }
-        if !new.is_at(frame.part.base) {
-            new.segment(frame.part.base, frame.part.size)?;
+        if !new.is_at(frame.file.base) {
+            new.segment(frame.file.base, frame.file.size)?;
         }
-        new.frame(frame.lsn(), frame.header.kind, &frame.raw)?;
+        new.frame(frame.lsn(), frame.header().kind, &frame.raw)?;
         progress(half + frame.lsn() - source.first_lsn);
     }
     if !survey.lost.is_empty() {

@@ -74,7 +74,7 @@ pub fn salvage(
     let source = Source::open(disk, from)?;
     let mut new = begin(&source, to)?;
     let new_log_id = new.log_id();
-    let bytes_total = source.parts.iter().map(|part| part.size).sum();
+    let bytes_total = source.parts.iter().map(|part| part.file.size).sum();
     let mut holes = Holes::default();
     let (mut frames, mut records) = (0, 0);
     let mut attested = source.attested_lsn;
@@ -95,10 +95,10 @@ pub fn salvage(
             bytes_done: frame.lsn() - source.first_lsn,
             bytes_total,
         });
-        if !frame.header.kind.holds_records() {
+        if !frame.header().kind.holds_records() {
             continue; // one of the log's own
         }
-        let dumped = match DumpedFrame::of(&frame) {
+        let dumped = match DumpedFrame::new(&frame.file, &frame.found, frame.payload()) {
             Ok(dumped) => dumped,
             Err(what) => {
                 holes.proven.add(frame.lost(what));
@@ -109,7 +109,7 @@ pub fn salvage(
         records += dumped.records().len() as u64;
         moved(&Moved {
             frame: &dumped,
-            new_lsn: new.append(&frame.header, frame.payload())?,
+            new_lsn: new.append(frame.header(), frame.payload())?,
         })?;
     }
     holes.finish(attested, walk.end_hole(attested));

@@ -8,7 +8,7 @@ use crate::format::layout::{
     segment_name,
 };
 use crate::lsn::Lsn;
-use crate::segment::file::read_header;
+use crate::segment::header::{SegmentFile, read_header};
 use crate::segment::list::Listing;
 use highwater_disk::{Access, DirLock, Disk};
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,10 +41,8 @@ pub(crate) struct Source {
 /// A file that may hold part of the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Part {
-    pub(crate) path: PathBuf,
-    pub(crate) base: u64,
-    /// Size of the segment, by its header or by what fits.
-    pub(crate) size: u64,
+    /// Its size is that of its header, or what fits.
+    pub(crate) file: SegmentFile,
     /// Bytes that the file has.
     pub(crate) len: u64,
     /// Whether its header says that it is this segment of this log.
@@ -112,7 +110,7 @@ impl Source {
             first_lsn: if meta.is_some() {
                 first_lsn
             } else {
-                parts.first().map_or(first_lsn, |part| part.base)
+                parts.first().map_or(first_lsn, |part| part.file.base)
             },
             attested_lsn: meta.map_or(0, |meta| meta.attested_lsn),
             is_closed: meta.is_some_and(|meta| meta.end == LogEnd::Closed),
@@ -126,7 +124,9 @@ impl Source {
     /// Size for segments that have no model: that of the last one that tells it.
     pub(crate) fn usual_size(&self) -> u64 {
         let mut from_last = self.parts.iter().rev();
-        let size = from_last.find(|part| part.says_so).map(|part| part.size);
+        let size = from_last
+            .find(|part| part.says_so)
+            .map(|part| part.file.size);
         size.unwrap_or_else(|| self.largest())
             .clamp(MIN_SEGMENT_SIZE, MAX_SEGMENT_SIZE)
     }
@@ -143,7 +143,7 @@ impl Part {
     /// rest is not believed.
     fn holds(&self) -> u64 {
         let there = (self.len + FRAME_HEADER_SIZE).next_multiple_of(SEGMENT_ALIGNMENT);
-        self.size.min(there.max(MIN_SEGMENT_SIZE))
+        self.file.size.min(there.max(MIN_SEGMENT_SIZE))
     }
 }
 
@@ -298,9 +298,11 @@ fn settle(
             base,
             base != claim.name,
             Part {
-                path: claim.path.clone(),
-                base,
-                size,
+                file: SegmentFile {
+                    path: claim.path.clone(),
+                    base,
+                    size,
+                },
                 len: claim.len,
                 says_so: claim.is_of(log_id),
                 is_sized: size == claim.len || known.contains(&size),

@@ -1,16 +1,14 @@
 //! Checking every byte of a log, with all cores.
 
 use crate::error::{Finding, Result, WalError};
-use crate::format::frame::{At, FrameKind, attested};
-use crate::format::layout::SEGMENT_HEADER_SIZE;
-use crate::inspect::dump::{bad_batch, no_frame};
-use crate::inspect::walk::next_intact;
+use crate::format::frame::{FrameKind, durable_lsn_in};
+use crate::format::layout::{FRAME_ALIGNMENT, SEGMENT_HEADER_SIZE};
 use crate::inspect::{Log, Progress, records_in};
 use crate::lsn::Lsn;
 use crate::recovery::cases::Case;
-use crate::recovery::end::unknown_feature;
-use crate::segment::list::{Headers, check_chain, check_segment};
-use crate::segment::scan::{Scan, SegmentFile};
+use crate::segment::header::{SegmentFile, check_segment};
+use crate::segment::list::{Headers, check_chain};
+use crate::segment::scan::{Found, FoundFrame, Scanner};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -81,6 +79,28 @@ impl Part {
                 ..SegmentUse::default()
             },
             ..Self::default()
+        }
+    }
+
+    fn add(&mut self, segment: &SegmentFile, frame: &FoundFrame, payload: &[u8]) {
+        self.holds.frames += 1;
+        match records_in(&frame.header, payload) {
+            Ok(records) => self.holds.records += records,
+            Err(what) => {
+                let bad = segment.corrupt(Finding::CorruptAttested, frame.offset, what);
+                self.findings.push(bad);
+            }
+        }
+        match frame.header.kind {
+            FrameKind::Watermark | FrameKind::Close => {
+                let proof = durable_lsn_in(payload).unwrap_or(0);
+                self.attested = self.attested.max(proof.min(frame.lsn().get()));
+            }
+            _ => {}
+        }
+        match frame.header.kind {
+            FrameKind::Seal => self.holds.sealed = true,
+            _ => self.holds.used_bytes = frame.next,
         }
     }
 }
@@ -221,7 +241,7 @@ impl Log {
     }
 
     fn verify_segment(&self, segment: &SegmentFile, end_lsn: Option<Lsn>) -> Result<Part> {
-        let mut scan = Scan::open(&*self.disk, segment, self.key)?;
+        let mut scan = Scanner::open(&*self.disk, segment, self.key)?;
         let mut offset = SEGMENT_HEADER_SIZE;
         // Where the log ends a frame need not be intact; if that is not known, the caller judges.
         let end = end_lsn
@@ -230,29 +250,18 @@ impl Log {
         let mut part = Part::of(segment);
         while segment.base + offset < end {
             match scan.look(offset)? {
-                At::Frame(header, payload) => {
-                    part.holds.frames += 1;
-                    match records_in(&header, payload) {
-                        Ok(records) => part.holds.records += records,
-                        Err(what) => part.findings.push(bad_batch(segment, offset, what)),
-                    }
-                    if matches!(header.kind, FrameKind::Watermark | FrameKind::Close) {
-                        let proof = attested(payload).unwrap_or(0);
-                        part.attested = part.attested.max(proof.min(segment.base + offset));
-                    }
-                    match header.kind {
-                        FrameKind::Seal => part.holds.sealed = true,
-                        _ => part.holds.used_bytes = offset + header.frame_size(),
-                    }
-                    offset = header.next_offset(offset, segment.size);
+                Found::Frame(frame) => {
+                    part.add(segment, &frame, scan.payload(&frame));
+                    offset = frame.next;
                 }
-                At::Unknown(raw) => {
-                    part.findings.push(unknown_feature(segment, offset, &raw));
+                Found::Unknown(raw) => {
+                    part.findings.push(segment.unknown_feature(offset, &raw));
                     break;
                 }
-                At::Nothing | At::BadPayload(_) => {
-                    part.findings.push(no_frame(segment, offset, BROKEN));
-                    let next = next_intact(&*self.disk, segment, self.key, offset)?;
+                Found::Nothing | Found::BadPayload(_) => {
+                    let broken = segment.corrupt(Finding::CorruptAttested, offset, BROKEN);
+                    part.findings.push(broken);
+                    let next = scan.next_intact(offset + FRAME_ALIGNMENT, u64::MAX);
                     match next.filter(|_| part.findings.len() < MAX_FINDINGS) {
                         Some(next) => offset = next,
                         None => break,

@@ -5,48 +5,52 @@
 //! Memory is bounded by the largest frame.
 
 use crate::error::{Result, WalError};
-use crate::format::frame::{At, FrameHeader, FrameKind, LogKey, RawHeader, attested, check};
+use crate::format::frame::{FrameHeader, FrameKind, LogKey, RawHeader, durable_lsn_in};
 use crate::format::layout::{
-    FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_header, segment_name, to_usize,
+    FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_header, segment_name,
 };
 use crate::inspect::lost::LostRange;
 use crate::inspect::source::{Part, Source};
 use crate::lsn::Lsn;
-use crate::recovery::end::unknown_feature;
-use crate::segment::scan::SegmentFile;
-use highwater_disk::{Access, Disk, DiskFile, SECTOR_SIZE};
+use crate::segment::header::SegmentFile;
+use crate::segment::scan::{Found, FoundFrame, Scanner};
+use highwater_disk::Disk;
 use std::collections::VecDeque;
-use std::io;
-use std::sync::Arc;
 
-const WINDOW_SIZE: u64 = 256 << 10;
-
-/// An intact frame.
+/// An intact frame of a damaged log.
 #[derive(Debug)]
-pub(crate) struct Found {
-    pub(crate) part: Part,
-    pub(crate) offset: u64,
-    pub(crate) header: FrameHeader,
+pub(crate) struct SavedFrame {
+    pub(crate) file: SegmentFile,
+    pub(crate) found: FoundFrame,
     /// Header and payload as they stand in the file, without padding.
     pub(crate) raw: Vec<u8>,
 }
 
-impl Found {
+impl SavedFrame {
     pub(crate) fn lsn(&self) -> u64 {
-        self.part.base + self.offset
+        self.found.lsn().get()
+    }
+
+    pub(crate) fn header(&self) -> &FrameHeader {
+        &self.found.header
     }
 
     pub(crate) fn payload(&self) -> &[u8] {
         self.raw.split_at(frame_header::END).1
     }
 
+    /// First position after the frame itself; a seal fills the rest of its segment.
+    fn end(&self) -> u64 {
+        self.lsn() + self.header().frame_size()
+    }
+
     /// The frame as a loss.
     pub(crate) fn lost(&self, what: String) -> LostRange {
         LostRange {
             from: Lsn::new(self.lsn()),
-            to: Some(Lsn::new(self.lsn() + self.header.frame_size())),
-            file: self.part.path.clone(),
-            offset: self.offset,
+            to: Some(Lsn::new(self.end())),
+            file: self.file.path.clone(),
+            offset: self.found.offset,
             what,
             broken: false,
         }
@@ -54,9 +58,9 @@ impl Found {
 
     /// The position that the frame proves to have been durable.
     pub(crate) fn attests(&self) -> Option<u64> {
-        let attests = matches!(self.header.kind, FrameKind::Watermark | FrameKind::Close);
+        let attests = matches!(self.header().kind, FrameKind::Watermark | FrameKind::Close);
         attests
-            .then(|| attested(self.payload()))
+            .then(|| durable_lsn_in(self.payload()))
             .flatten()
             .map(|proof| proof.min(self.lsn()))
     }
@@ -65,7 +69,7 @@ impl Found {
 /// What comes next in the log.
 #[derive(Debug)]
 pub(crate) enum Step {
-    Frame(Found),
+    Frame(SavedFrame),
     /// A hole with an intact frame behind it.
     Hole(LostRange),
 }
@@ -125,7 +129,7 @@ impl<'a> Walk<'a> {
             }
             let at = self.hole_end().unwrap_or(self.position);
             match self.find(at)? {
-                Some(found) => self.pass(found),
+                Some(frame) => self.pass(frame),
                 None => self.leave_group(at),
             }
         }
@@ -144,7 +148,12 @@ impl<'a> Walk<'a> {
         };
         let mut holes = self.holes.iter().enumerate();
         let broken = holes.rfind(tells).map(|(_, hole)| hole);
-        let orphan = self.sealed && !self.source.parts.iter().any(|p| p.base >= self.position);
+        let orphan = self.sealed
+            && !self
+                .source
+                .parts
+                .iter()
+                .any(|p| p.file.base >= self.position);
         if known.is_none() && broken.is_none() && !orphan {
             return None;
         }
@@ -164,15 +173,18 @@ impl<'a> Walk<'a> {
     /// Opens the files of the next segment; false if there is none.
     fn open_group(&mut self) -> Result<bool> {
         let parts = self.source.parts.get(self.next_part..).unwrap_or_default();
-        let Some(base) = parts.first().map(|part| part.base) else {
+        let Some(base) = parts.first().map(|part| part.file.base) else {
             return Ok(false);
         };
-        let group: Vec<&Part> = parts.iter().take_while(|part| part.base == base).collect();
+        let group: Vec<&Part> = parts
+            .iter()
+            .take_while(|part| part.file.base == base)
+            .collect();
         self.next_part += group.len();
         (self.sealed, self.genuine) = (false, false);
         let ends = |sized: bool| {
             let parts = group.iter().filter(move |part| part.is_sized == sized);
-            parts.map(|part| part.base + part.size).max()
+            parts.map(|part| part.file.end()).max()
         };
         self.is_sized = ends(true).is_some();
         self.group_end = ends(true).or(ends(false)).unwrap_or(base);
@@ -219,20 +231,20 @@ impl<'a> Walk<'a> {
 
     /// The first intact frame of this segment at or behind `at`. Notes a hole if it does not stand
     /// right there.
-    fn find(&mut self, at: u64) -> Result<Option<Found>> {
-        let Some(base) = self.group.first().map(|probe| probe.part.base) else {
+    fn find(&mut self, at: u64) -> Result<Option<SavedFrame>> {
+        let Some(base) = self.group.first().map(|probe| probe.part.file.base) else {
             return Ok(None);
         };
         let offset = at - base;
         for probe in &mut self.group {
-            if let Some(found) = probe.frame(offset)? {
-                return Ok(Some(found));
+            if let Some(frame) = probe.frame(offset)? {
+                return Ok(Some(frame));
             }
         }
         let mut nearest: Option<(u64, usize)> = None;
         for (index, probe) in self.group.iter_mut().enumerate() {
             let until = nearest.map_or(u64::MAX, |(offset, _)| offset);
-            if let Some(offset) = probe.next_frame(offset + FRAME_ALIGNMENT, until)? {
+            if let Some(offset) = probe.scan.next_intact(offset + FRAME_ALIGNMENT, until) {
                 nearest = Some((offset, index));
             }
         }
@@ -251,7 +263,7 @@ impl<'a> Walk<'a> {
         let Some(probe) = self.group.first() else {
             return;
         };
-        let file = probe.part.path.clone();
+        let file = probe.part.file.path.clone();
         let (genuine, strays) = (self.genuine, self.strays);
         let mut probes = self.group.iter_mut();
         let broken = !strays && probes.all(|probe| probe.is_broken(offset, genuine));
@@ -265,18 +277,18 @@ impl<'a> Walk<'a> {
         });
     }
 
-    fn pass(&mut self, found: Found) {
+    fn pass(&mut self, frame: SavedFrame) {
         self.ready.extend(self.holes.drain(..).map(Step::Hole));
-        self.sealed = found.header.kind == FrameKind::Seal;
+        self.sealed = frame.header().kind == FrameKind::Seal;
         self.genuine = true;
-        let end = found.lsn() + found.header.frame_size();
+        let end = frame.end();
         self.position = if self.sealed && self.is_sized {
             self.group_end
         } else {
             end
         };
-        let offset = found.offset + found.header.frame_size();
-        self.ready.push_back(Step::Frame(found));
+        let offset = end - frame.file.base;
+        self.ready.push_back(Step::Frame(frame));
         if self.sealed && !self.is_sized {
             let what = "a seal, but nothing tells where the segment ended: one may be missing";
             self.note_hole(end, self.group_end, offset, what.to_owned());
@@ -290,7 +302,7 @@ impl<'a> Walk<'a> {
     /// Nothing intact is left in this segment: its rest is a hole, if frames follow in another one.
     fn leave_group(&mut self, at: u64) {
         if at < self.group_end {
-            let base = self.group.first().map_or(at, |probe| probe.part.base);
+            let base = self.group.first().map_or(at, |probe| probe.part.file.base);
             let offset = at - base;
             let what = self.group.first_mut().map(|probe| probe.describe(offset));
             self.note_hole(at, self.group_end, offset, what.unwrap_or_default());
@@ -299,165 +311,71 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Where the next intact frame of a segment starts, behind `offset`, at which none is.
-pub(crate) fn next_intact(
-    disk: &dyn Disk,
-    segment: &SegmentFile,
-    key: LogKey,
-    offset: u64,
-) -> Result<Option<u64>> {
-    let part = Part {
-        path: segment.path.clone(),
-        base: segment.base,
-        size: segment.size,
-        len: segment.size,
-        says_so: true,
-        is_sized: true,
-    };
-    Probe::open(disk, &part, key)?.next_frame(offset + FRAME_ALIGNMENT, u64::MAX)
-}
-
-/// Reads a file of which any part may be unreadable or missing.
+/// One file of the log, of which any part may be unreadable or missing.
 #[derive(Debug)]
 struct Probe {
     part: Part,
-    key: LogKey,
-    file: Arc<dyn DiskFile>,
-    window: Vec<u8>,
-    start: u64,
+    scan: Scanner,
     /// Why the last bytes asked for could not be read.
-    error: Option<io::Error>,
+    error: Option<WalError>,
 }
 
 impl Probe {
     fn open(disk: &dyn Disk, part: &Part, key: LogKey) -> Result<Self> {
-        let file = disk
-            .open(&part.path, Access::Read)
-            .map_err(|e| WalError::io("opening", &part.path, e))?;
         Ok(Self {
+            scan: Scanner::open_short(disk, &part.file, key, part.len)?,
             part: part.clone(),
-            key,
-            file,
-            window: Vec::new(),
-            start: 0,
             error: None,
         })
     }
 
-    /// Bytes of the segment that the file has.
-    fn readable(&self) -> u64 {
-        self.part.size.min(self.part.len)
-    }
-
-    /// `len` bytes at `offset`; `None` if they are not there or cannot be read.
-    fn bytes(&mut self, offset: u64, len: u64) -> Option<&[u8]> {
-        self.error = None;
-        let end = offset.checked_add(len)?;
-        if end > self.readable() {
-            return None;
-        }
-        let inside = offset >= self.start && end <= self.start + self.window.len() as u64;
-        if !inside {
-            let ahead = len.max(WINDOW_SIZE.min(self.readable() - offset));
-            // One bad sector must not hide the good ones around it.
-            self.fill(offset, ahead)
-                .or_else(|_| self.fill(offset, len))
-                .map_err(|e| self.error = Some(e))
-                .ok()?;
-        }
-        let at = to_usize(offset - self.start);
-        self.window.get(at..at + to_usize(len))
-    }
-
-    fn fill(&mut self, offset: u64, len: u64) -> io::Result<()> {
-        self.window.resize(to_usize(len), 0);
-        self.start = offset;
-        self.file
-            .read_exact_at(&mut self.window, offset)
-            .inspect_err(|_| self.window.clear())
-    }
-
-    fn header(&mut self, offset: u64) -> Option<RawHeader> {
-        let (key, lsn) = (self.key, self.part.base + offset);
-        let room = self.part.size.checked_sub(offset)?;
-        let bytes = self.bytes(offset, FRAME_HEADER_SIZE)?;
-        let header = RawHeader::parse(bytes.first_chunk()?, &key, lsn, room)?;
-        header.leaves_room(room).then_some(header)
+    /// What was read, or `None` if it cannot be, twice in a row.
+    fn tolerate<T>(&mut self, read: impl Fn(&mut Scanner) -> Result<T>) -> Option<T> {
+        let (read, error) = match read(&mut self.scan).or_else(|_| read(&mut self.scan)) {
+            Ok(read) => (Some(read), None),
+            Err(error) => (None, Some(error)),
+        };
+        self.error = error;
+        read
     }
 
     /// The frame at `offset`, if it is intact.
-    fn frame(&mut self, offset: u64) -> Result<Option<Found>> {
-        let Some(header) = self.header(offset) else {
-            return Ok(None);
-        };
-        let (key, lsn, part) = (self.key, self.part.base + offset, self.part.clone());
-        let size = FRAME_HEADER_SIZE + u64::from(header.payload_len);
-        let Some(raw) = self.bytes(offset, size) else {
-            return Ok(None);
-        };
-        match check(header, raw.split_at(frame_header::END).1, &key, lsn) {
-            At::Frame(header, _) => Ok(Some(Found {
-                part,
-                offset,
-                header,
-                raw: raw.to_vec(),
+    fn frame(&mut self, offset: u64) -> Result<Option<SavedFrame>> {
+        match self.tolerate(|scan| scan.look(offset)) {
+            Some(Found::Frame(found)) => Ok(Some(SavedFrame {
+                file: self.part.file.clone(),
+                raw: self.scan.raw(&found).to_vec(),
+                found,
             })),
-            At::Unknown(raw) => Err(unknown_feature(
-                &SegmentFile {
-                    path: part.path,
-                    base: part.base,
-                    size: part.size,
-                },
-                offset,
-                &raw,
-            )),
-            At::BadPayload(_) | At::Nothing => Ok(None),
+            Some(Found::Unknown(raw)) => Err(self.part.file.unknown_feature(offset, &raw)),
+            Some(Found::BadPayload(_) | Found::Nothing) | None => Ok(None),
         }
     }
 
-    /// Where the next intact frame starts, from `from` on and before `until`. A length is believed
-    /// only with its frame.
-    fn next_frame(&mut self, from: u64, until: u64) -> Result<Option<u64>> {
-        let mut offset = from.max(SEGMENT_HEADER_SIZE);
-        let end = self.readable().min(until);
-        while offset + FRAME_HEADER_SIZE <= end {
-            // A header may begin in the last 8 bytes of a blank sector: those are looked at.
-            let last = (offset + 1).next_multiple_of(SECTOR_SIZE) - FRAME_ALIGNMENT;
-            if offset < last && self.is_blank(offset, last) {
-                offset = last;
-                continue;
-            }
-            if self.header(offset).is_some() && self.frame(offset)?.is_some() {
-                return Ok(Some(offset));
-            }
-            offset += FRAME_ALIGNMENT;
+    /// Whether the file holds a whole header's bytes at `offset`, and these are zero.
+    fn is_zero(&mut self, offset: u64) -> Option<bool> {
+        if offset + FRAME_HEADER_SIZE > self.scan.readable() {
+            self.error = None;
+            return None;
         }
-        Ok(None)
-    }
-
-    /// True if from `offset` to `end` there are only zeros, or what cannot be read.
-    fn is_blank(&mut self, offset: u64, end: u64) -> bool {
-        match self.bytes(offset, end.min(self.readable()) - offset) {
-            Some(bytes) => bytes.iter().fold(0, |seen, byte| seen | byte) == 0,
-            None => self.error.is_some(),
-        }
+        self.tolerate(|scan| scan.is_zero(offset)).flatten()
     }
 
     /// Whether it takes more than a crash to leave what stands at `offset` in place of a frame: the
     /// file is cut off there, cannot be read, or is not the segment at all. Zeros are where a log
     /// ends.
     fn is_broken(&mut self, offset: u64, genuine: bool) -> bool {
-        let blank = |bytes: &[u8]| bytes.iter().all(|byte| *byte == 0);
-        let ends = self.bytes(offset, FRAME_HEADER_SIZE).is_some_and(blank);
-        let cut = self.part.len < self.part.size && !ends;
+        let ends = self.is_zero(offset) == Some(true);
+        let cut = self.part.len < self.part.file.size && !ends;
         cut || self.error.is_some() || !(self.part.says_so || genuine)
     }
 
     /// What stands at `offset` in place of a frame.
     fn describe(&mut self, offset: u64) -> String {
-        if let Some(header) = self.header(offset) {
+        let readable = self.scan.readable();
+        if let Some(Some(header)) = self.tolerate(|scan| scan.header(offset)) {
             let end = offset + FRAME_HEADER_SIZE + u64::from(header.payload_len);
-            if end > self.readable() {
+            if end > readable {
                 return format!("{}, of which the file holds only a part", name(&header));
             }
             return format!(
@@ -466,15 +384,13 @@ impl Probe {
                 header.payload_len
             );
         }
-        if offset + FRAME_HEADER_SIZE > self.readable() {
+        if offset + FRAME_HEADER_SIZE > readable {
             return format!("the file ends at offset {}", self.part.len);
         }
-        let blank = self
-            .bytes(offset, FRAME_HEADER_SIZE)
-            .map(|bytes| bytes.iter().all(|byte| *byte == 0));
-        match (blank, &self.error) {
+        match (self.is_zero(offset), &self.error) {
             (Some(true), _) => "zeros".to_owned(),
             (Some(false), _) => "bytes that are no frame of this place".to_owned(),
+            (None, Some(WalError::Io { source, .. })) => format!("not readable: {source}"),
             (None, Some(error)) => format!("not readable: {error}"),
             (None, None) => "nothing".to_owned(),
         }

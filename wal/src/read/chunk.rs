@@ -1,165 +1,17 @@
-//! Reading without a handle per record: frames, chunks, headers.
+//! Chunks: pieces of the log that threads read side by side.
 
 use crate::error::{Result, WalError};
-use crate::format::frame::{Encoding, FrameKind};
-use crate::format::layout::{SEGMENT_HEADER_SIZE, to_usize};
+use crate::format::layout::to_usize;
 use crate::log::shared::Shared;
-use crate::lsn::{Lsn, StreamId};
+use crate::lsn::Lsn;
 use crate::options::choices::ReadPath;
-use crate::read::cursor::{Cursor, Place, Trust, look};
-use crate::read::payload::{Owner, Payload};
-use crate::read::reader::Records;
-use crate::read::window::ReadWindow;
+use crate::read::cursor::{Cursor, decompressed, no_intact_frame};
+use crate::read::frame::Frame;
 use crate::segment::file::Segment;
-use std::fmt;
-use std::ops::{Deref, Range};
+use crate::segment::scan::{Check, Found, FoundFrame, LogScanner, Scanner};
+use crate::segment::window::Window;
+use std::ops::Range;
 use std::sync::Arc;
-
-/// A frame that holds records, its checksums found right.
-#[derive(Clone)]
-pub struct Frame<'a> {
-    /// Where it stands.
-    pub lsn: Lsn,
-    /// First position behind it.
-    pub end_lsn: Lsn,
-    /// [`FrameKind::Data`], [`FrameKind::Batch`] or [`FrameKind::Control`].
-    pub kind: FrameKind,
-    /// The stream of its records.
-    pub stream: StreamId,
-    segment: &'a Arc<Segment>,
-    path: ReadPath,
-    /// As it is stored.
-    payload: &'a [u8],
-    /// Where that starts in the file.
-    at: usize,
-    decompressed: Option<Arc<Vec<u8>>>,
-}
-
-impl fmt::Debug for Frame<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Frame")
-            .field("lsn", &self.lsn)
-            .field("kind", &self.kind)
-            .field("stream", &self.stream)
-            .field("payload_len", &self.payload().len())
-            .finish_non_exhaustive()
-    }
-}
-
-impl<'a> Frame<'a> {
-    #[inline]
-    pub(crate) fn new(
-        segment: &'a Arc<Segment>,
-        place: &Place<impl Deref<Target = Segment>>,
-        payload: &'a [u8],
-        path: ReadPath,
-    ) -> Result<Self> {
-        Ok(Self {
-            lsn: place.lsn(),
-            end_lsn: Lsn::new(segment.base + place.next),
-            kind: place.header.kind,
-            stream: place.header.stream,
-            segment,
-            path,
-            at: place.payload_range().start,
-            payload,
-            decompressed: match place.header.encoding {
-                Encoding::Plain => None,
-                Encoding::Zstd => Some(place.decompress(payload)?),
-            },
-        })
-    }
-
-    /// The payload: of a single record its bytes, of a batch all of them with their lengths.
-    #[must_use]
-    pub fn payload(&self) -> &[u8] {
-        match &self.decompressed {
-            Some(bytes) => bytes,
-            None => self.payload,
-        }
-    }
-
-    /// Of a batch that is stored compressed: a handle to its payload in memory, of which the
-    /// records are slices. The records of other frames are slices of the log, or of the chunk.
-    #[must_use]
-    pub fn decompressed(&self) -> Option<Payload> {
-        let bytes = self.decompressed.as_ref()?;
-        let all = 0..bytes.len();
-        Some(Payload::new(Owner::Buffer(Arc::clone(bytes)), all))
-    }
-
-    /// The records.
-    #[must_use]
-    pub fn records(&self) -> Records<'_> {
-        let at = match self.decompressed {
-            Some(_) => 0,
-            None => self.at,
-        };
-        Records::new(self, at)
-    }
-
-    /// A handle to `bytes`, which stand at `at` of the file, or of the decompressed batch.
-    fn handle(&self, bytes: &[u8], at: usize) -> Payload {
-        let owner = match (&self.decompressed, self.path) {
-            (Some(bytes), _) => Owner::Buffer(Arc::clone(bytes)),
-            (None, ReadPath::Mapped) => Owner::Segment(Arc::clone(self.segment)),
-            (None, ReadPath::Copy) => return Payload::copied(bytes),
-        };
-        Payload::new(owner, at..at + bytes.len())
-    }
-}
-
-/// A record borrowed from its frame; dereferences to its bytes.
-#[derive(Clone, Copy)]
-pub struct RecordRef<'a> {
-    frame: &'a Frame<'a>,
-    bytes: &'a [u8],
-    at: usize,
-    index: u32,
-}
-
-impl fmt::Debug for RecordRef<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "b\"{}\"", self.bytes.escape_ascii())
-    }
-}
-
-impl<'a> RecordRef<'a> {
-    pub(crate) fn new(frame: &'a Frame<'a>, bytes: &'a [u8], at: usize, index: u32) -> Self {
-        Self {
-            frame,
-            bytes,
-            at,
-            index,
-        }
-    }
-
-    /// The bytes, for as long as the frame is borrowed.
-    #[must_use]
-    pub fn bytes(&self) -> &'a [u8] {
-        self.bytes
-    }
-
-    /// The number of the record in its batch, from 0.
-    #[must_use]
-    pub fn index(&self) -> u32 {
-        self.index
-    }
-
-    /// A handle to the same bytes that lives on its own.
-    #[must_use]
-    pub fn to_payload(&self) -> Payload {
-        self.frame.handle(self.bytes, self.at)
-    }
-}
-
-impl Deref for RecordRef<'_> {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        self.bytes
-    }
-}
 
 /// Whole frames of one segment. Holds the segment's bytes: send it to another thread and read
 /// there.
@@ -229,25 +81,20 @@ impl Chunk {
     ) -> Result<Vec<Self>> {
         let mut chunks: Vec<Self> = Vec::new();
         let mut cursor = Cursor::open(shared, from, to)?;
-        while let Some(place) = cursor.step(Trust::Header)? {
-            let end = Lsn::new(place.segment.base + place.next);
+        while let Some(frame) = cursor.step(Check::Header)? {
             match chunks.last_mut() {
                 Some(chunk)
-                    if chunk.segment.base == place.segment.base
-                        && chunk.size_bytes() < target_bytes =>
+                    if chunk.segment.base == frame.base && chunk.size_bytes() < target_bytes =>
                 {
-                    chunk.to = end;
+                    chunk.to = frame.end_lsn();
                 }
-                _ => {
-                    let (from, shared) = (place.lsn(), Arc::clone(shared));
-                    chunks.push(Self {
-                        shared,
-                        segment: place.segment,
-                        from,
-                        to: end,
-                        copied: None,
-                    });
-                }
+                _ => chunks.push(Self {
+                    shared: Arc::clone(shared),
+                    segment: Arc::clone(cursor.segment()),
+                    from: frame.lsn(),
+                    to: frame.end_lsn(),
+                    copied: None,
+                }),
             }
         }
         chunks.iter_mut().try_for_each(Self::load)?;
@@ -273,28 +120,27 @@ impl Chunk {
     /// Its frames that hold records, each checked before it is returned.
     #[must_use]
     pub fn frames(&self) -> Frames<'_> {
-        self.frames_with(Trust::Payload)
+        self.frames_with(Check::Payload)
     }
 
     /// The same without checking payloads: for looking at frames that somebody else checks before
     /// acting on them. A compressed batch that does not decompress is an error here too.
     #[must_use]
     pub fn unchecked_frames(&self) -> Frames<'_> {
-        self.frames_with(Trust::Header)
+        self.frames_with(Check::Header)
     }
 
-    fn frames_with(&self, trust: Trust) -> Frames<'_> {
+    fn frames_with(&self, check: Check) -> Frames<'_> {
+        let window = match &self.copied {
+            None => Window::of_whole_map(&self.segment),
+            Some(bytes) => Window::of_bytes(Arc::clone(bytes), self.offsets().start),
+        };
+        let scanner = Scanner::new(self.segment.as_file(), self.shared.key, window);
         Frames {
             chunk: self,
-            window: match &self.copied {
-                None => ReadWindow::of_all(),
-                Some(bytes) => {
-                    let bytes = Arc::clone(bytes);
-                    ReadWindow::over(bytes, self.segment.base, self.offsets().start)
-                }
-            },
-            at: self.from.get().max(self.segment.base + SEGMENT_HEADER_SIZE),
-            trust,
+            scan: LogScanner::within(scanner, self.from.get().max(self.segment.base)),
+            check,
+            failed: false,
         }
     }
 }
@@ -315,12 +161,12 @@ impl AsRef<[u8]> for Chunk {
 }
 
 impl Chunk {
-    /// The payload of a frame that was looked at.
-    fn payload(&self, place: &Place<&Segment>) -> &[u8] {
+    /// The payload of a frame that was found.
+    fn payload(&self, frame: &FoundFrame) -> &[u8] {
+        let Range { start, end } = frame.payload();
         match &self.copied {
-            None => self.segment.shown(place.payload_range()),
+            None => self.segment.shown(to_usize(start)..to_usize(end)),
             Some(bytes) => {
-                let Range { start, end } = place.payload_place();
                 let first = self.offsets().start;
                 bytes
                     .get(to_usize(start - first)..to_usize(end - first))
@@ -334,9 +180,9 @@ impl Chunk {
 #[derive(Debug)]
 pub struct Frames<'a> {
     chunk: &'a Chunk,
-    window: ReadWindow,
-    at: u64,
-    trust: Trust,
+    scan: LogScanner,
+    check: Check,
+    failed: bool,
 }
 
 impl<'a> Iterator for Frames<'a> {
@@ -344,103 +190,51 @@ impl<'a> Iterator for Frames<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let next = self.step();
-        if next.as_ref().is_some_and(Result::is_err) {
-            self.at = u64::MAX;
-        }
+        self.failed |= next.as_ref().is_some_and(Result::is_err);
         next
     }
 }
 
 impl<'a> Frames<'a> {
     fn step(&mut self) -> Option<Result<Frame<'a>>> {
-        while self.at < self.chunk.to.get() {
-            let place = match self.look() {
-                Ok(place) => place,
-                Err(error) => return Some(Err(error)),
-            };
-            let segment = &self.chunk.segment;
-            self.at = segment.base + place.next;
-            if place.holds_records() {
-                let (payload, path) = (self.chunk.payload(&place), self.window.read_path());
-                return Some(Frame::new(segment, &place, payload, path));
+        while !self.failed {
+            let found = self
+                .scan
+                .step(self.chunk.to.get(), self.check, |_, _| Ok(None));
+            match found {
+                Ok(Some(Found::Frame(frame))) if frame.holds_records() => {
+                    return Some(self.frame(&frame));
+                }
+                Ok(Some(Found::Frame(_))) => {}
+                Ok(None) => return None,
+                other => return Some(Err(self.explain(other))),
             }
         }
         None
     }
 
-    /// The next frame. Its payload may be touched, also if only its header is checked.
+    /// The payload of a frame may be touched, also if only its header is checked.
     #[inline]
-    fn look(&mut self) -> Result<Place<&'a Segment>> {
-        let Chunk {
-            shared,
-            segment,
-            to,
-            ..
-        } = self.chunk;
-        let (offset, limit) = (self.at - segment.base, to.get());
-        let (trust, window) = (self.trust, &mut self.window);
-        let header = look(segment, offset, limit, shared, trust, window)?;
-        let place = Place {
-            next: header.next_offset(offset, segment.size),
-            segment: &**segment,
-            offset,
-            header,
-        };
-        if trust == Trust::Header && place.holds_records() {
-            let there = window.ensure(segment, &place.payload_place(), limit - segment.base);
-            there.map_err(|e| shared.reading_failed(e))?;
+    fn frame(&mut self, found: &FoundFrame) -> Result<Frame<'a>> {
+        let (chunk, scanner) = (self.chunk, self.scan.scanner_mut());
+        let scanner = scanner.expect("a chunk lies in one segment");
+        if self.check == Check::Header {
+            let there = scanner.ensure_payload(found);
+            there.map_err(|e| chunk.shared.reading_failed(e))?;
         }
-        Ok(place)
+        let path = scanner.window().read_path();
+        let (segment, payload) = (&chunk.segment, chunk.payload(found));
+        let decompressed = decompressed(segment, found, || payload)?;
+        Ok(Frame::new(segment, found, payload, path, decompressed))
     }
-}
 
-/// What a frame's header says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FrameInfo {
-    /// Where the frame stands.
-    pub lsn: Lsn,
-    /// First position behind it.
-    pub end_lsn: Lsn,
-    /// What it is.
-    pub kind: FrameKind,
-    /// The stream of its records.
-    pub stream: StreamId,
-    /// Length of its payload in bytes, as it is stored.
-    pub payload_len: usize,
-    /// Start of the segment that holds it.
-    pub segment: Lsn,
-}
-
-/// Hops from frame to frame, reading headers only. Yields frames of every kind.
-#[derive(Debug)]
-pub struct Headers {
-    cursor: Cursor,
-}
-
-impl Headers {
-    pub(crate) fn open(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
-        Ok(Self {
-            cursor: Cursor::open(shared, from, to)?,
-        })
-    }
-}
-
-impl Iterator for Headers {
-    type Item = Result<FrameInfo>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let place = self
-            .cursor
-            .step(Trust::Header)
-            .inspect_err(|_| self.cursor.stop());
-        let info = |place: Place| FrameInfo {
-            lsn: place.lsn(),
-            end_lsn: Lsn::new(place.segment.base + place.next),
-            kind: place.header.kind,
-            stream: place.header.stream,
-            payload_len: place.header.payload_size(),
-            segment: Lsn::new(place.segment.base),
-        };
-        place.map(|place| place.map(info)).transpose()
+    #[cold]
+    fn explain(&self, found: Result<Option<Found>>) -> WalError {
+        let (shared, segment) = (&self.chunk.shared, &self.chunk.segment);
+        let error = found.map_or_else(
+            |error| error,
+            |found| no_intact_frame(segment, self.scan.position, found.as_ref()),
+        );
+        shared.reading_failed(error)
     }
 }

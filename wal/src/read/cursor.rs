@@ -1,48 +1,32 @@
-//! Going from frame to frame: where each lies, and whether it is intact.
+//! Going from frame to frame of an open log: what is durable is read, and anything but an intact
+//! frame is an error.
 
 use crate::error::{Finding, Result, WalError};
 use crate::format::compression::decompress;
-use crate::format::frame::{At, FrameHeader, LogKey, RawHeader, check};
-use crate::format::layout::{FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, to_usize};
+use crate::format::frame::Encoding;
+use crate::format::layout::to_usize;
 use crate::log::shared::Shared;
 use crate::lsn::{Lsn, StreamId};
-use crate::read::window::ReadWindow;
+use crate::options::choices::ReadPath;
+use crate::read::payload::Owner;
 use crate::retention::guard::RetentionGuard;
 use crate::segment::file::Segment;
-use std::ops::Deref;
+use crate::segment::scan::{Check, Found, FoundFrame, LogScanner, Scanner};
+use crate::segment::window::Window;
+use std::ops::Range;
 use std::sync::Arc;
-
-/// Where a checked frame lies.
-#[derive(Debug)]
-pub(crate) struct Place<S = Arc<Segment>> {
-    pub(crate) segment: S,
-    pub(crate) offset: u64,
-    /// Offset of the next frame in the segment.
-    pub(crate) next: u64,
-    pub(crate) header: FrameHeader,
-}
 
 /// A position that moves from frame to frame.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     shared: Arc<Shared>,
     guard: RetentionGuard,
-    pub(crate) position: u64,
+    scan: LogScanner,
     end: u64,
-    pub(crate) segment: Option<Arc<Segment>>,
-    pub(crate) window: ReadWindow,
+    segment: Option<Arc<Segment>>,
     /// The stream that is wanted, if not all are.
     only: Option<StreamId>,
     stopped: bool,
-}
-
-/// How much of a frame is checked before it is believed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Trust {
-    /// Both checksums.
-    Payload,
-    /// The header's checksum.
-    Header,
 }
 
 impl Cursor {
@@ -66,21 +50,24 @@ impl Cursor {
             Lsn::ZERO => RetentionGuard::oldest(&shared.retention, &shared.reader_name),
             from => RetentionGuard::new(&shared.retention, from, &shared.reader_name)?,
         };
-        let position = guard.lsn().get();
         Ok(Self {
             shared: Arc::clone(shared),
+            scan: LogScanner::new(guard.lsn().get()),
             guard,
-            position,
             end: to.get(),
             segment: None,
-            window: ReadWindow::new(shared.options.read_path),
             only: None,
             stopped: false,
         })
     }
 
     pub(crate) fn position(&self) -> u64 {
-        self.position
+        self.scan.position
+    }
+
+    /// Goes back to a frame that was found.
+    pub(crate) fn go_back(&mut self, frame: &FoundFrame) {
+        self.scan.position = frame.lsn().get();
     }
 
     /// Reads on to `end`, which is durable.
@@ -99,200 +86,163 @@ impl Cursor {
     }
 
     /// The next frame of any kind.
-    pub(crate) fn step(&mut self, trust: Trust) -> Result<Option<Place>> {
+    pub(crate) fn step(&mut self, check: Check) -> Result<Option<FoundFrame>> {
         loop {
-            if self.stopped || self.position >= self.end {
+            if self.stopped {
                 return Ok(None);
             }
-            let segment = self.enter_segment()?;
-            let offset = self.position - segment.base;
-            if offset < SEGMENT_HEADER_SIZE {
-                self.position = segment.base + SEGMENT_HEADER_SIZE;
+            let Some(only) = self.only else {
+                return self.look(check);
+            };
+            // Of other streams the payload is not touched.
+            let Some(frame) = self.look(Check::Header)? else {
+                return Ok(None);
+            };
+            if frame.holds_records() && frame.header.stream != only {
                 continue;
             }
-            if let Some(next) = self.other_stream(&segment, offset)? {
-                self.position = next;
-                continue;
+            if check == Check::Header {
+                return Ok(Some(frame));
             }
-            let header = self.look(&segment, offset, trust)?;
-            let next = header.next_offset(offset, segment.size);
-            self.position = segment.base + next;
-            return Ok(Some(Place {
-                segment,
-                offset,
-                next,
-                header,
-            }));
+            self.go_back(&frame);
+            return self.look(check);
         }
-    }
-
-    /// Where to go on if the frame at `offset` holds records of a stream that is not wanted: its
-    /// payload is not touched.
-    fn other_stream(&mut self, segment: &Arc<Segment>, offset: u64) -> Result<Option<u64>> {
-        let Some(only) = self.only else {
-            return Ok(None);
-        };
-        let header = self.look(segment, offset, Trust::Header)?;
-        let other = header.kind.holds_records() && header.stream != only;
-        Ok(other.then_some(segment.base + header.next_offset(offset, segment.size)))
     }
 
     #[inline]
-    fn look(&mut self, segment: &Segment, offset: u64, trust: Trust) -> Result<FrameHeader> {
-        let (window, shared) = (&mut self.window, &self.shared);
-        look(segment, offset, self.end, shared, trust, window)
+    fn look(&mut self, check: Check) -> Result<Option<FoundFrame>> {
+        let Self {
+            shared,
+            guard,
+            segment,
+            scan,
+            ..
+        } = self;
+        let found = scan.step(self.end, check, |position, before| {
+            enter(shared, guard, segment, position, before).map(Some)
+        });
+        match found {
+            Ok(Some(Found::Frame(frame))) => Ok(Some(frame)),
+            Ok(None) => Ok(None),
+            other => Err(self.explain(other)),
+        }
+    }
+
+    #[cold]
+    fn explain(&self, found: Result<Option<Found>>) -> WalError {
+        match (found, &self.segment) {
+            (Err(error @ WalError::Truncated { .. }), _) => error,
+            (Err(error), _) => self.shared.reading_failed(error),
+            (Ok(found), segment) => {
+                let segment = segment.as_ref().expect("a step enters a segment");
+                let error = no_intact_frame(segment, self.scan.position, found.as_ref());
+                self.shared.reading_failed(error)
+            }
+        }
+    }
+
+    /// The segment of the frame that was just found.
+    pub(crate) fn segment(&self) -> &Arc<Segment> {
+        self.segment.as_ref().expect("a step enters a segment")
     }
 
     /// The payload of the frame that was just found, its checksum right.
-    pub(crate) fn payload<'a>(&'a self, place: &'a Place) -> &'a [u8] {
-        let payload = self.window.shown(&place.segment, place.payload_place());
-        payload.expect("what was checked stays in the window until the next frame is looked at")
+    #[inline]
+    pub(crate) fn payload(&self, frame: &FoundFrame) -> &[u8] {
+        self.scanner().payload(frame)
     }
 
-    fn enter_segment(&mut self) -> Result<Arc<Segment>> {
-        if let Some(segment) = self.segment.as_ref().filter(|s| self.position < s.end()) {
-            return Ok(Arc::clone(segment));
+    /// The payload of a frame that was found, with what keeps it readable: where it lies in that.
+    pub(crate) fn owned(&self, frame: &FoundFrame) -> (Owner, Range<usize>) {
+        match self.read_path() {
+            ReadPath::Mapped => {
+                let Range { start, end } = frame.payload();
+                let segment = Arc::clone(self.segment());
+                (Owner::Segment(segment), to_usize(start)..to_usize(end))
+            }
+            ReadPath::Copy => {
+                let bytes = self.payload(frame).to_vec();
+                let all = 0..bytes.len();
+                (Owner::Buffer(Arc::new(bytes)), all)
+            }
         }
-        let segment = self
-            .shared
-            .segments
-            .containing(self.position)
-            .ok_or_else(|| WalError::Truncated {
-                asked: Lsn::new(self.position),
-                first: Lsn::new(self.shared.retention.first()),
-            })?;
-        self.guard.advance(Lsn::new(self.position));
-        self.segment = Some(Arc::clone(&segment));
-        Ok(segment)
+    }
+
+    /// Of a compressed batch that was found, what it holds.
+    pub(crate) fn decompressed(&self, frame: &FoundFrame) -> Result<Option<Arc<Vec<u8>>>> {
+        decompressed(self.segment(), frame, || self.payload(frame))
+    }
+
+    pub(crate) fn read_path(&self) -> ReadPath {
+        self.scanner().window().read_path()
+    }
+
+    fn scanner(&self) -> &Scanner {
+        self.scan.scanner().expect("a step enters a segment")
     }
 }
 
-/// Reads and checks the frame at `offset`. What is below `limit` is durable.
-#[inline]
-pub(crate) fn look(
-    segment: &Segment,
-    offset: u64,
-    limit: u64,
+/// Enters the segment that holds `position`, with the window of the one before.
+fn enter(
     shared: &Shared,
-    trust: Trust,
-    window: &mut ReadWindow,
-) -> Result<FrameHeader> {
-    let readable = limit.min(segment.end()) - segment.base;
-    match look_in(window, segment, offset, readable, &shared.key, trust) {
-        Ok(Some(header)) => Ok(header),
-        Ok(None) => {
-            Err(shared.reading_failed(wrong(window, segment, offset, readable, &shared.key)))
+    guard: &mut RetentionGuard,
+    current: &mut Option<Arc<Segment>>,
+    position: u64,
+    before: Option<Scanner>,
+) -> Result<Scanner> {
+    let segment = shared
+        .segments
+        .containing(position)
+        .ok_or_else(|| WalError::Truncated {
+            asked: Lsn::new(position),
+            first: Lsn::new(shared.retention.first()),
+        })?;
+    guard.advance(Lsn::new(position));
+    let window = match before.map(Scanner::into_window) {
+        Some(mut window) => {
+            window.move_to(&segment);
+            window
         }
-        Err(error) => Err(shared.reading_failed(error)),
-    }
-}
-
-/// The header of the frame at `offset`, if an intact one stands there. Touches no byte before the
-/// window is there, and of the payload none if the header alone is trusted.
-#[inline]
-fn look_in(
-    window: &mut ReadWindow,
-    segment: &Segment,
-    offset: u64,
-    readable: u64,
-    key: &LogKey,
-    trust: Trust,
-) -> Result<Option<FrameHeader>> {
-    let (lsn, head_end) = (segment.base + offset, offset + FRAME_HEADER_SIZE);
-    if !window.ensure(segment, &(offset..head_end), readable)? {
-        return Ok(None);
-    }
-    let bytes = window.shown_from(segment, offset).unwrap_or_default();
-    let Some((head, rest)) = bytes.split_first_chunk() else {
-        return Ok(None);
+        None => Window::of_segment(&segment, shared.options.read_path),
     };
-    let Some(raw) = RawHeader::parse(head, key, lsn, readable - offset) else {
-        return Ok(None);
-    };
-    if trust == Trust::Header {
-        return Ok(raw.known());
-    }
-    let size = u64::from(raw.payload_len);
-    if let Some(payload) = rest.get(..to_usize(size)) {
-        return Ok(intact(check(raw, payload, key, lsn)));
-    }
-    let payload = head_end..head_end + size;
-    if !window.ensure(segment, &(offset..payload.end), readable)? {
-        return Ok(None);
-    }
-    let payload = window.shown(segment, payload);
-    Ok(payload.and_then(|payload| intact(check(raw, payload, key, lsn))))
+    let scanner = Scanner::new(segment.as_file(), shared.key, window);
+    *current = Some(segment);
+    Ok(scanner)
 }
 
-fn intact(at: At<'_>) -> Option<FrameHeader> {
-    match at {
-        At::Frame(header, _) => Some(header),
-        At::BadPayload(_) | At::Unknown(_) | At::Nothing => None,
-    }
-}
-
-/// What is wrong where no intact frame stands, which was looked at.
+/// What is wrong at `position`, where something else than an intact frame was found.
 #[cold]
-fn wrong(
-    window: &ReadWindow,
-    segment: &Segment,
-    offset: u64,
-    readable: u64,
-    key: &LogKey,
-) -> WalError {
+pub(crate) fn no_intact_frame(segment: &Segment, position: u64, found: Option<&Found>) -> WalError {
     if let Some(error) = segment.shortness() {
         return error;
     }
-    let bytes = window.shown_from(segment, offset).unwrap_or_default();
-    let (lsn, room) = (segment.base + offset, readable.saturating_sub(offset));
-    let found = bytes.split_first_chunk().and_then(|(head, rest)| {
-        let raw = RawHeader::parse(head, key, lsn, room)?;
-        let payload = rest.get(..to_usize(u64::from(raw.payload_len)));
-        // Without its payload it was the header that was looked at.
-        Some(payload.map_or(At::Unknown(raw), |payload| check(raw, payload, key, lsn)))
-    });
-    let what = match found {
-        Some(At::Unknown(raw)) => {
-            return segment.corrupt(Finding::UnknownFeature, offset, raw.to_string());
-        }
-        Some(At::BadPayload(_)) => {
-            "the payload does not match its checksum; restore the file from a backup"
-        }
-        Some(At::Frame(..) | At::Nothing) | None => {
-            "no intact frame starts here: the position does not come from this log, or the file is damaged"
-        }
+    let (finding, what) = match found {
+        Some(Found::Unknown(raw)) => (Finding::UnknownFeature, raw.to_string()),
+        Some(Found::BadPayload(_)) => (
+            Finding::CorruptDurable,
+            "the payload does not match its checksum; restore the file from a backup".to_owned(),
+        ),
+        Some(Found::Frame(_) | Found::Nothing) | None => (
+            Finding::CorruptDurable,
+            "no intact frame starts here: the position does not come from this log, or the file is damaged".to_owned(),
+        ),
     };
-    segment.corrupt(Finding::CorruptDurable, offset, what)
+    segment.corrupt(finding, position - segment.base, what)
 }
 
-impl<S: Deref<Target = Segment>> Place<S> {
-    pub(crate) fn lsn(&self) -> Lsn {
-        Lsn::new(self.segment.base + self.offset)
-    }
-
-    pub(crate) fn payload_range(&self) -> std::ops::Range<usize> {
-        let start = to_usize(self.offset + FRAME_HEADER_SIZE);
-        start..start + self.header.payload_size()
-    }
-
-    /// Offsets of the payload in the file.
-    pub(crate) fn payload_place(&self) -> std::ops::Range<u64> {
-        let start = self.offset + FRAME_HEADER_SIZE;
-        start..start + self.header.payload_size() as u64
-    }
-
-    /// The payload of a compressed batch, decompressed.
-    #[inline(never)] // off the path of other frames
-    pub(crate) fn decompress(&self, payload: &[u8]) -> Result<Arc<Vec<u8>>> {
-        let corrupt = |what| {
-            self.segment
-                .corrupt(Finding::CorruptDurable, self.offset, what)
-        };
-        let bytes = decompress(payload).map_err(corrupt)?;
-        Ok(Arc::new(bytes))
-    }
-
-    pub(crate) fn holds_records(&self) -> bool {
-        self.header.kind.holds_records()
+/// Of a compressed batch, what it holds.
+pub(crate) fn decompressed<'a>(
+    segment: &Segment,
+    frame: &FoundFrame,
+    payload: impl FnOnce() -> &'a [u8],
+) -> Result<Option<Arc<Vec<u8>>>> {
+    match frame.header.encoding {
+        Encoding::Plain => Ok(None),
+        Encoding::Zstd => {
+            let bytes = decompress(payload());
+            let bytes = bytes
+                .map_err(|what| segment.corrupt(Finding::CorruptDurable, frame.offset, what))?;
+            Ok(Some(Arc::new(bytes)))
+        }
     }
 }

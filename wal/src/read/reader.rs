@@ -1,15 +1,15 @@
 //! Reading records.
 
 use crate::error::Result;
-use crate::format::batch::{open_batch, split_record};
-use crate::format::frame::{Encoding, FrameKind};
-use crate::format::layout::BATCH_COUNT_SIZE;
+use crate::format::batch::RecordSplitter;
+use crate::format::frame::FrameKind;
 use crate::log::shared::Shared;
 use crate::lsn::{Lsn, StreamId};
-use crate::options::choices::ReadPath;
-use crate::read::chunk::{Frame, RecordRef};
-use crate::read::cursor::{Cursor, Place, Trust};
+use crate::read::cursor::Cursor;
+use crate::read::frame::Frame;
 use crate::read::payload::{Owner, Payload};
+use crate::segment::scan::{Check, FoundFrame};
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Whose record it is.
@@ -50,12 +50,11 @@ pub struct Reader {
 #[derive(Debug)]
 struct OpenBatch {
     owner: Owner,
+    /// Where the payload lies in what `owner` keeps.
+    payload: Range<usize>,
     lsn: Lsn,
     stream: StreamId,
-    /// Where the rest of the payload lies in the file, or in the decompressed batch.
-    next: usize,
-    end: usize,
-    index: u32,
+    splitter: RecordSplitter,
 }
 
 impl Reader {
@@ -99,27 +98,26 @@ impl Reader {
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>> {
         self.batch = None;
         loop {
-            let Some(place) = self.cursor.step(Trust::Payload)? else {
+            let Some(found) = self.cursor.step(Check::Payload)? else {
                 return Ok(None);
             };
-            if place.holds_records() {
-                let Cursor {
-                    segment,
-                    window,
-                    position,
-                    ..
-                } = &mut self.cursor;
-                let segment = segment.as_ref().expect("a step enters a segment");
-                let payload = window.shown(segment, place.payload_place());
-                let payload = payload.expect("what was checked is in the window");
-                return match Frame::new(segment, &place, payload, window.read_path()) {
-                    Ok(frame) => Ok(Some(frame)),
+            if found.holds_records() {
+                let decompressed = match self.cursor.decompressed(&found) {
+                    Ok(decompressed) => decompressed,
                     Err(error) => {
-                        // Asked again, it says the same: nobody may pass over the frame.
-                        *position = place.lsn().get();
-                        Err(error)
+                        // The next call must fail too: no reader may pass over the frame.
+                        self.cursor.go_back(&found);
+                        return Err(error);
                     }
                 };
+                let frame = Frame::new(
+                    self.cursor.segment(),
+                    &found,
+                    self.cursor.payload(&found),
+                    self.cursor.read_path(),
+                    decompressed,
+                );
+                return Ok(Some(frame));
             }
         }
     }
@@ -130,84 +128,60 @@ impl Reader {
                 return Ok(Some(record));
             }
             self.batch = None;
-            let Some(place) = self.cursor.step(Trust::Payload)? else {
+            let Some(found) = self.cursor.step(Check::Payload)? else {
                 return Ok(None);
             };
-            let lsn = place.lsn();
-            let kind = match place.header.kind {
+            let kind = match found.header.kind {
                 FrameKind::Data => RecordKind::Data,
                 FrameKind::Control => RecordKind::Control,
                 FrameKind::Batch => {
-                    let payload = self.cursor.payload(&place);
-                    let path = self.cursor.window.read_path();
-                    self.batch = Some(OpenBatch::new(&place, payload, path)?);
+                    self.batch = Some(OpenBatch::new(&self.cursor, &found)?);
                     continue;
                 }
                 FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
                     continue;
                 }
             };
-            let stream = place.header.stream;
-            let payload = match self.cursor.window.read_path() {
-                ReadPath::Mapped => {
-                    let range = place.payload_range();
-                    Payload::new(Owner::Segment(place.segment), range)
-                }
-                ReadPath::Copy => Payload::copied(self.cursor.payload(&place)),
-            };
+            let (owner, range) = self.cursor.owned(&found);
             return Ok(Some(Record {
-                lsn,
+                lsn: found.lsn(),
                 index: 0,
                 kind,
-                stream,
-                payload,
+                stream: found.header.stream,
+                payload: Payload::new(owner, range),
             }));
         }
     }
 }
 
 impl OpenBatch {
-    fn new(place: &Place, payload: &[u8], path: ReadPath) -> Result<Self> {
-        let (lsn, stream) = (place.lsn(), place.header.stream);
-        let buffer = match (place.header.encoding, path) {
-            (Encoding::Zstd, _) => Some(place.decompress(payload)?),
-            (Encoding::Plain, ReadPath::Copy) => Some(Arc::new(payload.to_vec())),
-            (Encoding::Plain, ReadPath::Mapped) => None,
-        };
-        let (owner, payload) = match buffer {
+    fn new(cursor: &Cursor, found: &FoundFrame) -> Result<Self> {
+        let (owner, payload) = match cursor.decompressed(found)? {
             Some(bytes) => {
                 let all = 0..bytes.len();
                 (Owner::Buffer(bytes), all)
             }
-            None => {
-                let range = place.payload_range();
-                (Owner::Segment(Arc::clone(&place.segment)), range)
-            }
+            None => cursor.owned(found),
         };
         Ok(Self {
             owner,
-            lsn,
-            stream,
-            next: payload.start + BATCH_COUNT_SIZE,
-            end: payload.end,
-            index: 0,
+            payload,
+            lsn: found.lsn(),
+            stream: found.header.stream,
+            splitter: RecordSplitter::new(FrameKind::Batch),
         })
     }
 
     fn next(&mut self) -> Option<Record> {
-        let (bytes, _) = split_record(self.owner.bytes(self.next..self.end))?;
-        let start = self.next + BATCH_COUNT_SIZE;
-        let end = start + bytes.len();
-        let payload = Payload::new(self.owner.clone(), start..end);
-        let (lsn, index, stream) = (self.lsn, self.index, self.stream);
-        self.next = end;
-        self.index += 1;
+        let payload = self.owner.bytes(self.payload.clone());
+        let (index, at, bytes) = self.splitter.next(payload)?;
+        let start = self.payload.start + at;
         Some(Record {
-            lsn,
+            lsn: self.lsn,
             index,
             kind: RecordKind::Data,
-            stream,
-            payload,
+            stream: self.stream,
+            payload: Payload::new(self.owner.clone(), start..start + bytes.len()),
         })
     }
 }
@@ -219,67 +193,5 @@ impl Iterator for Reader {
         self.next_record()
             .inspect_err(|_| self.cursor.stop())
             .transpose()
-    }
-}
-
-/// The records of a frame.
-#[derive(Debug, Clone)]
-pub struct Records<'a> {
-    frame: &'a Frame<'a>,
-    rest: Rest<'a>,
-    /// Where `rest` starts in the file, or in the decompressed batch.
-    at: usize,
-    index: u32,
-}
-
-#[derive(Debug, Clone)]
-enum Rest<'a> {
-    One(&'a [u8]),
-    Batch(&'a [u8]),
-    Done,
-}
-
-impl<'a> Records<'a> {
-    pub(crate) fn new(frame: &'a Frame<'a>, at: usize) -> Self {
-        let payload = frame.payload();
-        let (rest, at) = match frame.kind {
-            FrameKind::Data | FrameKind::Control => (Rest::One(payload), at),
-            FrameKind::Batch => match open_batch(payload) {
-                Some((_, records)) => (Rest::Batch(records), at + BATCH_COUNT_SIZE),
-                None => (Rest::Done, at),
-            },
-            FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
-                (Rest::Done, at)
-            }
-        };
-        Self {
-            frame,
-            rest,
-            at,
-            index: 0,
-        }
-    }
-}
-
-impl<'a> Iterator for Records<'a> {
-    type Item = RecordRef<'a>;
-
-    fn next(&mut self) -> Option<RecordRef<'a>> {
-        match self.rest {
-            Rest::Done => None,
-            Rest::One(bytes) => {
-                self.rest = Rest::Done;
-                Some(RecordRef::new(self.frame, bytes, self.at, 0))
-            }
-            Rest::Batch(rest) => {
-                let (bytes, rest) = split_record(rest)?;
-                let start = self.at + BATCH_COUNT_SIZE;
-                let record = RecordRef::new(self.frame, bytes, start, self.index);
-                self.rest = Rest::Batch(rest);
-                self.at = start + bytes.len();
-                self.index += 1;
-                Some(record)
-            }
-        }
     }
 }

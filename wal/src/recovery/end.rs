@@ -2,13 +2,14 @@
 
 use crate::control::file::{LogEnd, Meta};
 use crate::error::{Finding, Result, WalError};
-use crate::format::frame::{At, FrameKind, LogKey, RawHeader, attested, lsn};
+use crate::format::frame::{FrameKind, LogKey, durable_lsn_in};
 use crate::format::layout::{
-    ATTEST_SIZE, FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size,
+    DURABLE_LSN_SIZE, FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size,
 };
 use crate::recovery::cases::Case;
-use crate::segment::list::missing;
-use crate::segment::scan::{Scan, SegmentFile};
+use crate::segment::header::SegmentFile;
+use crate::segment::list::{missing, segment_holding};
+use crate::segment::scan::{Check, Found, FoundFrame, LogScanner, Scanner};
 use highwater_disk::Disk;
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -33,8 +34,8 @@ pub(crate) struct End {
 
 /// Reading forward from the start of a segment to x.
 struct Walk {
-    segment: usize,
-    offset: u64,
+    /// x.
+    position: u64,
     attested: u64,
     /// LSNs of the frames at or above `attested`.
     unattested: VecDeque<u64>,
@@ -89,36 +90,38 @@ fn end_from(
 ) -> std::result::Result<End, Lost> {
     let key = LogKey::new(meta.log_id);
     let walk = walk_back(disk, dir, meta, chain)?;
-    let at = segment_at(chain, walk.segment);
-    let x = at.base + walk.offset;
+    let x = walk.position;
+    let index = index_of(chain, x);
+    let at = segment_at(chain, index);
+    let offset = x - at.base;
     if meta.attested_lsn > x {
         return Err(Lost::Frame {
-            segment: walk.segment,
-            offset: walk.offset,
+            segment: index,
+            offset,
             proof: format!("LOG proves that everything below {}", meta.attested_lsn),
         });
     }
     let mut end = End {
         case: Case::OpenEnd,
-        segment: walk.segment,
-        offset: walk.offset,
+        segment: index,
+        offset,
         attested: walk.attested,
         unattested: walk.unattested.len(),
         erase: Vec::new(),
         frames_erased: 0,
         bytes_cut: walk.torn.unwrap_or(0),
     };
-    let blank = Scan::open(disk, at, key)?.is_zero(walk.offset)?;
+    let blank = Scanner::open(disk, at, key)?.is_zero(offset)? == Some(true);
     if !blank {
-        end.erase.push((walk.segment, walk.offset));
+        end.erase.push((index, offset));
     }
     let until = match meta.reach {
         0 => u64::MAX,
         reach => x.saturating_add(reach),
     };
-    for (index, segment) in chain.iter().enumerate().skip(walk.segment) {
-        let from = if index == walk.segment {
-            walk.offset + FRAME_ALIGNMENT
+    for (index, segment) in chain.iter().enumerate().skip(end.segment) {
+        let from = if index == end.segment {
+            offset + FRAME_ALIGNMENT
         } else {
             SEGMENT_HEADER_SIZE
         };
@@ -149,8 +152,8 @@ fn walk_back(
     let mut start = 0;
     for (index, segment) in chain.iter().enumerate().rev() {
         let holds = matches!(
-            Scan::open(disk, segment, key)?.look(SEGMENT_HEADER_SIZE)?,
-            At::Frame(..)
+            Scanner::open(disk, segment, key)?.look(SEGMENT_HEADER_SIZE)?,
+            Found::Frame(_)
         );
         if holds {
             start = index;
@@ -174,42 +177,44 @@ fn walk_from(
     start: usize,
 ) -> std::result::Result<Walk, Lost> {
     let key = LogKey::new(meta.log_id);
+    let first = segment_at(chain, start);
     let mut walk = Walk {
-        segment: start,
-        offset: SEGMENT_HEADER_SIZE,
+        position: first.base,
         attested: meta.attested_lsn,
         unattested: VecDeque::new(),
         last: None,
         torn: None,
     };
-    let mut segment = segment_at(chain, start);
-    let mut scan = Scan::open(disk, segment, key)?;
-    walk.skip_attested(meta.end, segment, &mut scan)?;
+    walk.skip_attested(
+        meta.end,
+        start,
+        first,
+        &mut Scanner::open(disk, first, key)?,
+    )?;
+    let mut scan = LogScanner::new(walk.position);
+    let open = |position: u64, _: Option<Scanner>| {
+        let segment = segment_holding(chain, position).ok_or_else(|| {
+            let what = "the segment before it is sealed, so this one was there";
+            missing(dir, position, what)
+        })?;
+        Scanner::open(disk, segment, key).map(Some)
+    };
     loop {
-        match scan.look(walk.offset)? {
-            At::Frame(header, payload) => {
-                let next = header.next_offset(walk.offset, segment.size);
-                walk.pass(segment.base + walk.offset, header.kind, payload);
-                walk.offset = next;
+        let found = scan.step(u64::MAX, Check::Payload, open)?;
+        walk.position = scan.position;
+        match (found, scan.scanner()) {
+            (Some(Found::Frame(frame)), Some(scanner)) => {
+                walk.pass(&frame, scanner.payload(&frame));
             }
-            At::Unknown(raw) => return Err(unknown_feature(segment, walk.offset, &raw).into()),
-            At::BadPayload(header) => {
+            (Some(Found::Unknown(raw)), Some(Scanner { segment, .. })) => {
+                let offset = walk.position - segment.base;
+                return Err(segment.unknown_feature(offset, &raw).into());
+            }
+            (Some(Found::BadPayload(header)), _) => {
                 walk.torn = Some(header.frame_size());
                 return Ok(walk);
             }
-            At::Nothing => return Ok(walk),
-        }
-        if walk.offset == segment.size {
-            walk.segment += 1;
-            walk.offset = SEGMENT_HEADER_SIZE;
-            segment = chain.get(walk.segment).ok_or_else(|| {
-                missing(
-                    dir,
-                    segment.base + segment.size,
-                    "the segment before it is sealed, so this one was there",
-                )
-            })?;
-            scan = Scan::open(disk, segment, key)?;
+            _ => return Ok(walk),
         }
     }
 }
@@ -220,8 +225,9 @@ impl Walk {
     fn skip_attested(
         &mut self,
         end: LogEnd,
+        index: usize,
         segment: &SegmentFile,
-        scan: &mut Scan,
+        scan: &mut Scanner,
     ) -> std::result::Result<(), Lost> {
         let Some(offset) = self.attested.checked_sub(segment.base) else {
             return Ok(());
@@ -229,15 +235,15 @@ impl Walk {
         if offset <= SEGMENT_HEADER_SIZE || offset + FRAME_HEADER_SIZE > segment.size {
             return Ok(());
         }
-        self.offset = offset;
-        let close = offset - frame_size(ATTEST_SIZE);
+        self.position = self.attested;
+        let close = offset - frame_size(DURABLE_LSN_SIZE);
         match (end, scan.look(close)?) {
-            (_, At::Frame(header, _)) if header.kind == FrameKind::Close => {
+            (_, Found::Frame(frame)) if frame.header.kind == FrameKind::Close => {
                 self.last = Some(FrameKind::Close);
                 Ok(())
             }
             (LogEnd::Closed, _) => Err(Lost::Frame {
-                segment: self.segment,
+                segment: index,
                 offset: close,
                 proof: format!("LOG proves that everything below {}", self.attested),
             }),
@@ -245,7 +251,8 @@ impl Walk {
         }
     }
 
-    fn pass(&mut self, lsn: u64, kind: FrameKind, payload: &[u8]) {
+    fn pass(&mut self, frame: &FoundFrame, payload: &[u8]) {
+        let (lsn, kind) = (frame.lsn().get(), frame.header.kind);
         if kind != FrameKind::Padding {
             self.last = Some(kind);
         }
@@ -253,7 +260,10 @@ impl Walk {
             self.unattested.push_back(lsn);
         }
         if matches!(kind, FrameKind::Watermark | FrameKind::Close) {
-            self.attested = attested(payload).unwrap_or(0).min(lsn).max(self.attested);
+            self.attested = durable_lsn_in(payload)
+                .unwrap_or(0)
+                .min(lsn)
+                .max(self.attested);
             while self
                 .unattested
                 .front()
@@ -275,19 +285,23 @@ fn look_behind(
     x: u64,
     end: &mut End,
 ) -> std::result::Result<(), Lost> {
-    let mut scan = Scan::open(disk, segment, key)?;
-    let mut found = Vec::new();
-    scan.headers_in(range, |offset, header| found.push((offset, header)))?;
-    for (offset, header) in found {
+    let mut scan = Scanner::open(disk, segment, key)?;
+    let mut headers = Vec::new();
+    let mut from = range.start;
+    while let Some((offset, header)) = scan.next_header(from..range.end)? {
+        headers.push((offset, header));
+        from = offset + FRAME_ALIGNMENT;
+    }
+    for (offset, header) in headers {
         let proof = match scan.look(offset)? {
-            At::Frame(header, payload)
-                if matches!(header.kind, FrameKind::Watermark | FrameKind::Close) =>
+            Found::Frame(frame)
+                if matches!(frame.header.kind, FrameKind::Watermark | FrameKind::Close) =>
             {
-                attested(payload)
+                durable_lsn_in(scan.payload(&frame))
             }
             // What a newer version attests in its own way must not be erased.
-            At::Unknown(raw) => return Err(unknown_feature(segment, offset, &raw).into()),
-            At::Frame(..) | At::BadPayload(_) | At::Nothing => None,
+            Found::Unknown(raw) => return Err(segment.unknown_feature(offset, &raw).into()),
+            Found::Frame(_) | Found::BadPayload(_) | Found::Nothing => None,
         };
         if let Some(proof) = proof.filter(|proof| *proof > x) {
             return Err(Lost::Frame {
@@ -340,37 +354,27 @@ fn first_bad(
     segment: &SegmentFile,
     until: u64,
 ) -> Result<Option<u64>> {
-    let mut scan = Scan::open(disk, segment, key)?;
+    let mut scan = Scanner::open(disk, segment, key)?;
     let mut offset = SEGMENT_HEADER_SIZE;
     while offset < until.min(segment.size) {
         match scan.look(offset)? {
-            At::Frame(header, _) => offset = header.next_offset(offset, segment.size),
-            At::BadPayload(_) | At::Unknown(_) | At::Nothing => return Ok(Some(offset)),
+            Found::Frame(frame) => offset = frame.next,
+            Found::BadPayload(_) | Found::Unknown(_) | Found::Nothing => return Ok(Some(offset)),
         }
     }
     Ok((until <= offset && until < segment.size).then_some(until))
 }
 
 fn lost_frame(segment: &SegmentFile, offset: u64, proof: &str) -> WalError {
-    WalError::Corrupt {
-        finding: Finding::CorruptAttested,
-        file: segment.path.clone(),
-        offset,
-        lsn: lsn(segment.base, offset),
-        what: format!(
-            "no intact frame stands here, but {proof} was durable; restore the file from a backup, nothing was changed"
-        ),
-    }
+    let what = format!(
+        "no intact frame stands here, but {proof} was durable; restore the file from a backup, nothing was changed"
+    );
+    segment.corrupt(Finding::CorruptAttested, offset, what)
 }
 
-pub(crate) fn unknown_feature(segment: &SegmentFile, offset: u64, raw: &RawHeader) -> WalError {
-    WalError::Corrupt {
-        finding: Finding::UnknownFeature,
-        file: segment.path.clone(),
-        offset,
-        lsn: lsn(segment.base, offset),
-        what: raw.to_string(),
-    }
+/// Index of the segment that holds `lsn`.
+fn index_of(chain: &[SegmentFile], lsn: u64) -> usize {
+    chain.partition_point(|segment| segment.end() <= lsn)
 }
 
 pub(crate) fn segment_at(chain: &[SegmentFile], index: usize) -> &SegmentFile {

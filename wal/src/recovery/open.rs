@@ -9,9 +9,10 @@ use crate::lsn::Lsn;
 use crate::options::settings::Options;
 use crate::recovery::cases::{Case, Recovery};
 use crate::recovery::end::{End, find_end, segment_at};
-use crate::segment::file::{Ahead, Maker, Segment, read_header, tmp_path};
+use crate::segment::file::{Ahead, Maker, Segment, tmp_path};
+use crate::segment::header::{SegmentFile, read_error, read_header};
 use crate::segment::list::{Headers, Listing, check_chain};
-use crate::segment::scan::{Scan, SegmentFile, read_error};
+use crate::segment::scan::Scanner;
 use highwater_disk::{Access, Disk};
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -128,8 +129,8 @@ fn holds_records(disk: &dyn Disk, dir: &Path, base: u64) -> Result<bool> {
         base,
         size: header.size,
     };
-    let mut scan = Scan::open(disk, &segment, LogKey::new(header.log_id))?;
-    Ok(!scan.is_zero(SEGMENT_HEADER_SIZE)?)
+    let mut scan = Scanner::open(disk, &segment, LogKey::new(header.log_id))?;
+    Ok(scan.is_zero(SEGMENT_HEADER_SIZE)? == Some(false))
 }
 
 fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Result<Opened> {

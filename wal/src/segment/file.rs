@@ -3,12 +3,10 @@
 use crate::error::{Finding, Result, WalError};
 use crate::faults::Faults;
 use crate::format::frame::{LogKey, SegmentHeader};
-use crate::format::layout::{
-    SEGMENT_HEADER_SIZE, TMP_SUFFIX, frame_size, segment_header, segment_name,
-};
+use crate::format::layout::{SEGMENT_HEADER_SIZE, TMP_SUFFIX, frame_size, segment_name};
 use crate::lsn::Lsn;
 use crate::options::choices::WritePath;
-use crate::segment::scan::SegmentFile;
+use crate::segment::header::SegmentFile;
 use highwater_disk::{Access, AppendMap, Disk, DiskFile, ReadMap};
 use std::io;
 use std::ops::Range;
@@ -426,14 +424,4 @@ pub(crate) fn tmp_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(TMP_SUFFIX);
     PathBuf::from(name)
-}
-
-/// Reads the header of a segment file. `None` if the file is shorter than that.
-pub(crate) fn read_header(file: &dyn DiskFile) -> io::Result<Option<[u8; segment_header::END]>> {
-    let mut bytes = [0; segment_header::END];
-    match file.read_exact_at(&mut bytes, 0) {
-        Ok(()) => Ok(Some(bytes)),
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(e) => Err(e),
-    }
 }

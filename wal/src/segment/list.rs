@@ -2,15 +2,10 @@
 
 use crate::control::file::Meta;
 use crate::error::{Finding, Result, WalError};
-use crate::format::frame::{BadHeader, SegmentHeader, lsn};
-use crate::format::layout::{
-    FORMAT_VERSION, FRAME_HEADER_SIZE, Name, classify, segment_header, segment_name,
-};
+use crate::format::layout::{Name, classify, segment_name};
 use crate::lsn::Lsn;
-use crate::segment::file::read_header;
-use crate::segment::scan::{SegmentFile, read_error};
-use highwater_disk::{Access, Disk, EntryKind};
-use std::cmp::Ordering;
+use crate::segment::header::{SegmentFile, check_segment};
+use highwater_disk::{Disk, EntryKind};
 use std::ffi::OsString;
 use std::path::Path;
 
@@ -46,101 +41,6 @@ impl Listing {
         }
         listing.segments.sort_unstable();
         Ok(listing)
-    }
-}
-
-/// Reads and checks the header and the length of the segment at `base`.
-pub(crate) fn check_segment(
-    disk: &dyn Disk,
-    dir: &Path,
-    base: u64,
-    log_id: u128,
-) -> Result<SegmentFile> {
-    let path = dir.join(segment_name(Lsn::new(base)));
-    let file = disk
-        .open(&path, Access::Read)
-        .map_err(|e| WalError::io("opening", &path, e))?;
-    let header = read_header(&*file).map_err(|e| read_error(&path, 0, FRAME_HEADER_SIZE, e))?;
-    let len = file
-        .len()
-        .map_err(|e| WalError::io("measuring", &path, e))?;
-    let size = check_header(&path, header, base, len, log_id)?;
-    Ok(SegmentFile { path, base, size })
-}
-
-/// The size of the segment at `base`, whose file starts with `header` (`None` if it is shorter) and
-/// is `len` bytes long.
-pub(crate) fn check_header(
-    path: &Path,
-    header: Option<[u8; segment_header::END]>,
-    base: u64,
-    len: u64,
-    log_id: u128,
-) -> Result<u64> {
-    let parsed = header.map(|bytes| SegmentHeader::parse(&bytes));
-    if let Some(Err(BadHeader::Newer(found))) = parsed {
-        return Err(WalError::NewerFormat {
-            file: path.to_owned(),
-            found,
-            supported: FORMAT_VERSION,
-        });
-    }
-    judge(parsed, base, len, log_id).map_err(|(finding, offset, what)| WalError::Corrupt {
-        finding,
-        file: path.to_owned(),
-        offset,
-        lsn: lsn(base, offset),
-        what: format!("{what}: {}", what_to_do(finding)),
-    })
-}
-
-fn what_to_do(finding: Finding) -> &'static str {
-    match finding {
-        Finding::SwappedSegment => {
-            "it was copied or renamed: give it its name back, or move it away if that segment is there"
-        }
-        Finding::ForeignSegment => {
-            "move it away, and restore the file of this log if there was one"
-        }
-        _ => "restore the file",
-    }
-}
-
-/// The size of a segment whose header fits its name, its log and its length; or what is wrong, and
-/// where.
-fn judge(
-    header: Option<std::result::Result<SegmentHeader, BadHeader>>,
-    base: u64,
-    len: u64,
-    log_id: u128,
-) -> std::result::Result<u64, (Finding, u64, String)> {
-    let header = match header {
-        None => {
-            return Err((
-                Finding::ShortSegment,
-                len,
-                "the header is not all there".to_owned(),
-            ));
-        }
-        Some(Err(bad)) => {
-            let what = format!("bad {bad:?} in the header").to_lowercase();
-            return Err((Finding::DamagedHeader, 0, what));
-        }
-        Some(Ok(header)) => header,
-    };
-    if header.log_id != log_id {
-        let what = format!("log id {:032x} instead of {log_id:032x}", header.log_id);
-        return Err((Finding::ForeignSegment, 0, what));
-    }
-    if header.base != base {
-        let what = format!("the header says that it starts at {}", header.base);
-        return Err((Finding::SwappedSegment, 0, what));
-    }
-    let what = || format!("{len} bytes instead of {}", header.size);
-    match len.cmp(&header.size) {
-        Ordering::Less => Err((Finding::ShortSegment, len, what())),
-        Ordering::Greater => Err((Finding::LongSegment, header.size, what())),
-        Ordering::Equal => Ok(header.size),
     }
 }
 
@@ -269,4 +169,10 @@ pub(crate) fn missing(dir: &Path, base: u64, what: &str) -> WalError {
         lsn: Lsn::new(base),
         what: format!("{what}; restore the file"),
     }
+}
+
+/// The segment of `segments`, which ascend, that holds `lsn`.
+pub(crate) fn segment_holding(segments: &[SegmentFile], lsn: u64) -> Option<&SegmentFile> {
+    let index = segments.partition_point(|segment| segment.end() <= lsn);
+    segments.get(index).filter(|segment| segment.contains(lsn))
 }

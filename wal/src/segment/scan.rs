@@ -1,141 +1,261 @@
-//! Reading segment files with plain reads: a bad sector is an error here, where through a map it
-//! would be a signal.
+//! The one scanner of frames: for readers and followers, for recovery, and for the tools.
+//!
+//! [`Scanner`] looks at single places of one segment and says what it found there. [`LogScanner`]
+//! steps from frame to frame over the ends of segments. Both check everything before they believe
+//! it, and neither judges: a reader takes a place without a frame for an error, recovery for the
+//! end of the log, a tool for a hole ([`Scanner::next_intact`] finds where it ends).
 
-use crate::error::{Result, WalError};
-use crate::format::frame::{At, LogKey, RawHeader, check};
+use crate::error::Result;
+use crate::format::batch::batch_count;
+use crate::format::frame::{Encoding, FrameHeader, FrameKind, LogKey, RawHeader, durable_lsn_in};
 use crate::format::layout::{
     FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_header, to_usize,
 };
-use crate::read::window::holds_page;
-use highwater_disk::{Access, Disk, DiskError, DiskFile};
+use crate::lsn::Lsn;
+use crate::segment::header::SegmentFile;
+use crate::segment::window::Window;
+use highwater_disk::{Disk, SECTOR_SIZE};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-const WINDOW_SIZE: u64 = 256 << 10;
 /// Zeros are skipped in pieces of this size.
 const STRIDE: usize = 512;
 
-/// A segment as its file says it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SegmentFile {
-    pub(crate) path: PathBuf,
+/// What a scanner found at a place of a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Found {
+    /// A frame whose checksums are right.
+    Frame(FoundFrame),
+    /// A header that is right, but a payload that is not.
+    BadPayload(RawHeader),
+    /// An intact frame with a kind or flags that this version does not know.
+    Unknown(RawHeader),
+    /// No frame of this place.
+    Nothing,
+}
+
+/// Where an intact frame lies, and what its header says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct FoundFrame {
+    /// Start of its segment.
     pub(crate) base: u64,
-    pub(crate) size: u64,
+    /// Where it starts in the file.
+    pub(crate) offset: u64,
+    /// Offset of the next frame; after a seal, the end of the segment.
+    pub(crate) next: u64,
+    pub(crate) header: FrameHeader,
 }
 
-/// Reads frames from a segment file through a window.
+impl FoundFrame {
+    pub(crate) fn lsn(&self) -> Lsn {
+        Lsn::new(self.base + self.offset)
+    }
+
+    /// First position after the frame.
+    pub(crate) fn end_lsn(&self) -> Lsn {
+        Lsn::new(self.base + self.next)
+    }
+
+    /// Offsets of the payload in the file.
+    pub(crate) fn payload(&self) -> Range<u64> {
+        let start = self.offset + FRAME_HEADER_SIZE;
+        start..start + self.header.payload_size() as u64
+    }
+
+    pub(crate) fn holds_records(&self) -> bool {
+        self.header.kind.holds_records()
+    }
+}
+
+/// How much of a frame is checked before it is believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Check {
+    /// Both checksums.
+    Payload,
+    /// The header's checksum. The payload is not touched.
+    Header,
+}
+
+/// Reads the frames of one segment through a window.
 #[derive(Debug)]
-pub(crate) struct Scan {
-    path: PathBuf,
-    base: u64,
-    size: u64,
+pub(crate) struct Scanner {
+    pub(crate) segment: SegmentFile,
+    /// Bytes of the segment that its file has.
+    readable: u64,
     key: LogKey,
-    file: Arc<dyn DiskFile>,
-    window: Vec<u8>,
-    /// Offset in the file of the window's first byte.
-    start: u64,
+    window: Window,
 }
 
-impl Scan {
-    pub(crate) fn open(disk: &dyn Disk, segment: &SegmentFile, key: LogKey) -> Result<Self> {
-        let file = disk
-            .open(&segment.path, Access::Read)
-            .map_err(|e| WalError::io("opening", &segment.path, e))?;
-        let SegmentFile { path, base, size } = segment.clone();
-        Ok(Self {
-            path,
-            base,
-            size,
+impl Scanner {
+    pub(crate) fn new(segment: SegmentFile, key: LogKey, window: Window) -> Self {
+        Self {
+            readable: segment.size,
+            segment,
             key,
-            file,
-            window: Vec::new(),
-            start: 0,
+            window,
+        }
+    }
+
+    /// Scans a segment file with plain reads.
+    pub(crate) fn open(disk: &dyn Disk, segment: &SegmentFile, key: LogKey) -> Result<Self> {
+        let window = Window::of_file(disk, segment)?;
+        Ok(Self::new(segment.clone(), key, window))
+    }
+
+    /// As [`Self::open`] for a file that has only `len` bytes.
+    pub(crate) fn open_short(
+        disk: &dyn Disk,
+        segment: &SegmentFile,
+        key: LogKey,
+        len: u64,
+    ) -> Result<Self> {
+        let scanner = Self::open(disk, segment, key)?;
+        Ok(Self {
+            readable: segment.size.min(len),
+            ..scanner
         })
     }
 
-    /// `len` bytes at `offset`, which must lie inside the segment.
-    pub(crate) fn bytes(&mut self, offset: u64, len: u64) -> Result<&[u8]> {
-        let inside = offset >= self.start && offset + len <= self.start + self.window.len() as u64;
-        if !inside {
-            let wanted = len.max(WINDOW_SIZE.min(self.size - offset));
-            let need = offset..offset + len;
-            let behind = |e: &std::io::Error| {
-                let at = DiskError::of(e).and_then(DiskError::offset);
-                at.is_some_and(|at| !holds_page(&need, at))
-            };
-            let filled = match self.fill(offset, wanted) {
-                // What cannot be read ahead must not hide what stands before it.
-                Err(e) if behind(&e) => self.fill(offset, len),
-                filled => filled,
-            };
-            filled.map_err(|e| read_error(&self.path, offset, len, e))?;
+    /// Bytes of the segment that its file has.
+    pub(crate) fn readable(&self) -> u64 {
+        self.readable
+    }
+
+    pub(crate) fn window(&self) -> &Window {
+        &self.window
+    }
+
+    pub(crate) fn into_window(self) -> Window {
+        self.window
+    }
+
+    /// What stands at `offset`.
+    pub(crate) fn look(&mut self, offset: u64) -> Result<Found> {
+        self.look_below(offset, self.segment.size, Check::Payload)
+    }
+
+    /// What stands at `offset`, if it ends below `limit`, an offset too. Touches no byte before the
+    /// window is there.
+    #[inline]
+    pub(crate) fn look_below(&mut self, offset: u64, limit: u64, check: Check) -> Result<Found> {
+        let readable = limit.min(self.readable);
+        let (lsn, head_end) = (self.segment.base + offset, offset + FRAME_HEADER_SIZE);
+        if !self.window.ensure(&(offset..head_end), readable)? {
+            return Ok(Found::Nothing);
         }
-        let at = to_usize(offset - self.start);
-        Ok(self
-            .window
-            .get(at..at + to_usize(len))
-            .expect("the window holds the range"))
+        let bytes = self.window.shown_from(offset).unwrap_or_default();
+        let Some((head, rest)) = bytes.split_first_chunk() else {
+            return Ok(Found::Nothing);
+        };
+        let Some(raw) = self.parse(head, offset, limit) else {
+            return Ok(Found::Nothing);
+        };
+        if check == Check::Header {
+            let header = raw.known();
+            return Ok(header.map_or(Found::Unknown(raw), |header| self.found(offset, header)));
+        }
+        // The length was found right for this place and fits the segment: junk cannot make this
+        // allocate.
+        let size = u64::from(raw.payload_len);
+        if let Some(payload) = rest.get(..to_usize(size)) {
+            return Ok(self.judge(offset, raw, payload, lsn));
+        }
+        let payload = head_end..head_end + size;
+        if !self.window.ensure(&(offset..payload.end), readable)? {
+            return Ok(Found::Nothing);
+        }
+        Ok(match self.window.shown(payload) {
+            Some(payload) => self.judge(offset, raw, payload, lsn),
+            None => Found::Nothing,
+        })
     }
 
-    fn fill(&mut self, offset: u64, len: u64) -> std::io::Result<()> {
-        self.window.resize(to_usize(len), 0);
-        self.start = offset;
-        self.file
-            .read_exact_at(&mut self.window, offset)
-            .inspect_err(|_| self.window.clear())
+    #[inline]
+    fn parse(&self, head: &[u8; frame_header::END], offset: u64, limit: u64) -> Option<RawHeader> {
+        let lsn = self.segment.base + offset;
+        let raw = RawHeader::parse(head, &self.key, lsn, limit - offset)?;
+        raw.leaves_room(self.segment.size - offset).then_some(raw)
     }
 
-    /// The header of a frame at `offset`, if one of this place stands there.
-    pub(crate) fn header(&mut self, offset: u64) -> Result<Option<RawHeader>> {
-        if offset + FRAME_HEADER_SIZE > self.size {
+    #[inline]
+    fn judge(&self, offset: u64, raw: RawHeader, payload: &[u8], lsn: u64) -> Found {
+        if !raw.matches(payload, &self.key, lsn) {
+            return Found::BadPayload(raw);
+        }
+        match raw.known() {
+            None => Found::Unknown(raw),
+            Some(header) if is_sound(&header, payload) => self.found(offset, header),
+            Some(_) => Found::BadPayload(raw),
+        }
+    }
+
+    fn found(&self, offset: u64, header: FrameHeader) -> Found {
+        Found::Frame(FoundFrame {
+            base: self.segment.base,
+            offset,
+            next: header.next_offset(offset, self.segment.size),
+            header,
+        })
+    }
+
+    /// The payload of the frame that was just found, its checksum right.
+    #[inline]
+    pub(crate) fn payload(&self, frame: &FoundFrame) -> &[u8] {
+        self.window
+            .shown(frame.payload())
+            .expect("what was checked stays in the window until the next look")
+    }
+
+    /// Makes the payload of a frame ready of which only the header was checked.
+    pub(crate) fn ensure_payload(&mut self, frame: &FoundFrame) -> Result<bool> {
+        self.window.ensure(&frame.payload(), self.readable)
+    }
+
+    /// Header and payload of the frame that was just found, as they stand in the file.
+    pub(crate) fn raw(&self, frame: &FoundFrame) -> &[u8] {
+        self.window
+            .shown(frame.offset..frame.payload().end)
+            .expect("what was checked stays in the window until the next look")
+    }
+
+    /// `len` bytes at `offset`; `None` if the file does not have them.
+    fn bytes(&mut self, offset: u64, len: u64) -> Result<Option<&[u8]>> {
+        let range = offset..offset.saturating_add(len);
+        if !self.window.ensure(&range, self.readable)? {
             return Ok(None);
         }
-        let (key, lsn, room) = (self.key, self.base + offset, self.size - offset);
-        let bytes = self.bytes(offset, FRAME_HEADER_SIZE)?;
-        let head = bytes.first_chunk::<{ frame_header::END }>();
-        let header = head.and_then(|head| RawHeader::parse(head, &key, lsn, room));
-        Ok(header.filter(|header| header.leaves_room(room)))
+        Ok(self.window.shown(range))
     }
 
-    /// The frame at `offset`.
-    pub(crate) fn look(&mut self, offset: u64) -> Result<At<'_>> {
-        let Some(header) = self.header(offset)? else {
-            return Ok(At::Nothing);
-        };
-        let (key, lsn) = (self.key, self.base + offset);
-        // The length was found right for this place and fits the segment: no junk can make us
-        // allocate.
-        let payload = self.bytes(offset + FRAME_HEADER_SIZE, u64::from(header.payload_len))?;
-        Ok(check(header, payload, &key, lsn))
+    /// The header at `offset`, if one of this place stands there.
+    pub(crate) fn header(&mut self, offset: u64) -> Result<Option<RawHeader>> {
+        let head = self.bytes(offset, FRAME_HEADER_SIZE)?;
+        let head = head.and_then(|bytes| bytes.first_chunk().copied());
+        Ok(head.and_then(|head| self.parse(&head, offset, self.segment.size)))
     }
 
-    /// True if the 16 bytes at `offset` are zero (or lie past the end).
-    pub(crate) fn is_zero(&mut self, offset: u64) -> Result<bool> {
-        let len = FRAME_HEADER_SIZE.min(self.size.saturating_sub(offset));
-        Ok(self
-            .bytes(offset.min(self.size), len)?
-            .iter()
-            .all(|b| *b == 0))
+    /// Whether the 16 bytes at `offset` are zero, or those up to the end of the segment. `None` if
+    /// the file does not have them.
+    pub(crate) fn is_zero(&mut self, offset: u64) -> Result<Option<bool>> {
+        let len = FRAME_HEADER_SIZE.min(self.segment.size.saturating_sub(offset));
+        let bytes = self.bytes(offset.min(self.segment.size), len)?;
+        Ok(bytes.map(is_blank))
     }
 
-    /// Calls `found` for each header of this log that stands at its place, at any multiple of 8 in
-    /// `range`.
-    pub(crate) fn headers_in(
-        &mut self,
-        range: Range<u64>,
-        mut found: impl FnMut(u64, RawHeader),
-    ) -> Result<()> {
+    /// The next header of this log that stands at its place, at any multiple of 8 in `range`.
+    ///
+    /// A length is believed only with its frame: this header may leave no room for a seal, and its
+    /// payload is not looked at.
+    pub(crate) fn next_header(&mut self, range: Range<u64>) -> Result<Option<(u64, RawHeader)>> {
         let mut offset = range.start.max(SEGMENT_HEADER_SIZE);
-        while offset + FRAME_HEADER_SIZE <= self.size && offset < range.end {
-            let (key, base, size) = (self.key, self.base, self.size);
-            let len = (WINDOW_SIZE / 2).min(size - offset);
-            let bytes = self.bytes(offset, len)?;
+        let (base, size) = (self.segment.base, self.segment.size);
+        while offset < range.end {
+            let need = offset..offset + FRAME_HEADER_SIZE;
+            if !self.window.ensure(&need, self.readable)? {
+                break;
+            }
+            let bytes = self.window.shown_from(offset).unwrap_or_default();
             let mut at = 0;
-            while let Some(head) = bytes
-                .get(at..)
-                .and_then(|rest| rest.first_chunk::<{ frame_header::END }>())
-            {
+            while let Some(head) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
                 let blank = || {
                     bytes
                         .get(at..at + STRIDE + to_usize(FRAME_HEADER_SIZE))
@@ -147,30 +267,241 @@ impl Scan {
                 }
                 let place = offset + at as u64;
                 if place >= range.end {
-                    return Ok(());
+                    return Ok(None);
                 }
-                if let Some(header) = RawHeader::parse(head, &key, base + place, size - place) {
-                    found(place, header);
+                let header = RawHeader::parse(head, &self.key, base + place, size - place);
+                if let Some(header) = header {
+                    return Ok(Some((place, header)));
                 }
                 at += to_usize(FRAME_ALIGNMENT);
             }
             offset += at as u64;
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Where the next intact frame starts, from `from` on and before `until`. Passes over sectors
+    /// that cannot be read. A frame of a newer version counts: the look there tells.
+    pub(crate) fn next_intact(&mut self, from: u64, until: u64) -> Option<u64> {
+        let (mut from, mut failed) = (from, None);
+        while from < until {
+            match self.next_header(from..until) {
+                Ok(None) => return None,
+                Ok(Some((offset, _))) => match self.look(offset) {
+                    Ok(Found::Frame(_) | Found::Unknown(_)) => return Some(offset),
+                    Ok(Found::BadPayload(_) | Found::Nothing) | Err(_) => {
+                        from = offset + FRAME_ALIGNMENT;
+                    }
+                },
+                Err(error) => {
+                    let bad = error.offset().unwrap_or(from).max(from);
+                    // A second failure at the same place is a bad sector.
+                    if failed.replace(bad) == Some(bad) {
+                        from = (bad + 1).next_multiple_of(SECTOR_SIZE);
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+/// Steps from frame to frame, over the ends of segments.
+#[derive(Debug)]
+pub(crate) struct LogScanner {
+    /// Where the next frame is looked for. A position in the header page of a segment stands for
+    /// its first frame.
+    pub(crate) position: u64,
+    open: Option<Scanner>,
+}
+
+impl LogScanner {
+    pub(crate) fn new(position: u64) -> Self {
+        Self {
+            position,
+            open: None,
+        }
+    }
+
+    /// Within the segment of `scanner`.
+    pub(crate) fn within(scanner: Scanner, position: u64) -> Self {
+        Self {
+            position,
+            open: Some(scanner),
+        }
+    }
+
+    /// The segment that was looked at last.
+    pub(crate) fn scanner(&self) -> Option<&Scanner> {
+        self.open.as_ref()
+    }
+
+    pub(crate) fn scanner_mut(&mut self) -> Option<&mut Scanner> {
+        self.open.as_mut()
+    }
+
+    /// Forgets what was read: the next step opens the segment anew.
+    pub(crate) fn reopen(&mut self) {
+        self.open = None;
+    }
+
+    /// Looks at the place of the next frame, and goes on to its end if one stands there. `None` at
+    /// `end`, an LSN, and where there is no segment. What ends after `end` is no frame.
+    ///
+    /// `open` opens the segment that holds a position; it gets the scanner of the one before, to
+    /// reuse.
+    #[inline]
+    pub(crate) fn step(
+        &mut self,
+        end: u64,
+        check: Check,
+        open: impl FnOnce(u64, Option<Scanner>) -> Result<Option<Scanner>>,
+    ) -> Result<Option<Found>> {
+        if self.position >= end {
+            return Ok(None);
+        }
+        if !self.is_inside() {
+            let before = self.open.take();
+            self.open = open(self.position, before)?;
+        }
+        let Some(scanner) = &mut self.open else {
+            return Ok(None);
+        };
+        let SegmentFile { base, size, .. } = scanner.segment;
+        let offset = (self.position - base).max(SEGMENT_HEADER_SIZE);
+        self.position = base + offset;
+        if self.position >= end {
+            return Ok(None);
+        }
+        let limit = (end - base).min(size);
+        let found = scanner.look_below(offset, limit, check)?;
+        if let Found::Frame(frame) = &found {
+            self.position = base + frame.next;
+        }
+        Ok(Some(found))
+    }
+
+    #[inline]
+    fn is_inside(&self) -> bool {
+        let open = self.open.as_ref();
+        open.is_some_and(|scanner| scanner.segment.contains(self.position))
+    }
+}
+
+/// Whether a payload, its checksum right, is well-formed. A compressed batch is judged when it is
+/// decompressed: what is right by its checksum is what was written.
+fn is_sound(header: &FrameHeader, payload: &[u8]) -> bool {
+    match header.kind {
+        FrameKind::Batch => header.encoding == Encoding::Zstd || batch_count(payload).is_some(),
+        FrameKind::Watermark | FrameKind::Close => durable_lsn_in(payload).is_some(),
+        FrameKind::Data | FrameKind::Control | FrameKind::Seal | FrameKind::Padding => true,
     }
 }
 
 /// Or-ed together rather than searched, so that the compiler can use wide registers.
-fn is_blank(bytes: &[u8]) -> bool {
+pub(crate) fn is_blank(bytes: &[u8]) -> bool {
     bytes.iter().fold(0, |seen, byte| seen | byte) == 0
 }
 
-/// The error of `len` bytes at `offset` that cannot be read. Names the place that cannot, if the
-/// disk knows it.
-pub(crate) fn read_error(path: &Path, offset: u64, len: u64, source: std::io::Error) -> WalError {
-    let op = match DiskError::of(&source).and_then(DiskError::offset) {
-        Some(exact) => format!("reading at offset {exact} of"),
-        None => format!("reading {len} bytes at offset {offset} of"),
-    };
-    WalError::io(op, path, source)
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::frame::encode_header;
+    use crate::format::layout::frame_size;
+    use crate::lsn::StreamId;
+    use crc32c::crc32c;
+    use proptest::prelude::*;
+    use std::path::PathBuf;
+    use std::sync::Arc;
+
+    /// What stands at `offset` of a segment that holds `bytes` alone.
+    fn look(bytes: &[u8], offset: u64, base: u64, key: LogKey) -> (Found, Vec<u8>) {
+        let segment = SegmentFile {
+            path: PathBuf::from("x"),
+            base,
+            size: bytes.len() as u64,
+        };
+        let window = Window::of_bytes(Arc::new(bytes.to_vec()), 0);
+        let mut scanner = Scanner::new(segment, key, window);
+        let found = scanner.look(offset).unwrap();
+        let payload = match &found {
+            Found::Frame(frame) => scanner.payload(frame).to_vec(),
+            _ => Vec::new(),
+        };
+        (found, payload)
+    }
+
+    fn is_frame(bytes: &[u8], offset: u64, base: u64, key: LogKey) -> bool {
+        matches!(look(bytes, offset, base, key).0, Found::Frame(_))
+    }
+
+    fn frame(kind: FrameKind, payload: &[u8], key: &LogKey, lsn: u64) -> Vec<u8> {
+        let len = u32::try_from(payload.len()).unwrap();
+        let mut bytes = encode_header(kind, StreamId(7), len, crc32c(payload), key, lsn).to_vec();
+        bytes.extend_from_slice(payload);
+        bytes.resize(to_usize(frame_size(payload.len() as u64)), 0);
+        bytes
+    }
+
+    #[test]
+    fn a_frame_reads_back() {
+        let key = LogKey::new(1);
+        let bytes = frame(FrameKind::Data, b"hello", &key, 4096);
+        let (Found::Frame(found), payload) = look(&bytes, 0, 4096, key) else {
+            panic!("no frame")
+        };
+        let header = found.header;
+        assert_eq!(
+            (header.kind, header.stream, &payload[..]),
+            (FrameKind::Data, StreamId(7), &b"hello"[..])
+        );
+        assert_eq!((found.lsn().get(), found.end_lsn().get()), (4096, 4120));
+    }
+
+    /// F9, F38: the same bytes at another place or in another log are no frame.
+    #[test]
+    fn a_frame_is_bound_to_its_place_and_log() {
+        let key = LogKey::new(1);
+        let bytes = frame(FrameKind::Data, b"hello", &key, 4096);
+        assert!(is_frame(&bytes, 0, 4096, key));
+        assert_eq!(look(&bytes, 0, 4104, key).0, Found::Nothing);
+        assert_eq!(look(&bytes, 0, 4096, LogKey::new(2)).0, Found::Nothing);
+    }
+
+    #[test]
+    fn zeros_are_never_a_frame() {
+        assert_eq!(look(&[0; 64], 0, 0, LogKey::new(0)).0, Found::Nothing);
+    }
+
+    /// F33: no single bit can be flipped unnoticed.
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let key = LogKey::new(9);
+        let good = frame(FrameKind::Data, b"payload8", &key, 8192);
+        for bit in 0..good.len() * 8 {
+            let mut bytes = good.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(!is_frame(&bytes, 0, 8192, key), "bit {bit}");
+        }
+    }
+
+    /// A seal must fit after every frame but a seal: a frame that leaves 8 bytes was never written.
+    #[test]
+    fn a_frame_that_leaves_no_room_for_a_seal_is_none() {
+        let key = LogKey::new(1);
+        let mut bytes = frame(FrameKind::Data, b"12345678", &key, 4096);
+        assert!(is_frame(&bytes, 0, 4096, key));
+        bytes.extend_from_slice(&[0; 8]);
+        assert!(!is_frame(&bytes, 0, 4096, key));
+        bytes.extend_from_slice(&[0; 8]);
+        assert!(is_frame(&bytes, 0, 4096, key));
+    }
+
+    proptest! {
+        /// F41, F87: arbitrary bytes never panic and are never believed.
+        #[test]
+        fn junk_is_never_a_frame(bytes in proptest::collection::vec(any::<u8>(), 0..64), at in 0u64..64) {
+            prop_assert!(!is_frame(&bytes, at, 0, LogKey::new(3)));
+        }
+    }
 }

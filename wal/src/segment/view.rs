@@ -3,15 +3,23 @@
 
 use crate::error::{Finding, Result, WalError};
 use crate::format::layout::{SEGMENT_HEADER_SIZE, to_usize};
-use crate::segment::file::{Segment, View, read_header};
-use crate::segment::list::check_header;
-use crate::segment::scan::read_error;
+use crate::segment::file::{Segment, View};
+use crate::segment::header::{SegmentFile, check_header, read_error, read_header};
 use highwater_disk::{Access, DiskError, DiskFile};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 impl Segment {
+    /// What its file says.
+    pub(crate) fn as_file(&self) -> SegmentFile {
+        SegmentFile {
+            path: self.path.clone(),
+            base: self.base,
+            size: self.size,
+        }
+    }
+
     /// Has the pages of `range` (offsets) read in, so that touching them soon raises no signal.
     /// Maps the segment if it is not mapped yet.
     pub(crate) fn populate(&self, range: Range<u64>) -> Result<()> {
