@@ -1,7 +1,7 @@
 //! Everything that can go wrong, in words that say what, where and what to do.
 
 use crate::batch::Batch;
-pub use crate::mismatch::Mismatch;
+use crate::mismatch::Mismatch;
 use highwater_checkpoint::CheckpointError;
 use highwater_wal::{Lsn, WalError};
 use std::fmt;
@@ -160,6 +160,17 @@ pub enum Error {
         "a worker thread ended unexpectedly: {0}. The batch was not committed and runs again at the next start"
     )]
     Worker(String),
+}
+
+impl Error {
+    /// Whether it may be over the next time: nothing was appended, for want of room or of file
+    /// descriptors (P8), or because the log is at its bound until a checkpoint frees a part of it.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(
+            self,
+            Error::Log(WalError::Io { .. } | WalError::LogFull { .. })
+        )
+    }
 }
 
 impl fmt::Debug for Error {

@@ -1,7 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 mod batch;
+mod checkpointing;
+mod codec;
 mod context;
+mod engine_log;
 mod error;
 mod exec;
 mod faults;
@@ -9,32 +12,45 @@ mod ingest;
 mod mismatch;
 mod observe;
 mod operators;
+mod panics;
 mod plan;
+mod record;
 mod recovery;
+mod scheduler;
+mod settings;
 mod sink;
 mod state;
+mod thread_role;
 
 pub use batch::Batch;
-pub use batch::checkpointer::{CheckpointPolicy, CheckpointStats};
-pub use context::builder::{BatchMode, Builder};
-pub use context::streaming_context::{ContextState, StopMode, StreamingContext};
-pub use error::{BatchFailure, BoxError, Error, GraphError, GraphErrors, Mismatch, Result};
+pub use checkpointing::checkpointer::CheckpointPolicy;
+pub use checkpointing::status::CheckpointStats;
+pub use context::builder::Builder;
+pub use context::queue::StopMode;
+pub use context::streaming_context::StreamingContext;
+pub use error::{BatchFailure, BoxError, Error, GraphError, GraphErrors, Result};
 #[cfg(feature = "deliberate-faults")]
 #[doc(hidden)]
 pub use faults::Cheat;
 pub use highwater_checkpoint as checkpoint;
 pub use highwater_wal as wal;
-pub use ingest::admission::{Appended, Receipt};
-pub use ingest::input::{Ack, Sender};
-pub use ingest::source::{Decoder, Receiver, SourceContext, SourceStats, StreamScope};
+pub use ingest::decoder::Decoder;
+pub use ingest::receiver::Receiver;
+pub use ingest::sender::{Ack, Sender};
+pub use ingest::source_context::{SourceContext, SourceStats};
+pub use ingest::source_writer::{Appended, Receipt};
+pub use mismatch::Mismatch;
 pub use observe::lineage::Lineage;
-pub use observe::status::Progress;
+pub use observe::status::{ContextState, Progress};
 pub use operators::dstream::{DStream, Emitter};
+pub use operators::scope::StreamScope;
 pub use operators::stateful::KeyState;
-pub use plan::graph::OperatorInfo;
-pub use plan::record::{Key, Record, State, Value};
+pub use plan::program::OperatorInfo;
+pub use record::{Key, Record, State, Value};
 pub use recovery::report::{RecoveryReport, StateReport};
-pub use sink::output::{Guarantee, Outcome, OutputOwner, Sink, SinkContext, Wants};
+pub use settings::BatchMode;
+pub use sink::batch_fn::Outcome;
+pub use sink::output::{Guarantee, OutputOwner, Sink, SinkContext, Wants};
 pub use sink::patience::Patience;
 #[doc(hidden)]
 pub use state::key_group::key_group;

@@ -2,19 +2,13 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `clock` | batch times: multiples of the interval that never fall |
-//! | `cutter` | where cuts come from |
+//! | `work` | what the workers are asked to do with a batch |
 //! | `chunk` | what moves between the operators of a batch |
-//! | `engine_log` | the engine's own records in the log |
-//! | `driver` | cuts batches, runs them, commits their outputs |
-//! | `checkpointer` | takes checkpoints after batches |
+//! | `positioned` | records with their positions in the log |
 
-pub(crate) mod checkpointer;
 pub(crate) mod chunk;
-pub(crate) mod clock;
-pub(crate) mod cutter;
-pub(crate) mod driver;
-pub(crate) mod engine_log;
+pub(crate) mod positioned;
+pub(crate) mod work;
 
 use highwater_wal::Lsn;
 use std::fmt;
@@ -38,30 +32,4 @@ impl fmt::Display for Batch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "batch {} (log {}..{})", self.id, self.from, self.to)
     }
-}
-
-/// What a batch is run for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Purpose {
-    /// A new batch, or the one in doubt: state and outputs.
-    Run,
-    /// Its outputs were committed before the crash: only the state is rebuilt.
-    Rebuild,
-}
-
-/// Whether a checkpoint is taken right behind a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Snapshot {
-    /// Stateful operators hand over their state.
-    Take,
-    /// They do not.
-    Skip,
-}
-
-/// A batch on its way through the operators.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Work {
-    pub(crate) batch: Batch,
-    pub(crate) purpose: Purpose,
-    pub(crate) snapshot: Snapshot,
 }

@@ -1,16 +1,15 @@
-//! The settings of a context, and the builder that collects them.
+//! The builder: collects the settings of a context.
 
-use crate::batch::checkpointer::{CheckpointPolicy, Writing};
-use crate::batch::clock::Start as ClockStart;
+use crate::checkpointing::checkpointer::CheckpointPolicy;
 use crate::context::streaming_context::StreamingContext;
 use crate::error::{BoxError, Error, Result};
-use crate::faults::Faults;
-use crate::ingest::source::StreamScope;
+use crate::operators::scope::StreamScope;
 use crate::plan::graph::{Graph, SharedGraph};
-use crate::plan::record::{State, Value};
-use crate::recovery::changes::Changes;
+use crate::record::{State, Value};
+use crate::scheduler::clock::Start as ClockStart;
+use crate::settings::{BatchMode, Settings};
 use crate::state::key_group::KeyGroups;
-use highwater_wal::disk::{Clock, Disk, OsClock, OsDisk};
+use highwater_wal::disk::{Clock, Disk};
 use std::cell::RefCell;
 use std::io;
 use std::num::NonZeroUsize;
@@ -19,58 +18,29 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Size of the pieces into which a batch is split, in log bytes. It is the unit of map-side
-/// combining. It follows from the log alone, so that floating-point sums do not depend on the
-/// number of workers.
-const PIECE_BYTES: u64 = 512 << 10;
-
-/// More worker threads are not meant.
-const MAX_WORKERS: usize = 1024;
-
 /// Less than this would be used up by the engine's own records, in bytes.
 const MIN_UNPROCESSED: u64 = 16 << 10;
-
-/// When batches are cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BatchMode {
-    /// Every batch interval, by the clock, on threads of the context.
-    Clock,
-    /// Only when [`StreamingContext::run_batch`] is called, on the calling thread, and with
-    /// checkpoints written inline: every disk operation comes in the same order in each run. For
-    /// tests and simulations.
-    Manual,
-}
 
 /// Builds a [`StreamingContext`]. Every setting has a default.
 #[derive(Debug, Clone)]
 pub struct Builder {
-    pub(crate) dir: PathBuf,
-    /// Why `dir` is not absolute.
+    settings: Settings,
+    /// Why the directory is not absolute.
     unresolved: Option<Arc<io::Error>>,
-    pub(crate) application: String,
-    pub(crate) batch_interval: Duration,
-    pub(crate) policy: CheckpointPolicy,
-    pub(crate) retain: usize,
-    pub(crate) workers: NonZeroUsize,
-    pub(crate) key_groups: u32,
-    pub(crate) piece_bytes: u64,
-    pub(crate) max_batch_bytes: u64,
-    pub(crate) max_unprocessed_bytes: u64,
-    pub(crate) log: highwater_wal::Options,
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) clock_start: ClockStart,
-    pub(crate) receiver_stop_timeout: Duration,
-    pub(crate) mode: BatchMode,
-    pub(crate) states: Changes,
-    pub(crate) sources: Changes,
-    /// Where what is drawn by chance comes from, if not from chance.
-    pub(crate) seed: Option<u64>,
-    pub(crate) faults: Faults,
+}
+
+/// The one place where the context names its builder, which names the context only as its result.
+impl StreamingContext {
+    /// Begins the settings of a context whose log and checkpoints live in `dir`. A relative `dir`
+    /// is resolved here and now: a later change of the working directory changes nothing.
+    #[must_use]
+    pub fn builder(dir: impl AsRef<Path>) -> Builder {
+        Builder::new(dir.as_ref())
+    }
 }
 
 impl Builder {
-    pub(crate) fn new(dir: &Path) -> Self {
+    fn new(dir: &Path) -> Self {
         // `absolute` takes the empty path for a mistake; it is the working directory.
         let named = if dir.as_os_str().is_empty() {
             Path::new(".")
@@ -79,27 +49,8 @@ impl Builder {
         };
         let resolved = absolute(named);
         Self {
-            dir: resolved.as_ref().map_or(dir, PathBuf::as_path).to_owned(),
+            settings: Settings::new(resolved.as_ref().map_or(dir, PathBuf::as_path)),
             unresolved: resolved.err().map(Arc::new),
-            application: "highwater".to_owned(),
-            batch_interval: Duration::from_secs(1),
-            policy: CheckpointPolicy::default(),
-            retain: 2,
-            workers: NonZeroUsize::MIN,
-            key_groups: 128,
-            piece_bytes: PIECE_BYTES,
-            max_batch_bytes: 64 << 20,
-            max_unprocessed_bytes: 256 << 20,
-            log: highwater_wal::Options::new(),
-            disk: Arc::new(OsDisk::new()),
-            clock: Arc::new(OsClock::new()),
-            clock_start: ClockStart::AfterLast,
-            receiver_stop_timeout: Duration::from_secs(5),
-            mode: BatchMode::Clock,
-            states: Changes::default(),
-            sources: Changes::default(),
-            seed: None,
-            faults: Faults::default(),
         }
     }
 
@@ -108,7 +59,7 @@ impl Builder {
     #[doc(hidden)]
     #[must_use]
     pub fn cheat(mut self, cheat: crate::faults::Cheat) -> Self {
-        self.faults = cheat.into();
+        self.settings.faults = cheat.into();
         self
     }
 
@@ -118,7 +69,7 @@ impl Builder {
     /// tell each other's segments apart: never use it for real data.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
-        self.seed = Some(seed);
+        self.settings.seed = Some(seed);
         self
     }
 
@@ -126,7 +77,7 @@ impl Builder {
     /// `highwater`.
     #[must_use]
     pub fn application(mut self, name: &str) -> Self {
-        name.clone_into(&mut self.application);
+        name.clone_into(&mut self.settings.application);
         self
     }
 
@@ -134,28 +85,28 @@ impl Builder {
     /// when they are full, and when the context is stopped.
     #[must_use]
     pub fn batch_interval(mut self, interval: Duration) -> Self {
-        self.batch_interval = interval;
+        self.settings.batch_interval = interval;
         self
     }
 
     /// How often a checkpoint is taken. Default: behind every 10th batch.
     #[must_use]
     pub fn checkpoint(mut self, policy: CheckpointPolicy) -> Self {
-        self.policy = policy;
+        self.settings.policy = policy;
         self
     }
 
     /// How many checkpoints are kept, at least 2; the log reaches back to the oldest. Default 2.
     #[must_use]
     pub fn retain_checkpoints(mut self, count: usize) -> Self {
-        self.retain = count.max(2);
+        self.settings.retain = count.max(2);
         self
     }
 
     /// Number of worker threads, at most 1024; may differ from start to start. Default 1.
     #[must_use]
     pub fn workers(mut self, workers: NonZeroUsize) -> Self {
-        self.workers = workers;
+        self.settings.workers = workers;
         self
     }
 
@@ -163,7 +114,7 @@ impl Builder {
     /// directory is created and an upper bound on useful workers. Default 128, from 1 to 32768.
     #[must_use]
     pub fn key_groups(mut self, count: u32) -> Self {
-        self.key_groups = count;
+        self.settings.key_groups = count;
         self
     }
 
@@ -171,7 +122,7 @@ impl Builder {
     #[doc(hidden)]
     #[must_use]
     pub fn piece_bytes(mut self, bytes: u64) -> Self {
-        self.piece_bytes = bytes;
+        self.settings.piece_bytes = bytes;
         self
     }
 
@@ -180,7 +131,7 @@ impl Builder {
     /// frame that is larger by itself is one all the same.
     #[must_use]
     pub fn max_batch_bytes(mut self, bytes: u64) -> Self {
-        self.max_batch_bytes = bytes.max(1);
+        self.settings.max_batch_bytes = bytes.max(1);
         self
     }
 
@@ -189,7 +140,7 @@ impl Builder {
     /// read. At least 16 KiB; default 256 MiB.
     #[must_use]
     pub fn max_unprocessed_bytes(mut self, bytes: u64) -> Self {
-        self.max_unprocessed_bytes = bytes.max(MIN_UNPROCESSED);
+        self.settings.max_unprocessed_bytes = bytes.max(MIN_UNPROCESSED);
         self
     }
 
@@ -204,21 +155,21 @@ impl Builder {
     /// the bound.
     #[must_use]
     pub fn log(mut self, options: highwater_wal::Options) -> Self {
-        self.log = options;
+        self.settings.log = options;
         self
     }
 
     /// The disk to run on. Default: the operating system's.
     #[must_use]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
-        self.disk = disk;
+        self.settings.disk = disk;
         self
     }
 
     /// The clock to run by. Default: the machine's.
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
-        self.clock = clock;
+        self.settings.clock = clock;
         self
     }
 
@@ -229,7 +180,7 @@ impl Builder {
     /// earlier batches had.
     #[must_use]
     pub fn reset_batch_clock(mut self) -> Self {
-        self.clock_start = ClockStart::Reset;
+        self.settings.clock_start = ClockStart::Reset;
         self
     }
 
@@ -238,14 +189,14 @@ impl Builder {
     /// s.
     #[must_use]
     pub fn receiver_stop_timeout(mut self, timeout: Duration) -> Self {
-        self.receiver_stop_timeout = timeout;
+        self.settings.receiver_stop_timeout = timeout;
         self
     }
 
     /// When batches are cut. Default: by the clock.
     #[must_use]
     pub fn batches(mut self, mode: BatchMode) -> Self {
-        self.mode = mode;
+        self.settings.mode = mode;
         self
     }
 
@@ -254,7 +205,7 @@ impl Builder {
     /// other (`a` to `b`, `b` to `c`).
     #[must_use]
     pub fn rename_state(mut self, old: &str, new: &str) -> Self {
-        self.states.rename(old, new);
+        self.settings.states.rename(old, new);
         self
     }
 
@@ -264,7 +215,7 @@ impl Builder {
     /// what it gathers from then on is kept. To begin anew another time, say it once more.
     #[must_use]
     pub fn drop_state(mut self, name: &str) -> Self {
-        self.states.drop(name);
+        self.settings.states.drop(name);
         self
     }
 
@@ -280,7 +231,7 @@ impl Builder {
         name: &str,
         convert: impl Fn(Old) -> New + Send + Sync + 'static,
     ) -> Self {
-        self.states.migrate_state(name, convert);
+        self.settings.states.migrate_state(name, convert);
         self
     }
 
@@ -289,7 +240,7 @@ impl Builder {
     /// stay: once the log knows the new name it does nothing. Calls may follow each other.
     #[must_use]
     pub fn rename_source(mut self, old: &str, new: &str) -> Self {
-        self.sources.rename(old, new);
+        self.settings.sources.rename(old, new);
         self
     }
 
@@ -300,7 +251,7 @@ impl Builder {
     /// it receives from then on is kept. To begin anew another time, say it once more.
     #[must_use]
     pub fn drop_source(mut self, name: &str) -> Self {
-        self.sources.drop(name);
+        self.settings.sources.drop(name);
         self
     }
 
@@ -316,7 +267,7 @@ impl Builder {
         name: &str,
         convert: impl Fn(Old) -> New + Send + Sync + 'static,
     ) -> Self {
-        self.sources.migrate_record(name, convert);
+        self.settings.sources.migrate_record(name, convert);
         self
     }
 
@@ -334,52 +285,18 @@ impl Builder {
         program: impl FnOnce(&StreamScope) -> std::result::Result<(), BoxError>,
     ) -> Result<StreamingContext> {
         if let Some(source) = self.unresolved {
-            let dir = self.dir;
+            let dir = self.settings.dir;
             return Err(Error::Directory { dir, source });
         }
-        self.check()?;
-        let graph: SharedGraph = Rc::new(RefCell::new(Graph::new(KeyGroups::new(self.key_groups))));
+        self.settings.check()?;
+        let graph: SharedGraph = Rc::new(RefCell::new(Graph::new(KeyGroups::new(
+            self.settings.key_groups,
+        ))));
         let scope = StreamScope {
             graph: Rc::clone(&graph),
         };
         program(&scope).map_err(Error::Build)?;
         let plan = graph.borrow_mut().finish()?;
-        StreamingContext::open(self, plan)
-    }
-
-    fn check(&self) -> Result<()> {
-        if self.batch_interval < Duration::from_millis(1) {
-            return Err(Error::Setting(
-                "batch_interval must be at least 1 ms".to_owned(),
-            ));
-        }
-        if !(1..=32_768).contains(&self.key_groups) {
-            return Err(Error::Setting(format!(
-                "key_groups must be from 1 to 32768, not {}",
-                self.key_groups
-            )));
-        }
-        if self.workers.get() > MAX_WORKERS {
-            return Err(Error::Setting(format!(
-                "workers must be from 1 to {MAX_WORKERS}, not {}",
-                self.workers
-            )));
-        }
-        self.states.check("rename_state")?;
-        self.sources.check("rename_source")?;
-        if self.max_batch_bytes > self.max_unprocessed_bytes {
-            return Err(Error::Setting(format!(
-                "max_batch_bytes ({}) must not be larger than max_unprocessed_bytes ({})",
-                self.max_batch_bytes, self.max_unprocessed_bytes
-            )));
-        }
-        Ok(())
-    }
-
-    pub(crate) fn writing(&self) -> Writing {
-        match self.mode {
-            BatchMode::Clock => Writing::Behind,
-            BatchMode::Manual => Writing::Inline,
-        }
+        StreamingContext::open(self.settings, plan)
     }
 }

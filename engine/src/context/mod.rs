@@ -3,15 +3,19 @@
 //! | file | holds |
 //! |---|---|
 //! | `streaming_context` | `StreamingContext` |
-//! | `builder` | its settings |
-//! | `threads` | receivers, cutter, driver: started and stopped |
+//! | `builder` | collects the settings |
+//! | `core` | what the threads share |
+//! | `launch` | from what was found on disk to a driver that runs |
+//! | `queue` | batches that wait for the driver |
+//! | `threads` | receivers, cutter, driver: started |
+//! | `thread` | one thread, and waiting for its end |
 //! | `stopping` | how a context ends |
-//! | `latch` | waiting for a thread to end |
-//! | `own_thread` | whether the caller is a thread of the context |
 
 pub(crate) mod builder;
-pub(crate) mod latch;
-pub(crate) mod own_thread;
+pub(crate) mod core;
+pub(crate) mod launch;
+pub(crate) mod queue;
 pub(crate) mod stopping;
 pub(crate) mod streaming_context;
+pub(crate) mod thread;
 pub(crate) mod threads;

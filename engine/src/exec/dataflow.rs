@@ -1,12 +1,14 @@
 //! Turns a plan into a timely dataflow.
 
-use super::Stream;
-use super::shared::Shared;
-use super::union::union;
 use crate::batch::chunk::Parcel;
-use crate::batch::{Purpose, Snapshot, Work};
-use crate::plan::graph::{BatchOperator, LocalFn, Node, NodeId, OperatorId, WorkerSlot};
-use crate::plan::site::Site;
+use crate::batch::work::{Purpose, Snapshot, Work};
+use crate::exec::shared::Shared;
+use crate::exec::stream::Stream;
+use crate::exec::union::union;
+use crate::plan::ids::{NodeId, OperatorId};
+use crate::plan::node::{BatchOperator, LocalFn, Node};
+use crate::plan::operator_context::Site;
+use crate::state::key_group::WorkerSlot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;

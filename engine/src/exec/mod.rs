@@ -1,154 +1,28 @@
-//! Execution on timely dataflow: the only module that knows it.
+//! Execution on timely dataflow: the only folder that knows it.
 //!
-//! A batch is an epoch. The driver hands pieces of the log to the workers and advances their
-//! inputs; timely's progress tracking says when a batch is complete on every worker. Batch
-//! operators have a second output, *acks*: it advances past an epoch only when the operator's
+//! | file | holds |
+//! |---|---|
+//! | `executor` | starts the worker threads, and runs batches on them |
+//! | `worker` | one worker thread |
+//! | `dataflow` | turns a plan into a timely dataflow |
+//! | `union` | several streams in one, in the order of the log |
+//! | `shared` | what the driver and the workers share |
+//! | `completed` | what a batch leaves behind |
+//! | `stream` | timely types with this engine's chunks in them |
+//!
+//! A batch is an epoch. The driver hands chunks of the log to the workers and advances their
+//! inputs. Timely's progress tracking says when a batch is complete on every worker.
+//!
+//! Batch operators have a second output, *acks*. It advances past an epoch only when the operator's
 //! snapshot of that epoch was handed over, so a probe on all acks is the checkpoint barrier.
-//! Nothing of the user's ever unwinds into timely (a panic there leaves the other workers waiting
-//! for ever): failures are carried beside the data and found by the driver when the epoch is
-//! complete.
+//!
+//! Nothing of the user's ever unwinds into timely: a panic there leaves the other workers waiting
+//! for ever. Failures travel beside the data, and the driver finds them when the epoch is complete.
 
+pub(crate) mod completed;
 mod dataflow;
+pub(crate) mod executor;
 mod shared;
+mod stream;
 mod union;
 mod worker;
-
-use crate::batch::Work;
-use crate::batch::chunk::Parcel;
-use crate::context::own_thread::{Inside, Role};
-use crate::error::{BatchFailure, Error};
-use crate::plan::graph::{Plan, RestoredState};
-use crate::plan::site::panic_message;
-use crate::state::table::Block;
-use shared::Shared;
-use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-use std::sync::Arc;
-use std::thread::JoinHandle;
-use worker::Command;
-
-/// Parcels on their way between two operators; an epoch is a batch.
-type Stream<'scope> = timely::dataflow::StreamVec<'scope, u64, Parcel>;
-
-/// What a completed batch left behind.
-#[derive(Debug, Default)]
-pub(crate) struct Completed {
-    /// What arrived at each output, in no particular order.
-    pub(crate) outputs: BTreeMap<usize, Vec<Parcel>>,
-    /// State blocks by state, if a snapshot was asked for.
-    pub(crate) blocks: Vec<(usize, Block)>,
-    /// The first failure.
-    pub(crate) failure: Option<BatchFailure>,
-}
-
-/// Worker threads that run a plan.
-#[derive(Debug)]
-pub(crate) struct Executor {
-    shared: Arc<Shared>,
-    commands: Vec<std::sync::mpsc::Sender<Command>>,
-    runner: Option<JoinHandle<()>>,
-}
-
-impl Executor {
-    /// Starts `workers` threads whose first epoch is `first`, with the state that was restored (by
-    /// state, by group).
-    pub(crate) fn start(
-        plan: Arc<Plan>,
-        workers: usize,
-        first: u64,
-        restored: BTreeMap<usize, RestoredState>,
-    ) -> Result<Self, Error> {
-        let shared = Arc::new(Shared::new(plan, workers, first, restored));
-        let (commands, receivers): (Vec<_>, Vec<_>) =
-            (0..workers).map(|_| std::sync::mpsc::channel()).unzip();
-        let on_thread = Arc::clone(&shared);
-        let runner = std::thread::Builder::new()
-            .name("highwater-exec".to_owned())
-            .spawn(move || run(&on_thread, workers, receivers))
-            .map_err(|e| Error::Worker(format!("the executor thread could not start: {e}")))?;
-        shared.wait_for_threads()?;
-        Ok(Self {
-            shared,
-            commands,
-            runner: Some(runner),
-        })
-    }
-
-    /// Runs one batch and waits until every worker is done with it.
-    pub(crate) fn run(&self, work: Work, input: Vec<Parcel>) -> Result<Completed, Error> {
-        self.shared.begin(work);
-        let peers = self.commands.len();
-        let mut shares: Vec<Vec<Parcel>> = Vec::new();
-        shares.resize_with(peers, Vec::new);
-        for (share, parcel) in (0..peers).cycle().zip(input) {
-            shares
-                .get_mut(share)
-                .expect("cycles below the number of peers")
-                .push(parcel);
-        }
-        for (command, share) in self.commands.iter().zip(shares) {
-            command
-                .send(Command::Batch {
-                    epoch: work.batch.id,
-                    input: share,
-                })
-                .map_err(|_| Error::Worker(self.shared.cause_of_death()))?;
-        }
-        self.shared.wake_workers();
-        self.shared.wait_for(work)
-    }
-}
-
-impl Drop for Executor {
-    fn drop(&mut self) {
-        self.commands.clear();
-        self.shared.stop();
-        self.shared.wake_workers();
-        if let Some(runner) = self.runner.take()
-            && runner.join().is_err()
-        {
-            tracing::error!("the executor thread panicked while it was stopped");
-        }
-    }
-}
-
-/// Runs one generation of workers; whatever happens inside, the driver learns of its end.
-fn run(shared: &Arc<Shared>, workers: usize, receivers: Vec<std::sync::mpsc::Receiver<Command>>) {
-    let communication = match workers {
-        1 => timely::CommunicationConfig::Thread,
-        n => timely::CommunicationConfig::Process(n),
-    };
-    let config = timely::Config {
-        communication,
-        worker: timely::WorkerConfig::default(),
-    };
-    let receivers: Vec<_> = receivers
-        .into_iter()
-        .map(|r| parking_lot::Mutex::new(Some(r)))
-        .collect();
-    let on_worker = Arc::clone(shared);
-    let ended = catch_unwind(AssertUnwindSafe(|| {
-        let guards = timely::execute(config, move |worker| {
-            let commands = receivers.get(worker.index()).and_then(|r| r.lock().take());
-            if let Some(commands) = commands {
-                let _inside = Inside::enter(Role::Batch);
-                let run = AssertUnwindSafe(|| worker::run(worker, &on_worker, &commands));
-                if let Err(panic) = catch_unwind(run) {
-                    // The other workers wait for this one: they must learn of its end first.
-                    on_worker.died(panic_message(&*panic));
-                    resume_unwind(panic);
-                }
-            }
-        })?;
-        guards
-            .join()
-            .into_iter()
-            .collect::<Result<Vec<()>, String>>()
-    }));
-    let cause = match ended {
-        Ok(Ok(_)) => "it was stopped".to_owned(),
-        Ok(Err(message)) => message,
-        Err(panic) => panic_message(&*panic),
-    };
-    shared.died(cause);
-}

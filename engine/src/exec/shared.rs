@@ -1,11 +1,11 @@
 //! What the driver and the worker threads share.
 
-use super::Completed;
 use crate::batch::chunk::Parcel;
-use crate::batch::{Snapshot, Work};
+use crate::batch::work::{Snapshot, Work};
 use crate::error::{BatchFailure, Error};
-use crate::plan::graph::{Plan, RestoredState};
-use crate::state::table::Block;
+use crate::exec::completed::Completed;
+use crate::plan::program::Plan;
+use crate::state::table::{Block, RestoredState};
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
 use std::sync::Arc;

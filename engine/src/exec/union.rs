@@ -4,10 +4,10 @@
 //! worker that has it. So each worker waits until every input has handed over its records of a
 //! piece, and merges them by their places.
 
-use super::Stream;
-use super::shared::Shared;
 use crate::batch::chunk::{Order, Parcel, ParcelData};
-use crate::plan::graph::MergeFn;
+use crate::exec::shared::Shared;
+use crate::exec::stream::Stream;
+use crate::plan::node::MergeFn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;

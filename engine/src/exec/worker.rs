@@ -1,9 +1,9 @@
 //! One worker thread: takes commands, steps the dataflow, reports progress, and parks when there is
 //! nothing to do.
 
-use super::dataflow::{self, Running};
-use super::shared::Shared;
 use crate::batch::chunk::Parcel;
+use crate::exec::dataflow::{self, Running};
+use crate::exec::shared::Shared;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use timely::worker::Worker;

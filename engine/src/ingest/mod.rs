@@ -2,12 +2,16 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `source` | sources and receivers |
-//! | `input` | the in-process input |
-//! | `admission` | deduplication, back-pressure, append, durability |
-//! | `producers` | which records of which producer the log already holds |
+//! | `receiver` | what receives; restarted when it fails |
+//! | `source_context` | what a receiver works with |
+//! | `sender` | the in-process input |
+//! | `decoder` | bytes to records, and the check that they decode |
+//! | `source_writer` | deduplication and append, for one source |
+//! | `admission` | back-pressure, for all sources |
 
 pub(crate) mod admission;
-pub(crate) mod input;
-pub(crate) mod producers;
-pub(crate) mod source;
+pub(crate) mod decoder;
+pub(crate) mod receiver;
+pub(crate) mod sender;
+pub(crate) mod source_context;
+pub(crate) mod source_writer;

@@ -1,6 +1,5 @@
 //! The state of a context, for everybody who waits for it.
 
-use crate::context::streaming_context::ContextState;
 use crate::error::{Error, Result};
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -154,4 +153,15 @@ impl Status {
             .clone()
             .map_or(Ok(true), |error| Err(Error::Ended(error)))
     }
+}
+
+/// Where a context is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ContextState {
+    /// Built; sources take data into the log, no batch runs yet.
+    Initialized,
+    /// Batches run.
+    Active,
+    /// Over, by [`StreamingContext::stop`] or by an error. It cannot be started again.
+    Stopped,
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// So many messages pass ...
 const BURST: u32 = 10;
+
 /// ... in so much time; the others are counted.
 const WINDOW: Duration = Duration::from_secs(10);
 

@@ -1,14 +1,15 @@
 //! `DStream` and its stateless operators.
 
 use crate::batch::Batch;
-use crate::batch::chunk::{Order, Parcel, ParcelData, Placed, in_order, open};
-use crate::ingest::source::StreamScope;
-use crate::plan::graph::{
-    BatchOperator, BatchOperatorFactory, Graph, LocalFn, MergeFn, Node, NodeId, OperatorId,
-    SharedGraph, WorkerSlot,
-};
-use crate::plan::record::{Key, Record, Value};
-use crate::plan::site::Site;
+use crate::batch::chunk::{Parcel, ParcelData, open};
+use crate::batch::positioned::Placed;
+use crate::operators::whole_batch::WholeBatch;
+use crate::plan::graph::SharedGraph;
+use crate::plan::ids::{NodeId, OperatorId};
+use crate::plan::node::{BatchOperator, BatchOperatorFactory, LocalFn, MergeFn, Node};
+use crate::plan::operator_context::Site;
+use crate::record::{Key, Record, Value};
+use crate::state::key_group::WorkerSlot;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -348,17 +349,11 @@ impl<T: 'static> DStream<T> {
     }
 }
 
-impl StreamScope {
-    /// Everything of all `streams`, as [`DStream::union`] says. It costs less than many unions in a
-    /// row.
-    #[track_caller]
-    pub fn union<T: Record>(&self, streams: impl IntoIterator<Item = DStream<T>>) -> DStream<T> {
-        let streams: Vec<DStream<T>> = streams.into_iter().collect();
-        union(&self.graph, &streams, Location::caller())
-    }
-}
-
-fn union<T: Record>(shared: &SharedGraph, streams: &[DStream<T>], at: &Location<'_>) -> DStream<T> {
+pub(crate) fn union<T: Record>(
+    shared: &SharedGraph,
+    streams: &[DStream<T>],
+    at: &Location<'_>,
+) -> DStream<T> {
     let mut inputs = Vec::new();
     if streams.is_empty() {
         shared.borrow_mut().empty_union(at);
@@ -375,51 +370,4 @@ fn union<T: Record>(shared: &SharedGraph, streams: &[DStream<T>], at: &Location<
     let node = graph.union(inputs, merge);
     drop(graph);
     DStream::of_placed(shared, node, operator)
-}
-
-type WholeBatchFn<T, U> = Arc<dyn Fn(Vec<T>, &Batch) -> Vec<U> + Send + Sync>;
-
-/// Calls a function once with all records of a batch; worker 0 has them, the others have no
-/// function.
-struct WholeBatch<T, U> {
-    operator: OperatorId,
-    f: Option<WholeBatchFn<T, U>>,
-}
-
-impl<T: Record, U: Record> WholeBatch<T, U> {
-    fn factory(
-        f: impl Fn(Vec<T>, &Batch) -> Vec<U> + Send + Sync + 'static,
-    ) -> impl Fn(&WorkerSlot, OperatorId) -> Box<dyn BatchOperator> + Send + Sync + 'static {
-        let f: WholeBatchFn<T, U> = Arc::new(f);
-        move |slot, operator| {
-            let f = (slot.index == 0).then(|| Arc::clone(&f));
-            Box::new(Self { operator, f })
-        }
-    }
-}
-
-impl<T: Record, U: Record> BatchOperator for WholeBatch<T, U> {
-    fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
-        let Some(f) = &self.f else { return };
-        site.enter(self.operator);
-        let records = in_order::<T>(input).flatten().collect();
-        let result = f(records, site.batch());
-        if !result.is_empty() {
-            out.push(Parcel::new(Order::whole(0), 0, result));
-        }
-    }
-}
-
-impl Graph {
-    fn empty_union(&mut self, at: &Location<'_>) {
-        self.error(crate::error::GraphError::BadSetting {
-            operator: format!("union at {}:{}", at.file(), at.line()),
-            what: "there is no stream in it".to_owned(),
-        });
-    }
-
-    pub(crate) fn foreign_stream(&mut self, operator: &str, at: &Location<'_>) {
-        let operator = format!("{operator} at {}:{}", at.file(), at.line());
-        self.error(crate::error::GraphError::ForeignStream { operator });
-    }
 }

@@ -2,10 +2,20 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `scope` | `StreamScope`: sources and unions |
 //! | `dstream` | `DStream` and its stateless operators |
 //! | `pairs` | operators of streams of pairs |
 //! | `stateful` | operators that keep state between batches |
+//! | `output` | operators that end a stream |
+//! | `source` | reads the records of one source from a chunk of the log |
+//! | `exchange` | brings keys to the workers that own them |
+//! | `whole_batch` | a function of a whole batch |
 
 pub(crate) mod dstream;
+pub(crate) mod exchange;
+pub(crate) mod output;
 pub(crate) mod pairs;
+pub(crate) mod scope;
+pub(crate) mod source;
 pub(crate) mod stateful;
+pub(crate) mod whole_batch;

@@ -2,21 +2,21 @@
 //! is reported as what it is and not as a missing method.
 
 use crate::batch::chunk::{Order, Parcel, in_order};
+use crate::codec::round_trip;
 use crate::operators::dstream::DStream;
+use crate::operators::exchange::{Grouped, send_by_key};
 use crate::operators::stateful::{KeyState, MapWithState, UpdateState, Visit};
-use crate::plan::graph::{BatchOperator, LocalFn, Node, NodeId, OperatorId, WorkerSlot};
-use crate::plan::record::{Key, Record, State, Value};
-use crate::plan::site::Site;
+use crate::plan::ids::{NodeId, OperatorId};
+use crate::plan::node::{BatchOperator, LocalFn, Node};
+use crate::plan::operator_context::Site;
+use crate::record::{Key, Record, State, Value};
 use crate::state::equal_keys::{REMEMBERED, TWINS, Twins};
-use crate::state::faithful;
+use crate::state::key_group::WorkerSlot;
 use crate::state::table::OrderedMap;
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
-
-/// A key's values on their way to the worker that owns its key group.
-pub(crate) type Grouped<K, V> = (u32, K, Vec<V>);
 
 type Combine<V> = Arc<dyn Fn(V, V) -> V + Send + Sync>;
 
@@ -236,35 +236,6 @@ fn fold<V>(total: &mut Option<V>, value: V, f: &Combine<V>) {
     });
 }
 
-/// One parcel for each worker that owns one of the keys.
-fn send_by_key<K: Key, V: Value>(
-    slot: &WorkerSlot,
-    site: &Site,
-    order: &Order,
-    keys: impl IntoIterator<Item = (K, Vec<V>)>,
-    out: &mut Vec<Parcel>,
-) {
-    let mut by_target: Vec<Vec<Grouped<K, V>>> = Vec::new();
-    by_target.resize_with(slot.peers, Vec::new);
-    for (key, values) in keys {
-        match slot.groups.group(&key) {
-            Ok(group) => {
-                let owner = slot.groups.owner(group, slot.peers);
-                by_target
-                    .get_mut(owner)
-                    .expect("an owner is one of the peers")
-                    .push((group, key, values));
-            }
-            Err(error) => site.fail(error.to_string()),
-        }
-    }
-    let parcels = by_target
-        .into_iter()
-        .enumerate()
-        .filter(|(_, items)| !items.is_empty());
-    out.extend(parcels.map(|(target, items)| Parcel::new(order.clone(), target, items)));
-}
-
 /// `reduce_by_key` behind the exchange.
 struct Reduce<K, V> {
     operator: OperatorId,
@@ -301,7 +272,7 @@ fn check_twins<K: Key, V>(site: &Site, groups: &BTreeMap<u32, OrderedMap<K, V>>)
             let other = twins.note(key, *group);
             let other = other.and_then(|other| groups.get(&other));
             if other.is_some_and(|keys| keys.contains_key(key)) {
-                return site.fail(format!("the key {} {TWINS}", faithful::show_value(key)));
+                return site.fail(format!("the key {} {TWINS}", round_trip::show_value(key)));
             }
         }
     }

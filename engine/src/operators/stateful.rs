@@ -1,14 +1,14 @@
 //! Operators that keep state between batches: `update_state_by_key` and `map_with_state`.
 
 use crate::batch::chunk::{Order, Parcel, in_order};
-use crate::operators::pairs::Grouped;
-use crate::plan::graph::{
-    BatchOperator, BatchOperatorFactory, Node, NodeId, OperatorId, SharedGraph, StateInfo,
-    StateSlot,
-};
-use crate::plan::record::{Key, Record, State, Value};
-use crate::plan::site::Site;
-use crate::state::faithful;
+use crate::codec::round_trip;
+use crate::operators::exchange::Grouped;
+use crate::plan::graph::SharedGraph;
+use crate::plan::ids::{NodeId, OperatorId};
+use crate::plan::node::{BatchOperator, BatchOperatorFactory, Node};
+use crate::plan::operator_context::Site;
+use crate::plan::program::{StateInfo, StateSlot};
+use crate::record::{Key, Record, State, Value};
 use crate::state::restore::Types;
 use crate::state::table::{Block, Group, Slot, StateTable};
 use std::sync::Arc;
@@ -33,6 +33,7 @@ impl Visit {
 
 /// Both kinds of update keep the same state: a program may change from one to the other.
 const UPDATE_STATE: &str = "update_state_by_key";
+
 const MAP_WITH_STATE: &str = "map_with_state";
 
 /// Declares the state `name` and adds the operator that keeps it, made by `make` from each worker's
@@ -141,8 +142,8 @@ impl<K: Key, V: Value, S: State> UpdateState<K, V, S> {
 /// Fails the batch if a state cannot be written into a checkpoint as it is: better now, with the
 /// key, than when the checkpoint is due.
 fn check_state<K: Key, S: State>(site: &Site, key: &K, state: &S) {
-    if let Err(what) = faithful::check(state) {
-        let key = faithful::show_value(key);
+    if let Err(what) = round_trip::check(state) {
+        let key = round_trip::show_value(key);
         site.fail(format!("the state of the key {key} cannot be kept: {what}"));
     }
 }

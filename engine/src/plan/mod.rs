@@ -2,10 +2,18 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `graph` | operators, sources and outputs, checked when the program is built |
-//! | `record` | what may be a record, a key, a state |
-//! | `site` | which closure runs on which record |
+//! | `program` | the checked program: operators, sources, states, outputs |
+//! | `graph` | the program while the code builds it |
+//! | `node` | what runs, and the functions inside |
+//! | `ids` | operators and nodes by index |
+//! | `operator_context` | which closure runs on which record |
+//! | `source_stream` | where the records of a source are in the log, and how to read old ones |
+//! | `changes` | renames, drops and conversions that the code asks for |
 
+pub(crate) mod changes;
 pub(crate) mod graph;
-pub(crate) mod record;
-pub(crate) mod site;
+pub(crate) mod ids;
+pub(crate) mod node;
+pub(crate) mod operator_context;
+pub(crate) mod program;
+pub(crate) mod source_stream;

@@ -4,16 +4,20 @@
 //! Nothing is written before every check has passed.
 
 use crate::batch::Batch;
-use crate::batch::checkpointer::Metadata;
-use crate::batch::engine_log::Program;
-use crate::context::builder::Builder;
-use crate::error::{Error, Mismatch, Result};
-use crate::ingest::producers::Producers;
-use crate::plan::graph::{Plan, Restored, RestoredState, SourceStream};
-use crate::recovery::replay::History;
+use crate::checkpointing::metadata::Metadata;
+use crate::engine_log::producers::Producers;
+use crate::engine_log::program::Program;
+use crate::engine_log::replay::History;
+use crate::error::{Error, Result};
+use crate::mismatch::Mismatch;
+use crate::plan::program::Plan;
+use crate::plan::source_stream::SourceStream;
 use crate::recovery::report::{RecoveryReport, StateReport};
 use crate::recovery::sources::{OnDisk, merge, restore_producers};
 use crate::recovery::states::{migrations, restore};
+use crate::settings::Settings;
+use crate::state::restore::Restored;
+use crate::state::table::RestoredState;
 use highwater_checkpoint::{Checkpoint, Checkpoints, LocalStore, LogBounds, Options, Ownership};
 use highwater_wal::{Lsn, StreamId, Wal};
 use std::collections::BTreeMap;
@@ -51,7 +55,7 @@ pub(crate) struct Recovered {
 
 impl Recovered {
     /// Opens log and checkpoints and checks that the program fits them.
-    pub(crate) fn open(settings: &Builder, plan: &Plan) -> Result<Self> {
+    pub(crate) fn open(settings: &Settings, plan: &Plan) -> Result<Self> {
         let wal = Arc::new(open_log(settings)?);
         let began = settings.clock.now();
         let (checkpoints, checkpoint) = open_checkpoints(settings, &wal)?;
@@ -149,7 +153,7 @@ impl Recovered {
     }
 }
 
-fn open_log(settings: &Builder) -> Result<Wal> {
+fn open_log(settings: &Settings) -> Result<Wal> {
     let mut options = settings
         .log
         .clone()
@@ -161,7 +165,7 @@ fn open_log(settings: &Builder) -> Result<Wal> {
     Ok(Wal::open_with(settings.dir.join("log"), options)?)
 }
 
-fn open_checkpoints(settings: &Builder, wal: &Wal) -> Result<(Checkpoints, Option<Checkpoint>)> {
+fn open_checkpoints(settings: &Settings, wal: &Wal) -> Result<(Checkpoints, Option<Checkpoint>)> {
     let store = LocalStore::new(Arc::clone(&settings.disk), settings.dir.join("checkpoints"));
     // The log's lock is ours, so no other process writes checkpoints of this directory.
     let by_chance = Options::default();
@@ -198,7 +202,7 @@ fn reports(plan: &Plan, state: &BTreeMap<usize, Restored>) -> Vec<StateReport> {
 /// A checkpoint's LSN is the end of its batch, so that the cut of that batch comes after it: the
 /// first one, or after those of earlier batches that were cut at the same time.
 fn take_checkpointed_cut(
-    settings: &Builder,
+    settings: &Settings,
     checkpoint: &Checkpoint,
     history: &mut History,
 ) -> Result<Batch> {
@@ -227,7 +231,7 @@ fn take_checkpointed_cut(
 }
 
 /// What the engine has written into the checkpoint's manifest.
-fn read_metadata(settings: &Builder, checkpoint: &Checkpoint) -> Result<Metadata> {
+fn read_metadata(settings: &Settings, checkpoint: &Checkpoint) -> Result<Metadata> {
     let manifest = checkpoint.manifest();
     serde_json::from_value(manifest.metadata.clone()).map_err(|e| Error::Journal {
         dir: settings.dir.clone(),
@@ -238,7 +242,7 @@ fn read_metadata(settings: &Builder, checkpoint: &Checkpoint) -> Result<Metadata
 
 /// The program entry of the directory, if it is not new.
 fn found_program(
-    settings: &Builder,
+    settings: &Settings,
     wal: &Wal,
     metadata: Option<&Metadata>,
     history: &History,
@@ -256,7 +260,7 @@ fn found_program(
     }
 }
 
-fn check_program(settings: &Builder, found: Option<&Program>) -> Result<Program> {
+fn check_program(settings: &Settings, found: Option<&Program>) -> Result<Program> {
     let Some(found) = found else {
         return Ok(Program {
             application: settings.application.clone(),

@@ -1,20 +1,21 @@
 //! Recovery of the sources: which stream of the log belongs to which source of the program, and
 //! whether the program can read what it holds.
 
-use crate::batch::checkpointer::{Metadata, PRODUCERS};
-use crate::batch::engine_log::{Program, SourceKind};
-use crate::error::{Error, Mismatch, Result};
-use crate::ingest::input::INPUT;
-use crate::ingest::producers::Producers;
-use crate::plan::graph::{Plan, SourceInfo, SourceStream, Upgrade};
-use crate::plan::site::panic_message;
-use crate::recovery::changes::Changes;
-use crate::recovery::replay::History;
+use crate::checkpointing::metadata::{Metadata, PRODUCERS};
+use crate::engine_log::producers::Producers;
+use crate::engine_log::program::{Program, SourceKind};
+use crate::engine_log::replay::History;
+use crate::error::{Error, Result};
+use crate::ingest::sender::INPUT;
+use crate::mismatch::Mismatch;
+use crate::panics;
+use crate::plan::changes::Changes;
+use crate::plan::program::{Plan, SourceInfo};
+use crate::plan::source_stream::{SourceStream, Upgrade};
 use bytes::Bytes;
 use highwater_checkpoint::Checkpoint;
 use highwater_wal::{FrameKind, Lsn, StreamId, Wal};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// What is on disk of the sources.
 pub(crate) struct OnDisk<'a> {
@@ -237,11 +238,10 @@ impl OnDisk<'_> {
             }
             for record in frame.records().skip(1) {
                 let record = Bytes::copy_from_slice(record.bytes());
-                let readable = catch_unwind(AssertUnwindSafe(|| {
+                let readable = panics::catch(|| {
                     let record = stream.upgrade(frame.lsn, record)?;
                     (source.check)(record)
-                }))
-                .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic))));
+                });
                 readable.map_err(|message| Mismatch::RecordType {
                     name: source.name.clone(),
                     lsn: frame.lsn,

@@ -1,14 +1,15 @@
 //! Recovery of the states: which state of the checkpoint belongs to which operator of the program,
 //! and its entries.
 
-use crate::batch::checkpointer::{Metadata, PRODUCERS};
-use crate::error::{Mismatch, Result};
-use crate::plan::graph::{Plan, Restore, RestoreError, Restored, StateSlot};
-use crate::plan::site::panic_message;
-use crate::recovery::changes::{Changes, Migration};
+use crate::checkpointing::metadata::{Metadata, PRODUCERS};
+use crate::error::Result;
+use crate::mismatch::Mismatch;
+use crate::panics;
+use crate::plan::changes::{Changes, Migration};
+use crate::plan::program::{Plan, StateSlot};
+use crate::state::restore::{Restore, RestoreError, Restored};
 use highwater_checkpoint::{BlockEntry, Checkpoint, StateEntry};
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// How many migrations each state of the program will have gone through.
 pub(crate) fn migrations(
@@ -165,9 +166,7 @@ fn restore_block(
         let mut pending = pending.iter();
         pending.try_fold(bytes, |bytes, migration| migration(&bytes))
     };
-    let migrated = catch_unwind(AssertUnwindSafe(migrate))
-        .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic))))
-        .map_err(RestoreError::Undecodable)?;
+    let migrated = panics::catch(migrate).map_err(RestoreError::Undecodable)?;
     restoring.add(block.key_group, &migrated)
 }
 

@@ -6,7 +6,7 @@
 //! golden ratio (the scheme of Firefox's `FxHash`) and finishes with the mixer of splitmix64
 //! (Steele, Lea, Flood, OOPSLA 2014).
 
-use crate::state::shape::{Visit, WalkError, walk};
+use crate::codec::shape::{Visit, WalkError, walk};
 use serde::Serialize;
 
 /// Key groups: the unit by which state is spread over workers, moved and restored.
@@ -111,6 +111,14 @@ impl Visit for KeyHasher {
     fn product(&mut self) -> Result<(), WalkError> {
         Ok(())
     }
+}
+
+/// What a worker needs to know to build its operators.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WorkerSlot {
+    pub(crate) index: usize,
+    pub(crate) peers: usize,
+    pub(crate) groups: KeyGroups,
 }
 
 #[cfg(test)]

@@ -6,16 +6,50 @@
 //! key has to move. Otherwise it would exist twice: once where the checkpoint has it, never found
 //! again, and once where its next record arrives.
 
-use crate::plan::graph::{Restore, RestoreError, Restored, RestoredGroup, StateTypes};
-use crate::plan::record::{Key, State};
-use crate::state::codec;
+use crate::codec::{message_pack, round_trip};
+use crate::record::{Key, State};
 use crate::state::equal_keys::Twins;
-use crate::state::faithful;
 use crate::state::key_group::KeyGroups;
-use crate::state::table::{Group, Slot, raw_entries};
+use crate::state::table::{Group, RestoredGroup, RestoredState, Slot, raw_entries};
 use indexmap::map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
+
+/// What recovery and checkpoints need to know of a state's types.
+pub(crate) trait StateTypes: Send + Sync {
+    /// Begins to take in what a checkpoint holds.
+    fn restore(&self, groups: KeyGroups) -> Box<dyn Restore>;
+    /// Reads back every entry of an encoded key group and counts them; an error names the key.
+    fn read_back(&self, bytes: &[u8]) -> Result<u64, String>;
+}
+
+/// Takes in the state of a checkpoint, key group by key group.
+pub(crate) trait Restore {
+    /// Decodes the entries of a key group as the checkpoint has it, and returns how many there are.
+    fn add(&mut self, group: u32, bytes: &[u8]) -> Result<u64, RestoreError>;
+    /// Ends.
+    fn finish(self: Box<Self>) -> Restored;
+}
+
+/// Why an entry of a checkpoint cannot be taken in.
+#[derive(Debug)]
+pub(crate) enum RestoreError {
+    /// It does not decode.
+    Undecodable(String),
+    /// A key is there already, from another entry.
+    SameKey(String),
+}
+
+/// The state of one operator, as a checkpoint had it.
+#[derive(Debug, Default)]
+pub(crate) struct Restored {
+    pub(crate) groups: RestoredState,
+    pub(crate) keys: u64,
+    /// Keys whose key group is another one now: their type has changed.
+    pub(crate) moved: u64,
+    /// Paths of fields that the checkpoint has and the program's types have not; a few of them.
+    pub(crate) ignored: BTreeSet<String>,
+}
 
 /// At most so many paths of ignored fields are remembered.
 const MAX_IGNORED: usize = 32;
@@ -53,10 +87,10 @@ impl<K: Key, V: Send + 'static, S: State> StateTypes for Types<K, V, S> {
         let mut entries = 0;
         for entry in raw_entries(bytes) {
             let (key, state) = entry?;
-            faithful::read_back::<K>(key)
-                .map_err(|e| format!("the key {}: {e}", faithful::show(key)))?;
-            faithful::read_back::<S>(state)
-                .map_err(|e| format!("the state of the key {}: {e}", faithful::show(key)))?;
+            round_trip::read_back::<K>(key)
+                .map_err(|e| format!("the key {}: {e}", round_trip::show(key)))?;
+            round_trip::read_back::<S>(state)
+                .map_err(|e| format!("the state of the key {}: {e}", round_trip::show(key)))?;
             entries += 1;
         }
         Ok(entries)
@@ -81,10 +115,10 @@ impl<K: Key, V: Send + 'static, S: State> Restoring<K, V, S> {
                 ignored.insert(format!("{part} {path}"));
             }
         };
-        let name = || faithful::show(key);
-        let owned: K = codec::decode_noting(key, &mut |path| note("key:", path))
+        let name = || round_trip::show(key);
+        let owned: K = message_pack::decode_noting(key, &mut |path| note("key:", path))
             .map_err(|e| format!("the key {}: {e}", name()))?;
-        let state = codec::decode_noting(state, &mut |path| note("value:", path))
+        let state = message_pack::decode_noting(state, &mut |path| note("value:", path))
             .map_err(|e| format!("the value of the key {}: {e}", name()))?;
         Ok((owned, state))
     }
@@ -97,7 +131,7 @@ impl<K: Key, V: Send + 'static, S: State> Restore for Restoring<K, V, S> {
             let (raw_key, raw_state) = entry.map_err(RestoreError::Undecodable)?;
             let decoded = self.decode(raw_key, raw_state);
             let (key, state) = decoded.map_err(RestoreError::Undecodable)?;
-            let key = faithful::stays(key, raw_key).map_err(RestoreError::Undecodable)?;
+            let key = round_trip::stays(key, raw_key).map_err(RestoreError::Undecodable)?;
             let belongs = self.key_groups.group(&key);
             let belongs = belongs.map_err(|e| RestoreError::Undecodable(e.to_string()))?;
             if let Some(other) = self.twins.note(&key, belongs)
@@ -106,11 +140,11 @@ impl<K: Key, V: Send + 'static, S: State> Restore for Restoring<K, V, S> {
                     .get(&other)
                     .is_some_and(|g| g.keys.contains_key(&key))
             {
-                return Err(RestoreError::SameKey(faithful::show(raw_key)));
+                return Err(RestoreError::SameKey(round_trip::show(raw_key)));
             }
             match self.groups.entry(belongs).or_default().keys.entry(key) {
                 Entry::Vacant(place) => place.insert(Slot::new(Some(state))),
-                Entry::Occupied(_) => return Err(RestoreError::SameKey(faithful::show(raw_key))),
+                Entry::Occupied(_) => return Err(RestoreError::SameKey(round_trip::show(raw_key))),
             };
             self.moved += u64::from(belongs != group);
             entries += 1;
@@ -135,8 +169,8 @@ impl<K: Key, V: Send + 'static, S: State> Restore for Restoring<K, V, S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::graph::{RestoredState, WorkerSlot};
-    use crate::state::table::{Block, StateTable, migrate};
+    use crate::state::key_group::WorkerSlot;
+    use crate::state::table::{Block, RestoredState, StateTable, migrate};
 
     const GROUPS: u32 = 8;
 

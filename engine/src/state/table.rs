@@ -4,14 +4,14 @@
 //! of its output. It depends only on the input (never on a hash seed or a thread), and a checkpoint
 //! keeps it, so that a recovered run emits exactly what the uninterrupted one would have.
 
-use crate::plan::graph::{RestoredState, WorkerSlot};
-use crate::plan::record::{Key, State};
-use crate::state::codec;
+use crate::codec::{message_pack, round_trip};
+use crate::record::{Key, State};
 use crate::state::equal_keys::{REMEMBERED, TWINS, Twins};
-use crate::state::faithful;
-use crate::state::key_group::KeyGroups;
+use crate::state::key_group::{KeyGroups, WorkerSlot};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
+use std::any::Any;
+use std::collections::BTreeMap;
 
 /// A map that remembers the order of insertion.
 pub(crate) type OrderedMap<K, V> = IndexMap<K, V, RandomState>;
@@ -130,7 +130,7 @@ impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
     /// key in the same group. So a key that cannot be kept fails the batch that brings it, and no
     /// key holds on to the piece of the log that it came in.
     fn own(&mut self, group: u32, key: &K) -> Result<K, String> {
-        let owned = faithful::own(key)?;
+        let owned = round_trip::own(key)?;
         let belongs = self.key_groups.group(&owned).map_err(|e| e.to_string())?;
         let other = match self.twins.note(&owned, group) {
             _ if belongs != group => Some(belongs),
@@ -139,7 +139,7 @@ impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
         };
         match other {
             None => Ok(owned),
-            Some(_) => Err(format!("the key {} {TWINS}", faithful::show_value(key))),
+            Some(_) => Err(format!("the key {} {TWINS}", round_trip::show_value(key))),
         }
     }
 
@@ -180,9 +180,9 @@ fn encode<K: Key, V, S: State>(
     let mut entries = 0;
     for (key, slot) in map {
         let Some(state) = &slot.state else { continue };
-        put(&mut bytes, |out| codec::encode_into(key, out))?;
-        put(&mut bytes, |out| codec::encode_into(state, out))
-            .map_err(|e| format!("the state of the key {}: {e}", faithful::show_value(key)))?;
+        put(&mut bytes, |out| message_pack::encode_into(key, out))?;
+        put(&mut bytes, |out| message_pack::encode_into(state, out))
+            .map_err(|e| format!("the state of the key {}: {e}", round_trip::show_value(key)))?;
         entries += 1;
     }
     Ok(Block {
@@ -238,12 +238,20 @@ pub(crate) fn migrate<Old: State, New: State>(
     let mut out = Vec::with_capacity(bytes.len());
     for entry in raw_entries(bytes) {
         let (key, state) = entry?;
-        let old = codec::decode(state)
+        let old = message_pack::decode(state)
             .map_err(|e| format!("a value as {}: {e}", std::any::type_name::<Old>()))?;
         let len = u32::try_from(key.len()).map_err(|_| "a key is larger than 4 GiB".to_owned())?;
         out.extend_from_slice(&len.to_le_bytes());
         out.extend_from_slice(key);
-        put(&mut out, |out| codec::encode_into(&convert(old), out))?;
+        put(&mut out, |out| {
+            message_pack::encode_into(&convert(old), out)
+        })?;
     }
     Ok(out)
 }
+
+/// One decoded key group, with the type erased.
+pub(crate) type RestoredGroup = Box<dyn Any + Send>;
+
+/// Decoded key groups that wait for the worker that owns them.
+pub(crate) type RestoredState = BTreeMap<u32, RestoredGroup>;

@@ -1,7 +1,7 @@
 //! Which records of which producer are already in the log: what makes a retry count once.
 
-use crate::batch::engine_log::Mark;
-use crate::state::codec;
+use crate::codec::message_pack;
+use crate::engine_log::frame_header::Mark;
 use highwater_wal::Lsn;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -73,12 +73,12 @@ impl Producers {
 
     /// For a checkpoint.
     pub(crate) fn encode(&self) -> Vec<u8> {
-        codec::encode(self).expect("a producer table serialises")
+        message_pack::encode(self).expect("a producer table serialises")
     }
 
     /// From a checkpoint.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
-        codec::decode(bytes)
+        message_pack::decode(bytes)
     }
 }
 

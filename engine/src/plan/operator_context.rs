@@ -1,13 +1,13 @@
-//! Where user code is running, so that a panic or an error can say which operator, batch and record
-//! it came from.
+//! Where user code is running, so that a panic or an error can name the operator, the batch and the
+//! record.
 
 use crate::batch::Batch;
-use crate::batch::chunk::Place;
+use crate::batch::positioned::Place;
 use crate::error::BatchFailure;
-use crate::plan::graph::OperatorId;
+use crate::panics;
+use crate::plan::ids::OperatorId;
 use highwater_wal::Lsn;
 use std::cell::{Cell, RefCell};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// The position of one worker inside one batch. Operators write it as records pass; it costs two
 /// stores a record.
@@ -66,8 +66,12 @@ impl Site {
     /// Runs user code; a panic in it becomes a failure of the batch instead of unwinding into the
     /// dataflow, which would leave the other workers waiting for ever.
     pub(crate) fn guard(&self, work: impl FnOnce()) {
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
-            self.fail(format!("panicked: {}", panic_message(&*panic)));
+        let done: Result<(), String> = panics::catch(|| {
+            work();
+            Ok(())
+        });
+        if let Err(message) = done {
+            self.fail(message);
         }
     }
 
@@ -82,16 +86,5 @@ impl Site {
                 lsn,
                 message,
             })
-    }
-}
-
-/// The text that a panic carried.
-pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    if let Some(text) = panic.downcast_ref::<&str>() {
-        (*text).to_owned()
-    } else if let Some(text) = panic.downcast_ref::<String>() {
-        text.clone()
-    } else {
-        "a value that is not text".to_owned()
     }
 }

@@ -1,37 +1,8 @@
-//! The engine's own records in the log, and what a source's frames look like.
-//!
-//! Engine records are control records of stream 0, encoded as MessagePack maps with named fields. A
-//! source's data are batch frames of the source's stream: the first record of the frame is the
-//! *envelope* (marks of producers), the others are the received records, all or none of them in the
-//! log after a crash.
+//! What belongs to a directory rather than to a run.
 
-use crate::batch::Batch;
-use crate::state::codec;
-use highwater_wal::{Lsn, StreamId, Wal};
+use highwater_wal::StreamId;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// The stream of the engine's own records.
-pub(crate) const ENGINE: StreamId = StreamId(0);
-
-/// An engine record.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Entry {
-    /// Who writes here. The first entry of a log, and again whenever it changes.
-    Program(Program),
-    /// The end of a batch's input.
-    Cut {
-        batch: u64,
-        time_ms: u64,
-        from: Lsn,
-        /// Where the input ends, if that is before the cut itself: when more has gathered than one
-        /// batch may have.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        to: Option<Lsn>,
-    },
-    /// Every output of the batch has staged it.
-    Committed { batch: u64 },
-}
 
 /// What belongs to a directory rather than to a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -104,57 +75,4 @@ impl Program {
         moved(&mut self.kinds, old, new);
         moved(&mut self.migrations, old, new);
     }
-}
-
-/// Appends an engine record; not durable yet.
-pub(crate) fn append(wal: &Wal, entry: &Entry) -> Result<Lsn, highwater_wal::WalError> {
-    let bytes = codec::encode(entry).expect("engine records serialise");
-    wal.append_control(ENGINE, bytes)
-}
-
-/// Decodes an engine record.
-pub(crate) fn decode(payload: &[u8]) -> Result<Entry, String> {
-    codec::decode(payload)
-}
-
-impl Entry {
-    /// The batch that a cut at `lsn` ends.
-    pub(crate) fn as_cut(&self, lsn: Lsn) -> Option<Batch> {
-        match *self {
-            Entry::Cut {
-                batch,
-                time_ms,
-                from,
-                to,
-            } => Some(Batch {
-                id: batch,
-                time_ms,
-                from,
-                to: to.unwrap_or(lsn),
-            }),
-            _ => None,
-        }
-    }
-}
-
-/// "Everything of `producer` up to `sequence` is in the log."
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mark {
-    pub(crate) producer: String,
-    pub(crate) sequence: u64,
-}
-
-/// Encodes the first record of a source's frame.
-pub(crate) fn encode_envelope(mark: Option<&Mark>) -> Vec<u8> {
-    mark.map_or_else(Vec::new, |mark| {
-        codec::encode(mark).expect("marks serialise")
-    })
-}
-
-/// Decodes the first record of a source's frame.
-pub(crate) fn decode_envelope(bytes: &[u8]) -> Result<Option<Mark>, String> {
-    if bytes.is_empty() {
-        return Ok(None);
-    }
-    codec::decode(bytes).map(Some)
 }

@@ -1,10 +1,11 @@
 //! What the log says happened since a position: the first half of recovery.
 
 use crate::batch::Batch;
-use crate::batch::engine_log::{self, ENGINE, Entry, Program};
+use crate::engine_log::entry::{self, ENGINE, Entry};
+use crate::engine_log::frame_header::envelope_of;
+use crate::engine_log::producers::Producers;
+use crate::engine_log::program::Program;
 use crate::error::{Error, Result};
-use crate::ingest::producers::Producers;
-use crate::ingest::source::envelope_of;
 use highwater_wal::{Frame, FrameKind, Lsn, StreamId, Wal};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -43,7 +44,7 @@ impl History {
     fn note(&mut self, frame: &Frame<'_>) -> Result<(), String> {
         match frame.kind {
             FrameKind::Control if frame.stream == ENGINE => {
-                self.note_entry(engine_log::decode(frame.payload())?, frame.lsn)
+                self.note_entry(entry::decode(frame.payload())?, frame.lsn)
             }
             FrameKind::Batch if frame.stream != ENGINE => {
                 let mut records = frame.records();

@@ -1,43 +1,19 @@
-//! The in-process input: `ssc.input::<T>(name)` in the graph, `context.input::<T>(name)` outside of
-//! it.
+//! The in-process input, from outside the graph: `context.input::<T>(name)`.
 
+use crate::codec::round_trip;
 use crate::error::{Error, Result};
-use crate::ingest::admission::Receipt;
-use crate::ingest::source::{Decoder, SourceContext, StreamScope, checking};
-use crate::operators::dstream::DStream;
-use crate::plan::graph::SourceInfo;
-use crate::plan::record::Value;
-use crate::state::codec;
-use crate::state::faithful;
+use crate::ingest::source_context::SourceContext;
+use crate::ingest::source_writer::Receipt;
+use crate::record::Value;
 use highwater_wal::{Lsn, Wal};
-use std::any::TypeId;
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::marker::PhantomData;
-use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 
 /// The kind of an in-process input.
 pub(crate) const INPUT: &str = "input";
-
-impl StreamScope {
-    /// A stream of what the program sends through
-    /// [`StreamingContext::input`](crate::StreamingContext::input).
-    #[track_caller]
-    pub fn input<T: Value>(&self, name: &str) -> DStream<T> {
-        let decode: Decoder<T> = Arc::new(|bytes| codec::decode::<T>(&bytes));
-        let info = SourceInfo {
-            name: name.to_owned(),
-            kind: INPUT,
-            record: std::any::type_name::<T>(),
-            input_type: Some(TypeId::of::<T>()),
-            check: checking(Arc::clone(&decode)),
-            receiver: None,
-        };
-        self.declare(info, decode, Location::caller())
-    }
-}
 
 /// The sending end of an in-process input. Clone it for more threads.
 ///
@@ -118,7 +94,7 @@ impl<T: Value> Sender<T> {
     }
 
     fn encode(&self, record: &T) -> Result<Vec<u8>> {
-        faithful::encode(record).map_err(|message| Error::Encode {
+        round_trip::encode(record).map_err(|message| Error::Encode {
             input: self.source.name().to_owned(),
             message,
         })

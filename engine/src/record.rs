@@ -13,6 +13,7 @@ use std::hash::Hash;
     note = "own the data (`String` instead of `&str`, `Arc` instead of `Rc`) and derive `Clone`"
 )]
 pub trait Record: Clone + Send + 'static {}
+
 impl<T: Clone + Send + 'static> Record for T {}
 
 /// A value that is written into the log, or shuffled between workers by its key.
@@ -27,6 +28,7 @@ impl<T: Clone + Send + 'static> Record for T {}
     note = "add `#[derive(Clone, serde::Serialize, serde::Deserialize)]` to the type"
 )]
 pub trait Value: Record + Serialize + DeserializeOwned {}
+
 impl<T: Record + Serialize + DeserializeOwned> Value for T {}
 
 /// A key: what records are grouped by.
@@ -49,6 +51,7 @@ impl<T: Record + Serialize + DeserializeOwned> Value for T {}
     note = "add `#[derive(Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]` to the type; floating-point numbers cannot be keys"
 )]
 pub trait Key: Value + Hash + Eq {}
+
 impl<T: Value + Hash + Eq> Key for T {}
 
 /// State that is kept between batches and written into checkpoints.
@@ -67,4 +70,5 @@ impl<T: Value + Hash + Eq> Key for T {}
     note = "add `#[derive(Clone, serde::Serialize, serde::Deserialize)]`; give fields that you add later `#[serde(default)]` so that old checkpoints still load"
 )]
 pub trait State: Value {}
+
 impl<T: Value> State for T {}

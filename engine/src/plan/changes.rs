@@ -1,9 +1,8 @@
 //! What the code says about names and types on disk that are not those of the program.
 
+use crate::codec::{message_pack, round_trip};
 use crate::error::{Error, Result};
-use crate::plan::record::{State, Value};
-use crate::state::codec;
-use crate::state::faithful;
+use crate::record::{State, Value};
 use crate::state::table::migrate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -44,9 +43,9 @@ impl Changes {
         convert: impl Fn(Old) -> New + Send + Sync + 'static,
     ) {
         let migration = move |bytes: &[u8]| {
-            let old = codec::decode(bytes)
+            let old = message_pack::decode(bytes)
                 .map_err(|e| format!("as {}: {e}", std::any::type_name::<Old>()))?;
-            faithful::encode(&convert(old))
+            round_trip::encode(&convert(old))
         };
         self.migrate(name, Arc::new(migration));
     }

@@ -1,11 +1,11 @@
 //! Where cuts come from: batch ids and times ascend, ranges touch.
 
 use crate::batch::Batch;
-use crate::batch::clock::BatchClock;
-use crate::batch::engine_log::{self, Entry};
+use crate::engine_log::entry::{self, Entry};
 use crate::error::Result;
 use crate::faults::Faults;
 use crate::ingest::admission::Intake;
+use crate::scheduler::clock::BatchClock;
 use highwater_wal::Lsn;
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ impl Cutter {
             from: self.last_cut,
             to,
         };
-        let lsn = engine_log::append(&wal, &entry)?;
+        let lsn = entry::append(&wal, &entry)?;
         if !self.faults.run_before_cut() {
             wal.sync_to(lsn)?;
         }
@@ -69,7 +69,7 @@ impl Cutter {
             if has_data && frame.end_lsn.bytes_since(self.last_cut) > max {
                 return Ok(end);
             }
-            has_data |= frame.stream != engine_log::ENGINE;
+            has_data |= frame.stream != entry::ENGINE;
             end = Some(frame.end_lsn);
         }
         Ok(None) // all of it

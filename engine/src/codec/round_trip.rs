@@ -6,9 +6,9 @@
 //! see (`#[serde(skip)]` in a value that cannot be compared) is said at [`State`](crate::State) and
 //! [`Key`].
 
-use crate::plan::record::Key;
-use crate::state::codec;
-use crate::state::shape::{Visit, WalkError, walk};
+use crate::codec::message_pack;
+use crate::codec::shape::{Visit, WalkError, walk};
+use crate::record::Key;
 use rmpv::Value as Tree;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -25,15 +25,15 @@ pub(crate) fn check<T: Serialize + ?Sized>(value: &T) -> Result<(), String> {
 /// Encodes `value` and makes sure that it can be read back.
 pub(crate) fn encode<T: Serialize + DeserializeOwned>(value: &T) -> Result<Vec<u8>, String> {
     check(value)?;
-    let bytes = codec::encode(value).map_err(|e| e.to_string())?;
+    let bytes = message_pack::encode(value).map_err(|e| e.to_string())?;
     read_back::<T>(&bytes)?;
     Ok(bytes)
 }
 
 /// Whether `bytes`, written from a `T`, read back as a `T` that is written in the same way.
 pub(crate) fn read_back<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<(), String> {
-    let value: T = codec::decode(bytes).map_err(|e| unreadable(&e))?;
-    let again = codec::encode(&value).map_err(|e| e.to_string())?;
+    let value: T = message_pack::decode(bytes).map_err(|e| unreadable(&e))?;
+    let again = message_pack::encode(&value).map_err(|e| e.to_string())?;
     if same(bytes, &again) {
         return Ok(());
     }
@@ -47,10 +47,10 @@ pub(crate) fn read_back<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result
 /// `key` as it comes back from a checkpoint, which must be equal. The copy borrows nothing: it is
 /// what state keeps.
 pub(crate) fn own<K: Key>(key: &K) -> Result<K, String> {
-    let bytes = codec::encode(key).map_err(|e| format!("a key does not serialise: {e}"))?;
+    let bytes = message_pack::encode(key).map_err(|e| format!("a key does not serialise: {e}"))?;
     let fault = |what: String| format!("the key {} cannot be kept: {what}", show(&bytes));
     check(key).map_err(fault)?;
-    let owned: K = codec::decode(&bytes).map_err(|e| fault(unreadable(&e)))?;
+    let owned: K = message_pack::decode(&bytes).map_err(|e| fault(unreadable(&e)))?;
     if owned == *key {
         return Ok(owned);
     }
@@ -61,7 +61,7 @@ pub(crate) fn own<K: Key>(key: &K) -> Result<K, String> {
 
 /// `key`, which was read from `written`, if it will also come back from the next checkpoint.
 pub(crate) fn stays<K: Key>(key: K, written: &[u8]) -> Result<K, String> {
-    match codec::encode(&key) {
+    match message_pack::encode(&key) {
         Ok(again) if again == written => Ok(key),
         _ => own(&key),
     }
@@ -89,7 +89,8 @@ pub(crate) fn show(mut bytes: &[u8]) -> String {
 
 /// A value, for a message.
 pub(crate) fn show_value<T: Serialize + ?Sized>(value: &T) -> String {
-    codec::encode(value).map_or_else(|_| "(does not serialise)".to_owned(), |bytes| show(&bytes))
+    message_pack::encode(value)
+        .map_or_else(|_| "(does not serialise)".to_owned(), |bytes| show(&bytes))
 }
 
 /// Whether two encodings are of equal values: a hash map or set comes back in another order.
@@ -286,7 +287,7 @@ mod tests {
 
     #[test]
     fn a_long_value_is_cut_in_a_message() {
-        let text = show(&codec::encode(&"ä".repeat(1000)).unwrap());
+        let text = show(&message_pack::encode(&"ä".repeat(1000)).unwrap());
         assert!(text.len() < SHOWN + 4 && text.ends_with('…'), "{text}");
     }
 }

@@ -6,18 +6,20 @@
 //! -> checkpoint may be taken -> checkpoint published -> log truncated to what the oldest retained
 //! checkpoint needs.
 
-use crate::batch::checkpointer::{Capture, Checkpointer};
+use crate::batch::Batch;
 use crate::batch::chunk::{Order, Parcel};
-use crate::batch::engine_log::{self, Entry};
-use crate::batch::{Batch, Purpose, Snapshot, Work};
-use crate::context::threads::may_pass;
+use crate::batch::work::{Purpose, Snapshot, Work};
+use crate::checkpointing::checkpointer::Checkpointer;
+use crate::checkpointing::writer::Capture;
+use crate::engine_log::entry::{self, Entry};
+use crate::engine_log::producers::Producers;
+use crate::engine_log::replay;
 use crate::error::{Error, Result};
-use crate::exec::{Completed, Executor};
+use crate::exec::completed::Completed;
+use crate::exec::executor::Executor;
 use crate::faults::Faults;
 use crate::ingest::admission::Intake;
-use crate::ingest::producers::Producers;
-use crate::plan::graph::Plan;
-use crate::recovery::replay;
+use crate::plan::program::Plan;
 use crate::sink::output::Guarantee;
 use crate::sink::patience::Patience;
 use highwater_wal::{Lsn, StreamId, Wal};
@@ -136,7 +138,9 @@ impl Driver {
     fn commit(&self, batch: Batch, mut outputs: BTreeMap<usize, Vec<Parcel>>) -> Result<()> {
         for (index, output) in self.plan.outputs.iter().enumerate() {
             let parcels = outputs.remove(&index).unwrap_or_default();
-            output.stage(&self.plan.operator_name(output.operator), batch, parcels)?;
+            output
+                .sink
+                .stage(&self.plan.operator_name(output.operator), batch, parcels)?;
         }
         if self.faults.publish_before_commit() {
             self.publish(batch)?;
@@ -148,7 +152,7 @@ impl Driver {
             .plan
             .outputs
             .iter()
-            .any(|o| o.guarantee == Guarantee::ExactlyOnce)
+            .any(|o| o.sink.guarantee == Guarantee::ExactlyOnce)
         {
             self.wal().sync_to(committed)?;
         }
@@ -159,9 +163,9 @@ impl Driver {
     /// run by hand.
     fn append_committed(&self, batch: Batch) -> Result<Lsn> {
         loop {
-            let appended = engine_log::append(self.wal(), &Entry::Committed { batch: batch.id });
+            let appended = entry::append(self.wal(), &Entry::Committed { batch: batch.id });
             match appended.map_err(Error::from) {
-                Err(error) if may_pass(&error) && self.patience.rest(&error) => {}
+                Err(error) if error.is_transient() && self.patience.rest(&error) => {}
                 other => return other,
             }
         }
@@ -169,6 +173,6 @@ impl Driver {
 
     fn publish(&self, batch: Batch) -> Result<()> {
         let mut outputs = self.plan.outputs.iter();
-        outputs.try_for_each(|o| o.publish(&self.plan.operator_name(o.operator), batch))
+        outputs.try_for_each(|o| o.sink.publish(&self.plan.operator_name(o.operator), batch))
     }
 }

@@ -1,58 +1,16 @@
-//! Sources: how data gets in.
-//!
-//! A [`Receiver`] runs on a thread of its own and stores what it receives through a
-//! [`SourceContext`]. It acknowledges to its sender only what is durable: that is the whole of the
-//! guarantee. The engine restarts a receiver that fails.
+//! What a receiver works with.
 
-use crate::batch::chunk::{Place, open};
-use crate::batch::engine_log::decode_envelope;
+use crate::engine_log::producers::MAX_PRODUCERS;
 use crate::error::{BoxError, Result};
-use crate::ingest::admission::{Appended, SourceIntake};
-use crate::ingest::producers::MAX_PRODUCERS;
+use crate::ingest::source_writer::{Appended, SourceIntake};
 use crate::observe::throttle::Throttle;
-use crate::operators::dstream::{DStream, Pipe};
-use crate::plan::graph::{Graph, OperatorId, RecordCheck, SharedGraph, SourceInfo};
-use crate::plan::site::{Site, panic_message};
-use bytes::Bytes;
-use highwater_wal::disk::{Clock, Disk, Notify, WaitResult};
-use highwater_wal::{Chunk, FrameKind, Lsn};
+use highwater_wal::Lsn;
+use highwater_wal::disk::{Notify, Clock, Disk, WaitResult};
 use parking_lot::Mutex;
 use std::fmt;
-use std::panic::{AssertUnwindSafe, Location, catch_unwind};
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
-
-/// How long a failed receiver rests before it is started again (Spark's default).
-pub(crate) const RESTART_DELAY: Duration = Duration::from_secs(2);
-
-/// Something that receives data and stores it in the log.
-pub trait Receiver: Send + 'static {
-    /// Called once by [`StreamingContext::start`](crate::StreamingContext::start), before any
-    /// batch: binds ports, looks at directories.
-    ///
-    /// # Errors
-    /// Whatever keeps the source from working: the context then does not start.
-    fn open(&mut self, source: &SourceContext) -> Result<(), BoxError> {
-        let _ = source;
-        Ok(())
-    }
-
-    /// Receives until [`SourceContext::is_stopping`]. Returning `Ok` ends the source for good.
-    ///
-    /// # Errors
-    /// Anything: it is logged and counted, and after two seconds `run` is called again.
-    fn run(&mut self, source: &SourceContext) -> Result<(), BoxError>;
-}
-
-/// Where the graph keeps a receiver until the context starts.
-pub(crate) type ReceiverFactory = Mutex<Option<Box<dyn Receiver>>>;
-
-/// Turns the bytes of a record into what the stream carries. Whatever keeps a slice of the bytes
-/// keeps its whole segment of the log mapped, and a truncated one on the disk: what may live longer
-/// than its batch should copy them.
-pub type Decoder<T> = Arc<dyn Fn(Bytes) -> Result<T, String> + Send + Sync>;
 
 /// What a receiver works with. Cheap to clone; usable from any thread.
 #[derive(Debug, Clone)]
@@ -63,7 +21,7 @@ pub struct SourceContext {
 struct Inner {
     intake: Arc<SourceIntake>,
     stopping: AtomicBool,
-    alarm: Arc<Notify>,
+    notify: Arc<Notify>,
     on_stop: Mutex<Vec<Box<dyn Fn() + Send>>>,
     counters: Counters,
     /// Warnings about records, which a sender can cause ...
@@ -117,7 +75,7 @@ impl SourceContext {
         let inner = Inner {
             intake,
             stopping: AtomicBool::new(false),
-            alarm: Arc::default(),
+            notify: Arc::default(),
             on_stop: Mutex::default(),
             counters: Counters::default(),
             skips: Throttle::default(),
@@ -256,7 +214,7 @@ impl SourceContext {
         let clock = self.clock();
         let deadline = clock.now().saturating_add(time);
         while !self.is_stopping() {
-            if clock.wait(&self.inner.alarm, Some(deadline)) == WaitResult::Deadline {
+            if clock.wait(&self.inner.notify, Some(deadline)) == WaitResult::Deadline {
                 break;
             }
         }
@@ -303,155 +261,10 @@ impl SourceContext {
     pub(crate) fn stop(&self) {
         let mut registered = self.inner.on_stop.lock();
         self.inner.stopping.store(true, Ordering::Release);
-        self.inner.alarm.notify_one();
+        self.inner.notify.notify_one();
         // Taken, not kept: they hold sockets.
         std::mem::take(&mut *registered)
             .iter()
             .for_each(|interrupt| interrupt());
     }
-}
-
-/// Runs a receiver until it is done or the context stops, restarting it when it fails.
-pub(crate) fn supervise(mut receiver: Box<dyn Receiver>, source: &SourceContext) {
-    while !source.is_stopping() {
-        let outcome = catch_unwind(AssertUnwindSafe(|| receiver.run(source)))
-            .unwrap_or_else(|panic| Err(format!("panicked: {}", panic_message(&*panic)).into()));
-        match outcome {
-            Ok(()) => return,
-            Err(error) if source.is_stopping() => {
-                tracing::debug!(source = source.name(), %error, "receiver ended while stopping");
-            }
-            Err(error) => {
-                source.report_error(&error);
-                let _stopping = source.rest(RESTART_DELAY);
-            }
-        }
-    }
-}
-
-/// The scope in which a program is built: hands out sources.
-#[derive(Debug, Clone)]
-pub struct StreamScope {
-    pub(crate) graph: SharedGraph,
-}
-
-impl StreamScope {
-    /// A stream of what `receiver` stores, each record decoded by `decode`. For authors of
-    /// connectors; `kind` is what messages call the source.
-    ///
-    /// A record that does not decode is refused by [`SourceContext::append`], and a program whose
-    /// decoder refuses what the log holds of the source does not start.
-    #[track_caller]
-    pub fn source<T: 'static>(
-        &self,
-        kind: &'static str,
-        name: &str,
-        decode: Decoder<T>,
-        receiver: impl Receiver,
-    ) -> DStream<T> {
-        let receiver: Box<dyn Receiver> = Box::new(receiver);
-        let info = SourceInfo {
-            name: name.to_owned(),
-            kind,
-            record: std::any::type_name::<T>(),
-            input_type: None,
-            check: checking(Arc::clone(&decode)),
-            receiver: Some(Mutex::new(Some(receiver))),
-        };
-        self.declare(info, decode, Location::caller())
-    }
-
-    pub(crate) fn declare<T: 'static>(
-        &self,
-        info: SourceInfo,
-        decode: Decoder<T>,
-        at: &Location<'_>,
-    ) -> DStream<T> {
-        let mut graph = self.graph.borrow_mut();
-        let operator = graph.operator(info.kind, Some(&info.name), &[], at);
-        let index = graph.source(info);
-        let pipe = reader(&graph, index, operator, decode);
-        drop(graph);
-        DStream {
-            graph: Rc::clone(&self.graph),
-            input: Graph::LOG,
-            operator,
-            pipe,
-        }
-    }
-}
-
-/// A decoder as a check, for records that are not needed decoded yet.
-pub(crate) fn checking<T: 'static>(decode: Decoder<T>) -> RecordCheck {
-    Arc::new(move |bytes| {
-        catch_unwind(AssertUnwindSafe(|| decode(bytes).map(drop))).unwrap_or_else(|panic| {
-            Err(format!("the decoder panicked: {}", panic_message(&*panic)))
-        })
-    })
-}
-
-/// Reads the records of one source out of a piece of the log. This is where every byte is checked
-/// against its CRC.
-fn reader<T: 'static>(
-    graph: &Graph,
-    source: usize,
-    operator: OperatorId,
-    decode: Decoder<T>,
-) -> Pipe<T> {
-    let streams = graph.streams();
-    Arc::new(move |site: &Site, data, emit| {
-        let chunk = open::<Chunk>(data);
-        let Some(stream) = streams.get().and_then(|s| s.get(source)) else {
-            return;
-        };
-        let bytes = Bytes::from_owner(chunk.clone());
-        for frame in chunk.frames() {
-            let frame = match frame {
-                Ok(frame) => frame,
-                Err(error) => {
-                    site.enter(operator);
-                    return site.fail(error.to_string());
-                }
-            };
-            if frame.stream != stream.id || frame.kind != FrameKind::Batch {
-                continue;
-            }
-            let current = stream.is_current(frame.lsn);
-            // What keeps the records: the chunk, or the batch that was decompressed.
-            let unpacked = frame.decompressed().map(Bytes::from_owner);
-            let bytes = unpacked.as_ref().unwrap_or(&bytes);
-            for record in frame.records().skip(1) {
-                site.enter(operator);
-                site.at(Some(Place {
-                    lsn: frame.lsn,
-                    index: record.index(),
-                }));
-                let record = bytes.slice_ref(record.bytes());
-                let decoded = if current {
-                    decode(record)
-                } else {
-                    stream.upgrade(frame.lsn, record).and_then(|r| decode(r))
-                };
-                match decoded {
-                    Ok(record) => emit(record),
-                    Err(message) => {
-                        return site.fail(format!("the record does not decode: {message}"));
-                    }
-                }
-                if site.failed() {
-                    return;
-                }
-            }
-        }
-    })
-}
-
-/// The first record of a data frame.
-pub(crate) fn envelope_of(
-    record: Option<&[u8]>,
-) -> Result<Option<crate::batch::engine_log::Mark>, String> {
-    record.map_or_else(
-        || Err("a frame without records".to_owned()),
-        decode_envelope,
-    )
 }

@@ -1,0 +1,29 @@
+//! What the workers are asked to do with a batch.
+
+use crate::batch::Batch;
+
+/// What a batch is run for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A new batch, or the one in doubt: state and outputs.
+    Run,
+    /// Its outputs were committed before the crash: only the state is rebuilt.
+    Rebuild,
+}
+
+/// Whether a checkpoint is taken right behind a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Snapshot {
+    /// Stateful operators hand over their state.
+    Take,
+    /// They do not.
+    Skip,
+}
+
+/// A batch on its way through the operators.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Work {
+    pub(crate) batch: Batch,
+    pub(crate) purpose: Purpose,
+    pub(crate) snapshot: Snapshot,
+}

@@ -1,0 +1,24 @@
+//! What the engine writes into a manifest beside the state.
+
+use crate::engine_log::program::Program;
+use crate::plan::program::OperatorInfo;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Kind of the blocks that hold a source's producer table.
+pub(crate) const PRODUCERS: &str = "producers";
+
+/// What the engine writes into a manifest beside the state.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub(crate) struct Metadata {
+    pub(crate) program: Program,
+    pub(crate) batch_interval_ms: u64,
+    pub(crate) workers: usize,
+    pub(crate) operators: Vec<OperatorInfo>,
+    /// Migrations that each state has gone through, by name.
+    #[serde(default)]
+    pub(crate) migrations: BTreeMap<String, usize>,
+    /// How often the program that wrote this says that a state is dropped, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) dropped: BTreeMap<String, usize>,
+}

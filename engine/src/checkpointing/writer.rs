@@ -1,0 +1,154 @@
+//! Writes what was captured, publishes it, retires old checkpoints, truncates the log.
+
+use crate::batch::Batch;
+use crate::checkpointing::metadata::{Metadata, PRODUCERS};
+use crate::checkpointing::status::CheckpointStatus;
+use crate::codec::message_pack;
+use crate::engine_log::producers::Producers;
+use crate::error::{Error, Result};
+use crate::faults::Faults;
+use crate::plan::program::{Plan, StateSlot};
+use crate::state::table::Block;
+use highwater_checkpoint::{Checkpoints, Meta, StateMeta};
+use highwater_wal::disk::Clock;
+use highwater_wal::{Lsn, RetentionGuard, StreamId, Wal};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Everything that a checkpoint consists of, captured at a batch boundary.
+#[derive(Debug)]
+pub(crate) struct Capture {
+    pub(crate) batch: Batch,
+    pub(crate) blocks: Vec<(usize, Block)>,
+    pub(crate) producers: BTreeMap<StreamId, Producers>,
+}
+
+/// The writing half: owns the store.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    pub(crate) checkpoints: Checkpoints,
+    pub(crate) wal: Arc<Wal>,
+    /// Keeps the log from the oldest retained checkpoint on, and says so when the log is at its
+    /// bound.
+    pub(crate) kept: RetentionGuard,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metadata: Metadata,
+    pub(crate) faults: Faults,
+}
+
+impl Writer {
+    /// Makes a checkpoint durable, then removes what it made superfluous.
+    pub(crate) fn write(&mut self, capture: &Capture, status: &CheckpointStatus) -> Result<()> {
+        if self.faults.truncate_before_checkpoint() {
+            self.kept.advance(capture.batch.to);
+            self.wal.truncate_before(capture.batch.to)?;
+        }
+        let meta = self.meta(capture);
+        let mut writer = self.checkpoints.begin(meta)?;
+        let mut load_time = Duration::ZERO;
+        for (state, block) in &capture.blocks {
+            let Some(slot) = self.plan.states.get(*state) else {
+                continue;
+            };
+            let began = self.clock.now();
+            read_back(slot, block)?;
+            load_time += self.clock.now().saturating_sub(began);
+            writer.add_block(&slot.info.name, block.group, block.entries, &block.bytes)?;
+        }
+        for (name, stream) in &self.metadata.program.sources {
+            if let Some(producers) = capture
+                .producers
+                .get(&StreamId(*stream))
+                .filter(|p| !p.is_empty())
+            {
+                writer.add_block(name, 0, producers.len() as u64, &producers.encode())?;
+            }
+        }
+        let published = writer.publish()?;
+        status.published(published.number, capture.batch, published.bytes, load_time);
+        // Only now, behind the publication: the log is cut to what the oldest retained checkpoint
+        // needs.
+        let retired = self.checkpoints.retire()?;
+        if let Some(oldest) = retired.oldest_needed_lsn {
+            assert!(
+                oldest <= capture.batch.to.get(),
+                "a checkpoint needs nothing behind its own cut"
+            );
+            self.kept.advance(Lsn::new(oldest));
+            self.wal.truncate_before(Lsn::new(oldest))?;
+        }
+        Ok(())
+    }
+
+    /// What is true where the checkpoint ends. A batch that is replayed may end before this run's
+    /// entry of the program in the log: records after it still need the conversions that this
+    /// program was the first to know.
+    fn metadata_at(&self, end: Lsn) -> Metadata {
+        let mut metadata = self.metadata.clone();
+        let streams = self.plan.streams.get().map_or(&[][..], Vec::as_slice);
+        for (source, stream) in self.plan.sources.iter().zip(streams) {
+            let known = stream
+                .upgrades
+                .iter()
+                .filter(|upgrade| upgrade.below <= end);
+            match known.count() {
+                0 => drop(metadata.program.migrations.remove(&source.name)),
+                count => drop(
+                    metadata
+                        .program
+                        .migrations
+                        .insert(source.name.clone(), count),
+                ),
+            }
+        }
+        metadata
+    }
+
+    fn meta(&self, capture: &Capture) -> Meta {
+        let states = self.plan.states.iter().map(|slot| StateMeta {
+            name: slot.info.name.clone(),
+            kind: slot.info.kind.to_owned(),
+            codec: message_pack::NAME.to_owned(),
+            fingerprint: slot.info.types.clone(),
+        });
+        let sources = self.metadata.program.sources.keys().map(|name| StateMeta {
+            name: name.clone(),
+            kind: PRODUCERS.to_owned(),
+            codec: message_pack::NAME.to_owned(),
+            fingerprint: "producer -> (sequence, LSN)".to_owned(),
+        });
+        Meta {
+            log_id: self.wal.log_id(),
+            application: self.metadata.program.application.clone(),
+            created_ms: self.clock.wall_ms(),
+            batch: highwater_checkpoint::Batch {
+                id: capture.batch.id,
+                time_ms: capture.batch.time_ms,
+            },
+            lsn: capture.batch.to.get(),
+            metadata: serde_json::to_value(self.metadata_at(capture.batch.to))
+                .expect("metadata is plain data"),
+            states: states.chain(sources).collect(),
+        }
+    }
+}
+
+/// A checkpoint that cannot be read is none: every key and value is decoded before the log loses
+/// what it came from.
+fn read_back(slot: &StateSlot, block: &Block) -> Result<()> {
+    let message = match slot.types.read_back(&block.bytes) {
+        Ok(entries) if entries == block.entries => return Ok(()),
+        Ok(entries) => format!(
+            "{} entries were written and {entries} are read",
+            block.entries
+        ),
+        Err(message) => message,
+    };
+    Err(Error::State {
+        name: slot.info.name.clone(),
+        operator: slot.info.kind.to_owned(),
+        message,
+    })
+}

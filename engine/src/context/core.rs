@@ -1,0 +1,200 @@
+//! What the threads of a context share.
+
+use crate::batch::Batch;
+use crate::batch::work::{Purpose, Snapshot};
+use crate::checkpointing::status::CheckpointStatus;
+use crate::context::queue::{Queue, StopMode};
+use crate::engine_log::entry::{self, Entry};
+use crate::error::{Error, Result};
+use crate::ingest::admission::Intake;
+use crate::ingest::source_context::SourceContext;
+use crate::ingest::source_writer::SourceIntake;
+use crate::observe::lineage::Lineage;
+use crate::observe::status::{ContextState, Status};
+use crate::plan::program::Plan;
+use crate::recovery::recover::Recovered;
+use crate::recovery::report::RecoveryReport;
+use crate::scheduler::clock::BatchClock;
+use crate::scheduler::cutter::Cutter;
+use crate::scheduler::driver::{BatchDone, Driver};
+use crate::settings::{BatchMode, Settings};
+use crate::thread_role::{self, Inside, Role};
+use highwater_wal::{Lsn, Wal};
+use parking_lot::Mutex;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What the threads of a context share.
+pub(crate) struct Core {
+    pub(crate) settings: Settings,
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) wal: Arc<Wal>,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) sources: Vec<SourceContext>,
+    pub(crate) cutter: Mutex<Cutter>,
+    pub(crate) checkpoints: Arc<CheckpointStatus>,
+    pub(crate) status: Status,
+    /// Batches that wait for the driver.
+    pub(crate) queue: Queue,
+    pub(crate) replay_from: Lsn,
+    pub(crate) report: RecoveryReport,
+    /// The newest batch that was cut before this run.
+    last_batch_found: Option<u64>,
+    /// What [`start`](crate::StreamingContext::start) takes.
+    pub(crate) recovered: Mutex<Option<Recovered>>,
+    /// In manual mode the driver lives here.
+    pub(crate) driver: Mutex<Option<Driver>>,
+}
+
+impl Core {
+    /// Recovers what is in the directory, or creates it.
+    pub(crate) fn open(settings: Settings, plan: Plan) -> Result<Self> {
+        let recovered = Recovered::open(&settings, &plan)?;
+        let wal = Arc::clone(&recovered.wal);
+        if recovered.program_is_new {
+            // Sources may store from here on, so their stream ids must be durable first.
+            wal.sync_to(entry::append(
+                &wal,
+                &Entry::Program(recovered.program.clone()),
+            )?)?;
+        }
+        let streams = recovered.streams.clone();
+        let intake = Arc::new(Intake::new(
+            Arc::clone(&wal),
+            Arc::clone(&settings.disk),
+            Arc::clone(&settings.clock),
+            settings.max_unprocessed_bytes,
+            settings.max_batch_bytes,
+            (recovered.replay_from(), recovered.last_cut()),
+        ));
+        let sources = plan.sources.iter().zip(&streams).map(|(source, stream)| {
+            let producers = recovered.producers_now.get(&stream.id);
+            let producers = producers.cloned().unwrap_or_default();
+            let (intake, check) = (Arc::clone(&intake), source.check_on_append());
+            let writer = SourceIntake::new(&source.name, stream.id, intake, producers, check);
+            SourceContext::new(Arc::new(writer))
+        });
+        let sources = sources.collect();
+        plan.streams
+            .set(streams)
+            .unwrap_or_else(|_| unreachable!("a plan is opened once"));
+        let (last_id, _) = recovered.last_batch();
+        let cutter = cutter(&settings, &recovered, &intake);
+        let (checkpoints, status) = (Arc::new(CheckpointStatus::default()), Status::default());
+        if let Some((number, batch)) = recovered.checkpoint {
+            checkpoints.recovered((number, batch.id, batch.to), recovered.report.loaded_in);
+            status.recovered(batch.id);
+        }
+        Ok(Self {
+            settings,
+            plan: Arc::new(plan),
+            wal,
+            intake,
+            sources,
+            cutter: Mutex::new(cutter),
+            checkpoints,
+            status,
+            queue: Queue::default(),
+            replay_from: recovered.replay_from(),
+            report: recovered.report.clone(),
+            last_batch_found: (last_id > 0).then_some(last_id),
+            recovered: Mutex::new(Some(recovered)),
+            driver: Mutex::new(None),
+        })
+    }
+
+    /// What would have to be replayed after a crash right now.
+    pub(crate) fn lineage(&self) -> Lineage {
+        let stats = self.checkpoints.stats();
+        let newest = stats.newest;
+        let progress = self.status.progress();
+        let replay_from = newest.map_or(self.replay_from, |(_, _, lsn)| lsn);
+        let covered = newest.map_or(0, |(_, batch, _)| batch);
+        let bytes_to_replay = self.wal.durable_lsn().bytes_since(replay_from);
+        // After a restart batches are known that were not run again yet.
+        let last_batch = progress.last_batch.max(self.last_batch_found);
+        let replay = match bytes_to_replay {
+            0 => Some(Duration::ZERO),
+            bytes => progress.time_for(bytes),
+        };
+        Lineage {
+            checkpoint: newest.map(|(number, batch, _)| (number, batch)),
+            last_batch,
+            depth: last_batch.unwrap_or(0).saturating_sub(covered),
+            bytes_to_replay,
+            replay_from,
+            load_time: self.checkpoints.load_time(),
+            estimated_recovery: replay.map(|time| time + self.checkpoints.load_time()),
+        }
+    }
+
+    /// Notes a completed batch.
+    pub(crate) fn completed(&self, done: &BatchDone) {
+        let bytes = done.batch.to.bytes_since(done.batch.from);
+        let replayed = done.purpose == Purpose::Rebuild;
+        self.status
+            .completed(done.batch.id, bytes, done.took, replayed);
+    }
+
+    pub(crate) fn run_manually(&self, snapshot: Snapshot) -> Result<Batch> {
+        if self.settings.mode != BatchMode::Manual || self.status.state() != ContextState::Active {
+            return Err(Error::LifeCycle(
+                "run_batch needs an active context in manual mode",
+            ));
+        }
+        if thread_role::role() != Role::Outside {
+            return Err(Error::LifeCycle("a batch cannot run inside another one"));
+        }
+        let mut driver = self.driver.lock();
+        let driver = driver
+            .as_mut()
+            .ok_or(Error::LifeCycle("the context is being stopped"))?;
+        let _inside = Inside::enter(Role::Batch);
+        let batch = match self.cutter.lock().cut() {
+            Err(error) if error.is_transient() => return Err(error),
+            cut => cut,
+        };
+        match batch.and_then(|batch| driver.run(batch, snapshot)) {
+            Ok(done) => {
+                self.completed(&done);
+                Ok(done.batch)
+            }
+            Err(error) => {
+                self.quiesce();
+                Err(self.status.fail(error))
+            }
+        }
+    }
+
+    /// Ends the context because a thread failed.
+    pub(crate) fn end_with(&self, error: Error) {
+        tracing::error!(%error, "the streaming context stops");
+        self.status.stopped(Some(error));
+        self.quiesce();
+        self.queue.end(StopMode::Immediate);
+    }
+
+    /// Lets nothing more in.
+    pub(crate) fn quiesce(&self) {
+        self.intake.close();
+        self.sources.iter().for_each(SourceContext::stop);
+    }
+}
+
+fn cutter(settings: &Settings, recovered: &Recovered, intake: &Arc<Intake>) -> Cutter {
+    let (last_id, last_time_ms) = recovered.last_batch();
+    Cutter {
+        intake: Arc::clone(intake),
+        times: BatchClock::start(
+            Arc::clone(&settings.clock),
+            settings.batch_interval,
+            last_time_ms,
+            settings.clock_start,
+        ),
+        next_id: last_id + 1,
+        last_cut: recovered.last_cut(),
+        max_batch_bytes: settings.max_batch_bytes,
+        has_more: false,
+        faults: settings.faults,
+    }
+}

@@ -1,0 +1,96 @@
+//! From what was found on disk to a driver that runs: the first half of a start.
+
+use crate::batch::Batch;
+use crate::checkpointing::checkpointer::{Checkpointer, Schedule};
+use crate::checkpointing::metadata::Metadata;
+use crate::checkpointing::writer::Writer;
+use crate::context::core::Core;
+use crate::error::{Error, Result};
+use crate::exec::executor::Executor;
+use crate::recovery::recover::Recovered;
+use crate::scheduler::driver::Driver;
+use crate::settings::BatchMode;
+use crate::sink::output::{OutputOwner, SinkContext};
+use crate::sink::patience::Patience;
+use std::sync::Arc;
+
+/// Opens the outputs and builds the driver; also the batches to replay.
+pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
+    let recovered = core.recovered.lock().take();
+    let recovered = recovered.ok_or(Error::LifeCycle("a streaming context can be started once"))?;
+    let (last_id, _) = recovered.last_batch();
+    let first = recovered.cuts.first().map_or(last_id + 1, |cut| cut.id);
+    let patience = match core.settings.mode {
+        BatchMode::Clock => Patience::of(&core.intake),
+        BatchMode::Manual => Patience::none(),
+    };
+    open_outputs(core, &recovered, &patience)?;
+    let workers = core.settings.workers.get();
+    let executor = Executor::start(Arc::clone(&core.plan), workers, first, recovered.state)?;
+    let writer = Writer {
+        checkpoints: recovered.checkpoints,
+        wal: Arc::clone(&core.wal),
+        kept: core
+            .wal
+            .retain_as(core.wal.first_lsn(), "the oldest retained checkpoint")?,
+        plan: Arc::clone(&core.plan),
+        clock: Arc::clone(&core.settings.clock),
+        metadata: Metadata {
+            program: recovered.program,
+            batch_interval_ms: u64::try_from(core.settings.batch_interval.as_millis())
+                .unwrap_or(u64::MAX),
+            workers,
+            operators: core.plan.operators.clone(),
+            migrations: recovered.migrations,
+            dropped: recovered.dropped,
+        },
+        faults: core.settings.faults,
+    };
+    let schedule = Schedule {
+        policy: core.settings.policy,
+        writing: core.settings.writing(),
+        last: recovered
+            .checkpoint
+            .map_or((0, core.replay_from), |(_, batch)| (batch.id, batch.to)),
+        max_lineage: core.settings.max_unprocessed_bytes,
+    };
+    let checkpointer = Checkpointer::start(schedule, writer, Arc::clone(&core.checkpoints))
+        .map_err(|e| Error::Worker(format!("the checkpoint thread could not start: {e}")))?;
+    let driver = Driver {
+        dir: core.settings.dir.clone(),
+        plan: Arc::clone(&core.plan),
+        intake: Arc::clone(&core.intake),
+        executor,
+        checkpointer,
+        producers: recovered.producers,
+        committed: recovered.committed,
+        patience,
+        faults: core.settings.faults,
+        piece_bytes: core.settings.piece_bytes,
+    };
+    Ok((driver, recovered.cuts))
+}
+
+fn open_outputs(core: &Core, recovered: &Recovered, patience: &Patience) -> Result<()> {
+    let batches = recovered.batches();
+    for output in &core.plan.outputs {
+        let shown = core.plan.operator_name(output.operator);
+        let info = core.plan.operators.get(output.operator.0);
+        let owner = OutputOwner {
+            log_id: core.wal.log_id(),
+            application: core.settings.application.clone(),
+            output: info
+                .and_then(|i| i.name.clone())
+                .unwrap_or_else(|| shown.clone()),
+        };
+        let context = SinkContext {
+            disk: Arc::clone(&core.settings.disk),
+            committed: recovered.committed,
+            patience: patience.clone(),
+            owner,
+            batches: Arc::clone(&batches),
+        };
+        output.sink.open(&shown, &context)?;
+    }
+    Ok(())
+}

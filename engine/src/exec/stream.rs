@@ -1,0 +1,6 @@
+//! Timely types with this engine's chunks in them.
+
+use crate::batch::chunk::Parcel;
+
+/// Parcels on their way between two operators; an epoch is a batch.
+pub(super) type Stream<'scope> = timely::dataflow::StreamVec<'scope, u64, Parcel>;

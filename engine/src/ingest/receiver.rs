@@ -1,0 +1,51 @@
+//! Receivers. Each runs on a thread of its own and stores what it receives through a
+//! [`SourceContext`]. It acknowledges to its sender only what is durable: that is the whole of the
+//! guarantee. The engine restarts a receiver that fails.
+
+use crate::error::{BoxError, Result};
+use crate::ingest::source_context::SourceContext;
+use crate::panics;
+use parking_lot::Mutex;
+use std::time::Duration;
+
+/// How long a failed receiver rests before it is started again (Spark's default).
+pub(crate) const RESTART_DELAY: Duration = Duration::from_secs(2);
+
+/// Something that receives data and stores it in the log.
+pub trait Receiver: Send + 'static {
+    /// Called once by [`StreamingContext::start`](crate::StreamingContext::start), before any
+    /// batch: binds ports, looks at directories.
+    ///
+    /// # Errors
+    /// Whatever keeps the source from working: the context then does not start.
+    fn open(&mut self, source: &SourceContext) -> Result<(), BoxError> {
+        let _ = source;
+        Ok(())
+    }
+
+    /// Receives until [`SourceContext::is_stopping`]. Returning `Ok` ends the source for good.
+    ///
+    /// # Errors
+    /// Anything: it is logged and counted, and after two seconds `run` is called again.
+    fn run(&mut self, source: &SourceContext) -> Result<(), BoxError>;
+}
+
+/// Where the graph keeps a receiver until the context starts.
+pub(crate) type ReceiverFactory = Mutex<Option<Box<dyn Receiver>>>;
+
+/// Runs a receiver until it is done or the context stops, restarting it when it fails.
+pub(crate) fn supervise(mut receiver: Box<dyn Receiver>, source: &SourceContext) {
+    while !source.is_stopping() {
+        let ended = panics::catch(|| receiver.run(source));
+        match ended {
+            Ok(()) => return,
+            Err(error) if source.is_stopping() => {
+                tracing::debug!(source = source.name(), %error, "receiver ended while stopping");
+            }
+            Err(error) => {
+                source.report_error(&error);
+                let _stopping = source.rest(RESTART_DELAY);
+            }
+        }
+    }
+}

@@ -1,0 +1,96 @@
+//! The scope in which a program is built: sources and unions of streams.
+
+use crate::codec::message_pack;
+use crate::ingest::decoder::{Decoder, checking};
+use crate::ingest::receiver::Receiver;
+use crate::ingest::sender::INPUT;
+use crate::operators::dstream::{DStream, union};
+use crate::operators::source::reader;
+use crate::plan::graph::{Graph, SharedGraph};
+use crate::plan::program::SourceInfo;
+use crate::record::{Record, Value};
+use parking_lot::Mutex;
+use std::any::TypeId;
+use std::panic::Location;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// The scope in which a program is built: hands out sources.
+#[derive(Debug, Clone)]
+pub struct StreamScope {
+    pub(crate) graph: SharedGraph,
+}
+
+impl StreamScope {
+    /// A stream of what `receiver` stores, each record decoded by `decode`. For authors of
+    /// connectors; `kind` is what messages call the source.
+    ///
+    /// A record that does not decode is refused by [`SourceContext::append`], and a program whose
+    /// decoder refuses what the log holds of the source does not start.
+    #[track_caller]
+    pub fn source<T: 'static>(
+        &self,
+        kind: &'static str,
+        name: &str,
+        decode: Decoder<T>,
+        receiver: impl Receiver,
+    ) -> DStream<T> {
+        let receiver: Box<dyn Receiver> = Box::new(receiver);
+        let info = SourceInfo {
+            name: name.to_owned(),
+            kind,
+            record: std::any::type_name::<T>(),
+            input_type: None,
+            check: checking(Arc::clone(&decode)),
+            receiver: Some(Mutex::new(Some(receiver))),
+        };
+        self.declare(info, decode, Location::caller())
+    }
+
+    pub(crate) fn declare<T: 'static>(
+        &self,
+        info: SourceInfo,
+        decode: Decoder<T>,
+        at: &Location<'_>,
+    ) -> DStream<T> {
+        let mut graph = self.graph.borrow_mut();
+        let operator = graph.operator(info.kind, Some(&info.name), &[], at);
+        let index = graph.source(info);
+        let pipe = reader(&graph, index, operator, decode);
+        drop(graph);
+        DStream {
+            graph: Rc::clone(&self.graph),
+            input: Graph::LOG,
+            operator,
+            pipe,
+        }
+    }
+}
+
+impl StreamScope {
+    /// A stream of what the program sends through
+    /// [`StreamingContext::input`](crate::StreamingContext::input).
+    #[track_caller]
+    pub fn input<T: Value>(&self, name: &str) -> DStream<T> {
+        let decode: Decoder<T> = Arc::new(|bytes| message_pack::decode::<T>(&bytes));
+        let info = SourceInfo {
+            name: name.to_owned(),
+            kind: INPUT,
+            record: std::any::type_name::<T>(),
+            input_type: Some(TypeId::of::<T>()),
+            check: checking(Arc::clone(&decode)),
+            receiver: None,
+        };
+        self.declare(info, decode, Location::caller())
+    }
+}
+
+impl StreamScope {
+    /// Everything of all `streams`, as [`DStream::union`] says. It costs less than many unions in a
+    /// row.
+    #[track_caller]
+    pub fn union<T: Record>(&self, streams: impl IntoIterator<Item = DStream<T>>) -> DStream<T> {
+        let streams: Vec<DStream<T>> = streams.into_iter().collect();
+        union(&self.graph, &streams, Location::caller())
+    }
+}

@@ -1,0 +1,107 @@
+//! The checked program. All workers share it, read-only.
+
+use crate::ingest::decoder::RecordCheck;
+use crate::ingest::receiver::ReceiverFactory;
+use crate::plan::ids::OperatorId;
+use crate::plan::node::Node;
+use crate::plan::source_stream::StreamTable;
+use crate::sink::erased::SinkSlot;
+use crate::state::key_group::KeyGroups;
+use crate::state::restore::StateTypes;
+use serde::{Deserialize, Serialize};
+use std::any::TypeId;
+use std::fmt;
+use std::sync::Arc;
+
+/// One operator of the program, as manifests and messages show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OperatorInfo {
+    /// What it does: `map`, `update_state_by_key`, `socket_text`, ...
+    pub kind: String,
+    /// The name given by the user; sources, stateful operators and sinks have one.
+    pub name: Option<String>,
+    /// Places of its inputs in the list of operators.
+    pub inputs: Vec<usize>,
+    /// Where the program defined it (`file:line`).
+    pub defined_at: String,
+}
+
+/// A state that an operator declares.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct StateInfo {
+    pub(crate) name: String,
+    /// The operator's kind: another kind would misread the state.
+    pub(crate) kind: &'static str,
+    /// Rust names of key and state type, for messages.
+    pub(crate) types: String,
+}
+
+/// A source as declared.
+pub(crate) struct SourceInfo {
+    pub(crate) name: String,
+    pub(crate) kind: &'static str,
+    /// Rust name of the record type.
+    pub(crate) record: &'static str,
+    /// Set for inputs, whose records come from the program (`context.input::<T>`).
+    pub(crate) input_type: Option<TypeId>,
+    /// Whether a record decodes.
+    pub(crate) check: RecordCheck,
+    pub(crate) receiver: Option<ReceiverFactory>,
+}
+
+impl SourceInfo {
+    /// The check that an append needs: the program's own inputs have made sure already that what
+    /// they send decodes.
+    pub(crate) fn check_on_append(&self) -> Option<RecordCheck> {
+        self.input_type.is_none().then(|| Arc::clone(&self.check))
+    }
+}
+
+/// An output as declared.
+pub(crate) struct OutputInfo {
+    pub(crate) operator: OperatorId,
+    pub(crate) sink: SinkSlot,
+}
+
+/// A state as declared.
+pub(crate) struct StateSlot {
+    pub(crate) info: StateInfo,
+    pub(crate) types: Arc<dyn StateTypes>,
+}
+
+/// The checked program.
+pub(crate) struct Plan {
+    pub(crate) operators: Vec<OperatorInfo>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) sources: Vec<SourceInfo>,
+    pub(crate) states: Vec<StateSlot>,
+    pub(crate) outputs: Vec<OutputInfo>,
+    pub(crate) groups: KeyGroups,
+    /// Stream id of each source, assigned when the log is known.
+    pub(crate) streams: Arc<StreamTable>,
+}
+
+impl Plan {
+    /// How messages name an operator.
+    pub(crate) fn operator_name(&self, id: OperatorId) -> String {
+        match self.operators.get(id.0) {
+            Some(OperatorInfo {
+                kind,
+                name: Some(name),
+                ..
+            }) => format!("{kind} \"{name}\""),
+            Some(OperatorInfo {
+                kind, defined_at, ..
+            }) => format!("{kind} ({defined_at})"),
+            None => format!("operator {}", id.0),
+        }
+    }
+}
+
+impl fmt::Debug for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("operators", &self.operators)
+            .finish_non_exhaustive()
+    }
+}

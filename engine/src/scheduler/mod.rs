@@ -1,0 +1,11 @@
+//! When batches are cut, and the order of their durable steps.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `clock` | batch times: multiples of the interval that never fall |
+//! | `cutter` | ends a batch: a record in the log |
+//! | `driver` | runs batches, commits their outputs |
+
+pub(crate) mod clock;
+pub(crate) mod cutter;
+pub(crate) mod driver;

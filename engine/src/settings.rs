@@ -1,0 +1,122 @@
+//! The settings of a context, as plain data.
+
+use crate::checkpointing::checkpointer::{CheckpointPolicy, Writing};
+use crate::error::{Error, Result};
+use crate::faults::Faults;
+use crate::plan::changes::Changes;
+use crate::scheduler::clock::Start as ClockStart;
+use highwater_wal::disk::{Clock, Disk, OsClock, OsDisk};
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Size of the pieces into which a batch is split, in log bytes. It is the unit of map-side
+/// combining. It follows from the log alone, so that floating-point sums do not depend on the
+/// number of workers.
+const PIECE_BYTES: u64 = 512 << 10;
+
+/// More worker threads are not meant.
+const MAX_WORKERS: usize = 1024;
+
+/// When batches are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BatchMode {
+    /// Every batch interval, by the clock, on threads of the context.
+    Clock,
+    /// Only when [`StreamingContext::run_batch`](crate::StreamingContext::run_batch) is called, on the calling thread, and with
+    /// checkpoints written inline: every disk operation comes in the same order in each run. For
+    /// tests and simulations.
+    Manual,
+}
+
+/// Every setting that [`Builder`](crate::Builder) collects; its methods describe them.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) dir: PathBuf,
+    pub(crate) application: String,
+    pub(crate) batch_interval: Duration,
+    pub(crate) policy: CheckpointPolicy,
+    pub(crate) retain: usize,
+    pub(crate) workers: NonZeroUsize,
+    pub(crate) key_groups: u32,
+    pub(crate) piece_bytes: u64,
+    pub(crate) max_batch_bytes: u64,
+    pub(crate) max_unprocessed_bytes: u64,
+    pub(crate) log: highwater_wal::Options,
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) clock_start: ClockStart,
+    pub(crate) receiver_stop_timeout: Duration,
+    pub(crate) mode: BatchMode,
+    pub(crate) states: Changes,
+    pub(crate) sources: Changes,
+    /// Where what is drawn by chance comes from, if not from chance.
+    pub(crate) seed: Option<u64>,
+    pub(crate) faults: Faults,
+}
+
+impl Settings {
+    /// The defaults for `dir`.
+    pub(crate) fn new(dir: &Path) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            application: "highwater".to_owned(),
+            batch_interval: Duration::from_secs(1),
+            policy: CheckpointPolicy::default(),
+            retain: 2,
+            workers: NonZeroUsize::MIN,
+            key_groups: 128,
+            piece_bytes: PIECE_BYTES,
+            max_batch_bytes: 64 << 20,
+            max_unprocessed_bytes: 256 << 20,
+            log: highwater_wal::Options::new(),
+            disk: Arc::new(OsDisk::new()),
+            clock: Arc::new(OsClock::new()),
+            clock_start: ClockStart::AfterLast,
+            receiver_stop_timeout: Duration::from_secs(5),
+            mode: BatchMode::Clock,
+            states: Changes::default(),
+            sources: Changes::default(),
+            seed: None,
+            faults: Faults::default(),
+        }
+    }
+
+    /// Refuses settings that cannot be meant.
+    pub(crate) fn check(&self) -> Result<()> {
+        if self.batch_interval < Duration::from_millis(1) {
+            return Err(Error::Setting(
+                "batch_interval must be at least 1 ms".to_owned(),
+            ));
+        }
+        if !(1..=32_768).contains(&self.key_groups) {
+            return Err(Error::Setting(format!(
+                "key_groups must be from 1 to 32768, not {}",
+                self.key_groups
+            )));
+        }
+        if self.workers.get() > MAX_WORKERS {
+            return Err(Error::Setting(format!(
+                "workers must be from 1 to {MAX_WORKERS}, not {}",
+                self.workers
+            )));
+        }
+        self.states.check("rename_state")?;
+        self.sources.check("rename_source")?;
+        if self.max_batch_bytes > self.max_unprocessed_bytes {
+            return Err(Error::Setting(format!(
+                "max_batch_bytes ({}) must not be larger than max_unprocessed_bytes ({})",
+                self.max_batch_bytes, self.max_unprocessed_bytes
+            )));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn writing(&self) -> Writing {
+        match self.mode {
+            BatchMode::Clock => Writing::Behind,
+            BatchMode::Manual => Writing::Inline,
+        }
+    }
+}
