@@ -1,7 +1,7 @@
 //! One thread of a context, and waiting for its end.
 
 use crate::error::{Error, Result};
-use highwater_wal::disk::{Notify, Clock, WaitResult};
+use highwater_wal::disk::{Clock, Notify, WaitResult};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;

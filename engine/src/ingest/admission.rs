@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::observe::throttle::Throttle;
 use crate::thread_role::{self, Role};
-use highwater_wal::disk::{Notify, Clock, Disk};
+use highwater_wal::disk::{Clock, Disk, Notify};
 use highwater_wal::{Lsn, Wal};
 use parking_lot::{Condvar, Mutex};
 use std::fmt::Display;
@@ -20,7 +20,7 @@ pub(crate) struct Intake {
     pub(crate) wal: Arc<Wal>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
-    /// Rung when a batch is full before its interval ends.
+    /// Notified when a batch is full before its interval ends.
     pub(crate) full: Arc<Notify>,
     /// Log bytes that may wait for processing before appends wait.
     max_unprocessed: u64,

@@ -5,7 +5,7 @@ use crate::error::{BoxError, Result};
 use crate::ingest::source_writer::{Appended, SourceIntake};
 use crate::observe::throttle::Throttle;
 use highwater_wal::Lsn;
-use highwater_wal::disk::{Notify, Clock, Disk, WaitResult};
+use highwater_wal::disk::{Clock, Disk, Notify, WaitResult};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;

@@ -37,7 +37,7 @@ impl Patience {
         };
         intake.warn("no room: the batch waits and tries again", what);
         let clock = &intake.clock;
-        // Nobody rings: a stop is noticed at the end of the rest.
+        // Nothing notifies: a stop is noticed at the end of the rest.
         let _deadline = clock.wait(&Arc::default(), Some(clock.now() + RETRY));
         true
     }
