@@ -1,12 +1,12 @@
 //! The command line: one definition for parsing and for `--help`.
 
-use crate::demo::Faults;
+use crate::faults::Faults;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-/// Durable streaming: looks into logs and checkpoints, and proves that nothing is lost.
+/// Durable streaming: looks into logs and checkpoints, and shows that nothing is lost.
 #[derive(Debug, Parser)]
 #[command(
     name = "highwater",
@@ -31,11 +31,11 @@ pub(crate) enum Command {
     Checkpoint(CheckpointCommand),
     /// Count words durably while being killed, and compare with the truth
     ///
-    /// A child process runs a stateful word count. This process feeds it text over TCP, line by
-    /// line, kills it with SIGKILL at random moments (once in the middle of its recovery), starts
-    /// it again and sends only those lines once more that were not acknowledged. At the end the
-    /// child's last checkpoint is read and compared with a count made in one pass. Exit code 0 only
-    /// if no line was lost, none was counted twice, and every word's count is equal.
+    /// A child process runs a stateful word count. This process sends it text over TCP, line by
+    /// line. It kills the child with SIGKILL at random moments, once in the middle of a recovery,
+    /// starts it again, and sends again only the lines that were not acknowledged. At the end it
+    /// compares the child's last checkpoint with a count made in one pass. Exit code 0 only if no
+    /// line was lost, none was counted twice, and every word's count is equal.
     Demo(DemoArgs),
     /// The child of `demo`
     #[command(hide = true)]
@@ -60,21 +60,21 @@ pub(crate) enum LogCommand {
     /// Prints each finding with file, offset, LSN, what it is and what to do. A torn tail after a
     /// crash is no finding: opening the log repairs it and nothing that was acknowledged is in it.
     Verify(LogArgs),
-    /// Write what stands before the first damage into a new log, at the same LSNs
+    /// Write everything before the first damage into a new log, at the same LSNs
     ///
     /// The old log is not touched. The new one has the same identity and LSNs, so checkpoints of
     /// the old one fit. LSNs that are lost are skipped: none gets a second meaning. Exit code 1 if
     /// durable records are lost.
-    Repair(RescueArgs),
+    Repair(RecoverArgs),
     /// Write everything that is intact, around the holes, into a new log with new LSNs
     ///
     /// The old log is not touched. The new one has an identity of its own: no checkpoint fits it.
     /// Beside it a file `NEW.map` tells the old LSN of each frame. Exit code 1 if durable records
     /// are lost.
-    Salvage(RescueArgs),
+    Salvage(RecoverArgs),
     /// Tell whether a directory's file system and device are fit for a log
     ///
-    /// Leaves nothing behind. Exit code 0 if they are fit, 1 if not, or if that is doubtful.
+    /// Removes everything it writes. Exit code 0 if they are fit, 1 if not, or if that is doubtful.
     Selftest(LogArgs),
     /// Measure appending on a directory's disk
     ///
@@ -119,9 +119,8 @@ pub(crate) struct DumpArgs {
     /// How to print payloads
     #[arg(long, value_enum, default_value_t = PayloadFormat::Text)]
     pub(crate) payload: PayloadFormat,
-    /// Program that turns payloads into text: gets a JSON object per record on a line of its
-    /// standard input (`lsn`, `index`, `kind`, `stream`, `payload_base64`) and answers each with
-    /// one line
+    /// Program that turns payloads into text. It gets one line of JSON per record on its standard
+    /// input (`lsn`, `index`, `kind`, `stream`, `payload_base64`) and answers each with one line
     #[arg(long, value_name = "EXE", conflicts_with = "payload")]
     pub(crate) decoder: Option<PathBuf>,
     /// How long the decoder may take for a record
@@ -135,9 +134,9 @@ pub(crate) struct DumpArgs {
     pub(crate) decoder_timeout: u64,
 }
 
-/// Which log to rescue, and where to.
+/// Which log to recover, and where to.
 #[derive(Debug, Args)]
-pub(crate) struct RescueArgs {
+pub(crate) struct RecoverArgs {
     #[command(flatten)]
     pub(crate) log: LogArgs,
     /// Directory of the new log, which must not exist or be empty
@@ -165,7 +164,7 @@ pub(crate) struct BenchArgs {
     pub(crate) json: bool,
 }
 
-/// A thread each; more than there are key groups would have nothing to do.
+/// More workers than key groups would have nothing to do.
 fn workers(text: &str) -> Result<NonZeroUsize, String> {
     match text.parse() {
         Ok(workers) if (1..=128).contains(&NonZeroUsize::get(workers)) => Ok(workers),
@@ -176,7 +175,7 @@ fn workers(text: &str) -> Result<NonZeroUsize, String> {
 /// Every number there is.
 const ANY: RangeInclusive<u64> = 0..=u64::MAX;
 
-/// A number in a range, which the message names however wrong the text is.
+/// A number in a range. The message names the range, whatever is wrong with the text.
 fn between<T: TryFrom<u64>>(
     range: RangeInclusive<u64>,
 ) -> impl Fn(&str) -> Result<T, String> + Clone {

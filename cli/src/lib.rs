@@ -1,14 +1,23 @@
-//! The `highwater` command: the crash demo, and tools that look into logs and checkpoints, rescue
-//! logs, and judge disks.
+//! The `highwater` command: the crash demo, and tools that look into logs and checkpoints, recover
+//! damaged logs, and judge disks.
 //!
-//! Everything that `--help` says stands in `args`; `docs/cli.md` shows what it looks like. It is a
-//! library so that the package's tests can turn on its feature `deliberate-faults`, which a program
-//! alone cannot be given.
+//! The texts of `--help` are in `args`; `docs/cli.md` shows what the commands print. It is a library
+//! so that the package's tests can turn on its feature `deliberate-faults`. A program alone cannot
+//! be built with a feature for its tests.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `args` | the command line, for parsing and for `--help` |
+//! | `log/`, `checkpoint/`, `demo/` | the commands |
+//! | `faults/` | how the demo is broken on purpose, in tests |
+//! | `outcome` | how a command ends, and the exit codes |
+//! | `output`, `text`, `decode` | printing, values as text, MessagePack as JSON |
 
 mod args;
 mod checkpoint;
 mod decode;
 mod demo;
+mod faults;
 mod log;
 mod outcome;
 mod output;
@@ -20,13 +29,13 @@ use outcome::{Failure, Outcome, Result};
 use output::{Messages, Output, tell};
 use std::process::ExitCode;
 
-/// Does what the arguments of the process say, and returns its exit code.
+/// Runs the command that the arguments name, and returns the exit code.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
-            // Nobody reads on if this cannot be written (`highwater --help | head -1`).
+            // It fails if the reader has gone (`highwater --help | head -1`).
             let _ = error.print();
             return outcome::code_of_usage(&error);
         }
@@ -38,7 +47,7 @@ pub fn main() -> ExitCode {
         Ok(outcome) => outcome.into(),
         Err(Failure::BrokenPipe) => ExitCode::SUCCESS,
         Err(failure) => {
-            // What was found before the failure comes before it.
+            // Print what was found before the failure first.
             let _ = out.flush();
             tell(failure.to_string());
             failure.into()

@@ -43,7 +43,7 @@ pub(crate) enum Failure {
     Usage(String),
     /// The operating system, or a process that should have answered.
     Io(String),
-    /// Nobody reads our output any more: no error.
+    /// The reader of our output has gone: no error.
     BrokenPipe,
 }
 
@@ -58,7 +58,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Finding(text) | Self::Usage(text) | Self::Io(text) => f.write_str(text),
-            Self::BrokenPipe => f.write_str("nobody reads the output"),
+            Self::BrokenPipe => f.write_str("the reader of the output has gone"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Standard output, of which somebody may stop reading at any moment (`| head`), and tables.
+//! Standard output, whose reader may stop at any moment (`| head`), and tables.
 
 use crate::outcome::{Failure, Result};
 use crate::text;

@@ -36,6 +36,12 @@ pub(crate) fn millis(time: Duration) -> String {
     format!("{}.{} ms", tenths / 10, tenths % 10)
 }
 
+/// Nanoseconds as microseconds with one decimal.
+#[expect(clippy::cast_precision_loss, reason = "a time for people")]
+pub(crate) fn micros(nanos: u64) -> f64 {
+    (nanos as f64 / 100.0).round() / 10.0
+}
+
 /// Milliseconds since the Unix epoch as UTC: `2026-11-20T11:08:03.123Z`.
 pub(crate) fn utc(ms: u64) -> String {
     let (days, in_day) = (ms / 86_400_000, ms % 86_400_000);
@@ -107,8 +113,8 @@ fn shown(text: &str, hide: impl Fn(char) -> bool) -> String {
     shown
 }
 
-/// Control characters (C0, DEL, C1), and what a reader cannot see or what moves other characters
-/// about: bidirectional controls, characters of no width, fillers, tags, separators of lines.
+/// Control characters (C0, DEL, C1), and characters that cannot be seen or that move others:
+/// bidirectional controls, characters of no width, fillers, tags, line separators.
 fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c,

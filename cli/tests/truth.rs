@@ -255,7 +255,7 @@ fn an_empty_range_is_a_usage_error() {
         for follow in [&[][..], &["--follow"]] {
             let args = [&["--from", from, "--to", to], follow].concat();
             let ran = tool(&["log", "dump"], &dir, &args).exits(2);
-            let what = format!("--to {to} is not behind --from {from}: the range is empty");
+            let what = format!("--to {to} is not after --from {from}: the range is empty");
             assert!(ran.err.contains(&what), "{}", ran.err);
         }
     }

@@ -1,7 +1,7 @@
 //! `highwater checkpoint list`.
 
-use super::Found;
 use crate::args::CheckpointArgs;
+use crate::checkpoint::store::Found;
 use crate::outcome::{Outcome, Result};
 use crate::output::{Output, render, table, tell};
 use crate::text;

@@ -1,7 +1,7 @@
 //! `highwater checkpoint show`.
 
-use super::{Found, state_bytes};
 use crate::args::ShowArgs;
+use crate::checkpoint::store::{Found, state_bytes};
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output::{Output, add_row, render, table, tell};
 use crate::text;

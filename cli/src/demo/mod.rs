@@ -1,32 +1,16 @@
-//! `highwater demo`: durable word count under `kill -9`, compared with the truth.
+//! `highwater demo`: a durable word count under `kill -9`, compared with the true count.
 //!
-//! The parent ([`run()`]) reads text, counts it in one pass, starts the child, feeds it and kills
-//! it; the child ([`run_child`]) is an ordinary Highwater program. Nothing but the child's
-//! directory connects one life of it with the next.
+//! The parent reads text, counts it in one pass, starts the child, sends it the text and kills it.
+//! The child is an ordinary Highwater program. Only the child's directory connects one process of
+//! it with the next.
+//!
+//! | folder | holds |
+//! |---|---|
+//! | `child/` | the program that is killed |
+//! | `parent/` | the process that kills it and checks its result |
 
-#[cfg(feature = "deliberate-faults")]
-mod cheat;
 mod child;
-mod corpus;
-mod event;
-mod feed;
-#[cfg(not(feature = "deliberate-faults"))]
-mod honest;
-mod life;
-mod marks;
-mod place;
-mod program;
-mod random;
-mod result;
-mod run;
-mod schedule;
-mod show;
-mod table;
-mod verdict;
+mod parent;
 
-#[cfg(feature = "deliberate-faults")]
-pub(crate) use cheat::Faults;
-pub(crate) use child::run_child;
-#[cfg(not(feature = "deliberate-faults"))]
-pub(crate) use honest::Faults;
-pub(crate) use run::run;
+pub(crate) use child::run::run_child;
+pub(crate) use parent::run::run;

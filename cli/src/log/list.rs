@@ -1,7 +1,8 @@
 //! `highwater log list`: the segments.
 
-use super::{FoundDamage, open, uncovered};
 use crate::args::LogArgs;
+use crate::log::damage::FoundDamage;
+use crate::log::open::{open, uncovered};
 use crate::outcome::{Outcome, Result};
 use crate::output::{Output, render, table};
 use crate::text;

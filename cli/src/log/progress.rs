@@ -1,10 +1,10 @@
-//! A bar on standard error, if somebody is looking.
+//! A bar on standard error, if that is a terminal.
 
 use highwater::wal::inspect;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::IsTerminal;
 
-/// Shows how far a command has come, but only on a terminal. Goes away when dropped.
+/// Shows how far a command has come, but only on a terminal. Removed when dropped.
 pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {

@@ -1,8 +1,9 @@
 //! `highwater log stats`: what is in a log.
 
-use super::progress::Progress;
-use super::{FoundDamage, open};
 use crate::args::LogArgs;
+use crate::log::damage::FoundDamage;
+use crate::log::open::open;
+use crate::log::progress::Progress;
 use crate::outcome::{Outcome, Result};
 use crate::output::{Output, render, table};
 use crate::text;

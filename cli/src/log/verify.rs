@@ -1,8 +1,9 @@
 //! `highwater log verify`: every byte.
 
-use super::progress::Progress;
-use super::{FoundDamage, open, uncovered};
 use crate::args::LogArgs;
+use crate::log::damage::FoundDamage;
+use crate::log::open::{open, uncovered};
+use crate::log::progress::Progress;
 use crate::outcome::{Outcome, Result};
 use crate::output::Output;
 use crate::text;

@@ -1,18 +1,18 @@
-//! The marker: a small file beside the output that says which log writes it.
+//! The marker: a small file next to the output that names the log which writes it.
 //!
 //! | found | what it means | what happens |
 //! |---|---|---|
-//! | none | nobody has written here, or a version that made no markers | it is made: drafted, synced, placed create-only |
+//! | none | nothing was written here, or by a version that made no markers | it is written to a temporary file, synced, renamed without replacing |
 //! | ours | this output was here before | the directory is synced again: a crash may have kept its name from the disk |
 //! | another log's or output's | the names belong to it | an error with the way out |
 //! | of a later format | a later version writes here | an error |
-//! | empty or cut short | a copy that was interrupted; our own drafts never get the name unfinished | it is replaced, under the directory's lock |
-//! | anything else | a file of somebody else | an error |
+//! | empty or cut short | an interrupted copy; our own markers are complete before they get the name | it is replaced, under the directory's lock |
+//! | anything else | a file of another program | an error |
 //!
 //! Format: `docs/format/text-output.md`.
 
 use super::names::Names;
-use super::place::place_new;
+use super::rename::rename_new;
 use highwater_engine::wal::disk::{Access, Disk};
 use highwater_engine::{BoxError, OutputOwner};
 use serde::{Deserialize, Serialize};
@@ -25,7 +25,7 @@ const MAX_BYTES: u64 = 64 << 10;
 const NOTE: &str =
     "The files beside this one are written by the Highwater log named here, and by no other.";
 
-/// What a marker says.
+/// The content of a marker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Content {
     format: u32,
@@ -43,7 +43,7 @@ struct Version {
     format: u32,
 }
 
-/// What stands where the marker should be.
+/// What was found at the name of the marker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Marker {
     Missing,
@@ -52,11 +52,11 @@ pub(super) enum Marker {
     Ours,
 }
 
-/// Looks for the marker.
+/// Reads the marker.
 ///
 /// # Errors
-/// If the names belong to another log or output, or this cannot be told.
-pub(super) fn look(
+/// If the names belong to another log or output, or the marker cannot be read.
+pub(super) fn read(
     disk: &dyn Disk,
     names: &Names,
     owner: &OutputOwner,
@@ -69,7 +69,7 @@ pub(super) fn look(
     let len = file.len()?;
     let shown = path.display();
     let not_a_marker =
-        || format!("{shown} is no marker of Highwater, but stands where one must: move it away");
+        || format!("{shown} is no marker of Highwater, but has the name of one: move it away");
     if len > MAX_BYTES {
         return Err(not_a_marker().into());
     }
@@ -83,13 +83,13 @@ pub(super) fn look(
         let format = version.format;
         return Err(format!(
             "{shown} has format {format}, and this version of Highwater knows up to {FORMAT}: a later version writes these \
-             files; use it, or choose another prefix"
+             files; use that version, or choose another prefix"
         )
         .into());
     }
     let content: Content = serde_json::from_slice(&bytes).map_err(|_| not_a_marker())?;
     let ours = Content::of(owner);
-    // The log's name for its application has no say: the engine guards that.
+    // The name of the application is not compared: the engine checks that.
     if (&content.log, &content.output) == (&ours.log, &ours.output) {
         Ok(Marker::Ours)
     } else {
@@ -97,7 +97,7 @@ pub(super) fn look(
     }
 }
 
-/// Makes the names this output's, durably, after [`look`] has found no other owner.
+/// Makes the names this output's, durably, after [`read`] has found no other owner.
 ///
 /// # Errors
 /// If another program was faster, or the disk fails.
@@ -109,19 +109,18 @@ pub(super) fn claim(
 ) -> Result<(), BoxError> {
     match found {
         Marker::Ours => {
-            // Where the marker was linked to its name, a crash may have left its draft. It costs
-            // room only.
-            let _ = disk.remove_file(&names.marker_draft(&Content::of(owner).log));
+            // A crash after the link may have left the temporary file. It costs only room.
+            let _ = disk.remove_file(&names.marker_tmp(&Content::of(owner).log));
         }
         Marker::Missing => {
-            let draft = draft(disk, names, owner)?;
-            if let Err(error) = place_new(disk, &names.dir, &draft, &names.marker()) {
-                // It costs room only; the next draft of this log takes its place.
-                let _ = disk.remove_file(&draft);
+            let tmp = write_tmp(disk, names, owner)?;
+            if let Err(error) = rename_new(disk, &names.dir, &tmp, &names.marker()) {
+                // It costs only room, and the next attempt of this log replaces it.
+                let _ = disk.remove_file(&tmp);
                 if error.kind() != io::ErrorKind::AlreadyExists {
                     return Err(error.into());
                 }
-                return match look(disk, names, owner)? {
+                return match read(disk, names, owner)? {
                     Marker::Ours => Ok(disk.sync_dir(&names.dir)?),
                     Marker::Missing | Marker::Unfinished => Err(busy(names).into()),
                 };
@@ -131,8 +130,8 @@ pub(super) fn claim(
             let locked = disk.lock_dir(&names.dir);
             let _lock = locked.map_err(|e| format!("{}: {e}", busy(names)))?;
             // Another program may have finished it meanwhile.
-            if look(disk, names, owner)? == Marker::Unfinished {
-                disk.rename(&draft(disk, names, owner)?, &names.marker())?;
+            if read(disk, names, owner)? == Marker::Unfinished {
+                disk.rename(&write_tmp(disk, names, owner)?, &names.marker())?;
             }
         }
     }
@@ -140,9 +139,9 @@ pub(super) fn claim(
 }
 
 /// Writes the marker under a name that only this log uses, durably.
-fn draft(disk: &dyn Disk, names: &Names, owner: &OutputOwner) -> Result<PathBuf, BoxError> {
+fn write_tmp(disk: &dyn Disk, names: &Names, owner: &OutputOwner) -> Result<PathBuf, BoxError> {
     let content = Content::of(owner);
-    let path = names.marker_draft(&content.log);
+    let path = names.marker_tmp(&content.log);
     let file = match disk.create_new(&path) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             disk.remove_file(&path)?;
@@ -160,7 +159,7 @@ fn draft(disk: &dyn Disk, names: &Names, owner: &OutputOwner) -> Result<PathBuf,
 fn busy(names: &Names) -> String {
     let marker = names.marker();
     format!(
-        "another program is claiming {} at this moment: give each its own prefix, or start this one again",
+        "another program takes {} at this moment: give each its own prefix, or start this one again",
         marker.display()
     )
 }

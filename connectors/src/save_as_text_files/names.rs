@@ -23,12 +23,12 @@ pub(super) struct Found {
     pub(super) name: String,
     pub(super) time_ms: u64,
     pub(super) batch: u64,
-    pub(super) stage: Stage,
+    pub(super) stage: FileState,
 }
 
 /// How far a file has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum FileState {
     Staged,
     Published,
 }
@@ -91,7 +91,7 @@ impl Names {
     /// Where the marker of an output of the log `log` is written before it gets its name. The
     /// outputs of a program open one after the other. (Short, so that every prefix that leaves room
     /// for a staged file's name leaves room for it.)
-    pub(super) fn marker_draft(&self, log: &str) -> PathBuf {
+    pub(super) fn marker_tmp(&self, log: &str) -> PathBuf {
         self.dir.join(format!(".highwater-{log}.tmp"))
     }
 
@@ -106,11 +106,11 @@ impl Names {
         let staged = entry
             .strip_prefix('.')
             .and_then(|entry| entry.strip_suffix(STAGED))
-            .and_then(|name| self.parse_as(name, Stage::Staged));
-        staged.or_else(|| self.parse_as(entry, Stage::Published))
+            .and_then(|name| self.parse_as(name, FileState::Staged));
+        staged.or_else(|| self.parse_as(entry, FileState::Published))
     }
 
-    fn parse_as(&self, name: &str, stage: Stage) -> Option<Found> {
+    fn parse_as(&self, name: &str, stage: FileState) -> Option<Found> {
         let numbers = name
             .strip_prefix(&self.base)?
             .strip_prefix('-')?
@@ -174,8 +174,16 @@ mod tests {
                         stage,
                     };
                     let expected = |stage| (i == j).then(|| found(stage));
-                    assert_eq!(reader.parse(&name), expected(Stage::Published), "{name}");
-                    assert_eq!(reader.parse(&staged), expected(Stage::Staged), "{staged}");
+                    assert_eq!(
+                        reader.parse(&name),
+                        expected(FileState::Published),
+                        "{name}"
+                    );
+                    assert_eq!(
+                        reader.parse(&staged),
+                        expected(FileState::Staged),
+                        "{staged}"
+                    );
                 }
             }
         }

@@ -12,7 +12,7 @@
 //! | older than the newest checkpoint, staged | ours | an error |
 
 use super::marker::{self, Marker};
-use super::names::{Found, Names, Stage};
+use super::names::{FileState, Found, Names};
 use highwater_engine::wal::disk::Disk;
 use highwater_engine::{Batch, BoxError, SinkContext};
 
@@ -35,7 +35,7 @@ pub(super) fn take_over(
     context: &SinkContext,
 ) -> Result<Vec<Found>, BoxError> {
     disk.create_dir_all(&names.dir)?;
-    let marker = marker::look(disk, names, &context.owner)?;
+    let marker = marker::read(disk, names, &context.owner)?;
     let mut staged = Vec::new();
     let mut adopted = 0_u64;
     for entry in disk.list(&names.dir)? {
@@ -44,15 +44,15 @@ pub(super) fn take_over(
         };
         match (maker(&found, &context.batches), marker, found.stage) {
             (Maker::Another, ..)
-            | (Maker::Unknown, Marker::Missing | Marker::Unfinished, Stage::Staged) => {
+            | (Maker::Unknown, Marker::Missing | Marker::Unfinished, FileState::Staged) => {
                 return Err(refusal(names, &found, context).into());
             }
-            (Maker::Unknown, Marker::Missing | Marker::Unfinished, Stage::Published) => {
+            (Maker::Unknown, Marker::Missing | Marker::Unfinished, FileState::Published) => {
                 adopted += 1
             }
             (Maker::ThisLog | Maker::Unknown, ..) => {}
         }
-        if found.stage == Stage::Staged {
+        if found.stage == FileState::Staged {
             staged.push(found);
         }
     }
@@ -90,8 +90,8 @@ fn maker(found: &Found, batches: &[Batch]) -> Maker {
 
 fn refusal(names: &Names, found: &Found, context: &SinkContext) -> String {
     let path = match found.stage {
-        Stage::Staged => names.staged(&found.name),
-        Stage::Published => names.published(&found.name),
+        FileState::Staged => names.staged(&found.name),
+        FileState::Published => names.published(&found.name),
     };
     let newest = context.batches.last().map_or_else(
         || "has made no batch yet".to_owned(),

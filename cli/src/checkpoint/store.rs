@@ -1,0 +1,212 @@
+//! The checkpoints of a directory, and whether they belong to the log next to them.
+
+use crate::decode;
+use crate::outcome::{Failure, Result};
+use highwater::checkpoint::{
+    Checkpoint, Checkpoints, Inspected, LocalStore, Manifest, StateEntry, Store, Validity,
+};
+use highwater::disk::{Disk, EntryKind, OsDisk};
+use highwater::wal::inspect::Log;
+use highwater::wal::{FrameKind, Lsn, StreamId};
+use serde_json::Value;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Kind of the states that hold a source's producer table.
+const PRODUCERS: &str = "producers";
+
+/// The checkpoints of a directory, newest first, with all their files read and checked.
+pub(crate) struct Found {
+    store: Arc<dyn Store>,
+    pub(crate) checkpoints: Vec<Inspected>,
+    /// The log that they belong to, if it is next to them.
+    pub(crate) log: Option<Bounds>,
+    /// Why a start would refuse although nothing that is there is damaged: the log's beginning is
+    /// gone, and with it the checkpoints that covered it.
+    pub(crate) uncovered: Option<String>,
+}
+
+/// What is known of the log without reading it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    id: u128,
+    first_lsn: u64,
+}
+
+impl Found {
+    /// Looks at the checkpoints in `dir`, or in its subdirectory `checkpoints` if it is an engine's
+    /// directory.
+    pub(crate) fn read(dir: &Path) -> Result<Self> {
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
+        let dir = disk
+            .resolve(dir)
+            .map_err(|e| Failure::io("cannot find", dir, &e))?;
+        let entries = disk.list(&dir).map_err(|e| Failure::Io(e.to_string()))?;
+        let is_dir = |name: &str| {
+            let mut dirs = entries.iter().filter(|e| e.kind == EntryKind::Directory);
+            dirs.any(|e| e.name == name)
+        };
+        let is_engines = is_dir("checkpoints") || is_dir("log");
+        let (place, log) = if is_engines {
+            (dir.join("checkpoints"), dir.join("log"))
+        } else {
+            (dir.clone(), dir.with_file_name("log"))
+        };
+        // Without a log, or with a damaged one, checkpoints can be looked at all the same.
+        let opened = Log::open(Arc::clone(&disk), log).ok();
+        let log = opened.as_ref().map(|log| Bounds {
+            id: log.log_id(),
+            first_lsn: log.first_lsn().get(),
+        });
+        let is_gone = is_engines && !is_dir("checkpoints");
+        let store: Arc<dyn Store> = Arc::new(LocalStore::new(disk, place));
+        let checkpoints = match is_gone {
+            true => Vec::new(),
+            false => Checkpoints::inspect(&store)?,
+        };
+        let uncovered = match &opened {
+            Some(log) if checkpoints.is_empty() => refusal(log),
+            _ => None,
+        };
+        if checkpoints.is_empty() && log.is_none() {
+            return Err(Failure::Io(format!(
+                "{} holds no checkpoints, and there is no log next to it: name the directory of an engine, or that of its \
+                 checkpoints",
+                dir.display()
+            )));
+        }
+        Ok(Self {
+            checkpoints,
+            store,
+            log,
+            uncovered,
+        })
+    }
+
+    /// The checkpoint that recovery would take: the newest valid one. None if it would refuse to
+    /// choose.
+    pub(crate) fn recovered_from(&self) -> Option<&Manifest> {
+        let newer = |c: &Inspected| matches!(c.validity, Validity::NewerFormat(_));
+        if self.checkpoints.iter().any(newer) {
+            return None;
+        }
+        let newest = self
+            .checkpoints
+            .iter()
+            .find(|c| c.validity == Validity::Valid)?;
+        newest
+            .manifest
+            .as_ref()
+            .filter(|manifest| self.misfit(manifest).is_none())
+    }
+
+    /// Why a checkpoint does not go with the log next to it.
+    pub(crate) fn misfit(&self, manifest: &Manifest) -> Option<String> {
+        let log = self.log?;
+        if manifest.log_id != log.id {
+            return Some(format!(
+                "belongs to log {:032x}, next to it is log {:032x}",
+                manifest.log_id, log.id
+            ));
+        }
+        (manifest.lsn < log.first_lsn).then(|| {
+            format!(
+                "continues at LSN {}, but the log begins only at LSN {}",
+                manifest.lsn, log.first_lsn
+            )
+        })
+    }
+
+    /// What is wrong with a checkpoint, if anything is.
+    pub(crate) fn problem(&self, checkpoint: &Inspected) -> Option<String> {
+        match &checkpoint.validity {
+            Validity::Damaged(reason) | Validity::NewerFormat(reason) => Some(reason.clone()),
+            Validity::Valid => checkpoint.manifest.as_ref().and_then(|m| self.misfit(m)),
+        }
+    }
+
+    /// The entries of a state, key group by key group, decoded. Every block is checked when it is
+    /// read. So the sound blocks of a damaged checkpoint can still be read.
+    pub(crate) fn entries(
+        &self,
+        manifest: &Manifest,
+        state: &StateEntry,
+        mut each: impl FnMut(u32, Value, Value) -> Result<()>,
+    ) -> Result<()> {
+        let checkpoint = Checkpoint::of_manifest(Arc::clone(&self.store), manifest.clone());
+        for block in &state.blocks {
+            let Some(bytes) = checkpoint.read_block(&state.name, block.key_group)? else {
+                continue;
+            };
+            if state.kind == PRODUCERS {
+                let table = decode::to_json_or_base64(&bytes);
+                let known = table
+                    .get("known")
+                    .and_then(Value::as_object)
+                    .cloned()
+                    .unwrap_or_default();
+                for (producer, last) in known {
+                    each(block.key_group, Value::String(producer), last)?;
+                }
+                continue;
+            }
+            for entry in decode::entries(&bytes) {
+                let (key, value) = entry.map_err(|what| {
+                    let group = block.key_group;
+                    Failure::Finding(format!(
+                        "state \"{}\", key group {group}: {what}",
+                        state.name
+                    ))
+                })?;
+                each(
+                    block.key_group,
+                    decode::to_json_or_base64(key),
+                    decode::to_json_or_base64(value),
+                )?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// As [`Found::uncovered`], for the log in `dir` or in its subdirectory `log`; reads no checkpoint.
+pub(crate) fn uncovered(log: &Log, beside: &Path) -> Result<Option<String>> {
+    let any = match OsDisk::new().list(beside) {
+        Ok(entries) => entries
+            .iter()
+            .any(|e| e.name.to_string_lossy().starts_with("manifest-")),
+        Err(e) if e.kind() == ErrorKind::NotFound => false,
+        Err(e) => return Err(Failure::Io(e.to_string())),
+    };
+    Ok(if any { None } else { refusal(log) })
+}
+
+/// What a start will say of a log without a checkpoint, if it is an engine's and does not reach
+/// back to its beginning.
+fn refusal(log: &Log) -> Option<String> {
+    let first_lsn = log.first_lsn();
+    if first_lsn == Lsn::ZERO || !is_engines(log) {
+        return None;
+    }
+    Some(format!(
+        "there are no checkpoints, but the log begins only at LSN {first_lsn}: the records before it are gone, so the \
+         engine will refuse to start; put back the checkpoints"
+    ))
+}
+
+/// Whether an engine writes the log: the first control record of stream 0 tells.
+fn is_engines(log: &Log) -> bool {
+    let frames = log.frames(Lsn::ZERO).into_iter().flatten();
+    let mut frames = frames.map_while(std::result::Result::ok);
+    let first = frames.find(|f| f.kind == FrameKind::Control && f.stream == StreamId(0));
+    let entry = first.and_then(|frame| decode::to_json(&frame.payload));
+    let entry = entry.as_ref().and_then(Value::as_object);
+    let known = ["Program", "Cut", "Committed"];
+    entry.is_some_and(|entry| entry.keys().all(|key| known.contains(&key.as_str())))
+}
+
+/// Bytes of a state in its files.
+pub(crate) fn state_bytes(state: &StateEntry) -> u64 {
+    state.blocks.iter().map(|block| block.len).sum()
+}

@@ -1,0 +1,113 @@
+//! The power goes off at every call, and every call fails.
+
+use super::*;
+
+/// The power goes off before every mutation of opening, staging and publishing, twice in a row.
+#[test]
+fn every_committed_batch_is_one_file_whenever_the_power_goes_off() {
+    cut_everywhere(&|disk| Arc::new(disk.clone()));
+}
+
+#[test]
+fn the_same_where_files_are_linked_to_their_names() {
+    cut_everywhere(&|disk| Arc::new(LinksOnly(disk.clone())));
+}
+
+/// The old name reached the disk's void before the new one was on it: with a link the order of
+/// syncs decides.
+#[test]
+fn a_file_that_is_given_its_name_has_one_name_at_least_whenever_the_power_goes_off() {
+    let (dir, from, to) = (
+        Path::new("/out"),
+        Path::new("/out/from"),
+        Path::new("/out/to"),
+    );
+    for kind in [
+        &(|disk: &SimDisk| Arc::new(disk.clone()) as Arc<dyn Disk>) as &Kind,
+        &|disk| Arc::new(LinksOnly(disk.clone())),
+    ] {
+        for cut in 0..6 {
+            let disk = SimDisk::new();
+            disk.create_dir_all(dir).unwrap();
+            disk.put_file(from, "content");
+            disk.cut_power_before(disk.mutations() + cut);
+            let disk_of_kind = kind(&disk);
+            let placed = rename_new(&*disk_of_kind, dir, from, to);
+            let done = placed.and_then(|()| disk.sync_dir(dir)).is_ok();
+            disk.cut_power_now();
+            for seed in 0..64 {
+                let disk = disk.restart_after_power_cut(seed);
+                let at = [disk.read_file(to), disk.read_file(from)];
+                let found = at.iter().flatten().next().unwrap();
+                assert_eq!(
+                    (&found[..], done && at[0].is_none()),
+                    (&b"content"[..], false)
+                );
+            }
+        }
+    }
+}
+
+fn cut_everywhere(kind: &Kind) {
+    let mut cuts = 0;
+    for cut in 0.. {
+        let (disk, mut log) = (SimDisk::new(), EMPTY);
+        disk.cut_power_before(cut);
+        if run_on(kind, &disk, &mut log).is_ok() {
+            check(&disk, BATCHES);
+            break;
+        }
+        cuts = cut;
+        for seed in 0..3 {
+            for again in 0..8 {
+                let (disk, mut log) = (disk.restart_after_power_cut(seed), log);
+                disk.cut_power_before(again);
+                if run_on(kind, &disk, &mut log).is_ok() {
+                    check(&disk, BATCHES);
+                    break;
+                }
+                let disk = disk.restart_after_power_cut(seed);
+                open(&disk, log).unwrap();
+                check(&disk, log.committed);
+                run_on(kind, &disk, &mut log).unwrap();
+                check(&disk, BATCHES);
+            }
+        }
+    }
+    assert!(cuts > 15, "{cuts}");
+}
+
+/// What is shown survives a power cut right behind `publish`, without any further sync.
+#[test]
+fn a_published_batch_is_durable() {
+    let disk = SimDisk::new();
+    run(&disk, &mut EMPTY.clone()).unwrap();
+    disk.cut_power_now();
+    for seed in 0..8 {
+        check(&disk.restart_after_power_cut(seed), BATCHES);
+    }
+}
+
+#[test]
+fn a_failed_call_is_an_error_and_the_next_start_makes_it_good() {
+    for call in [
+        Call::Create,
+        Call::Write,
+        Call::Sync,
+        Call::SyncDir,
+        Call::Rename,
+        Call::Open,
+        Call::List,
+        Call::CreateDir,
+    ] {
+        for nth in 0..4 {
+            let (disk, mut log) = (SimDisk::new(), EMPTY);
+            disk.fail(Fault::new(call, FaultKind::Eio).nth(nth));
+            let failed = run(&disk, &mut log).is_err();
+            assert_eq!(failed, disk.faults_fired() > 0, "{call:?} {nth}");
+            disk.clear_faults();
+            run(&disk, &mut log).unwrap();
+            check(&disk, BATCHES);
+        }
+    }
+}
