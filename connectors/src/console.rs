@@ -1,6 +1,6 @@
 //! `print`: the first records of every batch on the standard output.
 
-use highwater_engine::{Batch, BoxError, Guarantee, Sink, Wants};
+use highwater_engine::{Batch, BoxError, Guarantee, Sink};
 use std::fmt::{Debug, Write as _};
 use std::io::{self, Write};
 
@@ -30,8 +30,8 @@ impl<T: Debug, W: Write + Send + 'static> Sink<T> for Console<W> {
         Guarantee::AtLeastOnce
     }
 
-    fn wants(&self) -> Wants {
-        Wants::First(self.n.saturating_add(1)) // one more, to know whether there are more
+    fn limit(&self) -> usize {
+        self.n.saturating_add(1) // one more, to know whether there are more
     }
 
     fn stage(&mut self, batch: &Batch, records: Vec<T>) -> Result<(), BoxError> {

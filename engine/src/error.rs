@@ -1,4 +1,4 @@
-//! Everything that can go wrong, in words that say what, where and what to do.
+//! Everything that can go wrong. Messages name what, where, and what to do.
 
 use crate::batch::Batch;
 use crate::mismatch::Mismatch;
@@ -31,7 +31,7 @@ pub enum Error {
     Directory {
         /// As it was given.
         dir: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: std::sync::Arc<std::io::Error>,
     },
@@ -96,9 +96,10 @@ pub enum Error {
     /// The engine is stopping or stopped; the record was not accepted.
     #[error("the streaming context is stopped: the record was not accepted")]
     Stopped,
-    /// Too much of the log waits for processing, and no batch runs that could make room.
+    /// Too much of the log waits for processing, and the call does not wait, or no batch runs that
+    /// could make room.
     #[error(
-        "no room: {unprocessed} bytes of the log wait for processing, max_unprocessed_bytes is {max_unprocessed_bytes}, and no batch is running that could make room. The record was not accepted: {remedy}, or set a larger .max_unprocessed_bytes(..)"
+        "no room: {unprocessed} bytes of the log wait for processing, and max_unprocessed_bytes is {max_unprocessed_bytes}. The record was not accepted: {remedy}, or set a larger .max_unprocessed_bytes(..)"
     )]
     NoRoom {
         /// Bytes that wait.
@@ -144,7 +145,7 @@ pub enum Error {
     },
     /// What the log holds cannot be what this engine wrote.
     #[error("the log in {dir} holds an engine record that does not fit at LSN {lsn}: {what}")]
-    Journal {
+    EngineLog {
         /// Directory of the log.
         dir: PathBuf,
         /// Where.
@@ -152,7 +153,7 @@ pub enum Error {
         /// What is wrong with it.
         what: String,
     },
-    /// What ended the context, for everybody who asks.
+    /// What ended the context, for every call that waits for the end.
     #[error(transparent)]
     Ended(std::sync::Arc<Error>),
     /// A worker thread went away.
@@ -163,7 +164,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether it may be over the next time: nothing was appended, for want of room or of file
+    /// Whether a later attempt may succeed. Nothing was appended, for want of room or of file
     /// descriptors (P8), or because the log is at its bound until a checkpoint frees a part of it.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(
@@ -188,8 +189,7 @@ pub struct BatchFailure {
     pub batch: Batch,
     /// Kind and name (or place) of the operator.
     pub operator: String,
-    /// The record, where one record can be blamed: behind a shuffle only the batch's range is
-    /// known.
+    /// The record that failed. `None` after a shuffle, where only the batch's range is known.
     pub lsn: Option<Lsn>,
     /// The panic's or the error's message.
     pub message: String,

@@ -8,7 +8,7 @@ use highwater_wal::Lsn;
 pub enum Mismatch {
     /// A state on disk has no operator.
     #[error(
-        "state \"{name}\" ({entries} keys, {types}) of checkpoint {checkpoint} has no operator in this program, so starting would lose it. If the operator was renamed, say .rename_state(\"{name}\", \"new name\") on the builder; to throw the state away, say .drop_state(\"{name}\")"
+        "state \"{name}\" ({entries} keys, {types}) of checkpoint {checkpoint} has no operator in this program, so starting would lose it. If the operator was renamed, call .rename_state(\"{name}\", \"new name\") on the builder; to throw the state away, call .drop_state(\"{name}\")"
     )]
     StateWithoutOperator {
         /// Name of the state.
@@ -22,7 +22,7 @@ pub enum Mismatch {
     },
     /// The operator of that name is of another kind.
     #[error(
-        "state \"{name}\" of checkpoint {checkpoint} was written by {then}, but the program's \"{name}\" is {now}, which would misread it. Give the new operator another name and say .drop_state(\"{name}\"), or move it with .rename_state(..)"
+        "state \"{name}\" of checkpoint {checkpoint} was written by {then}, but the program's \"{name}\" is {now}, which would misread it. Give the new operator another name and call .drop_state(\"{name}\"), or move it with .rename_state(..)"
     )]
     OtherKind {
         /// Name of the state.
@@ -64,7 +64,7 @@ pub enum Mismatch {
     },
     /// Two entries of a state have one and the same key in the program's types.
     #[error(
-        "state \"{name}\" of checkpoint {checkpoint} has two entries that are one key as {now}: {key}. (It was written as {then}.) Which of the two values counts, nobody can tell: keep the type of the key as it was and change it with a map(..) in front of the stateful operator, or throw the state away with .drop_state(\"{name}\")"
+        "state \"{name}\" of checkpoint {checkpoint} has two entries that are one key as {now}: {key}. (It was written as {then}.) It is not clear which of the two values counts. Keep the type of the key as it was and change it with a map(..) before the stateful operator, or throw the state away with .drop_state(\"{name}\")"
     )]
     SameKey {
         /// Name of the state.
@@ -94,11 +94,11 @@ pub enum Mismatch {
         /// As counted.
         found: u64,
     },
-    /// A source is gone from the program, but starting without it would lose something:
-    /// acknowledged records that are in no checkpoint yet, positions, sequence numbers of
+    /// A source is gone from the program, but starting without it would lose something. That may be
+    /// acknowledged records that are in no checkpoint yet, positions, or sequence numbers of
     /// producers.
     #[error(
-        "this program has no source \"{name}\", and starting would lose what is on disk of it: {}. If the source was renamed, say .rename_source(\"{name}\", \"new name\") on the builder; to throw all of it away, say .drop_source(\"{name}\")",
+        "this program has no source \"{name}\", and starting would lose what is on disk of it: {}. If the source was renamed, call .rename_source(\"{name}\", \"new name\") on the builder; to throw all of it away, call .drop_source(\"{name}\")",
         lost(*records, *producers)
     )]
     SourceGone {
@@ -111,7 +111,7 @@ pub enum Mismatch {
     },
     /// A source is of another kind than the one that wrote its records and positions.
     #[error(
-        "source \"{name}\" was of kind {then} when it wrote here, and is of kind {now} in this program, which would misread its {records} acknowledged records that no checkpoint covers yet, and its positions. Give the new source another name and say .drop_source(\"{name}\"), or start once more with the old program and stop it gracefully first"
+        "source \"{name}\" was of kind {then} when it wrote here, and is of kind {now} in this program, which would misread its {records} acknowledged records that no checkpoint covers yet, and its positions. Give the new source another name and call .drop_source(\"{name}\"), or start once more with the old program and stop it gracefully first"
     )]
     OtherSource {
         /// Name of the source.
@@ -141,7 +141,7 @@ pub enum Mismatch {
     },
     /// Conversions were taken out of the code.
     #[error(
-        "the program says .{call}(\"{name}\", ..) {in_code} times, and what is on disk was written by a program that said it {done} times: without the others nobody can tell what has been converted. The calls are a history: put them back, or begin anew with .{remedy}(\"{name}\")"
+        "the program calls .{call}(\"{name}\", ..) {in_code} times, and what is on disk was written by a program that called it {done} times. Without the other calls it is not clear what has been converted: put them back, or begin anew with .{remedy}(\"{name}\")"
     )]
     ConversionsGone {
         /// Name of the input or state.
@@ -207,7 +207,7 @@ pub enum Mismatch {
     },
     /// Another application's directory.
     #[error(
-        "this directory belongs to the application \"{on_disk}\", not to \"{in_code}\": take another directory, or say .application(\"{on_disk}\") if it is the same one"
+        "this directory belongs to the application \"{on_disk}\", not to \"{in_code}\": take another directory, or call .application(\"{on_disk}\") if it is the same one"
     )]
     OtherApplication {
         /// As created.

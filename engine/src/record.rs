@@ -1,6 +1,6 @@
 //! What may flow through a stream, be a key, or be kept as state. All four traits are implemented
-//! for every type that meets the bounds: they exist so that a compile error speaks of records and
-//! keys, not of five missing bounds.
+//! for every type that meets the bounds. They exist so that a compile error names records and keys,
+//! not five missing bounds.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -18,10 +18,11 @@ impl<T: Clone + Send + 'static> Record for T {}
 
 /// A value that is written into the log, or shuffled between workers by its key.
 ///
-/// A record of an input is read back before it is accepted: what serde would not give back as it
-/// was is refused by [`Sender::send`](crate::Sender::send) (an `Option` in an `Option`, `Some(())`,
-/// a skipped field without a default, a 128-bit number in an internally tagged enum). What serde
-/// does not see cannot be checked: a field with `#[serde(skip)]` comes back as its default.
+/// A record of an input is read back before it is accepted. [`Sender::send`](crate::Sender::send)
+/// refuses what serde would not give back as it was. Examples: an `Option` in an `Option`,
+/// `Some(())`, a skipped field without a default, a 128-bit number in an internally tagged enum.
+/// What serde does not see cannot be checked: a field with `#[serde(skip)]` comes back as its
+/// default.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be written into the log or sent between workers",
     label = "inputs and values of keyed operators need `Clone + Send + Serialize + DeserializeOwned`",
@@ -34,15 +35,15 @@ impl<T: Record + Serialize + DeserializeOwned> Value for T {}
 /// A key: what records are grouped by.
 ///
 /// - **Keys that are equal must serialise to the same**, and keys that differ to something else.
-///   The key group follows from what a key serialises to; two equal keys of different bytes (names
-///   compared without case, say) would be two keys in two groups. Make such keys alike before they
-///   are keys: `.map(|(name, n)| (name.to_lowercase(), n))`.
+///   The key group follows from what a key serialises to. Two equal keys of different bytes (such
+///   as names compared without case) would be two keys in two groups. Make such keys alike before
+///   they are keys: `.map(|(name, n)| (name.to_lowercase(), n))`.
 /// - State keeps a copy of a key as a checkpoint would give it back. A key that would come back as
-///   another one, such as one with a `#[serde(skip)]` field that `Eq` compares, fails the batch
-///   that brings it, with operator and key.
-/// - A key's type may change as far as old keys still decode: fields may change places, be added
-///   with `#[serde(default)]` or removed, variants be renamed with `#[serde(alias)]`, integers be
-///   widened. Keys then move to the key groups to which they belong
+///   another one fails the batch that brings it, with operator and key. An example is a
+///   `#[serde(skip)]` field that `Eq` compares.
+/// - A key's type may change as far as old keys still decode. Fields may change places, be added
+///   with `#[serde(default)]`, or be removed. Variants may be renamed with `#[serde(alias)]`,
+///   integers widened. Keys then move to the key groups to which they belong
 ///   ([`StateReport::moved_keys`](crate::StateReport::moved_keys)); two keys that become one are
 ///   refused.
 #[diagnostic::on_unimplemented(
@@ -56,14 +57,14 @@ impl<T: Value + Hash + Eq> Key for T {}
 
 /// State that is kept between batches and written into checkpoints.
 ///
-/// A state that serde would not give back as it was is refused. What can be seen at once (it does
-/// not serialise, an `Option` in an `Option`, `Some(())`) fails the batch that brings it, with
-/// operator and key. What shows only when it is read (a skipped field without a default, say) fails
-/// the checkpoint, which reads everything back before it is published; the log is kept until the
-/// type is corrected.
+/// A state that serde would not give back as it was is refused. Some faults can be seen at once: it
+/// does not serialise, an `Option` in an `Option`, `Some(())`. They fail the batch that brings the
+/// state, with operator and key. Others show only when the state is read, such as a skipped field
+/// without a default. They fail the checkpoint, which reads everything back before it is published.
+/// The log is kept until the type is corrected.
 ///
 /// **What serde does not see cannot be checked**: a field with `#[serde(skip)]` is its default
-/// after a restart, also if it was something else before the stop.
+/// after a restart, whatever it was before the stop.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept as state",
     label = "state is written into checkpoints: `Clone + Send + Serialize + DeserializeOwned`",

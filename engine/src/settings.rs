@@ -1,20 +1,21 @@
 //! The settings of a context, as plain data.
 
-use crate::checkpointing::checkpointer::{CheckpointPolicy, Writing};
+use crate::checkpointing::checkpointer::{CheckpointMode, CheckpointPolicy};
 use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::plan::changes::Changes;
 use crate::scheduler::clock::Start as ClockStart;
+use highwater_checkpoint::Store;
 use highwater_wal::disk::{Clock, Disk, OsClock, OsDisk};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Size of the pieces into which a batch is split, in log bytes. It is the unit of map-side
+/// Size of the chunks into which a batch is split, in log bytes. It is the unit of map-side
 /// combining. It follows from the log alone, so that floating-point sums do not depend on the
 /// number of workers.
-const PIECE_BYTES: u64 = 512 << 10;
+const CHUNK_BYTES: u64 = 512 << 10;
 
 /// More worker threads are not meant.
 const MAX_WORKERS: usize = 1024;
@@ -38,9 +39,11 @@ pub(crate) struct Settings {
     pub(crate) batch_interval: Duration,
     pub(crate) policy: CheckpointPolicy,
     pub(crate) retain: usize,
+    /// Where checkpoints are kept; `None` for the directory `checkpoints` in `dir`.
+    pub(crate) checkpoint_store: Option<Arc<dyn Store>>,
     pub(crate) workers: NonZeroUsize,
     pub(crate) key_groups: u32,
-    pub(crate) piece_bytes: u64,
+    pub(crate) chunk_bytes: u64,
     pub(crate) max_batch_bytes: u64,
     pub(crate) max_unprocessed_bytes: u64,
     pub(crate) log: highwater_wal::Options,
@@ -65,9 +68,10 @@ impl Settings {
             batch_interval: Duration::from_secs(1),
             policy: CheckpointPolicy::default(),
             retain: 2,
+            checkpoint_store: None,
             workers: NonZeroUsize::MIN,
             key_groups: 128,
-            piece_bytes: PIECE_BYTES,
+            chunk_bytes: CHUNK_BYTES,
             max_batch_bytes: 64 << 20,
             max_unprocessed_bytes: 256 << 20,
             log: highwater_wal::Options::new(),
@@ -113,10 +117,10 @@ impl Settings {
         Ok(())
     }
 
-    pub(crate) fn writing(&self) -> Writing {
+    pub(crate) fn checkpoint_mode(&self) -> CheckpointMode {
         match self.mode {
-            BatchMode::Clock => Writing::Behind,
-            BatchMode::Manual => Writing::Inline,
+            BatchMode::Clock => CheckpointMode::Background,
+            BatchMode::Manual => CheckpointMode::Inline,
         }
     }
 }

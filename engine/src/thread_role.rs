@@ -1,4 +1,4 @@
-//! Whether the calling thread is one of a context's own: then it must not wait for the context,
+//! Whether the calling thread is one of a context's own. Then it must not wait for the context,
 //! which waits for it.
 
 use std::cell::Cell;
@@ -20,11 +20,11 @@ thread_local! {
 
 /// Gives the calling thread a role until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Inside {
+pub(crate) struct RoleGuard {
     before: Role,
 }
 
-impl Inside {
+impl RoleGuard {
     pub(crate) fn enter(role: Role) -> Self {
         Self {
             before: ROLE.replace(role),
@@ -32,7 +32,7 @@ impl Inside {
     }
 }
 
-impl Drop for Inside {
+impl Drop for RoleGuard {
     fn drop(&mut self) {
         ROLE.set(self.before);
     }

@@ -171,7 +171,7 @@ fn open(disk: &SimDisk, plan: &Plan, life: Life, outputs: &Outputs) -> Result<St
     let (outputs, ops, sources) = (Arc::clone(outputs), plan.ops.clone(), plan.sources);
     let context = builder(disk, life.workers)
         .key_groups(GROUPS)
-        .piece_bytes(life.piece_bytes)
+        .chunk_bytes(life.chunk_bytes)
         .checkpoint(CheckpointPolicy::every_batches(life.every))
         .get_or_create(move |ssc| {
             for (number, stream) in build(ssc, sources, &ops).into_iter().enumerate() {
@@ -332,7 +332,7 @@ struct Plan {
 #[derive(Debug, Clone, Copy)]
 struct Life {
     workers: usize,
-    piece_bytes: u64,
+    chunk_bytes: u64,
     every: u64,
     /// How it ends.
     graceful: bool,
@@ -356,9 +356,9 @@ fn life() -> impl Strategy<Value = Life> {
         any::<bool>(),
         1_usize..4,
     )
-        .prop_map(|(workers, piece_bytes, every, graceful, batches)| Life {
+        .prop_map(|(workers, chunk_bytes, every, graceful, batches)| Life {
             workers,
-            piece_bytes,
+            chunk_bytes,
             every,
             graceful,
             batches,
@@ -452,18 +452,18 @@ fn a_chain_of_unions_keeps_the_order_of_the_log() {
     let frames: Vec<Frame> = (0..300)
         .map(|n| (n * 7 % 3, vec![(1, (2, n as u32))]))
         .collect();
-    let life = |workers, piece_bytes| Life {
+    let life = |workers, chunk_bytes| Life {
         workers,
-        piece_bytes,
+        chunk_bytes,
         every: 3,
         graceful: true,
         batches: 1,
     };
-    for (workers, piece_bytes) in [(1, 1 << 20), (1, 100), (2, 1000), (3, 300)] {
+    for (workers, chunk_bytes) in [(1, 1 << 20), (1, 100), (2, 1000), (3, 300)] {
         check(
             &plan,
             std::slice::from_ref(&frames),
-            &[life(workers, piece_bytes)],
+            &[life(workers, chunk_bytes)],
         );
     }
 }
@@ -482,7 +482,7 @@ fn branches_of_one_stream_alternate_record_by_record() {
     let frame: Frame = (0, (0..10).map(|n| (1, (n + 2, n))).collect());
     let life = Life {
         workers: 2,
-        piece_bytes: 200,
+        chunk_bytes: 200,
         every: 9,
         graceful: false,
         batches: 2,

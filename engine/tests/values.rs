@@ -333,7 +333,7 @@ fn equal_keys_that_serialise_differently_are_refused() {
     for grouping in [true, false] {
         let disk = SimDisk::new();
         let context = builder(&disk, 1)
-            .piece_bytes(1)
+            .chunk_bytes(1)
             .get_or_create(move |ssc| {
                 let pairs = ssc.input::<u32>("in").map(|n| (price(n), 1_u64));
                 match grouping {

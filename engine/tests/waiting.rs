@@ -17,6 +17,7 @@ use highwater_engine::{
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::mpsc;
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -141,6 +142,75 @@ fn send_before_start_or_with_batches_by_hand_does_not_wait_for_room() {
         }
         context.stop(StopMode::Graceful).unwrap();
     }
+}
+
+/// Hands its context to the test, and returns.
+struct Lent(mpsc::Sender<SourceContext>);
+
+impl Receiver for Lent {
+    fn run(&mut self, source: &SourceContext) -> Result<(), BoxError> {
+        self.0.send(source.clone())?;
+        Ok(())
+    }
+}
+
+/// A context by the clock, whose one source is lent to the test.
+fn lending(disk: &SimDisk, clock: &Arc<ManualClock>) -> (StreamingContext, SourceContext) {
+    let (lend, lent) = mpsc::channel();
+    let context = builder(disk, 1)
+        .clock(Arc::<ManualClock>::clone(clock))
+        .batches(BatchMode::Clock)
+        .max_batch_bytes(32 << 10)
+        .max_unprocessed_bytes(32 << 10)
+        .get_or_create(move |ssc| {
+            let decode = Arc::new(|bytes: bytes::Bytes| Ok(bytes.to_vec()));
+            ssc.source("lent", "queue", decode, Lent(lend))
+                .for_each_batch("out", |_, _| ());
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    (context, lent.recv().unwrap())
+}
+
+#[test]
+fn try_append_names_the_bound_instead_of_waiting_and_a_task_awaits_room() {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+    let (context, source) = lending(&SimDisk::new(), &clock);
+    let record = [7; 1000];
+    // Every refusal cuts a batch, so room comes and goes: fill up until there is none.
+    let error = loop {
+        if let Err(error) = source.try_append(&[&record]) {
+            break error;
+        }
+    };
+    assert!(matches!(error, Error::NoRoom { .. }), "{error}");
+    for part in [
+        "max_unprocessed_bytes is 32768",
+        "next batch",
+        "not accepted",
+    ] {
+        assert!(error.to_string().contains(part), "{part} in {error}");
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut ready = std::pin::pin!(source.ready());
+    while ready
+        .as_mut()
+        .poll(&mut Context::from_waker(&waker))
+        .is_pending()
+    {
+        std::thread::park();
+    }
+    let lsn = source.try_append(&[&record]).unwrap();
+    source.sync_to(lsn).unwrap();
+    context.stop(StopMode::Graceful).unwrap();
+    assert!(matches!(source.try_append(&[&record]), Err(Error::Stopped)));
 }
 
 /// Id, log bytes and records of each batch.

@@ -4,7 +4,7 @@ use super::names::{FileState, Names};
 use super::opening;
 use super::rename::{rename_new, same_content};
 use highwater_engine::wal::disk::{Disk, DiskFile, raw_os_error};
-use highwater_engine::{Batch, BoxError, Guarantee, Patience, Sink, SinkContext};
+use highwater_engine::{Batch, BoxError, Guarantee, Backoff, Sink, SinkContext};
 use std::fmt::{Display, Write as _};
 use std::io;
 use std::path::Path;
@@ -33,7 +33,7 @@ pub(crate) struct TextFileSink {
 struct Opened {
     disk: Arc<dyn Disk>,
     names: Names,
-    patience: Patience,
+    backoff: Backoff,
 }
 
 impl TextFileSink {
@@ -72,7 +72,7 @@ impl TextFileSink {
                         // now, `open` removes it.
                         let _ = opened.disk.remove_file(&opened.names.staged(name));
                     }
-                    if !opened.patience.rest(&error) {
+                    if !opened.backoff.wait(&error) {
                         return Err(error);
                     }
                 }
@@ -112,7 +112,7 @@ impl Opened {
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => break,
                 Err(error) => {
                     let error = error.into();
-                    if !(may_pass(&error) && self.patience.rest(&error)) {
+                    if !(may_pass(&error) && self.backoff.wait(&error)) {
                         return Err(error);
                     }
                 }
@@ -175,7 +175,7 @@ impl<T: Display + 'static> Sink<T> for TextFileSink {
             disk: Arc::clone(&context.disk),
             names: self.names.clone()?,
             // A start that waited for room could not be stopped: it fails, and says why.
-            patience: Patience::none(),
+            backoff: Backoff::none(),
         };
         for staged in opening::take_over(&*opened.disk, &opened.names, context)? {
             assert_eq!(
@@ -195,7 +195,7 @@ impl<T: Display + 'static> Sink<T> for TextFileSink {
                 opened.disk.sync_dir(&opened.names.dir)?;
             }
         }
-        opened.patience = context.patience.clone();
+        opened.backoff = context.backoff.clone();
         self.opened = Some(opened);
         Ok(())
     }

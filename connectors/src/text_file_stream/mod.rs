@@ -141,7 +141,8 @@ impl TextFiles {
                  once, the rest is not. If it comes back unchanged, reading goes on there",
                 self.dir.join(&name).display()
             ));
-            let _durable_with_what_follows = source.mark(&known::told_as(&name, version), taken)?;
+            let _durable_with_what_follows =
+                source.advance_producer(&known::told_as(&name, version), taken)?;
             self.since_refresh = self.since_refresh.map(|files| files + 1);
         }
         Ok(())
@@ -217,10 +218,11 @@ impl TextFiles {
     fn refresh(&self, source: &SourceContext) -> Result<(), Error> {
         for (name, version) in self.half_read() {
             let _durable_with_what_follows =
-                source.mark(&version.identity.producer_of(name), version.taken)?;
+                source.advance_producer(&version.identity.producer_of(name), version.taken)?;
         }
         for (name, identity) in &self.done {
-            let _durable_with_what_follows = source.mark(&identity.producer(name), identity.len)?;
+            let _durable_with_what_follows =
+                source.advance_producer(&identity.producer(name), identity.len)?;
         }
         Ok(())
     }

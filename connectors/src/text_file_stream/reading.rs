@@ -73,9 +73,9 @@ impl Reading<'_> {
         if self.source.last_sequence(&self.producer) != Some(self.len) {
             // It ends in lines that were skipped, or is empty: nothing else says that it was read
             // to its end.
-            self.newest = self
-                .newest
-                .max(Some(self.source.mark(&self.producer, self.len)?));
+            self.newest = self.newest.max(Some(
+                self.source.advance_producer(&self.producer, self.len)?,
+            ));
         }
         if let Some(newest) = self.newest {
             self.source.sync_to(newest)?;

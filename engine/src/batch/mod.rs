@@ -16,8 +16,8 @@ use std::fmt;
 /// One micro-batch, as user code sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Batch {
-    /// Number of the batch, from 1, without gaps; a batch runs only after its cut is durable, so
-    /// the number is never reused: the key for idempotent outputs.
+    /// Number of the batch, from 1, without gaps: the key for idempotent outputs. It is never
+    /// reused, because a batch runs only after its cut is durable.
     pub id: u64,
     /// Batch time in milliseconds since the Unix epoch, a multiple of the batch interval. Never
     /// goes back, but two batches may share it (a byte bound can cut before the interval ends).

@@ -11,7 +11,7 @@ pub(crate) enum Purpose {
     Rebuild,
 }
 
-/// Whether a checkpoint is taken right behind a batch.
+/// Whether a checkpoint is taken right after a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Snapshot {
     /// Stateful operators hand over their state.

@@ -4,9 +4,10 @@
 //! one tries again.
 
 use crate::batch::Batch;
-use crate::checkpointing::status::CheckpointStatus;
 use crate::checkpointing::writer::{Capture, Writer};
 use crate::error::{Error, Result};
+use crate::observe::checkpoints::CheckpointStatus;
+use crate::observe::event::ContextEvent;
 use crate::panics::panic_message;
 use highwater_wal::Lsn;
 use std::num::NonZeroU64;
@@ -18,13 +19,13 @@ use std::thread::JoinHandle;
 /// How often checkpoints are taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CheckpointPolicy {
-    /// Behind every n-th batch, and sooner if the batches since the last checkpoint are long: see
+    /// After every n-th batch, and sooner if the batches since the last checkpoint are long: see
     /// [`Builder::max_unprocessed_bytes`](crate::Builder::max_unprocessed_bytes).
     Every(NonZeroU64),
 }
 
 impl CheckpointPolicy {
-    /// A checkpoint behind every `n`-th batch; 0 counts as 1. Spark's rule of thumb is an interval
+    /// A checkpoint after every `n`-th batch; 0 counts as 1. Spark's rule of thumb is an interval
     /// of 5 to 10 batches, at least 10 seconds.
     #[must_use]
     pub fn every_batches(n: u64) -> Self {
@@ -40,9 +41,9 @@ impl Default for CheckpointPolicy {
 
 /// Whether checkpoints are written by a thread of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Writing {
-    /// Behind the batches, one at a time.
-    Behind,
+pub(crate) enum CheckpointMode {
+    /// In the background while batches run, one at a time.
+    Background,
     /// Before the next batch: for tests that count every disk operation.
     Inline,
 }
@@ -51,10 +52,10 @@ pub(crate) enum Writing {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Schedule {
     pub(crate) policy: CheckpointPolicy,
-    pub(crate) writing: Writing,
-    /// The batch behind which the last capture was taken, and its LSN.
+    pub(crate) mode: CheckpointMode,
+    /// The batch after which the last capture was taken, and its LSN.
     pub(crate) last: (u64, Lsn),
-    /// Log bytes behind the last capture that make a checkpoint due, whatever the policy says.
+    /// Log bytes after the last capture that make a checkpoint due, whatever the policy is.
     pub(crate) max_lineage: u64,
 }
 
@@ -63,16 +64,16 @@ pub(crate) struct Schedule {
 pub(crate) struct Checkpointer {
     schedule: Schedule,
     status: Arc<CheckpointStatus>,
-    writing: Running,
+    writer: WriterHandle,
     /// Captures that were handed to the writer.
     handed_over: u64,
 }
 
 #[derive(Debug)]
-enum Running {
+enum WriterHandle {
     Inline(Box<Writer>),
     /// The channel holds nothing: a capture is handed over when the one before is written.
-    Behind(Option<(SyncSender<Capture>, JoinHandle<()>)>),
+    Thread(Option<(SyncSender<Capture>, JoinHandle<()>)>),
 }
 
 impl Checkpointer {
@@ -81,9 +82,9 @@ impl Checkpointer {
         mut writer: Writer,
         status: Arc<CheckpointStatus>,
     ) -> std::io::Result<Self> {
-        let writing = match schedule.writing {
-            Writing::Inline => Running::Inline(Box::new(writer)),
-            Writing::Behind => {
+        let handle = match schedule.mode {
+            CheckpointMode::Inline => WriterHandle::Inline(Box::new(writer)),
+            CheckpointMode::Background => {
                 let on_thread = Arc::clone(&status);
                 let (captures, receiver) = sync_channel(0);
                 let name = "highwater-checkpoint".to_owned();
@@ -92,13 +93,13 @@ impl Checkpointer {
                         .iter()
                         .for_each(|capture| write(&mut writer, &capture, &on_thread));
                 })?;
-                Running::Behind(Some((captures, thread)))
+                WriterHandle::Thread(Some((captures, thread)))
             }
         };
         Ok(Self {
             schedule,
             status,
-            writing,
+            writer: handle,
             handed_over: 0,
         })
     }
@@ -124,9 +125,9 @@ impl Checkpointer {
     pub(crate) fn take(&mut self, capture: Capture) -> Result<()> {
         self.schedule.last = (capture.batch.id, capture.batch.to);
         self.handed_over += 1;
-        match &mut self.writing {
-            Running::Inline(writer) => write(writer, &capture, &self.status),
-            Running::Behind(thread) => {
+        match &mut self.writer {
+            WriterHandle::Inline(writer) => write(writer, &capture, &self.status),
+            WriterHandle::Thread(thread) => {
                 let sent = thread.as_ref().map(|(captures, _)| captures.send(capture));
                 if !matches!(sent, Some(Ok(()))) {
                     return Err(Error::Worker("the checkpoint thread has ended".to_owned()));
@@ -138,7 +139,7 @@ impl Checkpointer {
 
     /// Waits until everything handed over is written, and ends.
     pub(crate) fn finish(&mut self) {
-        if let Running::Behind(thread) = &mut self.writing
+        if let WriterHandle::Thread(thread) = &mut self.writer
             && let Some((captures, thread)) = thread.take()
         {
             drop(captures);
@@ -158,11 +159,15 @@ impl Drop for Checkpointer {
 }
 
 fn write(writer: &mut Writer, capture: &Capture, status: &CheckpointStatus) {
-    let batch = capture.batch.id;
-    let written = catch_unwind(AssertUnwindSafe(|| writer.write(capture, status)))
+    let batch = capture.batch;
+    let written = catch_unwind(AssertUnwindSafe(|| writer.write(capture)))
         .unwrap_or_else(|panic| Err(Error::Worker(panic_message(&*panic))));
     if let Err(error) = &written {
-        tracing::warn!(%error, batch, "checkpoint failed: nothing is lost, the log is kept and the next one tries again");
+        tracing::warn!(%error, batch = batch.id, "checkpoint failed: nothing is lost, the log is kept and the next one tries again");
+        let message = error.to_string();
+        writer
+            .events
+            .publish(&ContextEvent::CheckpointFailed { batch, message });
     }
     status.ended(written.err());
 }

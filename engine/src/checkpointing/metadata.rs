@@ -18,7 +18,7 @@ pub(crate) struct Metadata {
     /// Migrations that each state has gone through, by name.
     #[serde(default)]
     pub(crate) migrations: BTreeMap<String, usize>,
-    /// How often the program that wrote this says that a state is dropped, by name.
+    /// How many calls of the program that wrote this drop a state, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) dropped: BTreeMap<String, usize>,
 }

@@ -5,9 +5,7 @@
 //! | `checkpointer` | when one is taken; hands captures to the thread that writes |
 //! | `writer` | writes, publishes, retires old ones, truncates the log |
 //! | `metadata` | what the engine adds to a manifest |
-//! | `status` | what was published, for observers |
 
 pub(crate) mod checkpointer;
 pub(crate) mod metadata;
-pub(crate) mod status;
 pub(crate) mod writer;

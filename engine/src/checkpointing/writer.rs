@@ -2,11 +2,11 @@
 
 use crate::batch::Batch;
 use crate::checkpointing::metadata::{Metadata, PRODUCERS};
-use crate::checkpointing::status::CheckpointStatus;
 use crate::codec::message_pack;
 use crate::engine_log::producers::Producers;
 use crate::error::{Error, Result};
 use crate::faults::Faults;
+use crate::observe::event::{ContextEvent, Events};
 use crate::plan::program::{Plan, StateSlot};
 use crate::state::table::Block;
 use highwater_checkpoint::{Checkpoints, Meta, StateMeta};
@@ -29,18 +29,19 @@ pub(crate) struct Capture {
 pub(crate) struct Writer {
     pub(crate) checkpoints: Checkpoints,
     pub(crate) wal: Arc<Wal>,
-    /// Keeps the log from the oldest retained checkpoint on, and says so when the log is at its
-    /// bound.
+    /// Keeps the log from the oldest retained checkpoint on, and explains that when the log is at
+    /// its bound.
     pub(crate) kept: RetentionGuard,
     pub(crate) plan: Arc<Plan>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metadata: Metadata,
+    pub(crate) events: Arc<Events>,
     pub(crate) faults: Faults,
 }
 
 impl Writer {
-    /// Makes a checkpoint durable, then removes what it made superfluous.
-    pub(crate) fn write(&mut self, capture: &Capture, status: &CheckpointStatus) -> Result<()> {
+    /// Makes a checkpoint durable, then removes what is no longer needed.
+    pub(crate) fn write(&mut self, capture: &Capture) -> Result<()> {
         if self.faults.truncate_before_checkpoint() {
             self.kept.advance(capture.batch.to);
             self.wal.truncate_before(capture.batch.to)?;
@@ -67,14 +68,19 @@ impl Writer {
             }
         }
         let published = writer.publish()?;
-        status.published(published.number, capture.batch, published.bytes, load_time);
-        // Only now, behind the publication: the log is cut to what the oldest retained checkpoint
-        // needs.
+        self.events.publish(&ContextEvent::CheckpointPublished {
+            number: published.number,
+            batch: capture.batch,
+            size_bytes: published.bytes,
+            load_time,
+        });
+        // Only now, after the publication, the log is truncated to what the oldest retained
+        // checkpoint needs.
         let retired = self.checkpoints.retire()?;
         if let Some(oldest) = retired.oldest_needed_lsn {
             assert!(
                 oldest <= capture.batch.to.get(),
-                "a checkpoint needs nothing behind its own cut"
+                "a checkpoint needs nothing after its own cut"
             );
             self.kept.advance(Lsn::new(oldest));
             self.wal.truncate_before(Lsn::new(oldest))?;
@@ -83,8 +89,8 @@ impl Writer {
     }
 
     /// What is true where the checkpoint ends. A batch that is replayed may end before this run's
-    /// entry of the program in the log: records after it still need the conversions that this
-    /// program was the first to know.
+    /// program entry in the log. Records between the two still need the conversions that this
+    /// program was the first to have.
     fn metadata_at(&self, end: Lsn) -> Metadata {
         let mut metadata = self.metadata.clone();
         let streams = self.plan.streams.get().map_or(&[][..], Vec::as_slice);
@@ -135,8 +141,8 @@ impl Writer {
     }
 }
 
-/// A checkpoint that cannot be read is none: every key and value is decoded before the log loses
-/// what it came from.
+/// A checkpoint that cannot be read is worthless: every key and value is decoded before the log
+/// loses what it came from.
 fn read_back(slot: &StateSlot, block: &Block) -> Result<()> {
     let message = match slot.types.read_back(&block.bytes) {
         Ok(entries) if entries == block.entries => return Ok(()),

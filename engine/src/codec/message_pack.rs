@@ -1,6 +1,6 @@
-//! The default codec of state and typed input: MessagePack with named fields, so that a struct may
-//! gain a field (`#[serde(default)]`) or lose one and old bytes still load. Other compact formats
-//! refuse that.
+//! The default codec of state and typed input: MessagePack with named fields. A struct may gain a
+//! field (`#[serde(default)]`) or lose one, and old bytes still load. Other compact formats refuse
+//! that.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -36,8 +36,8 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     }
 }
 
-/// Decodes as [`decode`] does, and tells `ignored` the path of every field that the type does not
-/// have.
+/// Decodes as [`decode`] does, and calls `ignored` with the path of every field that the type does
+/// not have.
 pub(crate) fn decode_noting<T: DeserializeOwned>(
     bytes: &[u8],
     ignored: &mut dyn FnMut(String),

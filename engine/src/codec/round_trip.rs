@@ -1,13 +1,13 @@
 //! Whether a value comes back from the codec as it went in.
 //!
-//! Serde does not promise it: MessagePack writes `Some(None)` as it writes `None`, a field that is
-//! skipped when it is empty needs a default to be read, an internally tagged enum cannot read
-//! 128-bit numbers. What a serializer can see of this is refused before it is lost. What nobody can
-//! see (`#[serde(skip)]` in a value that cannot be compared) is said at [`State`](crate::State) and
-//! [`Key`].
+//! Serde does not promise it. MessagePack writes `Some(None)` as it writes `None`. A field that is
+//! skipped when it is empty needs a default to be read. An internally tagged enum cannot read
+//! 128-bit numbers. What a serializer can see of this is refused before it is lost. What it cannot
+//! see (`#[serde(skip)]` in a value that cannot be compared) is documented at
+//! [`State`](crate::State) and [`Key`].
 
 use crate::codec::message_pack;
-use crate::codec::shape::{Visit, WalkError, walk};
+use crate::codec::shape::{ShapeError, Visitor, visit};
 use crate::record::Key;
 use rmpv::Value as Tree;
 use serde::Serialize;
@@ -19,7 +19,7 @@ const SHOWN: usize = 160;
 /// Refuses what the codec would change without a word: an `Option` whose content is written as
 /// `None` is. Writes nothing; for numbers and strings it compiles to next to nothing.
 pub(crate) fn check<T: Serialize + ?Sized>(value: &T) -> Result<(), String> {
-    walk(value, &mut Shape { in_some: false }).map_err(|e| e.to_string())
+    visit(value, &mut Shape { in_some: false }).map_err(|e| e.to_string())
 }
 
 /// Encodes `value` and makes sure that it can be read back.
@@ -134,14 +134,14 @@ struct Shape {
 }
 
 impl Shape {
-    fn filled(&mut self) -> Result<(), WalkError> {
+    fn filled(&mut self) -> Result<(), ShapeError> {
         self.in_some = false;
         Ok(())
     }
 
-    fn empty(&mut self) -> Result<(), WalkError> {
+    fn empty(&mut self) -> Result<(), ShapeError> {
         if self.in_some {
-            return Err(WalkError(NESTED.to_owned()));
+            return Err(ShapeError(NESTED.to_owned()));
         }
         Ok(())
     }
@@ -150,23 +150,23 @@ impl Shape {
 const NESTED: &str = "it holds an `Option` inside an `Option`, or `Some(())`. MessagePack writes `Some(None)` and `Some(())` \
     as it writes `None`, so they would come back as `None`: use an enum with a variant for each case";
 
-impl Visit for Shape {
-    fn word(&mut self, _: u64) -> Result<(), WalkError> {
+impl Visitor for Shape {
+    fn word(&mut self, _: u64) -> Result<(), ShapeError> {
         self.filled()
     }
-    fn bytes(&mut self, _: &[u8]) -> Result<(), WalkError> {
+    fn bytes(&mut self, _: &[u8]) -> Result<(), ShapeError> {
         self.filled()
     }
-    fn product(&mut self) -> Result<(), WalkError> {
+    fn product(&mut self) -> Result<(), ShapeError> {
         self.filled()
     }
-    fn none(&mut self) -> Result<(), WalkError> {
+    fn none(&mut self) -> Result<(), ShapeError> {
         self.empty()
     }
-    fn unit(&mut self) -> Result<(), WalkError> {
+    fn unit(&mut self) -> Result<(), ShapeError> {
         self.empty()
     }
-    fn some(&mut self) -> Result<(), WalkError> {
+    fn some(&mut self) -> Result<(), ShapeError> {
         self.empty()?;
         self.in_some = true;
         Ok(())

@@ -1,51 +1,51 @@
-//! A serializer that writes nothing and tells a visitor what it sees: once for the hash of a key,
-//! once for the check of what a value looks like.
+//! A serializer that writes nothing and shows a visitor what it sees. The hash of a key and the
+//! check of a value's shape are such visitors.
 
 use serde::ser::{self, Serialize};
 use std::fmt::Display;
 
-/// What is told of a value, in the order of serde's data model. Names of structs and fields are not
-/// told.
-pub(crate) trait Visit {
+/// What is shown of a value, in the order of serde's data model. Names of structs and fields are
+/// left out.
+pub(crate) trait Visitor {
     /// A number, a character, a boolean; or the length of a sequence or map (`u64::MAX` if it is
     /// not known before).
-    fn word(&mut self, word: u64) -> Result<(), WalkError>;
+    fn word(&mut self, word: u64) -> Result<(), ShapeError>;
     /// A string, bytes, a 128-bit number, or the name of a variant.
-    fn bytes(&mut self, bytes: &[u8]) -> Result<(), WalkError>;
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), ShapeError>;
     /// `None`.
-    fn none(&mut self) -> Result<(), WalkError>;
+    fn none(&mut self) -> Result<(), ShapeError>;
     /// `Some`: what is in it comes next.
-    fn some(&mut self) -> Result<(), WalkError>;
+    fn some(&mut self) -> Result<(), ShapeError>;
     /// `()`.
-    fn unit(&mut self) -> Result<(), WalkError>;
+    fn unit(&mut self) -> Result<(), ShapeError>;
     /// A struct or tuple begins, or is a unit struct.
-    fn product(&mut self) -> Result<(), WalkError>;
+    fn product(&mut self) -> Result<(), ShapeError>;
 }
 
 /// Shows `value` to `visitor`.
-pub(crate) fn walk<T: Serialize + ?Sized>(
+pub(crate) fn visit<T: Serialize + ?Sized>(
     value: &T,
-    visitor: &mut impl Visit,
-) -> Result<(), WalkError> {
-    value.serialize(Walker(visitor))
+    visitor: &mut impl Visitor,
+) -> Result<(), ShapeError> {
+    value.serialize(ShapeSerializer(visitor))
 }
 
 /// Why a value could not be walked: its own `Serialize`, or the visitor, refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct WalkError(pub(crate) String);
+pub(crate) struct ShapeError(pub(crate) String);
 
-impl ser::Error for WalkError {
+impl ser::Error for ShapeError {
     fn custom<T: Display>(message: T) -> Self {
         Self(message.to_string())
     }
 }
 
-struct Walker<'a, V>(&'a mut V);
+struct ShapeSerializer<'a, V>(&'a mut V);
 
 macro_rules! words {
     ($($method:ident $type:ty),*) => {$(
-        fn $method(self, v: $type) -> Result<(), WalkError> {
+        fn $method(self, v: $type) -> Result<(), ShapeError> {
             self.0.word(u64::from(v))
         }
     )*};
@@ -53,15 +53,15 @@ macro_rules! words {
 
 macro_rules! signed_words {
     ($($method:ident $type:ty),*) => {$(
-        fn $method(self, v: $type) -> Result<(), WalkError> {
+        fn $method(self, v: $type) -> Result<(), ShapeError> {
             self.0.word(i64::from(v).cast_unsigned())
         }
     )*};
 }
 
-impl<V: Visit> ser::Serializer for Walker<'_, V> {
+impl<V: Visitor> ser::Serializer for ShapeSerializer<'_, V> {
     type Ok = ();
-    type Error = WalkError;
+    type Error = ShapeError;
     type SerializeSeq = Self;
     type SerializeTuple = Self;
     type SerializeTupleStruct = Self;
@@ -73,37 +73,37 @@ impl<V: Visit> ser::Serializer for Walker<'_, V> {
     words!(serialize_bool bool, serialize_u8 u8, serialize_u16 u16, serialize_u32 u32, serialize_u64 u64, serialize_char char);
     signed_words!(serialize_i8 i8, serialize_i16 i16, serialize_i32 i32, serialize_i64 i64);
 
-    fn serialize_i128(self, v: i128) -> Result<(), WalkError> {
+    fn serialize_i128(self, v: i128) -> Result<(), ShapeError> {
         self.0.bytes(&v.to_le_bytes())
     }
-    fn serialize_u128(self, v: u128) -> Result<(), WalkError> {
+    fn serialize_u128(self, v: u128) -> Result<(), ShapeError> {
         self.0.bytes(&v.to_le_bytes())
     }
-    fn serialize_f32(self, v: f32) -> Result<(), WalkError> {
+    fn serialize_f32(self, v: f32) -> Result<(), ShapeError> {
         self.0
             .word(u64::from(if v == 0.0 { 0 } else { v.to_bits() }))
     }
     /// Types that make floating-point numbers keys take the two zeros for one.
-    fn serialize_f64(self, v: f64) -> Result<(), WalkError> {
+    fn serialize_f64(self, v: f64) -> Result<(), ShapeError> {
         self.0.word(if v == 0.0 { 0 } else { v.to_bits() })
     }
-    fn serialize_str(self, v: &str) -> Result<(), WalkError> {
+    fn serialize_str(self, v: &str) -> Result<(), ShapeError> {
         self.0.bytes(v.as_bytes())
     }
-    fn serialize_bytes(self, v: &[u8]) -> Result<(), WalkError> {
+    fn serialize_bytes(self, v: &[u8]) -> Result<(), ShapeError> {
         self.0.bytes(v)
     }
-    fn serialize_none(self) -> Result<(), WalkError> {
+    fn serialize_none(self) -> Result<(), ShapeError> {
         self.0.none()
     }
-    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), WalkError> {
+    fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Result<(), ShapeError> {
         self.0.some()?;
         value.serialize(self)
     }
-    fn serialize_unit(self) -> Result<(), WalkError> {
+    fn serialize_unit(self) -> Result<(), ShapeError> {
         self.0.unit()
     }
-    fn serialize_unit_struct(self, _: &'static str) -> Result<(), WalkError> {
+    fn serialize_unit_struct(self, _: &'static str) -> Result<(), ShapeError> {
         self.0.product()
     }
     fn serialize_unit_variant(
@@ -111,14 +111,14 @@ impl<V: Visit> ser::Serializer for Walker<'_, V> {
         _: &'static str,
         _: u32,
         variant: &'static str,
-    ) -> Result<(), WalkError> {
+    ) -> Result<(), ShapeError> {
         self.0.bytes(variant.as_bytes())
     }
     fn serialize_newtype_struct<T: Serialize + ?Sized>(
         self,
         _: &'static str,
         value: &T,
-    ) -> Result<(), WalkError> {
+    ) -> Result<(), ShapeError> {
         value.serialize(self)
     }
     fn serialize_newtype_variant<T: Serialize + ?Sized>(
@@ -127,19 +127,19 @@ impl<V: Visit> ser::Serializer for Walker<'_, V> {
         _: u32,
         variant: &'static str,
         value: &T,
-    ) -> Result<(), WalkError> {
+    ) -> Result<(), ShapeError> {
         self.0.bytes(variant.as_bytes())?;
         value.serialize(self)
     }
-    fn serialize_seq(self, len: Option<usize>) -> Result<Self, WalkError> {
+    fn serialize_seq(self, len: Option<usize>) -> Result<Self, ShapeError> {
         self.0.word(len.map_or(u64::MAX, |n| n as u64))?;
         Ok(self)
     }
-    fn serialize_tuple(self, _: usize) -> Result<Self, WalkError> {
+    fn serialize_tuple(self, _: usize) -> Result<Self, ShapeError> {
         self.0.product()?;
         Ok(self)
     }
-    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, WalkError> {
+    fn serialize_tuple_struct(self, _: &'static str, _: usize) -> Result<Self, ShapeError> {
         self.0.product()?;
         Ok(self)
     }
@@ -149,15 +149,15 @@ impl<V: Visit> ser::Serializer for Walker<'_, V> {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Self, WalkError> {
+    ) -> Result<Self, ShapeError> {
         self.0.bytes(variant.as_bytes())?;
         Ok(self)
     }
-    fn serialize_map(self, len: Option<usize>) -> Result<Self, WalkError> {
+    fn serialize_map(self, len: Option<usize>) -> Result<Self, ShapeError> {
         self.0.word(len.map_or(u64::MAX, |n| n as u64))?;
         Ok(self)
     }
-    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, WalkError> {
+    fn serialize_struct(self, _: &'static str, _: usize) -> Result<Self, ShapeError> {
         self.0.product()?;
         Ok(self)
     }
@@ -167,7 +167,7 @@ impl<V: Visit> ser::Serializer for Walker<'_, V> {
         _: u32,
         variant: &'static str,
         _: usize,
-    ) -> Result<Self, WalkError> {
+    ) -> Result<Self, ShapeError> {
         self.0.bytes(variant.as_bytes())?;
         Ok(self)
     }
@@ -178,13 +178,13 @@ impl<V: Visit> ser::Serializer for Walker<'_, V> {
 
 macro_rules! elements {
     ($($trait:ident $method:ident),*) => {$(
-        impl<V: Visit> ser::$trait for Walker<'_, V> {
+        impl<V: Visitor> ser::$trait for ShapeSerializer<'_, V> {
             type Ok = ();
-            type Error = WalkError;
-            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), WalkError> {
-                value.serialize(Walker(&mut *self.0))
+            type Error = ShapeError;
+            fn $method<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ShapeError> {
+                value.serialize(ShapeSerializer(&mut *self.0))
             }
-            fn end(self) -> Result<(), WalkError> {
+            fn end(self) -> Result<(), ShapeError> {
                 Ok(())
             }
         }
@@ -193,13 +193,13 @@ macro_rules! elements {
 
 macro_rules! fields {
     ($($trait:ident),*) => {$(
-        impl<V: Visit> ser::$trait for Walker<'_, V> {
+        impl<V: Visitor> ser::$trait for ShapeSerializer<'_, V> {
             type Ok = ();
-            type Error = WalkError;
-            fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Result<(), WalkError> {
-                value.serialize(Walker(&mut *self.0))
+            type Error = ShapeError;
+            fn serialize_field<T: Serialize + ?Sized>(&mut self, _: &'static str, value: &T) -> Result<(), ShapeError> {
+                value.serialize(ShapeSerializer(&mut *self.0))
             }
-            fn end(self) -> Result<(), WalkError> {
+            fn end(self) -> Result<(), ShapeError> {
                 Ok(())
             }
         }
@@ -210,16 +210,16 @@ elements!(SerializeSeq serialize_element, SerializeTuple serialize_element,
     SerializeTupleStruct serialize_field, SerializeTupleVariant serialize_field);
 fields!(SerializeStruct, SerializeStructVariant);
 
-impl<V: Visit> ser::SerializeMap for Walker<'_, V> {
+impl<V: Visitor> ser::SerializeMap for ShapeSerializer<'_, V> {
     type Ok = ();
-    type Error = WalkError;
-    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), WalkError> {
-        key.serialize(Walker(&mut *self.0))
+    type Error = ShapeError;
+    fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), ShapeError> {
+        key.serialize(ShapeSerializer(&mut *self.0))
     }
-    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), WalkError> {
-        value.serialize(Walker(&mut *self.0))
+    fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), ShapeError> {
+        value.serialize(ShapeSerializer(&mut *self.0))
     }
-    fn end(self) -> Result<(), WalkError> {
+    fn end(self) -> Result<(), ShapeError> {
         Ok(())
     }
 }

@@ -9,6 +9,7 @@ use crate::record::{State, Value};
 use crate::scheduler::clock::Start as ClockStart;
 use crate::settings::{BatchMode, Settings};
 use crate::state::key_group::KeyGroups;
+use highwater_checkpoint::Store;
 use highwater_wal::disk::{Clock, Disk};
 use std::cell::RefCell;
 use std::io;
@@ -89,7 +90,7 @@ impl Builder {
         self
     }
 
-    /// How often a checkpoint is taken. Default: behind every 10th batch.
+    /// How often a checkpoint is taken. Default: after every 10th batch.
     #[must_use]
     pub fn checkpoint(mut self, policy: CheckpointPolicy) -> Self {
         self.settings.policy = policy;
@@ -103,6 +104,16 @@ impl Builder {
         self
     }
 
+    /// Where checkpoints are kept. Default: the directory `checkpoints` beside the log.
+    ///
+    /// The store belongs to this log alone. One that also holds checkpoints of other logs is safe
+    /// only as far as [`Store`] says.
+    #[must_use]
+    pub fn checkpoint_store(mut self, store: Arc<dyn Store>) -> Self {
+        self.settings.checkpoint_store = Some(store);
+        self
+    }
+
     /// Number of worker threads, at most 1024; may differ from start to start. Default 1.
     #[must_use]
     pub fn workers(mut self, workers: NonZeroUsize) -> Self {
@@ -110,34 +121,34 @@ impl Builder {
         self
     }
 
-    /// Number of key groups, the unit by which state is spread over workers; fixed when the
-    /// directory is created and an upper bound on useful workers. Default 128, from 1 to 32768.
+    /// Number of key groups, the unit by which state is spread over workers. It is fixed when the
+    /// directory is created, and an upper bound on useful workers. Default 128, from 1 to 32768.
     #[must_use]
     pub fn key_groups(mut self, count: u32) -> Self {
         self.settings.key_groups = count;
         self
     }
 
-    /// Splits batches into pieces of this many log bytes: for tests of what must not depend on it.
+    /// Splits batches into chunks of this many log bytes: for tests of what must not depend on it.
     #[doc(hidden)]
     #[must_use]
-    pub fn piece_bytes(mut self, bytes: u64) -> Self {
-        self.settings.piece_bytes = bytes;
+    pub fn chunk_bytes(mut self, bytes: u64) -> Self {
+        self.settings.chunk_bytes = bytes;
         self
     }
 
-    /// A batch is cut early when it has this many log bytes. Default 64 MiB. What has gathered
-    /// meanwhile, before the start, or before a crash, is cut into batches of this size; only a
-    /// frame that is larger by itself is one all the same.
+    /// A batch is cut early when it has this many log bytes. Default 64 MiB. A backlog, from before
+    /// the start or a crash, is cut into batches of this size. Only a frame that is larger makes a
+    /// larger batch.
     #[must_use]
     pub fn max_batch_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_batch_bytes = bytes.max(1);
         self
     }
 
-    /// Sources wait while this many log bytes are unprocessed, and a checkpoint is taken once this
-    /// many were processed since the last one: so a recovery has at most about twice as much to
-    /// read. At least 16 KiB; default 256 MiB.
+    /// Sources wait while this many log bytes are unprocessed. A checkpoint is taken once this many
+    /// were processed since the last one. So a recovery reads at most about twice as much. At least
+    /// 16 KiB; default 256 MiB.
     #[must_use]
     pub fn max_unprocessed_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_unprocessed_bytes = bytes.max(MIN_UNPROCESSED);
@@ -151,7 +162,7 @@ impl Builder {
     /// Batches go on: their records use the reserve of the log, until a checkpoint frees a part of
     /// it. They wait only if that is used up too. The bound must leave room for what checkpoints
     /// need: [`Self::max_unprocessed_bytes`] for each retained one and once more, and eight
-    /// segments; with less, checkpoints may free nothing, and the context comes to a standstill at
+    /// segments. With less, checkpoints may free nothing, and the context comes to a standstill at
     /// the bound.
     #[must_use]
     pub fn log(mut self, options: highwater_wal::Options) -> Self {
@@ -176,7 +187,7 @@ impl Builder {
     /// Sets the batch clock to the wall clock at this start, also if that takes batch time back.
     ///
     /// Batch time never falls by itself: after a run with a wall clock that was far ahead, it stays
-    /// ahead. Say this once, when the clock is right again; batches after it may have times that
+    /// ahead. Call this once, when the clock is right again. Later batches may then have times that
     /// earlier batches had.
     #[must_use]
     pub fn reset_batch_clock(mut self) -> Self {
@@ -185,8 +196,7 @@ impl Builder {
     }
 
     /// How long a stop waits for a receiver that does not return, before it goes on without it. Its
-    /// thread is left behind then; what it has stored is kept, and it can store no more. Default 5
-    /// s.
+    /// thread is abandoned then: what it has stored is kept, and it can store no more. Default 5 s.
     #[must_use]
     pub fn receiver_stop_timeout(mut self, timeout: Duration) -> Self {
         self.settings.receiver_stop_timeout = timeout;
@@ -209,10 +219,10 @@ impl Builder {
         self
     }
 
-    /// The state `name` of the newest checkpoint is not needed any more.
+    /// Discards the state `name` of the newest checkpoint.
     ///
-    /// The call may stay: if the program has an operator of that name, it begins anew once, and
-    /// what it gathers from then on is kept. To begin anew another time, say it once more.
+    /// The call may stay. If the program has an operator of that name, its state begins anew once,
+    /// and is kept from then on. To begin anew another time, add a second call.
     #[must_use]
     pub fn drop_state(mut self, name: &str) -> Self {
         self.settings.states.drop(name);
@@ -221,9 +231,9 @@ impl Builder {
 
     /// The values of the state `name` are converted from `Old` to `New` when they are loaded.
     ///
-    /// Calls are a history, as a database's migrations are: keep them, and add the next one after
-    /// them. A checkpoint notes how many its states have gone through, so each is applied once,
-    /// whatever the types are called. A program that says fewer than the checkpoint knows is
+    /// Calls are a sequence, as a database's migrations are: keep them, and add the next one after
+    /// them. A checkpoint counts how many its states have gone through, so each is applied once,
+    /// whatever the types are called. A program with fewer calls than the checkpoint knows is
     /// refused.
     #[must_use]
     pub fn migrate_state<Old: State, New: State>(
@@ -235,20 +245,20 @@ impl Builder {
         self
     }
 
-    /// The source `old` is called `new` now: its records in the log, its positions (which files
-    /// were read) and the sequence numbers of its producers belong to the new name. The call may
-    /// stay: once the log knows the new name it does nothing. Calls may follow each other.
+    /// The source `old` is called `new` now. Its records in the log, its positions (which files
+    /// were read) and its producers' sequence numbers belong to the new name. The call may stay:
+    /// once the log knows the new name it does nothing. Calls may follow each other.
     #[must_use]
     pub fn rename_source(mut self, old: &str, new: &str) -> Self {
         self.settings.sources.rename(old, new);
         self
     }
 
-    /// What the log and the checkpoints hold of the source `name` is not needed any more: records
-    /// that no checkpoint covers yet, positions, sequence numbers of producers.
+    /// Discards what the log and the checkpoints hold of the source `name`. That is: records that
+    /// no checkpoint covers yet, positions, sequence numbers of producers.
     ///
-    /// The call may stay: if the program has a source of that name, it begins anew once, and what
-    /// it receives from then on is kept. To begin anew another time, say it once more.
+    /// The call may stay. If the program has a source of that name, it begins anew once, and what
+    /// it receives from then on is kept. To begin anew another time, add a second call.
     #[must_use]
     pub fn drop_source(mut self, name: &str) -> Self {
         self.settings.sources.drop(name);
@@ -258,9 +268,9 @@ impl Builder {
     /// Records of the input `name` that were sent as `Old` are converted to `New` when they are
     /// read.
     ///
-    /// Calls are a history, as those of [`Self::migrate_state`] are. The log notes from where on
-    /// its records need a conversion no more, so each is applied to the records that were sent
-    /// before it was there. A program that says fewer than the log knows is refused.
+    /// Calls are a sequence, as those of [`Self::migrate_state`] are. The log remembers where each
+    /// conversion was added, so each is applied to the records that were sent before. A program
+    /// with fewer calls than the log knows is refused.
     #[must_use]
     pub fn migrate_input<Old: Value, New: Value>(
         mut self,
@@ -273,12 +283,12 @@ impl Builder {
 
     /// Recovers what is in the directory, or creates it; either way the program is built from
     /// `program`, which is called once. Named state and positions come from the newest checkpoint,
-    /// the batches behind it are replayed by [`StreamingContext::start`].
+    /// the batches after it are replayed by [`StreamingContext::start`].
     ///
     /// # Errors
-    /// [`Error::Directory`] if the directory is relative and the working directory cannot be found;
-    /// [`Error::Graph`] for a program that cannot run, [`Error::Mismatch`] if starting it would
-    /// lose or misread state (with the call that resolves it), [`Error::Log`] and
+    /// [`Error::Directory`] if the directory is relative and the working directory cannot be found.
+    /// [`Error::Graph`] for a program that cannot run. [`Error::Mismatch`] if starting it would
+    /// lose or misread state, with the call that resolves it. [`Error::Log`] and
     /// [`Error::Checkpoint`] for what is on disk. No record, state or position is changed then.
     pub fn get_or_create(
         self,

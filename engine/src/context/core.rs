@@ -1,24 +1,25 @@
 //! What the threads of a context share.
 
 use crate::batch::Batch;
-use crate::batch::work::{Purpose, Snapshot};
-use crate::checkpointing::status::CheckpointStatus;
+use crate::batch::work::Snapshot;
 use crate::context::queue::{Queue, StopMode};
 use crate::engine_log::entry::{self, Entry};
 use crate::error::{Error, Result};
-use crate::ingest::admission::Intake;
+use crate::ingest::admission::Admission;
 use crate::ingest::source_context::SourceContext;
-use crate::ingest::source_writer::SourceIntake;
+use crate::ingest::source_writer::SourceWriter;
+use crate::observe::checkpoints::CheckpointStatus;
+use crate::observe::event::{ContextEvent, ContextState, Events, LogEvents};
 use crate::observe::lineage::Lineage;
-use crate::observe::status::{ContextState, Status};
+use crate::observe::status::Status;
 use crate::plan::program::Plan;
 use crate::recovery::recover::Recovered;
 use crate::recovery::report::RecoveryReport;
 use crate::scheduler::clock::BatchClock;
 use crate::scheduler::cutter::Cutter;
-use crate::scheduler::driver::{BatchDone, Driver};
+use crate::scheduler::driver::Driver;
 use crate::settings::{BatchMode, Settings};
-use crate::thread_role::{self, Inside, Role};
+use crate::thread_role::{self, Role, RoleGuard};
 use highwater_wal::{Lsn, Wal};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -29,11 +30,12 @@ pub(crate) struct Core {
     pub(crate) settings: Settings,
     pub(crate) plan: Arc<Plan>,
     pub(crate) wal: Arc<Wal>,
-    pub(crate) intake: Arc<Intake>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) sources: Vec<SourceContext>,
     pub(crate) cutter: Mutex<Cutter>,
     pub(crate) checkpoints: Arc<CheckpointStatus>,
-    pub(crate) status: Status,
+    pub(crate) status: Arc<Status>,
+    pub(crate) events: Arc<Events>,
     /// Batches that wait for the driver.
     pub(crate) queue: Queue,
     pub(crate) replay_from: Lsn,
@@ -59,7 +61,7 @@ impl Core {
             )?)?;
         }
         let streams = recovered.streams.clone();
-        let intake = Arc::new(Intake::new(
+        let admission = Arc::new(Admission::new(
             Arc::clone(&wal),
             Arc::clone(&settings.disk),
             Arc::clone(&settings.clock),
@@ -70,8 +72,8 @@ impl Core {
         let sources = plan.sources.iter().zip(&streams).map(|(source, stream)| {
             let producers = recovered.producers_now.get(&stream.id);
             let producers = producers.cloned().unwrap_or_default();
-            let (intake, check) = (Arc::clone(&intake), source.check_on_append());
-            let writer = SourceIntake::new(&source.name, stream.id, intake, producers, check);
+            let (admission, check) = (Arc::clone(&admission), source.check_on_append());
+            let writer = SourceWriter::new(&source.name, stream.id, admission, producers, check);
             SourceContext::new(Arc::new(writer))
         });
         let sources = sources.collect();
@@ -79,8 +81,12 @@ impl Core {
             .set(streams)
             .unwrap_or_else(|_| unreachable!("a plan is opened once"));
         let (last_id, _) = recovered.last_batch();
-        let cutter = cutter(&settings, &recovered, &intake);
-        let (checkpoints, status) = (Arc::new(CheckpointStatus::default()), Status::default());
+        let cutter = cutter(&settings, &recovered, &admission);
+        let (checkpoints, status) = <(Arc<CheckpointStatus>, Arc<Status>)>::default();
+        let events = Arc::new(Events::default());
+        events.add_listener(Arc::new(LogEvents));
+        events.add_listener(Arc::<Status>::clone(&status));
+        events.add_listener(Arc::<CheckpointStatus>::clone(&checkpoints));
         if let Some((number, batch)) = recovered.checkpoint {
             checkpoints.recovered((number, batch.id, batch.to), recovered.report.loaded_in);
             status.recovered(batch.id);
@@ -89,11 +95,12 @@ impl Core {
             settings,
             plan: Arc::new(plan),
             wal,
-            intake,
+            admission,
             sources,
             cutter: Mutex::new(cutter),
             checkpoints,
             status,
+            events,
             queue: Queue::default(),
             replay_from: recovered.replay_from(),
             report: recovered.report.clone(),
@@ -128,12 +135,31 @@ impl Core {
         }
     }
 
-    /// Notes a completed batch.
-    pub(crate) fn completed(&self, done: &BatchDone) {
-        let bytes = done.batch.to.bytes_since(done.batch.from);
-        let replayed = done.purpose == Purpose::Rebuild;
-        self.status
-            .completed(done.batch.id, bytes, done.took, replayed);
+    /// Ends a batch: its cut is durable when this returns.
+    pub(crate) fn cut(&self) -> Result<Batch> {
+        let batch = self.cutter.lock().cut()?;
+        self.events.publish(&ContextEvent::BatchCut { batch });
+        Ok(batch)
+    }
+
+    /// Runs a batch on the calling thread.
+    pub(crate) fn run(&self, driver: &mut Driver, batch: Batch, snapshot: Snapshot) -> Result<()> {
+        self.events.publish(&ContextEvent::BatchStarted { batch });
+        let ran = driver.run(batch, snapshot);
+        self.queue.idle();
+        let event = match &ran {
+            Ok((purpose, took)) => ContextEvent::BatchFinished {
+                batch,
+                purpose: *purpose,
+                took: *took,
+            },
+            Err(error) => ContextEvent::BatchFailed {
+                batch,
+                message: error.to_string(),
+            },
+        };
+        self.events.publish(&event);
+        ran.map(drop)
     }
 
     pub(crate) fn run_manually(&self, snapshot: Snapshot) -> Result<Batch> {
@@ -149,42 +175,56 @@ impl Core {
         let driver = driver
             .as_mut()
             .ok_or(Error::LifeCycle("the context is being stopped"))?;
-        let _inside = Inside::enter(Role::Batch);
-        let batch = match self.cutter.lock().cut() {
+        let _role = RoleGuard::enter(Role::Batch);
+        let batch = match self.cut() {
             Err(error) if error.is_transient() => return Err(error),
             cut => cut,
         };
-        match batch.and_then(|batch| driver.run(batch, snapshot)) {
-            Ok(done) => {
-                self.completed(&done);
-                Ok(done.batch)
-            }
-            Err(error) => {
-                self.quiesce();
-                Err(self.status.fail(error))
-            }
-        }
+        let ran = batch.and_then(|batch| self.run(driver, batch, snapshot).map(|()| batch));
+        ran.map_err(|error| {
+            self.quiesce();
+            let error = Arc::new(error);
+            self.stopped(Some(Arc::clone(&error)));
+            Error::Ended(error)
+        })
+    }
+
+    /// Tells everyone that the context has stopped, and why if that was an error.
+    pub(crate) fn stopped(&self, error: Option<Arc<Error>>) {
+        let state = ContextState::Stopped;
+        self.events
+            .publish(&ContextEvent::StateChanged { state, error });
+    }
+
+    /// The context runs from now on, unless it ran before.
+    pub(crate) fn activate(&self) -> Result<()> {
+        self.status.activate()?;
+        self.events.publish(&ContextEvent::StateChanged {
+            state: ContextState::Active,
+            error: None,
+        });
+        Ok(())
     }
 
     /// Ends the context because a thread failed.
     pub(crate) fn end_with(&self, error: Error) {
         tracing::error!(%error, "the streaming context stops");
-        self.status.stopped(Some(error));
+        self.stopped(Some(Arc::new(error)));
         self.quiesce();
         self.queue.end(StopMode::Immediate);
     }
 
     /// Lets nothing more in.
     pub(crate) fn quiesce(&self) {
-        self.intake.close();
+        self.admission.close();
         self.sources.iter().for_each(SourceContext::stop);
     }
 }
 
-fn cutter(settings: &Settings, recovered: &Recovered, intake: &Arc<Intake>) -> Cutter {
+fn cutter(settings: &Settings, recovered: &Recovered, admission: &Arc<Admission>) -> Cutter {
     let (last_id, last_time_ms) = recovered.last_batch();
     Cutter {
-        intake: Arc::clone(intake),
+        admission: Arc::clone(admission),
         times: BatchClock::start(
             Arc::clone(&settings.clock),
             settings.batch_interval,

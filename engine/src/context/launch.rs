@@ -10,8 +10,8 @@ use crate::exec::executor::Executor;
 use crate::recovery::recover::Recovered;
 use crate::scheduler::driver::Driver;
 use crate::settings::BatchMode;
+use crate::sink::backoff::Backoff;
 use crate::sink::output::{OutputOwner, SinkContext};
-use crate::sink::patience::Patience;
 use std::sync::Arc;
 
 /// Opens the outputs and builds the driver; also the batches to replay.
@@ -20,11 +20,11 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
     let recovered = recovered.ok_or(Error::LifeCycle("a streaming context can be started once"))?;
     let (last_id, _) = recovered.last_batch();
     let first = recovered.cuts.first().map_or(last_id + 1, |cut| cut.id);
-    let patience = match core.settings.mode {
-        BatchMode::Clock => Patience::of(&core.intake),
-        BatchMode::Manual => Patience::none(),
+    let backoff = match core.settings.mode {
+        BatchMode::Clock => Backoff::of(&core.admission),
+        BatchMode::Manual => Backoff::none(),
     };
-    open_outputs(core, &recovered, &patience)?;
+    open_outputs(core, &recovered, &backoff)?;
     let workers = core.settings.workers.get();
     let executor = Executor::start(Arc::clone(&core.plan), workers, first, recovered.state)?;
     let writer = Writer {
@@ -44,11 +44,12 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
             migrations: recovered.migrations,
             dropped: recovered.dropped,
         },
+        events: Arc::clone(&core.events),
         faults: core.settings.faults,
     };
     let schedule = Schedule {
         policy: core.settings.policy,
-        writing: core.settings.writing(),
+        mode: core.settings.checkpoint_mode(),
         last: recovered
             .checkpoint
             .map_or((0, core.replay_from), |(_, batch)| (batch.id, batch.to)),
@@ -59,19 +60,19 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
     let driver = Driver {
         dir: core.settings.dir.clone(),
         plan: Arc::clone(&core.plan),
-        intake: Arc::clone(&core.intake),
+        admission: Arc::clone(&core.admission),
         executor,
         checkpointer,
         producers: recovered.producers,
         committed: recovered.committed,
-        patience,
+        backoff,
         faults: core.settings.faults,
-        piece_bytes: core.settings.piece_bytes,
+        chunk_bytes: core.settings.chunk_bytes,
     };
     Ok((driver, recovered.cuts))
 }
 
-fn open_outputs(core: &Core, recovered: &Recovered, patience: &Patience) -> Result<()> {
+fn open_outputs(core: &Core, recovered: &Recovered, backoff: &Backoff) -> Result<()> {
     let batches = recovered.batches();
     for output in &core.plan.outputs {
         let shown = core.plan.operator_name(output.operator);
@@ -86,7 +87,7 @@ fn open_outputs(core: &Core, recovered: &Recovered, patience: &Patience) -> Resu
         let context = SinkContext {
             disk: Arc::clone(&core.settings.disk),
             committed: recovered.committed,
-            patience: patience.clone(),
+            backoff: backoff.clone(),
             owner,
             batches: Arc::clone(&batches),
         };

@@ -16,8 +16,8 @@ pub(crate) struct Queue {
 struct QueueState {
     cuts: VecDeque<Batch>,
     ending: Option<StopMode>,
-    /// The driver is inside a batch.
-    busy: bool,
+    /// A batch runs.
+    running: bool,
 }
 
 impl Queue {
@@ -26,13 +26,15 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    pub(crate) fn is_behind(&self) -> bool {
+    /// Whether a batch waits or runs.
+    pub(crate) fn has_backlog(&self) -> bool {
         let state = self.state.lock();
-        !state.cuts.is_empty() || state.busy
+        !state.cuts.is_empty() || state.running
     }
 
+    /// The driver has ended a batch.
     pub(crate) fn idle(&self) {
-        self.state.lock().busy = false;
+        self.state.lock().running = false;
     }
 
     /// The next batch, or `None` when the driver is to end.
@@ -43,7 +45,7 @@ impl Queue {
                 return None;
             }
             if let Some(batch) = state.cuts.pop_front() {
-                state.busy = true;
+                state.running = true;
                 return Some(batch);
             }
             if state.ending.is_some() {
@@ -78,6 +80,6 @@ impl Queue {
 pub enum StopMode {
     /// Sources end, everything acknowledged is processed, a final checkpoint is taken.
     Graceful,
-    /// The running batch ends; what is in the log behind it is processed by the next start.
+    /// The running batch ends; what the log holds after it is processed by the next start.
     Immediate,
 }

@@ -5,19 +5,19 @@ use crate::context::queue::StopMode;
 use crate::context::thread::Thread;
 use crate::context::threads::{Threads, final_batches};
 use crate::error::{Error, Result};
-use crate::observe::status::ContextState;
-use crate::thread_role::{Inside, Role};
+use crate::observe::event::ContextState;
+use crate::thread_role::{Role, RoleGuard};
 use highwater_wal::disk::Clock;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// What a stop waits for longer than this is spoken of.
+/// A stop that waits longer than this logs what it waits for.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// And again, as often as this.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Stops in order: sources, cuts, batches, log; only then the end is told.
+/// Stops in order: sources, cuts, batches, log. Only then the waiters learn of the end.
 pub(crate) fn stop(core: &Arc<Core>, threads: &mut Threads, mode: StopMode) -> Result<()> {
     core.quiesce();
     let clock = &*core.settings.clock;
@@ -36,14 +36,14 @@ pub(crate) fn stop(core: &Arc<Core>, threads: &mut Threads, mode: StopMode) -> R
     }
     let finished = stop_manual(core, mode);
     let closed = core.wal.close().map_err(Error::from);
-    core.status.stopped(finished.and(closed).err());
+    core.stopped(finished.and(closed).err().map(Arc::new));
     core.status
         .error()
         .map_or(Ok(()), |error| Err(Error::Ended(error)))
 }
 
-/// Waits for the receivers, but not for ever: one that sits in a call of a library, or never asks
-/// whether it should stop, is left behind. It can store nothing any more.
+/// Waits for the receivers, but not for ever. One that blocks in a library, or never asks whether
+/// it should stop, is abandoned. It can store nothing any more.
 fn end_receivers(clock: &dyn Clock, threads: &mut Threads, timeout: Duration) {
     let began = clock.now();
     let deadline = began.saturating_add(timeout);
@@ -71,21 +71,21 @@ fn end_receivers(clock: &dyn Clock, threads: &mut Threads, timeout: Duration) {
         } else {
             tracing::error!(
                 thread = receiver.name(),
-                "the stop goes on without a receiver that has not returned within receiver_stop_timeout; its thread is left behind"
+                "the stop goes on without a receiver that has not returned within receiver_stop_timeout; its thread is abandoned"
             );
         }
     }
 }
 
-/// The last handle went away on one of the context's own threads: they end by themselves, nobody
-/// waits.
+/// The last handle went away on one of the context's own threads. They end by themselves, and
+/// nothing waits for them.
 pub(crate) fn abandon(core: &Core, threads: &mut Threads) {
     core.quiesce();
     core.queue.end(StopMode::Immediate);
     if let Some((switch, _)) = threads.cutter.take() {
         switch.off();
     }
-    core.status.stopped(None);
+    core.stopped(None);
 }
 
 /// The same for a context in manual mode, whose driver has no thread.
@@ -94,13 +94,13 @@ fn stop_manual(core: &Core, mode: StopMode) -> Result<()> {
         return Ok(());
     };
     if mode == StopMode::Graceful && core.status.state() == ContextState::Active {
-        let _inside = Inside::enter(Role::Batch);
+        let _role = RoleGuard::enter(Role::Batch);
         final_batches(core, &mut driver)?;
     }
     Ok(())
 }
 
-/// Waits for a thread that cannot be left behind, and says so while it takes long.
+/// Waits for a thread that cannot be abandoned, and logs a warning while it takes long.
 fn join(clock: &dyn Clock, thread: Thread, doing: &str) {
     thread.wait_reporting(clock, AGAIN, || {
         tracing::warn!(thread = thread.name(), doing, "the stop waits");

@@ -2,7 +2,6 @@
 
 use crate::batch::Batch;
 use crate::batch::work::Snapshot;
-use crate::checkpointing::status::CheckpointStats;
 use crate::context::core::Core;
 use crate::context::queue::StopMode;
 use crate::context::stopping;
@@ -11,8 +10,10 @@ use crate::context::threads::{self, Threads};
 use crate::error::{Error, Result};
 use crate::ingest::sender::Sender;
 use crate::ingest::source_context::SourceStats;
+use crate::observe::checkpoints::CheckpointStats;
+use crate::observe::event::ContextState;
 use crate::observe::lineage::Lineage;
-use crate::observe::status::{ContextState, Progress};
+use crate::observe::status::Progress;
 use crate::plan::program::Plan;
 use crate::record::Value;
 use crate::recovery::report::RecoveryReport;
@@ -46,9 +47,9 @@ impl Drop for Owner {
         if thread_role::role() != Role::Outside {
             return stopping::abandon(&self.core, threads);
         }
-        let told = self.core.status.error().is_some();
+        let is_known = self.core.status.error().is_some();
         if let Err(error) = stopping::stop(&self.core, threads, StopMode::Immediate)
-            && !told
+            && !is_known
         {
             tracing::warn!(%error, "stopping a dropped streaming context");
         }
@@ -75,21 +76,21 @@ impl StreamingContext {
         })
     }
 
-    /// Replays the batches behind the checkpoint, then runs new ones. Returns when replay has
-    /// begun; in manual mode, when it is over.
+    /// Replays the batches after the checkpoint, then runs new ones. Returns when replay has begun;
+    /// in manual mode, when it is over.
     ///
     /// # Errors
     /// [`Error::LifeCycle`] if it was started before; [`Error::Source`] or [`Error::OutputOpen`] if
     /// a source or sink cannot start; in manual mode also whatever replay fails with.
     pub fn start(&self) -> Result<&Self> {
         let core = &self.owner.core;
-        core.status.activate()?;
+        core.activate()?;
         let started = threads::start(core, &mut self.owner.threads.lock());
         if let Err(error) = started {
             core.quiesce();
-            core.status.stopped(Some(Error::LifeCycle(
+            core.stopped(Some(Arc::new(Error::LifeCycle(
                 "the streaming context could not start: its `start` returned why",
-            )));
+            ))));
             return Err(error);
         }
         Ok(self)
@@ -122,13 +123,13 @@ impl StreamingContext {
     /// Stops the context and closes the log. Stopping twice is no error; an immediate stop cuts a
     /// graceful one short.
     ///
-    /// Called from inside the context (an operator, an output, a receiver), which cannot wait for
-    /// itself, it returns at once and the stop happens behind it: [`Self::await_termination`] waits
-    /// for it and tells its error.
+    /// An operator, an output or a receiver may call it too. The context cannot wait for itself, so
+    /// the call returns at once and a thread of its own stops the context.
+    /// [`Self::await_termination`] waits for that and returns its error.
     ///
     /// # Errors
     /// A graceful stop reports what kept it from processing everything or from taking the final
-    /// checkpoint; nothing acknowledged is lost, the next start goes on from there.
+    /// checkpoint. Nothing acknowledged is lost: the next start goes on from there.
     pub fn stop(&self, mode: StopMode) -> Result<()> {
         let core = &self.owner.core;
         if thread_role::role() != Role::Outside {
@@ -143,7 +144,7 @@ impl StreamingContext {
     /// Stops a context from one of its own threads, which the stop would wait for: a thread of its
     /// own does it.
     fn stop_from_within(&self, mode: StopMode) -> Result<()> {
-        self.owner.core.intake.close();
+        self.owner.core.admission.close();
         let context = self.clone();
         let stopper = Thread::spawn("stopper", move || {
             if let Err(error) = context.stop(mode) {
@@ -245,5 +246,78 @@ impl StreamingContext {
     #[must_use]
     pub fn log(&self) -> &Wal {
         &self.owner.core.wal
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::event::{ContextEvent, ContextListener};
+    use crate::settings::BatchMode;
+    use crate::{BoxError, CheckpointPolicy, Receiver, SourceContext};
+    use highwater_wal::disk::{ManualClock, SimDisk};
+    use std::sync::mpsc;
+
+    #[derive(Debug)]
+    struct Recorder(mpsc::Sender<String>);
+
+    impl ContextListener for Recorder {
+        fn on_event(&self, event: &ContextEvent) {
+            let _end = self.0.send(event.to_string());
+        }
+    }
+
+    /// Returns at once.
+    struct Empty;
+
+    impl Receiver for Empty {
+        fn run(&mut self, _: &SourceContext) -> Result<(), BoxError> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn one_stream_of_events_tells_what_a_context_does() {
+        let context = StreamingContext::builder("/app")
+            .disk(Arc::new(SimDisk::new()))
+            .clock(Arc::new(ManualClock::new(0)))
+            .batches(BatchMode::Manual)
+            .checkpoint(CheckpointPolicy::every_batches(1))
+            .get_or_create(|ssc| {
+                ssc.source("empty", "nothing", Arc::new(|_| Ok(())), Empty)
+                    .for_each_batch("out", |_, _| ());
+                ssc.input::<u32>("numbers")
+                    .for_each_batch("fails", |_, numbers| {
+                        assert!(numbers.is_empty(), "on purpose");
+                    });
+                Ok(())
+            })
+            .unwrap();
+        let (record, events) = mpsc::channel();
+        let recorder = Arc::new(Recorder(record));
+        context.owner.core.events.add_listener(recorder);
+        let next = || events.recv().unwrap();
+        let expect = |parts: &[&str]| {
+            for part in parts {
+                let event = next();
+                assert!(event.starts_with(part), "{event}, not {part}");
+            }
+        };
+        context.start().unwrap();
+        expect(&["the context is Active", "source \"nothing\" has stopped"]);
+        let batch = context.run_batch().unwrap();
+        assert_eq!(next(), format!("{batch} is cut"));
+        assert_eq!(next(), format!("{batch} starts"));
+        assert_eq!(next(), format!("checkpoint 1 is published, after {batch}"));
+        assert_eq!(next(), format!("{batch} is complete after 0 ms"));
+        let numbers = context.input("numbers").unwrap();
+        numbers.send(&7_u32).unwrap().wait().unwrap();
+        context.run_batch().unwrap_err();
+        expect(&[
+            "batch 2 ",
+            "batch 2 ",
+            "batch 2 ",
+            "the context is Stopped: batch 2 ",
+        ]);
     }
 }

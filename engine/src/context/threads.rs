@@ -9,10 +9,11 @@ use crate::error::{Error, Result};
 use crate::ingest::admission::Flow;
 use crate::ingest::receiver::{self, Receiver};
 use crate::ingest::source_context::SourceContext;
+use crate::observe::event::ContextEvent;
 use crate::panics::panic_message;
 use crate::scheduler::driver::Driver;
 use crate::settings::BatchMode;
-use crate::thread_role::{Inside, Role};
+use crate::thread_role::{Role, RoleGuard};
 use highwater_wal::disk::{Notify, WaitResult};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -46,15 +47,15 @@ pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
     let (mut driver, cuts) = launch::driver(core)?;
     match core.settings.mode {
         BatchMode::Manual => {
-            core.intake.start(Flow::ByHand);
-            let _inside = Inside::enter(Role::Batch);
+            core.admission.start(Flow::Manual);
+            let _role = RoleGuard::enter(Role::Batch);
             for batch in cuts {
-                core.completed(&driver.run(batch, Snapshot::Skip)?);
+                core.run(&mut driver, batch, Snapshot::Skip)?;
             }
             *core.driver.lock() = Some(driver);
         }
         BatchMode::Clock => {
-            core.intake.start(Flow::Running);
+            core.admission.start(Flow::Running);
             cuts.into_iter().for_each(|batch| core.queue.push(batch));
             let on_thread = Arc::clone(core);
             threads.driver = Some(Thread::spawn("driver", move || {
@@ -62,7 +63,7 @@ pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
             })?);
             let switch = Arc::new(CutterSwitch {
                 off: AtomicBool::new(false),
-                notify: Arc::clone(&core.intake.full),
+                notify: Arc::clone(&core.admission.full),
             });
             let (on_thread, its_switch) = (Arc::clone(core), Arc::clone(&switch));
             // The first interval begins now, not when the thread gets to run.
@@ -76,9 +77,13 @@ pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
     }
     for (receiver, source) in receivers {
         let name = format!("receiver of \"{}\"", source.name());
+        let events = Arc::clone(&core.events);
         threads.receivers.push(Thread::spawn(&name, move || {
-            let _inside = Inside::enter(Role::Receiver);
+            let _role = RoleGuard::enter(Role::Receiver);
             receiver::supervise(receiver, &source);
+            events.publish(&ContextEvent::SourceStopped {
+                source: source.name().to_owned(),
+            });
         })?);
     }
     Ok(())
@@ -101,16 +106,17 @@ fn open_receivers(core: &Core) -> Result<Opened> {
     Ok(opened)
 }
 
-/// Whoever waits for the context learns of a thread that panicked; a bug must not become a hang.
+/// A thread that panics stops the context, so that its waiters return: a bug must not become a
+/// hang.
 fn guarded(core: &Core, work: impl FnOnce()) {
-    let _inside = Inside::enter(Role::Batch);
+    let _role = RoleGuard::enter(Role::Batch);
     if let Err(panic) = catch_unwind(AssertUnwindSafe(work)) {
         core.end_with(Error::Worker(panic_message(&*panic)));
     }
 }
 
-/// Cuts a batch every interval, sooner when it is full, and not at all while a batch that is not
-/// full waits behind another: a backlog becomes batches of bounded size, not one batch per missed
+/// Cuts a batch every interval, and sooner when it is full. While another batch waits or runs, only
+/// a full batch is cut: a backlog becomes batches of bounded size, not one batch per missed
 /// interval.
 fn cut(core: &Core, switch: &CutterSwitch, mut next: Duration) {
     let (clock, interval) = (&core.settings.clock, &core.settings.batch_interval);
@@ -122,20 +128,19 @@ fn cut(core: &Core, switch: &CutterSwitch, mut next: Duration) {
         if woken == WaitResult::Deadline {
             next = next_tick(next, clock.now(), *interval);
         }
-        let full = core.intake.batch_is_full();
-        if !full && (woken == WaitResult::Notified || core.queue.is_behind()) {
+        let full = core.admission.batch_is_full();
+        if !full && (woken == WaitResult::Notified || core.queue.has_backlog()) {
             continue;
         }
-        let mut cutter = core.cutter.lock();
-        match cutter.cut() {
+        match core.cut() {
             Ok(batch) => {
                 core.queue.push(batch);
-                if cutter.has_more {
+                if core.cutter.lock().has_more {
                     switch.notify.notify_one();
                 }
             }
             Err(error) if error.is_transient() => {
-                core.intake.warn(
+                core.admission.warn(
                     "no batch could be cut; the next interval tries again",
                     &error,
                 );
@@ -159,17 +164,12 @@ fn next_tick(due: Duration, now: Duration, interval: Duration) -> Duration {
     due.saturating_add(interval.saturating_mul(ticks))
 }
 
-/// Runs batches until told to end or one fails.
+/// Runs batches until it is to end, or one fails.
 fn drive(core: &Core, mut driver: Driver) {
     while let Some(batch) = core.queue.next() {
-        let ran = driver.run(batch, Snapshot::Skip);
-        core.queue.idle();
-        match ran {
-            Ok(done) => core.completed(&done),
-            Err(error) => {
-                core.end_with(error);
-                break;
-            }
+        if let Err(error) = core.run(&mut driver, batch, Snapshot::Skip) {
+            core.end_with(error);
+            break;
         }
     }
     let graceful = core.queue.ending() == Some(StopMode::Graceful);
@@ -188,12 +188,12 @@ fn drive(core: &Core, mut driver: Driver) {
 pub(crate) fn final_batches(core: &Core, driver: &mut Driver) -> Result<()> {
     let until = core.wal.end_lsn();
     while !core.queue.is_cut_short() {
-        let batch = core.cutter.lock().cut()?;
+        let batch = core.cut()?;
         let snapshot = match batch.to < until {
             true => Snapshot::Skip,
             false => Snapshot::Take,
         };
-        core.completed(&driver.run(batch, snapshot)?);
+        core.run(driver, batch, snapshot)?;
         if snapshot == Snapshot::Take {
             break;
         }

@@ -10,30 +10,23 @@ use serde::{Deserialize, Serialize};
 
 /// "Everything of `producer` up to `sequence` is in the log."
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Mark {
+pub(crate) struct ProducerOffset {
     pub(crate) producer: String,
     pub(crate) sequence: u64,
 }
 
 /// Encodes the first record of a source's frame.
-pub(crate) fn encode_envelope(mark: Option<&Mark>) -> Vec<u8> {
-    mark.map_or_else(Vec::new, |mark| {
-        message_pack::encode(mark).expect("marks serialise")
+pub(crate) fn encode_header(offset: Option<&ProducerOffset>) -> Vec<u8> {
+    offset.map_or_else(Vec::new, |offset| {
+        message_pack::encode(offset).expect("offsets serialise")
     })
 }
 
 /// Decodes the first record of a source's frame.
-pub(crate) fn decode_envelope(bytes: &[u8]) -> Result<Option<Mark>, String> {
-    if bytes.is_empty() {
-        return Ok(None);
+pub(crate) fn decode_header(record: Option<&[u8]>) -> Result<Option<ProducerOffset>, String> {
+    match record {
+        None => Err("a frame without records".to_owned()),
+        Some([]) => Ok(None),
+        Some(bytes) => message_pack::decode(bytes).map(Some),
     }
-    message_pack::decode(bytes).map(Some)
-}
-
-/// The first record of a data frame.
-pub(crate) fn envelope_of(record: Option<&[u8]>) -> Result<Option<Mark>, String> {
-    record.map_or_else(
-        || Err("a frame without records".to_owned()),
-        decode_envelope,
-    )
 }

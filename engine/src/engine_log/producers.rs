@@ -1,13 +1,13 @@
 //! Which records of which producer are already in the log: what makes a retry count once.
 
 use crate::codec::message_pack;
-use crate::engine_log::frame_header::Mark;
+use crate::engine_log::frame_header::ProducerOffset;
 use highwater_wal::Lsn;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// At most this many producers are remembered per source; beyond it the quarter that was silent
-/// longest is forgotten, so the window always holds at least three quarters of this number.
+/// At most this many producers are remembered per source. Beyond it, the quarter that was silent
+/// longest is forgotten. So the window always holds at least three quarters of this number.
 pub(crate) const MAX_PRODUCERS: usize = 65_536;
 
 /// Highest sequence number of each producer of a source, and where its record is.
@@ -29,14 +29,14 @@ impl Producers {
             .map(|(producer, (sequence, lsn))| (producer, *sequence, *lsn))
     }
 
-    /// Notes a mark that stands in the log at `lsn`.
-    pub(crate) fn note(&mut self, mark: Mark, lsn: Lsn) {
+    /// Notes a offset that stands in the log at `lsn`.
+    pub(crate) fn advance(&mut self, offset: ProducerOffset, lsn: Lsn) {
         let entry = self
             .known
-            .entry(mark.producer)
-            .or_insert((mark.sequence, lsn));
-        if entry.0 <= mark.sequence {
-            *entry = (mark.sequence, lsn);
+            .entry(offset.producer)
+            .or_insert((offset.sequence, lsn));
+        if entry.0 <= offset.sequence {
+            *entry = (offset.sequence, lsn);
         }
         if self.known.len() > MAX_PRODUCERS {
             self.forget_oldest();
@@ -46,8 +46,8 @@ impl Producers {
     /// Notes everything that `newer` knows.
     pub(crate) fn absorb(&mut self, newer: &Self) {
         for (producer, (sequence, lsn)) in &newer.known {
-            self.note(
-                Mark {
+            self.advance(
+                ProducerOffset {
                     producer: producer.clone(),
                     sequence: *sequence,
                 },
@@ -86,8 +86,8 @@ impl Producers {
 mod tests {
     use super::*;
 
-    fn mark(producer: &str, sequence: u64) -> Mark {
-        Mark {
+    fn offset(producer: &str, sequence: u64) -> ProducerOffset {
+        ProducerOffset {
             producer: producer.to_owned(),
             sequence,
         }
@@ -97,8 +97,8 @@ mod tests {
     #[test]
     fn the_highest_sequence_counts_and_survives_a_checkpoint() {
         let mut table = Producers::default();
-        table.note(mark("a", 5), Lsn::new(80));
-        table.note(mark("a", 3), Lsn::new(160));
+        table.advance(offset("a", 5), Lsn::new(80));
+        table.advance(offset("a", 3), Lsn::new(160));
         let table = Producers::decode(&table.encode()).unwrap();
         assert_eq!(table.last("a"), Some((5, Lsn::new(80))));
         assert_eq!(table.last("b"), None);
@@ -108,7 +108,7 @@ mod tests {
     fn memory_is_bounded_and_the_silent_are_forgotten_first() {
         let mut table = Producers::default();
         for i in 0..=MAX_PRODUCERS as u64 {
-            table.note(mark(&format!("p{i}"), 1), Lsn::new(8 * i));
+            table.advance(offset(&format!("p{i}"), 1), Lsn::new(8 * i));
         }
         assert!(table.len() <= MAX_PRODUCERS && table.len() >= MAX_PRODUCERS / 4 * 3);
         assert_eq!(table.last("p0"), None);

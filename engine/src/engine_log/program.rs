@@ -17,13 +17,13 @@ pub(crate) struct Program {
     /// Stream ids of sources that were dropped: what the log still holds of them is not read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) retired: Vec<u16>,
-    /// What each source is. Logs of the first builds do not say.
+    /// What each source is. Logs of the first builds do not have this.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) kinds: BTreeMap<String, SourceKind>,
     /// How many conversions the records of each input that come after this entry need no more.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) migrations: BTreeMap<String, usize>,
-    /// How often the program says that a source is dropped, by name.
+    /// How many calls of the program drop a source, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) drops: BTreeMap<String, usize>,
 }

@@ -1,8 +1,8 @@
-//! What the log says happened since a position: the first half of recovery.
+//! What the log holds after a position: the first half of recovery.
 
 use crate::batch::Batch;
 use crate::engine_log::entry::{self, ENGINE, Entry};
-use crate::engine_log::frame_header::envelope_of;
+use crate::engine_log::frame_header::decode_header;
 use crate::engine_log::producers::Producers;
 use crate::engine_log::program::Program;
 use crate::error::{Error, Result};
@@ -10,35 +10,35 @@ use highwater_wal::{Frame, FrameKind, Lsn, StreamId, Wal};
 use std::collections::BTreeMap;
 use std::path::Path;
 
-/// What stands in the log from a position on.
+/// What the log holds from a position on.
 #[derive(Debug, Default)]
-pub(crate) struct History {
+pub(crate) struct Replay {
     /// Every program entry, with its place; the newest is the last.
     pub(crate) programs: Vec<(Lsn, Program)>,
     /// Every cut, in order.
     pub(crate) cuts: Vec<Batch>,
     /// The newest committed batch.
     pub(crate) committed: Option<u64>,
-    /// Marks of each stream.
+    /// Producers' offsets of each stream.
     pub(crate) producers: BTreeMap<StreamId, Producers>,
     /// Data records of each stream.
     pub(crate) records: BTreeMap<StreamId, u64>,
 }
 
-impl History {
+impl Replay {
     /// Reads the log from `from` to its durable end.
     pub(crate) fn read(wal: &Wal, dir: &Path, from: Lsn) -> Result<Self> {
-        let mut history = Self::default();
+        let mut replay = Self::default();
         let mut frames = wal.read_from(from)?;
         while let Some(frame) = frames.next_frame()? {
-            let journal = |what| Error::Journal {
+            let misfit = |what| Error::EngineLog {
                 dir: dir.to_owned(),
                 lsn: frame.lsn,
                 what,
             };
-            history.note(&frame).map_err(journal)?;
+            replay.note(&frame).map_err(misfit)?;
         }
-        Ok(history)
+        Ok(replay)
     }
 
     fn note(&mut self, frame: &Frame<'_>) -> Result<(), String> {
@@ -47,14 +47,9 @@ impl History {
                 self.note_entry(entry::decode(frame.payload())?, frame.lsn)
             }
             FrameKind::Batch if frame.stream != ENGINE => {
-                let mut records = frame.records();
-                if let Some(mark) = envelope_of(records.next().as_deref())? {
-                    self.producers
-                        .entry(frame.stream)
-                        .or_default()
-                        .note(mark, frame.lsn);
-                }
-                *self.records.entry(frame.stream).or_default() += records.count() as u64;
+                note_offset(frame, &mut self.producers)?;
+                let records = frame.records().skip(1).count();
+                *self.records.entry(frame.stream).or_default() += records as u64;
                 Ok(())
             }
             kind => Err(format!("a {kind:?} record of stream {}", frame.stream)),
@@ -79,19 +74,19 @@ impl History {
     }
 }
 
-/// The producers' marks in one batch, by stream: what the checkpoint behind it must know.
-pub(crate) fn note_marks(
+/// Takes the producer's offset from a frame: what the checkpoint after its batch must know.
+pub(crate) fn note_offset(
     frame: &Frame<'_>,
     producers: &mut BTreeMap<StreamId, Producers>,
 ) -> Result<(), String> {
     if frame.kind == FrameKind::Batch
         && frame.stream != ENGINE
-        && let Some(mark) = envelope_of(frame.records().next().as_deref())?
+        && let Some(offset) = decode_header(frame.records().next().as_deref())?
     {
         producers
             .entry(frame.stream)
             .or_default()
-            .note(mark, frame.lsn);
+            .advance(offset, frame.lsn);
     }
     Ok(())
 }

@@ -1,13 +1,13 @@
 //! Turns a plan into a timely dataflow.
 
-use crate::batch::chunk::Parcel;
+use crate::batch::chunk::Chunk;
 use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::exec::shared::Shared;
 use crate::exec::stream::Stream;
 use crate::exec::union::union;
 use crate::plan::ids::{NodeId, OperatorId};
-use crate::plan::node::{BatchOperator, LocalFn, Node};
-use crate::plan::operator_context::Site;
+use crate::plan::node::{BatchOperator, LocalFn, NodeWork};
+use crate::plan::operator_context::OperatorContext;
 use crate::state::key_group::WorkerSlot;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::{Capability, Concatenate, Input, Probe};
-use timely::dataflow::{InputHandle, ProbeHandle};
+use timely::dataflow::{InputHandle, ProbeHandle, Scope};
 use timely::worker::Worker;
 
 /// The driver's ends of a built dataflow.
 pub(super) struct Running {
-    pub(super) input: InputHandle<u64, CapacityContainerBuilder<Vec<Parcel>>>,
+    pub(super) input: InputHandle<u64, CapacityContainerBuilder<Vec<Chunk>>>,
     /// Passes an epoch when every operator of every worker is done with it.
     pub(super) done: ProbeHandle<u64>,
     /// Passes an epoch when every snapshot of it was handed over.
@@ -49,31 +49,24 @@ pub(super) fn build(worker: &mut Worker, shared: &Arc<Shared>) -> Running {
                     .expect("inputs precede their readers")
                     .clone()
             };
-            let stream = match node {
-                Node::Log => log.clone(),
-                Node::Local { input, first, run } => {
-                    local(of(input), shared, slot, *first, Arc::clone(run))
+            let inputs: Vec<Stream<'_>> = node.inputs.iter().map(of).collect();
+            let stream = match &node.work {
+                NodeWork::Log => log.clone(),
+                NodeWork::Local { first, run } => {
+                    let input = concatenated(scope, inputs);
+                    local(input, shared, slot, *first, Arc::clone(run))
                 }
-                Node::Union {
-                    inputs,
-                    pieces,
+                NodeWork::Union {
+                    log_chunk_inputs,
                     merge,
                 } => {
-                    let inputs = inputs.iter().map(of).collect();
-                    union(
-                        scope,
-                        inputs,
-                        *pieces,
-                        shared,
-                        slot.index,
-                        Arc::clone(merge),
-                    )
+                    let merge = Arc::clone(merge);
+                    union(scope, inputs, *log_chunk_inputs, shared, slot.index, merge)
                 }
-                Node::Output { input, output } => {
-                    deliver(of(input), shared, *output).probe_with(&done)
+                NodeWork::Output { output } => {
+                    deliver(concatenated(scope, inputs), shared, *output).probe_with(&done)
                 }
-                Node::Batch {
-                    input,
+                NodeWork::Batch {
                     operator,
                     make,
                     state,
@@ -85,7 +78,7 @@ pub(super) fn build(worker: &mut Worker, shared: &Arc<Shared>) -> Running {
                         state: *state,
                         work: make(&slot, restored),
                     };
-                    let (stream, ack) = batch(of(input), shared, unit);
+                    let (stream, ack) = batch(scope, inputs, shared, unit);
                     acks.push(ack);
                     stream.probe_with(&done)
                 }
@@ -99,18 +92,31 @@ pub(super) fn build(worker: &mut Worker, shared: &Arc<Shared>) -> Running {
     Running { input, done, acked }
 }
 
-/// Runs `work` at a site of the epoch, unless the batch has failed already; its failure goes to the
+/// All inputs as one stream; a single one as it is.
+fn concatenated<'s>(scope: Scope<'s, u64>, mut inputs: Vec<Stream<'s>>) -> Stream<'s> {
+    match (inputs.len(), inputs.pop()) {
+        (1, Some(only)) => only,
+        (_, last) => scope.concatenate(inputs.into_iter().chain(last)),
+    }
+}
+
+/// Runs `work` at a ctx of the epoch, unless the batch has failed already; its failure goes to the
 /// driver.
-fn at_site(shared: &Shared, epoch: u64, operator: OperatorId, work: impl FnOnce(&Site)) {
+fn in_context(
+    shared: &Shared,
+    epoch: u64,
+    operator: OperatorId,
+    work: impl FnOnce(&OperatorContext),
+) {
     let Some(Work { batch, .. }) = shared.work(epoch) else {
         return;
     };
     if shared.failed() {
         return;
     }
-    let site = Site::new(batch, operator);
-    site.guard(|| work(&site));
-    if let Some(failure) = site.into_failure(|id| shared.plan.operator_name(id)) {
+    let ctx = OperatorContext::new(batch, operator);
+    ctx.guard(|| work(&ctx));
+    if let Some(failure) = ctx.into_failure(|id| shared.plan.operator_name(id)) {
         shared.fail(failure);
     }
 }
@@ -123,38 +129,34 @@ fn local<'s>(
     run: LocalFn,
 ) -> Stream<'s> {
     let shared = Arc::clone(shared);
-    stream.unary::<CapacityContainerBuilder<Vec<Parcel>>, _, _, _>(
-        Pipeline,
-        "Local",
-        move |_, _| {
-            move |input, output| {
-                input.for_each(|time, parcels| {
-                    let mut out = Vec::new();
-                    for parcel in parcels.drain(..) {
-                        at_site(&shared, *time.time(), first, |site| {
-                            run(&slot, site, parcel, &mut out)
-                        });
-                    }
-                    output.session(&time).give_iterator(out.into_iter());
-                });
-            }
-        },
-    )
+    stream.unary::<CapacityContainerBuilder<Vec<Chunk>>, _, _, _>(Pipeline, "Local", move |_, _| {
+        move |input, output| {
+            input.for_each(|time, chunks| {
+                let mut out = Vec::new();
+                for chunk in chunks.drain(..) {
+                    in_context(&shared, *time.time(), first, |ctx| {
+                        run(&slot, ctx, chunk, &mut out)
+                    });
+                }
+                output.session(&time).give_iterator(out.into_iter());
+            });
+        }
+    })
 }
 
 fn deliver<'s>(stream: Stream<'s>, shared: &Arc<Shared>, output: usize) -> Stream<'s> {
     let shared = Arc::clone(shared);
-    stream.unary::<CapacityContainerBuilder<Vec<Parcel>>, _, _, _>(
+    stream.unary::<CapacityContainerBuilder<Vec<Chunk>>, _, _, _>(
         Pipeline,
         "Output",
         move |_, _| {
             move |input, _| {
-                input.for_each(|time, parcels| match shared.work(*time.time()) {
+                input.for_each(|time, chunks| match shared.work(*time.time()) {
                     Some(Work {
                         purpose: Purpose::Run,
                         ..
-                    }) => shared.deliver(output, parcels),
-                    _ => parcels.clear(),
+                    }) => shared.deliver(output, chunks),
+                    _ => chunks.clear(),
                 });
             }
         },
@@ -170,10 +172,10 @@ struct Unit {
 
 impl Unit {
     /// Applies the operator to a complete epoch and hands over its snapshot if one is wanted.
-    fn run(&mut self, shared: &Shared, epoch: u64, input: Vec<Parcel>) -> Vec<Parcel> {
+    fn run(&mut self, shared: &Shared, epoch: u64, inputs: Vec<Vec<Chunk>>) -> Vec<Chunk> {
         let mut out = Vec::new();
-        at_site(shared, epoch, self.operator, |site| {
-            self.work.apply(site, input, &mut out)
+        in_context(shared, epoch, self.operator, |ctx| {
+            self.work.apply(ctx, inputs, &mut out)
         });
         out
     }
@@ -185,33 +187,47 @@ impl Unit {
         let (true, Some(state)) = (wanted, self.state) else {
             return;
         };
-        at_site(shared, epoch, self.operator, |site| {
+        in_context(shared, epoch, self.operator, |ctx| {
             match self.work.snapshot() {
                 Ok(blocks) => shared.hand_over(state, blocks),
-                Err(message) => site.fail(message),
+                Err(message) => ctx.fail(message),
             }
         });
     }
 }
 
-/// A batch operator behind an exchange: collects an epoch's parcels and acts once, when none can
-/// come any more. It keeps a capability for the next epoch at all times, so it acts in every epoch,
-/// also in an empty one.
-fn batch<'s>(stream: Stream<'s>, shared: &Arc<Shared>, mut unit: Unit) -> (Stream<'s>, Stream<'s>) {
+/// A batch operator, each of its inputs after an exchange: collects an epoch's chunks and acts
+/// once, when none can come any more. It keeps a capability for the next epoch at all times, so it
+/// acts in every epoch, also in an empty one.
+fn batch<'s>(
+    scope: Scope<'s, u64>,
+    streams: Vec<Stream<'s>>,
+    shared: &Arc<Shared>,
+    mut unit: Unit,
+) -> (Stream<'s>, Stream<'s>) {
     let shared = Arc::clone(shared);
-    let mut builder = OperatorBuilder::new("Batch".to_owned(), stream.scope());
-    let exchange = Exchange::new(|p: &Parcel| p.target as u64);
-    let mut input = builder.new_input(stream, exchange);
-    let (output, results) = builder.new_output::<Vec<Parcel>>();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Parcel>>>::from(output);
-    let (_, acks) = builder.new_output::<Vec<Parcel>>();
+    let mut builder = OperatorBuilder::new("Batch".to_owned(), scope);
+    let exchange = |stream| {
+        let exchange = Exchange::new(|p: &Chunk| p.target as u64);
+        builder.new_input(stream, exchange)
+    };
+    let mut inputs: Vec<_> = streams.into_iter().map(exchange).collect();
+    let (output, results) = builder.new_output::<Vec<Chunk>>();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Chunk>>>::from(output);
+    let (_, acks) = builder.new_output::<Vec<Chunk>>();
     builder.build(move |mut capabilities| {
         let mut held = hold(&mut capabilities, shared.first);
-        let mut pending = BTreeMap::<u64, Vec<Parcel>>::new();
+        let mut pending = BTreeMap::<u64, Vec<Vec<Chunk>>>::new();
         move |frontiers| {
-            input.for_each(|time, parcels| {
-                pending.entry(*time.time()).or_default().append(parcels);
-            });
+            let count = inputs.len();
+            for (rank, input) in inputs.iter_mut().enumerate() {
+                input.for_each(|time, chunks| {
+                    let arrived = pending.entry(*time.time()).or_default();
+                    arrived.resize_with(count, Vec::new);
+                    let arrived = arrived.get_mut(rank).expect("every input has its place");
+                    arrived.append(chunks);
+                });
+            }
             let mut output = output.activate();
             while let Some((result, ack)) = &mut held {
                 let epoch = *result.time();
@@ -222,7 +238,8 @@ fn batch<'s>(stream: Stream<'s>, shared: &Arc<Shared>, mut unit: Unit) -> (Strea
                     held = None; // the input ended: there is no such batch
                     return;
                 }
-                let arrived = pending.remove(&epoch).unwrap_or_default();
+                let mut arrived = pending.remove(&epoch).unwrap_or_default();
+                arrived.resize_with(count, Vec::new);
                 let out = unit.run(&shared, epoch, arrived);
                 output.session(&*result).give_iterator(out.into_iter());
                 result.downgrade(&(epoch + 1));

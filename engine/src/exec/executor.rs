@@ -1,6 +1,6 @@
 //! The executor: starts the worker threads, and runs one batch after the other on them.
 
-use crate::batch::chunk::Parcel;
+use crate::batch::chunk::Chunk;
 use crate::batch::work::Work;
 use crate::error::Error;
 use crate::exec::completed::Completed;
@@ -9,7 +9,7 @@ use crate::exec::worker::{self, Command};
 use crate::panics::panic_message;
 use crate::plan::program::Plan;
 use crate::state::table::RestoredState;
-use crate::thread_role::{Inside, Role};
+use crate::thread_role::{Role, RoleGuard};
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -49,16 +49,16 @@ impl Executor {
     }
 
     /// Runs one batch and waits until every worker is done with it.
-    pub(crate) fn run(&self, work: Work, input: Vec<Parcel>) -> Result<Completed, Error> {
+    pub(crate) fn run(&self, work: Work, input: Vec<Chunk>) -> Result<Completed, Error> {
         self.shared.begin(work);
         let peers = self.commands.len();
-        let mut shares: Vec<Vec<Parcel>> = Vec::new();
+        let mut shares: Vec<Vec<Chunk>> = Vec::new();
         shares.resize_with(peers, Vec::new);
-        for (share, parcel) in (0..peers).cycle().zip(input) {
+        for (share, chunk) in (0..peers).cycle().zip(input) {
             shares
                 .get_mut(share)
                 .expect("cycles below the number of peers")
-                .push(parcel);
+                .push(chunk);
         }
         for (command, share) in self.commands.iter().zip(shares) {
             command
@@ -105,7 +105,7 @@ fn run(shared: &Arc<Shared>, workers: usize, receivers: Vec<std::sync::mpsc::Rec
         let guards = timely::execute(config, move |worker| {
             let commands = receivers.get(worker.index()).and_then(|r| r.lock().take());
             if let Some(commands) = commands {
-                let _inside = Inside::enter(Role::Batch);
+                let _role = RoleGuard::enter(Role::Batch);
                 let run = AssertUnwindSafe(|| worker::run(worker, &on_worker, &commands));
                 if let Err(panic) = catch_unwind(run) {
                     // The other workers wait for this one: they must learn of its end first.
@@ -125,4 +125,94 @@ fn run(shared: &Arc<Shared>, workers: usize, receivers: Vec<std::sync::mpsc::Rec
         Err(panic) => panic_message(&*panic),
     };
     shared.died(cause);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+    use crate::batch::chunk::{SequenceKey, in_order, open};
+    use crate::batch::work::{Purpose, Snapshot};
+    use crate::plan::graph::Graph;
+    use crate::plan::node::{BatchOperator, LocalFn, NodeWork};
+    use crate::plan::operator_context::OperatorContext;
+    use crate::plan::program::OutputInfo;
+    use crate::sink::batch_fn::Callback;
+    use crate::sink::erased::SinkSlot;
+    use crate::state::key_group::{KeyGroups, WorkerSlot};
+    use highwater_wal::Lsn;
+    use std::panic::Location;
+
+    /// Emits the sum of each of its inputs.
+    struct Sums(usize);
+
+    impl BatchOperator for Sums {
+        fn apply(&mut self, _: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+            let sums = inputs
+                .into_iter()
+                .map(|input| in_order::<u64>(input).flatten().sum::<u64>());
+            let sums: Vec<u64> = sums.collect();
+            out.push(Chunk::new(SequenceKey::batch(self.0 as u64), 0, sums));
+        }
+    }
+
+    /// A plan of two streams of the log's records, even ones and odd ones, which one operator reads.
+    fn two_inputs() -> Plan {
+        let mut graph = Graph::new(KeyGroups::new(8));
+        let at = Location::caller();
+        let source = graph.operator("numbers", None, &[], at);
+        let mut half = |rest: u64| {
+            let run: LocalFn = Arc::new(move |slot: &WorkerSlot, _, chunk, out| {
+                let sequence = chunk.sequence;
+                let numbers = open::<Vec<u64>>(chunk.data);
+                for number in numbers.into_iter().filter(|n| n % 2 == rest) {
+                    let target = usize::try_from(number).unwrap() % slot.peers;
+                    out.push(Chunk::new(sequence.clone(), target, vec![number]));
+                }
+            });
+            let work = NodeWork::Local { first: source, run };
+            graph.node(vec![Graph::LOG], work)
+        };
+        let inputs = vec![half(0), half(1)];
+        let operator = graph.operator("sums", None, &[source, source], at);
+        let work = NodeWork::Batch {
+            operator,
+            make: Arc::new(|slot, _| Box::new(Sums(slot.index))),
+            state: None,
+        };
+        let sums = graph.node(inputs, work);
+        let sink = SinkSlot::new(Callback(|_: &Batch, _: Vec<u64>| ()));
+        let output = graph.output(OutputInfo { operator, sink });
+        graph.node(vec![sums], NodeWork::Output { output });
+        graph.finish().unwrap()
+    }
+
+    #[test]
+    fn an_operator_may_have_several_inputs() {
+        for workers in [1, 3] {
+            let plan = Arc::new(two_inputs());
+            let executor = Executor::start(plan, workers, 1, BTreeMap::new()).unwrap();
+            for id in 1..4 {
+                let batch = Batch {
+                    id,
+                    time_ms: 0,
+                    from: Lsn::ZERO,
+                    to: Lsn::ZERO,
+                };
+                let work = Work {
+                    batch,
+                    purpose: Purpose::Run,
+                    snapshot: Snapshot::Skip,
+                };
+                let input = (0..10).map(|n| Chunk::new(SequenceKey::Log(n), 0, vec![n * id]));
+                let done = executor.run(work, input.collect()).unwrap();
+                assert_eq!(done.failure, None);
+                let found = done.outputs.into_values().flat_map(in_order::<u64>);
+                let found = found.fold([0, 0], |sum, of| [sum[0] + of[0], sum[1] + of[1]]);
+                let all = (0..10).map(|n| n * id);
+                let odd: u64 = all.clone().filter(|n| n % 2 == 1).sum();
+                assert_eq!(found, [all.sum::<u64>() - odd, odd], "{workers} workers");
+            }
+        }
+    }
 }

@@ -7,14 +7,14 @@
 //! | `dataflow` | turns a plan into a timely dataflow |
 //! | `union` | several streams in one, in the order of the log |
 //! | `shared` | what the driver and the workers share |
-//! | `completed` | what a batch leaves behind |
+//! | `completed` | what a batch produced |
 //! | `stream` | timely types with this engine's chunks in them |
 //!
 //! A batch is an epoch. The driver hands chunks of the log to the workers and advances their
 //! inputs. Timely's progress tracking says when a batch is complete on every worker.
 //!
-//! Batch operators have a second output, *acks*. It advances past an epoch only when the operator's
-//! snapshot of that epoch was handed over, so a probe on all acks is the checkpoint barrier.
+//! Batch operators have a second output, *acks*. It advances past an epoch only when the operator
+//! has handed over its snapshot of that epoch. So a probe on all acks is the checkpoint barrier.
 //!
 //! Nothing of the user's ever unwinds into timely: a panic there leaves the other workers waiting
 //! for ever. Failures travel beside the data, and the driver finds them when the epoch is complete.

@@ -1,6 +1,6 @@
 //! What the driver and the worker threads share.
 
-use crate::batch::chunk::Parcel;
+use crate::batch::chunk::Chunk;
 use crate::batch::work::{Snapshot, Work};
 use crate::error::{BatchFailure, Error};
 use crate::exec::completed::Completed;
@@ -160,14 +160,14 @@ impl Shared {
         self.current.lock().completed.failure.get_or_insert(failure);
     }
 
-    pub(super) fn deliver(&self, output: usize, parcels: &mut Vec<Parcel>) {
+    pub(super) fn deliver(&self, output: usize, chunks: &mut Vec<Chunk>) {
         self.current
             .lock()
             .completed
             .outputs
             .entry(output)
             .or_default()
-            .append(parcels);
+            .append(chunks);
     }
 
     pub(super) fn hand_over(&self, state: usize, blocks: Vec<Block>) {

@@ -1,6 +1,6 @@
 //! Timely types with this engine's chunks in them.
 
-use crate::batch::chunk::Parcel;
+use crate::batch::chunk::Chunk;
 
 /// Parcels on their way between two operators; an epoch is a batch.
-pub(super) type Stream<'scope> = timely::dataflow::StreamVec<'scope, u64, Parcel>;
+pub(super) type Stream<'scope> = timely::dataflow::StreamVec<'scope, u64, Chunk>;

@@ -1,10 +1,10 @@
 //! Several streams in one, in the order of the log.
 //!
-//! All inputs are made of the same pieces of the log, and what is made of one piece stays on the
+//! All inputs are made of the same chunks of the log. What is made of one of them stays on the
 //! worker that has it. So each worker waits until every input has handed over its records of a
-//! piece, and merges them by their places.
+//! chunk of the log, and merges them by their places.
 
-use crate::batch::chunk::{Order, Parcel, ParcelData};
+use crate::batch::chunk::{Chunk, ChunkData, SequenceKey};
 use crate::exec::shared::Shared;
 use crate::exec::stream::Stream;
 use crate::plan::node::MergeFn;
@@ -16,14 +16,14 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::operator::Operator;
 use timely::dataflow::operators::{Capability, Concatenate};
 
-/// A parcel and the input through which it came.
-type Ranked = (u64, Parcel);
+/// A chunk and the input through which it came.
+type Ranked = (u64, Chunk);
 
-/// What has come of one batch: by piece, by input.
-type Pieces = BTreeMap<u64, BTreeMap<u64, Box<dyn ParcelData>>>;
+/// What has come of one batch: by chunk of the log, by input.
+type ByLogChunk = BTreeMap<u64, BTreeMap<u64, Box<dyn ChunkData>>>;
 
 /// Builds the operator. `expected` is the number of inputs that hand over something for every
-/// piece.
+/// chunk of the log.
 pub(super) fn union<'s>(
     scope: Scope<'s, u64>,
     inputs: Vec<Stream<'s>>,
@@ -38,8 +38,8 @@ pub(super) fn union<'s>(
             "Rank",
             move |_, _| {
                 move |input, output| {
-                    input.for_each(|time, parcels| {
-                        let ranked = parcels.drain(..).map(|parcel| (rank, parcel));
+                    input.for_each(|time, chunks| {
+                        let ranked = chunks.drain(..).map(|chunk| (rank, chunk));
                         output.session(&time).give_iterator(ranked);
                     });
                 }
@@ -48,35 +48,35 @@ pub(super) fn union<'s>(
     });
     let ranked = scope.concatenate(ranked.collect::<Vec<_>>());
     let shared = Arc::clone(shared);
-    ranked.unary_frontier::<CapacityContainerBuilder<Vec<Parcel>>, _, _, _>(
+    ranked.unary_frontier::<CapacityContainerBuilder<Vec<Chunk>>, _, _, _>(
         Pipeline,
         "Union",
         move |_, _| {
-            let mut pending = BTreeMap::<u64, (Capability<u64>, Pieces)>::new();
+            let mut pending = BTreeMap::<u64, (Capability<u64>, ByLogChunk)>::new();
             move |(input, frontier), output| {
-                input.for_each(|time, parcels| {
+                input.for_each(|time, chunks| {
                     let epoch = *time.time();
-                    let (capability, pieces) = pending
+                    let (capability, log_chunks) = pending
                         .entry(epoch)
-                        .or_insert_with(|| (time.retain(0), Pieces::new()));
+                        .or_insert_with(|| (time.retain(0), ByLogChunk::new()));
                     let mut out = Vec::new();
-                    for (rank, parcel) in parcels.drain(..) {
-                        out.extend(arrive(pieces, expected, index, &merge, rank, parcel));
+                    for (rank, chunk) in chunks.drain(..) {
+                        out.extend(arrive(log_chunks, expected, index, &merge, rank, chunk));
                     }
                     output.session(capability).give_iterator(out.into_iter());
                 });
-                // A batch that failed leaves pieces without all of their inputs.
+                // A batch that failed leaves log_chunks without all of their inputs.
                 while let Some(first) = pending.first_entry()
                     && !frontier.less_equal(first.key())
                 {
                     let epoch = *first.key();
-                    let (capability, pieces) = first.remove();
+                    let (capability, log_chunks) = first.remove();
                     debug_assert!(
                         // Branches that lead to no output may still run when the batch is over.
-                        pieces.is_empty() || shared.failed() || shared.work(epoch).is_none(),
-                        "every input hands over every piece"
+                        log_chunks.is_empty() || shared.failed() || shared.work(epoch).is_none(),
+                        "every input hands over every chunk of the log"
                     );
-                    let rest = pieces
+                    let rest = log_chunks
                         .into_iter()
                         .map(|(number, inputs)| merged(number, inputs, index, &merge));
                     output.session(&capability).give_iterator(rest);
@@ -86,42 +86,45 @@ pub(super) fn union<'s>(
     )
 }
 
-/// Takes in a parcel; gives back what is complete by it.
+/// Takes in a chunk; gives back what is complete by it.
 fn arrive(
-    pieces: &mut Pieces,
+    log_chunks: &mut ByLogChunk,
     expected: usize,
     index: usize,
     merge: &MergeFn,
     rank: u64,
-    parcel: Parcel,
-) -> Option<Parcel> {
-    let number = match parcel.order {
-        Order::Piece(number) => number,
-        whole @ Order::Whole(_) => {
-            return Some(Parcel {
-                order: whole.through(rank),
-                ..parcel
+    chunk: Chunk,
+) -> Option<Chunk> {
+    let number = match chunk.sequence {
+        SequenceKey::Log(number) => number,
+        of_batch @ SequenceKey::Batch(_) => {
+            return Some(Chunk {
+                sequence: of_batch.through_union(rank),
+                ..chunk
             });
         }
     };
-    let inputs = pieces.entry(number).or_default();
-    let twice = inputs.insert(rank, parcel.data);
-    assert!(twice.is_none(), "an input hands over a piece once");
+    let inputs = log_chunks.entry(number).or_default();
+    let twice = inputs.insert(rank, chunk.data);
+    assert!(
+        twice.is_none(),
+        "an input hands over a chunk of the log once"
+    );
     if inputs.len() < expected {
         return None;
     }
-    let inputs = pieces.remove(&number)?;
+    let inputs = log_chunks.remove(&number)?;
     Some(merged(number, inputs, index, merge))
 }
 
 fn merged(
     number: u64,
-    inputs: BTreeMap<u64, Box<dyn ParcelData>>,
+    inputs: BTreeMap<u64, Box<dyn ChunkData>>,
     index: usize,
     merge: &MergeFn,
-) -> Parcel {
-    Parcel {
-        order: Order::Piece(number),
+) -> Chunk {
+    Chunk {
+        sequence: SequenceKey::Log(number),
         target: index,
         data: merge(inputs.into_values().collect()),
     }

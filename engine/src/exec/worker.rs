@@ -1,7 +1,7 @@
 //! One worker thread: takes commands, steps the dataflow, reports progress, and parks when there is
 //! nothing to do.
 
-use crate::batch::chunk::Parcel;
+use crate::batch::chunk::Chunk;
 use crate::exec::dataflow::{self, Running};
 use crate::exec::shared::Shared;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use timely::worker::Worker;
 #[derive(Debug)]
 pub(super) enum Command {
     /// Process `input` as part of `epoch`, after which nothing more comes for it.
-    Batch { epoch: u64, input: Vec<Parcel> },
+    Batch { epoch: u64, input: Vec<Chunk> },
 }
 
 /// Runs until the driver stops the executor or goes away.

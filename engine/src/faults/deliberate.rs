@@ -1,7 +1,6 @@
 //! Deliberate faults of the engine. A test rig that cannot fail proves nothing, so the suite runs
 //! its checks against an engine that cheats and demands that they object. Only with the feature
-//! `deliberate-faults`, which no release has: there [`crate::honest`] stands in its place. Not part
-//! of the API.
+//! `deliberate-faults`, which no release has: there `none.rs` takes its place. Not part of the API.
 
 /// What the engine does wrong.
 #[doc(hidden)]
@@ -12,13 +11,13 @@ pub enum Cheat {
     None,
     /// The log is truncated before the checkpoint that covers it is durable.
     TruncateBeforeCheckpoint,
-    /// Outputs are published before the log says that the batch is committed.
+    /// Outputs are published before the log has the record that commits the batch.
     PublishBeforeCommit,
     /// A batch runs before its cut is durable.
     RunBeforeCut,
 }
 
-/// What the engine was told to do wrong.
+/// What the engine does wrong on purpose.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Faults(Cheat);
 

@@ -9,14 +9,15 @@ use parking_lot::{Condvar, Mutex};
 use std::fmt::Display;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// A source that has waited this long for room is spoken of.
+/// A source that has waited this long for room is logged.
 const LONG_WAIT: Duration = Duration::from_secs(10);
 
-/// What all sources of a context share.
+/// What all sources of a context share: how much may wait, and how much does.
 #[derive(Debug)]
-pub(crate) struct Intake {
+pub(crate) struct Admission {
     pub(crate) wal: Arc<Wal>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -28,16 +29,18 @@ pub(crate) struct Intake {
     max_batch: u64,
     /// Where the newest cut is.
     cut: AtomicU64,
-    gate: Mutex<Gate>,
-    opened: Condvar,
+    state: Mutex<AdmissionState>,
+    changed: Condvar,
     /// Warnings about what is scarce for the moment.
     warnings: Throttle,
 }
 
 #[derive(Debug)]
-struct Gate {
+struct AdmissionState {
     processed: Lsn,
     flow: Flow,
+    /// Tasks that wait for room.
+    tasks: Vec<Waker>,
 }
 
 /// Whether batches make room for more.
@@ -45,15 +48,15 @@ struct Gate {
 pub(crate) enum Flow {
     /// Not yet: the context has not been started.
     NotStarted,
-    /// Only when somebody runs one by hand.
-    ByHand,
+    /// Only when the program runs one: manual mode.
+    Manual,
     /// Batches run.
     Running,
     /// Nothing is let in any more.
     Closed,
 }
 
-impl Intake {
+impl Admission {
     pub(crate) fn new(
         wal: Arc<Wal>,
         disk: Arc<dyn Disk>,
@@ -70,11 +73,12 @@ impl Intake {
             max_unprocessed,
             max_batch,
             cut: AtomicU64::new(cut.get()),
-            gate: Mutex::new(Gate {
+            state: Mutex::new(AdmissionState {
                 processed,
                 flow: Flow::NotStarted,
+                tasks: Vec::new(),
             }),
-            opened: Condvar::new(),
+            changed: Condvar::new(),
             warnings: Throttle::default(),
         }
     }
@@ -88,9 +92,17 @@ impl Intake {
 
     /// Everything below `lsn` was processed: appends that wait for room go on.
     pub(crate) fn processed(&self, lsn: Lsn) {
-        let mut gate = self.gate.lock();
-        gate.processed = gate.processed.max(lsn);
-        self.opened.notify_all();
+        self.change(|state| state.processed = state.processed.max(lsn));
+    }
+
+    /// Changes the state, and wakes those who wait for it.
+    fn change(&self, change: impl FnOnce(&mut AdmissionState)) {
+        let mut state = self.state.lock();
+        change(&mut state);
+        let tasks = std::mem::take(&mut state.tasks);
+        drop(state);
+        self.changed.notify_all();
+        tasks.into_iter().for_each(Waker::wake);
     }
 
     /// A cut was made at `lsn`.
@@ -98,7 +110,7 @@ impl Intake {
         self.cut.fetch_max(lsn.get(), Ordering::Relaxed);
     }
 
-    /// Log bytes behind the newest cut.
+    /// Log bytes after the newest cut.
     pub(crate) fn uncut_bytes(&self) -> u64 {
         self.wal
             .end_lsn()
@@ -111,61 +123,102 @@ impl Intake {
         self.uncut_bytes() >= self.max_batch
     }
 
-    /// Lets nothing in any more; who waits for room gets [`Error::Stopped`].
+    /// Lets nothing in any more: appends that wait for room fail with [`Error::Stopped`].
     pub(crate) fn close(&self) {
-        self.gate.lock().flow = Flow::Closed;
-        self.opened.notify_all();
+        self.change(|state| state.flow = Flow::Closed);
     }
 
     /// The context has been started.
     pub(crate) fn start(&self, flow: Flow) {
-        let mut gate = self.gate.lock();
-        if gate.flow == Flow::NotStarted {
-            gate.flow = flow;
-        }
+        self.change(|state| {
+            if state.flow == Flow::NotStarted {
+                state.flow = flow;
+            }
+        });
     }
 
     /// Whether nothing is let in any more.
     pub(crate) fn is_closed(&self) -> bool {
-        self.gate.lock().flow == Flow::Closed
+        self.state.lock().flow == Flow::Closed
     }
 
     /// Waits until there is room for more unprocessed data; an error where no batch would ever make
     /// it.
     pub(crate) fn admit(&self) -> Result<()> {
+        let mut state = self.state.lock();
+        while let Some(unprocessed) = self.excess(&state)? {
+            if state.flow != Flow::Running {
+                return Err(self.no_room(unprocessed, state.flow));
+            }
+            self.full.notify_one();
+            if self.changed.wait_for(&mut state, LONG_WAIT).timed_out() {
+                let found = format!("{unprocessed} of at most {} bytes", self.max_unprocessed);
+                self.warn(
+                    "sources wait: batches do not keep up with them (max_unprocessed_bytes)",
+                    &found,
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// The same without waiting: an error if there is no room at the moment.
+    pub(crate) fn try_admit(&self) -> Result<()> {
+        let state = self.state.lock();
+        let Some(unprocessed) = self.excess(&state)? else {
+            return Ok(());
+        };
+        self.full.notify_one();
+        Err(self.no_room(unprocessed, state.flow))
+    }
+
+    /// The same for a task, which is woken when there may be room.
+    pub(crate) fn poll_admit(&self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let mut state = self.state.lock();
+        match self.excess(&state) {
+            Err(error) => Poll::Ready(Err(error)),
+            Ok(None) => Poll::Ready(Ok(())),
+            Ok(Some(unprocessed)) if state.flow != Flow::Running => {
+                Poll::Ready(Err(self.no_room(unprocessed, state.flow)))
+            }
+            Ok(Some(_)) => {
+                self.full.notify_one();
+                if !state
+                    .tasks
+                    .iter()
+                    .any(|task| task.will_wake(context.waker()))
+                {
+                    state.tasks.push(context.waker().clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// The unprocessed bytes, if they are so many that nothing may be added.
+    fn excess(&self, state: &AdmissionState) -> Result<Option<u64>> {
         if thread_role::role() == Role::Batch {
             // Output that is fed back comes from the thread that would make room: it may not wait
             // for itself. It is let in even while the context stops: what the last batch feeds back
             // is processed by the next start.
-            return Ok(());
+            return Ok(None);
         }
-        let mut gate = self.gate.lock();
-        loop {
-            if gate.flow == Flow::Closed {
-                return Err(Error::Stopped);
-            }
-            let unprocessed = self.wal.end_lsn().bytes_since(gate.processed);
-            if unprocessed < self.max_unprocessed {
-                return Ok(());
-            }
-            if gate.flow != Flow::Running {
-                return Err(Error::NoRoom {
-                    unprocessed,
-                    max_unprocessed_bytes: self.max_unprocessed,
-                    remedy: match gate.flow {
-                        Flow::ByHand => "call run_batch(), which processes what is there",
-                        _ => "call start() first",
-                    },
-                });
-            }
-            self.full.notify_one();
-            if self.opened.wait_for(&mut gate, LONG_WAIT).timed_out() {
-                let behind = format!("{unprocessed} of at most {} bytes", self.max_unprocessed);
-                self.warn(
-                    "sources wait: batches do not keep up with them (max_unprocessed_bytes)",
-                    &behind,
-                );
-            }
+        if state.flow == Flow::Closed {
+            return Err(Error::Stopped);
+        }
+        let unprocessed = self.wal.end_lsn().bytes_since(state.processed);
+        Ok((unprocessed >= self.max_unprocessed).then_some(unprocessed))
+    }
+
+    fn no_room(&self, unprocessed: u64, flow: Flow) -> Error {
+        Error::NoRoom {
+            unprocessed,
+            max_unprocessed_bytes: self.max_unprocessed,
+            remedy: match flow {
+                Flow::Manual => "call run_batch(), which processes what is there",
+                Flow::NotStarted => "call start() first",
+                Flow::Running | Flow::Closed => "try again after the next batch",
+            },
         }
     }
 }

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-/// Turns the bytes of a record into what the stream carries. Whatever keeps a slice of the bytes
-/// keeps its whole segment of the log mapped, and a truncated one on the disk: what may live longer
-/// than its batch should copy them.
+/// Turns the bytes of a record into what the stream carries. A value that keeps a slice of the
+/// bytes keeps its whole segment of the log mapped, and a truncated one on the disk. What may live
+/// longer than its batch should copy them.
 pub type Decoder<T> = Arc<dyn Fn(Bytes) -> Result<T, String> + Send + Sync>;
 
 /// A decoder as a check, for records that are not needed decoded yet.

@@ -79,10 +79,9 @@ impl<T: Value> Sender<T> {
 
     /// Puts a record into the log unless `producer` has sent this or a higher `sequence` before,
     /// also before a crash: a retry counts once. The acknowledgement holds either way;
-    /// [`Ack::is_duplicate`] tells a record that was stored from one that was not. A producer that
-    /// begins its numbers again, as a restarted process does that keeps them in memory, learns from
-    /// it that the log takes its records for retries: it needs another name, or to go on with
-    /// higher numbers.
+    /// [`Ack::is_duplicate`] tells a record that was stored from one that was not. A restarted
+    /// process that kept its numbers in memory begins them again. It learns here that the log takes
+    /// its records for retries: it needs another name, or higher numbers.
     ///
     /// # Errors
     /// As [`Self::send`].
@@ -126,8 +125,8 @@ impl fmt::Debug for Ack {
 }
 
 impl Ack {
-    /// Where the record is in the log. Of a duplicate: where the newest record of its producer is,
-    /// which is the one that it repeats unless the producer has stored higher numbers since.
+    /// Where the record is in the log. Of a duplicate: where the newest record of its producer is.
+    /// That is the record that it repeats, unless the producer has stored higher numbers since.
     pub fn lsn(&self) -> Lsn {
         self.receipt.lsn()
     }

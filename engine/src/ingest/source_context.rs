@@ -2,7 +2,7 @@
 
 use crate::engine_log::producers::MAX_PRODUCERS;
 use crate::error::{BoxError, Result};
-use crate::ingest::source_writer::{Appended, SourceIntake};
+use crate::ingest::source_writer::{Appended, SourceWriter};
 use crate::observe::throttle::Throttle;
 use highwater_wal::Lsn;
 use highwater_wal::disk::{Clock, Disk, Notify, WaitResult};
@@ -19,7 +19,7 @@ pub struct SourceContext {
 }
 
 struct Inner {
-    intake: Arc<SourceIntake>,
+    writer: Arc<SourceWriter>,
     stopping: AtomicBool,
     notify: Arc<Notify>,
     on_stop: Mutex<Vec<Box<dyn Fn() + Send>>>,
@@ -33,7 +33,7 @@ struct Inner {
 impl fmt::Debug for Inner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Inner")
-            .field("name", &self.intake.name)
+            .field("name", &self.writer.name)
             .finish_non_exhaustive()
     }
 }
@@ -67,13 +67,12 @@ pub struct SourceStats {
 }
 
 impl SourceContext {
-    /// How many producers of a source are remembered at least: those that stored or were marked
-    /// last.
+    /// How many producers of a source are remembered at least: those whose offset advanced last.
     pub const PRODUCER_WINDOW: usize = MAX_PRODUCERS / 4 * 3;
 
-    pub(crate) fn new(intake: Arc<SourceIntake>) -> Self {
+    pub(crate) fn new(writer: Arc<SourceWriter>) -> Self {
         let inner = Inner {
-            intake,
+            writer,
             stopping: AtomicBool::new(false),
             notify: Arc::default(),
             on_stop: Mutex::default(),
@@ -89,13 +88,13 @@ impl SourceContext {
     /// Name of the source.
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.inner.intake.name
+        &self.inner.writer.name
     }
 
     /// The largest record that the log accepts, in bytes.
     #[must_use]
     pub fn max_record_bytes(&self) -> usize {
-        self.inner.intake.intake.wal.max_record_bytes()
+        self.inner.writer.admission.wal.max_record_bytes()
     }
 
     /// Appends records as one frame that is in the log completely or not at all. **Not durable
@@ -107,12 +106,38 @@ impl SourceContext {
     /// [`Error::Log`](crate::Error::Log) if the log refuses or has failed: none of the records may
     /// be acknowledged then.
     pub fn append(&self, records: &[&[u8]]) -> Result<Lsn> {
-        let lsn = self.inner.intake.append(records)?;
+        let lsn = self.inner.writer.append(records)?;
         self.inner
             .counters
             .stored
             .fetch_add(records.len() as u64, Ordering::Relaxed);
         Ok(lsn)
+    }
+
+    /// Like [`Self::append`], but refuses at once instead of waiting.
+    ///
+    /// # Errors
+    /// As [`Self::append`]; [`Error::NoRoom`](crate::Error::NoRoom), which names the bound, while
+    /// too much of the log is unprocessed. A thread may try again; a task may await
+    /// [`Self::ready`] first.
+    pub fn try_append(&self, records: &[&[u8]]) -> Result<Lsn> {
+        let lsn = self.inner.writer.try_append(records)?;
+        self.inner
+            .counters
+            .stored
+            .fetch_add(records.len() as u64, Ordering::Relaxed);
+        Ok(lsn)
+    }
+
+    /// Resolves when there is room for more unprocessed data, without blocking a thread. Another
+    /// source may take the room before [`Self::try_append`]: then await it once more.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`](crate::Error::Stopped) when the context stops, and
+    /// [`Error::NoRoom`](crate::Error::NoRoom) if no batch would ever make room.
+    pub fn ready(&self) -> impl Future<Output = Result<()>> + Send + use<> {
+        let writer = Arc::clone(&self.inner.writer);
+        std::future::poll_fn(move |context| writer.admission.poll_admit(context))
     }
 
     /// Like [`Self::append`] for records that carry their producer's sequence numbers, in ascending
@@ -122,7 +147,7 @@ impl SourceContext {
     /// # Errors
     /// As [`Self::append`].
     pub fn append_once(&self, producer: &str, records: &[(u64, &[u8])]) -> Result<Appended> {
-        let appended = self.inner.intake.append_once(producer, records)?;
+        let appended = self.inner.writer.append_once(producer, records)?;
         let fresh = records.len() - appended.duplicates;
         self.inner
             .counters
@@ -135,14 +160,14 @@ impl SourceContext {
         Ok(appended)
     }
 
-    /// Notes, without storing a record, that everything of `producer` up to `sequence` is dealt
-    /// with: for what was skipped, and to keep a producer among the [`Self::PRODUCER_WINDOW`] that
-    /// are remembered.
+    /// Sets the producer's offset without storing a record: everything of `producer` up to
+    /// `sequence` is dealt with. For what was skipped, and to keep a producer among the
+    /// [`Self::PRODUCER_WINDOW`] that are remembered.
     ///
     /// # Errors
     /// As [`Self::append`].
-    pub fn mark(&self, producer: &str, sequence: u64) -> Result<Lsn> {
-        self.inner.intake.mark(producer, sequence)
+    pub fn advance_producer(&self, producer: &str, sequence: u64) -> Result<Lsn> {
+        self.inner.writer.advance_producer(producer, sequence)
     }
 
     /// Returns once everything up to the frame at `lsn` is durable. One device flush serves every
@@ -151,21 +176,21 @@ impl SourceContext {
     /// # Errors
     /// [`Error::Log`](crate::Error::Log) if the log has failed: nothing may be acknowledged.
     pub fn sync_to(&self, lsn: Lsn) -> Result<()> {
-        self.inner.intake.sync_to(lsn)
+        self.inner.writer.sync_to(lsn)
     }
 
     /// The highest sequence number of `producer` that is in the log: where a replayable producer
     /// goes on.
     #[must_use]
     pub fn last_sequence(&self, producer: &str) -> Option<u64> {
-        self.inner.intake.last_sequence(producer)
+        self.inner.writer.last_sequence(producer)
     }
 
-    /// Every producer that is remembered, with its highest sequence number and the place of its
-    /// newest frame: for a source that looks up, when it starts, what earlier runs have done.
+    /// Every producer that is remembered, with its highest sequence number and the LSN of its
+    /// newest frame. A source looks up here, when it starts, what earlier runs have done.
     #[must_use]
     pub fn producers(&self) -> Vec<(String, u64, Lsn)> {
-        self.inner.intake.producers()
+        self.inner.writer.producers()
     }
 
     /// Counts an input (a file) that changed after it was read and is read again, and logs why: at
@@ -184,8 +209,8 @@ impl SourceContext {
         tracing::warn!(source = self.name(), "{what}");
     }
 
-    /// Counts a record that is refused, and logs it unless many were logged a moment ago:
-    /// `held_back` in the next message says how many were not.
+    /// Counts a record that is refused, and logs it unless many were logged a moment ago.
+    /// `held_back` in the next message counts those that were not logged.
     pub fn skip(&self, reason: &str) {
         self.inner.counters.skipped.fetch_add(1, Ordering::Relaxed);
         if let Some(held_back) = self.inner.skips.pass(self.clock().now()) {
@@ -234,13 +259,13 @@ impl SourceContext {
     /// The disk that the context runs on.
     #[must_use]
     pub fn disk(&self) -> Arc<dyn Disk> {
-        Arc::clone(&self.inner.intake.intake.disk)
+        Arc::clone(&self.inner.writer.admission.disk)
     }
 
     /// The clock that the context runs by.
     #[must_use]
     pub fn clock(&self) -> Arc<dyn Clock> {
-        Arc::clone(&self.inner.intake.intake.clock)
+        Arc::clone(&self.inner.writer.admission.clock)
     }
 
     /// What the source has done so far.

@@ -1,9 +1,9 @@
 //! The way of one source's data into the log: deduplication, append, durability.
 
-use crate::engine_log::frame_header::{Mark, encode_envelope};
+use crate::engine_log::frame_header::{ProducerOffset, encode_header};
 use crate::engine_log::producers::Producers;
 use crate::error::{Error, Result};
-use crate::ingest::admission::Intake;
+use crate::ingest::admission::Admission;
 use crate::ingest::decoder::RecordCheck;
 use bytes::Bytes;
 use highwater_wal::{Lsn, StreamId};
@@ -11,37 +11,37 @@ use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
 
-/// The way of one source's data into the log.
-pub(crate) struct SourceIntake {
+/// Writes one source's data into the log.
+pub(crate) struct SourceWriter {
     pub(crate) name: String,
     pub(crate) stream: StreamId,
-    pub(crate) intake: Arc<Intake>,
+    pub(crate) admission: Arc<Admission>,
     producers: Mutex<Producers>,
-    /// Whether a record decodes; inputs have made sure of it themselves.
+    /// Whether a record decodes. `None` for inputs, which have made sure of it themselves.
     check: Option<RecordCheck>,
 }
 
-impl fmt::Debug for SourceIntake {
+impl fmt::Debug for SourceWriter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SourceIntake")
+        f.debug_struct("SourceWriter")
             .field("name", &self.name)
             .field("stream", &self.stream)
             .finish_non_exhaustive()
     }
 }
 
-impl SourceIntake {
+impl SourceWriter {
     pub(crate) fn new(
         name: &str,
         stream: StreamId,
-        intake: Arc<Intake>,
+        admission: Arc<Admission>,
         producers: Producers,
         check: Option<RecordCheck>,
     ) -> Self {
         Self {
             name: name.to_owned(),
             stream,
-            intake,
+            admission,
             producers: Mutex::new(producers),
             check,
         }
@@ -62,19 +62,26 @@ impl SourceIntake {
     /// Appends records as one atomic frame; not durable yet.
     pub(crate) fn append(&self, records: &[&[u8]]) -> Result<Lsn> {
         records.iter().try_for_each(|record| self.check(record))?;
-        self.intake.admit()?;
+        self.admission.admit()?;
+        self.frame(None, records)
+    }
+
+    /// The same, but refuses at once instead of waiting for room.
+    pub(crate) fn try_append(&self, records: &[&[u8]]) -> Result<Lsn> {
+        records.iter().try_for_each(|record| self.check(record))?;
+        self.admission.try_admit()?;
         self.frame(None, records)
     }
 
     /// Appends those of `records` whose sequence number is above the producer's last one, as one
-    /// atomic frame, and says what became of each.
+    /// atomic frame. Returns what became of each.
     pub(crate) fn append_once(&self, producer: &str, records: &[(u64, &[u8])]) -> Result<Appended> {
         records
             .iter()
             .try_for_each(|(_, record)| self.check(record))?;
-        self.intake.admit()?;
-        // Held across the append, so that two connections of one producer cannot both find a record
-        // new.
+        self.admission.admit()?;
+        // Held across the append: otherwise two connections of one producer could both find a
+        // record new.
         let mut producers = self.producers.lock();
         let known = producers.last(producer);
         let mut last = known.map(|(sequence, _)| sequence);
@@ -90,12 +97,12 @@ impl SourceIntake {
         }
         let frame = match last {
             Some(sequence) if !fresh.is_empty() => {
-                let mark = Mark {
+                let offset = ProducerOffset {
                     producer: producer.to_owned(),
                     sequence,
                 };
-                let lsn = self.frame(Some(&mark), &fresh)?;
-                producers.note(mark, lsn);
+                let lsn = self.frame(Some(&offset), &fresh)?;
+                producers.advance(offset, lsn);
                 Some(lsn)
             }
             _ => None,
@@ -124,28 +131,28 @@ impl SourceIntake {
         })
     }
 
-    /// Notes that everything of `producer` up to `sequence` is dealt with: a frame of the envelope
+    /// Sets the producer's offset: everything up to `sequence` is dealt with. A frame of the header
     /// alone.
-    pub(crate) fn mark(&self, producer: &str, sequence: u64) -> Result<Lsn> {
-        self.intake.admit()?;
+    pub(crate) fn advance_producer(&self, producer: &str, sequence: u64) -> Result<Lsn> {
+        self.admission.admit()?;
         let mut producers = self.producers.lock();
-        let mark = Mark {
+        let offset = ProducerOffset {
             producer: producer.to_owned(),
             sequence,
         };
-        let lsn = self.frame(Some(&mark), &[])?;
-        producers.note(mark, lsn);
+        let lsn = self.frame(Some(&offset), &[])?;
+        producers.advance(offset, lsn);
         Ok(lsn)
     }
 
-    fn frame(&self, mark: Option<&Mark>, records: &[&[u8]]) -> Result<Lsn> {
-        let envelope = encode_envelope(mark);
+    fn frame(&self, offset: Option<&ProducerOffset>, records: &[&[u8]]) -> Result<Lsn> {
+        let header = encode_header(offset);
         let mut all = Vec::with_capacity(records.len() + 1);
-        all.push(envelope.as_slice());
+        all.push(header.as_slice());
         all.extend_from_slice(records);
-        let range = self.intake.wal.append_batch_with(self.stream, &all)?;
-        if self.intake.batch_is_full() {
-            self.intake.full.notify_one();
+        let range = self.admission.wal.append_batch_with(self.stream, &all)?;
+        if self.admission.batch_is_full() {
+            self.admission.full.notify_one();
         }
         Ok(range.first)
     }
@@ -168,7 +175,7 @@ impl SourceIntake {
 
     /// Returns once everything up to the frame at `lsn` is durable.
     pub(crate) fn sync_to(&self, lsn: Lsn) -> Result<()> {
-        Ok(self.intake.wal.sync_to(lsn)?)
+        Ok(self.admission.wal.sync_to(lsn)?)
     }
 }
 

@@ -2,10 +2,14 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `event` | the events of a context, which every observer reads |
 //! | `status` | its state and progress |
+//! | `checkpoints` | the checkpoints of this run |
 //! | `lineage` | what would have to be replayed |
 //! | `throttle` | a bound on warnings that outsiders can cause |
 
+pub(crate) mod checkpoints;
+pub(crate) mod event;
 pub(crate) mod lineage;
 pub(crate) mod status;
 pub(crate) mod throttle;

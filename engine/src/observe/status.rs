@@ -1,6 +1,8 @@
-//! The state of a context, for everybody who waits for it.
+//! The state of a context, and waiting for it.
 
+use crate::batch::work::Purpose;
 use crate::error::{Error, Result};
+use crate::observe::event::{ContextEvent, ContextListener, ContextState};
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,36 +38,24 @@ pub(crate) struct Status {
 
 #[derive(Debug, Default)]
 struct Inner {
-    state: Stage,
+    state: ContextState,
     progress: Progress,
     error: Option<Arc<Error>>,
 }
 
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    #[default]
-    Initialized,
-    Active,
-    Stopped,
-}
-
 impl Status {
     pub(crate) fn state(&self) -> ContextState {
-        match self.inner.lock().state {
-            Stage::Initialized => ContextState::Initialized,
-            Stage::Active => ContextState::Active,
-            Stage::Stopped => ContextState::Stopped,
-        }
+        self.inner.lock().state
     }
 
     pub(crate) fn activate(&self) -> Result<()> {
         let mut inner = self.inner.lock();
         match inner.state {
-            Stage::Initialized => inner.state = Stage::Active,
-            Stage::Active => {
+            ContextState::Initialized => inner.state = ContextState::Active,
+            ContextState::Active => {
                 return Err(Error::LifeCycle("the streaming context is running already"));
             }
-            Stage::Stopped => {
+            ContextState::Stopped => {
                 return Err(Error::LifeCycle(
                     "a stopped streaming context cannot be started again: build a new one",
                 ));
@@ -74,39 +64,8 @@ impl Status {
         Ok(())
     }
 
-    /// Ends the context, with the error that ended it if there was one; the first one counts.
-    pub(crate) fn stopped(&self, error: Option<Error>) {
-        let mut inner = self.inner.lock();
-        inner.state = Stage::Stopped;
-        if inner.error.is_none() {
-            inner.error = error.map(Arc::new);
-        }
-        self.changed.notify_all();
-    }
-
-    /// Ends the context with `error` and gives it back to the caller.
-    pub(crate) fn fail(&self, error: Error) -> Error {
-        let shared = Arc::new(error);
-        let mut inner = self.inner.lock();
-        inner.state = Stage::Stopped;
-        inner.error.get_or_insert_with(|| Arc::clone(&shared));
-        self.changed.notify_all();
-        Error::Ended(shared)
-    }
-
     pub(crate) fn error(&self) -> Option<Arc<Error>> {
         self.inner.lock().error.clone()
-    }
-
-    pub(crate) fn completed(&self, batch: u64, bytes: u64, took: Duration, replayed: bool) {
-        let mut inner = self.inner.lock();
-        let progress = &mut inner.progress;
-        progress.last_batch = Some(batch);
-        progress.batches += 1;
-        progress.replayed += u64::from(replayed);
-        progress.bytes += bytes;
-        progress.busy += took;
-        self.changed.notify_all();
     }
 
     /// Batches up to this one are in the checkpoint that the context starts from.
@@ -121,7 +80,7 @@ impl Status {
     pub(crate) fn await_batch(&self, id: u64) -> Result<()> {
         let mut inner = self.inner.lock();
         while inner.progress.last_batch.is_none_or(|last| last < id) {
-            if inner.state == Stage::Stopped {
+            if inner.state == ContextState::Stopped {
                 return Err(inner.error.clone().map_or(Error::Stopped, Error::Ended));
             }
             self.changed.wait(&mut inner);
@@ -131,7 +90,7 @@ impl Status {
 
     pub(crate) fn await_end(&self) -> Result<()> {
         let mut inner = self.inner.lock();
-        while inner.state != Stage::Stopped {
+        while inner.state != ContextState::Stopped {
             self.changed.wait(&mut inner);
         }
         inner
@@ -144,8 +103,8 @@ impl Status {
         let mut inner = self.inner.lock();
         let _timed_out =
             self.changed
-                .wait_while_for(&mut inner, |i| i.state != Stage::Stopped, timeout);
-        if inner.state != Stage::Stopped {
+                .wait_while_for(&mut inner, |i| i.state != ContextState::Stopped, timeout);
+        if inner.state != ContextState::Stopped {
             return Ok(false);
         }
         inner
@@ -155,13 +114,32 @@ impl Status {
     }
 }
 
-/// Where a context is in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ContextState {
-    /// Built; sources take data into the log, no batch runs yet.
-    Initialized,
-    /// Batches run.
-    Active,
-    /// Over, by [`StreamingContext::stop`] or by an error. It cannot be started again.
-    Stopped,
+impl ContextListener for Status {
+    fn on_event(&self, event: &ContextEvent) {
+        let mut inner = self.inner.lock();
+        match event {
+            ContextEvent::BatchFinished {
+                batch,
+                purpose,
+                took,
+            } => {
+                let progress = &mut inner.progress;
+                progress.last_batch = Some(batch.id);
+                progress.batches += 1;
+                progress.replayed += u64::from(*purpose == Purpose::Rebuild);
+                progress.bytes += batch.to.bytes_since(batch.from);
+                progress.busy += *took;
+            }
+            ContextEvent::StateChanged { state, error } => {
+                if inner.state != ContextState::Stopped {
+                    inner.state = *state; // a stop is final
+                }
+                if inner.error.is_none() {
+                    inner.error.clone_from(error); // the first one counts
+                }
+            }
+            _ => return,
+        }
+        self.changed.notify_all();
+    }
 }

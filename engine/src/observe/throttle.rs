@@ -1,5 +1,5 @@
-//! Keeps a program's log from being flooded: whoever can cause a warning can cause a million of
-//! them.
+//! Bounds the number of warnings. A sender that can cause one can cause a million, and flood the
+//! program's log.
 
 use parking_lot::Mutex;
 use std::time::Duration;

@@ -1,13 +1,13 @@
 //! `DStream` and its stateless operators.
 
 use crate::batch::Batch;
-use crate::batch::chunk::{Parcel, ParcelData, open};
-use crate::batch::positioned::Placed;
+use crate::batch::chunk::{Chunk, ChunkData, open};
+use crate::batch::positioned::Positioned;
 use crate::operators::whole_batch::WholeBatch;
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
-use crate::plan::node::{BatchOperator, BatchOperatorFactory, LocalFn, MergeFn, Node};
-use crate::plan::operator_context::Site;
+use crate::plan::node::{BatchOperator, BatchOperatorFactory, LocalFn, MergeFn, NodeWork};
+use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, Record, Value};
 use crate::state::key_group::WorkerSlot;
 use std::fmt;
@@ -16,8 +16,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// The fused stateless operators between a node's output and a stream: feeds every record of a
-/// parcel to a function.
-pub(crate) type Pipe<T> = Arc<dyn Fn(&Site, Box<dyn ParcelData>, &mut dyn FnMut(T)) + Send + Sync>;
+/// chunk to a function.
+pub(crate) type FusedFn<T> =
+    Arc<dyn Fn(&OperatorContext, Box<dyn ChunkData>, &mut dyn FnMut(T)) + Send + Sync>;
 
 /// A discretised stream: one sequence of records per batch.
 ///
@@ -33,7 +34,7 @@ pub struct DStream<T> {
     pub(crate) graph: SharedGraph,
     pub(crate) input: NodeId,
     pub(crate) operator: OperatorId,
-    pub(crate) pipe: Pipe<T>,
+    pub(crate) fused: FusedFn<T>,
 }
 
 impl<T> Clone for DStream<T> {
@@ -42,7 +43,7 @@ impl<T> Clone for DStream<T> {
             graph: Rc::clone(&self.graph),
             input: self.input,
             operator: self.operator,
-            pipe: Arc::clone(&self.pipe),
+            fused: Arc::clone(&self.fused),
         }
     }
 }
@@ -76,21 +77,21 @@ impl<T> fmt::Debug for Emitter<'_, T> {
 impl<T: 'static> DStream<T> {
     /// The stream of a physical node that emits `Vec<T>`.
     pub(crate) fn of_node(graph: &SharedGraph, input: NodeId, operator: OperatorId) -> Self {
-        let pipe: Pipe<T> =
+        let fused: FusedFn<T> =
             Arc::new(|_, data, emit| open::<Vec<T>>(data).into_iter().for_each(emit));
         Self {
             graph: Rc::clone(graph),
             input,
             operator,
-            pipe,
+            fused,
         }
     }
 
-    /// The stream of a physical node that emits [`Placed<T>`].
-    fn of_placed(graph: &SharedGraph, input: NodeId, operator: OperatorId) -> Self {
-        let pipe: Pipe<T> = Arc::new(|site, data, emit| {
-            open::<Placed<T>>(data).for_each(|place, record| {
-                site.at(place);
+    /// The stream of a physical node that emits [`Positioned<T>`].
+    fn of_positioned(graph: &SharedGraph, input: NodeId, operator: OperatorId) -> Self {
+        let fused: FusedFn<T> = Arc::new(|ctx, data, emit| {
+            open::<Positioned<T>>(data).for_each(|position, record| {
+                ctx.set_position(position);
                 emit(record);
             });
         });
@@ -98,37 +99,45 @@ impl<T: 'static> DStream<T> {
             graph: Rc::clone(graph),
             input,
             operator,
-            pipe,
+            fused,
         }
+    }
+
+    /// Adds a node that applies `run` to what this stream is fused from.
+    pub(crate) fn local(&self, run: LocalFn) -> NodeId {
+        let first = self.operator;
+        self.graph
+            .borrow_mut()
+            .node(vec![self.input], NodeWork::Local { first, run })
     }
 
     fn fuse<U>(
         &self,
         kind: &str,
         at: &Location<'_>,
-        pipe: impl FnOnce(OperatorId, Pipe<T>) -> Pipe<U>,
+        fused: impl FnOnce(OperatorId, FusedFn<T>) -> FusedFn<U>,
     ) -> DStream<U> {
         let operator = self
             .graph
             .borrow_mut()
             .operator(kind, None, &[self.operator], at);
-        let pipe = pipe(operator, Arc::clone(&self.pipe));
+        let fused = fused(operator, Arc::clone(&self.fused));
         DStream {
             graph: Rc::clone(&self.graph),
             input: self.input,
             operator,
-            pipe,
+            fused,
         }
     }
 
     /// Applies `f` to every record.
     #[track_caller]
     pub fn map<U: Record>(&self, f: impl Fn(T) -> U + Send + Sync + 'static) -> DStream<U> {
-        self.fuse("map", Location::caller(), |operator, pipe| {
+        self.fuse("map", Location::caller(), |operator, fused| {
             let f = Arc::new(f);
-            Arc::new(move |site, data, emit| {
-                pipe(site, data, &mut |record| {
-                    site.enter(operator);
+            Arc::new(move |ctx, data, emit| {
+                fused(ctx, data, &mut |record| {
+                    ctx.enter(operator);
                     emit(f(record));
                 });
             })
@@ -138,10 +147,10 @@ impl<T: 'static> DStream<T> {
     /// Keeps the records for which `f` is true.
     #[track_caller]
     pub fn filter(&self, f: impl Fn(&T) -> bool + Send + Sync + 'static) -> DStream<T> {
-        self.fuse("filter", Location::caller(), |operator, pipe| {
-            Arc::new(move |site, data, emit| {
-                pipe(site, data, &mut |record| {
-                    site.enter(operator);
+        self.fuse("filter", Location::caller(), |operator, fused| {
+            Arc::new(move |ctx, data, emit| {
+                fused(ctx, data, &mut |record| {
+                    ctx.enter(operator);
                     if f(&record) {
                         emit(record);
                     }
@@ -157,13 +166,13 @@ impl<T: 'static> DStream<T> {
         I: IntoIterator,
         I::Item: Record,
     {
-        self.fuse("flat_map", Location::caller(), |operator, pipe| {
-            Arc::new(move |site, data, emit| {
-                pipe(site, data, &mut |record| {
-                    site.enter(operator);
+        self.fuse("flat_map", Location::caller(), |operator, fused| {
+            Arc::new(move |ctx, data, emit| {
+                fused(ctx, data, &mut |record| {
+                    ctx.enter(operator);
                     for item in f(record) {
                         emit(item);
-                        site.enter(operator); // the iterator's code is this operator's too
+                        ctx.enter(operator); // the iterator's code is this operator's too
                     }
                 });
             })
@@ -177,13 +186,13 @@ impl<T: 'static> DStream<T> {
         &self,
         f: impl Fn(T, &mut Emitter<'_, U>) + Send + Sync + 'static,
     ) -> DStream<U> {
-        self.fuse("flat_map_into", Location::caller(), |operator, pipe| {
-            Arc::new(move |site, data, emit| {
-                pipe(site, data, &mut |record| {
-                    site.enter(operator);
+        self.fuse("flat_map_into", Location::caller(), |operator, fused| {
+            Arc::new(move |ctx, data, emit| {
+                fused(ctx, data, &mut |record| {
+                    ctx.enter(operator);
                     let mut emit = |item| {
                         emit(item);
-                        site.enter(operator);
+                        ctx.enter(operator);
                     };
                     f(record, &mut Emitter { emit: &mut emit });
                 });
@@ -191,25 +200,20 @@ impl<T: 'static> DStream<T> {
         })
     }
 
-    /// Makes a node that emits this stream as [`Placed<T>`]: one parcel for each of its input.
-    fn materialize_placed(&self) -> NodeId
+    /// Makes a node that emits this stream as [`Positioned<T>`]: one chunk for each of its input.
+    fn materialize_positioned(&self) -> NodeId
     where
         T: Record,
     {
-        let pipe = Arc::clone(&self.pipe);
-        let run: LocalFn = Arc::new(move |slot, site, parcel, out| {
-            let mut records = Placed::default();
-            pipe(site, parcel.data, &mut |record| {
-                records.push(site.place(), record)
+        let fused = Arc::clone(&self.fused);
+        let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
+            let mut records = Positioned::default();
+            fused(ctx, chunk.data, &mut |record| {
+                records.push(ctx.position(), record)
             });
-            out.push(Parcel::new(parcel.order, slot.index, records));
+            out.push(Chunk::new(chunk.sequence, slot.index, records));
         });
-        let node = Node::Local {
-            input: self.input,
-            first: self.operator,
-            run,
-        };
-        self.graph.borrow_mut().node(node)
+        self.local(run)
     }
 
     /// Makes a node that emits this stream as `Vec<T>`.
@@ -217,21 +221,16 @@ impl<T: 'static> DStream<T> {
     where
         T: Record,
     {
-        let pipe = Arc::clone(&self.pipe);
-        let run: LocalFn = Arc::new(move |slot, site, parcel, out| {
+        let fused = Arc::clone(&self.fused);
+        let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
             let mut records = Vec::new();
-            let order = parcel.order;
-            pipe(site, parcel.data, &mut |record| records.push(record));
+            let sequence = chunk.sequence;
+            fused(ctx, chunk.data, &mut |record| records.push(record));
             if !records.is_empty() {
-                out.push(Parcel::new(order, target(slot.index), records));
+                out.push(Chunk::new(sequence, target(slot.index), records));
             }
         });
-        let node = Node::Local {
-            input: self.input,
-            first: self.operator,
-            run,
-        };
-        self.graph.borrow_mut().node(node)
+        self.local(run)
     }
 
     /// Computes the stream once per batch for all its readers, instead of once for each.
@@ -240,18 +239,18 @@ impl<T: 'static> DStream<T> {
     where
         T: Record,
     {
-        let node = self.materialize_placed();
+        let node = self.materialize_positioned();
         let operator =
             self.graph
                 .borrow_mut()
                 .operator("persist", None, &[self.operator], Location::caller());
-        Self::of_placed(&self.graph, node, operator)
+        Self::of_positioned(&self.graph, node, operator)
     }
 
     /// Everything of this stream and of `other`.
     ///
     /// Records come in the order of the log: what was made of an earlier record comes first,
-    /// whichever stream it came through; of one record, what came through this stream comes first.
+    /// whichever stream it came through. Of one record, what came through this stream comes first.
     /// What keyed operators and [`Self::transform`] made of the whole batch comes after that, first
     /// this stream's and then the other's.
     #[track_caller]
@@ -290,19 +289,14 @@ impl<T: 'static> DStream<T> {
     /// One record per batch: how many records the batch has (0 for an empty one).
     #[track_caller]
     pub fn count(&self) -> DStream<u64> {
-        let pipe = Arc::clone(&self.pipe);
-        let run: LocalFn = Arc::new(move |_, site, parcel, out| {
+        let fused = Arc::clone(&self.fused);
+        let run: LocalFn = Arc::new(move |_, ctx, chunk, out| {
             let mut count = 0_u64;
-            let order = parcel.order;
-            pipe(site, parcel.data, &mut |_| count += 1);
-            out.push(Parcel::new(order, 0, vec![count]));
+            let sequence = chunk.sequence;
+            fused(ctx, chunk.data, &mut |_| count += 1);
+            out.push(Chunk::new(sequence, 0, vec![count]));
         });
-        let node = Node::Local {
-            input: self.input,
-            first: self.operator,
-            run,
-        };
-        let input = self.graph.borrow_mut().node(node);
+        let input = self.local(run);
         let sum =
             WholeBatch::factory(|counts: Vec<u64>, _: &Batch| vec![counts.iter().sum::<u64>()]);
         self.batch_operator("count", None, input, Location::caller(), sum)
@@ -315,10 +309,10 @@ impl<T: 'static> DStream<T> {
         T: Key,
     {
         let pairs =
-            self.fuse::<(T, u64)>("count_by_value", Location::caller(), |operator, pipe| {
-                Arc::new(move |site, data, emit| {
-                    pipe(site, data, &mut |record| {
-                        site.enter(operator);
+            self.fuse::<(T, u64)>("count_by_value", Location::caller(), |operator, fused| {
+                Arc::new(move |ctx, data, emit| {
+                    fused(ctx, data, &mut |record| {
+                        ctx.enter(operator);
                         emit((record, 1));
                     });
                 })
@@ -326,7 +320,7 @@ impl<T: 'static> DStream<T> {
         pairs.reduce_by_key(|a, b| a + b)
     }
 
-    /// Adds a stateless batch operator behind `input`.
+    /// Adds a stateless batch operator that reads `input`.
     pub(crate) fn batch_operator<U: 'static>(
         &self,
         kind: &str,
@@ -338,12 +332,14 @@ impl<T: 'static> DStream<T> {
         let mut graph = self.graph.borrow_mut();
         let operator = graph.operator(kind, name, &[self.operator], at);
         let make: BatchOperatorFactory = Arc::new(move |slot, _| make(slot, operator));
-        let node = graph.node(Node::Batch {
-            input,
-            operator,
-            make,
-            state: None,
-        });
+        let node = graph.node(
+            vec![input],
+            NodeWork::Batch {
+                operator,
+                make,
+                state: None,
+            },
+        );
         drop(graph);
         DStream::of_node(&self.graph, node, operator)
     }
@@ -360,14 +356,20 @@ pub(crate) fn union<T: Record>(
     } else if streams.iter().any(|s| !Rc::ptr_eq(shared, &s.graph)) {
         shared.borrow_mut().foreign_stream("union", at);
     } else {
-        inputs = streams.iter().map(DStream::materialize_placed).collect();
+        inputs = streams
+            .iter()
+            .map(DStream::materialize_positioned)
+            .collect();
     }
     let operators: Vec<OperatorId> = streams.iter().map(|s| s.operator).collect();
-    let merge: MergeFn =
-        Arc::new(|inputs| Box::new(Placed::<T>::merge(inputs.into_iter().map(open).collect())));
+    let merge: MergeFn = Arc::new(|inputs| {
+        Box::new(Positioned::<T>::merge(
+            inputs.into_iter().map(open).collect(),
+        ))
+    });
     let mut graph = shared.borrow_mut();
     let operator = graph.operator("union", None, &operators, at);
     let node = graph.union(inputs, merge);
     drop(graph);
-    DStream::of_placed(shared, node, operator)
+    DStream::of_positioned(shared, node, operator)
 }

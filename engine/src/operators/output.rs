@@ -1,26 +1,26 @@
 //! Operators that end a stream.
 
 use crate::batch::Batch;
-use crate::batch::chunk::Parcel;
+use crate::batch::chunk::Chunk;
 use crate::operators::dstream::DStream;
-use crate::plan::node::{LocalFn, Node};
+use crate::plan::node::NodeWork;
 use crate::plan::program::OutputInfo;
 use crate::record::Record;
-use crate::sink::batch_fn::{Callback, Outcome};
+use crate::sink::batch_fn::{Callback, IntoBatchResult};
 use crate::sink::erased::SinkSlot;
-use crate::sink::output::{Sink, Wants};
+use crate::sink::output::Sink;
 use std::panic::Location;
 use std::sync::Arc;
 
 impl<T: Record> DStream<T> {
     /// Calls `f` with every batch, empty ones too, in order, on one thread. At least once: after a
-    /// crash the batch in doubt comes again with the same id and records, so an effect that is
-    /// keyed by `batch.id` happens once.
+    /// crash the batch in doubt comes again, with the same id and records. An effect that is keyed
+    /// by `batch.id` happens once.
     ///
     /// `f` may return `()` or a `Result`; an error or a panic stops the context and the batch is
     /// not committed.
     #[track_caller]
-    pub fn for_each_batch<O: Outcome>(
+    pub fn for_each_batch<O: IntoBatchResult>(
         &self,
         name: &str,
         f: impl Fn(&Batch, Vec<T>) -> O + Send + Sync + 'static,
@@ -48,32 +48,27 @@ impl<T: Record> DStream<T> {
     }
 
     fn attach(&self, kind: &str, name: Option<&str>, sink: impl Sink<T>, at: &Location<'_>) {
-        let mut graph = self.graph.borrow_mut();
-        let operator = graph.operator(kind, name, &[self.operator], at);
-        let limit = match sink.wants() {
-            Wants::Everything => usize::MAX,
-            Wants::First(n) => n,
-        };
-        let pipe = Arc::clone(&self.pipe);
-        let run: LocalFn = Arc::new(move |_, site, parcel, out| {
+        let operator = self
+            .graph
+            .borrow_mut()
+            .operator(kind, name, &[self.operator], at);
+        let limit = sink.limit();
+        let fused = Arc::clone(&self.fused);
+        let input = self.local(Arc::new(move |_, ctx, chunk, out| {
             let mut records = Vec::new();
-            let order = parcel.order;
-            pipe(site, parcel.data, &mut |record| {
+            let sequence = chunk.sequence;
+            fused(ctx, chunk.data, &mut |record| {
                 if records.len() < limit {
                     records.push(record);
                 }
             });
             if !records.is_empty() {
-                out.push(Parcel::new(order, 0, records));
+                out.push(Chunk::new(sequence, 0, records));
             }
-        });
-        let input = graph.node(Node::Local {
-            input: self.input,
-            first: self.operator,
-            run,
-        });
+        }));
+        let mut graph = self.graph.borrow_mut();
         let sink = SinkSlot::new(sink);
         let output = graph.output(OutputInfo { operator, sink });
-        graph.node(Node::Output { input, output });
+        graph.node(vec![input], NodeWork::Output { output });
     }
 }

@@ -1,16 +1,16 @@
-//! Keyed operators: any stream of pairs. The bounds stand on the methods, so that a missing derive
-//! is reported as what it is and not as a missing method.
+//! Keyed operators: any stream of pairs. The bounds are on the methods, so that the compiler
+//! reports a missing derive as such and not as a missing method.
 
-use crate::batch::chunk::{Order, Parcel, in_order};
+use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
 use crate::codec::round_trip;
 use crate::operators::dstream::DStream;
 use crate::operators::exchange::{Grouped, send_by_key};
 use crate::operators::stateful::{KeyState, MapWithState, UpdateState, Visit};
 use crate::plan::ids::{NodeId, OperatorId};
-use crate::plan::node::{BatchOperator, LocalFn, Node};
-use crate::plan::operator_context::Site;
+use crate::plan::node::{BatchOperator, LocalFn, NodeWork};
+use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, Record, State, Value};
-use crate::state::equal_keys::{REMEMBERED, TWINS, Twins};
+use crate::state::equal_keys::{EqualKeys, MAX_REMEMBERED, UNEQUAL_BYTES};
 use crate::state::key_group::WorkerSlot;
 use crate::state::table::OrderedMap;
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     }
 
     /// Combines all values of a key in the batch with `f`, which must be associative. Values are
-    /// combined in order of arrival, first within each piece of the log, before anything is
+    /// combined in order of arrival, first within each chunk of the log, before anything is
     /// shuffled.
     #[track_caller]
     pub fn reduce_by_key(&self, f: impl Fn(V, V) -> V + Send + Sync + 'static) -> DStream<(K, V)>
@@ -83,8 +83,8 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     /// Updates the state `name` of each key with the values that arrived for it, and emits every
     /// key with its state.
     ///
-    /// As in Spark, `f` is called for **every** key that has state, with no values if none arrived;
-    /// setting the state to `None` deletes the key. The state is kept in checkpoints under `name`.
+    /// As in Spark, `f` is called for **every** key that has state, with no values if none arrived.
+    /// Setting the state to `None` deletes the key. The state is kept in checkpoints under `name`.
     #[track_caller]
     pub fn update_state_by_key<S>(
         &self,
@@ -100,8 +100,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     }
 
     /// Like [`Self::update_state_by_key`], but `f` is called, and records are emitted, only for
-    /// keys for which values arrived in the batch: the cost follows the input, not the number of
-    /// keys ever seen.
+    /// keys with values in the batch. The cost follows the input, not the number of keys ever seen.
     #[track_caller]
     pub fn update_state_by_key_changed<S>(
         &self,
@@ -168,64 +167,58 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         make: impl Fn(&WorkerSlot) -> Box<dyn BatchOperator> + Send + Sync + 'static,
     ) -> DStream<U> {
         let make = Arc::new(move |slot: &WorkerSlot, _: &mut _| make(slot));
-        let node = self.graph.borrow_mut().node(Node::Batch {
-            input,
-            operator,
-            make,
-            state: None,
-        });
+        let node = self.graph.borrow_mut().node(
+            vec![input],
+            NodeWork::Batch {
+                operator,
+                make,
+                state: None,
+            },
+        );
         DStream::of_node(&self.graph, node, operator)
     }
 
-    /// The map side of an exchange: the values of a key gathered per parcel, so that a key travels
+    /// The map side of an exchange: the values of a key gathered per chunk, so that a key travels
     /// once.
     fn group(&self, operator: OperatorId) -> NodeId
     where
         K: Key,
         V: Value,
     {
-        let pipe = Arc::clone(&self.pipe);
-        let run: LocalFn = Arc::new(move |slot, site, parcel, out| {
+        let fused = Arc::clone(&self.fused);
+        let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
             let mut keys = OrderedMap::<K, Vec<V>>::default();
-            let order = parcel.order;
-            pipe(site, parcel.data, &mut |(key, value)| {
+            let sequence = chunk.sequence;
+            fused(ctx, chunk.data, &mut |(key, value)| {
                 keys.entry(key).or_default().push(value)
             });
-            site.enter(operator);
-            send_by_key(slot, site, &order, keys, out);
+            ctx.enter(operator);
+            send_by_key(slot, ctx, &sequence, keys, out);
         });
-        self.graph.borrow_mut().node(Node::Local {
-            input: self.input,
-            first: self.operator,
-            run,
-        })
+        self.local(run)
     }
 
-    /// The map side with combining: one value per key and parcel.
+    /// The map side with combining: one value per key and chunk.
     fn combine(&self, operator: OperatorId, f: Combine<V>) -> NodeId
     where
         K: Key,
         V: Value,
     {
-        let pipe = Arc::clone(&self.pipe);
-        let run: LocalFn = Arc::new(move |slot, site, parcel, out| {
+        let fused = Arc::clone(&self.fused);
+        let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
             let mut keys = OrderedMap::<K, Option<V>>::default();
-            let order = parcel.order;
-            pipe(site, parcel.data, &mut |(key, value)| {
-                site.enter(operator);
+            let sequence = chunk.sequence;
+            fused(ctx, chunk.data, &mut |(key, value)| {
+                ctx.enter(operator);
                 fold(keys.entry(key).or_default(), value, &f);
             });
-            site.enter(operator);
+            ctx.enter(operator);
             let keys = keys
                 .into_iter()
                 .filter_map(|(key, value)| Some((key, vec![value?])));
-            send_by_key(slot, site, &order, keys, out);
+            send_by_key(slot, ctx, &sequence, keys, out);
         });
-        self.graph.borrow_mut().node(Node::Local {
-            input: self.input,
-            first: self.operator,
-            run,
-        })
+        self.local(run)
     }
 }
 
@@ -236,7 +229,7 @@ fn fold<V>(total: &mut Option<V>, value: V, f: &Combine<V>) {
     });
 }
 
-/// `reduce_by_key` behind the exchange.
+/// `reduce_by_key` after the exchange.
 struct Reduce<K, V> {
     operator: OperatorId,
     f: Combine<V>,
@@ -244,51 +237,54 @@ struct Reduce<K, V> {
 }
 
 impl<K: Key, V: Value> BatchOperator for Reduce<K, V> {
-    fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
-        site.enter(self.operator);
+    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
         let mut groups = BTreeMap::<u32, OrderedMap<K, Option<V>>>::new();
-        for (group, key, values) in in_order::<Grouped<K, V>>(input).flatten() {
+        for (group, key, values) in in_order::<Grouped<K, V>>(only_input(inputs)).flatten() {
             let total = groups.entry(group).or_default().entry(key).or_default();
             values
                 .into_iter()
                 .for_each(|value| fold(total, value, &self.f));
         }
-        check_twins(site, &groups);
+        check_equal_keys(ctx, &groups);
         for (group, keys) in groups {
             let records: Vec<(K, V)> = keys
                 .into_iter()
                 .filter_map(|(key, value)| Some((key, value?)))
                 .collect();
-            out.push(Parcel::new(Order::whole(u64::from(group)), 0, records));
+            out.push(Chunk::new(SequenceKey::batch(u64::from(group)), 0, records));
         }
     }
 }
 
 /// Fails the batch if equal keys are in different groups.
-fn check_twins<K: Key, V>(site: &Site, groups: &BTreeMap<u32, OrderedMap<K, V>>) {
-    let mut twins = Twins::new(REMEMBERED);
+fn check_equal_keys<K: Key, V>(ctx: &OperatorContext, groups: &BTreeMap<u32, OrderedMap<K, V>>) {
+    let mut equal_keys = EqualKeys::new(MAX_REMEMBERED);
     for (group, keys) in groups {
         for key in keys.keys() {
-            let other = twins.note(key, *group);
+            let other = equal_keys.note(key, *group);
             let other = other.and_then(|other| groups.get(&other));
             if other.is_some_and(|keys| keys.contains_key(key)) {
-                return site.fail(format!("the key {} {TWINS}", round_trip::show_value(key)));
+                return ctx.fail(format!(
+                    "the key {} {UNEQUAL_BYTES}",
+                    round_trip::show_value(key)
+                ));
             }
         }
     }
 }
 
-/// `group_by_key` behind the exchange.
+/// `group_by_key` after the exchange.
 struct Group<K, V> {
     operator: OperatorId,
     types: PhantomData<(K, V)>,
 }
 
 impl<K: Key, V: Value> BatchOperator for Group<K, V> {
-    fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
-        site.enter(self.operator);
+    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
         let mut groups = BTreeMap::<u32, OrderedMap<K, Vec<V>>>::new();
-        for (group, key, values) in in_order::<Grouped<K, V>>(input).flatten() {
+        for (group, key, values) in in_order::<Grouped<K, V>>(only_input(inputs)).flatten() {
             groups
                 .entry(group)
                 .or_default()
@@ -296,10 +292,10 @@ impl<K: Key, V: Value> BatchOperator for Group<K, V> {
                 .or_default()
                 .extend(values);
         }
-        check_twins(site, &groups);
+        check_equal_keys(ctx, &groups);
         for (group, keys) in groups {
-            out.push(Parcel::new(
-                Order::whole(u64::from(group)),
+            out.push(Chunk::new(
+                SequenceKey::batch(u64::from(group)),
                 0,
                 keys.into_iter().collect::<Vec<(K, Vec<V>)>>(),
             ));

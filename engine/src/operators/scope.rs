@@ -25,8 +25,8 @@ impl StreamScope {
     /// A stream of what `receiver` stores, each record decoded by `decode`. For authors of
     /// connectors; `kind` is what messages call the source.
     ///
-    /// A record that does not decode is refused by [`SourceContext::append`], and a program whose
-    /// decoder refuses what the log holds of the source does not start.
+    /// [`SourceContext::append`] refuses a record that does not decode. A program whose decoder
+    /// refuses what the log holds of the source does not start.
     #[track_caller]
     pub fn source<T: 'static>(
         &self,
@@ -56,13 +56,13 @@ impl StreamScope {
         let mut graph = self.graph.borrow_mut();
         let operator = graph.operator(info.kind, Some(&info.name), &[], at);
         let index = graph.source(info);
-        let pipe = reader(&graph, index, operator, decode);
+        let fused = reader(&graph, index, operator, decode);
         drop(graph);
         DStream {
             graph: Rc::clone(&self.graph),
             input: Graph::LOG,
             operator,
-            pipe,
+            fused,
         }
     }
 }
@@ -86,8 +86,8 @@ impl StreamScope {
 }
 
 impl StreamScope {
-    /// Everything of all `streams`, as [`DStream::union`] says. It costs less than many unions in a
-    /// row.
+    /// Everything of all `streams`, in the order that [`DStream::union`] describes. It costs less
+    /// than many unions in a row.
     #[track_caller]
     pub fn union<T: Record>(&self, streams: impl IntoIterator<Item = DStream<T>>) -> DStream<T> {
         let streams: Vec<DStream<T>> = streams.into_iter().collect();

@@ -1,27 +1,27 @@
 //! The beginning of a stream: the records of one source, from a chunk of the log.
 
 use crate::batch::chunk::open;
-use crate::batch::positioned::Place;
+use crate::batch::positioned::Position;
 use crate::ingest::decoder::Decoder;
-use crate::operators::dstream::Pipe;
+use crate::operators::dstream::FusedFn;
 use crate::plan::graph::Graph;
 use crate::plan::ids::OperatorId;
-use crate::plan::operator_context::Site;
+use crate::plan::operator_context::OperatorContext;
 use bytes::Bytes;
-use highwater_wal::{Chunk, FrameKind};
+use highwater_wal::{Chunk as LogChunk, FrameKind};
 use std::sync::Arc;
 
-/// Reads the records of one source out of a piece of the log. This is where every byte is checked
+/// Reads the records of one source from a chunk of the log. This is where every byte is checked
 /// against its CRC.
 pub(crate) fn reader<T: 'static>(
     graph: &Graph,
     source: usize,
     operator: OperatorId,
     decode: Decoder<T>,
-) -> Pipe<T> {
+) -> FusedFn<T> {
     let streams = graph.streams();
-    Arc::new(move |site: &Site, data, emit| {
-        let chunk = open::<Chunk>(data);
+    Arc::new(move |ctx: &OperatorContext, data, emit| {
+        let chunk = open::<LogChunk>(data);
         let Some(stream) = streams.get().and_then(|s| s.get(source)) else {
             return;
         };
@@ -30,8 +30,8 @@ pub(crate) fn reader<T: 'static>(
             let frame = match frame {
                 Ok(frame) => frame,
                 Err(error) => {
-                    site.enter(operator);
-                    return site.fail(error.to_string());
+                    ctx.enter(operator);
+                    return ctx.fail(error.to_string());
                 }
             };
             if frame.stream != stream.id || frame.kind != FrameKind::Batch {
@@ -42,8 +42,8 @@ pub(crate) fn reader<T: 'static>(
             let unpacked = frame.decompressed().map(Bytes::from_owner);
             let bytes = unpacked.as_ref().unwrap_or(&bytes);
             for record in frame.records().skip(1) {
-                site.enter(operator);
-                site.at(Some(Place {
+                ctx.enter(operator);
+                ctx.set_position(Some(Position {
                     lsn: frame.lsn,
                     index: record.index(),
                 }));
@@ -56,10 +56,10 @@ pub(crate) fn reader<T: 'static>(
                 match decoded {
                     Ok(record) => emit(record),
                     Err(message) => {
-                        return site.fail(format!("the record does not decode: {message}"));
+                        return ctx.fail(format!("the record does not decode: {message}"));
                     }
                 }
-                if site.failed() {
+                if ctx.failed() {
                     return;
                 }
             }

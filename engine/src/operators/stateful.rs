@@ -1,12 +1,12 @@
 //! Operators that keep state between batches: `update_state_by_key` and `map_with_state`.
 
-use crate::batch::chunk::{Order, Parcel, in_order};
+use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
 use crate::codec::round_trip;
 use crate::operators::exchange::Grouped;
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
-use crate::plan::node::{BatchOperator, BatchOperatorFactory, Node};
-use crate::plan::operator_context::Site;
+use crate::plan::node::{BatchOperator, BatchOperatorFactory, NodeWork};
+use crate::plan::operator_context::OperatorContext;
 use crate::plan::program::{StateInfo, StateSlot};
 use crate::record::{Key, Record, State, Value};
 use crate::state::restore::Types;
@@ -62,17 +62,19 @@ fn stateful_node<K: Key, V: Value, S: State>(
         info,
         types: Arc::new(Types::<K, V, S>::new()),
     });
-    graph.node(Node::Batch {
-        input,
-        operator,
-        make,
-        state: Some(state),
-    })
+    graph.node(
+        vec![input],
+        NodeWork::Batch {
+            operator,
+            make,
+            state: Some(state),
+        },
+    )
 }
 
 type UpdateFn<K, V, S> = Arc<dyn Fn(&K, &[V], &mut Option<S>) + Send + Sync>;
 
-/// `update_state_by_key` behind the exchange.
+/// `update_state_by_key` after the exchange.
 pub(crate) struct UpdateState<K, V, S> {
     operator: OperatorId,
     visit: Visit,
@@ -103,7 +105,7 @@ impl<K: Key, V: Value, S: State> UpdateState<K, V, S> {
     fn visit(
         f: &UpdateFn<K, V, S>,
         visit: Visit,
-        site: &Site,
+        ctx: &OperatorContext,
         group: &mut Group<K, V, S>,
     ) -> Vec<(K, S)> {
         let touched = group.take_touched();
@@ -113,7 +115,7 @@ impl<K: Key, V: Value, S: State> UpdateState<K, V, S> {
             slot.arrived = Vec::new();
             match &slot.state {
                 Some(state) => {
-                    check_state(site, key, state);
+                    check_state(ctx, key, state);
                     records.push((key.clone(), state.clone()));
                 }
                 None => emptied = true,
@@ -139,24 +141,24 @@ impl<K: Key, V: Value, S: State> UpdateState<K, V, S> {
     }
 }
 
-/// Fails the batch if a state cannot be written into a checkpoint as it is: better now, with the
+/// Fails the batch if a state cannot be written into a checkpoint as it is. Better now, with the
 /// key, than when the checkpoint is due.
-fn check_state<K: Key, S: State>(site: &Site, key: &K, state: &S) {
+fn check_state<K: Key, S: State>(ctx: &OperatorContext, key: &K, state: &S) {
     if let Err(what) = round_trip::check(state) {
         let key = round_trip::show_value(key);
-        site.fail(format!("the state of the key {key} cannot be kept: {what}"));
+        ctx.fail(format!("the state of the key {key} cannot be kept: {what}"));
     }
 }
 
 /// Brings what arrived to its keys, in the order of the batch. False if that failed.
 fn arrive<K: Key, V: Value, S: State>(
     table: &mut StateTable<K, V, S>,
-    site: &Site,
-    input: Vec<Parcel>,
+    ctx: &OperatorContext,
+    input: Vec<Chunk>,
 ) -> bool {
     for (group, key, values) in in_order::<Grouped<K, V>>(input).flatten() {
         if let Err(what) = table.arrive(group, &key, values) {
-            site.fail(what);
+            ctx.fail(what);
             return false;
         }
     }
@@ -164,15 +166,15 @@ fn arrive<K: Key, V: Value, S: State>(
 }
 
 impl<K: Key, V: Value, S: State> BatchOperator for UpdateState<K, V, S> {
-    fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
-        site.enter(self.operator);
-        if !arrive(&mut self.table, site, input) {
+    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
+        if !arrive(&mut self.table, ctx, only_input(inputs)) {
             return;
         }
         for (number, group) in self.table.groups() {
-            let records = Self::visit(&self.f, self.visit, site, group);
+            let records = Self::visit(&self.f, self.visit, ctx, group);
             if !records.is_empty() {
-                out.push(Parcel::new(Order::whole(number), 0, records));
+                out.push(Chunk::new(SequenceKey::batch(number), 0, records));
             }
         }
     }
@@ -214,7 +216,7 @@ impl<S> KeyState<'_, S> {
 
 type MapFn<K, V, S, U> = Arc<dyn Fn(&K, V, &mut KeyState<'_, S>) -> U + Send + Sync>;
 
-/// `map_with_state` behind the exchange.
+/// `map_with_state` after the exchange.
 pub(crate) struct MapWithState<K, V, S, U> {
     operator: OperatorId,
     table: StateTable<K, V, S>,
@@ -246,7 +248,7 @@ impl<K: Key, V: Value, S: State, U: Record> MapWithState<K, V, S, U> {
 }
 
 impl<K: Key, V: Value, S: State, U: Record> MapWithState<K, V, S, U> {
-    fn visit(f: &MapFn<K, V, S, U>, site: &Site, group: &mut Group<K, V, S>) -> Vec<U> {
+    fn visit(f: &MapFn<K, V, S, U>, ctx: &OperatorContext, group: &mut Group<K, V, S>) -> Vec<U> {
         let (mut mapped, mut emptied) = (Vec::new(), false);
         for index in group.take_touched() {
             let (key, slot) = group
@@ -258,7 +260,7 @@ impl<K: Key, V: Value, S: State, U: Record> MapWithState<K, V, S, U> {
                 mapped.push(f(key, value, &mut KeyState { state }));
             }
             match &slot.state {
-                Some(state) => check_state(site, key, state),
+                Some(state) => check_state(ctx, key, state),
                 None => emptied = true,
             }
         }
@@ -270,15 +272,15 @@ impl<K: Key, V: Value, S: State, U: Record> MapWithState<K, V, S, U> {
 }
 
 impl<K: Key, V: Value, S: State, U: Record> BatchOperator for MapWithState<K, V, S, U> {
-    fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
-        site.enter(self.operator);
-        if !arrive(&mut self.table, site, input) {
+    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
+        if !arrive(&mut self.table, ctx, only_input(inputs)) {
             return;
         }
         for (number, group) in self.table.groups() {
-            let mapped = Self::visit(&self.f, site, group);
+            let mapped = Self::visit(&self.f, ctx, group);
             if !mapped.is_empty() {
-                out.push(Parcel::new(Order::whole(number), 0, mapped));
+                out.push(Chunk::new(SequenceKey::batch(number), 0, mapped));
             }
         }
     }

@@ -1,10 +1,10 @@
 //! A function of a whole batch, on one worker.
 
 use crate::batch::Batch;
-use crate::batch::chunk::{Order, Parcel, in_order};
+use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
 use crate::plan::ids::OperatorId;
 use crate::plan::node::BatchOperator;
-use crate::plan::operator_context::Site;
+use crate::plan::operator_context::OperatorContext;
 use crate::record::Record;
 use crate::state::key_group::WorkerSlot;
 use std::sync::Arc;
@@ -31,13 +31,13 @@ impl<T: Record, U: Record> WholeBatch<T, U> {
 }
 
 impl<T: Record, U: Record> BatchOperator for WholeBatch<T, U> {
-    fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>) {
+    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
         let Some(f) = &self.f else { return };
-        site.enter(self.operator);
-        let records = in_order::<T>(input).flatten().collect();
-        let result = f(records, site.batch());
+        ctx.enter(self.operator);
+        let records = in_order::<T>(only_input(inputs)).flatten().collect();
+        let result = f(records, ctx.batch());
         if !result.is_empty() {
-            out.push(Parcel::new(Order::whole(0), 0, result));
+            out.push(Chunk::new(SequenceKey::batch(0), 0, result));
         }
     }
 }

@@ -1,4 +1,5 @@
-//! What the code says about names and types on disk that are not those of the program.
+//! Renames, drops and conversions: what the code asks for where names and types on disk are not its
+//! own.
 
 use crate::codec::{message_pack, round_trip};
 use crate::error::{Error, Result};
@@ -55,8 +56,8 @@ impl Changes {
         migrations.or_default().push(migration);
     }
 
-    /// What the code calls `name`: renames are followed, one after the other, until one leads to a
-    /// name that is taken on disk, which has done its work before.
+    /// What the code calls `name`. Renames are followed, one after the other, until one leads to a
+    /// name that is taken on disk: that one has been applied before.
     pub(crate) fn current_name<'a>(
         &'a self,
         name: &'a str,
@@ -107,8 +108,8 @@ impl Changes {
             let before = self.renamed.iter().take(at);
             if let Some((_, other)) = before.clone().find(|(o, n)| o == old && n != new) {
                 return Err(Error::Setting(format!(
-                    "{call}(\"{old}\", ..) is said twice, with \"{other}\" and with \"{new}\": one of them is wrong. To rename \
-                     once more, say {call}(\"{other}\", \"{new}\")"
+                    "{call}(\"{old}\", ..) is called twice, with \"{other}\" and with \"{new}\": one of them is wrong. To rename \
+                     once more, call {call}(\"{other}\", \"{new}\")"
                 )));
             }
             let mut passed = BTreeSet::from([old.as_str()]);
@@ -121,7 +122,7 @@ impl Changes {
             }
             if self.target(name).is_some() {
                 return Err(Error::Setting(format!(
-                    "{call}(\"{old}\", \"{new}\") and other calls lead back to \"{name}\", so nobody can tell which name is the \
+                    "{call}(\"{old}\", \"{new}\") and other calls lead back to \"{name}\", so it is not clear which name is the \
                      old one. To exchange two names, start once with a third name in between"
                 )));
             }

@@ -6,7 +6,7 @@
 
 use crate::error::{GraphError, GraphErrors};
 use crate::plan::ids::{NodeId, OperatorId};
-use crate::plan::node::{MergeFn, Node};
+use crate::plan::node::{MergeFn, Node, NodeWork};
 use crate::plan::program::{OperatorInfo, OutputInfo, Plan, SourceInfo, StateSlot};
 use crate::plan::source_stream::StreamTable;
 use crate::state::key_group::KeyGroups;
@@ -22,7 +22,7 @@ pub(crate) struct Graph {
     operators: Vec<OperatorInfo>,
     nodes: Vec<Node>,
     /// Whether each node emits something for every piece of the log, or only for whole batches.
-    emits_pieces: Vec<bool>,
+    emits_log_chunks: Vec<bool>,
     sources: Vec<SourceInfo>,
     states: Vec<StateSlot>,
     outputs: Vec<OutputInfo>,
@@ -39,8 +39,11 @@ impl Graph {
     pub(crate) fn new(groups: KeyGroups) -> Self {
         Self {
             operators: Vec::new(),
-            nodes: vec![Node::Log],
-            emits_pieces: vec![true],
+            nodes: vec![Node {
+                inputs: Vec::new(),
+                work: NodeWork::Log,
+            }],
+            emits_log_chunks: vec![true],
             sources: Vec::new(),
             states: Vec::new(),
             outputs: Vec::new(),
@@ -100,30 +103,36 @@ impl Graph {
         self.errors.push(error);
     }
 
-    pub(crate) fn node(&mut self, node: Node) -> NodeId {
-        let emits_pieces = match &node {
-            Node::Log => true,
-            Node::Local { input, .. } => self.emits_pieces(*input),
-            Node::Union { pieces, .. } => *pieces > 0,
-            Node::Batch { .. } | Node::Output { .. } => false,
+    /// Adds a node that reads `inputs`.
+    pub(crate) fn node(&mut self, inputs: Vec<NodeId>, work: NodeWork) -> NodeId {
+        let emits_log_chunks = match &work {
+            NodeWork::Log => true,
+            NodeWork::Local { .. } => inputs.iter().any(|id| self.emits_log_chunks(*id)),
+            NodeWork::Union {
+                log_chunk_inputs, ..
+            } => *log_chunk_inputs > 0,
+            NodeWork::Batch { .. } | NodeWork::Output { .. } => false,
         };
-        self.nodes.push(node);
-        self.emits_pieces.push(emits_pieces);
+        self.nodes.push(Node { inputs, work });
+        self.emits_log_chunks.push(emits_log_chunks);
         NodeId(self.nodes.len() - 1)
     }
 
-    fn emits_pieces(&self, node: NodeId) -> bool {
-        self.emits_pieces.get(node.0).copied().unwrap_or(false)
+    fn emits_log_chunks(&self, node: NodeId) -> bool {
+        self.emits_log_chunks.get(node.0).copied().unwrap_or(false)
     }
 
-    /// A union of nodes that emit [`Placed`](crate::batch::positioned::Placed) records.
+    /// A union of nodes that emit [`Positioned`](crate::batch::positioned::Positioned) records.
     pub(crate) fn union(&mut self, inputs: Vec<NodeId>, merge: MergeFn) -> NodeId {
-        let pieces = inputs.iter().filter(|id| self.emits_pieces(**id)).count();
-        self.node(Node::Union {
-            inputs,
-            pieces,
+        let log_chunk_inputs = inputs
+            .iter()
+            .filter(|id| self.emits_log_chunks(**id))
+            .count();
+        let work = NodeWork::Union {
+            log_chunk_inputs,
             merge,
-        })
+        };
+        self.node(inputs, work)
     }
 
     pub(crate) fn source(&mut self, source: SourceInfo) -> usize {

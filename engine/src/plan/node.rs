@@ -3,25 +3,26 @@
 //! Stateless operators are not nodes of their own: they are fused into the function of the node
 //! that reads them.
 
-use crate::batch::chunk::{Parcel, ParcelData};
+use crate::batch::chunk::{Chunk, ChunkData};
 use crate::plan::ids::{NodeId, OperatorId};
-use crate::plan::operator_context::Site;
+use crate::plan::operator_context::OperatorContext;
 use crate::state::key_group::WorkerSlot;
 use crate::state::table::{Block, RestoredState};
 use std::sync::Arc;
 
-/// A function from one parcel to some: the fused stateless operators and what prepares the exchange
-/// behind them.
-pub(crate) type LocalFn = Arc<dyn Fn(&WorkerSlot, &Site, Parcel, &mut Vec<Parcel>) + Send + Sync>;
+/// A function from one chunk to some: the fused stateless operators, and what prepares the exchange
+/// after them.
+pub(crate) type LocalFn =
+    Arc<dyn Fn(&WorkerSlot, &OperatorContext, Chunk, &mut Vec<Chunk>) + Send + Sync>;
 
-/// Merges the records that the inputs of a union have of one piece of the log.
-pub(crate) type MergeFn =
-    Arc<dyn Fn(Vec<Box<dyn ParcelData>>) -> Box<dyn ParcelData> + Send + Sync>;
+/// Merges the records that the inputs of a union have of one chunk of the log.
+pub(crate) type MergeFn = Arc<dyn Fn(Vec<Box<dyn ChunkData>>) -> Box<dyn ChunkData> + Send + Sync>;
 
 /// An operator that acts once a batch, when all its input has arrived.
 pub(crate) trait BatchOperator {
-    /// Processes the whole input of a batch (in no particular order) and emits.
-    fn apply(&mut self, site: &Site, input: Vec<Parcel>, out: &mut Vec<Parcel>);
+    /// Processes the whole input of a batch and emits. `inputs` has the chunks of each input of the
+    /// node, in no particular order.
+    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>);
     /// Encodes the state; stateless ones have none.
     fn snapshot(&self) -> Result<Vec<Block>, String> {
         Ok(Vec::new())
@@ -32,31 +33,32 @@ pub(crate) trait BatchOperator {
 pub(crate) type BatchOperatorFactory =
     Arc<dyn Fn(&WorkerSlot, &mut RestoredState) -> Box<dyn BatchOperator> + Send + Sync>;
 
-/// What runs.
-pub(crate) enum Node {
-    /// Pieces of the log; every source reads the same ones and takes its own records.
+/// A node of the physical graph: what it reads, and what it does with it.
+pub(crate) struct Node {
+    /// The nodes that it reads. An operator sees them in this order.
+    pub(crate) inputs: Vec<NodeId>,
+    pub(crate) work: NodeWork,
+}
+
+/// What a node does.
+pub(crate) enum NodeWork {
+    /// Hands out chunks of the log. Every source reads the same ones and takes its own records.
     Log,
-    /// A function from parcel to parcels.
-    Local {
-        input: NodeId,
-        first: OperatorId,
-        run: LocalFn,
-    },
-    /// A batch operator behind an exchange.
+    /// A function from chunk to chunks.
+    Local { first: OperatorId, run: LocalFn },
+    /// A batch operator, each of its inputs after an exchange.
     Batch {
-        input: NodeId,
         operator: OperatorId,
         make: BatchOperatorFactory,
         state: Option<usize>,
     },
     /// Several streams in one, in the order of the log. Its inputs emit
-    /// [`Placed`](crate::batch::positioned::Placed) records; so many of them emit something for every
-    /// piece of the log, and not only for whole batches.
+    /// [`Positioned`](crate::batch::positioned::Positioned) records. `log_chunk_inputs` of them
+    /// emit something for every chunk of the log, and not only for whole batches.
     Union {
-        inputs: Vec<NodeId>,
-        pieces: usize,
+        log_chunk_inputs: usize,
         merge: MergeFn,
     },
     /// The end of a stream: what arrives is handed to the driver.
-    Output { input: NodeId, output: usize },
+    Output { output: usize },
 }

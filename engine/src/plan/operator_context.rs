@@ -2,29 +2,29 @@
 //! record.
 
 use crate::batch::Batch;
-use crate::batch::positioned::Place;
+use crate::batch::positioned::Position;
 use crate::error::BatchFailure;
 use crate::panics;
 use crate::plan::ids::OperatorId;
 use highwater_wal::Lsn;
 use std::cell::{Cell, RefCell};
 
-/// The position of one worker inside one batch. Operators write it as records pass; it costs two
-/// stores a record.
+/// Where one worker is inside one batch. Operators write it as records pass, which costs two stores
+/// a record.
 #[derive(Debug)]
-pub(crate) struct Site {
+pub(crate) struct OperatorContext {
     batch: Batch,
     operator: Cell<OperatorId>,
-    place: Cell<Option<Place>>,
+    position: Cell<Option<Position>>,
     failure: RefCell<Option<(OperatorId, Option<Lsn>, String)>>,
 }
 
-impl Site {
+impl OperatorContext {
     pub(crate) fn new(batch: Batch, operator: OperatorId) -> Self {
         Self {
             batch,
             operator: Cell::new(operator),
-            place: Cell::new(None),
+            position: Cell::new(None),
             failure: RefCell::new(None),
         }
     }
@@ -34,26 +34,26 @@ impl Site {
         &self.batch
     }
 
-    /// Says that code of `operator` runs from here on.
+    /// Code of `operator` runs from here on.
     pub(crate) fn enter(&self, operator: OperatorId) {
         self.operator.set(operator);
     }
 
-    /// Says which record of the log is being processed, or that it is none alone.
-    pub(crate) fn at(&self, place: Option<Place>) {
-        self.place.set(place);
+    /// Sets which record of the log is being processed; `None` if it is more than one.
+    pub(crate) fn set_position(&self, position: Option<Position>) {
+        self.position.set(position);
     }
 
     /// The record of the log that is being processed.
-    pub(crate) fn place(&self) -> Option<Place> {
-        self.place.get()
+    pub(crate) fn position(&self) -> Option<Position> {
+        self.position.get()
     }
 
     /// Fails the batch at the present position; the first failure counts.
     pub(crate) fn fail(&self, message: impl Into<String>) {
         let mut failure = self.failure.borrow_mut();
         if failure.is_none() {
-            let lsn = self.place.get().map(|place| place.lsn);
+            let lsn = self.position.get().map(|position| position.lsn);
             *failure = Some((self.operator.get(), lsn, message.into()));
         }
     }
@@ -63,8 +63,8 @@ impl Site {
         self.failure.borrow().is_some()
     }
 
-    /// Runs user code; a panic in it becomes a failure of the batch instead of unwinding into the
-    /// dataflow, which would leave the other workers waiting for ever.
+    /// Runs user code; a panic in it becomes a failure of the batch. It must not unwind into the
+    /// dataflow: the other workers would wait for ever.
     pub(crate) fn guard(&self, work: impl FnOnce()) {
         let done: Result<(), String> = panics::catch(|| {
             work();

@@ -1,5 +1,5 @@
-//! Recovery: newest valid checkpoint, then what the log says happened behind it, checked against
-//! the program.
+//! Recovery: the newest valid checkpoint, then what the log holds after it, checked against the
+//! program.
 //!
 //! Nothing is written before every check has passed.
 
@@ -7,7 +7,7 @@ use crate::batch::Batch;
 use crate::checkpointing::metadata::Metadata;
 use crate::engine_log::producers::Producers;
 use crate::engine_log::program::Program;
-use crate::engine_log::replay::History;
+use crate::engine_log::replay::Replay;
 use crate::error::{Error, Result};
 use crate::mismatch::Mismatch;
 use crate::plan::program::Plan;
@@ -18,7 +18,9 @@ use crate::recovery::states::{migrations, restore};
 use crate::settings::Settings;
 use crate::state::restore::Restored;
 use crate::state::table::RestoredState;
-use highwater_checkpoint::{Checkpoint, Checkpoints, LocalStore, LogBounds, Options, Ownership};
+use highwater_checkpoint::{
+    Checkpoint, Checkpoints, LocalStore, LogBounds, Options, Ownership, Store,
+};
 use highwater_wal::{Lsn, StreamId, Wal};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +41,7 @@ pub(crate) struct Recovered {
     pub(crate) report: RecoveryReport,
     /// Migrations that each state has gone through, by name.
     pub(crate) migrations: BTreeMap<String, usize>,
-    /// How often the program says that a state is dropped, by name.
+    /// How many calls of the program drop a state, by name.
     pub(crate) dropped: BTreeMap<String, usize>,
     /// Decoded state by state and key group.
     pub(crate) state: BTreeMap<usize, RestoredState>,
@@ -62,23 +64,23 @@ impl Recovered {
         let from = checkpoint
             .as_ref()
             .map_or_else(|| wal.first_lsn(), |c| Lsn::new(c.manifest().lsn));
-        let mut history = History::read(&wal, &settings.dir, from)?;
+        let mut replay = Replay::read(&wal, &settings.dir, from)?;
         let (mut at_checkpoint, mut metadata) = (None, None);
         if let Some(checkpoint) = &checkpoint {
-            at_checkpoint = Some(take_checkpointed_cut(settings, checkpoint, &mut history)?);
+            at_checkpoint = Some(take_checkpointed_cut(settings, checkpoint, &mut replay)?);
             metadata = Some(read_metadata(settings, checkpoint)?);
         }
-        let found = found_program(settings, &wal, metadata.as_ref(), &history)?;
+        let found = found_program(settings, &wal, metadata.as_ref(), &replay)?;
         let mut program = check_program(settings, found.as_ref())?;
         let producers = match (&checkpoint, &metadata) {
             (Some(checkpoint), Some(metadata)) => restore_producers(checkpoint, metadata)?,
             _ => BTreeMap::new(),
         };
-        let producers_now = merge(&producers, &history);
+        let producers_now = merge(&producers, &replay);
         let sources = OnDisk {
             plan,
             changes: &settings.sources,
-            history: &history,
+            replay: &replay,
             producers: &producers_now,
             metadata: metadata.as_ref(),
         };
@@ -92,7 +94,7 @@ impl Recovered {
         };
         let loaded_in = settings.clock.now().saturating_sub(began);
         let metadata = metadata.unwrap_or_default();
-        let committed = history.committed.max(at_checkpoint.map(|b| b.id));
+        let committed = replay.committed.max(at_checkpoint.map(|b| b.id));
         let checkpoint = checkpoint
             .zip(at_checkpoint)
             .map(|(c, batch)| (c.manifest().number, batch));
@@ -100,7 +102,7 @@ impl Recovered {
             report: RecoveryReport {
                 checkpoint: checkpoint.map(|(number, batch)| (number, batch.id)),
                 states: reports(plan, &state),
-                batches_to_replay: history.cuts.len() as u64,
+                batches_to_replay: replay.cuts.len() as u64,
                 bytes_to_replay: wal.end_lsn().bytes_since(from),
                 loaded_in,
             },
@@ -115,7 +117,7 @@ impl Recovered {
             state: state.into_iter().map(|(i, s)| (i, s.groups)).collect(),
             producers,
             producers_now,
-            cuts: history.cuts,
+            cuts: replay.cuts,
             committed,
         })
     }
@@ -140,7 +142,7 @@ impl Recovered {
         last.map_or((0, 0), |batch| (batch.id, batch.time_ms))
     }
 
-    /// The batches that are known: the checkpoint's and those behind it.
+    /// The batches that are known: the checkpoint's and those after it.
     pub(crate) fn batches(&self) -> Arc<[Batch]> {
         let checkpointed = self.checkpoint.map(|(_, batch)| batch);
         checkpointed.iter().chain(&self.cuts).copied().collect()
@@ -166,16 +168,21 @@ fn open_log(settings: &Settings) -> Result<Wal> {
 }
 
 fn open_checkpoints(settings: &Settings, wal: &Wal) -> Result<(Checkpoints, Option<Checkpoint>)> {
-    let store = LocalStore::new(Arc::clone(&settings.disk), settings.dir.join("checkpoints"));
-    // The log's lock is ours, so no other process writes checkpoints of this directory.
+    let local = || LocalStore::new(Arc::clone(&settings.disk), settings.dir.join("checkpoints"));
+    let (store, ownership) = match &settings.checkpoint_store {
+        // The lock of the log is held, so no other process writes checkpoints of this directory.
+        None => (Arc::new(local()) as Arc<dyn Store>, Ownership::Sole),
+        // A store elsewhere does not know that lock.
+        Some(store) => (Arc::clone(store), Ownership::Shared),
+    };
     let by_chance = Options::default();
     let options = Options {
         retain: settings.retain,
-        ownership: Ownership::Sole,
+        ownership,
         writer: settings.seed.unwrap_or(by_chance.writer),
         ..by_chance
     };
-    let mut checkpoints = Checkpoints::open(Arc::new(store), options)?;
+    let mut checkpoints = Checkpoints::open(store, options)?;
     let bounds = LogBounds {
         log_id: wal.log_id(),
         first_lsn: wal.first_lsn().get(),
@@ -199,25 +206,25 @@ fn reports(plan: &Plan, state: &BTreeMap<usize, Restored>) -> Vec<StateReport> {
         .collect()
 }
 
-/// A checkpoint's LSN is the end of its batch, so that the cut of that batch comes after it: the
-/// first one, or after those of earlier batches that were cut at the same time.
+/// A checkpoint's LSN is the end of its batch, so the cut of that batch comes after it. It is the
+/// first one there, unless earlier batches were cut at the same time.
 fn take_checkpointed_cut(
     settings: &Settings,
     checkpoint: &Checkpoint,
-    history: &mut History,
+    replay: &mut Replay,
 ) -> Result<Batch> {
     let manifest = checkpoint.manifest();
-    let earlier = history
+    let earlier = replay
         .cuts
         .iter()
         .take_while(|cut| cut.id < manifest.batch.id)
         .count();
-    drop(history.cuts.drain(..earlier));
-    match history.cuts.first() {
+    drop(replay.cuts.drain(..earlier));
+    match replay.cuts.first() {
         Some(cut) if cut.id == manifest.batch.id && cut.to.get() == manifest.lsn => {
-            Ok(history.cuts.remove(0))
+            Ok(replay.cuts.remove(0))
         }
-        other => Err(Error::Journal {
+        other => Err(Error::EngineLog {
             dir: settings.dir.clone(),
             lsn: Lsn::new(manifest.lsn),
             what: format!(
@@ -233,7 +240,7 @@ fn take_checkpointed_cut(
 /// What the engine has written into the checkpoint's manifest.
 fn read_metadata(settings: &Settings, checkpoint: &Checkpoint) -> Result<Metadata> {
     let manifest = checkpoint.manifest();
-    serde_json::from_value(manifest.metadata.clone()).map_err(|e| Error::Journal {
+    serde_json::from_value(manifest.metadata.clone()).map_err(|e| Error::EngineLog {
         dir: settings.dir.clone(),
         lsn: Lsn::new(manifest.lsn),
         what: format!("the metadata of checkpoint {}: {e}", manifest.number),
@@ -245,14 +252,14 @@ fn found_program(
     settings: &Settings,
     wal: &Wal,
     metadata: Option<&Metadata>,
-    history: &History,
+    replay: &Replay,
 ) -> Result<Option<Program>> {
-    if let Some((_, program)) = history.programs.last() {
+    if let Some((_, program)) = replay.programs.last() {
         return Ok(Some(program.clone()));
     }
     match metadata {
         Some(metadata) => Ok(Some(metadata.program.clone())),
-        None if history.cuts.is_empty() && history.records.is_empty() => Ok(None),
+        None if replay.cuts.is_empty() && replay.records.is_empty() => Ok(None),
         None => {
             let (dir, first) = (settings.dir.display().to_string(), wal.first_lsn().get());
             Err(Mismatch::NoCheckpoint { dir, first }.into())

@@ -4,7 +4,7 @@
 use crate::checkpointing::metadata::{Metadata, PRODUCERS};
 use crate::engine_log::producers::Producers;
 use crate::engine_log::program::{Program, SourceKind};
-use crate::engine_log::replay::History;
+use crate::engine_log::replay::Replay;
 use crate::error::{Error, Result};
 use crate::ingest::sender::INPUT;
 use crate::mismatch::Mismatch;
@@ -21,16 +21,16 @@ use std::collections::BTreeMap;
 pub(crate) struct OnDisk<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) changes: &'a Changes,
-    pub(crate) history: &'a History,
+    pub(crate) replay: &'a Replay,
     /// Producer tables as of the end of the log.
     pub(crate) producers: &'a BTreeMap<StreamId, Producers>,
-    /// What the checkpoint's manifest says, if there is one.
+    /// The metadata of the checkpoint, if there is one.
     pub(crate) metadata: Option<&'a Metadata>,
 }
 
 impl OnDisk<'_> {
     fn records(&self, stream: u16) -> u64 {
-        let records = self.history.records.get(&StreamId(stream));
+        let records = self.replay.records.get(&StreamId(stream));
         records.copied().unwrap_or(0)
     }
 
@@ -43,8 +43,8 @@ impl OnDisk<'_> {
         self.plan.sources.iter().find(|s| s.name == name)
     }
 
-    /// Renames and drops what the code says, refuses what would be lost or misread, and gives new
-    /// sources their streams.
+    /// Renames and drops what the code asks for, refuses what would be lost or misread, and gives
+    /// new sources their streams.
     pub(crate) fn apply(&self, program: &mut Program) -> Result<()> {
         self.drop_sources(program);
         self.rename_sources(program)?;
@@ -174,9 +174,9 @@ impl OnDisk<'_> {
         }
     }
 
-    /// The streams of the program's sources, and which records in the log need which conversions:
-    /// those before the entry of the program that knew the conversion first. `end` is where the
-    /// entry of this start will be.
+    /// The streams of the program's sources, and which records in the log need which conversions. A
+    /// record needs those that came with a later program entry. `end` is where the entry of this
+    /// start will be.
     pub(crate) fn streams(&self, program: &Program, end: Lsn) -> Vec<SourceStream> {
         let sources = self.plan.sources.iter();
         sources
@@ -205,11 +205,11 @@ impl OnDisk<'_> {
         if self.metadata.is_some_and(|m| knows(&m.program)) {
             return Some(Lsn::ZERO);
         }
-        let mut programs = self.history.programs.iter();
+        let mut programs = self.replay.programs.iter();
         programs.find_map(|(lsn, program)| knows(program).then_some(*lsn))
     }
 
-    /// Reads every record that no checkpoint covers as the program would: what cannot be read is
+    /// Reads every record that no checkpoint covers as the program would. What cannot be read is
     /// refused now, not in the batch, and not again at every start.
     pub(crate) fn check_records(
         &self,
@@ -254,8 +254,8 @@ impl OnDisk<'_> {
         Ok(())
     }
 
-    /// Says what is skipped: after a fallback to an older checkpoint this may be more than the drop
-    /// has told.
+    /// Logs what is skipped. After a fallback to an older checkpoint this may be more than the drop
+    /// has reported.
     pub(crate) fn report_skipped(&self, program: &Program) {
         let retired = program.retired.iter();
         let records: u64 = retired.map(|stream| self.records(*stream)).sum();
@@ -267,10 +267,10 @@ impl OnDisk<'_> {
         }
     }
 
-    /// What the records of a source were when they were written, as far as the log says.
+    /// The type of a source's records when they were written, as far as the log knows.
     fn written_as(&self, program: &Program, name: &str) -> String {
         let stream = program.sources.get(name).copied();
-        let before = self.history.programs.last().map(|(_, program)| program);
+        let before = self.replay.programs.last().map(|(_, program)| program);
         let before = before.or(self.metadata.map(|m| &m.program));
         before
             .and_then(|before| before.kinds.get(before.name_of(stream?)?))
@@ -280,8 +280,7 @@ impl OnDisk<'_> {
     }
 }
 
-/// The producer tables of a checkpoint, by stream. Its own metadata says which name had which
-/// stream.
+/// The producer tables of a checkpoint, by stream. Its own metadata has the stream of each name.
 pub(crate) fn restore_producers(
     checkpoint: &Checkpoint,
     metadata: &Metadata,
@@ -311,10 +310,10 @@ pub(crate) fn restore_producers(
 /// The tables as of the end of the log: those of the checkpoint and every mark after it.
 pub(crate) fn merge(
     at_checkpoint: &BTreeMap<StreamId, Producers>,
-    history: &History,
+    replay: &Replay,
 ) -> BTreeMap<StreamId, Producers> {
     let mut now = at_checkpoint.clone();
-    for (stream, newer) in &history.producers {
+    for (stream, newer) in &replay.producers {
         now.entry(*stream).or_default().absorb(newer);
     }
     now

@@ -28,9 +28,9 @@ pub(crate) fn migrations(
         .collect()
 }
 
-/// Whether the code throws away a state of the checkpoint. Where the program has an operator of
-/// that name, a call that was there already when the checkpoint was taken has done its work: what
-/// was gathered since is kept.
+/// Whether the code throws away a state of the checkpoint. If the program has an operator of that
+/// name, a call that was there when the checkpoint was taken has been applied: what was gathered
+/// since is kept.
 fn is_dropped(plan: &Plan, changes: &Changes, name: &str, done: &Metadata) -> bool {
     let has_operator = plan.states.iter().any(|slot| slot.info.name == name);
     // A name that was renamed since is that of another state than the one that was dropped.
@@ -39,7 +39,8 @@ fn is_dropped(plan: &Plan, changes: &Changes, name: &str, done: &Metadata) -> bo
     changes.drops_of(name) > obeyed.copied().unwrap_or(0)
 }
 
-/// Decodes the state of every operator, after renaming, dropping and migrating what the code says.
+/// Decodes the state of every operator, after renaming, dropping and migrating what the code asks
+/// for.
 pub(crate) fn restore(
     plan: &Plan,
     changes: &Changes,
@@ -202,8 +203,7 @@ fn mismatch(
     }
 }
 
-/// Says what a change of the types did to the state: it is allowed, but nobody should have to guess
-/// it.
+/// Logs what a change of the types did to the state: it is allowed, but must not go unnoticed.
 fn report(slot: &StateSlot, state: &StateEntry, restored: &Restored) {
     let (name, then, now) = (&slot.info.name, &state.fingerprint, &slot.info.types);
     if restored.moved > 0 {
@@ -225,7 +225,7 @@ fn report(slot: &StateSlot, state: &StateEntry, restored: &Restored) {
             %then,
             %now,
             "the program's types do not have these fields of the checkpoint: what they hold is left out of the state. If one was \
-             renamed, say #[serde(alias = \"old name\")]"
+             renamed, add #[serde(alias = \"old name\")]"
         );
     }
 }

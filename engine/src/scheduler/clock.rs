@@ -1,8 +1,8 @@
 //! Batch times: multiples of the interval that never fall.
 //!
-//! At start the clock is set by the wall clock; from then on it follows the monotonic one. So a
-//! wall clock that is wrong for a moment changes nothing, and one that is wrong at start does not
-//! make one value last until it has caught up.
+//! At start, batch time is set by the wall clock. From then on it follows the monotonic one. So a
+//! wall clock that is wrong for a moment changes nothing. One that is wrong at start does not make
+//! time stand still until it has caught up.
 
 use highwater_wal::disk::Clock;
 use std::sync::Arc;
@@ -18,8 +18,8 @@ pub(crate) struct BatchClock {
     /// ... and the monotonic clock.
     origin: Duration,
     last_ms: u64,
-    /// By how much batch time was off when a warning said so.
-    told: Option<Offset>,
+    /// By how much batch time was off when it was last logged.
+    warned: Option<Offset>,
 }
 
 /// How far batch time is from the wall clock, in milliseconds.
@@ -57,7 +57,7 @@ impl BatchClock {
             origin: clock.now(),
             clock,
             last_ms,
-            told: None,
+            warned: None,
         }
     }
 
@@ -83,17 +83,17 @@ impl BatchClock {
             Some(ahead) if ahead > self.interval_ms => Offset::Ahead(ahead),
             None if wall - batch > self.interval_ms => Offset::Behind(wall - batch),
             _ => {
-                self.told = None;
+                self.warned = None;
                 return;
             }
         };
         if self
-            .told
-            .is_some_and(|told| offset.is_near(told, self.interval_ms))
+            .warned
+            .is_some_and(|warned| offset.is_near(warned, self.interval_ms))
         {
             return;
         }
-        self.told = Some(offset);
+        self.warned = Some(offset);
         let (distance_ms, direction) = match offset {
             Offset::Ahead(ms) => (ms, "ahead of"),
             Offset::Behind(ms) => (ms, "behind"),

@@ -1,13 +1,13 @@
 //! The driver: cuts batches, runs them, commits their outputs, takes checkpoints. One thread, in
 //! order.
 //!
-//! The order of durable steps of a batch, which every crash argument in `docs/guarantees.md` rests
-//! on: cut durable -> run -> every output staged -> `committed` durable -> every output published
-//! -> checkpoint may be taken -> checkpoint published -> log truncated to what the oldest retained
-//! checkpoint needs.
+//! The durable steps of a batch come in this order. Every crash argument in `docs/guarantees.md`
+//! rests on it. Cut durable -> run -> every output staged -> `committed` durable -> every output
+//! published -> checkpoint may be taken -> checkpoint published -> log truncated to what the oldest
+//! retained checkpoint needs.
 
 use crate::batch::Batch;
-use crate::batch::chunk::{Order, Parcel};
+use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::checkpointing::checkpointer::Checkpointer;
 use crate::checkpointing::writer::Capture;
@@ -18,10 +18,10 @@ use crate::error::{Error, Result};
 use crate::exec::completed::Completed;
 use crate::exec::executor::Executor;
 use crate::faults::Faults;
-use crate::ingest::admission::Intake;
+use crate::ingest::admission::Admission;
 use crate::plan::program::Plan;
+use crate::sink::backoff::Backoff;
 use crate::sink::output::Guarantee;
-use crate::sink::patience::Patience;
 use highwater_wal::{Lsn, StreamId, Wal};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -33,37 +33,29 @@ use std::time::Duration;
 pub(crate) struct Driver {
     pub(crate) dir: PathBuf,
     pub(crate) plan: Arc<Plan>,
-    pub(crate) intake: Arc<Intake>,
+    pub(crate) admission: Arc<Admission>,
     pub(crate) executor: Executor,
     pub(crate) checkpointer: Checkpointer,
-    /// Producers' marks up to the last completed batch.
+    /// Producers' offsets up to the last completed batch.
     pub(crate) producers: BTreeMap<StreamId, Producers>,
     /// Batches up to this one were committed before the start.
     pub(crate) committed: Option<u64>,
     /// For a full disk, unless batches are run by hand.
-    pub(crate) patience: Patience,
+    pub(crate) backoff: Backoff,
     pub(crate) faults: Faults,
-    /// Size of the pieces into which a batch is split, in log bytes.
-    pub(crate) piece_bytes: u64,
-}
-
-/// What running a batch cost and did.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct BatchDone {
-    pub(crate) batch: Batch,
-    pub(crate) purpose: Purpose,
-    pub(crate) took: Duration,
+    /// Size of the chunks into which a batch is split, in log bytes.
+    pub(crate) chunk_bytes: u64,
 }
 
 impl Driver {
     fn wal(&self) -> &Wal {
-        &self.intake.wal
+        &self.admission.wal
     }
 
-    /// Runs a batch from its cut to its commit, and a checkpoint behind it if one is due or
-    /// `snapshot` asks for it.
-    pub(crate) fn run(&mut self, batch: Batch, snapshot: Snapshot) -> Result<BatchDone> {
-        let started = self.intake.clock.now();
+    /// Runs a batch up to its commit, and then a checkpoint if one is due or `snapshot` asks for
+    /// it. Returns what the batch was run for, and how long that took.
+    pub(crate) fn run(&mut self, batch: Batch, snapshot: Snapshot) -> Result<(Purpose, Duration)> {
+        let started = self.admission.clock.now();
         let committed = self.committed.is_some_and(|newest| batch.id <= newest);
         let purpose = if committed {
             Purpose::Rebuild
@@ -94,8 +86,8 @@ impl Driver {
         if purpose == Purpose::Run {
             self.commit(batch, outputs)?;
         }
-        self.intake.processed(batch.to);
-        let took = self.intake.clock.now().saturating_sub(started);
+        self.admission.processed(batch.to);
+        let took = self.admission.clock.now().saturating_sub(started);
         if snapshot == Snapshot::Take {
             let producers = self.producers.clone();
             self.checkpointer.take(Capture {
@@ -104,43 +96,41 @@ impl Driver {
                 producers,
             })?;
         }
-        Ok(BatchDone {
-            batch,
-            purpose,
-            took,
-        })
+        Ok((purpose, took))
     }
 
-    /// The batch's input in pieces, each with its place.
-    fn read(&mut self, batch: Batch) -> Result<Vec<Parcel>> {
+    /// The batch's input: chunks of the log, numbered in order.
+    fn read(&mut self, batch: Batch) -> Result<Vec<Chunk>> {
         let chunks = self
-            .intake
+            .admission
             .wal
-            .chunks(batch.from, batch.to, self.piece_bytes)?;
+            .chunks(batch.from, batch.to, self.chunk_bytes)?;
         for chunk in &chunks {
             for frame in chunk.unchecked_frames() {
                 let frame = frame?;
                 let lsn = frame.lsn;
-                replay::note_marks(&frame, &mut self.producers).map_err(|what| Error::Journal {
-                    dir: self.dir.clone(),
-                    lsn,
-                    what,
+                replay::note_offset(&frame, &mut self.producers).map_err(|what| {
+                    Error::EngineLog {
+                        dir: self.dir.clone(),
+                        lsn,
+                        what,
+                    }
                 })?;
             }
         }
         Ok(chunks
             .into_iter()
             .zip(0..)
-            .map(|(chunk, number)| Parcel::new(Order::Piece(number), 0, chunk))
+            .map(|(chunk, number)| Chunk::new(SequenceKey::Log(number), 0, chunk))
             .collect())
     }
 
-    fn commit(&self, batch: Batch, mut outputs: BTreeMap<usize, Vec<Parcel>>) -> Result<()> {
+    fn commit(&self, batch: Batch, mut outputs: BTreeMap<usize, Vec<Chunk>>) -> Result<()> {
         for (index, output) in self.plan.outputs.iter().enumerate() {
-            let parcels = outputs.remove(&index).unwrap_or_default();
+            let chunks = outputs.remove(&index).unwrap_or_default();
             output
                 .sink
-                .stage(&self.plan.operator_name(output.operator), batch, parcels)?;
+                .stage(&self.plan.operator_name(output.operator), batch, chunks)?;
         }
         if self.faults.publish_before_commit() {
             self.publish(batch)?;
@@ -165,7 +155,7 @@ impl Driver {
         loop {
             let appended = entry::append(self.wal(), &Entry::Committed { batch: batch.id });
             match appended.map_err(Error::from) {
-                Err(error) if error.is_transient() && self.patience.rest(&error) => {}
+                Err(error) if error.is_transient() && self.backoff.wait(&error) => {}
                 other => return other,
             }
         }

@@ -5,7 +5,7 @@ use crate::error::BoxError;
 use crate::sink::output::{Guarantee, Sink};
 
 /// What a batch closure may return.
-pub trait Outcome {
+pub trait IntoBatchResult {
     /// As a result.
     ///
     /// # Errors
@@ -13,13 +13,13 @@ pub trait Outcome {
     fn into_result(self) -> Result<(), BoxError>;
 }
 
-impl Outcome for () {
+impl IntoBatchResult for () {
     fn into_result(self) -> Result<(), BoxError> {
         Ok(())
     }
 }
 
-impl<E: Into<BoxError>> Outcome for Result<(), E> {
+impl<E: Into<BoxError>> IntoBatchResult for Result<(), E> {
     fn into_result(self) -> Result<(), BoxError> {
         self.map_err(Into::into)
     }
@@ -30,7 +30,7 @@ pub(crate) struct Callback<F>(pub(crate) F);
 impl<T, O, F> Sink<T> for Callback<F>
 where
     T: 'static,
-    O: Outcome,
+    O: IntoBatchResult,
     F: Fn(&Batch, Vec<T>) -> O + Send + Sync + 'static,
 {
     fn guarantee(&self) -> Guarantee {

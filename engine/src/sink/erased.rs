@@ -1,10 +1,10 @@
 //! A sink with its record type erased: what the plan holds and the driver calls.
 
 use crate::batch::Batch;
-use crate::batch::chunk::{Parcel, in_order};
+use crate::batch::chunk::{Chunk, in_order};
 use crate::error::{BoxError, Error};
 use crate::panics;
-use crate::sink::output::{Guarantee, Sink, SinkContext, Wants};
+use crate::sink::output::{Guarantee, Sink, SinkContext};
 use parking_lot::Mutex;
 use std::fmt;
 
@@ -25,7 +25,7 @@ impl SinkSlot {
         }
     }
 
-    /// Lets the sink take up what a crash left behind.
+    /// Lets the sink complete or remove what a crash left.
     pub(crate) fn open(&self, name: &str, context: &SinkContext) -> Result<(), Error> {
         self.guarded(|sink| sink.open(context))
             .map_err(|source| Error::OutputOpen {
@@ -34,13 +34,8 @@ impl SinkSlot {
             })
     }
 
-    pub(crate) fn stage(
-        &self,
-        name: &str,
-        batch: Batch,
-        parcels: Vec<Parcel>,
-    ) -> Result<(), Error> {
-        self.guarded(|sink| sink.stage(&batch, parcels))
+    pub(crate) fn stage(&self, name: &str, batch: Batch, chunks: Vec<Chunk>) -> Result<(), Error> {
+        self.guarded(|sink| sink.stage(&batch, chunks))
             .map_err(|source| failed(name, batch, "staging", source))
     }
 
@@ -78,7 +73,7 @@ impl fmt::Debug for SinkSlot {
 /// A sink with the record type erased.
 trait ErasedSink: Send {
     fn open(&mut self, context: &SinkContext) -> Result<(), BoxError>;
-    fn stage(&mut self, batch: &Batch, parcels: Vec<Parcel>) -> Result<(), BoxError>;
+    fn stage(&mut self, batch: &Batch, chunks: Vec<Chunk>) -> Result<(), BoxError>;
     fn publish(&mut self, batch: &Batch) -> Result<(), BoxError>;
 }
 
@@ -91,11 +86,9 @@ impl<T: 'static, S: Sink<T>> ErasedSink for Typed<T, S> {
     fn open(&mut self, context: &SinkContext) -> Result<(), BoxError> {
         self.sink.open(context)
     }
-    fn stage(&mut self, batch: &Batch, parcels: Vec<Parcel>) -> Result<(), BoxError> {
-        let mut records: Vec<T> = in_order::<T>(parcels).flatten().collect();
-        if let Wants::First(n) = self.sink.wants() {
-            records.truncate(n);
-        }
+    fn stage(&mut self, batch: &Batch, chunks: Vec<Chunk>) -> Result<(), BoxError> {
+        let mut records: Vec<T> = in_order::<T>(chunks).flatten().collect();
+        records.truncate(self.sink.limit());
         self.sink.stage(batch, records)
     }
     fn publish(&mut self, batch: &Batch) -> Result<(), BoxError> {

@@ -7,7 +7,7 @@
 
 use crate::batch::Batch;
 use crate::error::BoxError;
-use crate::sink::patience::Patience;
+use crate::sink::backoff::Backoff;
 use highwater_wal::disk::Disk;
 use std::fmt;
 use std::sync::Arc;
@@ -31,26 +31,17 @@ impl fmt::Display for Guarantee {
     }
 }
 
-/// How much of a batch a sink looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wants {
-    /// All records.
-    Everything,
-    /// The first so many, in the order of the batch.
-    First(usize),
-}
-
 /// What a sink may use.
 #[derive(Debug)]
 pub struct SinkContext {
     /// The disk: files go through it, so that tests can crash it.
     pub disk: Arc<dyn Disk>,
-    /// The newest batch that was committed, if any: what was staged up to it must be published by
-    /// [`Sink::open`], what was staged behind it must be thrown away (its batch runs again).
+    /// The newest batch that was committed, if any. [`Sink::open`] must publish what was staged up
+    /// to it, and throw away what was staged after it: those batches run again.
     pub committed: Option<u64>,
-    /// For a sink that finds its disk full: it may rest and try again instead of failing.
-    pub patience: Patience,
-    /// Who writes: for a sink that marks what is its own.
+    /// For a sink that finds its disk full: it may wait and try again instead of failing.
+    pub backoff: Backoff,
+    /// Identity of the output: for a sink that marks what it has written.
     pub owner: OutputOwner,
     /// The batches that the log still knows, ascending: that of the newest checkpoint and all that
     /// were cut after it. What a crash left between staging and publishing belongs to one of them.
@@ -74,12 +65,12 @@ pub trait Sink<T>: Send + 'static {
     /// What it promises.
     fn guarantee(&self) -> Guarantee;
 
-    /// How much of a batch it needs.
-    fn wants(&self) -> Wants {
-        Wants::Everything
+    /// How many records of a batch it needs, at most: the first ones, in the order of the batch.
+    fn limit(&self) -> usize {
+        usize::MAX
     }
 
-    /// Called once, before any batch: takes up what a crash left behind.
+    /// Called once, before any batch: completes or removes what a crash left.
     ///
     /// # Errors
     /// Whatever keeps the sink from working; the context then does not start.
@@ -89,7 +80,7 @@ pub trait Sink<T>: Send + 'static {
     }
 
     /// Takes a batch. An exactly-once sink makes it durable but not visible, and replaces what it
-    /// staged for the same batch before; an at-least-once sink may show it now.
+    /// staged for the same batch before. An at-least-once sink may show it now.
     ///
     /// # Errors
     /// Whatever went wrong; the batch is then not committed and the context stops.

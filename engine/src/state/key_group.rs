@@ -1,12 +1,12 @@
-//! Which key group a key belongs to. The hash is part of the checkpoint format and frozen: it is
+//! Which key group a key belongs to. The hash is part of the checkpoint format, and frozen. It is
 //! computed from what the key serialises to, with our own arithmetic, so that neither a Rust
 //! release nor another hasher can move a key.
 //!
 //! The arithmetic folds 64-bit little-endian words with a rotate, a xor and a multiplication by the
-//! golden ratio (the scheme of Firefox's `FxHash`) and finishes with the mixer of splitmix64
+//! golden ratio: the scheme of Firefox's `FxHash`. It finishes with the mixer of splitmix64
 //! (Steele, Lea, Flood, OOPSLA 2014).
 
-use crate::codec::shape::{Visit, WalkError, walk};
+use crate::codec::shape::{ShapeError, Visitor, visit};
 use serde::Serialize;
 
 /// Key groups: the unit by which state is spread over workers, moved and restored.
@@ -25,7 +25,7 @@ impl KeyGroups {
     /// The group of `key`; an error if the key does not serialise.
     pub(crate) fn group<K: Serialize + ?Sized>(self, key: &K) -> Result<u32, KeyError> {
         let mut hasher = KeyHasher(SEED);
-        walk(key, &mut hasher).map_err(KeyError)?;
+        visit(key, &mut hasher).map_err(KeyError)?;
         let group = hasher.finish() % u64::from(self.count);
         Ok(u32::try_from(group).expect("a remainder of a u32 fits u32"))
     }
@@ -50,7 +50,7 @@ pub fn key_group<K: Serialize + ?Sized>(key: &K, count: u32) -> Result<u32, Stri
 /// A key that does not serialise.
 #[derive(Debug, thiserror::Error)]
 #[error("the key does not serialise: {0}")]
-pub(crate) struct KeyError(WalkError);
+pub(crate) struct KeyError(ShapeError);
 
 /// Not zero, so that keys made of zeros of different lengths differ (the offset basis of FNV-1a).
 const SEED: u64 = 0xCBF2_9CE4_8422_2325;
@@ -90,25 +90,25 @@ impl KeyHasher {
 
 /// Structs, tuples and `()` add nothing of their own: they may be wrapped and unwrapped without
 /// moving a key.
-impl Visit for KeyHasher {
-    fn word(&mut self, word: u64) -> Result<(), WalkError> {
+impl Visitor for KeyHasher {
+    fn word(&mut self, word: u64) -> Result<(), ShapeError> {
         self.mix(word);
         Ok(())
     }
-    fn bytes(&mut self, bytes: &[u8]) -> Result<(), WalkError> {
+    fn bytes(&mut self, bytes: &[u8]) -> Result<(), ShapeError> {
         self.mix_bytes(bytes);
         Ok(())
     }
-    fn none(&mut self) -> Result<(), WalkError> {
+    fn none(&mut self) -> Result<(), ShapeError> {
         self.word(0)
     }
-    fn some(&mut self) -> Result<(), WalkError> {
+    fn some(&mut self) -> Result<(), ShapeError> {
         self.word(1)
     }
-    fn unit(&mut self) -> Result<(), WalkError> {
+    fn unit(&mut self) -> Result<(), ShapeError> {
         Ok(())
     }
-    fn product(&mut self) -> Result<(), WalkError> {
+    fn product(&mut self) -> Result<(), ShapeError> {
         Ok(())
     }
 }

@@ -1,5 +1,5 @@
-//! The typed half of restoring a state: entries of a checkpoint become keys and states of the
-//! program's types, each in the key group to which its key belongs **now**.
+//! Restoring a state. Entries of a checkpoint become keys and states of the program's types, each
+//! in the key group to which its key belongs **now**.
 //!
 //! A key's type may change and its bytes may still decode: fields change places, one is added with
 //! a default, a variant is renamed. The key group follows from what a key serialises to, so such a
@@ -8,7 +8,7 @@
 
 use crate::codec::{message_pack, round_trip};
 use crate::record::{Key, State};
-use crate::state::equal_keys::Twins;
+use crate::state::equal_keys::EqualKeys;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::{Group, RestoredGroup, RestoredState, Slot, raw_entries};
 use indexmap::map::Entry;
@@ -76,7 +76,7 @@ impl<K: Key, V: Send + 'static, S: State> StateTypes for Types<K, V, S> {
         Box::new(Restoring::<K, V, S> {
             key_groups: groups,
             groups: BTreeMap::new(),
-            twins: Twins::new(usize::MAX),
+            equal_keys: EqualKeys::new(usize::MAX),
             keys: 0,
             moved: 0,
             ignored: BTreeSet::new(),
@@ -101,7 +101,7 @@ struct Restoring<K, V, S> {
     key_groups: KeyGroups,
     groups: BTreeMap<u32, Group<K, V, S>>,
     /// Equal keys of different groups are two entries for one key as well.
-    twins: Twins,
+    equal_keys: EqualKeys,
     keys: u64,
     moved: u64,
     ignored: BTreeSet<String>,
@@ -134,7 +134,7 @@ impl<K: Key, V: Send + 'static, S: State> Restore for Restoring<K, V, S> {
             let key = round_trip::stays(key, raw_key).map_err(RestoreError::Undecodable)?;
             let belongs = self.key_groups.group(&key);
             let belongs = belongs.map_err(|e| RestoreError::Undecodable(e.to_string()))?;
-            if let Some(other) = self.twins.note(&key, belongs)
+            if let Some(other) = self.equal_keys.note(&key, belongs)
                 && self
                     .groups
                     .get(&other)

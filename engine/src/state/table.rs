@@ -1,12 +1,12 @@
 //! Keyed state: one insertion-ordered map per key group.
 //!
 //! The order matters: it decides in which order `update_state_by_key` visits keys and so the order
-//! of its output. It depends only on the input (never on a hash seed or a thread), and a checkpoint
-//! keeps it, so that a recovered run emits exactly what the uninterrupted one would have.
+//! of its output. It depends only on the input, never on a hash seed or a thread, and a checkpoint
+//! keeps it. So a recovered run emits exactly what the uninterrupted one would have.
 
 use crate::codec::{message_pack, round_trip};
 use crate::record::{Key, State};
-use crate::state::equal_keys::{REMEMBERED, TWINS, Twins};
+use crate::state::equal_keys::{EqualKeys, MAX_REMEMBERED, UNEQUAL_BYTES};
 use crate::state::key_group::{KeyGroups, WorkerSlot};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
@@ -88,7 +88,7 @@ impl<K: Key, V, S> Group<K, V, S> {
 pub(crate) struct StateTable<K, V, S> {
     key_groups: KeyGroups,
     groups: Vec<Group<K, V, S>>,
-    twins: Twins,
+    equal_keys: EqualKeys,
 }
 
 impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
@@ -97,7 +97,7 @@ impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
         let mut table = Self {
             key_groups: slot.groups,
             groups: Vec::new(),
-            twins: Twins::new(REMEMBERED),
+            equal_keys: EqualKeys::new(MAX_REMEMBERED),
         };
         let owns = |group| slot.groups.owner(group, slot.peers) == slot.index;
         let mine: Vec<u32> = restored.keys().copied().filter(|g| owns(*g)).collect();
@@ -127,19 +127,22 @@ impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
     }
 
     /// A new key as the table keeps it: as a checkpoint would give it back, which must be the same
-    /// key in the same group. So a key that cannot be kept fails the batch that brings it, and no
-    /// key holds on to the piece of the log that it came in.
+    /// key in the same group. So a key that cannot be kept fails the batch that brings it. And no
+    /// key holds on to the chunk of the log that it came in.
     fn own(&mut self, group: u32, key: &K) -> Result<K, String> {
         let owned = round_trip::own(key)?;
         let belongs = self.key_groups.group(&owned).map_err(|e| e.to_string())?;
-        let other = match self.twins.note(&owned, group) {
+        let other = match self.equal_keys.note(&owned, group) {
             _ if belongs != group => Some(belongs),
             Some(other) if self.group(other).keys.contains_key(&owned) => Some(other),
             _ => None,
         };
         match other {
             None => Ok(owned),
-            Some(_) => Err(format!("the key {} {TWINS}", round_trip::show_value(key))),
+            Some(_) => Err(format!(
+                "the key {} {UNEQUAL_BYTES}",
+                round_trip::show_value(key)
+            )),
         }
     }
 

@@ -8,7 +8,7 @@ use super::sink::TextFileSink;
 use highwater_engine::wal::Lsn;
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::wal::disk::{Access, DirLock, Disk, DiskFile, Entry, SimDisk};
-use highwater_engine::{Batch, BoxError, OutputOwner, Patience, Sink, SinkContext};
+use highwater_engine::{Batch, BoxError, OutputOwner, Backoff, Sink, SinkContext};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -80,7 +80,7 @@ impl Log {
         SinkContext {
             disk,
             committed: (self.committed > 0).then_some(self.committed),
-            patience: Patience::none(),
+            backoff: Backoff::none(),
             owner: OutputOwner {
                 log_id: self.id,
                 application: "app".to_owned(),

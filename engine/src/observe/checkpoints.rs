@@ -1,7 +1,7 @@
-//! What was published, for observers.
+//! The checkpoints of this run, for observers.
 
-use crate::batch::Batch;
 use crate::error::Error;
+use crate::observe::event::{ContextEvent, ContextListener};
 use highwater_wal::Lsn;
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -21,7 +21,7 @@ pub struct CheckpointStats {
     pub last_error: Option<String>,
 }
 
-/// What the writer reports, for the driver and for observers.
+/// What became of the checkpoints, for the driver and for observers.
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointStatus {
     inner: Mutex<Inner>,
@@ -47,20 +47,10 @@ impl CheckpointStatus {
         inner.load_time = loaded_in;
     }
 
-    /// Records a published checkpoint.
-    pub(crate) fn published(&self, number: u64, batch: Batch, bytes: u64, load_time: Duration) {
-        let mut inner = self.inner.lock();
-        inner.load_time = load_time;
-        inner.stats.published += 1;
-        inner.stats.bytes += bytes;
-        inner.stats.newest = Some((number, batch.id, batch.to));
-    }
-
     /// Records the end of an attempt.
     pub(crate) fn ended(&self, error: Option<Error>) {
         let mut inner = self.inner.lock();
         inner.attempts += 1;
-        inner.stats.failed += u64::from(error.is_some());
         inner.last_error = error;
     }
 
@@ -85,5 +75,26 @@ impl CheckpointStatus {
     /// How long it takes to load the newest checkpoint, as far as it was seen.
     pub(crate) fn load_time(&self) -> Duration {
         self.inner.lock().load_time
+    }
+}
+
+impl ContextListener for CheckpointStatus {
+    fn on_event(&self, event: &ContextEvent) {
+        let mut inner = self.inner.lock();
+        match event {
+            ContextEvent::CheckpointPublished {
+                number,
+                batch,
+                size_bytes,
+                load_time,
+            } => {
+                inner.load_time = *load_time;
+                inner.stats.published += 1;
+                inner.stats.bytes += size_bytes;
+                inner.stats.newest = Some((*number, batch.id, batch.to));
+            }
+            ContextEvent::CheckpointFailed { .. } => inner.stats.failed += 1,
+            _ => {}
+        }
     }
 }
