@@ -340,7 +340,7 @@ fn stats_count_kinds_streams_groups_and_overhead() {
     assert!((100..400).contains(&records), "{records}");
     assert_eq!(
         stats["finding"]["label"],
-        "corrupt frame below an attested durable position"
+        "corrupt frame below a position that is proven durable"
     );
 }
 
@@ -480,7 +480,7 @@ fn rescue_makes_a_lost_meta_file_anew() {
     for what in ["list", "dump", "verify", "stats"] {
         let err = tool(what, &dir, &[]).exits(1).err;
         assert!(
-            err.contains("missing LOG file") && err.contains("repair"),
+            err.contains("missing control file LOG") && err.contains("repair"),
             "{what}: {err}"
         );
         // It sent to `verify`, also from `verify` itself, which needs the file LOG as all of them

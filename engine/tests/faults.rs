@@ -101,7 +101,7 @@ fn a_bad_sector_in_the_log_is_an_error_at_the_start() {
         let log = Options::new()
             .segment_size(8 << 10)
             .background(highwater_engine::wal::Background::Inline)
-            .note_interval(4096) // so that opening the log does not read it
+            .progress_interval(4096) // so that opening the log does not read it
             .read_path(read)
             .write_path(write);
         let start = |disk: &SimDisk| {

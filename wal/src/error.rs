@@ -13,8 +13,8 @@ pub type Result<T> = std::result::Result<T, WalError>;
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum WalError {
-    /// Somebody else has the log open for writing; nothing was touched. Stop the other one, or read
-    /// with [`inspect`](crate::inspect).
+    /// Another handle or process has the log open for writing. Nothing was changed. Close that one,
+    /// or read with [`inspect`](crate::inspect).
     #[error("the log in {dir:?} is in use by {}: stop that process, or read with `inspect`, which takes no lock", holder(*.pid))]
     Locked {
         /// Directory of the log.
@@ -25,7 +25,7 @@ pub enum WalError {
 
     /// The bytes on disk are damaged below a position that is proven to have been durable. Nothing
     /// was changed.
-    #[error("{finding} in {file:?} at offset {offset} (LSN {lsn}): {what}{}", rescue(*finding))]
+    #[error("{finding} in {file:?} at offset {offset} (LSN {lsn}): {what}{}", recovery_tools(*finding))]
     Corrupt {
         /// What kind of damage it is.
         finding: Finding,
@@ -39,7 +39,7 @@ pub enum WalError {
         what: String,
     },
 
-    /// A newer Highwater wrote this log. Nothing was touched: open it with that version.
+    /// A newer Highwater wrote this log. Nothing was changed: open it with that version.
     #[error(
         "{file:?} has format version {found}, this program reads up to {supported}: use the version of Highwater that wrote it"
     )]
@@ -61,7 +61,7 @@ pub enum WalError {
         source: io::Error,
     },
 
-    /// The directory lies on a network file system. Nothing was touched.
+    /// The directory lies on a network file system. Nothing was changed.
     #[error(
         "{dir:?} lies on {kind}, which promises neither that flushed data survives nor that locks hold: put the log on a \
          local disk, or take the risk with `Options::allow_unsafe_file_system`"
@@ -131,8 +131,8 @@ pub enum WalError {
         end: Lsn,
     },
 
-    /// What stands at the position is appended, but not durable: it is not shown before. Sync it,
-    /// or follow the log with [`Wal::tail`](crate::Wal::tail).
+    /// The record at the position is appended, but not durable, and is not shown before that. Sync
+    /// it, or follow the log with [`Wal::tail`](crate::Wal::tail).
     #[error(
         "LSN {asked} is not durable yet: the log is durable up to {durable} and appended up to {end}; sync it first"
     )]
@@ -148,8 +148,8 @@ pub enum WalError {
     /// The log has reached its bound ([`Options::max_bytes`](crate::Options::max_bytes)): nothing
     /// was appended. Truncate it, or end the reader or guard that keeps it;
     /// [`Wal::wait_for_room`](crate::Wal::wait_for_room) returns once there is room. Control
-    /// records, and what is appended with [`Admission::Reserve`](crate::Admission::Reserve), get
-    /// this error only when the reserve is used up. Truncating needs neither a record nor room.
+    /// records, and those appended with [`Admission::Reserve`](crate::Admission::Reserve), get this
+    /// error only when the reserve is used up. Truncating needs neither a record nor room.
     #[error(
         "the log in {dir:?} is full: {used_bytes} of {max_bytes} bytes{}{}. Truncate it or raise `Options::max_bytes`",
         reserve(*reserved_bytes),
@@ -165,9 +165,8 @@ pub enum WalError {
         /// Bytes kept back for control records; 0 if what was refused may use the reserve, and it
         /// is used up.
         reserved_bytes: u64,
-        /// What is in the way: the reader or guard that keeps the oldest segment, or that nobody
-        /// truncated it. Empty in the warning of the thread that makes segments, which does not
-        /// know.
+        /// What keeps the oldest segment: a reader, a guard, or that the log was not truncated.
+        /// Empty in the warning of the thread that makes segments, which does not know.
         held_by: String,
     },
 
@@ -238,7 +237,7 @@ impl WalError {
         }
     }
 
-    /// Adds to an error about the bound what is in the way.
+    /// Adds to [`Self::LogFull`] what keeps the oldest segment.
     pub(crate) fn held_by(mut self, holder: impl FnOnce() -> String) -> Self {
         if let Self::LogFull { held_by, .. } = &mut self {
             *held_by = holder();
@@ -279,14 +278,14 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
 }
 
 /// What to do with a damaged log that cannot be restored.
-fn rescue(finding: Finding) -> &'static str {
+fn recovery_tools(finding: Finding) -> &'static str {
     match finding {
         // Nothing is damaged: a newer version reads it.
         Finding::UnknownFeature => "",
-        Finding::DamagedMeta | Finding::MissingMeta => {
+        Finding::DamagedControlFile | Finding::MissingControlFile => {
             ". Without a backup, `highwater log repair DIR --output NEW` makes a log from the segments alone"
         }
-        // Or somebody reads from a position of another log.
+        // Or a caller reads from a position of another log.
         Finding::CorruptDurable => {
             ". If the file is damaged and there is no backup, `highwater log repair` or `log salvage` saves what is intact"
         }
@@ -315,7 +314,7 @@ fn clause(text: &str) -> String {
 pub enum Finding {
     /// A bad frame below a position that a later, valid frame proves to have been durable.
     CorruptAttested,
-    /// A bad frame below the durable frontier of a running log, found by a reader.
+    /// A bad frame below the durable LSN of a running log, found by a reader.
     CorruptDurable,
     /// A segment between the first and the last is not there.
     MissingSegment,
@@ -329,10 +328,10 @@ pub enum Finding {
     LongSegment,
     /// A segment whose header cannot be read.
     DamagedHeader,
-    /// The file `LOG` cannot be read.
-    DamagedMeta,
-    /// Segments with records, but no file `LOG`.
-    MissingMeta,
+    /// The control file `LOG` cannot be read.
+    DamagedControlFile,
+    /// Segments with records, but no control file `LOG`.
+    MissingControlFile,
     /// A frame that is intact but uses a feature this version does not know.
     UnknownFeature,
 }
@@ -340,16 +339,16 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::CorruptAttested => "corrupt frame below an attested durable position",
-            Self::CorruptDurable => "corrupt frame below the durable frontier",
+            Self::CorruptAttested => "corrupt frame below a position that is proven durable",
+            Self::CorruptDurable => "corrupt frame below the durable LSN",
             Self::MissingSegment => "missing segment",
             Self::ForeignSegment => "segment of another log",
             Self::SwappedSegment => "segment under a wrong name",
-            Self::ShortSegment => "segment cut short",
-            Self::LongSegment => "segment with junk behind its end",
+            Self::ShortSegment => "segment file too short",
+            Self::LongSegment => "segment file too long",
             Self::DamagedHeader => "damaged segment header",
-            Self::DamagedMeta => "damaged LOG file",
-            Self::MissingMeta => "missing LOG file",
+            Self::DamagedControlFile => "damaged control file LOG",
+            Self::MissingControlFile => "missing control file LOG",
             Self::UnknownFeature => "frame with an unknown feature",
         })
     }

@@ -16,6 +16,7 @@ mod format;
 pub mod inspect;
 mod log;
 mod lsn;
+mod maintenance;
 mod metrics;
 mod options;
 mod read;
@@ -27,7 +28,7 @@ mod wal;
 
 pub use commit::future::{Durable, DurableWatch};
 #[doc(hidden)]
-pub use commit::group_commit as turns;
+pub use commit::group_commit;
 pub use error::{Finding, Result, WalError};
 #[cfg(feature = "deliberate-faults")]
 #[doc(hidden)]

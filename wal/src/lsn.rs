@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A position in the log: a byte address. Once what stands there is durable, or recovery has shown
+/// A position in the log: a byte address. Once the record there is durable, or recovery has shown
 /// it, the position is never given to another record.
 ///
-/// Before that it may be: what was appended and is not durable may be lost with the process or the
-/// machine, and the reopened log goes on at the same addresses. So make a record durable
+/// Before that it may be. A record that is appended and not durable may be lost with the process or
+/// the machine, and the reopened log goes on at the same addresses. So make a record durable
 /// ([`Wal::sync_to`](crate::Wal::sync_to), [`Wal::durable`](crate::Wal::durable)) before its LSN is
 /// stored or sent anywhere else.
 ///
@@ -62,7 +62,7 @@ impl From<Lsn> for u64 {
 pub struct LsnRange {
     /// LSN of the frame.
     pub first: Lsn,
-    /// First LSN behind the frame.
+    /// First LSN after the frame.
     pub end: Lsn,
 }
 

@@ -1,4 +1,4 @@
-//! The log's handle.
+//! `Wal`, the handle of an open log: the public interface.
 
 use crate::commit::future::{Durable, DurableWatch};
 use crate::error::Result;
@@ -60,7 +60,7 @@ impl Wal {
     /// what is there.
     ///
     /// # Errors
-    /// [`WalError::Locked`] if somebody has it open; [`WalError::Corrupt`] if durable records are
+    /// [`WalError::Locked`] if another handle or process has it open; [`WalError::Corrupt`] if durable records are
     /// damaged; [`WalError::NewerFormat`], [`WalError::BadDirectory`],
     /// [`WalError::UnsafeFileSystem`], [`WalError::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
@@ -78,8 +78,8 @@ impl Wal {
         })
     }
 
-    /// Appends one record and returns where it stands. The order is fixed, the record is not yet
-    /// durable: wait for that before you store the LSN elsewhere, see [`Lsn`].
+    /// Appends one record and returns its position. The order is fixed, but the record is not yet
+    /// durable. Wait for that before you store the LSN elsewhere: see [`Lsn`].
     ///
     /// # Errors
     /// [`WalError::RecordTooLarge`]; [`WalError::Poisoned`]; [`WalError::Closed`]; [`WalError::Io`]
@@ -103,8 +103,8 @@ impl Wal {
             1,
         )?;
         match options.level {
-            Level::OfLog => self.settle(end, self.shared.options.durability)?,
-            Level::Own(durability) => self.settle(end, durability)?,
+            Level::OfLog => self.wait_for(end, self.shared.options.durability)?,
+            Level::Own(durability) => self.wait_for(end, durability)?,
         }
         Ok(Lsn::new(start))
     }
@@ -172,7 +172,7 @@ impl Wal {
     ) -> Result<(u64, u64)> {
         let (start, end) = self.shared.append(class, tag, stream, payload)?;
         self.shared.counters.appended(records);
-        // The record is in the log: whoever is told that it is not would append it again.
+        // The record is in the log: a caller that gets an error would append it again.
         if let Err(error) = self
             .shared
             .flusher
@@ -183,7 +183,7 @@ impl Wal {
         Ok((start, end))
     }
 
-    fn settle(&self, end: u64, durability: Durability) -> Result<()> {
+    fn wait_for(&self, end: u64, durability: Durability) -> Result<()> {
         match durability {
             Durability::Sync => self.shared.syncer.sync_until(end),
             Durability::Interval(_) => self.shared.flusher.flush_within(durability),
@@ -200,7 +200,7 @@ impl Wal {
     ///
     /// # Errors
     /// [`WalError::Poisoned`] if syncing failed, now or before: the record must be taken for lost.
-    /// [`WalError::BeyondEnd`] if `lsn` lies behind the end: nothing below it was handed out.
+    /// [`WalError::BeyondEnd`] if `lsn` lies after the end: no record was appended there.
     pub fn sync_to(&self, lsn: Lsn) -> Result<()> {
         if self.shared.commit.durable() > lsn.get() {
             return Ok(());
@@ -219,7 +219,7 @@ impl Wal {
     }
 
     /// Waits for the record at `lsn` as the log's [`Durability`] demands: with the default, as
-    /// [`Self::sync_to`]. At [`Self::end_lsn`] it stands for everything below, as there.
+    /// [`Self::sync_to`]. At [`Self::end_lsn`] it waits for everything below, as there.
     ///
     /// # Errors
     /// As [`Self::sync_to`].
@@ -229,7 +229,7 @@ impl Wal {
             lower @ (Durability::Interval(_) | Durability::Os) => {
                 let until = self.shared.segments.target_of(lsn)?;
                 self.shared.commit.check()?;
-                self.settle(until, lower)
+                self.wait_for(until, lower)
             }
         }
     }
@@ -239,7 +239,7 @@ impl Wal {
         Lsn::new(self.shared.commit.durable())
     }
 
-    /// Everything below this position is handed out, durable or not.
+    /// Everything below this position is appended, durable or not.
     pub fn end_lsn(&self) -> Lsn {
         Lsn::new(self.shared.segments.end())
     }
@@ -288,7 +288,7 @@ impl Wal {
     }
 
     /// Reads from `from` on and then waits for new durable records, until the log is closed. It
-    /// pins the log from where it stands. Somebody else must make records durable: `from` may be
+    /// keeps the log from its position on. Another thread must make records durable. `from` may be
     /// any position up to [`Self::end_lsn`] where a frame starts or ends, durable or not.
     ///
     /// # Errors
@@ -323,7 +323,7 @@ impl Wal {
     }
 
     /// Gives up the log below `lsn`: frees the segments that lie wholly below it, and below every
-    /// reader and [`RetentionGuard`]. The new start is durable before a file goes.
+    /// reader and [`RetentionGuard`]. The new start is durable before a file is removed.
     ///
     /// # Errors
     /// [`WalError::Io`]: nothing was truncated, try again; [`WalError::Poisoned`]; [`WalError::Closed`].
@@ -339,8 +339,7 @@ impl Wal {
         self.retain_as(lsn, "a retention guard")
     }
 
-    /// As [`Self::retain`], with a name by which [`Self::holds`] and [`WalError::LogFull`] tell
-    /// whose it is.
+    /// As [`Self::retain`], with a name that [`Self::holds`] and [`WalError::LogFull`] show.
     ///
     /// # Errors
     /// [`WalError::Truncated`].
@@ -424,7 +423,7 @@ impl Wal {
     #[must_use]
     pub fn stats(&self) -> Stats {
         let stats = self.shared.stats();
-        self.shared.meters.tell(&stats);
+        self.shared.meters.publish(&stats);
         stats
     }
 

@@ -567,7 +567,7 @@ fn a_missing_meta_file_is_corrupt() {
         matches!(
             error,
             WalError::Corrupt {
-                finding: Finding::MissingMeta,
+                finding: Finding::MissingControlFile,
                 ..
             }
         ),

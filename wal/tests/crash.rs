@@ -70,11 +70,11 @@ proptest! {
 }
 
 const SETTINGS: [fn(Options) -> Options; 3] = [
-    |options| options.note_interval(500),
+    |options| options.progress_interval(500),
     |options| options.segment_size(32 << 10).seal_groups(4096),
     |options| {
         let options = options.segment_size(32 << 10).seal_groups(4096);
-        options.note_interval(500)
+        options.progress_interval(500)
     },
 ];
 

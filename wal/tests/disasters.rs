@@ -134,7 +134,7 @@ fn a_poisoned_log_leaves_the_disk_alone() {
         let lost = log.append("lost").unwrap();
         assert!(log.sync_to(lost).is_err());
         while background == Background::Thread && log.stats().segments_ready == 0 {
-            std::thread::yield_now(); // the preparer is not done yet
+            std::thread::yield_now(); // the maintenance thread is not done yet
         }
         let before = sim.mutations();
         for _ in 0..500 {

@@ -383,7 +383,7 @@ fn a_full_disk_refuses_and_resumes() {
             "still full"
         );
         sim.set_capacity(None);
-        // A background preparer may have failed once more on our behalf.
+        // The maintenance thread may have failed once more on our behalf.
         let lsn = (0..3).find_map(|_| log.append("resumed").ok()).unwrap();
         log.sync_to(lsn).unwrap();
         assert_eq!(contents(&log).len(), written.len() + 1);

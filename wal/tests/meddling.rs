@@ -197,7 +197,7 @@ fn a_segment_cut_below_a_reader_shows_no_wrong_bytes() {
     assert!(status.success() && said.len() == 1, "{status}: {said:?}");
     let name = first_segment(dir.path());
     for part in [
-        "segment cut short",
+        "segment file too short",
         name.to_str().unwrap(),
         "at offset 4796",
     ] {

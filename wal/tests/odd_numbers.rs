@@ -104,7 +104,7 @@ fn every_size_is_taken_or_refused_by_name() {
         ),
         ("max_bytes", |o, n| o.max_bytes(n), 8),
         ("seal_groups", |o, n| o.seal_groups(n), 3),
-        ("note_interval", |o, n| o.note_interval(n), 18),
+        ("progress_interval", |o, n| o.progress_interval(n), 18),
         ("longest_write", |o, n| o.longest_write(n), 2),
     ];
     for (name, set, expected) in settings {

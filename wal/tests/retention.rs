@@ -235,7 +235,7 @@ fn memory_behind_the_log_is_given_back_while_others_read_it() {
         maps.lines()
             .any(|line| line.contains(ours) && line.contains("r--p"))
     };
-    // The preparer gives back when it comes to it: some time in the first segment, long before the
+    // The thread gives back when it comes to it: some time in the first segment, long before the
     // last round.
     let mut shown = None;
     for index in 0..20_000 {

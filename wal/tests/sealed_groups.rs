@@ -100,7 +100,7 @@ fn sealed_groups_survive_every_cut() {
     // Each group is noted, also that of the close frame.
     let noted = |options: Options| {
         let options = options.segment_size(32 << 10).seal_groups(4096);
-        options.note_interval(500)
+        options.progress_interval(500)
     };
     let cuts = cut_everywhere_with(noted, Cheat::None, &program, &program, 0..3).unwrap();
     assert!(cuts > 30, "{cuts}");
@@ -134,7 +134,7 @@ fn frequent_notes_survive_every_cut() {
         Op::FailedSync,
         Op::Sync,
     ]);
-    let options = |options: Options| options.note_interval(500);
+    let options = |options: Options| options.progress_interval(500);
     let cuts = cut_everywhere_with(options, Cheat::None, &program, &program, 0..4).unwrap();
     assert!(cuts > 60, "{cuts}");
 }

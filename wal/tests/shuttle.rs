@@ -1,28 +1,30 @@
-//! `Turns`, the election of group commit, under the model checker
-//! [shuttle](https://docs.rs/shuttle): `RUSTFLAGS="--cfg shuttle" cargo test -p highwater-wal
-//! --test shuttle --target-dir target/shuttle`.
+//! Group commit under the model checker [shuttle](https://docs.rs/shuttle):
+//! `RUSTFLAGS="--cfg shuttle" cargo test -p highwater-wal --test shuttle --target-dir
+//! target/shuttle`.
 //!
-//! The gate of the model wakes any one of those who sleep; nothing here relies on the order in
-//! which they came.
+//! The event of the model wakes any one of the threads that sleep. Nothing here relies on the order
+//! in which they came.
 //!
-//! Breaks of `turns.rs` that were tried, each of which a test here catches:
+//! Breaks of `group_commit.rs` that were tried, each of which a test here catches:
 //!
-//! - waking: nobody of the next group, or all of it counted as woken; one counted off when it is
-//!   woken (only `an_opening_that_comes_late` sees that one); the gates, or their counts, swapped;
-//!   nobody of the group that was served, or one; the gates opened before the lead is given back;
-//! - waiting: not counted; the ticket taken after the lock is released; whoever is woken taken for
+//! - waking: no thread of the next group, or all of it counted as woken; one subtracted when it is
+//!   woken (only `a_signal_that_comes_late` sees that one); the events, or their counts, swapped;
+//!   no thread of the group that was served, or one; the events signalled before the lead is given
+//!   back;
+//! - waiting: not counted; the key taken after the lock is released; a woken thread taken for
 //!   served;
-//! - groups: the cut not recorded, or kept after a failure; the group not counted; everybody at the
-//!   gate of the next group, or of the last; who waits for exactly the cut sent to the next;
+//! - groups: the end not recorded, or kept after a failure; the group not counted; all threads at
+//!   the event of the next group, or of the last; a thread that waits for exactly the end sent to
+//!   the next;
 //! - the lead: not marked as taken; free as soon as the group is published; kept after a failure;
-//!   taken by one whose position became durable meanwhile;
-//! - publishing: at the cut; never;
-//! - failures: nobody of the next group woken, or one; nobody of the group that failed; `fail`
-//!   ignored; `check` not looked at, or before the frontier.
+//!   taken by a thread whose position became durable meanwhile;
+//! - publishing: when the group is closed; never;
+//! - failures: no thread of the next group woken, or one; no thread of the group that failed;
+//!   `fail` ignored; `check` not looked at, or before the durable LSN.
 //!
-//! Two were not caught, rightly: a lead that ends as failed although it published wakes more than
-//! it must; a count that is never taken back opens a gate at which nobody is. What is known of
-//! arrivals decides how long a leader waits, and nothing here.
+//! Two were not caught, rightly. A lead that ends as failed although it published wakes more than
+//! it must. A count that is never taken back signals an event that no thread waits for. The number
+//! of arrivals decides how long a leader waits, and nothing here.
 #![cfg(shuttle)]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
 
@@ -30,7 +32,7 @@
 mod explore;
 
 use explore::{exhaust, explore};
-use highwater_wal::turns::{Turn, Turns};
+use highwater_wal::group_commit::{GroupCommit, Leader};
 use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::thread::{self, Scope};
 use std::sync::atomic::{AtomicBool, AtomicU64 as Unseen};
@@ -45,20 +47,20 @@ enum Fate {
     Publish,
     /// The group ends where the last one did.
     NothingNew,
-    FailBeforeCut,
-    FailAfterCut,
-    /// As a leader that panics behind its sync: everybody has to look for himself, also whom the
-    /// group served.
+    FailBeforeClosing,
+    FailAfterClosing,
+    /// As a leader that panics after its sync: all threads have to look for themselves, also those
+    /// that the group served.
     FailAfterPublish,
-    /// As `FailBeforeCut` and `FailAfterCut`, but the next lead may succeed.
+    /// As `FailBeforeClosing` and `FailAfterClosing`, but the next lead may succeed.
     LetGo,
-    LetGoAfterCut,
+    LetGoAfterClosing,
 }
 
-/// A log of which there is only what group commit needs to know. The model switches threads at
-/// `appended` and `stored`; the rest only checks, and is invisible to it.
+/// Only as much of a log as group commit needs. The model switches threads at `appended` and
+/// `stored`. The rest only checks, and is invisible to it.
 struct Log {
-    turns: Turns,
+    group_commit: GroupCommit,
     /// Where the next record goes: everything below is complete.
     appended: AtomicU64,
     /// What stable storage holds.
@@ -73,7 +75,7 @@ struct Log {
 impl Log {
     fn new(fate: fn(u64) -> Fate) -> Self {
         Self {
-            turns: Turns::new(0),
+            group_commit: GroupCommit::new(0),
             appended: AtomicU64::new(0),
             stored: AtomicU64::new(0),
             poisoned: AtomicBool::new(false),
@@ -107,58 +109,58 @@ impl Log {
             false => Ok(()),
             true => Err(Poisoned),
         };
-        let lead = |turn: Turn<'_>| self.lead(turn, until, &during);
-        let outcome = self.turns.reach(until, check, lead);
+        let lead = |leader: Leader<'_>| self.lead(leader, until, &during);
+        let outcome = self.group_commit.make_durable(until, check, lead);
         match outcome {
             Ok(()) => assert!(
-                self.stored.load(Ordering::SeqCst) >= until && self.turns.durable() >= until,
+                self.stored.load(Ordering::SeqCst) >= until && self.group_commit.durable() >= until,
                 "{until} is acknowledged and not stored"
             ),
             Err(Poisoned) => assert!(
-                self.poisoned.load(Ordering::SeqCst) && self.turns.durable() < until,
+                self.poisoned.load(Ordering::SeqCst) && self.group_commit.durable() < until,
                 "{until} is refused"
             ),
         }
         outcome
     }
 
-    /// In the order of the log's own: cut, sync, publish, give the lead back.
-    fn lead(&self, mut turn: Turn<'_>, until: u64, during: impl Fn(u64)) {
+    /// In the order of the log's own: close the group, sync, publish, give the lead back.
+    fn lead(&self, mut leader: Leader<'_>, until: u64, during: impl Fn(u64)) {
         assert!(
             !self.leading.swap(true, Ordering::SeqCst),
             "two lead at once"
         );
         let number = self.leads.fetch_add(1, Ordering::SeqCst) + 1;
-        let durable = self.turns.durable();
+        let durable = self.group_commit.durable();
         assert!(durable < until, "{until} needs no lead");
         let fate = (self.fate)(number);
-        let arrivals = self.turns.arrivals();
-        let frontier = match fate {
+        let arrivals = self.group_commit.arrivals();
+        let end = match fate {
             Fate::NothingNew => durable,
             _ => self.appended.load(Ordering::SeqCst),
         };
-        if !matches!(fate, Fate::FailBeforeCut | Fate::LetGo) {
-            turn.cut(frontier, arrivals);
+        if !matches!(fate, Fate::FailBeforeClosing | Fate::LetGo) {
+            leader.close_group(end, arrivals);
         }
         if matches!(
             fate,
             Fate::Publish | Fate::NothingNew | Fate::FailAfterPublish
         ) {
             during(number);
-            self.stored.store(frontier, Ordering::SeqCst);
-            turn.publish(frontier);
+            self.stored.store(end, Ordering::SeqCst);
+            leader.publish(end);
         }
         if matches!(
             fate,
-            Fate::FailBeforeCut | Fate::FailAfterCut | Fate::FailAfterPublish
+            Fate::FailBeforeClosing | Fate::FailAfterClosing | Fate::FailAfterPublish
         ) {
             self.poisoned.store(true, Ordering::SeqCst);
         }
         if fate == Fate::FailAfterPublish {
-            turn.fail();
+            leader.fail();
         }
         self.leading.store(false, Ordering::SeqCst);
-        drop(turn);
+        drop(leader);
     }
 
     /// `threads` of them, each of which commits `rounds` times, or until that fails.
@@ -177,12 +179,19 @@ impl Log {
 
     /// That everything is durable, or nothing more ever will be.
     fn assert_ended(&self) {
-        let (durable, end) = (self.turns.durable(), self.appended.load(Ordering::SeqCst));
-        self.turns
-            .reach(durable, || Err(Poisoned), |_| panic!("no lead is needed"))
+        let (durable, end) = (
+            self.group_commit.durable(),
+            self.appended.load(Ordering::SeqCst),
+        );
+        self.group_commit
+            .make_durable(durable, || Err(Poisoned), |_| panic!("no lead is needed"))
             .unwrap();
         if self.poisoned.load(Ordering::SeqCst) {
-            assert_eq!(self.commit(), Err(Poisoned), "who comes later is told too");
+            assert_eq!(
+                self.commit(),
+                Err(Poisoned),
+                "later calls get the error too"
+            );
         } else {
             assert_eq!(durable, end);
         }
@@ -195,24 +204,24 @@ fn committers(log: &Log, threads: u64, rounds: u64) {
 }
 
 #[test]
-fn two_take_turns() {
+fn two_share_the_lead() {
     explore(|| committers(&Log::healthy(), 2, 3));
 }
 
 #[test]
-fn three_take_turns() {
+fn three_share_the_lead() {
     explore(|| committers(&Log::healthy(), 3, 2));
 }
 
 #[test]
-fn four_take_turns() {
+fn four_share_the_lead() {
     explore(|| committers(&Log::healthy(), 4, 1));
     explore(|| committers(&Log::healthy(), 4, 2));
 }
 
-/// One sync is enough for what was there when it began, however late somebody asks for it.
+/// One sync is enough for what was there when it began, however late a thread asks for it.
 #[test]
-fn a_group_serves_everybody_below_its_cut() {
+fn a_group_serves_every_thread_below_its_end() {
     explore(|| {
         let log = &Log::healthy();
         let positions: Vec<u64> = (0..4).map(|_| log.append()).collect();
@@ -226,7 +235,7 @@ fn a_group_serves_everybody_below_its_cut() {
     });
 }
 
-/// Two wait for the next group, and a third comes when the lead is given back: he or one of the two
+/// Two wait for the next group, and a third comes when the lead is given back. One of the three
 /// takes it.
 #[test]
 fn the_lead_goes_to_one_who_waits_or_to_a_newcomer() {
@@ -247,20 +256,20 @@ fn the_lead_goes_to_one_who_waits_or_to_a_newcomer() {
     });
 }
 
-/// The first leader has given the lead back and not yet woken whom it should. Meanwhile others
-/// lead, and for the fourth group somebody waits at the gate that is about to be opened. If he is
-/// woken instead, and goes back to sleep, then whom the second group left asleep must not take the
-/// one wake of the third: he leads nothing.
+/// The first leader has given the lead back and not yet woken the thread that it should. Meanwhile
+/// others lead, and a thread of the fourth group waits for the event that is about to be signalled.
+/// If that one is woken instead, and goes back to sleep, then the thread that the second group left
+/// asleep must not take the one wake of the third: it leads nothing.
 #[test]
-fn an_opening_that_comes_late() {
+fn a_signal_that_comes_late() {
     explore(|| {
         let log = &Log::healthy();
         let returned = &AtomicBool::new(false);
         thread::scope(|scope| {
-            // Behind the cut, since it is spawned after. Returns when somebody waits.
+            // After the group is closed, since it is spawned later. Returns when a thread waits.
             let waiter = move || {
                 log.committers(scope, 1, 1);
-                while log.turns.waiting() == 0 {
+                while log.group_commit.waiting() == 0 {
                     thread::yield_now();
                 }
             };
@@ -274,7 +283,7 @@ fn an_opening_that_comes_late() {
                 .unwrap();
                 returned.store(true, Ordering::SeqCst);
             });
-            while log.turns.durable() == 0 {
+            while log.group_commit.durable() == 0 {
                 thread::yield_now();
             }
             for _ in 0..2 {
@@ -320,8 +329,8 @@ macro_rules! failures {
 }
 
 failures! {
-    a_lead_that_fails_before_the_cut: FailBeforeCut,
-    a_lead_that_fails: FailAfterCut,
+    a_lead_that_fails_before_the_group_is_closed: FailBeforeClosing,
+    a_lead_that_fails: FailAfterClosing,
     a_lead_that_fails_when_it_has_published: FailAfterPublish,
 }
 
@@ -331,7 +340,7 @@ fn a_lead_that_is_let_go() {
     explore(|| {
         let fate = |lead| match lead {
             1 => Fate::LetGo,
-            2 => Fate::LetGoAfterCut,
+            2 => Fate::LetGoAfterClosing,
             _ => Fate::Publish,
         };
         committers(&Log::new(fate), 3, 1);
@@ -339,14 +348,14 @@ fn a_lead_that_is_let_go() {
     });
     explore(|| {
         let fate = |lead| match lead {
-            1 => Fate::LetGoAfterCut,
+            1 => Fate::LetGoAfterClosing,
             _ => Fate::Publish,
         };
         committers(&Log::new(fate), 4, 1);
     });
 }
 
-/// Who watches sees the frontier ascend, and never above what is stored.
+/// A thread that watches sees the durable LSN ascend, and never above what is stored.
 #[test]
 fn what_is_shown_as_durable_is_stored() {
     explore(|| {
@@ -356,7 +365,7 @@ fn what_is_shown_as_durable_is_stored() {
             scope.spawn(move || {
                 let mut seen = 0;
                 for _ in 0..6 {
-                    let durable = log.turns.durable();
+                    let durable = log.group_commit.durable();
                     assert!(durable >= seen && durable <= log.stored.load(Ordering::SeqCst));
                     seen = durable;
                 }
@@ -368,25 +377,25 @@ fn what_is_shown_as_durable_is_stored() {
 
 /// A lead beside others who come for `untils`, from when it is taken; the group ends at 1.
 fn lead_beside<const OTHERS: usize>(untils: [u64; OTHERS]) {
-    let (turns, taken) = (&Turns::new(0), &AtomicBool::new(false));
+    let (group_commit, taken) = (&GroupCommit::new(0), &AtomicBool::new(false));
     let well = || Ok::<(), Poisoned>(());
     let last = untils.into_iter().max().unwrap();
     thread::scope(|scope| {
-        let lead = |mut turn: Turn<'_>| {
+        let lead = |mut leader: Leader<'_>| {
             assert!(!taken.swap(true, Ordering::SeqCst), "one lead is enough");
             for until in untils {
-                let lead = move |mut turn: Turn<'_>| {
-                    turn.cut(last, turns.arrivals());
-                    turn.publish(last);
+                let lead = move |mut leader: Leader<'_>| {
+                    leader.close_group(last, group_commit.arrivals());
+                    leader.publish(last);
                 };
-                scope.spawn(move || turns.reach(until, well, lead).unwrap());
+                scope.spawn(move || group_commit.make_durable(until, well, lead).unwrap());
             }
-            turn.cut(1, turns.arrivals());
-            turn.publish(1);
+            leader.close_group(1, group_commit.arrivals());
+            leader.publish(1);
         };
-        turns.reach(1, well, lead).unwrap();
+        group_commit.make_durable(1, well, lead).unwrap();
     });
-    assert_eq!(turns.durable(), last);
+    assert_eq!(group_commit.durable(), last);
 }
 
 #[test]

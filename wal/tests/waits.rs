@@ -31,7 +31,7 @@ struct HandClock {
     tick: Duration,
     nanos: AtomicU64,
     os: OsClock,
-    preparer_stops: Mutex<bool>,
+    maintenance_stops: Mutex<bool>,
     changed: Condvar,
 }
 
@@ -41,21 +41,21 @@ impl HandClock {
             tick,
             nanos: AtomicU64::new(0),
             os: OsClock::new(),
-            preparer_stops: Mutex::new(false),
+            maintenance_stops: Mutex::new(false),
             changed: Condvar::new(),
         })
     }
 
-    fn stop_preparer(&self, stops: bool) {
-        *self.preparer_stops.lock() = stops;
+    fn stop_maintenance(&self, stops: bool) {
+        *self.maintenance_stops.lock() = stops;
         self.changed.notify_all();
     }
 
     fn stand_still_if_told(&self) {
-        if std::thread::current().name() != Some("highwater-wal-prepare") {
+        if std::thread::current().name() != Some("highwater-wal-maintenance") {
             return;
         }
-        let mut stops = self.preparer_stops.lock();
+        let mut stops = self.maintenance_stops.lock();
         while *stops {
             self.changed.wait(&mut stops);
         }
@@ -148,13 +148,13 @@ fn nobody_waits_for_the_cohort_longer_than_the_bound() {
 
 /// While a segment is ready, nobody waits for the thread that makes the next one.
 #[test]
-fn appends_go_on_into_a_ready_segment_while_the_preparer_stands_still() {
+fn appends_go_on_into_a_ready_segment_while_the_maintenance_thread_stands_still() {
     let clock = HandClock::new(TICK);
     let log = Arc::new(open(&clock, options().background(Background::Thread)));
     while log.stats().segments_ready == 0 {
         std::thread::yield_now();
     }
-    clock.stop_preparer(true);
+    clock.stop_maintenance(true);
     let segments = log.stats().segments;
     let (tell, told) = mpsc::channel();
     let appender = Arc::clone(&log);
@@ -165,7 +165,7 @@ fn appends_go_on_into_a_ready_segment_while_the_preparer_stands_still() {
         tell.send(()).unwrap();
     });
     let gone_on = told.recv_timeout(Duration::from_secs(120));
-    clock.stop_preparer(false);
+    clock.stop_maintenance(false);
     gone_on.expect("the next segment was ready, and an append waited");
     log.close().unwrap();
 }

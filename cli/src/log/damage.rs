@@ -8,7 +8,7 @@ pub(crate) fn with_advice(error: &WalError) -> String {
     let next = match error {
         // Every command that only looks needs LOG.
         WalError::Corrupt {
-            finding: Finding::DamagedMeta | Finding::MissingMeta,
+            finding: Finding::DamagedControlFile | Finding::MissingControlFile,
             ..
         } => "`highwater log repair DIR --output NEW` makes a log from the segments alone",
         _ => {

@@ -106,7 +106,7 @@ fn open(settings: &Settings) -> Result<Wal, String> {
     };
     let options = Options::new()
         .segment_size(SEGMENT_BYTES)
-        .note_interval(NOTE_BYTES)
+        .progress_interval(NOTE_BYTES)
         .seal_groups(settings.seal_groups)
         .write_path(path)
         .log_id_seed(settings.seed)

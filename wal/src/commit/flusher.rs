@@ -4,7 +4,7 @@
 use crate::commit::sync::Syncer;
 use crate::error::{Result, WalError};
 use crate::options::choices::{Background, Durability};
-use crate::segment::file::Stores;
+use crate::segment::file::WritesVia;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -80,7 +80,7 @@ impl Flusher {
     /// memory only. Now, not when it is first needed: a process short of memory may die of starting
     /// a thread.
     pub(crate) fn watch_idle(self: &Arc<Self>) -> Result<()> {
-        let direct = self.syncer.segments.tail().stores() == Stores::Staged;
+        let direct = self.syncer.segments.tail().writes_via() == WritesVia::Direct;
         if !direct || self.syncer.options.background != Background::Thread {
             return Ok(());
         }

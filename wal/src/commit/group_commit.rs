@@ -1,108 +1,108 @@
-//! Who syncs for everybody, and who waits for it: the election of group commit.
+//! Group commit: one thread leads and syncs for all, the others wait for it.
 //!
-//! Whoever needs a position durable and finds the lead free takes it. Who finds it taken waits at
-//! the gate of its group: the one that is being synced, if the position lies below its cut, or the
-//! next. When a group is done, everybody at its gate is let through, without a lock, and one of the
-//! next group is woken to lead.
+//! A thread that needs a position durable and finds no leader becomes the leader. If there is one,
+//! it waits for the event of its group: the group that is being synced, if the position lies below
+//! the end of that, or the next group. When a group is done, its event lets all its threads go on,
+//! without a lock, and one thread of the next group is woken to lead.
 //!
-//! Nobody is forgotten: whoever waits for the next group began to while a leader was at work (both
-//! hold the lock), and that leader's end wakes one of them. Nothing below the cut of the next group
-//! was durable then, so the one that is woken leads, unless a newcomer was faster, whose end wakes
-//! all of that group. A failure lets everybody through.
+//! No thread is forgotten. A thread that waits for the next group began to wait while a leader was
+//! at work (both hold the lock), and the end of that leader wakes one of them. Nothing below the
+//! end of the next group was durable then, so the woken thread leads. If a newcomer was faster, the
+//! end of the newcomer wakes all of that group. A failure lets every thread go on.
 //!
-//! A gate is opened after the lock is released, maybe much later, when others have led: it may then
-//! find those of a later group, and wake one of them instead of whom it was meant for. Therefore
-//! nobody is counted off before everybody at his gate is let through.
+//! The leader signals an event after it releases the lock, maybe much later, when other leaders
+//! have come and gone. It may then wake a thread of a later group instead of the one it meant.
+//! Therefore no thread is subtracted from a count before all threads of its event go on.
 
 use highwater_disk::EventCount;
 use highwater_disk::sync::{AtomicU64, Mutex, Ordering};
 
 #[derive(Debug)]
-pub struct Turns {
+pub struct GroupCommit {
     /// Everything below is on stable storage.
     durable: AtomicU64,
-    /// How many came so far to have something made durable.
+    /// How many calls so far had to make something durable.
     arrivals: AtomicU64,
     state: Mutex<State>,
-    /// Group `n` waits at gate `n % 2`.
-    gates: [EventCount; 2],
+    /// Group `n` waits for event `n % 2`.
+    done: [EventCount; 2],
 }
 
 #[derive(Debug)]
 struct State {
-    lead: Lead,
-    /// Number of the group that was cut last.
+    leader: Leadership,
+    /// Number of the group that was closed last.
     group: usize,
     /// Where that group ends.
-    cut: u64,
-    /// How many wait at each gate, at least: until it is opened for all, also those who have gone
-    /// through count, and who waits again counts again.
+    group_end: u64,
+    /// How many threads wait for each event, at least. Until the event lets all go on, threads that
+    /// have gone on count too, and a thread that waits again counts again.
     waiting: [usize; 2],
     /// The leader waits until so many have arrived, or for its bound.
     cohort: u64,
-    /// Arrivals when the last group was cut.
-    taken: u64,
+    /// Arrivals when the last group was closed.
+    arrived_before: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lead {
+enum Leadership {
     Free,
     Taken,
 }
 
 impl State {
-    /// The gate of the group that will make everything below `until` durable.
-    fn gate_of(&self, until: u64) -> usize {
-        let next = usize::from(until > self.cut);
+    /// The event of the group that will make everything below `until` durable.
+    fn event_of(&self, until: u64) -> usize {
+        let next = usize::from(until > self.group_end);
         (self.group + next) % 2
     }
 }
 
-impl Turns {
+impl GroupCommit {
     pub fn new(durable: u64) -> Self {
         let state = State {
-            lead: Lead::Free,
+            leader: Leadership::Free,
             group: 0,
-            cut: durable,
+            group_end: durable,
             waiting: [0; 2],
             cohort: 0,
-            taken: 0,
+            arrived_before: 0,
         };
         Self {
             durable: AtomicU64::new(durable),
             arrivals: AtomicU64::new(0),
             state: Mutex::new(state),
-            gates: <[EventCount; 2]>::default(),
+            done: <[EventCount; 2]>::default(),
         }
     }
 
     /// Everything below is on stable storage.
     pub fn durable(&self) -> u64 {
-        // Acquire pairs with the release in `Turn::publish`.
+        // Acquire pairs with the release in `Leader::publish`.
         self.durable.load(Ordering::Acquire)
     }
 
-    /// How many came so far to have something made durable.
+    /// How many calls so far had to make something durable.
     pub fn arrivals(&self) -> u64 {
-        // A number to decide how long to wait by, no more.
+        // It decides only how long a leader waits.
         self.arrivals.load(Ordering::Relaxed)
     }
 
-    /// How many wait, roughly.
+    /// How many threads wait, roughly.
     pub fn waiting(&self) -> usize {
         self.state.lock().waiting.iter().sum()
     }
 
-    /// Returns once everything below `until`, a position that was handed out, is durable: by
-    /// leading, if nobody does, or by waiting for who does.
+    /// Returns once everything below `until`, a position that was handed out, is durable. The
+    /// calling thread leads if there is no leader, and waits otherwise.
     ///
     /// # Errors
-    /// What `check` says.
-    pub fn reach<E>(
+    /// Those of `check`.
+    pub fn make_durable<E>(
         &self,
         until: u64,
         check: impl Fn() -> Result<(), E>,
-        lead: impl Fn(Turn<'_>),
+        lead: impl Fn(Leader<'_>),
     ) -> Result<(), E> {
         if self.durable() >= until {
             return Ok(());
@@ -114,85 +114,87 @@ impl Turns {
                 break;
             }
             check()?;
-            if state.lead == Lead::Free {
-                state.lead = Lead::Taken;
+            if state.leader == Leadership::Free {
+                state.leader = Leadership::Taken;
                 let cohort = state.cohort;
                 drop(state);
-                lead(Turn {
-                    turns: self,
+                lead(Leader {
+                    group_commit: self,
                     cohort,
                     outcome: Outcome::Failed,
                 });
                 continue;
             }
-            let gate = state.gate_of(until);
-            let (Some(waiting), Some(gate)) = (state.waiting.get_mut(gate), self.gates.get(gate))
+            let event = state.event_of(until);
+            let (Some(waiting), Some(event)) = (state.waiting.get_mut(event), self.done.get(event))
             else {
-                unreachable!("a gate is 0 or 1")
+                unreachable!("the number of an event is 0 or 1")
             };
             *waiting += 1;
-            // With the lock held: whoever opens the gate for this group takes the lock first.
-            let key = gate.key();
+            // With the lock held: the leader that signals this group takes the lock first.
+            let key = event.key();
             drop(state);
-            gate.wait(key);
+            event.wait(key);
         }
         Ok(())
     }
 }
 
-/// The lead. When it goes, whoever it served and one of those it did not are woken.
+/// The thread that leads. When it is dropped, all threads that it served and one that it did not
+/// are woken.
 #[derive(Debug)]
-pub struct Turn<'a> {
-    turns: &'a Turns,
+pub struct Leader<'a> {
+    group_commit: &'a GroupCommit,
     cohort: u64,
     outcome: Outcome,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Outcome {
-    /// Also as long as nothing else is known.
+    /// Also until the outcome is known.
     Failed,
     Published,
 }
 
-impl Turn<'_> {
-    /// How many arrivals to wait for: those whom the last group released are about to come back.
+impl Leader<'_> {
+    /// How many arrivals to wait for: the threads that the last group released are about to come
+    /// back.
     pub fn cohort(&self) -> u64 {
         self.cohort
     }
 
-    /// The group ends at `frontier`: who waits for more waits for the next. `arrivals` had come
+    /// The group ends at `end`: threads that wait for more wait for the next. `arrivals` had come
     /// when that was decided.
-    pub fn cut(&self, frontier: u64, arrivals: u64) {
-        let mut state = self.turns.state.lock();
+    pub fn close_group(&self, end: u64, arrivals: u64) {
+        let mut state = self.group_commit.state.lock();
         state.group += 1;
-        state.cut = frontier;
-        // The next group will have those that this one releases, and those that come while it is
-        // being synced; `cohort` is completed when it is known how many those are.
-        state.cohort = arrivals + (arrivals - state.taken);
-        state.taken = arrivals;
+        state.group_end = end;
+        // The next group will have the threads that this one releases, and those that come while it
+        // is being synced. Those are added to `cohort` when the sync is over.
+        state.cohort = arrivals + (arrivals - state.arrived_before);
+        state.arrived_before = arrivals;
     }
 
-    /// Everything below `frontier`, where the group was cut, is durable now.
-    pub fn publish(&mut self, frontier: u64) {
-        // Release: whoever sees the frontier sees the bytes below it.
-        self.turns.durable.store(frontier, Ordering::Release);
+    /// Everything below `end`, where the group ends, is durable now.
+    pub fn publish(&mut self, end: u64) {
+        // Release: a thread that sees this durable LSN sees the bytes below it.
+        self.group_commit.durable.store(end, Ordering::Release);
         self.outcome = Outcome::Published;
     }
 
-    /// Nobody is served, or nobody can be any more: all have to look for themselves.
+    /// No thread is served, or can be any more: all have to look for themselves.
     pub fn fail(&mut self) {
         self.outcome = Outcome::Failed;
     }
 }
 
-impl Drop for Turn<'_> {
+impl Drop for Leader<'_> {
     fn drop(&mut self) {
-        let [first, second] = &self.turns.gates;
-        let mut state = self.turns.state.lock();
-        state.lead = Lead::Free;
-        // Whom a failed group left behind waits for the next one, as everybody does before a cut.
-        state.cut = self.turns.durable();
+        let [first, second] = &self.group_commit.done;
+        let mut state = self.group_commit.state.lock();
+        state.leader = Leadership::Free;
+        // The threads of a failed group wait for the next one, as all do before a group is closed.
+        state.group_end = self.group_commit.durable();
         let (served, next) = match state.group % 2 {
             0 => (first, second),
             _ => (second, first),
@@ -208,7 +210,7 @@ impl Drop for Turn<'_> {
             Outcome::Failed => (std::mem::take(of_next), true),
             Outcome::Published => (*of_next, false),
         };
-        let came = self.turns.arrivals() - state.taken;
+        let came = self.group_commit.arrivals() - state.arrived_before;
         state.cohort += came;
         drop(state);
         if to_wake > 0 {
@@ -232,13 +234,13 @@ mod tests {
     /// Miri is a thousand times slower.
     const ROUNDS: u64 = if cfg!(miri) { 10 } else { 2_000 };
 
-    /// A log of which there is only what group commit needs to know.
+    /// Only as much of a log as group commit needs.
     struct Log {
-        turns: Turns,
+        group_commit: GroupCommit,
         appended: AtomicU64,
-        /// Relaxed, so that whoever is told of a frontier sees this only if the frontier orders it.
+        /// Relaxed, so that a thread sees this only if the durable LSN orders it.
         stored: AtomicU64,
-        /// The lead of this number fails, and with it the log.
+        /// The leader of this number fails, and with it the log.
         failing: u64,
         leads: AtomicU64,
     }
@@ -246,7 +248,7 @@ mod tests {
     impl Log {
         fn new(failing: u64) -> Self {
             Self {
-                turns: Turns::new(0),
+                group_commit: GroupCommit::new(0),
                 appended: AtomicU64::new(0),
                 stored: AtomicU64::new(0),
                 failing,
@@ -256,8 +258,8 @@ mod tests {
 
         fn commit(&self) -> Result<(), u64> {
             let until = self.appended.fetch_add(1, Ordering::Relaxed) + 1;
-            self.turns
-                .reach(until, || self.check(), |turn| self.lead(turn))?;
+            self.group_commit
+                .make_durable(until, || self.check(), |leader| self.lead(leader))?;
             assert!(self.stored.load(Ordering::Relaxed) >= until);
             Ok(())
         }
@@ -269,13 +271,15 @@ mod tests {
             }
         }
 
-        fn lead(&self, mut turn: Turn<'_>) {
-            let (frontier, arrivals) =
-                (self.appended.load(Ordering::Relaxed), self.turns.arrivals());
-            turn.cut(frontier, arrivals);
+        fn lead(&self, mut leader: Leader<'_>) {
+            let (end, arrivals) = (
+                self.appended.load(Ordering::Relaxed),
+                self.group_commit.arrivals(),
+            );
+            leader.close_group(end, arrivals);
             if self.leads.fetch_add(1, Ordering::Relaxed) + 1 < self.failing {
-                self.stored.store(frontier, Ordering::Relaxed);
-                turn.publish(frontier);
+                self.stored.store(end, Ordering::Relaxed);
+                leader.publish(end);
             }
         }
 
@@ -289,29 +293,37 @@ mod tests {
     }
 
     #[test]
-    fn whoever_is_told_sees_what_was_stored() {
+    fn a_thread_that_sees_the_durable_lsn_sees_what_was_stored() {
         let log = Log::new(u64::MAX);
         std::thread::scope(|scope| {
-            // One that takes no lock and waits at no gate: the frontier alone must order it.
+            // It takes no lock and waits for no event: the durable LSN alone must order it.
             scope.spawn(|| {
                 let mut durable = 0;
                 while durable < THREADS * ROUNDS {
-                    durable = log.turns.durable();
+                    durable = log.group_commit.durable();
                     assert!(log.stored.load(Ordering::Relaxed) >= durable);
                     std::thread::yield_now();
                 }
             });
             log.run();
         });
-        assert_eq!(log.turns.durable(), THREADS * ROUNDS);
+        assert_eq!(log.group_commit.durable(), THREADS * ROUNDS);
     }
 
     #[test]
-    fn a_failure_lets_everybody_through() {
+    fn a_failure_lets_every_thread_go_on() {
         let log = Log::new(ROUNDS / 2);
         log.run();
-        assert_eq!(log.commit(), Err(ROUNDS / 2), "who comes later is told too");
-        let durable = log.turns.durable();
-        assert_eq!(log.turns.reach(durable, || log.check(), |_| ()), Ok(()));
+        assert_eq!(
+            log.commit(),
+            Err(ROUNDS / 2),
+            "later calls get the error too"
+        );
+        let durable = log.group_commit.durable();
+        assert_eq!(
+            log.group_commit
+                .make_durable(durable, || log.check(), |_| ()),
+            Ok(())
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! How far the log is durable, why it accepts nothing more, and waiting for either.
 
-use crate::commit::group_commit::Turns;
+use crate::commit::group_commit::GroupCommit;
 use crate::commit::waiters::{Ended, Registered, Until, Waiter, Waiters, Watched};
 use crate::error::{Result, WalError};
 use highwater_disk::copy_error;
@@ -14,7 +14,7 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct CommitState {
     dir: PathBuf,
-    pub(crate) turns: Turns,
+    pub(crate) group_commit: GroupCommit,
     poison: OnceLock<Poison>,
     waiters: Mutex<Waiters>,
     changed: Condvar,
@@ -36,7 +36,7 @@ impl CommitState {
         };
         Self {
             dir,
-            turns: Turns::new(durable),
+            group_commit: GroupCommit::new(durable),
             poison: OnceLock::new(),
             waiters: Mutex::new(waiters),
             changed: Condvar::new(),
@@ -44,7 +44,7 @@ impl CommitState {
     }
 
     pub(crate) fn durable(&self) -> u64 {
-        self.turns.durable()
+        self.group_commit.durable()
     }
 
     /// The error of the failed sync, if one failed.

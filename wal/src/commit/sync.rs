@@ -1,25 +1,25 @@
 //! Group commit: writing and syncing what was appended.
 //!
-//! There is no thread for it. A thread that needs a record durable and finds nobody syncing becomes
-//! the leader. It syncs everything that is complete, publishes the new durable LSN, and wakes the
+//! There is no thread for it. A thread that needs a record durable and finds no leader becomes the
+//! leader. It syncs everything that is complete, publishes the new durable LSN, and wakes the
 //! others. Those it did not reach elect the next leader.
 
-use crate::commit::group_commit::Turn;
+use crate::commit::group_commit::Leader;
 use crate::commit::idle::IdleSignal;
 use crate::commit::state::CommitState;
 use crate::error::Result;
 use crate::format::frame::FrameKind;
 use crate::format::layout::SEGMENT_HEADER_SIZE;
 use crate::lsn::StreamId;
+use crate::maintenance::thread::Maintenance;
 use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
 use crate::options::choices::Background;
 use crate::options::settings::Options;
 use crate::retention::room::RoomWaiters;
-use crate::segment::file::{Segment, Stores};
+use crate::segment::file::{Segment, WritesVia};
 use crate::segment::frame_writer::{FrameWriter, NewFrame};
 use crate::segment::live::LiveSegments;
-use crate::segment::preallocator::Preparer;
 use highwater_disk::{DiskError, PAGE_SIZE, Raised, Reserver};
 use std::io;
 use std::ops::Range;
@@ -38,7 +38,7 @@ pub(crate) struct Syncer {
     pub(crate) commit: Arc<CommitState>,
     pub(crate) segments: Arc<LiveSegments>,
     pub(crate) writer: FrameWriter,
-    pub(crate) preparer: Arc<Preparer>,
+    pub(crate) maintenance: Arc<Maintenance>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) room: Arc<RoomWaiters>,
@@ -115,8 +115,12 @@ impl Syncer {
             return Ok(());
         }
         let _urgent = self.raise();
-        let turns = &self.commit.turns;
-        turns.reach(until, || self.commit.check(), |turn| self.lead(turn, after))
+        let group_commit = &self.commit.group_commit;
+        group_commit.make_durable(
+            until,
+            || self.commit.check(),
+            |leader| self.lead(leader, after),
+        )
     }
 
     /// As long as the result lives, the calling thread has the priority of committers.
@@ -131,14 +135,14 @@ impl Syncer {
     }
 
     /// One group, by the thread that leads. Errors go to the poison, where every waiter finds them.
-    fn lead(&self, turn: Turn<'_>, after: After) {
+    fn lead(&self, leader: Leader<'_>, after: After) {
         let mut leading = Leading {
             syncer: self,
-            turn: Some(turn),
+            leader: Some(leader),
         };
-        if let Some(turn) = &mut leading.turn {
-            self.await_cohort(turn);
-            if let Err((path, offset, source)) = self.commit_group(turn, after) {
+        if let Some(leader) = &mut leading.leader {
+            self.await_cohort(leader);
+            if let Err((path, offset, source)) = self.commit_group(leader, after) {
                 self.commit.poison(&path, offset, source);
             }
         }
@@ -148,23 +152,25 @@ impl Syncer {
     /// log acknowledges.
     fn commit_group(
         &self,
-        turn: &mut Turn<'_>,
+        leader: &mut Leader<'_>,
         after: After,
     ) -> std::result::Result<(), (PathBuf, u64, io::Error)> {
         let commit = &self.commit;
-        let arrivals = commit.turns.arrivals();
+        let arrivals = commit.group_commit.arrivals();
         let group =
             self.complete_group(self.writer.pad(&self.segments.tail()).unwrap_or(u64::MAX))?;
-        turn.cut(group.end, arrivals);
+        leader.close_group(group.end, arrivals);
         if self.options.faults.acknowledge_before_sync() {
-            turn.publish(group.end);
+            leader.publish(group.end);
             return Ok(());
         }
-        self.options.faults.before_sync(|| commit.turns.waiting());
+        self.options
+            .faults
+            .before_sync(|| commit.group_commit.waiting());
         let start = self.options.clock.now();
         for (segment, range) in &group.ranges {
             let longest = self.options.longest_write;
-            for piece in pieces(segment.stores(), longest, range.clone()) {
+            for piece in pieces(segment.writes_via(), longest, range.clone()) {
                 let start = piece.start;
                 let synced = segment.map().sync(piece);
                 // It was mapped under another name.
@@ -172,7 +178,7 @@ impl Syncer {
                 synced.map_err(|e| (segment.path.clone(), start, e))?;
             }
         }
-        turn.publish(group.end);
+        leader.publish(group.end);
         let took = self.options.clock.now().saturating_sub(start);
         self.counters.sync.record(took);
         self.meters.group(took, &self.dir);
@@ -180,7 +186,7 @@ impl Syncer {
             self.append_durable_lsn(group.end);
             self.idle.committed();
         }
-        self.preparer.committed(group.end, group.size());
+        self.maintenance.committed(group.end, group.size());
         self.record_progress(group.end);
         self.counters.group();
         Ok(()) // the waiters are woken when the lead is given back
@@ -233,9 +239,9 @@ impl Syncer {
     fn record_progress(&self, durable: u64) {
         // Relaxed, also below: it decides only when the next write is due.
         let recorded = self.recorded.load(Ordering::Relaxed);
-        if durable - recorded >= self.options.note_interval {
+        if durable - recorded >= self.options.progress_interval {
             self.recorded.store(durable, Ordering::Relaxed);
-            self.preparer.note(durable);
+            self.maintenance.record_progress(durable);
         }
     }
 
@@ -243,18 +249,18 @@ impl Syncer {
     pub(crate) fn record_end(&self) {
         let end = self.commit.durable();
         if self.recorded.fetch_max(end, Ordering::Relaxed) < end {
-            self.preparer.note(end);
+            self.maintenance.record_progress(end);
         }
     }
 
     /// Waits a bounded moment for the producers that the last group released: they are about to
     /// come back.
-    fn await_cohort(&self, turn: &Turn<'_>) {
+    fn await_cohort(&self, leader: &Leader<'_>) {
         let wait = self.options.group_commit_wait;
         if wait.is_zero() || self.options.background == Background::Inline {
             return;
         }
-        let complete = || self.commit.turns.arrivals() >= turn.cohort();
+        let complete = || self.commit.group_commit.arrivals() >= leader.cohort();
         if complete() {
             return;
         }
@@ -268,12 +274,12 @@ impl Syncer {
     }
 }
 
-/// The writes that make `range` durable, one after the other. Past the page cache no write is
-/// longer than `longest`, so that recovery knows how far after the end of the log it has to look.
-fn pieces(stores: Stores, longest: u64, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+/// The writes that make `range` durable, one after the other. No direct write is longer than
+/// `longest`, so that recovery knows how far after the end of the log it has to look.
+fn pieces(stores: WritesVia, longest: u64, range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
     let longest = match stores {
-        Stores::PageCache => u64::MAX,
-        Stores::Staged => longest,
+        WritesVia::PageCache => u64::MAX,
+        WritesVia::Direct => longest,
     };
     let mut start = range.start;
     std::iter::from_fn(move || {
@@ -285,11 +291,11 @@ fn pieces(stores: Stores, longest: u64, range: Range<u64>) -> impl Iterator<Item
     })
 }
 
-/// Gives the lead back, whatever happens. A leader that unwinds poisons the log: nobody knows what
-/// it synced.
+/// Gives the lead back, whatever happens. A leader that unwinds poisons the log: what it synced is
+/// not known.
 struct Leading<'a> {
     syncer: &'a Syncer,
-    turn: Option<Turn<'a>>,
+    leader: Option<Leader<'a>>,
 }
 
 impl Drop for Leading<'_> {
@@ -303,11 +309,11 @@ impl Drop for Leading<'_> {
             };
             let source = io::Error::other("the thread that synced panicked");
             commit.poison(&path, offset, source);
-            if let Some(turn) = &mut self.turn {
-                turn.fail();
+            if let Some(leader) = &mut self.leader {
+                leader.fail();
             }
         }
-        drop(self.turn.take());
+        drop(self.leader.take());
         commit.wake();
         if commit.is_poisoned() {
             self.syncer.room.notify();

@@ -1,5 +1,5 @@
-//! The file `LOG`: what this directory holds and where it starts. And `LOCK`, which names the
-//! holder of the lock.
+//! The control file `LOG`: the identity of the log, where it starts, and how far it was durable. And
+//! `LOCK`, which names the holder of the lock.
 
 use crate::error::{Finding, Result, WalError};
 use crate::format::layout::{
@@ -13,24 +13,26 @@ use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What `LOG` says.
+/// The contents of `LOG`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Meta {
+pub(crate) struct ControlFile {
     pub(crate) log_id: u128,
     /// Base of the oldest segment that counts: everything below is truncated.
     pub(crate) first_lsn: u64,
-    /// Everything below was durable when the file was written (at a truncation or a clean close):
-    /// proof that stands apart from the frames, so that damage to the very last ones is not taken
-    /// for a torn write.
+    /// Everything below was durable when the file was written. This proof is apart from the frames,
+    /// so that damage to the very last ones is not taken for a torn write.
     pub(crate) attested_lsn: u64,
-    /// How far behind the end of the log, in bytes, whoever has it open may have left frames that
-    /// were never acknowledged; 0 if anywhere.
+    /// How far after the end of the log, in bytes, the process that has it open may have left
+    /// frames that were never acknowledged; 0 if anywhere.
     pub(crate) reach: u64,
     /// Whether the log was closed: then a close frame ends at `attested_lsn`.
     pub(crate) end: LogEnd,
 }
 
-/// How the log was left, as far as `LOG` knows.
+/// The name that recovery and the tools still use.
+pub(crate) type Meta = ControlFile;
+
+/// How the log was left, according to `LOG`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum LogEnd {
@@ -110,7 +112,7 @@ pub(crate) fn fresh_log_id(seed: Option<u64>) -> u128 {
     (u128::from(half(1)) << 64) | u128::from(half(2))
 }
 
-impl Meta {
+impl ControlFile {
     /// Padded with spaces to a fixed size, so that replacing it needs no space beyond the prepared
     /// file.
     fn encode(self) -> Vec<u8> {
@@ -132,7 +134,7 @@ impl Meta {
 
     fn decode(bytes: &[u8], path: &Path) -> Result<Self> {
         let damaged = |what: String| WalError::Corrupt {
-            finding: Finding::DamagedMeta,
+            finding: Finding::DamagedControlFile,
             file: path.to_owned(),
             offset: 0,
             lsn: Lsn::ZERO,
@@ -217,8 +219,8 @@ impl Meta {
     }
 }
 
-/// Prepares the file that the next [`Meta::replace`] will use. Without it a full disk delays
-/// truncation, no more.
+/// Prepares the file that the next [`ControlFile::replace`] will use. Without it a full disk delays
+/// truncation, nothing else.
 pub(crate) fn prepare_spare(disk: &dyn Disk, dir: &Path) {
     let tmp = dir.join(META_TMP_NAME);
     let made = match disk.create_new(&tmp) {
@@ -230,7 +232,7 @@ pub(crate) fn prepare_spare(disk: &dyn Disk, dir: &Path) {
     };
     if let Err(error) = made {
         tracing::debug!(path = %tmp.display(), %error, "no spare for LOG: truncating a full disk may fail");
-        // A half-made spare is as good as none; it is made again after the next use.
+        // A half-made spare is useless; it is made again after the next use.
         let _ = disk.remove_file(&tmp);
     }
 }
@@ -264,7 +266,7 @@ pub(crate) fn read_holder(disk: &dyn Disk, dir: &Path) -> Option<u32> {
         .ok()
 }
 
-/// A place inside a segment's header has no frame: the first one stands behind it.
+/// Where the first frame of a segment starts: after the header.
 pub(crate) fn first_frame(base: u64) -> u64 {
     base + SEGMENT_HEADER_SIZE
 }
@@ -281,21 +283,21 @@ mod tests {
     /// F33: no byte of `LOG` can change its meaning unnoticed.
     #[test]
     fn damage_is_noticed() {
-        let meta = Meta {
+        let contents = ControlFile {
             log_id: 77,
             first_lsn: 12_345,
             attested_lsn: 99_999,
             reach: 4_096,
             end: LogEnd::Closed,
         };
-        let good = meta.encode();
+        let good = contents.encode();
         let path = Path::new("LOG");
-        assert_eq!(Meta::decode(&good, path).unwrap(), meta);
+        assert_eq!(ControlFile::decode(&good, path).unwrap(), contents);
         for bit in 0..good.len() * 8 {
             let mut bytes = good.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
-            if let Ok(read) = Meta::decode(&bytes, path) {
-                assert_eq!(read, meta, "bit {bit}");
+            if let Ok(read) = ControlFile::decode(&bytes, path) {
+                assert_eq!(read, contents, "bit {bit}");
             }
         }
     }

@@ -1,86 +1,106 @@
-//! Who rewrites `LOG` while the log is open: truncation, the notes of how far it is durable,
-//! closing.
+//! Rewrites the control file while the log is open: at truncations, as the log goes on, and at the
+//! end.
 
-use crate::control::file::{self, LogEnd, Meta};
+use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::Result;
 use highwater_disk::Disk;
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-/// The file `LOG` and what it says. One at a time rewrites it.
+/// The control file and its contents. One thread at a time rewrites it.
 #[derive(Debug)]
-pub(crate) struct Ledger {
+pub(crate) struct ControlFileWriter {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     state: Mutex<State>,
+    /// A durable LSN that is to be written when there is time.
+    scheduled: Mutex<Option<u64>>,
 }
 
 #[derive(Debug)]
 struct State {
-    meta: Meta,
-    /// This instance has noted its end.
+    contents: ControlFile,
+    /// This instance has written its end.
     closed: bool,
 }
 
-impl Ledger {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, meta: Meta) -> Self {
+impl ControlFileWriter {
+    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, contents: ControlFile) -> Self {
         Self {
             disk,
             dir,
             state: Mutex::new(State {
-                meta,
+                contents,
                 closed: false,
             }),
+            scheduled: Mutex::new(None),
         }
     }
 
-    /// Notes that everything below `durable` is. A frame starts or ends there: recovery reads from
-    /// there on. A note that comes late, behind a truncation or the end, has nothing to say.
-    pub(crate) fn attest(&self, durable: u64) -> Result<()> {
+    /// Writes that everything below `durable` is. A frame starts or ends there: recovery reads from
+    /// there on. A write that comes late, after a truncation or the end, changes nothing.
+    pub(crate) fn write_durable(&self, durable: u64) -> Result<()> {
         self.replace(None, durable, LogEnd::Open)?;
         self.prepare_spare();
         Ok(())
     }
 
-    /// Notes that the log ends at `durable`, with a close frame.
-    pub(crate) fn close(&self, durable: u64) -> Result<()> {
-        self.replace(None, durable, LogEnd::Closed)?;
+    /// Has [`Self::write_scheduled`] write that everything below `durable` is.
+    pub(crate) fn schedule(&self, durable: u64) {
+        *self.scheduled.lock() = Some(durable);
+    }
+
+    /// Writes what was scheduled; false if nothing was. After a failure the next opening reads
+    /// more, nothing else.
+    pub(crate) fn write_scheduled(&self) -> bool {
+        let Some(durable) = self.scheduled.lock().take() else {
+            return false;
+        };
+        if let Err(error) = self.write_durable(durable) {
+            tracing::debug!(dir = %self.dir.display(), %error, "progress could not be written to LOG");
+        }
+        true
+    }
+
+    /// Writes that the log ends at `end`, with a close frame.
+    pub(crate) fn write_closed(&self, end: u64) -> Result<()> {
+        self.replace(None, end, LogEnd::Closed)?;
         self.prepare_spare();
         Ok(())
     }
 
     /// Makes `first_lsn` the start of the log, durably. The spare is to be prepared once there is
     /// room.
-    pub(crate) fn truncate(&self, first_lsn: u64, durable: u64) -> Result<()> {
+    pub(crate) fn write_first(&self, first_lsn: u64, durable: u64) -> Result<()> {
         self.replace(Some(first_lsn), durable, LogEnd::Open)
     }
 
     fn replace(&self, first_lsn: Option<u64>, durable: u64, end: LogEnd) -> Result<()> {
         let mut state = self.state.lock();
-        let State { meta, closed } = &mut *state;
-        let late = *closed || durable <= meta.attested_lsn;
+        let State { contents, closed } = &mut *state;
+        let late = *closed || durable <= contents.attested_lsn;
         if first_lsn.is_none() && end == LogEnd::Open && late {
             return Ok(());
         }
-        let next = Meta {
-            first_lsn: first_lsn.unwrap_or(meta.first_lsn),
+        let next = ControlFile {
+            first_lsn: first_lsn.unwrap_or(contents.first_lsn),
             attested_lsn: match end {
-                LogEnd::Open => durable.max(meta.attested_lsn),
+                LogEnd::Open => durable.max(contents.attested_lsn),
                 // Where the close frame ends, though its padding, if groups are sealed, may have
-                // been noted before.
+                // been written before.
                 LogEnd::Closed => durable,
             },
             end,
-            ..*meta
+            ..*contents
         };
         next.replace(&*self.disk, &self.dir)?;
-        *meta = next;
+        *contents = next;
         *closed = end == LogEnd::Closed;
         Ok(())
     }
 
-    /// Prepares the file that the next note will use, so that a full disk can be truncated.
+    /// Prepares the file that the next write will use, so that a full disk can be truncated.
     pub(crate) fn prepare_spare(&self) {
         let _alone = self.state.lock();
         file::prepare_spare(&*self.disk, &self.dir);
@@ -93,49 +113,49 @@ mod tests {
     use highwater_disk::SimDisk;
     use std::path::Path;
 
-    /// Of a new log that is noted as durable up to 10; and what its `LOG` says: how far, and
-    /// whether it ends there.
-    fn ledger() -> (Ledger, impl Fn() -> (u64, LogEnd)) {
+    /// A writer for a new log that is durable up to 10, and a reader of its control file: how far
+    /// the log is durable, and whether it ends there.
+    fn writer() -> (ControlFileWriter, impl Fn() -> (u64, LogEnd)) {
         let disk: Arc<dyn Disk> = Arc::new(SimDisk::new());
         let dir = Path::new("/log");
         disk.create_dir_all(dir).unwrap();
-        let meta = Meta {
+        let contents = ControlFile {
             log_id: 1,
             first_lsn: 0,
             attested_lsn: 10,
             reach: 0,
             end: LogEnd::Open,
         };
-        let ledger = Ledger::new(Arc::clone(&disk), dir.to_owned(), meta);
-        let said = move || {
-            let meta = Meta::read(&*disk, dir).unwrap().unwrap();
-            (meta.attested_lsn, meta.end)
+        let writer = ControlFileWriter::new(Arc::clone(&disk), dir.to_owned(), contents);
+        let read = move || {
+            let contents = ControlFile::read(&*disk, dir).unwrap().unwrap();
+            (contents.attested_lsn, contents.end)
         };
-        (ledger, said)
+        (writer, read)
     }
 
-    /// A note that the preparer had still to make, when the log was closed, took the mark of the
-    /// clean end away.
+    /// A write that was still scheduled when the log was closed took the mark of the clean end
+    /// away.
     #[test]
-    fn a_late_note_changes_nothing() {
-        let (ledger, said) = ledger();
-        ledger.attest(20).unwrap();
-        assert_eq!(said(), (20, LogEnd::Open));
-        ledger.close(30).unwrap();
+    fn a_late_write_changes_nothing() {
+        let (writer, read) = writer();
+        writer.write_durable(20).unwrap();
+        assert_eq!(read(), (20, LogEnd::Open));
+        writer.write_closed(30).unwrap();
         for late in [25, 30, 4096] {
-            ledger.attest(late).unwrap();
-            assert_eq!(said(), (30, LogEnd::Closed));
+            writer.write_durable(late).unwrap();
+            assert_eq!(read(), (30, LogEnd::Closed));
         }
     }
 
-    /// With sealed groups the close frame's group ends behind it, in a padding, and may be noted as
-    /// durable before the end is: `LOG` then said that a close frame ends where the padding does,
-    /// and the log was refused.
+    /// With sealed groups the close frame's group ends after it, in a padding, and may be written
+    /// as durable before the end is. The control file then claimed that a close frame ends where
+    /// the padding does, and the log was refused.
     #[test]
     fn the_end_is_where_the_close_frame_ends() {
-        let (ledger, said) = ledger();
-        ledger.attest(4096).unwrap();
-        ledger.close(30).unwrap();
-        assert_eq!(said(), (30, LogEnd::Closed));
+        let (writer, read) = writer();
+        writer.write_durable(4096).unwrap();
+        writer.write_closed(30).unwrap();
+        assert_eq!(read(), (30, LogEnd::Closed));
     }
 }

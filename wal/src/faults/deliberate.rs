@@ -1,7 +1,6 @@
 //! Deliberate faults of the log itself. A test rig that cannot fail proves nothing: the suite runs
 //! its checks against a log that cheats and demands that they object. Only with the feature
-//! `deliberate-faults`, which no release has: there [`crate::honest`] stands in its place. Not part
-//! of the API.
+//! `deliberate-faults`, which no release has: there `none.rs` takes its place. Not part of the API.
 
 /// What the log does wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -12,17 +11,17 @@ pub enum Cheat {
     None,
     /// Records are acknowledged before they are synced.
     AckBeforeSync,
-    /// Recovery shows the un-attested tail without writing it again.
+    /// Recovery shows the frames that are not proven durable without writing them again.
     ShowWithoutRewrite,
-    /// Recovery leaves intact frames behind the cut.
+    /// Recovery leaves intact frames after the end that it found.
     LeaveStaleFrames,
-    /// `LOG` tells recovery to search only so many bytes behind the end.
+    /// `LOG` tells recovery to search only this many bytes after the end.
     ShortReach(u64),
     /// Segments are removed before the new start of the log is durable.
     UnlinkBeforeControl,
-    /// Whoever leads a commit group panics.
+    /// The leader of a commit group panics.
     LeaderPanics,
-    /// Whoever leads a commit group waits until so many others wait for it.
+    /// The leader of a commit group waits until this many threads wait for it.
     LeaderAwaits(usize),
 }
 
@@ -47,12 +46,12 @@ impl Faults {
         self.0 == Cheat::ShowWithoutRewrite
     }
 
-    /// Whether recovery leaves frames that could rise again.
+    /// Whether recovery leaves frames that could become valid again.
     pub(crate) fn leave_stale_frames(self) -> bool {
         self.0 == Cheat::LeaveStaleFrames
     }
 
-    /// How far behind the end recovery will search, if not far enough.
+    /// How far after the end recovery will search, if not far enough.
     pub(crate) fn reach(self) -> Option<u64> {
         match self.0 {
             Cheat::ShortReach(reach) => Some(reach),
@@ -60,7 +59,7 @@ impl Faults {
         }
     }
 
-    /// Whether files go before it is durable that they may.
+    /// Whether files are removed before the new start of the log is durable.
     pub(crate) fn unlink_before_control(self) -> bool {
         self.0 == Cheat::UnlinkBeforeControl
     }

@@ -145,7 +145,7 @@ impl Log {
                 return Err(bad(std::io::Error::new(std::io::ErrorKind::NotFound, what)));
             }
             return Err(WalError::Corrupt {
-                finding: Finding::MissingMeta,
+                finding: Finding::MissingControlFile,
                 file: file::path(&dir),
                 offset: 0,
                 lsn: Lsn::ZERO,

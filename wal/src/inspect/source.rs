@@ -183,7 +183,7 @@ pub(crate) fn bad_directory(dir: &Path, what: &str) -> WalError {
 
 fn missing_meta(dir: &Path) -> WalError {
     WalError::Corrupt {
-        finding: Finding::MissingMeta,
+        finding: Finding::MissingControlFile,
         file: file::path(dir),
         offset: 0,
         lsn: Lsn::ZERO,

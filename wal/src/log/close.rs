@@ -18,7 +18,7 @@ impl Shared {
         let result = self.append_close_frame();
         self.commit.end();
         self.flusher.stop();
-        self.preparer.stop();
+        self.maintenance.stop();
         *self.lock.lock() = None;
         *closing = Closing::Done;
         result
@@ -38,7 +38,7 @@ impl Shared {
             Ok(range) => range,
             Err(error) => {
                 // This proves as much about damage below the end: it is no torn write.
-                if let Err(error) = self.ledger.attest(durable) {
+                if let Err(error) = self.control.write_durable(durable) {
                     tracing::warn!(dir = %self.dir.display(), %error, "the end of the log could not be written to LOG");
                 }
                 return Err(error.of_close_frame());
@@ -47,7 +47,7 @@ impl Shared {
         self.syncer.sync_until(end)?;
         // Proof apart from the frames. Without it damage to the last sector would pass for a torn
         // write, so it is worth an attempt, but the records do not depend on it.
-        if let Err(error) = self.ledger.close(end) {
+        if let Err(error) = self.control.write_closed(end) {
             tracing::warn!(dir = %self.dir.display(), %error, "the clean end could not be written to LOG");
         }
         Ok(())

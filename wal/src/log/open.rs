@@ -5,11 +5,14 @@ use crate::commit::idle::IdleSignal;
 use crate::commit::state::CommitState;
 use crate::commit::sync::Syncer;
 use crate::control::file;
-use crate::control::writer::Ledger;
+use crate::control::writer::ControlFileWriter;
 use crate::error::{Result, WalError};
 use crate::format::compression::BatchCompressor;
 use crate::format::frame::LogKey;
 use crate::log::shared::{Closing, Shared};
+use crate::maintenance::preallocator::{Preallocator, Queue};
+use crate::maintenance::resident_memory::ResidentMemory;
+use crate::maintenance::thread::Maintenance;
 use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
 use crate::options::settings::Options;
@@ -22,9 +25,8 @@ use crate::retention::room::RoomWaiters;
 use crate::segment::file::Segment;
 use crate::segment::frame_writer::FrameWriter;
 use crate::segment::live::LiveSegments;
-use crate::segment::preallocator::Preparer;
 use highwater_disk::{DirLock, Disk};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
@@ -80,25 +82,29 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
     let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
     let tail = Arc::clone(segments.last().expect("recovery returns at least the tail"));
     let ready: VecDeque<_> = ready.into_iter().map(Arc::new).collect();
-    let ledger = Arc::new(Ledger::new(Arc::clone(&options.disk), dir.to_owned(), meta));
+    let control = Arc::new(ControlFileWriter::new(
+        Arc::clone(&options.disk),
+        dir.to_owned(),
+        meta,
+    ));
     let budget = Arc::new(budget(&options, &segments, &tail, &ready));
     let counters = Arc::new(Counters::default());
     let meters = Arc::new(Meters::new(dir));
-    let preparer = Arc::new(Preparer::start(
-        maker,
-        Arc::clone(&budget),
-        (
-            Arc::clone(&counters),
-            Arc::clone(&meters),
-            Arc::clone(&options.clock),
-        ),
-        Arc::clone(&ledger),
-        options.background,
-        Arc::clone(&tail),
-        ready,
-    )?);
+    let segments = Arc::new(LiveSegments::new(segments, Arc::clone(&tail)));
     let durable = recovery.end_lsn.get();
-    let segments = Arc::new(LiveSegments::new(segments, tail));
+    let preallocator = Preallocator {
+        maker,
+        budget: Arc::clone(&budget),
+        control: Arc::clone(&control),
+        counters: Arc::clone(&counters),
+        meters: Arc::clone(&meters),
+        clock: Arc::clone(&options.clock),
+        wake: Arc::default(),
+        queue: Mutex::new(Queue::new(ready, &tail)),
+        made: Condvar::new(),
+    };
+    let memory = ResidentMemory::new(&segments, options.segment_size);
+    let maintenance = Maintenance::start(options.background, preallocator, memory, durable)?;
     let commit = Arc::new(CommitState::new(dir.to_owned(), durable));
     let room = Arc::new(RoomWaiters::default());
     let writer = FrameWriter::new(key, options.end_room(), options.seal_groups);
@@ -108,7 +114,7 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         commit: Arc::clone(&commit),
         segments: Arc::clone(&segments),
         writer,
-        preparer: Arc::clone(&preparer),
+        maintenance: Arc::clone(&maintenance),
         counters: Arc::clone(&counters),
         meters: Arc::clone(&meters),
         room: Arc::clone(&room),
@@ -126,9 +132,9 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         segments,
         closed: AtomicBool::new(false),
         rotation: Mutex::new(()),
-        preparer,
+        maintenance,
         budget,
-        ledger,
+        control,
         commit,
         flusher: Arc::new(Flusher::new(Arc::clone(&syncer))),
         syncer,

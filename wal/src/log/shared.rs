@@ -3,11 +3,12 @@
 use crate::commit::flusher::Flusher;
 use crate::commit::state::CommitState;
 use crate::commit::sync::Syncer;
-use crate::control::writer::Ledger;
+use crate::control::writer::ControlFileWriter;
 use crate::error::{Result, WalError};
 use crate::format::compression::BatchCompressor;
 use crate::format::frame::{LogKey, Tag};
 use crate::lsn::{Lsn, StreamId};
+use crate::maintenance::thread::Maintenance;
 use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
 use crate::options::settings::Options;
@@ -15,10 +16,9 @@ use crate::recovery::cases::Recovery;
 use crate::retention::budget::{AdmissionClass, Budget};
 use crate::retention::guard::Retention;
 use crate::retention::room::RoomWaiters;
-use crate::segment::file::{Segment, Stores};
+use crate::segment::file::{Segment, WritesVia};
 use crate::segment::frame_writer::{FrameWriter, NewFrame};
 use crate::segment::live::LiveSegments;
-use crate::segment::preallocator::Preparer;
 use highwater_disk::{DirLock, ReserveError};
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -43,9 +43,9 @@ pub(crate) struct Shared {
     pub(crate) closed: AtomicBool,
     /// Serialises going to the next segment.
     pub(crate) rotation: Mutex<()>,
-    pub(crate) preparer: Arc<Preparer>,
+    pub(crate) maintenance: Arc<Maintenance>,
     pub(crate) budget: Arc<Budget>,
-    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) control: Arc<ControlFileWriter>,
     pub(crate) commit: Arc<CommitState>,
     pub(crate) syncer: Arc<Syncer>,
     pub(crate) flusher: Arc<Flusher>,
@@ -177,7 +177,10 @@ impl Shared {
         self.admit_another(class)?;
         // Its name is durable before the seal exists: a sealed last segment therefore means that
         // one is missing.
-        let next = self.preparer.take().map_err(|e| self.explain(e))?;
+        let next = self
+            .maintenance
+            .take_segment()
+            .map_err(|e| self.explain(e))?;
         if closed {
             next.map().close();
         }
@@ -185,8 +188,8 @@ impl Shared {
         // Before appenders can load it: see `admit`.
         self.budget.hold(next.size);
         let released = self.segments.push(next, self.commit.durable());
-        self.preparer.rotated(released);
-        self.meters.tell(&self.stats());
+        self.maintenance.rotated(released);
+        self.meters.publish(&self.stats());
         Ok(())
     }
 
@@ -203,9 +206,9 @@ impl Shared {
             return Ok(());
         }
         let unsynced = self.segments.count(durable, full);
-        match segment.stores() {
-            Stores::PageCache if unsynced < MOST_UNSYNCED => Ok(()),
-            Stores::PageCache | Stores::Staged => self.syncer.sync_until(full),
+        match segment.writes_via() {
+            WritesVia::PageCache if unsynced < MOST_UNSYNCED => Ok(()),
+            WritesVia::PageCache | WritesVia::Direct => self.syncer.sync_until(full),
         }
     }
 

@@ -4,7 +4,7 @@ use crate::log::shared::Shared;
 use crate::lsn::Lsn;
 use crate::metrics::stats::Stats;
 use crate::options::choices::WritePath;
-use crate::segment::file::Stores;
+use crate::segment::file::WritesVia;
 
 impl Shared {
     pub(crate) fn stats(&self) -> Stats {
@@ -21,15 +21,15 @@ impl Shared {
             batches_compressed,
             bytes_saved,
             segments: self.segments.len(),
-            segments_ready: self.preparer.ready(),
+            segments_ready: self.maintenance.segments_ready(),
             first_lsn: Lsn::new(self.retention.first()),
             durable_lsn: Lsn::new(self.commit.durable()),
             end_lsn,
             disk_bytes: budget.used(),
             max_bytes: budget.max_bytes(),
-            write_path: match self.segments.tail().stores() {
-                Stores::PageCache => WritePath::PageCache,
-                Stores::Staged => WritePath::Direct,
+            write_path: match self.segments.tail().writes_via() {
+                WritesVia::PageCache => WritePath::PageCache,
+                WritesVia::Direct => WritePath::Direct,
             },
             sync: counters.sync.summary(),
             prepare: counters.prepare.summary(),

@@ -31,10 +31,10 @@ impl Shared {
             // The names go first, durably: what a careless order of the two steps amounts to.
             let _ = self.options.disk.sync_dir(&self.dir);
         }
-        self.ledger.truncate(first, self.commit.durable())?;
+        self.control.write_first(first, self.commit.durable())?;
         self.retention.advance(first, &guards);
         self.discard(first);
-        self.ledger.prepare_spare();
+        self.control.prepare_spare();
         Ok(())
     }
 
@@ -44,7 +44,7 @@ impl Shared {
             let size = segment.size;
             self.counters.truncated(size);
             self.budget.truncated(segment.base);
-            match self.preparer.recycle(segment) {
+            match self.maintenance.recycle(segment) {
                 Some(unwanted) => {
                     let leftover = (unwanted.path.clone(), size);
                     self.leftovers.lock().push(leftover);

@@ -52,7 +52,7 @@ impl Meters {
         }
     }
 
-    /// A group became durable, its syncs took so long.
+    /// A group became durable. Its syncs took this long.
     pub(crate) fn group(&self, took: Duration, dir: &Path) {
         self.sync.record(took.as_secs_f64());
         if took >= SLOW_SYNC {
@@ -60,7 +60,7 @@ impl Meters {
         }
     }
 
-    /// A reader met damage, or a file that cannot be read.
+    /// A reader found damage, or a file that cannot be read.
     pub(crate) fn read_failed(&self) {
         self.read_failures.increment(1);
     }
@@ -73,9 +73,9 @@ impl Meters {
         self.recycle.record(took.as_secs_f64());
     }
 
-    /// What is counted anyway; told at each rotation and whenever somebody asks for the statistics.
+    /// Publishes a snapshot: at each rotation and whenever a caller asks for the statistics.
     #[expect(clippy::cast_precision_loss, reason = "gauges are floating-point")]
-    pub(crate) fn tell(&self, stats: &Stats) {
+    pub(crate) fn publish(&self, stats: &Stats) {
         self.records.absolute(stats.records);
         self.groups.absolute(stats.groups);
         self.bytes_appended.absolute(stats.bytes_appended);

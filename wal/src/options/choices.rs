@@ -15,22 +15,22 @@ pub enum Durability {
     /// process, unless the log is written through the page cache ([`WritePath`]), as it is by
     /// default if this is the durability of the whole log.
     Interval(Duration),
-    /// The call does not wait and nothing is flushed before somebody syncs: the operating system
-    /// writes when it likes. Only whoever fills the 64th segment since the last sync (the second
-    /// with direct writes) syncs what stands before it. A crash of the machine may lose everything
-    /// since the last sync; of the process alone as for [`Self::Interval`].
+    /// The call does not wait, and nothing is flushed before a thread syncs: the operating system
+    /// writes when it likes. Only the append that fills the 64th segment since the last sync (the
+    /// second with direct writes) syncs the segments before. A crash of the machine may lose
+    /// everything since the last sync, a crash of the process as for [`Self::Interval`].
     Os,
 }
 
-/// Who does the work that need not be done by the appender: preparing segments, flushing at
-/// intervals.
+/// Which thread does the work that need not be done by the appender: preallocating segments,
+/// flushing at intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Background {
     /// Threads of the log's own, ended by [`Wal::close`](crate::Wal::close).
     #[default]
     Thread,
-    /// Nobody: the calling thread does it when it is needed. Everything happens in the order of the
-    /// calls, which deterministic simulations need.
+    /// The calling thread, when it is needed. Everything happens in the order of the calls, which
+    /// deterministic simulations need.
     Inline,
 }
 
@@ -41,12 +41,12 @@ pub enum WritePath {
     /// else [`Self::PageCache`].
     #[default]
     Auto,
-    /// Appends are stored in the page cache through a shared map, syncs have it written (`msync`).
-    /// What was appended but not synced survives the death of the process.
+    /// Appends are stored in the page cache through a shared map, and syncs write it (`msync`).
+    /// Records that are appended but not synced survive the death of the process.
     PageCache,
-    /// Appends are stored in memory of the process, each commit group is one write past the page
-    /// cache (`O_DIRECT`, `RWF_DSYNC`). Faster, above all for large groups, and a full or broken
-    /// disk is always an error code. What was appended but not synced is gone with the process.
+    /// Appends are stored in memory of the process, and each commit group is one direct write
+    /// (`O_DIRECT`, `RWF_DSYNC`). Faster, above all for large groups, and a full or broken disk is
+    /// always an error code. Records that are appended but not synced are lost with the process.
     /// Takes memory for five eighths of a segment, in a log at rest for one and a half.
     Direct,
 }
@@ -63,7 +63,7 @@ pub enum ReadPath {
     Mapped,
     /// With plain reads into memory of the process: whatever happens to the files is an error. Each
     /// record takes an allocation of its own, a [`Chunk`](crate::Chunk) as many bytes as it is
-    /// long. (Stores through the page cache, [`WritePath::PageCache`], go through a map all the
+    /// long. (WritesVia through the page cache, [`WritePath::PageCache`], go through a map all the
     /// same.)
     Copy,
 }
@@ -96,7 +96,7 @@ impl Compression {
     }
 }
 
-/// What becomes of a log on a file system that does not keep what was flushed.
+/// Whether a log may lie on a file system that does not keep what was flushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UnsafeFileSystem {
     Refused,

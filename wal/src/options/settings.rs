@@ -13,12 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DEFAULT_SEGMENT_SIZE: u64 = 64 << 20;
-/// Bytes of log after which it is noted in `LOG` how far it is durable: what opening after a crash
-/// reads at most.
-const NOTE_INTERVAL: u64 = 4 << 20;
+/// Bytes of log after which the durable LSN is written to the control file: opening after a crash
+/// reads this much at most.
+const PROGRESS_INTERVAL: u64 = 4 << 20;
 const DEFAULT_MAX_RECORD: usize = 16 << 20;
 
-/// The longest single write of a commit group with direct writes.
+/// The longest single direct write of a commit group.
 pub(crate) const MAX_WRITE_SIZE: u64 = 2 << 20;
 const _: () = assert!(MAX_WRITE_SIZE.is_multiple_of(PAGE_SIZE));
 
@@ -41,7 +41,7 @@ pub struct Options {
     pub(crate) max_bytes: Option<u64>,
     pub(crate) seal_groups: u64,
     pub(crate) committer_priority: Priority,
-    pub(crate) note_interval: u64,
+    pub(crate) progress_interval: u64,
     pub(crate) longest_write: u64,
     pub(crate) unsafe_file_system: UnsafeFileSystem,
     pub(crate) seed: Option<u64>,
@@ -72,7 +72,7 @@ impl Options {
             max_bytes: None,
             seal_groups: 0,
             committer_priority: Priority::Ordinary,
-            note_interval: NOTE_INTERVAL,
+            progress_interval: PROGRESS_INTERVAL,
             longest_write: MAX_WRITE_SIZE,
             unsafe_file_system: UnsafeFileSystem::Refused,
             seed: None,
@@ -83,7 +83,7 @@ impl Options {
     }
 
     /// Size of new segment files in bytes (default 64 MiB): a multiple of 4096 from 8 KiB to 2 GiB.
-    /// The log is truncated by whole segments, and one is always prepared ahead. May change between
+    /// The log is truncated by whole segments, and one is always preallocated. May change between
     /// runs.
     #[must_use]
     pub fn segment_size(mut self, bytes: u64) -> Self {
@@ -115,7 +115,7 @@ impl Options {
         self
     }
 
-    /// Who prepares segments and flushes (default [`Background::Thread`]).
+    /// Which thread preallocates segments and flushes (default [`Background::Thread`]).
     #[must_use]
     pub fn background(mut self, background: Background) -> Self {
         self.background = background;
@@ -152,7 +152,7 @@ impl Options {
     }
 
     /// The most disk space that segment files may take, in bytes (default: no bound), at least four
-    /// segments: those that hold the log, one prepared ahead, and up to three kept for recycling. A
+    /// segments: those that hold the log, one preallocated, and up to three kept for recycling. A
     /// warning is logged at 50 and at 80 percent.
     ///
     /// The last segment below the bound is a reserve: where only it is left, appends fail with
@@ -175,9 +175,8 @@ impl Options {
 
     /// Pads each commit group to a multiple of `bytes` (a power of two from 4096 to 65536; default
     /// 0: off), so that a sector that holds acknowledged records is never written again while the
-    /// log is open. For devices that may damage what stood in a sector, or a page, that they were
-    /// writing when the power went: without it a group begins in the page in which the one before
-    /// ended. Costs up to that many bytes per group. (Recovery writes the last group once more,
+    /// log is open. For devices that may damage a sector, or a page, that they were writing when the
+    /// power went: without it a group begins in the page in which the one before ended. Costs up to that many bytes per group. (Recovery writes the last group once more,
     /// whole.)
     #[must_use]
     pub fn seal_groups(mut self, bytes: u64) -> Self {
@@ -226,17 +225,17 @@ impl Options {
         self
     }
 
-    /// Bytes of log between two notes of its durable end: small ones let a simulation meet them
-    /// often.
+    /// Bytes of log between two writes of the durable LSN to the control file: small ones let a
+    /// simulation meet them often.
     #[doc(hidden)]
     #[must_use]
-    pub fn note_interval(mut self, bytes: u64) -> Self {
-        self.note_interval = bytes;
+    pub fn progress_interval(mut self, bytes: u64) -> Self {
+        self.progress_interval = bytes;
         self
     }
 
-    /// The longest single write of a commit group past the page cache, whole pages: a short one
-    /// lets a simulation go beyond what recovery searches.
+    /// The longest single direct write of a commit group, whole pages: a short one lets a simulation
+    /// go beyond what recovery searches.
     #[doc(hidden)]
     #[must_use]
     pub fn longest_write(mut self, bytes: u64) -> Self {
@@ -244,7 +243,7 @@ impl Options {
         self
     }
 
-    /// Breaks the log on purpose, to show that the tests notice.
+    /// Breaks the log on purpose, to show that the tests notice it.
     #[cfg(feature = "deliberate-faults")]
     #[doc(hidden)]
     #[must_use]

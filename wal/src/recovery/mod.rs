@@ -39,8 +39,8 @@
 //! | a file shorter than its header says | [`Finding::ShortSegment`] | cut by somebody: segments are whole before they are named |
 //! | a file longer than its header says | [`Finding::LongSegment`] | something was appended by somebody else |
 //! | no readable header | [`Finding::DamagedHeader`] | bit rot: headers are synced before the file is named |
-//! | `LOG` not readable | [`Finding::DamagedMeta`] | bit rot: it is replaced atomically |
-//! | records but no `LOG` | [`Finding::MissingMeta`] | a file was deleted |
+//! | `LOG` not readable | [`Finding::DamagedControlFile`] | bit rot: it is replaced atomically |
+//! | records but no `LOG` | [`Finding::MissingControlFile`] | a file was deleted |
 //! | an intact frame of an unknown kind or with unknown flags | [`Finding::UnknownFeature`] | a newer version wrote it |
 //! | a newer format version in `LOG` or a header | [`WalError::NewerFormat`] | a newer version wrote it |
 //! | a segment below `first_lsn` | removed | truncation was cut short |
@@ -82,8 +82,8 @@
 //! [`Finding::ShortSegment`]: crate::Finding::ShortSegment
 //! [`Finding::LongSegment`]: crate::Finding::LongSegment
 //! [`Finding::DamagedHeader`]: crate::Finding::DamagedHeader
-//! [`Finding::DamagedMeta`]: crate::Finding::DamagedMeta
-//! [`Finding::MissingMeta`]: crate::Finding::MissingMeta
+//! [`Finding::DamagedControlFile`]: crate::Finding::DamagedControlFile
+//! [`Finding::MissingControlFile`]: crate::Finding::MissingControlFile
 //! [`Finding::UnknownFeature`]: crate::Finding::UnknownFeature
 //! [`WalError::NewerFormat`]: crate::WalError::NewerFormat
 

@@ -9,7 +9,7 @@ use crate::lsn::Lsn;
 use crate::options::settings::Options;
 use crate::recovery::cases::{Case, Recovery};
 use crate::recovery::end::{End, find_end, segment_at};
-use crate::segment::file::{Ahead, Maker, Segment, tmp_path};
+use crate::segment::file::{Segment, SegmentMaker, ZeroAhead, tmp_path};
 use crate::segment::header::{SegmentFile, read_error, read_header};
 use crate::segment::list::{Headers, Listing, check_chain};
 use crate::segment::scan::Scanner;
@@ -29,7 +29,7 @@ pub(crate) struct Opened {
     pub(crate) ready: VecDeque<Segment>,
     pub(crate) recovery: Recovery,
     /// What further segments are made with.
-    pub(crate) maker: Maker,
+    pub(crate) maker: SegmentMaker,
 }
 
 /// Recovers what is in `dir`, or makes a new log. The directory's lock is held.
@@ -48,7 +48,7 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
     for (base, _) in &listing.segments {
         if holds_records(disk, dir, *base)? {
             return Err(WalError::Corrupt {
-                finding: Finding::MissingMeta,
+                finding: Finding::MissingControlFile,
                 file: file::path(dir),
                 offset: 0,
                 lsn: Lsn::ZERO,
@@ -63,8 +63,8 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
     remove_all(disk, dir, &removed)?;
     let key = LogKey::new(file::fresh_log_id(options.seed));
     let mut maker = maker(dir, options, key);
-    let segment = Segment::create(&maker, 0, &mut |_| Ahead::Piece(options.segment_size))?;
-    maker.settle(segment.stores());
+    let segment = Segment::create(&maker, 0, &mut |_| ZeroAhead::Piece(options.segment_size))?;
+    maker.keep_to(segment.writes_via());
     let meta = Meta {
         log_id: key.id,
         first_lsn: 0,
@@ -98,8 +98,8 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
 }
 
 /// What segments of the log in `dir` are made with.
-fn maker(dir: &Path, options: &Options, key: LogKey) -> Maker {
-    Maker {
+fn maker(dir: &Path, options: &Options, key: LogKey) -> SegmentMaker {
+    SegmentMaker {
         disk: Arc::clone(&options.disk),
         dir: dir.to_owned(),
         key,
@@ -165,7 +165,7 @@ fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Resul
     let mut maker = maker(dir, options, LogKey::new(meta.log_id));
     if let Some(tail) = segments.last() {
         tail.open_append(&maker, end.offset)?;
-        maker.settle(tail.stores());
+        maker.keep_to(tail.writes_via());
     }
     for segment in &ready {
         segment.open_append(&maker, SEGMENT_HEADER_SIZE)?;

@@ -7,15 +7,15 @@ use highwater_disk::Reserver;
 use std::path::Path;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-/// Percent of the bound at which somebody should look.
+/// A warning is logged at these percentages of the bound.
 const LEVELS: [u64; 2] = [50, 80];
 
 /// Bytes of segment files that exist or are being made, and the most there may be.
 ///
-/// Invariants. `used` never passes `most` and what is exempt, so neither do the files. What only
-/// the reserve may be used for never takes its place: a segment that brings `held` above `ordinary`
-/// is begun, and written to, by control records and by what the program appends from the reserve,
-/// until a truncation brings `held` down again.
+/// Invariants. `used` never passes `most` plus `exempt`, so neither do the files. Ordinary records
+/// never use the reserve. Only control records, and what the program appends from the reserve, may
+/// begin or fill a segment that brings `held` above `ordinary`. A truncation brings `held` down
+/// again.
 #[derive(Debug)]
 pub(crate) struct Budget {
     max_bytes: Option<u64>,
@@ -27,18 +27,18 @@ pub(crate) struct Budget {
     most: u64,
     used: AtomicU64, // relaxed, as the others: numbers to compare with a bound, no memory depends on them
     /// Bytes of the segments that hold the log, and of those that could not be removed; without
-    /// what is exempt.
+    /// `exempt`.
     held: AtomicU64,
-    /// So much of the segment at `exempt_base` does not count: it was in use when the log was
-    /// opened and leaves no room, or not enough, for another one below the bound. No truncation
-    /// frees it before the log has left it.
+    /// This many bytes of the segment at `exempt_base` do not count. It was in use when the log was
+    /// opened, and leaves too little room for another one below the bound. No truncation frees it
+    /// before the log has left it.
     exempt: AtomicU64,
     exempt_base: u64,
-    /// How many of [`LEVELS`] were passed when that was last told.
-    told: AtomicU8,
+    /// How many of [`LEVELS`] were passed at the last warning.
+    warned: AtomicU8,
 }
 
-/// What was there when the log was opened, in bytes.
+/// The space that was in use when the log was opened, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct SpaceAtOpen {
     /// Of the segments that hold the log.
@@ -61,8 +61,8 @@ impl Budget {
         let exempt = needed.saturating_sub(ordinary);
         let held = found.held - exempt.min(found.tail);
         // A log that left no room for the reserve gets it all the same: its bound was lowered, it
-        // was made without one, or its reserve is in use. Without it, nobody might be able to
-        // truncate.
+        // was made without one, or its reserve is in use. Without a reserve the program might not
+        // be able to truncate.
         let most = match held.saturating_add(segment_size) > max {
             true => max.saturating_add(segment_size),
             false => max,
@@ -76,7 +76,7 @@ impl Budget {
             held: AtomicU64::new(held),
             exempt: AtomicU64::new(found.held - held),
             exempt_base: found.tail_base,
-            told: AtomicU8::new(0),
+            warned: AtomicU8::new(0),
         }
     }
 
@@ -88,8 +88,8 @@ impl Budget {
         self.max_bytes
     }
 
-    /// Whether ordinary records may be written to the segment that is appended to. Whoever asks has
-    /// loaded that segment before, and [`Self::hold`] was called before it could be loaded.
+    /// Whether ordinary records may be written to the tail. The caller has loaded the tail before,
+    /// and [`Self::hold`] was called before it could be loaded.
     pub(crate) fn admits(&self) -> bool {
         self.held.load(Ordering::Relaxed) <= self.ordinary
     }
@@ -162,7 +162,7 @@ impl Budget {
             return Err(self.error(dir, 0));
         }
         self.used.fetch_add(bytes, Ordering::Relaxed);
-        self.tell(dir);
+        self.warn(dir);
         Ok(())
     }
 
@@ -170,18 +170,18 @@ impl Budget {
     pub(crate) fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
         if let Some(max_bytes) = self.max_bytes {
-            self.told
+            self.warned
                 .store(level(self.used(), max_bytes), Ordering::Relaxed);
         }
     }
 
     /// Warns once each time a level is passed.
-    fn tell(&self, dir: &Path) {
+    fn warn(&self, dir: &Path) {
         let Some(max_bytes) = self.max_bytes else {
             return;
         };
         let now = level(self.used(), max_bytes);
-        if now > self.told.swap(now, Ordering::Relaxed) {
+        if now > self.warned.swap(now, Ordering::Relaxed) {
             let percent = self.used() * 100 / max_bytes.max(1);
             tracing::warn!(dir = %dir.display(), used_bytes = self.used(), max_bytes, percent,
                 "the log is filling up: at its bound appends will be refused");

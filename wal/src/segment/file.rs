@@ -17,18 +17,18 @@ use std::sync::{Arc, OnceLock};
 /// piece at most.
 const PIECE_SIZE: u64 = 1 << 20;
 
-/// How a new segment is prepared on.
+/// How zeroing a new segment goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ahead {
+pub(crate) enum ZeroAhead {
     /// By a piece of so many bytes, whole pages.
     Piece(u64),
     /// Not at all: the segment is needed.
     Stop,
 }
 
-/// What segments are made with.
+/// Makes segments, and opens them for appending.
 #[derive(Debug, Clone)]
-pub(crate) struct Maker {
+pub(crate) struct SegmentMaker {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     pub(crate) key: LogKey,
@@ -38,24 +38,24 @@ pub(crate) struct Maker {
     pub(crate) faults: Faults,
 }
 
-impl Maker {
+impl SegmentMaker {
     fn path(&self, base: u64) -> PathBuf {
         self.dir.join(segment_name(Lsn::new(base)))
     }
 
     /// From now on segments are written as the first one could be.
-    pub(crate) fn settle(&mut self, stores: Stores) {
-        self.write_path = match stores {
-            Stores::PageCache => WritePath::PageCache,
-            Stores::Staged => WritePath::Direct,
+    pub(crate) fn keep_to(&mut self, writes: WritesVia) {
+        self.write_path = match writes {
+            WritesVia::PageCache => WritePath::PageCache,
+            WritesVia::Direct => WritePath::Direct,
         };
     }
 
-    /// How far behind the end of the log a power cut can leave frames that were not acknowledged; 0
+    /// How far after the end of the log a power cut can leave frames that were not acknowledged; 0
     /// if anywhere.
     ///
-    /// Past the page cache everything before a write is durable when it begins. So such frames lie
-    /// in the one write that was under way, which ends at most so far behind the frame in which it
+    /// With direct writes everything before a write is durable when it begins. So such frames lie in
+    /// the one write that was under way. It ends at most this far after the frame in which it
     /// began.
     pub(crate) fn reach(&self, max_record: usize) -> u64 {
         let right = self.longest_write + frame_size(max_record as u64);
@@ -65,7 +65,7 @@ impl Maker {
         }
     }
 
-    /// Gives `file` the size of a segment, with blocks that were really written: nothing is left to
+    /// Gives `file` the size of a segment, with blocks that were really written. Nothing is left to
     /// allocate later.
     fn fill_zeros(&self, file: &dyn DiskFile) -> io::Result<()> {
         let size = self.segment_size;
@@ -91,8 +91,8 @@ impl Maker {
         file.write_zeros(range)
     }
 
-    /// Gives `file` the size of a segment and its blocks, without writing them, if that is enough:
-    /// a write past the page cache into such a block can fail, but not raise a signal.
+    /// Gives `file` the size of a segment and its blocks, without writing them if that is enough: a
+    /// direct write into such a block can fail, but not raise a signal.
     fn allocate(&self, file: &dyn DiskFile) -> io::Result<Blocks> {
         if self.write_path == WritePath::Direct {
             match file.allocate(self.segment_size) {
@@ -103,8 +103,8 @@ impl Maker {
         self.fill_zeros(file).map(|()| Blocks::Written)
     }
 
-    /// Maps `file` for appending behind `start`, as the write path demands or the disk can.
-    fn map(&self, file: &dyn DiskFile, start: u64) -> io::Result<(AppendMap, Stores)> {
+    /// Maps `file` for appending after `start`, as the write path demands or the disk can.
+    fn map(&self, file: &dyn DiskFile, start: u64) -> io::Result<(AppendMap, WritesVia)> {
         if self.write_path != WritePath::PageCache {
             match file.map_append_direct(start) {
                 Err(e)
@@ -113,31 +113,30 @@ impl Maker {
                 {
                     tracing::debug!(path = %file.path().display(), "no direct I/O here: writing through the page cache");
                 }
-                staged => return Ok((staged?, Stores::Staged)),
+                staged => return Ok((staged?, WritesVia::Direct)),
             }
         }
-        Ok((file.map_append(start)?, Stores::PageCache))
+        Ok((file.map_append(start)?, WritesVia::PageCache))
     }
 }
 
-/// What a new segment's blocks went through.
+/// How far the blocks of a new segment are prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Blocks {
     Allocated,
     Written,
 }
 
-/// Where what is appended stands until it is synced.
+/// Where appended frames are until they are synced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stores {
+pub(crate) enum WritesVia {
     /// In the page cache, through a shared map of the file.
     PageCache,
     /// In memory of this process.
-    Staged,
+    Direct,
 }
 
-/// A segment of the log. Whoever holds one keeps its bytes readable, even after its file is
-/// removed.
+/// A segment of the log. Its bytes stay readable while it is held, even after its file is removed.
 pub(crate) struct Segment {
     pub(crate) base: u64,
     pub(crate) size: u64,
@@ -154,8 +153,8 @@ pub(crate) struct Segment {
 /// Who made the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Origin {
-    /// This instance: no bytes of it were shown by an earlier one, so it may be recycled once
-    /// nobody holds it.
+    /// This instance: no bytes of it were shown by an earlier one, so it may be recycled once it is
+    /// not held any more.
     Made,
     /// An earlier instance, whose readers may still look at its bytes (in this process or in
     /// another).
@@ -169,7 +168,7 @@ pub(crate) enum Origin {
 pub(crate) enum View {
     Append {
         map: AppendMap,
-        stores: Stores,
+        stores: WritesVia,
         /// The description that wrote: errors of write-back are reported to it.
         _file: Arc<dyn DiskFile>,
     },
@@ -186,14 +185,14 @@ impl std::fmt::Debug for Segment {
 }
 
 impl Segment {
-    /// Makes a segment: with all its blocks, synced, named, its name synced. Until the last step
-    /// nothing of it counts, and a file under the final name is always whole. What is then left to
-    /// do for the speed of commits goes as far as `ahead` says, who is asked before each piece with
-    /// the offset at which it starts.
+    /// Makes a segment: with all its blocks, synced, named, its name synced. Until the last step it
+    /// does not count, and a file under the final name is always whole. Then zeros are written for
+    /// the speed of commits. `ahead` is called before each piece, with the offset at which it
+    /// starts, and decides how that goes on.
     pub(crate) fn create(
-        maker: &Maker,
+        maker: &SegmentMaker,
         base: u64,
-        ahead: &mut dyn FnMut(u64) -> Ahead,
+        ahead: &mut dyn FnMut(u64) -> ZeroAhead,
     ) -> Result<Self> {
         let (disk, tmp) = (&*maker.disk, tmp_path(&maker.path(base)));
         let at_tmp = |op: &'static str| {
@@ -232,11 +231,11 @@ impl Segment {
         &self,
         file: &dyn DiskFile,
         blocks: Blocks,
-        ahead: &mut dyn FnMut(u64) -> Ahead,
+        ahead: &mut dyn FnMut(u64) -> ZeroAhead,
     ) -> io::Result<()> {
         let mut at = SEGMENT_HEADER_SIZE;
         while blocks == Blocks::Allocated && at < self.size {
-            let Ahead::Piece(size) = ahead(at) else {
+            let ZeroAhead::Piece(size) = ahead(at) else {
                 break;
             };
             let end = self.size.min(at + size);
@@ -251,9 +250,9 @@ impl Segment {
         }
     }
 
-    /// The segment, if nobody else shows its file: neither this nor the one that held it in memory,
-    /// parts of which may show the file by now. Otherwise the file is not to be written again; its
-    /// path.
+    /// The segment, if nothing else shows its file: neither this one nor the one that held it in
+    /// memory, parts of which may show the file by now. Otherwise the file must not be written
+    /// again, and its path is returned.
     pub(crate) fn alone(this: Arc<Self>) -> std::result::Result<Self, PathBuf> {
         let mut segment = Arc::try_unwrap(this).map_err(|held| held.path.clone())?;
         match Arc::get_mut(&mut segment.shown) {
@@ -264,8 +263,8 @@ impl Segment {
 
     /// Makes the file of a truncated segment into the segment that starts at `base`. Its old frames
     /// cannot pass for new ones: their checksums cover their LSN. The old name is below the log's
-    /// start, so nobody believes what it holds.
-    pub(crate) fn recycle(self, maker: &Maker, base: u64) -> Result<Self> {
+    /// start, so no frame under it counts.
+    pub(crate) fn recycle(self, maker: &SegmentMaker, base: u64) -> Result<Self> {
         let Self {
             size,
             path: old,
@@ -284,13 +283,13 @@ impl Segment {
     }
 
     fn publish(
-        maker: &Maker,
+        maker: &SegmentMaker,
         base: u64,
         size: u64,
         file: &Arc<dyn DiskFile>,
         from: &Path,
     ) -> Result<Self> {
-        let Maker { disk, dir, key, .. } = maker;
+        let SegmentMaker { disk, dir, key, .. } = maker;
         let path = maker.path(base);
         let header = SegmentHeader {
             log_id: key.id,
@@ -324,7 +323,7 @@ impl Segment {
         })
     }
 
-    /// A segment that recovery found. Its header is looked at when it is mapped for reading, if not
+    /// A segment that recovery found. Its header is checked when it is mapped for reading, if not
     /// before.
     pub(crate) fn found(disk: &Arc<dyn Disk>, file: SegmentFile, log_id: u128) -> Self {
         let SegmentFile { path, base, size } = file;
@@ -340,8 +339,8 @@ impl Segment {
         }
     }
 
-    /// Maps a found segment for appending behind `start`, an offset in bytes.
-    pub(crate) fn open_append(&self, maker: &Maker, start: u64) -> Result<()> {
+    /// Maps a found segment for appending after `start`, an offset in bytes.
+    pub(crate) fn open_append(&self, maker: &SegmentMaker, start: u64) -> Result<()> {
         let failed = |op: &'static str| move |e| WalError::io(op, &self.path, e);
         let file = self.disk.open(&self.path, Access::ReadWrite);
         let file = file.map_err(failed("opening"))?;
@@ -353,7 +352,7 @@ impl Segment {
             _file: file,
         };
         let fresh = self.view.set(view).is_ok();
-        assert!(fresh, "recovery maps a segment before anybody reads it");
+        assert!(fresh, "recovery maps a segment before it is read");
         Ok(())
     }
 
@@ -365,19 +364,19 @@ impl Segment {
         }
     }
 
-    /// Where what is appended stands until it is synced.
-    pub(crate) fn stores(&self) -> Stores {
+    /// Where appended frames are until they are synced.
+    pub(crate) fn writes_via(&self) -> WritesVia {
         match self.view.get() {
             Some(View::Append { stores, .. }) => *stores,
-            _ => Stores::PageCache,
+            _ => WritesVia::PageCache,
         }
     }
 
     /// The same segment read from its file, if this one is mapped for appending: without memory of
-    /// the process, and without the file held open. For segments that are sealed and durable:
-    /// nobody writes them any more, and no error of theirs is to come.
+    /// the process, and without the file held open. For segments that are sealed and durable: they
+    /// are not written any more, and no error of theirs is to come.
     pub(crate) fn without_memory(&self) -> Option<Self> {
-        matches!(self.view.get(), Some(View::Append { .. })).then(|| Self {
+        self.is_in_memory().then(|| Self {
             base: self.base,
             size: self.size,
             path: self.path.clone(),
@@ -387,6 +386,11 @@ impl Segment {
             view: OnceLock::new(),
             shown: Arc::clone(&self.shown),
         })
+    }
+
+    /// Whether the segment is mapped for appending.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        matches!(self.view.get(), Some(View::Append { .. }))
     }
 
     /// End of the segment: the base of the next.

@@ -68,6 +68,19 @@ impl LiveSegments {
             .collect()
     }
 
+    /// The segments that are appended to, or were, and are still in memory of the process.
+    pub(crate) fn in_memory(&self) -> Vec<Arc<Segment>> {
+        let segments = self.by_base.read();
+        // Those before the first that is read from its file are, too.
+        let from_last = segments.values().rev();
+        let mut found: Vec<_> = from_last
+            .take_while(|segment| segment.is_in_memory())
+            .map(Arc::clone)
+            .collect();
+        found.reverse();
+        found
+    }
+
     /// Makes `next` the tail. Returns the segments that were read in memory of the process until
     /// now, and are read from their files from now on.
     pub(crate) fn push(&self, next: Arc<Segment>, durable: u64) -> Vec<Arc<Segment>> {

@@ -10,18 +10,12 @@
 //! | `header` | the header and the length of one file, checked |
 //! | `window` | the part of a segment that is ready to be looked at |
 //! | `scan` | the one scanner of frames |
-//! | `preallocator` | the next segment is made before it is needed |
-//! | `pace` | how fast the next segment is zeroed |
-//! | `memory_window` | which part of the log stays in memory |
 
 pub(crate) mod file;
 pub(crate) mod frame_writer;
 pub(crate) mod header;
 pub(crate) mod list;
 pub(crate) mod live;
-pub(crate) mod memory_window;
-pub(crate) mod pace;
-pub(crate) mod preallocator;
 pub(crate) mod scan;
 pub(crate) mod view;
 pub(crate) mod window;

@@ -1,40 +1,40 @@
-//! How fast the next segment is prepared: as the log fills the one before, or at once when the log
-//! is at rest.
+//! How fast the next segment is zeroed: as the log fills the one before, or at once when the log is
+//! at rest.
 //!
 //! Measured on a disk that takes 80 µs for a commit of one page: 1 MiB of zeros with a flush takes
-//! 500 µs to 1 ms, and whoever commits meanwhile waits. In pieces of 128 KiB that follow the log no
-//! commit waits for more than one of them.
+//! 500 µs to 1 ms, and commits wait meanwhile. In pieces of 128 KiB that follow the log no commit
+//! waits for more than one of them.
 
-use crate::segment::file::Ahead;
+use crate::segment::file::ZeroAhead;
 use highwater_disk::PAGE_SIZE;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// A log in which nothing becomes durable for so long is at rest.
+/// A log in which nothing becomes durable for this long is at rest.
 pub(crate) const REST: Duration = Duration::from_millis(5);
 
-/// A piece is so many times as long as a commit group, within the bounds: short enough that a
-/// commit that meets it takes less than three times as long, long enough that the disk is not busy
-/// with beginning pieces.
+/// A piece is so many times as long as a commit group, within the bounds. It is short: a commit
+/// that meets it takes less than three times as long. It is long enough that starting pieces does
+/// not keep the disk busy.
 const GROUPS_A_PIECE: u64 = 8;
 const SHORTEST_PIECE: u64 = 128 << 10;
 const LONGEST_PIECE: u64 = 1 << 20;
 
-/// The mean is over about so many groups.
+/// The mean is over about this many groups.
 const MEAN_OF: u64 = 16;
 
 #[derive(Debug)]
 pub(crate) struct Pace {
     segment_size: u64,
     durable: AtomicU64,
-    /// Where the preparer wants to be woken; `u64::MAX` if it does not wait.
+    /// The durable LSN at which zeroing goes on; `u64::MAX` if it does not wait.
     awaited: AtomicU64,
-    /// Where it wants to be woken for the memory of the log.
+    /// The durable LSN at which the log's memory is looked at again.
     memory_awaited: AtomicU64,
-    /// How far the log was when the last piece began.
+    /// The durable LSN when the last piece began.
     granted: AtomicU64,
     mean_group: AtomicU64,
-    /// How long the preparer waited for the log, in nanoseconds.
+    /// How long zeroing waited for the log, in nanoseconds.
     waiting: AtomicU64,
 }
 
@@ -52,14 +52,14 @@ impl Pace {
         }
     }
 
-    /// A group of `size` bytes, up to `durable`, is durable. Tells whether the preparer waits for
-    /// that. Called by one leader at a time.
+    /// A group of `size` bytes, up to `durable`, is durable. Tells whether the
+    /// maintenance thread waits for that. Called by one leader at a time.
     pub(crate) fn committed(&self, durable: u64, size: u64) -> bool {
         let mean = self.mean_group.load(Ordering::Relaxed);
         let mean = mean - mean / MEAN_OF + size / MEAN_OF;
         self.mean_group.store(mean, Ordering::Relaxed);
-        // Sequentially consistent, as in `look`: either this sees what is awaited, or the preparer
-        // sees this.
+        // Sequentially consistent, as in `look`: either this sees what is awaited, or the thread
+        // that waits sees this.
         self.durable.store(durable, Ordering::SeqCst);
         durable >= self.awaited.load(Ordering::SeqCst)
             || durable >= self.memory_awaited.load(Ordering::SeqCst)
@@ -70,22 +70,22 @@ impl Pace {
         self.durable.load(Ordering::SeqCst)
     }
 
-    /// Has the preparer woken when the log is durable up to `due`, for its memory. Tells whether it
-    /// is already.
+    /// Has the log's memory looked at when the log is durable up to `due`. Tells whether it is
+    /// already.
     pub(crate) fn await_memory(&self, due: u64) -> bool {
         self.memory_awaited.store(due, Ordering::SeqCst);
         self.durable() >= due
     }
 
-    /// How far the log has to be before the segment at `base` is prepared beyond `done`: the
-    /// segment before is then filled by three quarters of that part.
+    /// How far the log has to be before the segment at `base` is zeroed beyond `done`. The segment
+    /// before is then filled by three quarters of that part.
     pub(crate) fn due(&self, base: u64, done: u64) -> u64 {
         base.saturating_sub(self.segment_size) + done / 4 * 3
     }
 
     /// What to do next, or nothing yet. `seen` is kept between the looks for one piece, of which
     /// the first is followed by a wait of [`REST`] at most.
-    pub(crate) fn look(&self, due: u64, seen: &mut Option<u64>) -> Option<Ahead> {
+    pub(crate) fn look(&self, due: u64, seen: &mut Option<u64>) -> Option<ZeroAhead> {
         self.awaited.store(due, Ordering::SeqCst);
         let now = self.durable.load(Ordering::SeqCst);
         let at_rest = *seen == Some(now) || self.granted.load(Ordering::Relaxed) == now;
@@ -95,10 +95,10 @@ impl Pace {
         }
         self.awaited.store(u64::MAX, Ordering::SeqCst);
         self.granted.store(now, Ordering::Relaxed);
-        Some(Ahead::Piece(self.piece()))
+        Some(ZeroAhead::Piece(self.piece()))
     }
 
-    /// The preparer waited so long for the log.
+    /// Zeroing waited so long for the log.
     pub(crate) fn waited(&self, time: Duration) {
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         self.waiting.fetch_add(nanos, Ordering::Relaxed);
@@ -124,7 +124,7 @@ mod tests {
     #[test]
     fn zeros_follow_the_log() {
         let pace = Pace::new(SIZE, 0);
-        assert!(!pace.committed(4 * SIZE, 100), "nobody waits");
+        assert!(!pace.committed(4 * SIZE, 100), "nothing waits");
         let due = pace.due(5 * SIZE, SIZE / 2);
         assert_eq!(due, 4 * SIZE + SIZE * 3 / 8);
         let mut seen = None;
@@ -134,9 +134,9 @@ mod tests {
         assert!(pace.committed(due, 100));
         assert_eq!(
             pace.look(due, &mut seen),
-            Some(Ahead::Piece(SHORTEST_PIECE))
+            Some(ZeroAhead::Piece(SHORTEST_PIECE))
         );
-        assert!(!pace.committed(due + 8, 100), "nobody waits any more");
+        assert!(!pace.committed(due + 8, 100), "nothing waits any more");
     }
 
     #[test]
@@ -147,12 +147,12 @@ mod tests {
         assert_eq!(pace.look(5 * SIZE, &mut seen), None);
         assert_eq!(
             pace.look(5 * SIZE, &mut seen),
-            Some(Ahead::Piece(SHORTEST_PIECE)),
+            Some(ZeroAhead::Piece(SHORTEST_PIECE)),
             "after a wait"
         );
         assert_eq!(
             pace.look(6 * SIZE, &mut None),
-            Some(Ahead::Piece(SHORTEST_PIECE)),
+            Some(ZeroAhead::Piece(SHORTEST_PIECE)),
             "and from then on"
         );
         pace.committed(4 * SIZE + 8, 100);
@@ -172,7 +172,7 @@ mod tests {
             }
             assert_eq!(
                 pace.look(SIZE, &mut None),
-                Some(Ahead::Piece(piece)),
+                Some(ZeroAhead::Piece(piece)),
                 "{group}"
             );
         }
