@@ -298,3 +298,15 @@ fn every_relative_link_in_the_documents_leads_somewhere() {
         }
     }
 }
+
+/// A crate's README is shown by crates.io and docs.rs too, where a relative link leads nowhere: it
+/// names files of the repository as code.
+#[test]
+fn the_readmes_of_crates_have_no_relative_links() {
+    for (package, _) in EDGES.iter().filter(|(package, _)| *package != ".") {
+        let text = read(&root().join(package).join("README.md"));
+        for target in text.split("](").skip(1) {
+            assert!(target.starts_with("https://"), "{package}: {target:.40}");
+        }
+    }
+}

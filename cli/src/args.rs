@@ -113,7 +113,7 @@ pub(crate) struct DumpArgs {
     /// proven durable
     #[arg(long)]
     pub(crate) follow: bool,
-    /// Print the log's own frames too: watermarks, seals, close marks
+    /// Print the log's own frames too: durable-LSN records, seals, close marks
     #[arg(long)]
     pub(crate) all: bool,
     /// How to print payloads

@@ -1,8 +1,8 @@
-//! One connection of `socket_listen`: lines in, answers out. The protocol is told at
+//! One connection of `socket_listen`: lines in, answers out. The protocol is described at
 //! [`Sources::socket_listen_with`](crate::Sources::socket_listen_with).
 //!
-//! The order that the guarantee rests on: everything that was read is appended, then one sync, then
-//! the answers.
+//! The guarantee depends on the order: append everything that was read, then sync once, then
+//! answer.
 
 use crate::dial::notice_dead_peer;
 use crate::lines::{Limits, LineBuffer, Piece, check_utf8};
@@ -17,12 +17,12 @@ use std::time::Duration;
 /// Lines that are stored and answered at a time, at most.
 const MAX_ROUND_LINES: usize = 8192;
 /// A client that takes no answers for so long is disconnected: its connection holds memory and a
-/// thread. One that takes them byte by byte has at most twice as long for those to the lines of a
+/// thread. A client that takes them byte by byte has at most twice as long for the answers of a
 /// round.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a closing connection waits for the client to take the last answer.
 const LINGER: Duration = Duration::from_millis(200);
-/// A client that goes on sending is not listened to for more than so many reads.
+/// A client that goes on sending is read from at most so many times.
 const LINGER_READS: usize = 16;
 /// The longest name of a producer, in bytes.
 const MAX_PRODUCER_BYTES: usize = 128;
@@ -47,7 +47,7 @@ pub(crate) struct Connection<'a> {
     pub(crate) idle_timeout: Duration,
 }
 
-/// A line as it will be stored, or why it will not.
+/// A line to store, or why it is refused.
 #[derive(Debug)]
 enum Offer<'a> {
     Line(&'a [u8]),
@@ -59,7 +59,7 @@ enum Offer<'a> {
     Refused(String),
 }
 
-/// What came of some lines: the answers in order, up to the line at which the log gave up, if it
+/// The result of some lines: the answers in order, up to the line at which the log failed, if it
 /// did.
 #[derive(Debug, Default)]
 struct Round {
@@ -75,17 +75,17 @@ impl Connection<'_> {
             .and_then(|()| self.stream.set_nodelay(true))
             .and_then(|()| self.stream.set_write_timeout(Some(WRITE_TIMEOUT)))
             .and_then(|()| self.stream.set_read_timeout(Some(self.idle_timeout)));
-        match prepared.and_then(|()| self.converse()) {
+        match prepared.and_then(|()| self.exchange()) {
             Ok(None) => {}
-            Ok(Some(last_words)) => farewell(self.stream, &last_words),
+            Ok(Some(last_answer)) => close_with(self.stream, &last_answer),
             Err(error) => {
                 tracing::debug!(source = self.source.name(), peer = %self.peer, %error, "connection lost");
             }
         }
     }
 
-    /// Returns what to say at the end.
-    fn converse(&self) -> io::Result<Option<String>> {
+    /// Returns the last answer.
+    fn exchange(&self) -> io::Result<Option<String>> {
         let mut buffer = LineBuffer::new(self.limits.max_line_bytes, 0);
         let clock = self.source.clock();
         let mut newest_line = clock.now();
@@ -107,12 +107,12 @@ impl Connection<'_> {
                 if pieces.is_empty() {
                     break;
                 }
-                if let Some(last_words) = self.answer(&buffer, &pieces)? {
-                    return Ok(Some(last_words));
+                if let Some(last_answer) = self.answer(&buffer, &pieces)? {
+                    return Ok(Some(last_answer));
                 }
                 newest_line = clock.now(); // only now: what we took to answer is no fault of the client
             }
-            // Bytes without a line end are no sign of life: a slow client could hold its place with
+            // Bytes without a line end do not count: a slow client could keep its connection with
             // them for ever.
             if silent || clock.now().saturating_sub(newest_line) >= self.idle_timeout {
                 self.note_half_line(&buffer);
@@ -125,7 +125,7 @@ impl Connection<'_> {
     fn refuse_utf16(&self) -> String {
         let peer = self.peer;
         self.source.skip(&format!(
-            "{peer} sends UTF-16, as its first two bytes say: its connection is closed"
+            "{peer} sends UTF-16, by its first two bytes: its connection is closed"
         ));
         "err utf-16: this source takes UTF-8\n".to_owned()
     }
@@ -149,7 +149,7 @@ impl Connection<'_> {
         }
     }
 
-    /// Stores what arrived, makes it durable and only then says so.
+    /// Stores what arrived, makes it durable, and only then answers.
     fn answer(&self, buffer: &LineBuffer, pieces: &[Piece]) -> io::Result<Option<String>> {
         let round = self.store(buffer, pieces);
         if let Some(newest) = round.newest
@@ -260,7 +260,7 @@ impl Connection<'_> {
 }
 
 impl Offer<'_> {
-    /// Whether both may stand in one frame.
+    /// Whether both may be in one frame.
     fn goes_with(&self, next: &Self) -> bool {
         match (self, next) {
             (Offer::Line(_), Offer::Line(_)) => true,
@@ -293,7 +293,7 @@ fn write_within(
     Ok(())
 }
 
-/// What a read says when its time-out has passed.
+/// Whether a read ended because its time-out has passed.
 fn is_timeout(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -316,7 +316,7 @@ fn parse_numbered(line: &[u8]) -> Option<Offer<'_>> {
     let mut parts = line.splitn(3, |byte| *byte == b' ');
     let producer = std::str::from_utf8(parts.next()?).ok()?;
     let digits = std::str::from_utf8(parts.next()?).ok()?;
-    // `parse` takes a sign too; a number that can be written in two ways invites mistakes.
+    // `parse` takes a sign too; a number that can be written in two ways causes mistakes.
     let sequence = digits
         .bytes()
         .all(|b| b.is_ascii_digit())
@@ -341,18 +341,17 @@ fn refusal(error: &Error) -> String {
     }
 }
 
-/// Says something last and closes in order: what the client still sends is read for a moment,
-/// because closing a socket with unread data resets the connection and may take the last words with
-/// it.
-pub(crate) fn farewell(stream: &TcpStream, last_words: &str) {
+/// Sends the last answer and closes in order. Closing a socket with unread data resets the
+/// connection, and the answer may be lost. So what the client still sends is read for a moment.
+pub(crate) fn close_with(stream: &TcpStream, last_answer: &str) {
     let mut stream = stream;
-    let said = stream
-        .write_all(last_words.as_bytes())
+    let sent = stream
+        .write_all(last_answer.as_bytes())
         .and_then(|()| stream.shutdown(Shutdown::Write))
         .and_then(|()| stream.set_read_timeout(Some(LINGER)));
     let mut ignored = [0; 8192];
     for _ in 0..LINGER_READS {
-        if said.is_err() || !matches!(stream.read(&mut ignored), Ok(1..)) {
+        if sent.is_err() || !matches!(stream.read(&mut ignored), Ok(1..)) {
             return;
         }
     }
@@ -381,7 +380,7 @@ mod tests {
         }
     }
 
-    /// Each byte that it took began the time-out anew: it held its place for ever.
+    /// Each byte that it took restarted the time-out: it kept its connection for ever.
     #[test]
     fn a_client_that_takes_its_answers_byte_by_byte_is_given_up() {
         let second = Duration::from_secs(1);

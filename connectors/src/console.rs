@@ -11,7 +11,7 @@ const RULE: &str = "-------------------------------------------";
 pub(crate) struct Console<W> {
     n: usize,
     out: W,
-    /// The output failed and that was said.
+    /// The output failed, and that was logged.
     broken: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Connecting to a server without holding up a stop.
 //!
-//! Looking up a name and connecting are calls that nobody can interrupt. They happen on a thread of
-//! their own; who waits for it stops waiting when the context stops, and the thread ends by itself
+//! Looking up a name and connecting are calls that cannot be interrupted. They run on a thread of
+//! their own. A caller stops waiting for it when the context stops, and the thread ends by itself
 //! when the system gives up.
 
 use rustix::net::sockopt::{
@@ -16,14 +16,14 @@ use std::time::Duration;
 
 /// How long one address of the server is tried.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// After so long it is said that there is still no connection, and again after each such time.
-const TELL_AFTER: Duration = Duration::from_secs(30);
+/// After so long without a connection an error is reported, and again after each such time.
+const REPORT_AFTER: Duration = Duration::from_secs(30);
 
-/// A connection that is silent for so long is asked whether the other end is still there ...
+/// After so long without data the other end is probed ...
 const KEEPALIVE_AFTER: Duration = Duration::from_secs(60);
 /// ... again and again after so long ...
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-/// ... and is broken after so many questions without an answer.
+/// ... and the connection is broken after so many probes without an answer.
 const KEEPALIVE_COUNT: u32 = 6;
 
 type Connect = dyn Fn(&str) -> io::Result<TcpStream> + Send + Sync;
@@ -32,7 +32,7 @@ type Connect = dyn Fn(&str) -> io::Result<TcpStream> + Send + Sync;
 #[derive(Clone)]
 pub(crate) struct Dialer {
     connect: Arc<Connect>,
-    tell_after: Duration,
+    report_after: Duration,
     shared: Arc<(Mutex<State>, Condvar)>,
 }
 
@@ -40,7 +40,7 @@ pub(crate) struct Dialer {
 enum State {
     #[default]
     Idle,
-    Dialling,
+    Dialing,
     Done(io::Result<TcpStream>),
     Stopped,
 }
@@ -57,12 +57,12 @@ impl Dialer {
     ) -> Self {
         Self {
             connect: Arc::new(connect),
-            tell_after: TELL_AFTER,
+            report_after: REPORT_AFTER,
             shared: Arc::default(),
         }
     }
 
-    /// The connection, or `None` once stopped. Calls `still` now and then while it takes long.
+    /// The connection, or `None` once stopped. Calls `still` from time to time while it takes long.
     pub(crate) fn dial(&self, addr: &str, still: impl Fn()) -> io::Result<Option<TcpStream>> {
         {
             let mut state = self.state();
@@ -70,7 +70,7 @@ impl Dialer {
                 return Ok(None);
             }
             assert!(matches!(*state, State::Idle), "one connection at a time");
-            *state = State::Dialling;
+            *state = State::Dialing;
         }
         if let Err(error) = self.begin(addr) {
             self.end(State::Idle);
@@ -86,10 +86,10 @@ impl Dialer {
                 }
                 waiting => *state = waiting,
             }
-            let waited = self.shared.1.wait_timeout(state, self.tell_after);
+            let waited = self.shared.1.wait_timeout(state, self.report_after);
             let (again, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
             state = again;
-            if timeout.timed_out() && matches!(*state, State::Dialling) {
+            if timeout.timed_out() && matches!(*state, State::Dialing) {
                 drop(state);
                 still();
                 state = self.state();
@@ -97,7 +97,7 @@ impl Dialer {
         }
     }
 
-    /// Ends the waiting, now and for ever.
+    /// Ends the waiting for good.
     pub(crate) fn stop(&self) {
         self.end(State::Stopped);
     }
@@ -122,7 +122,7 @@ impl Dialer {
         self.shared.1.notify_all();
     }
 
-    /// What is guarded is whole between any two statements, so a panic elsewhere does not matter.
+    /// The state is consistent between any two statements, so a panic elsewhere does not matter.
     fn state(&self) -> MutexGuard<'_, State> {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -141,8 +141,8 @@ pub(crate) fn connect(addr: &str) -> io::Result<TcpStream> {
     Err(last)
 }
 
-/// Has the system find out that the other end is gone without a word: its machine was switched off,
-/// or the network is down. Without it a reader waits for ever.
+/// Asks the system to find out that the other end is gone without closing: its machine was switched
+/// off, or the network is down. Without this a reader waits for ever.
 pub(crate) fn notice_dead_peer(stream: &TcpStream) -> io::Result<()> {
     set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
     set_tcp_keepintvl(stream, KEEPALIVE_INTERVAL)?;
@@ -188,7 +188,7 @@ mod tests {
             released.lock().unwrap().recv().unwrap();
             Err(io::ErrorKind::ConnectionRefused.into())
         });
-        dialer.tell_after = Duration::from_millis(1);
+        dialer.report_after = Duration::from_millis(1);
         let still = || release.send(()).unwrap();
         let error = dialer.dial("nowhere:1", still).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);

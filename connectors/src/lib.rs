@@ -1,14 +1,14 @@
 //! Sources and sinks for Highwater: sockets, files, console. One file each.
 //!
-//! They are extension traits of the engine's types: with [`Sources`] in scope a program says
-//! `ssc.socket_listen(..)`, with [`Outputs`] it says `stream.print()`. (The in-process input is the
+//! They are extension traits of the engine's types: with [`Sources`] in scope a program calls
+//! `ssc.socket_listen(..)`, with [`Outputs`] `stream.print()`. (The in-process input is the
 //! engine's own: `ssc.input::<T>(name)`.)
 //!
 //! | source | kind of sender | what is acknowledged |
 //! |---|---|---|
-//! | [`Sources::socket_listen`] | anybody who connects | every line, once it is durable; retries are recognised on request |
-//! | [`Sources::socket_text`] | a line server | nothing: what the server sends while nobody reads is lost *there* |
-//! | [`Sources::text_file_stream`] | whoever moves files into a directory | nothing, but every file is read exactly once |
+//! | [`Sources::socket_listen`] | clients that connect | every line, once it is durable; retries are recognised on request |
+//! | [`Sources::socket_text`] | a line server | nothing: what the server sends while the program is down is lost *there* |
+//! | [`Sources::text_file_stream`] | a program that moves files into a directory | nothing, but every file is read exactly once |
 //!
 //! | sink | guarantee |
 //! |---|---|

@@ -10,8 +10,8 @@ use std::sync::Arc;
 /// One line of text, without its line end: an immutable string that owns its bytes. Cloning it
 /// copies nothing.
 ///
-/// It behaves as a `&str` that can be owned, and keeps nothing of the log: it may live as long as
-/// it likes, as a key or in a value of state, alone or within other types.
+/// It is an owned `&str` that keeps nothing of the log. It may live for any time, as a key or in a
+/// value of state, alone or within other types.
 ///
 /// ```
 /// use highwater_connectors::Line;
@@ -29,9 +29,9 @@ impl Line {
         &self.0
     }
 
-    /// Turns a record of the log into a line; checks that it is UTF-8. The bytes are copied: a
-    /// slice of them would keep its segment of the log mapped, and its file on the disk, for as
-    /// long as one line of it lives.
+    /// Turns a record of the log into a line; checks that it is UTF-8. The bytes are copied. A
+    /// slice of them would keep a whole segment of the log mapped, and its file on the disk, as
+    /// long as the line lives.
     ///
     /// # Errors
     /// Where the bytes stop being UTF-8.
@@ -44,7 +44,7 @@ impl Line {
         Ok(Self::from(text))
     }
 
-    /// [`Self::decode`] in the form in which the engine wants it.
+    /// [`Self::decode`] in the form that the engine takes.
     pub(crate) fn decoder() -> highwater_engine::Decoder<Self> {
         Arc::new(Self::decode)
     }

@@ -1,10 +1,10 @@
 //! Cuts a stream of bytes into lines with bounded memory, and lines into groups that fit the log.
 //!
 //! A line ends with `\n` or `\r\n`; neither belongs to it. A line that is too long is reported
-//! once, as soon as that is known, and the rest of it is dropped while it arrives: a line of 1 GiB
+//! once, as soon as that is known. The rest of it is dropped while it arrives: a line of 1 GiB
 //! costs no more memory than the longest allowed.
 //!
-//! A byte order mark at the beginning of the stream is no part of its first line.
+//! A byte order mark at the beginning of the stream does not belong to its first line.
 
 use highwater_engine::{BoxError, SourceContext};
 use std::io::{self, BufRead};
@@ -26,9 +26,8 @@ const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The longest line unless the program says otherwise.
 const DEFAULT_MAX_LINE_BYTES: usize = 1 << 20;
 
-/// What a frame takes beside its records, at most: its own framing and the envelope with the
-/// producer's name. The longest such name is that of a file: 255 bytes, each escaped to at most
-/// four.
+/// What a frame needs besides its records, at most: its framing, and the header with the producer's
+/// name. The longest such name is that of a file: 255 bytes, each escaped to at most four.
 const FRAME_RESERVE_BYTES: usize = 2048;
 /// What the log adds to every record of a frame.
 const RECORD_OVERHEAD_BYTES: usize = 4;
@@ -194,7 +193,7 @@ impl LineBuffer {
         self.buf.get(range.clone()).unwrap_or_default()
     }
 
-    /// Where the unfinished line begins, if the stream stands in the middle of one.
+    /// Where the unfinished line begins, if there is one.
     pub(crate) fn unfinished(&self) -> Option<u64> {
         (self.start < self.end || self.discarding).then(|| self.position(self.start))
     }

@@ -18,12 +18,12 @@ pub trait Outputs<T> {
     }
 
     /// Prints the first `n` records of every batch to the standard output, under a header with its
-    /// time, as Spark does; `...` says that there are more. Records are shown by their `Debug`, so
+    /// time, as Spark does; `...` stands for more records. Records are shown by their `Debug`, so
     /// that tuples need nothing.
     ///
     /// At least once: a batch in doubt is printed again after a crash. If the output cannot be
     /// written (a closed pipe), that is logged once and the program goes on. It needs no name,
-    /// having nothing to recover.
+    /// because it has nothing to recover.
     #[track_caller]
     fn print_n(&self, n: usize)
     where
@@ -44,16 +44,16 @@ pub trait Outputs<T> {
     /// is created, its last part begins the file names. A relative path is resolved here and now.
     ///
     /// **Exactly once**: a file appears complete and durable, or not at all, and a batch that runs
-    /// again after a crash makes the same file. While a batch is in doubt its file stands there as
-    /// `.<name>.staged`; the next start shows or deletes it. So keep `prefix` and `suffix` as they
-    /// are while a program is down after a crash, and give each output its own.
+    /// again after a crash makes the same file. While a batch is in doubt its file has the name
+    /// `.<name>.staged`; the next start publishes or deletes it. So keep `prefix` and `suffix` as
+    /// they are while a program is down after a crash, and give each output its own.
     ///
-    /// **Nothing is replaced.** A marker beside the files, `.<prefix>.highwater`, says which log
-    /// and output they belong to.
-    /// [`StreamingContext::start`](highwater_engine::StreamingContext::start) fails, and says what
-    /// to do, if they belong to another one, or if there is a file that this log has not made. A
-    /// name that is taken when a batch is published ends the context with an error; the batch's
-    /// records wait beside it.
+    /// **Nothing is replaced.** A marker beside the files, `.<prefix>.highwater`, names the log and
+    /// output that they belong to.
+    /// [`StreamingContext::start`](highwater_engine::StreamingContext::start) fails, with what to
+    /// do, if they belong to another one, or if there is a file that this log has not made. A name
+    /// that is taken when a batch is published ends the context with an error; the batch's records
+    /// wait beside it.
     ///
     /// A batch without records writes no file. (Spark writes an empty directory for it.)
     #[track_caller]

@@ -3,7 +3,7 @@
 //! One thread accepts, one thread serves each connection (see `connection`). All of them end before
 //! `run` returns, so a context that has stopped has no thread or socket of this source left.
 
-use crate::connection::{Connection, Framing, farewell};
+use crate::connection::{Connection, Framing, close_with};
 use crate::lines::Limits;
 use highwater_engine::{BoxError, Receiver, SourceContext};
 use std::collections::BTreeMap;
@@ -79,33 +79,33 @@ impl ListenOptions {
         self
     }
 
-    /// How many clients may be connected at a time, at least 1; the others are told `err busy`.
-    /// Each takes a thread and a file descriptor. Default 1024.
+    /// How many clients may be connected at a time, at least 1; the others get `err busy`. Each
+    /// takes a thread and a file descriptor. Default 1024.
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count.max(1);
         self
     }
 
-    /// How many of them may come from one IP address, at least 1; the others are told `err busy`.
-    /// Default: as many as may be connected. Clients behind one gateway share an address.
+    /// How many of them may come from one IP address, at least 1; the others get `err busy`.
+    /// Default: as many as may be connected. Clients of one gateway share an address.
     #[must_use]
     pub fn max_connections_per_address(mut self, count: usize) -> Self {
         self.max_connections_per_address = count.max(1);
         self
     }
 
-    /// A client that completes no line for so long is told `err idle` and disconnected, so that its
-    /// place can be taken: one that is silent, one that is gone without a word, and one that sends
-    /// a byte now and then. It may connect again. At least 1 ms; default 10 minutes. A slow one may
-    /// stay up to twice as long.
+    /// A client that completes no line for so long gets `err idle` and is disconnected, so that
+    /// another can connect. It may be silent, or gone without closing, or send a byte from time to
+    /// time. It may connect again. At least 1 ms; default 10 minutes. A slow one may stay up to
+    /// twice as long.
     #[must_use]
     pub fn idle_timeout(mut self, time: Duration) -> Self {
         self.idle_timeout = time.max(Duration::from_millis(1));
         self
     }
 
-    /// Where to put the address that was bound: what a program needs that listens on port 0.
+    /// Reports the bound address in `bound`: a program that listens on port 0 needs it.
     #[must_use]
     pub fn report_to(mut self, bound: &BoundAddress) -> Self {
         self.bound = bound.clone();
@@ -253,7 +253,7 @@ fn is_the_clients_fault(error: &io::Error) -> bool {
 /// Turns a client away. Its socket is new, so the few bytes fit its buffer and nothing waits.
 fn busy(stream: &TcpStream, why: &str) {
     let _ = stream.set_nonblocking(true);
-    farewell(stream, &format!("err busy: {why}\n"));
+    close_with(stream, &format!("err busy: {why}\n"));
 }
 
 /// Makes a waiting `accept` return. Linux ends it when the listening socket is shut down, which

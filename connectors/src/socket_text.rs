@@ -167,7 +167,7 @@ impl Receiver for SocketText {
             return Ok(()); // the context stops
         };
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(Arc::clone(&stream));
-        // A stop before the line above found nothing to interrupt; a stop behind it does.
+        // A stop before the line above found nothing to interrupt; a stop after it does.
         let ended = if source.is_stopping() {
             Ok(())
         } else {

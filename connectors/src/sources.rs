@@ -1,4 +1,4 @@
-//! `Sources`: what a program says to receive data.
+//! `Sources`: how a program receives data.
 
 use crate::line::Line;
 use crate::socket_listen::{ListenOptions, SocketListen};
@@ -13,18 +13,18 @@ use std::path::Path;
 pub trait Sources {
     /// Lines from a server at `addr` (`host:port`), as Spark's `socketTextStream`: connects, reads,
     /// and connects again two seconds after the connection failed or was closed. A server that is
-    /// gone without a word is noticed within about two minutes of silence. While a name is looked
-    /// up or a server does not answer, that is told every 30 seconds; a stop does not wait for it
-    /// (the attempt ends by itself on a thread of its own).
+    /// gone without closing is noticed within about two minutes. While a name is looked up or a
+    /// server does not answer, an error is reported every 30 seconds. A stop does not wait for
+    /// that: the attempt ends by itself on a thread of its own.
     ///
-    /// **Unreliable at the sender**: a line server does not know what was received, so what it
+    /// **Unreliable at the sender**: a line server does not know what was received. So what it
     /// sends between a crash and the next connection is lost there. What was received is in the log
     /// and is processed exactly once. Use [`Self::socket_listen`] where every line counts.
     ///
     /// A line may have up to 1 MiB (less if the log takes only smaller records). Longer lines,
-    /// lines that are not UTF-8 and the half line at the end of a broken connection are skipped:
-    /// counted in [`SourceStats::skipped`](highwater_engine::SourceStats::skipped) and logged with
-    /// their position.
+    /// lines that are not UTF-8 and the half line at the end of a broken connection are skipped.
+    /// They are counted in [`SourceStats::skipped`](highwater_engine::SourceStats::skipped) and
+    /// logged with their position.
     ///
     /// A byte order mark of UTF-8 at the beginning of a connection is removed; one of UTF-16 ends
     /// it with an error.
@@ -35,29 +35,27 @@ pub trait Sources {
     #[track_caller]
     fn socket_text(&self, name: &str, addr: &str) -> DStream<Line>;
 
-    /// Lines from whoever connects to `addr` (`host:port`, port 0 for any), each acknowledged once
-    /// it is durable: [`Self::socket_listen_with`] with the default options.
+    /// Lines from clients that connect to `addr` (`host:port`, port 0 for any), each acknowledged
+    /// once it is durable: [`Self::socket_listen_with`] with the default options.
     #[track_caller]
     fn socket_listen(&self, name: &str, addr: &str) -> DStream<Line> {
         self.socket_listen_with(name, addr, ListenOptions::new())
     }
 
-    /// Lines from whoever connects to `addr`, with `options`.
+    /// Lines from clients that connect to `addr`, with `options`.
     ///
     /// For every line in, in order, one line comes back:
     ///
-    /// * `ok <lsn>` - the line is durable: no crash loses it. `lsn` is the place of its frame in
+    /// * `ok <lsn>` - the line is durable: no crash loses it. `lsn` is the position of its frame in
     ///   the log; lines that were stored together share it.
-    /// * `ok <lsn> duplicate` - only with [`ListenOptions::dedup`]: the source takes the line for a
-    ///   retry and has not stored it again. What it has is durable; `lsn` is the place of its
-    ///   producer's newest line. Clients may take every answer that begins with `ok ` for an
-    ///   acknowledgement.
+    /// * `ok <lsn> duplicate` - only with [`ListenOptions::dedup`]: the line counts as a retry and
+    ///   was not stored again. The stored one is durable; `lsn` is that of its producer's newest
+    ///   line. Every answer that begins with `ok ` is an acknowledgement.
     /// * `err too long: ..`, `err not utf-8: ..`, `err malformed: ..` - this line was not stored,
     ///   the connection goes on.
     /// * `err stopping`, `err unavailable: <reason>` (the log has failed or is full) - this line
-    ///   was not stored and neither is anything behind it; the connection is closed. A client that
-    ///   gets no answer at all, because the connection broke, does not know: the line may be stored
-    ///   or not.
+    ///   was not stored, and neither was anything after it; the connection is closed. If the
+    ///   connection breaks before the answer, the line may be stored or not.
     /// * `err utf-16: ..` - the connection begins with the byte order mark of UTF-16: nothing is
     ///   stored; it is closed. (That of UTF-8 is removed.)
     /// * `err busy: ..` - right after connecting: too many connections; the connection is closed.
@@ -66,30 +64,30 @@ pub trait Sources {
     ///
     /// A line ends with `\n` or `\r\n`; an empty line is a record too. Half a line at the end of a
     /// connection is not stored. Clients should not wait for each answer: all lines that have
-    /// arrived share one flush of the disk. But they must read the answers: a client that takes
-    /// none for 30 s while they pile up, or a byte now and then, is disconnected after a minute at
-    /// most. Answers wait while too much of the log is unprocessed (back-pressure).
+    /// arrived share one flush of the disk. But they must read the answers. A client that takes
+    /// none for 30 s, or only a byte from time to time, is disconnected after a minute at most.
+    /// Answers wait while too much of the log is unprocessed (back-pressure).
     ///
     /// **Retries.** A client that did not get its answer sends the line again, and so it may be
     /// stored twice. With [`ListenOptions::dedup`] it is stored once: every line then has the form
-    /// `<id> <seq> <line>`, with `id` the producer's name (1 to 128 bytes, no spaces) and `seq` its
+    /// `<id> <seq> <line>`. `id` is the producer's name (1 to 128 bytes, no spaces), `seq` its
     /// sequence number of the line (decimal, 64 bits). The source remembers the highest number of
-    /// each producer, also across crashes, and takes a line with a number that is not higher for a
-    /// retry: it answers `ok <lsn> duplicate` and stores nothing. Therefore
+    /// each producer, also across crashes. A line whose number is not higher is a retry: the answer
+    /// is `ok <lsn> duplicate`, and nothing is stored. Therefore
     ///
     /// * a producer's numbers must ascend (gaps are fine) and it sends them in order, after a lost
     ///   connection from the first unanswered line on;
-    /// * a producer that begins its numbers again, after a restart that lost them, is told
-    ///   `duplicate` for every line: it needs a new id, or must go on above its last number;
+    /// * a producer that lost its numbers in a restart and begins them again gets `duplicate` for
+    ///   every line. It needs a new id, or must go on above its last number;
     /// * two senders need two ids;
     /// * a refused line needs a new number if it is sent again in a better form after higher ones;
     /// * the newest [`PRODUCER_WINDOW`](highwater_engine::SourceContext::PRODUCER_WINDOW) producers
-    ///   are remembered: a retry of one that was silent while so many others sent something is not
-    ///   recognised.
+    ///   are remembered: a retry of a producer is not recognised if so many others have sent
+    ///   something since.
     ///
     /// [`StreamingContext::start`](highwater_engine::StreamingContext::start) fails if the address
     /// cannot be bound. It waits for the system to look up a host name; an IP address needs no
-    /// looking up.
+    /// lookup.
     #[track_caller]
     fn socket_listen_with(&self, name: &str, addr: &str, options: ListenOptions) -> DStream<Line>;
 
@@ -102,37 +100,35 @@ pub trait Sources {
     /// that begin with `.` or end in `.tmp` or `._COPYING_` are ignored, and so are directories and
     /// symbolic links. The last line needs no line end.
     ///
-    /// How far each file was read stands in the log beside its lines, so after a crash reading goes
-    /// on behind the last stored line: nothing is lost or read twice. A file is known by name, size
-    /// and time of last change. What follows from it:
+    /// How far each file was read is in the log, next to its lines. So after a crash reading goes
+    /// on after the last stored line: nothing is lost or read twice. A file is known by name, size
+    /// and time of last change. It follows:
     ///
-    /// * A file that changes after it was read, wholly or in part (it grows, is written again,
-    ///   touched, or another takes its name), also while the program is down, **is a new file and
-    ///   is read again from the beginning**. Each change is told by a warning in the program's log,
-    ///   which names the file and what changed, and is counted in
-    ///   [`SourceStats::read_again`](highwater_engine::SourceStats::read_again). Put back as it
-    ///   was, it is the file that was read. A change that leaves size and time as they were is not
-    ///   seen.
+    /// * A file that changes after it was read, wholly or in part, **is a new file and is read
+    ///   again from the beginning**. It may grow, be written again or touched, or another file
+    ///   takes its name, also while the program is down. Each change is logged as a warning, which
+    ///   names the file and what changed, and is counted in
+    ///   [`SourceStats::read_again`](highwater_engine::SourceStats::read_again). If it is put back
+    ///   as it was, it is the file that was read. A change that keeps size and time is not noticed.
     /// * A name that is used again after the source has seen its file gone is a new file, without a
     ///   warning.
-    /// * A file that vanishes before it was opened is reported as an error and skipped; one that is
-    ///   deleted while it is read is read to its end all the same. One that is truncated while it
-    ///   is read is reported as an error; the lines read so far stay, and what is left is, by the
-    ///   first rule, a new file.
-    /// * A file that was read in part (the program stopped, or could not read on) and then is gone
-    ///   is told by a warning, with how far it was read, and counted in
+    /// * A file that vanishes before it was opened is reported as an error and skipped. A file that
+    ///   is deleted while it is read is still read to its end. A file that is truncated while it is
+    ///   read is reported as an error. The lines read so far stay, and the rest is a new file by
+    ///   the first rule.
+    /// * If a file that was read in part is gone, a warning tells how far it was read. (The program
+    ///   stopped, or could not read on.) It is counted in
     ///   [`SourceStats::vanished`](highwater_engine::SourceStats::vanished). If it comes back
     ///   unchanged, reading goes on where it was.
-    /// * The directory may hold 32 768 files that were read; beyond it the source stops reading,
-    ///   with an error that says so, until some are moved away, because their progress could not be
-    ///   remembered for all of them.
+    /// * The directory may hold 32 768 files that were read. Beyond that their progress could not
+    ///   be remembered: the source stops reading with an error until some are moved away.
     ///
     /// A byte order mark of UTF-8 at the beginning of a file is removed. A file that begins with
     /// one of UTF-16 is skipped as a whole, counted as one skipped record and logged: convert it.
     ///
     /// A line may have up to 1 MiB (less if the log takes only smaller records). Longer lines and
     /// lines that are not UTF-8 are skipped, counted and logged with file and offset, and reading
-    /// goes on (a restart in the middle of a file may count a line skipped before it again).
+    /// goes on. A restart in the middle of a file may count a skipped line again.
     ///
     /// [`StreamingContext::start`](highwater_engine::StreamingContext::start) fails if there is no
     /// such directory.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// One kind of call to the disk: what errors name, and what the simulator counts and fails.
+/// One kind of call to the disk. Errors name it; the simulator counts it and makes it fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Call {
     /// [`Disk::create_dir_all`](crate::Disk::create_dir_all)
@@ -48,7 +48,7 @@ pub enum Call {
     /// [`ReadMap::populate`](crate::ReadMap::populate) and
     /// [`AppendMap::populate`](crate::AppendMap::populate)
     Populate,
-    /// [`AppendMap::sync`](crate::AppendMap::sync) of a staged map: a write past the page cache
+    /// [`AppendMap::sync`](crate::AppendMap::sync) of a direct map: a write past the page cache
     WriteDirect,
     /// [`DiskFile::map_append_direct`](crate::DiskFile::map_append_direct)
     MapAppendDirect,
@@ -82,7 +82,7 @@ impl Call {
         Self::MapAppendDirect,
     ];
 
-    /// Whether the call can change what a power cut leaves behind.
+    /// Whether the call can change what a power cut leaves.
     #[must_use]
     pub fn is_mutation(self) -> bool {
         !matches!(

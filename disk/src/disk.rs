@@ -16,13 +16,14 @@ use std::sync::Arc;
 /// Files and directories, real or simulated. Every method is one operation that a test can count,
 /// fail or crash.
 pub trait Disk: Debug + Send + Sync + 'static {
-    /// `path` as it is now, from the root: what keeps a directory asks once, so that a later
-    /// `chdir` changes nothing. Does not look whether it exists and follows no symbolic links. A
-    /// simulated machine has no working directory: there a relative path starts at its root.
+    /// `path` from the root, for the current working directory. A program that keeps a directory
+    /// calls this once, so that a later `chdir` changes nothing. Does not check whether it exists,
+    /// and follows no symbolic links. A simulated machine has no working directory: there a
+    /// relative path starts at its root.
     ///
     /// # Errors
-    /// [`io::ErrorKind::InvalidInput`] if the path is empty; any I/O error if there is no working
-    /// directory any more.
+    /// [`io::ErrorKind::InvalidInput`] if the path is empty; any I/O error if the working directory
+    /// is gone.
     fn resolve(&self, path: &Path) -> io::Result<PathBuf> {
         std::path::absolute(path)
     }
@@ -46,8 +47,7 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// [`io::ErrorKind::AlreadyExists`] if the name is taken; any I/O error.
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn DiskFile>>;
 
-    /// Opens an existing regular file. Does not wait for whoever may stand behind another kind of
-    /// file.
+    /// Opens an existing regular file. Never waits, also if the path is a FIFO.
     ///
     /// # Errors
     /// [`io::ErrorKind::NotFound`] if there is none; [`io::ErrorKind::IsADirectory`] or
@@ -61,8 +61,8 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Any I/O error.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
 
-    /// Renames `from` to `to` unless `to` exists, atomically: what another program has put there is
-    /// never replaced. Not durable until the directory is synced.
+    /// Renames `from` to `to` unless `to` exists, atomically: a file of another program is never
+    /// replaced. Not durable until the directory is synced.
     ///
     /// # Errors
     /// [`io::ErrorKind::AlreadyExists`] if `to` is taken; [`io::ErrorKind::Unsupported`] if the
@@ -85,22 +85,22 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Any I/O error.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
-    /// Makes all names of `dir` durable: what was created, renamed or removed in it stays so after
-    /// a power cut.
+    /// Makes all names of `dir` durable: everything created, renamed or removed in it stays so
+    /// after a power cut.
     ///
     /// # Errors
     /// Any I/O error. After an error the caller must assume that the names are not durable.
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
 
-    /// Takes the exclusive lock of `dir` without waiting. The lock sits on the directory itself, so
-    /// that deleting a lock file cannot break it; it goes away with the returned value or with the
-    /// process.
+    /// Takes the exclusive lock of `dir` without waiting. The lock is on the directory itself, so
+    /// that deleting a lock file cannot break it. It is released with the returned value or with
+    /// the process.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] if somebody holds it; any other I/O error.
+    /// [`io::ErrorKind::WouldBlock`] if it is held already; any other I/O error.
     fn lock_dir(&self, dir: &Path) -> io::Result<DirLock>;
 
-    /// Which file system `dir` lies on. A disk that cannot tell says [`FileSystem::Unstated`].
+    /// Which file system `dir` lies on. A disk that does not know returns [`FileSystem::Unstated`].
     ///
     /// # Errors
     /// Any I/O error; [`io::ErrorKind::NotFound`] if there is no such directory.
@@ -144,9 +144,9 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Any I/O error.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
-    /// Makes the file at least `len` bytes long, with blocks of its own for all of them: what was
-    /// not written reads as zeros, and writing it later needs no space. The first write to such a
-    /// block is slower than the next ones.
+    /// Makes the file at least `len` bytes long and allocates blocks for all of them. Unwritten
+    /// bytes read as zeros, and writing them later needs no space. The first write to such a block
+    /// is slower than the next ones.
     ///
     /// # Errors
     /// [`io::ErrorKind::Unsupported`] if the file system cannot: write zeros then;
@@ -159,23 +159,23 @@ pub trait DiskFile: Debug + Send + Sync {
     /// Makes content and length durable (`fdatasync`).
     ///
     /// # Errors
-    /// Any I/O error. The error is final for everything written since the last success: the kernel
-    /// drops the dirty state on failure, so a later success proves nothing about it.
+    /// Any I/O error. The error is final for everything written since the last success. The kernel
+    /// drops the dirty state on failure, so a later success proves nothing.
     fn sync(&self) -> io::Result<()>;
 
     /// Maps the whole file for appending; the first `start` bytes are readable at once, the cursor
-    /// stands there. Every page must have been written before (no holes): a store into a hole can
-    /// die of SIGBUS on a full disk.
+    /// is there. Every page must have been written before (no holes): a store into a hole can raise
+    /// SIGBUS on a full disk.
     ///
     /// # Errors
     /// Any I/O error; [`io::ErrorKind::InvalidInput`] if `start` is past the end or not a multiple
     /// of 8.
     fn map_append(&self, start: u64) -> io::Result<AppendMap>;
 
-    /// As [`Self::map_append`], but the map is memory of this process: what is stored reaches the
-    /// file only when it is synced, in one write past the page cache. A killed process leaves
-    /// nothing behind that was not synced, a failed write leaves no page cache that lies, and a
-    /// full or broken disk cannot raise a signal.
+    /// As [`Self::map_append`], but the map is memory of this process. Its bytes reach the file
+    /// only by a sync, in one write past the page cache. A killed process leaves nothing that was
+    /// not synced. A failed write leaves no wrong pages in the page cache. A full or broken disk
+    /// cannot raise a signal.
     ///
     /// # Errors
     /// As [`Self::map_append`]; [`io::ErrorKind::Unsupported`] if the file system or the device
@@ -185,8 +185,7 @@ pub trait DiskFile: Debug + Send + Sync {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Writes zeros, for real: the blocks are allocated and written afterwards, as far as a sync
-    /// makes anything so.
+    /// Writes zeros, so that the blocks are allocated and written. A sync makes that durable.
     ///
     /// # Errors
     /// Any I/O error.
@@ -211,7 +210,7 @@ pub trait DiskFile: Debug + Send + Sync {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Maps the whole file for reading. Call [`ReadMap::populate`] before you touch its bytes.
+    /// Maps the whole file for reading. Call [`ReadMap::populate`] before you read its bytes.
     ///
     /// # Errors
     /// Any I/O error; [`io::ErrorKind::InvalidInput`] if the file is empty.
@@ -221,8 +220,7 @@ pub trait DiskFile: Debug + Send + Sync {
     ///
     /// # Errors
     /// [`io::ErrorKind::UnexpectedEof`] if the file ends before; any I/O error.
-    /// [`DiskError::offset`] says where it could not go on: of a bad sector that is the page in
-    /// which it lies.
+    /// [`DiskError::offset`] tells where it stopped: for a bad sector, the page that holds it.
     fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> io::Result<()> {
         let read = self.read_up_to(buf, offset)?;
         if read < buf.len() {
@@ -252,8 +250,8 @@ pub trait DiskFile: Debug + Send + Sync {
         Ok(len)
     }
 
-    /// Writes all of `buf` at `offset`, continuing after short writes and interruptions: nothing of
-    /// it is durable before a sync, which is never repeated.
+    /// Writes all of `buf` at `offset`, and goes on after short writes and interruptions. Nothing
+    /// of it is durable before a sync.
     ///
     /// # Errors
     /// [`io::ErrorKind::WriteZero`] if the file accepts nothing more; any I/O error.
@@ -292,7 +290,7 @@ pub enum Access {
 pub struct Entry {
     /// The name, without the directory.
     pub name: OsString,
-    /// What the name stands for.
+    /// What it names.
     pub kind: EntryKind,
     /// Length in bytes; 0 for anything but a file.
     pub len: u64,
@@ -300,7 +298,7 @@ pub struct Entry {
     pub modified_ms: u64,
 }
 
-/// What a directory entry stands for.
+/// What a directory entry names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
@@ -319,7 +317,7 @@ pub struct DirLock {
 }
 
 impl DirLock {
-    /// Wraps what holds the lock.
+    /// A lock that lasts as long as `held`.
     #[must_use]
     pub fn new(dir: PathBuf, held: Box<dyn LockGuard>) -> Self {
         Self { dir, _held: held }

@@ -1,9 +1,8 @@
-//! What an I/O error of this crate says, and how to get the errno back out of it.
+//! The I/O errors of this crate, and how to get the errno out of them.
 //!
-//! Every error that a [`Disk`](crate::Disk) returns is a plain [`io::Error`] whose kind is that of
-//! the failed call and whose message names the call and the path. The original error is inside, as
-//! a [`DiskError`]: [`io::Error::raw_os_error`] therefore answers `None`; ask [`raw_os_error`]
-//! instead.
+//! Every error that a [`Disk`](crate::Disk) returns is a plain [`io::Error`]. It has the kind of
+//! the failed call, and its message names the call and the path. The original error is inside, as a
+//! [`DiskError`]. So [`io::Error::raw_os_error`] returns `None`: call [`raw_os_error`] instead.
 
 use crate::call::Call;
 use std::fmt;
@@ -12,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 /// A failed call: which, on what path, and why. Travels inside an [`io::Error`] of the same kind.
 ///
-/// Its message contains that of its cause, which [`std::error::Error::source`] gives too: chains of
-/// causes end there.
+/// Its message contains that of its cause, which is also its [`std::error::Error::source`]. Chains
+/// of causes end there.
 #[derive(Debug)]
 pub struct DiskError {
     call: Call,
@@ -64,7 +63,7 @@ impl DiskError {
         )
     }
 
-    /// The same error about `path`: what was mapped under one name may have another now.
+    /// The same error about `path`: a file that was mapped under one name may have another now.
     #[must_use]
     pub fn about(error: io::Error, path: &Path) -> io::Error {
         match error.downcast::<Self>() {
@@ -85,8 +84,7 @@ impl DiskError {
         &self.path
     }
 
-    /// Offset in the file, in bytes, from which the call could not go on; `None` if it is about no
-    /// place of it.
+    /// Offset in the file, in bytes, where the call stopped; `None` if it is not about an offset.
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
         self.offset
@@ -124,8 +122,8 @@ impl std::error::Error for DiskError {
     }
 }
 
-/// A copy of `error`, for several who waited for the same call: of the same kind, with the same
-/// words, path and errno.
+/// A copy of `error`, for several threads that waited for the same call. It has the same kind,
+/// message, path and errno.
 #[must_use]
 pub fn copy_error(error: &io::Error) -> io::Error {
     if let Some(code) = error.raw_os_error() {
@@ -173,7 +171,7 @@ impl fmt::Display for Crash {
 
 impl std::error::Error for Crash {}
 
-/// The errno behind `error`, also when a disk wrapped it with its call and path.
+/// The errno of `error`, also when a disk wrapped it with its call and path.
 #[must_use]
 pub fn raw_os_error(error: &io::Error) -> Option<i32> {
     error

@@ -38,7 +38,7 @@ pub enum FileSystem {
     Lustre,
     /// AFS.
     Afs,
-    /// A process behind FUSE.
+    /// A process, through FUSE.
     Fuse,
     /// FAT or exFAT.
     Fat,
@@ -66,8 +66,8 @@ pub enum Suitability {
     Unknown,
 }
 
-/// The numbers stand in Linux' `include/uapi/linux/magic.h` and in the sources of the file systems
-/// outside of it.
+/// The numbers are those of Linux' `include/uapi/linux/magic.h` and of the sources of other file
+/// systems.
 const MAGICS: [(u64, FileSystem); 24] = [
     (0xEF53, FileSystem::Ext4),
     (0x5846_5342, FileSystem::Xfs),

@@ -1,13 +1,12 @@
-//! Calls that a signal interrupts: which are made again.
+//! Calls that a signal interrupts, and which of them are made again.
 //!
-//! A read or a question changes nothing, so it is made again. A write that a later sync covers goes
-//! on where it stopped. A sync is never made again, nor a write that is one (`RWF_DSYNC`): the
-//! interrupted call may have met an error, which the kernel reports only once.
+//! A read or a query changes nothing, so it is made again. A write that a later sync covers goes on
+//! where it stopped. A sync is never made again, nor a write that also syncs (`RWF_DSYNC`). The
+//! interrupted call may have met an error, and the kernel reports an error only once.
 
 use std::io;
 
-/// So many interruptions in a row are no signals any more: the error is handed out, so that nothing
-/// hangs for ever.
+/// After so many interruptions in a row the error is returned, so that nothing hangs for ever.
 const MAX_IN_A_ROW: u32 = 1000;
 
 /// Counts interruptions of one call without progress.
@@ -22,8 +21,8 @@ impl Interruptions {
     }
 }
 
-/// Makes a call again while signals interrupt it. For reads, questions, and what may be done twice;
-/// never for a sync.
+/// Makes a call again while signals interrupt it. For reads, queries, and calls that may be done
+/// twice; never for a sync.
 pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     let mut interruptions = Interruptions::default();
     loop {

@@ -283,7 +283,7 @@ fn print_histogram(spread: &Spread, out: &mut Output) -> Result<()> {
 fn print_overhead(row: &Row, out: &mut Output) -> Result<()> {
     let o = &row.overhead;
     out.line(format!(
-        "{} watermarks; {} of the log are no records ({:.1} %): frame headers {}, padding {}, lengths in batches {}, own \
+        "{} durable-LSN records; {} of the log are no records ({:.1} %): frame headers {}, padding {}, lengths in batches {}, own \
          frames {}, segment headers {}, rests of sealed segments {}",
         text::grouped(row.watermarks),
         text::bytes(o.bytes),

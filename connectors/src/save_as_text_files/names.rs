@@ -1,4 +1,4 @@
-//! Names of the files of one output, and what a name says about its batch.
+//! Names of the files of one output, and reading a batch from a name.
 
 use crate::paths::resolve;
 use std::path::{Path, PathBuf};
@@ -17,7 +17,7 @@ pub(super) struct Names {
     ending: String,
 }
 
-/// A file of the output, as its name says.
+/// A file of the output, from its name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) name: String,
@@ -26,7 +26,7 @@ pub(super) struct Found {
     pub(super) stage: FileState,
 }
 
-/// How far a file has come.
+/// Whether a file is staged or published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum FileState {
     Staged,
@@ -82,7 +82,7 @@ impl Names {
         self.dir.join(format!(".{name}{STAGED}"))
     }
 
-    /// The path of the marker that says whose these names are.
+    /// The path of the marker.
     pub(super) fn marker(&self) -> PathBuf {
         let (base, ending) = (&self.base, &self.ending);
         self.dir.join(format!(".{base}{ending}{MARKER}"))
@@ -95,13 +95,13 @@ impl Names {
         self.dir.join(format!(".highwater-{log}.tmp"))
     }
 
-    /// For messages: what the names look like.
+    /// For messages: a pattern of the names.
     pub(super) fn pattern(&self) -> String {
         let pattern = format!("{}-*{}", self.base, self.ending);
         self.dir.join(pattern).display().to_string()
     }
 
-    /// What the name of a directory's entry says, if it is one of this output's.
+    /// The file of the directory entry `entry`, if its name is one of this output.
     pub(super) fn parse(&self, entry: &str) -> Option<Found> {
         let staged = entry
             .strip_prefix('.')
@@ -117,8 +117,8 @@ impl Names {
             .strip_suffix(&self.ending)?;
         let (time, batch) = numbers.split_once('-')?;
         let (time_ms, batch) = (time.parse().ok()?, batch.parse().ok()?);
-        // Another output whose prefix begins with this one's has something else than two numbers
-        // here, and another program may write numbers in another way.
+        // Another output whose prefix begins with this one has something else than two numbers
+        // here. Another program may write numbers in another way.
         (self.file(time_ms, batch) == name).then(|| Found {
             name: name.to_owned(),
             time_ms,

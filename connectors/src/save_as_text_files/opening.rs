@@ -1,14 +1,14 @@
-//! What an output finds in its directory when it opens, and whether it is its own.
+//! What an output finds in its directory when it opens, and which log made it.
 //!
 //! The log knows every batch that may be in doubt, with its time: those since the newest
-//! checkpoint. So a file that its own batches cannot have made is told from a leftover of a crash,
-//! also where a version that made no markers wrote it:
+//! checkpoint. So a file that its own batches cannot have made is recognised, and so is a leftover
+//! of a crash. This also works for files of a version that made no markers:
 //!
 //! | batch in the name | with our marker | without a marker |
 //! |---|---|---|
 //! | known, same time | ours | ours |
 //! | known, another time; or later than any batch of this log | an error | an error |
-//! | older than the newest checkpoint, published | ours | taken for ours, and told |
+//! | older than the newest checkpoint, published | ours | taken for ours, and logged |
 //! | older than the newest checkpoint, staged | ours | an error |
 
 use super::marker::{self, Marker};
@@ -16,19 +16,19 @@ use super::names::{FileState, Found, Names};
 use highwater_engine::wal::disk::Disk;
 use highwater_engine::{Batch, BoxError, SinkContext};
 
-/// Whose a file is, by the batch in its name.
+/// Which log made a file, by the batch in its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Maker {
     ThisLog,
-    /// It may be this log: that was before all batches that are known.
+    /// It may be this log: the batch is older than all known ones.
     Unknown,
     Another,
 }
 
-/// Makes the names this output's, and returns what a crash left staged.
+/// Takes the names for this output, and returns the files that a crash left staged.
 ///
 /// # Errors
-/// If the names, or one of the files, are another's.
+/// If the names, or one of the files, belong to another output.
 pub(super) fn take_over(
     disk: &dyn Disk,
     names: &Names,

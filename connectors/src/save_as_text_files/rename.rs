@@ -1,4 +1,4 @@
-//! Giving a file its name without ever replacing another.
+//! Renaming a file without ever replacing another.
 
 use highwater_engine::wal::disk::{Access, Disk};
 use std::io;
@@ -11,14 +11,15 @@ const PIECE_BYTES: usize = 64 << 10;
 /// directory is synced.
 ///
 /// # Errors
-/// [`io::ErrorKind::AlreadyExists`] if it is taken, whatever stands there.
+/// [`io::ErrorKind::AlreadyExists`] if it is taken, whatever it is.
 pub(super) fn rename_new(disk: &dyn Disk, dir: &Path, from: &Path, to: &Path) -> io::Result<()> {
     match disk.rename_new(from, to) {
         Err(e) if e.kind() == io::ErrorKind::Unsupported => {}
         placed => return placed,
     }
     disk.hard_link(from, to)?;
-    // The old name may go only after the new one is durable: names reach the disk in any order.
+    // The old name may be removed only after the new one is durable: names reach the disk in any
+    // order.
     disk.sync_dir(dir)?;
     disk.remove_file(from)
 }

@@ -19,7 +19,7 @@ const TOO_MANY_OPEN_SYSTEM: i32 = 23;
 /// The sink.
 #[derive(Debug)]
 pub(crate) struct TextFileSink {
-    /// Why there are none is told when the sink opens.
+    /// If there are none, the error is reported when the sink opens.
     names: Result<Names, String>,
     opened: Option<Opened>,
     /// The batch whose staged file this run has made.
@@ -28,7 +28,7 @@ pub(crate) struct TextFileSink {
     staged: Option<(u64, String)>,
 }
 
-/// What an open sink works with.
+/// What an open sink needs.
 #[derive(Debug, Clone)]
 struct Opened {
     disk: Arc<dyn Disk>,
@@ -51,7 +51,7 @@ impl TextFileSink {
         Ok(self.opened.clone().ok_or("the sink was not opened")?)
     }
 
-    /// Creates the staged file and writes it, as soon as there is room; not synced yet.
+    /// Creates and writes the staged file as soon as there is room. Does not sync it.
     fn write_staged<T: Display>(
         &mut self,
         opened: &Opened,
@@ -68,8 +68,8 @@ impl TextFileSink {
             match written {
                 Err(error) if may_pass(&error) => {
                     if self.begun == Some(batch) {
-                        // Half a file would hold the room that others wait for. If it cannot go
-                        // now, `open` removes it.
+                        // Half a file would take the room that others wait for. If it cannot be
+                        // removed now, `open` removes it.
                         let _ = opened.disk.remove_file(&opened.names.staged(name));
                     }
                     if !opened.backoff.wait(&error) {
@@ -83,7 +83,7 @@ impl TextFileSink {
 }
 
 impl Opened {
-    /// Creates the staged file; a half one of this run goes first.
+    /// Creates the staged file. Removes a half one of this run first.
     fn create(&self, name: &str, again: bool) -> Result<Arc<dyn DiskFile>, BoxError> {
         let (disk, path) = (&self.disk, self.names.staged(name));
         match disk.create_new(&path) {
@@ -92,7 +92,7 @@ impl Opened {
                 Ok(disk.create_new(&path)?)
             }
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Err(format!(
-                "{} is there already and this program has not made it: it is not replaced. Find out who writes here, then \
+                "{} exists and this program has not made it: it is not replaced. Find out which program writes here, then \
                  move it away and start again, or choose another prefix",
                 path.display()
             )
@@ -101,8 +101,7 @@ impl Opened {
         }
     }
 
-    /// Shows a staged file, durably. If it is shown already, by a run that a crash ended, that is
-    /// all.
+    /// Publishes a staged file, durably. A run that a crash ended may have published it already.
     fn show(&self, name: &str) -> Result<(), BoxError> {
         let (disk, dir) = (&*self.disk, &self.names.dir);
         let (from, to) = (self.names.staged(name), self.names.published(name));
@@ -127,7 +126,7 @@ impl Opened {
         };
         if let Some(why) = why {
             return Err(format!(
-                "{to} is there already and {why}: it is not replaced. The batch's own records are in {from}; move {to} away \
+                "{to} exists and {why}: it is not replaced. The batch's own records are in {from}; move {to} away \
                  and start again, and they are published",
                 to = to.display(),
                 from = from.display()
@@ -140,7 +139,7 @@ impl Opened {
     }
 }
 
-/// No room, no file descriptor: neither harms what is there, and both pass.
+/// No room, no file descriptor: both do no harm and may pass.
 fn may_pass(error: &BoxError) -> bool {
     use io::ErrorKind::{QuotaExceeded, StorageFull};
     let error = error.downcast_ref::<io::Error>();
@@ -174,7 +173,7 @@ impl<T: Display + 'static> Sink<T> for TextFileSink {
         let mut opened = Opened {
             disk: Arc::clone(&context.disk),
             names: self.names.clone()?,
-            // A start that waited for room could not be stopped: it fails, and says why.
+            // A start that waited for room could not be stopped: so it fails with the reason.
             backoff: Backoff::none(),
         };
         for staged in opening::take_over(&*opened.disk, &opened.names, context)? {

@@ -1,4 +1,4 @@
-//! What is known of files that were read, also by earlier runs: it stands among the producers of
+//! What is known of files that were read, also by earlier runs. It is kept among the producers of
 //! the source.
 
 use highwater_engine::SourceContext;
@@ -7,11 +7,11 @@ use highwater_engine::wal::disk::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 
-/// Begins the name of a producer that notes that the loss of a half-read file was told. Those of
-/// files begin with a digit.
-const TOLD: &str = "vanished:";
+/// Begins the name of a producer that records that the loss of a half-read file was reported. Those
+/// of files begin with a digit.
+const REPORTED: &str = "vanished:";
 
-/// What tells a file from another one of the same name.
+/// What distinguishes a file from another one of the same name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Identity {
     pub(super) len: u64,
@@ -22,12 +22,12 @@ pub(super) struct Identity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Version {
     pub(super) identity: Identity,
-    /// So many bytes were dealt with.
+    /// So many bytes were handled.
     pub(super) taken: u64,
     /// So many lines of it are in the log, if this run has taken all of them.
     pub(super) lines: Option<u64>,
-    /// That it vanished half-read was told.
-    pub(super) told: bool,
+    /// Its loss was reported.
+    pub(super) reported: bool,
 }
 
 /// The newest version of each file, by escaped name.
@@ -65,7 +65,7 @@ impl Identity {
         Some((identity, name))
     }
 
-    /// In which way a file has changed.
+    /// How a file has changed.
     pub(super) fn difference(self, now: Self) -> String {
         let (was, is) = (self.len, now.len);
         match was.cmp(&is) {
@@ -87,7 +87,7 @@ impl Version {
             taken,
             // What earlier runs took was not counted.
             lines: (taken == 0).then_some(0),
-            told: false,
+            reported: false,
         }
     }
 
@@ -97,17 +97,17 @@ impl Version {
     }
 }
 
-/// What the producers of the source say about files.
+/// The files among the producers of the source.
 pub(super) fn load(source: &SourceContext) -> Known {
     from_producers(source.producers())
 }
 
 fn from_producers(producers: Vec<(String, u64, Lsn)>) -> Known {
     let mut newest: BTreeMap<String, (Lsn, Version)> = BTreeMap::new();
-    let mut told = BTreeSet::new();
+    let mut reported = BTreeSet::new();
     for (producer, taken, lsn) in producers {
-        if let Some(vanished) = producer.strip_prefix(TOLD) {
-            told.insert((vanished.to_owned(), taken));
+        if let Some(vanished) = producer.strip_prefix(REPORTED) {
+            reported.insert((vanished.to_owned(), taken));
         } else if let Some((identity, name)) = Identity::parse(&producer) {
             let version = Version::new(identity, taken);
             let known = newest.entry(name.to_owned()).or_insert((lsn, version));
@@ -117,19 +117,25 @@ fn from_producers(producers: Vec<(String, u64, Lsn)>) -> Known {
         }
     }
     let known = newest.into_iter().map(|(name, (_, version))| {
-        let told = told.contains(&(version.identity.producer_of(&name), version.taken));
-        (name, Version { told, ..version })
+        let reported = reported.contains(&(version.identity.producer_of(&name), version.taken));
+        (
+            name,
+            Version {
+                reported,
+                ..version
+            },
+        )
     });
     known.collect()
 }
 
-/// Takes out the files that are not `there`; returns the half-read ones whose loss was not told
+/// Takes out the files that are not `there`; returns the half-read ones whose loss was not reported
 /// yet.
 pub(super) fn take_vanished(known: &mut Known, there: &BTreeSet<String>) -> Vec<(String, Version)> {
     let mut vanished = Vec::new();
     known.retain(|name, version| {
         let stays = there.contains(name);
-        if !stays && version.is_half() && !version.told {
+        if !stays && version.is_half() && !version.reported {
             vanished.push((name.clone(), *version));
         }
         stays
@@ -137,9 +143,10 @@ pub(super) fn take_vanished(known: &mut Known, there: &BTreeSet<String>) -> Vec<
     vanished
 }
 
-/// The producer that notes that the loss of this version was told, with its `taken` as the number.
-pub(super) fn told_as(name: &str, version: Version) -> String {
-    format!("{TOLD}{}", version.identity.producer_of(name))
+/// The producer that records that the loss of this version was reported, with its `taken` as the
+/// number.
+pub(super) fn reported_as(name: &str, version: Version) -> String {
+    format!("{REPORTED}{}", version.identity.producer_of(name))
 }
 
 #[cfg(test)]
@@ -167,13 +174,13 @@ mod tests {
     #[test]
     fn a_half_read_file_that_is_gone_is_told_once() {
         let (half, whole) = (version(9, 7, 3), version(9, 7, 9));
-        let producers = |told: bool| {
+        let producers = |reported: bool| {
             let mut all = vec![
                 (half.identity.producer(OsStr::new("half")), 3, Lsn::new(8)),
                 (whole.identity.producer(OsStr::new("whole")), 9, Lsn::new(8)),
                 (half.identity.producer(OsStr::new("there")), 3, Lsn::new(8)),
             ];
-            all.extend(told.then(|| (told_as("half", half), 3, Lsn::new(16))));
+            all.extend(reported.then(|| (reported_as("half", half), 3, Lsn::new(16))));
             all
         };
         let there = BTreeSet::from(["there".to_owned()]);

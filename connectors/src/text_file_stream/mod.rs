@@ -1,14 +1,14 @@
 //! `text_file_stream`: the lines of files that are moved into a directory.
 //!
-//! How far a file was read is kept by the engine's producer table: the file is the producer, and
-//! the sequence number of a line is the offset behind it. So progress is in the log, in the same
-//! frame as the lines, and can neither be ahead of them nor behind. The table forgets the producers
-//! that were silent longest; [`TextFiles::refresh`] sees to it that this is never a file that is
-//! still there, which would be read again after a restart.
+//! The engine's producer table keeps how far a file was read. The file is the producer, and the
+//! sequence number of a line is the offset after it. So progress is in the log, in the same frame
+//! as the lines, and always agrees with them. The table forgets the producers that were silent
+//! longest; [`TextFiles::refresh`] makes sure that it never forgets a file that is still there:
+//! that would be read again after a restart.
 //!
 //! | file | holds |
 //! |---|---|
-//! | `known.rs` | what the producer table says about files: which version of a name was read, and how far |
+//! | `known.rs` | the producer table's entries of files: which version of a name was read, and how far |
 //! | `reading.rs` | reading one file |
 
 mod known;
@@ -19,7 +19,7 @@ use crate::paths::resolve;
 use highwater_engine::wal::disk::{Access, Disk, DiskFile, Entry, EntryKind};
 use highwater_engine::{BoxError, Error, Receiver, SourceContext};
 use known::{Identity, Known, Version, escaped};
-use reading::{Ended, Reading, Trouble};
+use reading::{Ended, ReadError, Reading};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
@@ -27,10 +27,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long the directory is left alone between two looks.
+/// How often the directory is listed.
 const POLL: Duration = Duration::from_millis(500);
-/// ... and when there was trouble.
-const POLL_AFTER_TROUBLE: Duration = Duration::from_secs(2);
+/// ... and after an error.
+const POLL_AFTER_ERROR: Duration = Duration::from_secs(2);
 
 /// Files in the directory that were read, at most.
 const MAX_DONE_FILES: usize = 32_768;
@@ -77,8 +77,8 @@ impl TextFiles {
         }
     }
 
-    /// Looks once; returns how long to rest.
-    fn look(
+    /// Lists the directory once; returns how long to wait.
+    fn poll(
         &mut self,
         source: &SourceContext,
         disk: &dyn Disk,
@@ -96,11 +96,11 @@ impl TextFiles {
                     self.done.insert(entry.name.clone(), Identity::of(&entry));
                     self.since_refresh = self.since_refresh.map(|files| files + 1);
                 }
-                Err(Trouble::File(what)) => {
+                Err(ReadError::File(what)) => {
                     source.report_error(&what.into());
-                    rest = POLL_AFTER_TROUBLE;
+                    rest = POLL_AFTER_ERROR;
                 }
-                Err(Trouble::Log(error)) => return Err(error.into()),
+                Err(ReadError::Log(error)) => return Err(error.into()),
             }
         }
         Ok(rest)
@@ -110,7 +110,7 @@ impl TextFiles {
     fn unread(&mut self, source: &SourceContext, disk: &dyn Disk) -> Result<Vec<Entry>, BoxError> {
         let mut found = disk.list(&self.dir)?;
         found.retain(is_wanted);
-        self.tell_vanished(source, &found)?;
+        self.report_vanished(source, &found)?;
         let there: BTreeMap<_, _> = found.iter().map(|e| (&e.name, Identity::of(e))).collect();
         self.done.retain(|name, was| there.get(name) == Some(was));
         found.retain(|entry| !self.done.contains_key(&entry.name));
@@ -127,8 +127,8 @@ impl TextFiles {
         Ok(found)
     }
 
-    /// Says of files that were read in part and are gone what became of them.
-    fn tell_vanished(&mut self, source: &SourceContext, found: &[Entry]) -> Result<(), Error> {
+    /// Reports files that were read in part and are gone.
+    fn report_vanished(&mut self, source: &SourceContext, found: &[Entry]) -> Result<(), Error> {
         let known = self.known.get_or_insert_with(|| known::load(source));
         let there: BTreeSet<String> = found.iter().map(|e| escaped(&e.name)).collect();
         for (name, version) in known::take_vanished(known, &there) {
@@ -142,7 +142,7 @@ impl TextFiles {
                 self.dir.join(&name).display()
             ));
             let _durable_with_what_follows =
-                source.advance_producer(&known::told_as(&name, version), taken)?;
+                source.advance_producer(&known::reported_as(&name, version), taken)?;
             self.since_refresh = self.since_refresh.map(|files| files + 1);
         }
         Ok(())
@@ -154,7 +154,7 @@ impl TextFiles {
         known.insert(escaped(&entry.name), version);
     }
 
-    /// Says that a file is read again, if another version of it was read; once for each version.
+    /// Reports that a file is read again, if another version of it was read; once for each version.
     fn begin(&mut self, source: &SourceContext, entry: &Entry) -> Version {
         let identity = Identity::of(entry);
         let before = self
@@ -213,8 +213,8 @@ impl TextFiles {
         known.filter(|(_, version)| version.is_half())
     }
 
-    /// Says again how far the files that are still there were read, so that their entries are among
-    /// the newest.
+    /// Writes again how far the files that are still there were read, so that their entries are
+    /// among the newest.
     fn refresh(&self, source: &SourceContext) -> Result<(), Error> {
         for (name, version) in self.half_read() {
             let _durable_with_what_follows =
@@ -233,7 +233,7 @@ impl TextFiles {
         disk: &dyn Disk,
         entry: &Entry,
         limits: Limits,
-    ) -> Result<Ended, Trouble> {
+    ) -> Result<Ended, ReadError> {
         let path = self.dir.join(&entry.name);
         let (file, len) = open(disk, &path, entry)?;
         let before = self.begin(source, entry);
@@ -263,19 +263,23 @@ impl TextFiles {
     }
 }
 
-fn open(disk: &dyn Disk, path: &Path, entry: &Entry) -> Result<(Arc<dyn DiskFile>, u64), Trouble> {
+fn open(
+    disk: &dyn Disk,
+    path: &Path,
+    entry: &Entry,
+) -> Result<(Arc<dyn DiskFile>, u64), ReadError> {
     let file = disk.open(path, Access::Read).map_err(|e| match e.kind() {
-        io::ErrorKind::NotFound => Trouble::File(format!(
+        io::ErrorKind::NotFound => ReadError::File(format!(
             "{} was gone when it was to be read: nothing was taken from it now",
             path.display()
         )),
-        _ => Trouble::File(e.to_string()),
+        _ => ReadError::File(e.to_string()),
     })?;
-    let len = file.len().map_err(|e| Trouble::File(e.to_string()))?;
+    let len = file.len().map_err(|e| ReadError::File(e.to_string()))?;
     if len != entry.len {
         let path = path.display();
         let was = entry.len;
-        return Err(Trouble::File(format!(
+        return Err(ReadError::File(format!(
             "{path} is changing: it had {was} bytes and has {len}; it is looked at again later"
         )));
     }
@@ -298,7 +302,7 @@ impl Receiver for TextFiles {
         };
         let disk = source.disk();
         loop {
-            let rest = self.look(source, &*disk, limits)?;
+            let rest = self.poll(source, &*disk, limits)?;
             if source.rest(rest) {
                 return Ok(());
             }

@@ -13,7 +13,7 @@ const MAX_ROUND_LINES: usize = 8192;
 
 /// What keeps a file from being read.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Trouble {
+pub(super) enum ReadError {
     /// It concerns this file only.
     #[error("{0}")]
     File(String),
@@ -43,7 +43,7 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    pub(super) fn run(&mut self) -> Result<Ended, Trouble> {
+    pub(super) fn run(&mut self) -> Result<Ended, ReadError> {
         let known = self.source.last_sequence(&self.producer);
         let mut position = known.unwrap_or(0);
         let mut buffer = LineBuffer::new(self.limits.max_line_bytes, position);
@@ -84,7 +84,7 @@ impl Reading<'_> {
     }
 
     /// Reads some bytes at `position`; returns how many.
-    fn fill(&self, buffer: &mut LineBuffer, position: u64) -> Result<u64, Trouble> {
+    fn fill(&self, buffer: &mut LineBuffer, position: u64) -> Result<u64, ReadError> {
         let left = usize::try_from(self.len - position).unwrap_or(usize::MAX);
         loop {
             let read = buffer.fill(|room| {
@@ -94,7 +94,7 @@ impl Reading<'_> {
             });
             match read {
                 Ok(0) => {
-                    return Err(Trouble::File(format!(
+                    return Err(ReadError::File(format!(
                         "{} was cut short while it was read: it ends at byte {position} of {}. The lines up to there are \
                          in the log; what is left counts as a new file",
                         self.path.display(),
@@ -104,7 +104,7 @@ impl Reading<'_> {
                 Ok(count) => return Ok(count as u64),
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
                 Err(e) => {
-                    return Err(Trouble::File(format!(
+                    return Err(ReadError::File(format!(
                         "{e}, at byte {position}. The lines up to there are in the log, the rest is tried again"
                     )));
                 }
@@ -112,7 +112,7 @@ impl Reading<'_> {
         }
     }
 
-    fn store(&mut self, buffer: &LineBuffer, pieces: &[Piece]) -> Result<(), Trouble> {
+    fn store(&mut self, buffer: &LineBuffer, pieces: &[Piece]) -> Result<(), ReadError> {
         let lines: Vec<(u64, &[u8])> = pieces
             .iter()
             .filter_map(|piece| self.accept(buffer, piece))

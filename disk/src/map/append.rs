@@ -28,7 +28,7 @@ pub struct AppendMap {
     cursor: Cursor,
     /// Every byte below is filled and never written again.
     complete: AtomicU64,
-    /// Every byte below is durable: it was before the map was made, or a sync said so.
+    /// Every byte below is durable: it was before the map was made, or a sync succeeded.
     synced: AtomicU64,
     /// Every byte below is read from the file; the memory was given back.
     given_back: Mutex<u64>,
@@ -477,9 +477,8 @@ mod tests {
         assert_eq!(map.complete_prefix(), Ok(map.capacity()));
     }
 
-    /// Writers never pause, and a reader asks for the complete prefix all the time: each answer
-    /// must be bounded (this test ends) and true (every byte below it holds the number of its
-    /// offset).
+    /// Writers never pause, and a reader asks for the complete prefix all the time. Each answer
+    /// must come (this test ends) and be true (every byte below it holds the number of its offset).
     #[test]
     fn the_prefix_is_complete_while_others_append() {
         const WRITERS: u64 = 3;

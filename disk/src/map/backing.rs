@@ -1,4 +1,4 @@
-//! What stands behind an append map: a mapped file, memory of the process, or a simulated file.
+//! The memory of an append map: a mapped file, memory of the process, or a simulated file.
 
 use std::fmt;
 use std::io;
@@ -12,27 +12,27 @@ pub trait MapBacking: fmt::Debug + Send + Sync {
     /// Any I/O error; final for the bytes written since the last success.
     fn sync(&self, range: Range<u64>) -> io::Result<()>;
 
-    /// Has the pages of `range` read in that show a file, so that touching them raises no signal.
+    /// Reads in the pages of `range` that show a file, so that touching them raises no signal.
     ///
     /// # Errors
-    /// Why the first page that cannot be read in cannot, with its offset.
+    /// Why a page cannot be read in, with the offset of the first such page.
     fn populate(&self, range: Range<u64>) -> io::Result<()> {
         let _ = range;
         Ok(())
     }
 
-    /// Bytes from here on are memory of this process; those before are shown from the file.
+    /// Bytes from here on are memory of this process; the map shows those before from the file.
     fn in_memory_from(&self) -> u64 {
         0
     }
 
-    /// Has the system provide the memory of `range` now, so that appenders need not wait for it.
-    /// Best effort.
+    /// Asks the system for the memory of `range` now, so that appenders need not wait for it. Best
+    /// effort.
     fn prefault(&self, range: Range<u64>) {
         let _ = range;
     }
 
-    /// Writes zeros to `range` of the file, whole pages that nobody appends to yet.
+    /// Writes zeros to `range` of the file: whole pages to which no thread appends yet.
     ///
     /// # Errors
     /// Any I/O error; [`io::ErrorKind::Unsupported`] if stores go to the page cache.
@@ -41,8 +41,8 @@ pub trait MapBacking: fmt::Debug + Send + Sync {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Gives the memory of `range` back to the system: from now on it shows the file, whose bytes
-    /// are the same.
+    /// Gives the memory of `range` back to the system. From now on the map shows the file there,
+    /// with the same bytes.
     ///
     /// # Errors
     /// Any I/O error; the memory is then as it was.

@@ -1,17 +1,17 @@
 //! The cursor of an append map: hands out disjoint reservations and knows which are unfinished,
 //! without a lock.
 //!
-//! One word holds everything: bits 0-39 the offset, bit 40 the current generation, bits 41-51 and
-//! 52-62 the number of unfinished reservations of each generation, bit 63 whether the map is
+//! One word holds everything. Bits 0-39 are the offset, bit 40 the current generation. Bits 41-51
+//! and 52-62 count the unfinished reservations of each generation. Bit 63 tells whether the map is
 //! closed. A reservation is one compare-exchange. [`Cursor::wait_complete`] flips the generation:
 //! later reservations count in the other counter. So the wait is only for the reservations already
 //! handed out, and is bounded even when appends never pause.
 //!
 //! Memory orderings: every change of the word after its first value is a read-modify-write. So the
 //! release sequence that the end of a reservation begins never breaks. A thread that loads the word
-//! with acquire sees the bytes of every reservation that was finished in the word's history, not
-//! only of the last one. A plain store would lose that. `disk/tests/shuttle.rs` tries the
-//! interleavings, Miri the orderings.
+//! with acquire sees the bytes of every reservation finished so far, not only of the last one. A
+//! plain store would lose that. `disk/tests/shuttle.rs` tries the interleavings, Miri the
+//! orderings.
 
 use crate::map::distance::Distance;
 use crate::map::sync::{AtomicBool, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
@@ -62,7 +62,7 @@ impl fmt::Display for AbandonedReservation {
 impl std::error::Error for AbandonedReservation {}
 
 /// Alone on its cache lines, two because processors fetch them in pairs. Every append reads the
-/// other fields of the map, and would wait each time for the line to come back from the core that
+/// other fields of the map. It would wait each time for their line to come back from the core that
 /// appended last.
 #[repr(align(128))]
 struct Alone<T>(T);
@@ -186,7 +186,7 @@ impl Cursor {
     /// Ends a reservation of `generation`: its bytes are filled, or it is abandoned.
     #[inline]
     pub(crate) fn finish(&self, generation: Generation) {
-        // Release pairs with the acquire loads in `wait_complete` and `wait_for`: a thread that
+        // Release pairs with the acquire loads in `wait_complete` and `wait_for`. A thread that
         // sees the count fall sees the bytes, and the flag of an abandoned reservation.
         self.word.0.fetch_sub(generation.one(), Ordering::Release);
     }

@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 /// What holds the bytes of a [`ReadMap`].
 pub trait ReadBacking: AsRef<[u8]> + Send + Sync {
-    /// Has the pages of `range` (bytes of the file) read in, so that touching them raises no
-    /// signal.
+    /// Reads in the pages of `range` (bytes of the file), so that touching them raises no signal.
     ///
     /// # Errors
-    /// Why the first page that cannot be read in cannot, with its offset
+    /// Why a page cannot be read in, with the offset of the first such page
     /// ([`DiskError::offset`](crate::DiskError::offset)).
     fn populate(&self, range: Range<u64>) -> io::Result<()> {
         let _ = range;
@@ -30,27 +29,27 @@ pub struct ReadMap {
 }
 
 impl ReadMap {
-    /// Wraps whatever holds the bytes.
+    /// A map over the bytes of `backing`.
     #[must_use]
     pub fn new(backing: Arc<dyn ReadBacking>) -> Self {
         let len = (*backing).as_ref().len();
         Self { backing, len }
     }
 
-    /// The bytes of the file. Of those that are touched [`Self::populate`] must have been asked
-    /// before: a page that cannot be read in raises SIGBUS.
+    /// The bytes of the file. Call [`Self::populate`] before you touch them: a page that cannot be
+    /// read in raises SIGBUS.
     #[must_use]
     #[inline]
     pub fn bytes(&self) -> &[u8] {
         (*self.backing).as_ref()
     }
 
-    /// Has the pages of `range` (in bytes) read in, so that touching them soon raises no signal.
-    /// The system may drop pages again at any time: ask before each pass.
+    /// Reads in the pages of `range` (in bytes), so that touching them soon raises no signal. The
+    /// system may drop pages at any time: call this before each pass.
     ///
     /// # Errors
-    /// Any I/O error: [`DiskError::offset`](crate::DiskError::offset) says which page it is about.
-    /// [`io::ErrorKind::UnexpectedEof`] if somebody cut the file short of it;
+    /// Any I/O error: [`DiskError::offset`](crate::DiskError::offset) tells the page.
+    /// [`io::ErrorKind::UnexpectedEof`] if the file was cut short of it;
     /// [`io::ErrorKind::InvalidInput`] if the range lies outside the map.
     pub fn populate(&self, range: Range<u64>) -> io::Result<()> {
         if range.start > range.end || range.end > self.len as u64 {

@@ -1,6 +1,6 @@
-//! The primitives of the lock-free core, from one place: built with `--cfg shuttle` they are those
-//! of the model checker [shuttle](https://docs.rs/shuttle), which tries many interleavings of the
-//! same production code.
+//! The primitives of the lock-free core. Built with `--cfg shuttle` they are those of the model
+//! checker [shuttle](https://docs.rs/shuttle), which tries many interleavings of the same
+//! production code.
 
 #[cfg(not(shuttle))]
 mod real {
@@ -14,7 +14,7 @@ mod real {
 mod modelled {
     pub use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     pub use shuttle::thread::yield_now;
-    // The model runs one thread at a time: who spins has to let the others run.
+    // The model runs one thread at a time: a thread that spins has to let the others run.
     pub use shuttle::thread::yield_now as spin_loop;
     use std::sync::PoisonError;
 
@@ -24,12 +24,12 @@ mod modelled {
     pub struct Mutex<T>(shuttle::sync::Mutex<T>);
 
     impl<T> Mutex<T> {
-        /// A mutex that nobody holds.
+        /// A free mutex.
         pub const fn new(value: T) -> Self {
             Self(shuttle::sync::Mutex::new(value))
         }
 
-        /// Waits until nobody holds it, and holds it as long as the guard lives.
+        /// Waits until it is free, and holds it as long as the guard lives.
         pub fn lock(&self) -> shuttle::sync::MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
         }

@@ -62,14 +62,14 @@ fn open_direct_for_writing(path: &Path) -> io::Result<File> {
         .map_err(unsupported)
 }
 
-/// Opens the file a second time, and reads from it to see that the file system and the device take
-/// direct I/O of pages.
+/// Opens the file a second time, and reads from it to check that the file system and the device
+/// support direct I/O of pages.
 pub(crate) fn open_direct(path: &Path) -> io::Result<File> {
     if rustix::param::page_size() != PAGE {
         return Err(io::ErrorKind::Unsupported.into()); // parts of the memory would not be whole pages
     }
     let direct = open_direct_for_writing(path)?;
-    // What the page cache holds is of no use any more, and in the way of every write.
+    // The pages in the page cache are of no use any more, and slow down every write.
     let _ = rustix::fs::fadvise(&direct, 0, None, rustix::fs::Advice::DontNeed);
     let mut page = MmapMut::map_anon(PAGE)?;
     uninterrupted(|| {
@@ -83,11 +83,11 @@ pub(crate) fn open_direct(path: &Path) -> io::Result<File> {
     Ok(direct)
 }
 
-/// Has `write` write whole pages, those of `whole` and then those of `tail`, from offset `at` on.
+/// Writes whole pages with `write`: those of `whole` and then those of `tail`, from offset `at` on.
 ///
-/// A count is what was written *and* synced, so the write goes on at the first page that is not
-/// whole: that is a new write, not a failed one made again. A count below a page writes the page in
-/// hand once more, and a second one in a row is an error. Any error is final, EINTR too.
+/// A count says how much was written *and* synced, so the write goes on at the first page that is
+/// not whole. That is a new write, not a failed one made again. A count below a page writes the
+/// page in hand once more, and a second one in a row is an error. Any error is final, EINTR too.
 pub(crate) fn write_pages(
     mut whole: &[u8],
     mut tail: &[u8],
@@ -158,7 +158,7 @@ mod tests {
         }
     }
 
-    /// F20: what makes no progress ends.
+    /// F20: a write without progress ends.
     #[test]
     fn a_direct_write_that_makes_no_progress_is_an_error() {
         for counts in [

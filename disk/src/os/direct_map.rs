@@ -25,8 +25,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// A map in memory of this process; its sync writes whole pages with `O_DIRECT` and `RWF_DSYNC`.
 ///
-/// What was there before `start` comes from a private map of the file: it is read when somebody
-/// asks, and the page in which `start` lies is copied at the first store.
+/// The bytes before `start` come from a private map of the file. They are read on demand. The page
+/// that holds `start` is copied at once.
 pub(crate) fn map(
     file: &Arc<File>,
     path: &Path,
@@ -62,7 +62,7 @@ pub(crate) fn map(
     Ok(unsafe { AppendMap::new(base, len, start, Arc::new(backing)) })
 }
 
-/// Memory in which a direct map keeps what is not in its file yet.
+/// Memory in which a direct map keeps the bytes that are not in its file yet.
 fn memory(size: usize) -> io::Result<MmapRaw> {
     let map = MmapOptions::new().len(size).map_anon()?;
     // Fewer faults for appenders, where the system allows it.
@@ -70,8 +70,8 @@ fn memory(size: usize) -> io::Result<MmapRaw> {
     Ok(map.into())
 }
 
-/// Has the first `head` bytes of `memory` show those of the file. Whole pages are mapped, and read
-/// when somebody asks for them; the page in which they end is copied. Returns how far it is mapped.
+/// Shows the first `head` bytes of the file in `memory`. Whole pages are mapped, and read on
+/// demand; the page in which they end is copied. Returns how far it is mapped.
 fn begin_with(memory: &MmapRaw, file: &File, path: &Path, head: usize) -> io::Result<usize> {
     let mapped = if head > PAGE { head / PAGE * PAGE } else { 0 };
     show_file(memory, file, 0..mapped)?;
@@ -80,7 +80,8 @@ fn begin_with(memory: &MmapRaw, file: &File, path: &Path, head: usize) -> io::Re
         .map_err(|e| DiskError::wrap_at(Call::Read, path, mapped as u64, e))?;
     assert!(head <= memory.len(), "the start lies inside the file");
     #[expect(unsafe_code, reason = "fills memory of ours")]
-    // SAFETY: the range up to `head` lies inside `memory` (asserted), and nobody else knows it yet.
+    // SAFETY: the range up to `head` lies inside `memory` (asserted), which no other thread knows
+    // yet.
     unsafe {
         std::ptr::copy_nonoverlapping(rest.as_ptr(), memory.as_mut_ptr().add(mapped), rest.len());
     }
@@ -88,13 +89,12 @@ fn begin_with(memory: &MmapRaw, file: &File, path: &Path, head: usize) -> io::Re
 }
 
 /// Puts whole pages of `file` in the place of the same range of `memory`, which goes back to the
-/// system. Whoever reads there meanwhile finds the memory or the file: the system exchanges them as
-/// one step. If it refuses, the memory stays.
+/// system. A thread that reads there meanwhile finds the memory or the file: the system exchanges
+/// them in one step. If it refuses, the memory stays.
 ///
-/// The file is mapped beside the memory first and then moved: `mmap(MAP_FIXED)` takes away what
-/// stands in the range before it asks the file system, and a file system that has met an error
-/// refuses (ext4: `EROFS`, `EIO`). Moving asks nobody; what the system checks then (the number of
-/// maps) it checks before it begins.
+/// The file is mapped elsewhere first and then moved. `mmap(MAP_FIXED)` removes the old map of the
+/// range before it asks the file system, which refuses after an error (ext4: `EROFS`, `EIO`).
+/// Moving does not ask the file system. The system checks the number of maps before it begins.
 fn show_file(memory: &MmapRaw, file: &File, range: Range<usize>) -> io::Result<()> {
     let whole = range.start.is_multiple_of(PAGE) && range.end.is_multiple_of(PAGE);
     assert!(
@@ -107,15 +107,15 @@ fn show_file(memory: &MmapRaw, file: &File, range: Range<usize>) -> io::Result<(
     let mut pages = MmapOptions::new();
     let pages = pages.offset(range.start as u64).len(range.len());
     #[expect(unsafe_code, reason = "maps a part of the file")]
-    // SAFETY: as with every mapped file nobody truncates it, and what lies there is not written
-    // again while the map lives: the directory lock keeps other processes away.
+    // SAFETY: as with every mapped file, the directory lock keeps other processes away. Nobody
+    // truncates it, and these bytes are not written again while the map lives.
     let beside = unsafe { pages.map_copy_read_only(file) }?;
     let at = memory.as_mut_ptr().wrapping_add(range.start);
     #[expect(unsafe_code, reason = "moves a map into memory of ours")]
     // SAFETY: the range lies inside `memory` (asserted), which unmaps it with the rest. Its bytes
-    // are complete and durable (`AppendMap::give_back`) or not known to anybody yet (`begin_with`):
-    // nobody writes them in the memory any more, and whoever holds a reference to them finds the
-    // same bytes there. Where `beside` stood is not touched again (forgotten).
+    // are complete and durable (`AppendMap::give_back`), or no other thread knows them yet
+    // (`begin_with`). So no thread writes them in the memory any more, and a reference to them
+    // shows the same bytes. The old address of `beside` is not touched again (forgotten).
     let moved = unsafe {
         libc::mremap(
             beside.as_ptr().cast_mut().cast(),
@@ -128,8 +128,8 @@ fn show_file(memory: &MmapRaw, file: &File, range: Range<usize>) -> io::Result<(
     if moved == libc::MAP_FAILED {
         let error = io::Error::last_os_error();
         if !is_mapped(memory, &range) {
-            // The kernel had no memory for its own tables, in the middle. References into the range
-            // point nowhere now.
+            // The kernel had no memory for its own tables, halfway. References into the range are
+            // invalid now.
             std::process::abort();
         }
         return Err(error);
@@ -139,7 +139,7 @@ fn show_file(memory: &MmapRaw, file: &File, range: Range<usize>) -> io::Result<(
     Ok(())
 }
 
-/// Whether something stands in all of the range.
+/// Whether all of the range is mapped.
 fn is_mapped(memory: &MmapRaw, range: &Range<usize>) -> bool {
     let at = memory.as_mut_ptr().wrapping_add(range.start);
     #[expect(unsafe_code, reason = "asks about memory by its address")]
@@ -158,8 +158,8 @@ struct DirectMap {
     /// Which of those were read in.
     populated: Populated,
     direct: File,
-    /// The last page of a write, whose rest others may be filling: its complete part is copied
-    /// here.
+    /// The last page of a write: its complete part is copied here, because other threads may fill
+    /// the rest.
     bounce: Mutex<MmapMut>,
     path: PathBuf,
     _only: OnlyMap,
@@ -179,8 +179,8 @@ impl MapBacking for DirectMap {
     }
 
     fn populate(&self, range: Range<u64>) -> io::Result<()> {
-        // The rest is memory of the process. Acquire: whoever sees pages of the file there sees
-        // this, too.
+        // The rest is memory of the process. Acquire: a thread that sees pages of the file there
+        // sees this, too.
         let end = range.end.min(self.in_memory_from());
         if range.start >= end {
             return Ok(());
@@ -215,8 +215,8 @@ impl MapBacking for DirectMap {
         let end = range.end;
         span(&range, self.len())
             .and_then(|range| {
-                // Before they show the file: whoever reads them from now on asks for them to be
-                // read in.
+                // Before they show the file: a thread that reads them from now on populates them
+                // first.
                 let before = self.from_file.fetch_max(end, Ordering::AcqRel);
                 show_file(&self.memory, &self.direct, range)
                     .inspect_err(|_| self.from_file.store(before, Ordering::Release))
@@ -235,9 +235,9 @@ impl DirectMap {
     }
 
     /// Writes the pages from `start` to the one that holds the byte before `end`. Everything below
-    /// `end` is complete, so nobody writes it any more. The rest of the last page is written as
-    /// zeros: what others fill meanwhile must not change under the device (some compute checksums
-    /// of what they write), nor reach the medium in part.
+    /// `end` is complete, so no thread writes it any more. The rest of the last page is written as
+    /// zeros: other threads fill it meanwhile. Bytes must not change while the device writes them
+    /// (some compute checksums), nor reach the medium in part.
     fn write(&self, start: usize, end: usize) -> io::Result<()> {
         let last = end / PAGE * PAGE;
         let mut bounce = self.bounce.lock();
@@ -251,10 +251,10 @@ impl DirectMap {
             &bounce[..]
         };
         let whole = self.bytes(start..last);
-        // Past the limit the kernel would kill the process, or write a part.
+        // Past the limit the kernel would kill the process, or write only a part.
         check_size_limit(start as u64 + (whole.len() + tail.len()) as u64)?;
         write_pages(whole, tail, start as u64, |pages, at| {
-            // Not made again if it is interrupted: it is a sync, too.
+            // Not made again after an interruption: it is a sync, too.
             rustix::io::pwritev2(&self.direct, pages, at, ReadWriteFlags::DSYNC)
                 .map_err(|e| DiskError::wrap_at(Call::WriteDirect, &self.path, at, e.into()))
         })
@@ -266,8 +266,8 @@ impl DirectMap {
             "{range:?} lies in the map"
         );
         #[expect(unsafe_code, reason = "a view into the map")]
-        // SAFETY: the range lies inside the map (asserted). `AppendMap::sync` lets only complete
-        // bytes through: nobody writes them any more.
+        // SAFETY: the range lies inside the map (asserted). `AppendMap::sync` passes on only
+        // complete bytes: no thread writes them any more.
         unsafe {
             std::slice::from_raw_parts(self.memory.as_ptr().add(range.start), range.len())
         }

@@ -12,11 +12,11 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 
-/// Reads at `offset` into `buf`, up to the end of a page, if that is possible past the page cache,
-/// where `cause` says that it was not possible through it.
+/// Reads at `offset` into `buf`, up to the end of a page, past the page cache. `cause` is the error
+/// of reading through it.
 ///
 /// # Errors
-/// EIO, if this page is the bad one; `cause`, if the file cannot be read in this way.
+/// EIO if this page is the bad one; `cause` if the file cannot be read in this way.
 #[cold]
 pub(crate) fn read_around(
     file: &File,
@@ -32,7 +32,7 @@ pub(crate) fn read_around(
     let Ok(mut page) = MmapMut::map_anon(size) else {
         return Err(cause);
     };
-    // Its name may be another file's by now.
+    // Its name may be that of another file by now.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let direct = OpenOptions::new()
         .read(true)

@@ -103,7 +103,7 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-/// Opens a regular file. Does not wait: opening a FIFO would, until somebody opens its other end.
+/// Opens a regular file. Does not wait: opening a FIFO would, until its other end is opened.
 fn open_regular(path: &Path, access: Access) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
     let opened = OpenOptions::new()
@@ -116,7 +116,7 @@ fn open_regular(path: &Path, access: Access) -> io::Result<File> {
             check_regular(uninterrupted(|| file.metadata())?.file_type())?;
             Ok(file)
         }
-        // The system says of a socket "no such device or address".
+        // For a socket the system returns "no such device or address".
         Err(e) if e.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
             check_regular(uninterrupted(|| fs::metadata(path))?.file_type())?;
             Err(e)
@@ -125,8 +125,8 @@ fn open_regular(path: &Path, access: Access) -> io::Result<File> {
     }
 }
 
-/// Says what stands in the place of a regular file. Linux opens a directory for reading, only to
-/// fail at each read.
+/// An error unless `kind` is a regular file. Linux opens a directory for reading, but then each
+/// read fails.
 fn check_regular(kind: FileType) -> io::Result<()> {
     if kind.is_file() {
         Ok(())
@@ -165,8 +165,8 @@ fn parent_of(path: &Path) -> Option<&Path> {
 
 /// Creates what is missing from the top down, and syncs the parent of each before it goes on.
 ///
-/// A process killed between the two steps leaves a directory whose name is not durable. It can only
-/// be the deepest one that exists, so its parent is synced too.
+/// A process killed between the two steps leaves a directory whose name is not durable. That can
+/// only be the deepest one that exists, so its parent is synced too.
 fn make_dirs(dir: &Path) -> io::Result<()> {
     let mut missing = Vec::new();
     let mut deepest = dir;
@@ -183,7 +183,7 @@ fn make_dirs(dir: &Path) -> io::Result<()> {
     }
     if let Some(parent) = parent_of(deepest).filter(|_| deepest != Path::new(".")) {
         match sync_dir(parent) {
-            // A directory that somebody prepared for us in a place that we may not read.
+            // We may write in a directory whose parent we may not read.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {}
             result => result?,
         }
@@ -238,8 +238,8 @@ fn entry_kind(file_type: FileType) -> EntryKind {
     }
 }
 
-/// Holds the flock on the directory. The file is closed on exec, so no program started meanwhile
-/// keeps it.
+/// Holds the flock on the directory. The file is closed on exec, so no program that is started
+/// meanwhile keeps it.
 #[derive(Debug)]
 struct OsLock {
     file: File,
@@ -248,10 +248,10 @@ struct OsLock {
 impl LockGuard for OsLock {}
 
 impl Drop for OsLock {
-    /// Closing the file would leave the lock with a child that was forked and has not called exec
-    /// yet.
+    /// Closing the file alone would leave the lock with a child that was forked and has not called
+    /// exec yet.
     fn drop(&mut self) {
-        // If it fails, closing the file gives the lock up all the same.
+        // If it fails, closing the file releases the lock.
         let _ = self.file.unlock();
     }
 }

@@ -1,10 +1,10 @@
-//! Reading in the pages of a mapped file before they are touched: a bad sector is an error then,
-//! and no SIGBUS.
+//! Reading in the pages of a mapped file before they are touched: then a bad sector is an error,
+//! not a SIGBUS.
 //!
-//! A part of a map is populated the first time (`MADV_POPULATE_READ`). The next times it is enough
-//! that its pages are still in memory, which is twenty times faster to ask (`mincore`; measured:
-//! 0.4 ms instead of 11 for 256 MiB). A page that the system drops after the question, and that
-//! cannot be read any more when it is touched, still raises the signal.
+//! A unit of a map is populated the first time (`MADV_POPULATE_READ`). Later it is enough that its
+//! pages are still in memory. `mincore` tells that twenty times faster (measured: 0.4 ms instead of
+//! 11 for 256 MiB). If the system drops a page after the query, and it cannot be read when it is
+//! touched, the signal still comes.
 
 use crate::call::Call;
 use crate::error::DiskError;
@@ -21,23 +21,23 @@ use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What is noted as populated, at once.
+/// The unit in which populated parts are recorded.
 const UNIT: usize = 64 << 10;
 /// Pages that `mincore` is asked about at a time: 1 MiB.
 const ASKED: usize = 256;
 
-/// Which parts of a map were populated at least once.
+/// Which units of a map were populated at least once.
 #[derive(Debug)]
 pub(crate) struct Populated(Box<[AtomicU64]>);
 
 impl Populated {
-    /// Of a map of `len` bytes; none was.
+    /// For a map of `len` bytes: none was.
     pub(crate) fn nothing(len: usize) -> Self {
         let words = len.div_ceil(UNIT).div_ceil(64);
         Self((0..words).map(|_| AtomicU64::new(0)).collect())
     }
 
-    /// As [`Self::nothing`]; all of it was.
+    /// For a map of `len` bytes: all of it was.
     pub(crate) fn everything(len: usize) -> Self {
         let populated = Self::nothing(len);
         populated.note(&(0..len), len);
@@ -49,9 +49,9 @@ impl Populated {
         parts.map(|part| (part / 64, 1 << (part % 64)))
     }
 
-    /// Whether all parts that `range` touches were.
+    /// Whether all units that `range` touches were.
     fn all(&self, range: &Range<usize>) -> bool {
-        // Relaxed: it is a hint that saves work, no byte is read on its strength.
+        // Relaxed: a hint that saves work; no byte is read because of it.
         let set = |(word, bit)| {
             let word: Option<&AtomicU64> = self.0.get(word);
             word.is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0)
@@ -59,7 +59,7 @@ impl Populated {
         Self::bits(range).all(set)
     }
 
-    /// The parts that lie wholly in `range` were. The last one of the map ends with it.
+    /// Records the units that lie wholly in `range`. The last one of the map ends with it.
     fn note(&self, range: &Range<usize>, mapped: usize) {
         let end = match range.end >= mapped {
             true => mapped.next_multiple_of(UNIT),
@@ -76,13 +76,13 @@ impl Populated {
     }
 }
 
-/// The file behind a map.
+/// The file of a map.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Source<'a> {
     /// It is open as long as the map.
     Open(&'a File),
-    /// It was closed, so that a long log takes no descriptors. Its name may be gone, or another
-    /// file's, by now.
+    /// It was closed, so that a long log needs no descriptors. Its name may be gone by now, or name
+    /// another file.
     Closed(FileId),
 }
 
@@ -178,7 +178,7 @@ impl MappedFile<'_> {
         true
     }
 
-    /// Finds the page that could not be read in, and why. None, if all of them can by now.
+    /// Finds the page that could not be read in, and why. No error if all of them can be by now.
     #[cold]
     fn find(&self, pages: &Range<usize>, error: Errno) -> io::Result<()> {
         if error == Errno::NOMEM || error == Errno::AGAIN {
@@ -197,8 +197,8 @@ impl MappedFile<'_> {
         DiskError::wrap_at(Call::Populate, self.path, at as u64, cause)
     }
 
-    /// What the file says of the page at `at`, one of `pages`: `madvise` says EFAULT of whatever
-    /// raises a signal.
+    /// Why the page at `at`, one of `pages`, cannot be read in: `madvise` returns EFAULT for every
+    /// cause of a signal. So the file is read.
     fn reason(&self, pages: &Range<usize>, at: usize, error: Errno) -> io::Error {
         if error != Errno::FAULT {
             return self.fault(at, error.into());
@@ -235,7 +235,7 @@ impl MappedFile<'_> {
         self.fault(at, io::Error::other(UNREADABLE))
     }
 
-    /// Reads the pages as one reads a file, and drops what is read.
+    /// Reads the pages with `read`, and drops the bytes.
     fn read_through(&self, pages: &Range<usize>) -> io::Result<()> {
         let Source::Open(file) = self.file else {
             return Err(self.fault(pages.start, Errno::INVAL.into()));

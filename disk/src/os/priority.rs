@@ -207,7 +207,7 @@ mod tests {
         assert!(Priority::Ordinary.raise().unwrap().is_none());
         assert!(
             Priority::Nice(19).raise().unwrap().is_none(),
-            "lowers nobody"
+            "never lowers a thread"
         );
     }
 }

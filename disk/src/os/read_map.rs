@@ -17,8 +17,8 @@ pub(crate) fn map(file: &Arc<File>, path: &Path) -> io::Result<ReadMap> {
         return Err(invalid("an empty file cannot be mapped"));
     }
     #[expect(unsafe_code, reason = "a read-only map of a file")]
-    // SAFETY: as with every mapped file: nobody truncates it or changes what is read. Sealed files
-    // are never written again, and the directory lock keeps other processes away.
+    // SAFETY: as with every mapped file, the directory lock keeps other processes away, so it is
+    // not truncated. Sealed files are never written again.
     let map = unsafe { Mmap::map(&**file) }?;
     // Read from front to back, soon: the kernel fetches ahead of the reader. Best effort.
     let _ = map.advise(Advice::Sequential);

@@ -47,8 +47,8 @@ pub(crate) fn map(
     Ok(unsafe { AppendMap::new(base, len, start, Arc::new(backing)) })
 }
 
-/// Every page is faulted in for writing, so that a full disk or a bad sector is an error here and
-/// not a SIGBUS later.
+/// Faults in every page for writing, so that a full disk or a bad sector is an error here, not a
+/// SIGBUS later.
 fn populate_for_writing(map: &MmapRaw, file: &File, path: &Path) -> io::Result<()> {
     match uninterrupted(|| map.advise(Advice::PopulateWrite)) {
         // Linux before 5.14: the pages were written before, by contract, so the stores will do.
@@ -60,7 +60,8 @@ fn populate_for_writing(map: &MmapRaw, file: &File, path: &Path) -> io::Result<(
     }
 }
 
-/// Which page cannot be made writable, and why: `madvise` says EFAULT for whatever raises a signal.
+/// Which page cannot be made writable, and why: `madvise` returns EFAULT for every cause of a
+/// signal.
 #[cold]
 fn not_writable(map: &MmapRaw, file: &File, path: &Path) -> io::Error {
     let mut page = [0; PAGE];
@@ -84,7 +85,7 @@ fn not_writable(map: &MmapRaw, file: &File, path: &Path) -> io::Error {
 struct SharedMap {
     map: MmapRaw,
     path: PathBuf,
-    /// Open as long as the map, so that no write-back error is reported to nobody.
+    /// Open as long as the map, so that no write-back error gets lost.
     file: Arc<File>,
     /// All of it was populated when it was mapped.
     populated: Populated,

@@ -13,8 +13,8 @@ pub(crate) fn length(file: &File) -> io::Result<u64> {
     Ok(uninterrupted(|| file.metadata())?.len())
 }
 
-/// Fails where the kernel would kill the process: a write past `RLIMIT_FSIZE` sends SIGXFSZ before
-/// it is an error.
+/// Fails where the kernel would kill the process: for a write past `RLIMIT_FSIZE` it sends SIGXFSZ
+/// first.
 pub(crate) fn check_size_limit(end: u64) -> io::Result<()> {
     match getrlimit(Resource::Fsize).current {
         Some(limit) if end > limit => Err(errno(Errno::FBIG)),
@@ -28,8 +28,8 @@ pub(crate) fn check_size_limit(end: u64) -> io::Result<()> {
 /// direct write past its end makes a hole of what was cut.
 ///
 /// The length comes from a seek to the end, which no read or write depends on. A `stat` would also
-/// read the times. After that, Linux (6.13 and later) gives the next write a time of its own, and
-/// without a journal ext4 then writes the inode with every commit (measured: 117 µs instead of 80).
+/// read the times. After that, Linux (6.13 and later) gives the next write a time of its own.
+/// Without a journal ext4 then writes the inode with every commit (measured: 117 µs instead of 80).
 pub(crate) fn check_still_whole(file: &File, mapped: usize) -> io::Result<()> {
     let len = uninterrupted(|| Ok(rustix::fs::seek(file, SeekFrom::End(0))?))?;
     if len < mapped as u64 {

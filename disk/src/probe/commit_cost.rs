@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Duration;
 
-/// How the blocks of a file came to be before it is written.
+/// What was done to the blocks of a file before it is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extents {
     /// Written with zeros, as the log does: a later write changes nothing but data.
@@ -31,9 +31,8 @@ pub struct Effort {
     pub time: Duration,
 }
 
-/// How long it takes to write a page of a file in `dir` and to sync it, again and again, each time
-/// the next page. The file has no name while it is measured, so nothing is left of it whatever
-/// happens.
+/// Measures how long it takes to write one page of a file in `dir` and to sync it, page after page.
+/// The file has no name, so nothing of it is ever left.
 ///
 /// # Errors
 /// Any I/O error; [`io::ErrorKind::Unsupported`] if the file system cannot allocate without
@@ -90,7 +89,7 @@ pub fn can_populate(dir: &Path) -> io::Result<bool> {
     }
 }
 
-/// A file without a name: it goes away with its handle, or with the process.
+/// A file without a name: it is gone with its handle, or with the process.
 fn nameless(dir: &Path) -> io::Result<File> {
     let path = dir.join(format!(".highwater-probe-{}", std::process::id()));
     let file = OpenOptions::new()

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// The place of the count of flushes in a device's `stat` (Linux 5.5 and later;
+/// The position of the count of flushes in a device's `stat` (Linux 5.5 and later;
 /// `Documentation/block/stat.rst`).
 const FLUSHES_FIELD: usize = 15;
 /// Devices upon devices; a real stack is three deep (partition, encryption, volume).
@@ -21,14 +21,14 @@ pub struct Device {
     leaves: Vec<PathBuf>,
 }
 
-/// Whether a device says that it keeps written data in a cache that a power cut empties.
+/// Whether a device reports a cache of written data that a power cut empties.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriteCache {
     /// It does: a sync must flush it.
     Volatile,
     /// It does not: the kernel sends it no flushes.
     None,
-    /// It does not say.
+    /// It does not report that.
     Unstated,
 }
 
@@ -67,8 +67,8 @@ impl Device {
         names.join(", ")
     }
 
-    /// How many flushes the devices have done since they were started, for whomever; `None` if they
-    /// do not tell.
+    /// How many flushes the devices have done since they were started, for all programs; `None` if
+    /// they do not count them.
     #[must_use]
     pub fn flushes(&self) -> Option<u64> {
         self.leaves.iter().try_fold(0_u64, |sum, leaf| {
@@ -117,7 +117,7 @@ fn collect_leaves(node: &Path, leaves: &mut Vec<PathBuf>, depth: usize) {
     leaves.push(whole.to_path_buf());
 }
 
-/// What the table of mounts says is mounted where `dir` lies, if that is a path.
+/// The source that is mounted where `dir` lies, by the table of mounts, if that is a path.
 fn mount_source(dir: &Path) -> Option<PathBuf> {
     let table = fs::read_to_string("/proc/self/mountinfo").ok()?;
     mount_source_in(&table, dir)
@@ -145,7 +145,7 @@ fn mount_source_in(table: &str, dir: &Path) -> Option<PathBuf> {
         .filter(|source| source.is_absolute())
 }
 
-/// Blanks and backslashes stand as `\040` in the table of mounts.
+/// The table of mounts has blanks and backslashes in the form `\040`.
 fn unescape(text: &str) -> PathBuf {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

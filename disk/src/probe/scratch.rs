@@ -33,8 +33,8 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Files only: what this crate's users put there. A directory that somebody else put into it
-        // stays, and so does this one then.
+        // Only files: the tools of this workspace make nothing else. If there is a directory in it,
+        // both stay.
         for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
             let _ = fs::remove_file(entry.path());
         }

@@ -1,4 +1,4 @@
-//! The append maps of the simulated disk: in the page cache, or staged in memory of the process.
+//! The append maps of the simulated disk: in the page cache, or in memory of the process.
 #![expect(
     clippy::indexing_slicing,
     reason = "ranges are checked first; a slip is a bug of the simulator"
@@ -30,7 +30,7 @@ struct SimMap {
     path: PathBuf,
     memory: Arc<Memory>,
     stores: Stores,
-    /// Bytes before are shown from the file.
+    /// The map shows bytes before from the file.
     in_memory_from: AtomicU64,
 }
 
@@ -77,7 +77,7 @@ pub(super) fn map(
         Stores::Direct => {
             let copying = Arc::clone(machine.copying());
             let mut content = file.content();
-            // What an earlier map left in the memory. Nobody must see it, least of all the
+            // What an earlier map left in the memory. No reader must see it, least of all the
             // medium.
             content
                 .iter_mut()
@@ -106,8 +106,8 @@ pub(super) fn map(
 }
 
 impl SimMap {
-    /// The write of a staged sync is under way: if the power goes off now, any of its sectors may
-    /// have arrived. It covers whole pages, zeros behind the end of `range`.
+    /// The write of a direct sync is under way: if the power goes off now, any of its sectors may
+    /// have arrived. It covers whole pages, with zeros after the end of `range`.
     fn begin_write(&self, range: &Range<u64>) {
         let mut state = self.machine.state();
         if state.crash().is_some() {
@@ -176,7 +176,7 @@ impl MapBacking for SimMap {
             })
     }
 
-    /// The memory stays: what matters is that it could go.
+    /// The memory stays: the simulator only checks that it could go.
     fn give_back(&self, range: Range<u64>) -> io::Result<()> {
         if self.stores == Stores::PageCache {
             return Ok(());

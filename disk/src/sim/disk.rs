@@ -53,8 +53,8 @@ impl SimDisk {
         self.machine.state().trace = Some(Trace::default());
     }
 
-    /// The calls since [`Self::record_trace`], one line each: the call, its paths, how it failed if it
-    /// did, and length and hash of the content of the file afterwards. Empty without recording.
+    /// The calls since [`Self::record_trace`], one line each: the call, its paths, and its error if
+    /// it failed. Length and hash of the content of the file follow. Empty without recording.
     #[must_use]
     pub fn trace(&self) -> Vec<String> {
         let state = self.machine.state();
@@ -65,8 +65,8 @@ impl SimDisk {
     // ---- power
 
     /// Switches the power off right before mutation number `n`, counted from 0 since this disk was
-    /// created: that call and all later ones fail, and whatever it would have made durable is not.
-    /// (A directory with parents is created in steps, any of which may have happened.)
+    /// created. That call and all later ones fail, and make nothing durable. (A directory with
+    /// parents is created in steps, any of which may have happened.)
     ///
     /// # Panics
     /// If mutation `n` has already happened.
@@ -151,8 +151,8 @@ impl SimDisk {
         Self::of(state.kill())
     }
 
-    /// A copy of everything on the disk, durable or not, for another process on another machine:
-    /// without the handles, locks, faults and counters of this one.
+    /// A copy of everything on the disk, durable or not, for another process on another machine. It
+    /// has none of the handles, locks, faults and counters of this one.
     ///
     /// # Panics
     /// If the power is off or the process was killed.

@@ -68,7 +68,7 @@ pub enum Repeat {
     Forever,
 }
 
-/// What a failed sync leaves behind.
+/// What a failed sync leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AfterFailedSync {
     /// As Linux: the dirty state is dropped, a later sync succeeds and has saved nothing.
@@ -77,7 +77,7 @@ pub enum AfterFailedSync {
     Dirty,
 }
 
-/// A call that shall fail; see [`SimDisk::fail`](super::SimDisk::fail).
+/// A call that will fail; see [`SimDisk::fail`](super::SimDisk::fail).
 ///
 /// ```
 /// use highwater_disk::sim::{Call, Fault, FaultKind};
@@ -86,8 +86,8 @@ pub enum AfterFailedSync {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
-    /// The call that fails. [`Call::SyncMap`] and [`Call::MapAppend`] stand for those of staged
-    /// maps too ([`Call::WriteDirect`], [`Call::MapAppendDirect`]).
+    /// The call that fails. [`Call::SyncMap`] and [`Call::MapAppend`] include those of direct maps
+    /// ([`Call::WriteDirect`], [`Call::MapAppendDirect`]).
     pub call: Call,
     /// How it fails.
     pub kind: FaultKind,
@@ -97,7 +97,7 @@ pub struct Fault {
     pub times: Repeat,
     /// Only calls match of which a path contains this text.
     pub path: Option<String>,
-    /// What a failed sync leaves behind.
+    /// What a failed sync leaves.
     pub after_sync: AfterFailedSync,
 }
 
@@ -160,7 +160,7 @@ impl Fault {
 }
 
 impl Fault {
-    /// A fault of a map strikes both kinds of maps, that of a staged map only those.
+    /// A fault of a map strikes both kinds of maps, a fault of a direct map only direct ones.
     fn strikes(&self, call: Call) -> bool {
         self.call == call
             || matches!(
@@ -178,7 +178,7 @@ pub(super) struct Faults {
     pub(super) fired: u64,
 }
 
-/// A fault that strikes the call at hand.
+/// A fault that strikes the current call.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Hit {
     pub(super) kind: FaultKind,
@@ -186,7 +186,7 @@ pub(super) struct Hit {
 }
 
 impl Hit {
-    /// What a sync that this makes fail returns and leaves behind.
+    /// What a sync that this makes fail returns and leaves.
     pub(super) fn failed_sync(self) -> Option<(io::Error, AfterFailedSync)> {
         Some((self.kind.error()?, self.after_sync))
     }

@@ -83,7 +83,7 @@ impl DiskFile for SimFile {
                     None => buf,
                 };
                 let file = state.file(self.inode)?;
-                // As Linux does: what stands before a bad page is read, and the next call fails.
+                // As Linux does: the bytes before a bad page are read, and the next call fails.
                 let end = offset.saturating_add(buf.len() as u64);
                 if let Some(bad) = file.first_unreadable(&(offset..end)) {
                     if bad <= offset {

@@ -16,8 +16,8 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// An inode. Un-synced is whatever differs between `memory` and `durable`, found by comparing when
-/// it matters (a sync, a power cut): stores through a map leave no other trace.
+/// An inode. The difference between `memory` and `durable` is un-synced. It is found by comparing
+/// when it matters (a sync, a power cut): stores through a map leave no other trace.
 #[derive(Debug)]
 pub(super) struct FileNode {
     /// The page cache: `len` bytes of content, then zeros.
@@ -101,8 +101,8 @@ impl FileNode {
         self.memory.read(|bytes| bytes[..self.len].to_vec())
     }
 
-    /// As a map of it would show it: what cannot be read is junk, should anybody look without
-    /// asking first.
+    /// As a map of it would show it: bytes that cannot be read are junk, for a reader that does not
+    /// populate them first.
     pub(super) fn mapped_content(&self) -> Vec<u8> {
         const JUNK: u8 = 0xbd;
         let mut content = self.content();
@@ -143,7 +143,7 @@ impl FileNode {
             .find(|start| usize::try_from(*start).is_ok_and(|start| self.is_unreadable(start)))
     }
 
-    /// Whether somebody could still reach the content in the page cache.
+    /// Whether the content in the page cache can still be reached.
     pub(super) fn is_live(&self) -> bool {
         self.links > 0 || self.handles > 0
     }
@@ -245,7 +245,7 @@ impl FileNode {
         let reach = dirty
             .last()
             .map_or(0, |(sector, content)| sector * SECTOR + content.len());
-        // The length is part of what is needed to reach the data behind the old end.
+        // The length is needed to reach the data after the old end.
         if reach > self.durable.len() || (whole && !self.length_lies) {
             self.durable.resize(self.len, 0);
             self.length_lies = false;
@@ -277,7 +277,7 @@ impl FileNode {
         })
     }
 
-    /// Whether the medium, behind its end zeros, holds something else than `content` at `start`.
+    /// Whether the medium, with zeros after its end, holds other bytes than `content` at `start`.
     fn differs(&self, start: usize, content: &[u8]) -> bool {
         let durable = self.durable.get(start..).unwrap_or(&[]);
         let (same, beyond) = content.split_at(durable.len().min(content.len()));

@@ -53,10 +53,9 @@ impl SimDisk {
         file.replace(content, self.machine.copying());
     }
 
-    /// From now on the device cannot read the sectors of `range` (bytes) of the file `path`: each
-    /// call that reads a page in which one lies fails with EIO, a read and
-    /// [`ReadMap::populate`](crate::ReadMap::populate) alike, also after a restart. Writing a
-    /// sector whole mends it.
+    /// From now on the device cannot read the sectors of `range` (bytes) of the file `path`, also
+    /// after a restart. Each call that reads a page with such a sector fails with EIO: a read, and
+    /// [`ReadMap::populate`](crate::ReadMap::populate). Writing a whole sector repairs it.
     ///
     /// # Panics
     /// If there is no such file.

@@ -1,4 +1,4 @@
-//! One simulated machine: its state behind one lock, and the gate through which every call goes.
+//! One simulated machine: its state under one lock, and the entry of every call.
 
 use super::fault::{Faults, Hit};
 use super::inode::FileNode;
@@ -406,7 +406,7 @@ impl State {
     }
 
     /// As `OsDisk`: syncs the parent of each created directory and that of the deepest one that
-    /// existed, because a process killed in the middle left its name un-synced.
+    /// existed. A process killed in the middle may have left the name of that one un-synced.
     fn make_dirs(&mut self, path: &Path, how: MakeDirs) -> io::Result<()> {
         let mut dir = ROOT;
         let mut to_sync = Vec::new();
@@ -448,7 +448,7 @@ impl State {
         live.sum()
     }
 
-    /// Frees the inodes that nobody can ever see again.
+    /// Frees the inodes that can never be seen again.
     pub(super) fn collect_garbage(&mut self) {
         let tree = &self.tree;
         self.nodes.retain(|inode, node| match node {

@@ -6,8 +6,7 @@ use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-/// Zeroed bytes at an address that never changes, aligned to 8. Whoever writes them holds the copy
-/// lock.
+/// Zeroed bytes at an address that never changes, aligned to 8. A writer holds the copy lock.
 pub(super) struct Memory {
     base: NonNull<u64>,
     words: usize,
@@ -20,8 +19,8 @@ pub(super) struct Memory {
     reason = "shared between the disk and the maps of its files"
 )]
 // SAFETY: the bytes are written only with `copying` held, and `read` holds it too. An `AppendMap`
-// over the bytes writes with the lock held as well (`MapBacking::copy_lock`) and reads without it
-// only what nobody writes any more.
+// over the bytes writes with the lock held as well (`MapBacking::copy_lock`). It reads without the
+// lock only bytes that are not written any more.
 unsafe impl Send for Memory {}
 #[expect(
     unsafe_code,
@@ -36,8 +35,8 @@ impl Memory {
         let words = size_bytes.max(content.len()).div_ceil(size_of::<u64>());
         let boxed = Box::into_raw(vec![0_u64; words].into_boxed_slice());
         let base = NonNull::new(boxed.cast::<u64>()).expect("a box is never null");
-        // SAFETY: the allocation is at least as long as `content`, is not `content`, and nobody
-        // else knows it yet.
+        // SAFETY: the allocation is at least as long as `content`, is not `content`, and no other
+        // thread knows it yet.
         #[expect(unsafe_code, reason = "fills the new allocation")]
         unsafe {
             std::ptr::copy_nonoverlapping(content.as_ptr(), base.as_ptr().cast(), content.len());
@@ -53,7 +52,7 @@ impl Memory {
         self.words * size_of::<u64>()
     }
 
-    /// Where the bytes stand.
+    /// The address of the bytes.
     pub(super) fn base(&self) -> NonNull<u8> {
         self.base.cast()
     }
@@ -80,8 +79,8 @@ impl Memory {
             unsafe_code,
             reason = "the bytes are shared with maps, so no safe container can own them"
         )]
-        // SAFETY: the allocation has `capacity` initialised bytes and lives as long as `self`;
-        // nobody writes them while the lock is held.
+        // SAFETY: the allocation has `capacity` initialised bytes and lives as long as `self`; they
+        // are not written while the lock is held.
         unsafe {
             std::slice::from_raw_parts(self.base().as_ptr(), self.capacity())
         }
@@ -98,9 +97,9 @@ impl Memory {
             unsafe_code,
             reason = "the bytes are shared with maps, so no safe container can own them"
         )]
-        // SAFETY: the target lies inside the allocation (asserted), the lock is held, and `bytes`
-        // cannot overlap it: it would have to come from `read`, which holds the lock, or from a
-        // map, whose bytes are the caller's to leave alone (`AppendMap::new`).
+        // SAFETY: the target lies inside the allocation (asserted), and the lock is held. `bytes`
+        // cannot overlap it. They would have to come from `read`, which holds the lock, or from a
+        // map, which the caller must not pass (`AppendMap::new`).
         unsafe {
             std::ptr::copy(bytes.as_ptr(), self.base().as_ptr().add(at), bytes.len());
         }

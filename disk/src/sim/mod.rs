@@ -2,16 +2,16 @@
 //! the same disaster.
 //!
 //! What it models, after `docs/guarantees.md`:
-//! * A file is an inode with two images: the *volatile* one (the page cache: what every call and
-//!   map sees) and the *durable* one (the medium: what a power cut leaves). [`DiskFile::sync`]
-//!   makes content and length durable, [`AppendMap::sync`] the 4096-byte pages that cover its
-//!   range, and only [`Disk::sync_dir`] makes names durable.
-//! * A power cut keeps a random subset of what was not synced: each 512-byte sector by itself, the
-//!   old or the new length of each file, and of the names' changes either a prefix in their order
-//!   or a subset that makes sense.
-//! * A failed sync marks what was dirty as clean although it is not durable ("fsyncgate"): it is
-//!   read back, a later sync succeeds, and it is gone after the power cut, unless it was written
-//!   again.
+//! * A file is an inode with two images. The *volatile* one is the page cache: every call and map
+//!   sees it. The *durable* one is the medium: a power cut leaves it. [`DiskFile::sync`] makes
+//!   content and length durable, [`AppendMap::sync`] the 4096-byte pages that cover its range, and
+//!   only [`Disk::sync_dir`] makes names durable.
+//! * A power cut keeps a random subset of the un-synced changes: each 512-byte sector by itself,
+//!   and the old or the new length of each file. Of the changes of names it keeps a prefix in their
+//!   order, or a subset that is consistent.
+//! * A failed sync marks dirty bytes as clean although they are not durable ("fsyncgate"). They can
+//!   be read, and a later sync succeeds. After the power cut they are gone, unless they were
+//!   written again.
 //!
 //! What it does not model: symbolic links, permissions, holes (every byte of a file counts as
 //! allocated), and time. Relative paths start at the root directory, the only one that exists at

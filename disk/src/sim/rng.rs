@@ -1,4 +1,4 @@
-//! A tiny generator of pseudo-random numbers, so that a seed means the same for ever.
+//! A small generator of pseudo-random numbers: a seed gives the same numbers for ever.
 
 /// SplitMix64 (Steele, Lea, Flood 2014): 64 bits of state, every seed is good.
 #[derive(Debug, Clone)]

@@ -1,4 +1,4 @@
-//! Directories: which names stand for which inode, in the page cache and on the medium.
+//! Directories: the inode of each name, in the page cache and on the medium.
 
 use super::rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +40,7 @@ impl Names {
             .map(|(name, node)| (name.as_os_str(), *node))
     }
 
-    /// Every inode that some name stands for, whether or not the name can be reached.
+    /// Every inode that has a name, whether or not the name can be reached.
     pub(super) fn targets(&self) -> impl Iterator<Item = Inode> {
         self.0.values().flat_map(BTreeMap::values).copied()
     }
@@ -96,7 +96,7 @@ pub(super) enum NameOp {
         name: OsString,
         node: Inode,
     },
-    /// Replaces whatever `to` stood for.
+    /// Replaces the target of `to`.
     Rename {
         from: (Inode, OsString),
         to: (Inode, OsString),
@@ -175,13 +175,13 @@ impl Tree {
         taken
     }
 
-    /// Whether a name on the medium, or one that may get there, stands for `node`.
+    /// Whether `node` has a name on the medium, or one that may get there.
     pub(super) fn may_survive(&self, node: Inode) -> bool {
         self.durable.targets().any(|n| n == node) || self.journal.iter().any(|op| op.node() == node)
     }
 
-    /// What a power cut leaves: in half of the cases a prefix of the un-synced changes (a file
-    /// system with a journal), else each change that still makes sense with `per_mille`.
+    /// What a power cut leaves. In half of the cases: a prefix of the un-synced changes, as with a
+    /// journal. Else: each change that is still consistent, with probability `per_mille`.
     pub(super) fn survivor(&self, rng: &mut Rng, per_mille: u64) -> Names {
         let mut names = self.durable.clone();
         if rng.chance(500) {

@@ -77,7 +77,7 @@ fn cut_everywhere(kind: &Kind) {
     assert!(cuts > 15, "{cuts}");
 }
 
-/// What is shown survives a power cut right behind `publish`, without any further sync.
+/// A published file survives a power cut right after `publish`, without any further sync.
 #[test]
 fn a_published_batch_is_durable() {
     let disk = SimDisk::new();

@@ -161,7 +161,7 @@ fn an_unfinished_marker_locks_nobody_out_and_a_foreign_file_in_its_place_is_told
     }
 }
 
-/// What the version before left behind: files of the log's batches and no marker.
+/// What the version before left: files of the log's batches and no marker.
 #[test]
 fn files_without_a_marker_are_taken_up_by_their_log_and_by_no_other() {
     let made = || {
@@ -229,7 +229,7 @@ fn a_name_that_is_taken_is_never_replaced() {
         "{error}"
     );
     assert_eq!(disk.read_file(path(1)).unwrap(), b"theirs");
-    // The next start says so too, and does as it says once the file is gone.
+    // The next start reports it too, and publishes once the file is gone.
     let committed = Log::at(1, 1);
     assert!(refused(&disk, committed).contains(&path(1)));
     assert_eq!(disk.read_file(path(1)).unwrap(), b"theirs");
