@@ -30,7 +30,7 @@ fn main() -> highwater::Result<()> {
                 let orders = orders.clone();
                 scope.spawn(move || {
                     let order = |cents| (customer.to_owned(), cents);
-                    // One flush serves all that wait: send first, wait behind.
+                    // One flush serves all waiting records: send first, wait afterwards.
                     let acks: highwater::Result<Vec<_>> =
                         (1..=100).map(|cents| orders.send(&order(cents))).collect();
                     acks?

@@ -1,4 +1,4 @@
-//! Spark's RecoverableNetworkWordCount with state: counts words that come over TCP, for ever.
+//! Spark's RecoverableNetworkWordCount with state: counts words that come over TCP, without end.
 //!
 //! * `cargo run --example network_word_count 127.0.0.1:9999` listens there: type lines into `nc
 //!   127.0.0.1 9999`, see `ok` when each is durable. Kill it at any time and start it again: no

@@ -44,7 +44,7 @@ fn main() -> highwater::wal::Result<()> {
     let kept = log.read_from(audited)?.next().expect("it is kept")?;
     assert_eq!(&kept.payload[..], b"order 1000: tea");
 
-    // It has caught up: whole segments are freed behind it.
+    // It has caught up: whole segments before it are freed.
     auditor.advance(log.durable_lsn());
     log.truncate_before(log.durable_lsn())?;
     assert!(audited < log.first_lsn());

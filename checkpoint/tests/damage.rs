@@ -18,22 +18,23 @@ fn open(store: &Arc<MemStore>) -> Checkpoints {
     Checkpoints::open(store.clone(), options(77)).unwrap()
 }
 
-/// The newest checkpoint (3) was damaged: 2 is found instead, whole, and 3 is reported with `said`.
-fn falls_back(store: &Arc<MemStore>, said: &str) {
+/// The newest checkpoint (3) was damaged: 2 is found instead, whole, and 3 is reported with
+/// `expected`.
+fn falls_back(store: &Arc<MemStore>, expected: &str) {
     let mut checkpoints = open(store);
     let found = checkpoints.newest().unwrap().unwrap();
-    assert_eq!(found.number(), 2, "{said}");
+    assert_eq!(found.number(), 2, "{expected}");
     check(&found, 2);
     let [skipped] = found.skipped() else {
         panic!("{:?}", found.skipped())
     };
     assert_eq!(skipped.number, 3);
     assert!(
-        skipped.reason.contains(said),
-        "{} <- {said}",
+        skipped.reason.contains(expected),
+        "{} <- {expected}",
         skipped.reason
     );
-    // Looking reports the same, and a single valid one lets nobody truncate the log.
+    // `inspect` reports the same, and a single valid one does not permit to truncate the log.
     let store: Arc<dyn Store> = store.clone();
     let inspected = Checkpoints::inspect(&store).unwrap();
     assert_eq!(
@@ -73,10 +74,10 @@ fn a_damaged_manifest_falls_back() {
         (|b| b[300] ^= 0x20, "checksum does not match"),
         (|b| b[600..1100].fill(b' '), "checksum does not match"),
     ];
-    for (damage, said) in kinds {
+    for (damage, expected) in kinds {
         let store = base.copy();
         store.edit(NEWEST, damage);
-        falls_back(&store, said);
+        falls_back(&store, expected);
     }
 }
 
@@ -206,14 +207,14 @@ fn nothing_valid_is_an_error_not_a_fresh_start() {
              rebuilt from the log"
         )
     );
-    // What is damaged is kept for whoever wants to repair it.
+    // Damaged files are kept, so that they can be repaired.
     let before = store.files.lock().unwrap().clone();
     let mut checkpoints = open(&store);
     checkpoints.retire().unwrap();
     assert_eq!(*store.files.lock().unwrap(), before);
 }
 
-/// F62, F86: another log's checkpoint, one from before the log's start, one from behind its end.
+/// F62, F86: another log's checkpoint, one before the log's start, one past its end.
 #[test]
 fn a_checkpoint_that_does_not_go_with_the_log_is_refused() {
     let store = filled(3);
@@ -355,10 +356,10 @@ fn a_forged_manifest_is_damage() {
         (|m| m["format_version"] = 0.into(), "format version 0"),
     ];
     let base = filled(3);
-    for (forgery, said) in forgeries {
+    for (forgery, expected) in forgeries {
         let store = base.copy();
         forge(&store, forgery);
-        falls_back(&store, said);
+        falls_back(&store, expected);
     }
     // Nested too deeply, not an object, not UTF-8.
     for inner in [&b"["[..], b"[]", b"{}", b"\xff", &b"[".repeat(100_000)] {
@@ -392,7 +393,7 @@ fn a_newer_format_is_refused_untouched() {
             "it is incremental",
         ),
     ];
-    for (forgery, said) in forgeries {
+    for (forgery, expected) in forgeries {
         let store = filled(3);
         forge(&store, forgery);
         store.insert("state-0000000001-00000000000000aa-00000.hws", b"left over");
@@ -402,7 +403,7 @@ fn a_newer_format_is_refused_untouched() {
             matches!(error, CheckpointError::NewerFormat { .. }),
             "{error}"
         );
-        assert!(error.to_string().contains(said), "{error}");
+        assert!(error.to_string().contains(expected), "{error}");
         assert_eq!(*store.files.lock().unwrap(), before);
         let dynamic: Arc<dyn Store> = store;
         let inspected = Checkpoints::inspect(&dynamic).unwrap();

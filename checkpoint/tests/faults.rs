@@ -1,5 +1,4 @@
-//! Every call to the disk fails, once and for ever, at every occurrence (F19 to F30, seen from the
-//! checkpoints).
+//! Every call to the disk fails, once or always, at every occurrence (F19 to F30, for checkpoints).
 #![allow(
     clippy::unwrap_used,
     clippy::panic,

@@ -14,7 +14,7 @@ fn shared(writer: u64) -> Options {
     }
 }
 
-/// F59: whoever publishes second under the same number has lost, and nothing of the winner is
+/// F59: the second writer that publishes the same number has lost, and nothing of the winner is
 /// touched.
 #[test]
 fn the_second_writer_of_a_number_is_fenced() {
@@ -76,7 +76,7 @@ fn an_overtaken_writer_retires_nothing() {
     }
 }
 
-/// F57: the store did it, and said nothing or "exists already" when asked again.
+/// F57: the store did it, and returned nothing, or "exists already" when asked again.
 #[test]
 fn a_lost_answer_is_not_a_conflict() {
     for name in ["state-0000000003", "manifest-0000000003"] {

@@ -1,6 +1,6 @@
-//! Somebody else removes the directory of the checkpoints, or files of it, while it is in use (a
-//! cleaner of temporary files, an operator): the next checkpoint is whole, the log is kept as far
-//! as existing ones need it, and numbers go on ascending.
+//! Another program or an operator removes the directory of the checkpoints, or files of it, while
+//! it is in use. The next checkpoint is whole, the log is kept as far as existing ones need it, and
+//! numbers go on ascending.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
@@ -70,8 +70,7 @@ impl Loss {
     }
 }
 
-/// Every checkpoint after the loss failed, for ever, or the log was truncated on the word of one
-/// that was gone.
+/// Every checkpoint after the loss failed, or the log was truncated because of one that was gone.
 #[test]
 fn after_a_loss_the_next_checkpoint_is_whole_and_the_log_is_kept() {
     for loss in LOSSES {
@@ -167,8 +166,8 @@ fn a_loss_in_the_midst_of_a_checkpoint_never_leaves_one_that_counts_and_is_not_w
     }
 }
 
-/// The power goes off at every point of the checkpoint that makes the directory again: it is whole
-/// or not there, and the log reaches back to where it begins without it.
+/// The power goes off at every point of the checkpoint that creates the directory again. The
+/// checkpoint is whole or not there, and the log reaches back far enough without it.
 #[test]
 fn a_power_cut_while_the_directory_is_made_again_loses_nothing() {
     let base = SimDisk::new();

@@ -40,8 +40,8 @@ impl Certain {
         Ok(())
     }
 
-    /// What must be true after a reboot: a complete checkpoint, the confirmed one or the one in the
-    /// making, the log long enough for it and for the one to fall back to.
+    /// After a reboot there is a complete checkpoint: the confirmed one, or the one that was being
+    /// written. The log is long enough for it and for the one before.
     fn hold_on(self, disk: &SimDisk, in_the_making: u64) {
         // Only looking: whatever has a manifest is whole, since state goes before manifest and
         // after it.
@@ -70,7 +70,7 @@ impl Certain {
                     .unwrap();
             }
         }
-        // And life goes on: nothing that was left behind is in the way.
+        // It goes on: no leftover is in the way.
         publish(&mut checkpoints, 8).unwrap();
         checkpoints.retire().unwrap();
         check(&checkpoints.newest().unwrap().unwrap(), 8);
@@ -121,7 +121,7 @@ fn the_first_checkpoint_is_there_or_not() {
     );
 }
 
-/// F53, F54: a later one, with retention and truncation behind it.
+/// F53, F54: a later one, followed by retention and truncation.
 #[test]
 fn the_previous_or_the_new_checkpoint_is_there() {
     for last in 1..=4 {

@@ -242,8 +242,8 @@ fn only_leftovers_of_ours_are_removed() {
     publish(&mut checkpoints, 4).unwrap();
 }
 
-/// F58: a listing may lag behind. The manifest that it lacks is found by asking for it, and
-/// nobody's files are removed.
+/// F58: a listing may be stale. The manifest that it lacks is found by asking for it, and no files
+/// of a checkpoint are removed.
 #[test]
 fn a_stale_listing_hides_no_checkpoint() {
     let store = filled(3);

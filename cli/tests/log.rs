@@ -135,7 +135,7 @@ fn dump_begins_at_an_lsn_or_behind_it_and_ends_at_a_limit() {
     );
 }
 
-/// Nothing was printed and nothing said, as if the log were empty.
+/// Nothing was printed, as if the log were empty.
 #[test]
 fn dump_says_where_the_log_ends_if_asked_for_more() {
     let (_tmp, dir) = log();
@@ -216,7 +216,7 @@ fn damage_is_a_finding_with_file_and_offset() {
     );
     assert!(
         dump.out.contains("sec\\tond"),
-        "what stands before the damage is printed: {}",
+        "everything before the damage is printed: {}",
         dump.out
     );
 }

@@ -150,8 +150,8 @@ fn follow_prints_what_another_process_makes_durable() {
     log.sync_to(first).unwrap();
     let (mut child, mut out) = follow(tmp.path(), &dir, &["--limit", "402"]);
     assert!(line(&mut out).ends_with("  first\n"));
-    // A group that leaves no room for its watermark in the segment is proven by the next one: one
-    // behind.
+    // A group that leaves no room for its durable-LSN record in the segment is proven by the next
+    // one, one later.
     let text = |number: u32| format!("{number:0>100}\n");
     for number in 0..400 {
         let lsn = log.append(text(number).trim_end()).unwrap();
@@ -165,7 +165,7 @@ fn follow_prints_what_another_process_makes_durable() {
     log.close().unwrap();
     drop(log);
     assert!(line(&mut out).ends_with(&text(399)), "closing proves it");
-    // Reopening by somebody else changes nothing.
+    // Reopening by another process changes nothing.
     let log = open(&dir);
     let lsn = log.append("last").unwrap();
     log.sync_to(lsn).unwrap();
@@ -177,7 +177,7 @@ fn follow_prints_what_another_process_makes_durable() {
     );
 }
 
-/// At the end of a closed log nothing comes any more that would say so: it waited for ever.
+/// Nothing follows the end of a closed log: it waited for ever.
 #[test]
 fn follow_ends_where_it_was_told_to() {
     let (tmp, dir) = log();
@@ -233,7 +233,7 @@ fn follow_says_what_is_not_durable_yet_and_ends_at_damage() {
     );
     assert!(
         ran.out.contains("record"),
-        "what stands before it is printed"
+        "everything before it is printed"
     );
 }
 

@@ -134,7 +134,7 @@ fn an_engine_whose_checkpoints_are_gone_is_a_finding() {
     }
 }
 
-/// A log that is nobody's engine is truncated without checkpoints, and that is right.
+/// A log without an engine is truncated without checkpoints, and that is right.
 #[test]
 fn a_truncated_log_of_another_program_is_no_finding() {
     let tmp = TempDir::new().unwrap();

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Counts how often somebody rests. With batches by hand that is only the receiver.
+/// Counts the waits. With batches by hand that is only the receiver.
 #[derive(Debug)]
 struct CountingClock {
     clock: OsClock,

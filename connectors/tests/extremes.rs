@@ -1,4 +1,4 @@
-//! Settings at their ends: no duration, count or size panics, spins or waits for ever.
+//! Extreme settings: no duration, count or size panics, spins or waits for ever.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;

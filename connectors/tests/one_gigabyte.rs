@@ -1,4 +1,4 @@
-//! A line of 1 GiB, really sent: refused, in bounded memory, and the connection goes on behind it.
+//! A line of 1 GiB, really sent: refused, in bounded memory, and the connection goes on after it.
 #![allow(
     clippy::unwrap_used,
     clippy::disallowed_methods,

@@ -231,12 +231,12 @@ fn a_client_that_does_not_read_cannot_hold_up_a_stop() {
         .set_write_timeout(Some(std::time::Duration::from_millis(300)))
         .unwrap();
     let lines = b"\n".repeat(1 << 16);
-    // Until the server stops reading because nobody takes its answers.
+    // Until the server stops reading because its answers are not read.
     while std::io::Write::write_all(&mut &client.stream, &lines).is_ok() {}
     context.stop(StopMode::Immediate).unwrap();
 }
 
-/// F70: a log that has failed is said at once; nothing queues up behind it.
+/// F70: a failed log is reported at once; nothing queues up.
 #[test]
 fn a_poisoned_log_answers_unavailable_and_closes() {
     let (disk, collected) = (SimDisk::new(), Collected::default());
@@ -344,8 +344,8 @@ fn a_line_limit_that_the_log_cannot_take_is_refused_at_the_start() {
     assert!(error.contains("max_line_bytes is 1048576"), "{error}");
 }
 
-/// F71: a client that says nothing, or dribbles bytes without ever ending a line, does not hold its
-/// place for ever.
+/// F71: a client that sends nothing, or bytes without ever ending a line, does not keep its
+/// connection for ever.
 #[test]
 fn a_client_that_completes_no_line_is_disconnected_and_told_why() {
     let (disk, collected) = (SimDisk::new(), Collected::default());

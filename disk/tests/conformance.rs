@@ -339,7 +339,7 @@ fn a_staged_map_keeps_its_bytes_until_it_is_synced(disk: &dyn Disk, dir: &Path) 
     assert_eq!(bytes[..8], [7; 8]);
     assert_eq!(bytes[8..5008], [1; 5000]);
     assert_eq!(bytes[5008..8192], [0; 3184], "zeros to the end of the page");
-    assert_eq!(bytes[8192..], [7; 8192], "pages behind are not touched");
+    assert_eq!(bytes[8192..], [7; 8192], "later pages are not touched");
     map.reserve(3184, 16384, Reserver::Appender)
         .unwrap()
         .fill(&[&[2; 3184]]);
@@ -383,7 +383,7 @@ fn a_staged_map_syncs_only_what_is_complete(disk: &dyn Disk, dir: &Path) {
     assert_eq!(
         kind(map.sync(0..8)),
         ErrorKind::InvalidInput,
-        "nobody asked for the prefix"
+        "the prefix was not asked for"
     );
     map.complete_prefix().unwrap();
     map.sync(0..8).unwrap();
@@ -441,7 +441,7 @@ fn a_staged_map_writes_zeros_ahead(disk: &dyn Disk, dir: &Path) {
     assert_eq!(
         kind(map.write_zeros(4096..8192)),
         ErrorKind::InvalidInput,
-        "somebody appends there"
+        "a reservation is open there"
     );
     map.prefault(8192..16384);
     drop(map);
@@ -482,7 +482,7 @@ fn a_staged_map_gives_its_memory_back(disk: &dyn Disk, dir: &Path) {
     map.give_back(8192).unwrap();
     map.give_back(4096).unwrap();
     let shown = [vec![5; 8], vec![1; 8000]].concat();
-    assert_eq!(held, shown, "for whoever read it before");
+    assert_eq!(held, shown, "for a reader from before");
     assert_eq!(map.read(4096..12104), Some(&shown[..]));
     let second = append(2, 8000);
     map.sync(second).unwrap();
@@ -562,7 +562,7 @@ fn shapes_that_cannot_be_mapped_are_refused(disk: &dyn Disk, dir: &Path) {
     assert_eq!(
         kind(file.map_append(72)),
         ErrorKind::InvalidInput,
-        "start behind the end"
+        "start past the end"
     );
     assert_eq!(
         file.map_append(64).unwrap().capacity(),

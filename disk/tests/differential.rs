@@ -1,5 +1,5 @@
-//! The same random calls on the real disk and on the simulated one: they must agree on every
-//! answer, because a test that passes on a simulator which behaves otherwise proves nothing.
+//! The same random calls on the real disk and on the simulated one. They must agree on every
+//! answer: a test on a simulator that behaves otherwise proves nothing.
 #![cfg(not(miri))]
 #![expect(
     clippy::unwrap_used,

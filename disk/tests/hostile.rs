@@ -1,4 +1,4 @@
-//! What other processes do to a file or a lock behind the disk's back.
+//! What other processes do to a file or a lock that the disk uses.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -99,8 +99,8 @@ fn syncing_a_map_whose_file_was_cut_short_is_an_error() {
     assert!(OsDisk::new().open(&path, Access::Read).is_ok());
 }
 
-/// F31: a direct write into a file that somebody cut would extend it again, with a hole where the
-/// cut bytes were.
+/// F31: a direct write into a file that was cut would extend it again, with a hole in place of the
+/// cut bytes.
 #[test]
 #[cfg_attr(miri, ignore = "Miri knows no flock, processes or direct I/O")]
 fn syncing_a_staged_map_whose_file_was_cut_short_is_an_error() {
@@ -123,9 +123,8 @@ fn syncing_a_staged_map_whose_file_was_cut_short_is_an_error() {
     assert!(error.to_string().contains("cut"), "{error}");
 }
 
-/// F31: touching pages of a map behind the end of its file raises SIGBUS. Asked before, the disk
-/// says that and where the file was cut, of a map to read from and of both kinds of maps to append
-/// to.
+/// F31: touching pages of a map past the end of its file raises SIGBUS. Asked before, the disk
+/// reports the cut and its offset, for a read map and for both kinds of append maps.
 #[test]
 #[cfg_attr(miri, ignore = "Miri knows no shared maps")]
 fn reading_in_pages_that_somebody_cut_off_is_an_error() {
@@ -170,8 +169,7 @@ fn reading_in_pages_that_somebody_cut_off_is_an_error() {
     }
 }
 
-/// Opening a FIFO waited until somebody opened its other end, so a log with one among its files
-/// hung.
+/// Opening a FIFO waited until its other end was opened, so a log with one among its files hung.
 #[test]
 #[cfg_attr(miri, ignore = "Miri knows no FIFOs and sockets")]
 fn only_a_regular_file_is_opened_and_nothing_else_is_waited_for() {

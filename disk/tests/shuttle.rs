@@ -1,7 +1,7 @@
-//! `AppendMap` under the model checker [shuttle](https://docs.rs/shuttle), which runs the
-//! production code with one thread at a time and decides at every atomic operation and lock which
-//! thread goes on: `RUSTFLAGS="--cfg shuttle" cargo test -p highwater-disk --test shuttle
-//! --target-dir target/shuttle`.
+//! `AppendMap` under the model checker [shuttle](https://docs.rs/shuttle). It runs the production
+//! code with one thread at a time, and decides at every atomic operation and lock which thread goes
+//! on: `RUSTFLAGS="--cfg shuttle" cargo test -p highwater-disk --test shuttle --target-dir
+//! target/shuttle`.
 //!
 //! It explores interleavings under sequential consistency: an ordering that is too weak does not
 //! show here. Miri looks for those, with the tests in `append_map.rs` (docs/testing.md has the
@@ -47,7 +47,7 @@ use std::sync::Arc;
 /// Regions are multiples of this many bytes.
 const UNIT: u64 = 8;
 
-/// Memory that stands for a mapped file. Bytes that nobody filled are zero.
+/// Memory in place of a mapped file. Unfilled bytes are zero.
 #[derive(Debug)]
 struct Memory {
     bytes: NonNull<[u8]>,
@@ -84,8 +84,8 @@ impl MapBacking for Memory {
     }
 
     /// `fill` calls this between the reservation and the copy. The model switches threads only at
-    /// its own operations, and without one here no thread would ever see a region that is reserved
-    /// and not yet filled.
+    /// its own operations. Without one here no thread would ever see bytes that are reserved and
+    /// not yet filled.
     fn copy_lock(&self) -> Option<&parking_lot::Mutex<()>> {
         self.bend.load(Ordering::SeqCst);
         None
@@ -100,9 +100,9 @@ fn map(units: u64) -> AppendMap {
         bytes,
         bend: AtomicBool::new(false),
     });
-    #[expect(unsafe_code, reason = "memory that stands for a mapped file")]
-    // SAFETY: the box has `len` bytes and lives as long as the backing; nobody else has a pointer
-    // into it.
+    #[expect(unsafe_code, reason = "memory in place of a mapped file")]
+    // SAFETY: the box has `len` bytes and lives as long as the backing; no other pointer into it
+    // exists.
     unsafe {
         AppendMap::new(bytes.cast(), len, 0, memory)
     }
@@ -268,9 +268,9 @@ fn a_closed_map_hands_out_nothing_more() {
             map.close();
             closed.store(true, Ordering::SeqCst);
             let end = map.complete_prefix().unwrap();
-            assert_eq!(end, map.reserved(), "nothing is reserved behind the end");
+            assert_eq!(end, map.reserved(), "nothing is reserved past the end");
             filled(map, end);
-            // Whoever closed it may still append, for the seal, and it is the last.
+            // The closer may still append, for the seal, and it is the last.
             let seal = map.reserve(UNIT, map.capacity(), Reserver::Closer).unwrap();
             assert_eq!(seal.offset(), end);
             seal.fill(&[&[255; UNIT as usize]]);
@@ -282,7 +282,7 @@ fn a_closed_map_hands_out_nothing_more() {
                 .collect::<Vec<_>>()
         });
         for (last, end) in ends {
-            assert!(last <= end, "a region up to {last} behind the end {end}");
+            assert!(last <= end, "a reservation up to {last} past the end {end}");
         }
     });
 }
@@ -317,7 +317,7 @@ fn padding_reaches_a_boundary_from_wherever_it_lies() {
         let bytes = filled(map, end);
         let padding = bytes.iter().filter(|b| **b == 254).count() as u64;
         let range = padded.unwrap_or(0..0);
-        assert_eq!(padding, range.end - range.start, "nobody wrote over it");
+        assert_eq!(padding, range.end - range.start, "it was not overwritten");
         assert_holds(map, range, 254);
         assert_eq!(end, 6 * UNIT + padding);
     });
@@ -362,7 +362,7 @@ fn an_abandoned_region_is_never_covered() {
     });
 }
 
-/// Nobody waits in this race, so that the search ends by itself.
+/// No thread waits in this race, so that the search ends by itself.
 #[test]
 fn every_order_of_two_writers_and_a_close() {
     exhaust(

@@ -952,9 +952,8 @@ fn a_staged_map_leaves_nothing_unsynced_and_tears_in_sectors() {
     );
 }
 
-/// F30, F31: a page that cannot be read is an error, to whoever reads it and to whoever has it
-/// populated in a map, with its offset. Whoever touches it in a map without asking sees junk, where
-/// the kernel would raise SIGBUS.
+/// F30, F31: a page that cannot be read is an error with its offset, for a read and for populating
+/// a map. Touching it in a map without populating shows junk, where the kernel would raise SIGBUS.
 #[test]
 fn a_page_that_cannot_be_read_is_an_error_until_it_is_written() {
     let content = [7; 5 * 4096];

@@ -14,8 +14,8 @@ const TRIM_EVERY_BYTES: u64 = 64 << 20;
 /// How often the bytes of a cell are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 const GIVE_UP: Duration = Duration::from_secs(60);
-/// Bytes appended without sync between two syncs, with what a log adds to a record: they fit the
-/// one segment of 64 MiB that is ready when a burst starts.
+/// Bytes appended without sync between two syncs, with the overhead of a log. They fit the one
+/// segment of 64 MiB that is ready when a burst starts.
 const BURST_BYTES: u64 = 48 << 20;
 const FRAMING: u64 = 32;
 const BURST_AT_MOST: Duration = Duration::from_millis(250);
@@ -33,7 +33,7 @@ pub struct Span {
 pub struct Durable {
     pub per_second: f64,
     pub records: u64,
-    /// Flushes of the device in that time, whoever asked for them.
+    /// Flushes of the device in that time, for all programs.
     pub flushes: Option<u64>,
     pub p50_us: f64,
     pub p99_us: f64,
@@ -49,7 +49,7 @@ struct Acknowledged(AtomicU64);
 /// `threads` threads append records of `size` bytes, each waiting until its own is durable.
 ///
 /// The first sixth warms up. Records, flushes and time are read at the beginning and the end of the
-/// rest, while all threads run: nobody's start and nobody's end is in the figure.
+/// rest, while all threads run. So the figure contains no start and no end of a thread.
 pub fn durable(
     store: &dyn Store,
     machine: &Machine,
@@ -146,7 +146,7 @@ impl Watch<'_> {
     fn run(&mut self, seconds: f64, acknowledged: &dyn Fn() -> u64) {
         let (start, before) = (Instant::now(), acknowledged());
         let span = Duration::from_secs_f64(seconds);
-        // Nobody sends: this only waits.
+        // Nothing is sent: this only waits.
         let (_sender, clock) = mpsc::channel::<()>();
         loop {
             let (passed, now) = (start.elapsed(), acknowledged());
@@ -172,8 +172,8 @@ impl Watch<'_> {
 /// Records per second that `threads` threads append without waiting, in bursts that are synced off
 /// the clock.
 ///
-/// The clock of a burst runs from its first append to its last: the threads say when those were,
-/// for whoever watches them may be woken late.
+/// The clock of a burst runs from its first append to its last. The threads report those times,
+/// because a watching thread may be woken late.
 pub fn without_sync(store: &dyn Store, threads: u64, size: usize, span: Span) -> f64 {
     let barrier = Barrier::new(usize::try_from(threads).unwrap() + 1);
     let more = AtomicBool::new(true);
@@ -232,7 +232,7 @@ impl Burst {
     }
 
     fn took(&self) -> Duration {
-        let (first, last) = self.span.expect("somebody appended");
+        let (first, last) = self.span.expect("a record was appended");
         last - first
     }
 }

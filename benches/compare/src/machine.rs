@@ -101,8 +101,8 @@ impl Machine {
         }
     }
 
-    /// Flushes that the disk has completed since boot, whoever asked for them; `None` if nobody
-    /// counts them.
+    /// Flushes that the disk has completed since boot, for all programs; `None` if they are not
+    /// counted.
     pub fn flushes(&self) -> Option<u64> {
         if self.flushes_unknown.is_some() {
             return None;
@@ -124,7 +124,7 @@ impl Machine {
         );
         println!("- load average: {}", self.load);
         if let Some(why) = &self.flushes_unknown {
-            println!("- flushes: NOT COUNTED, {why}; nobody is ranked by this run");
+            println!("- flushes: NOT COUNTED, {why}; this run has no ranking");
         } else if self.fua {
             println!(
                 "- flushes: direct writes may use FUA instead of a flush on this device and then count as none"
@@ -185,7 +185,7 @@ impl Mount {
     }
 }
 
-/// The whole disk behind a block device: the kernel counts flushes there, not on the partition.
+/// The whole disk of a block device: the kernel counts flushes there, not on the partition.
 fn disk_of(device: &str) -> Option<String> {
     let mut path = fs::canonicalize(format!("/sys/dev/block/{device}")).ok()?;
     if path.join("partition").exists() {

@@ -31,7 +31,7 @@ struct Cli {
 /// What this program runs itself as.
 #[derive(Debug, Subcommand)]
 enum Child {
-    /// Fills a store, says so and waits to be killed.
+    /// Fills a store, reports it and waits to be killed.
     #[command(hide = true)]
     Fill(ChildArgs),
     /// Appends, under strace.

@@ -67,7 +67,7 @@ fn warm(dir: &Path) {
     }
 }
 
-/// The child: fills, says so, and waits to be killed.
+/// The child: fills, reports it, and waits to be killed.
 pub fn fill(engine: &dyn Engine, dir: &Path, size: usize, count: u64) {
     let store = engine.fill(dir, &mut Records::new(size, count));
     println!("{FILLED}");

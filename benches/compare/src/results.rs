@@ -24,7 +24,7 @@ pub struct EngineFacts {
     pub role: Role,
     pub setting: &'static str,
     pub replays: Option<&'static str>,
-    /// The calls behind one durable append; absent without strace.
+    /// The calls of one durable append; absent without strace.
     pub calls: Option<Seen>,
 }
 
@@ -88,7 +88,7 @@ impl Results {
         }
     }
 
-    /// The calls behind one durable append, if strace watched.
+    /// The calls of one durable append, if strace was there.
     pub fn calls(&self, engine: &str) -> Option<&Seen> {
         let facts = self.engines.iter().find(|e| e.name == engine)?;
         facts.calls.as_ref()

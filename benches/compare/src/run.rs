@@ -252,7 +252,7 @@ impl Run<'_> {
     }
 }
 
-/// Waits until everything that anybody has written to the file system of `dir` is on the disk.
+/// Waits until everything written to the file system of `dir` is on the disk.
 pub fn sync_file_system(dir: &Path) {
     rustix::fs::syncfs(File::open(dir).unwrap()).unwrap();
 }

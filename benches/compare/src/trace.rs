@@ -53,7 +53,7 @@ pub fn available() -> bool {
 /// Counts the calls of `engine`, in directories below `dir`.
 ///
 /// # Errors
-/// What strace or the traced process said.
+/// The output of strace or of the traced process.
 pub fn watch(engine: &dyn Engine, dir: &Path, size: usize) -> Result<Seen, String> {
     let few = count(engine, dir, size, FEW)?;
     let mut calls = count(engine, dir, size, MANY)?;

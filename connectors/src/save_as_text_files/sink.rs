@@ -4,7 +4,7 @@ use super::names::{FileState, Names};
 use super::opening;
 use super::rename::{rename_new, same_content};
 use highwater_engine::wal::disk::{Disk, DiskFile, raw_os_error};
-use highwater_engine::{Batch, BoxError, Guarantee, Backoff, Sink, SinkContext};
+use highwater_engine::{Backoff, Batch, BoxError, Guarantee, Sink, SinkContext};
 use std::fmt::{Display, Write as _};
 use std::io;
 use std::path::Path;

@@ -8,16 +8,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const EXECUTIONS: usize = 10_000;
 
 /// Runs `scenario` under two schedulers: uniformly random switches, and random priorities with few
-/// changes (PCT), which finds what needs one thread to stand still for long.
+/// changes (PCT). The second one finds bugs that need one thread to pause for long.
 pub(crate) fn explore(scenario: fn()) {
     shuttle::check_random(scenario, EXECUTIONS);
     shuttle::check_pct(scenario, EXECUTIONS, 3);
     shuttle::check_pct(scenario, EXECUTIONS, 5);
 }
 
-/// Depth-first search in which a thread that spins lets the others go on first: else the search
-/// would follow a waiting thread for ever. No behaviour is lost, for the spinning thread only looks
-/// again at what nobody has changed.
+/// Depth-first search in which a spinning thread lets the others go on first. Otherwise the search
+/// would follow a waiting thread for ever. No behaviour is lost: the spinning thread only reads the
+/// same value again.
 struct Fair(DfsScheduler);
 
 impl Scheduler for Fair {

@@ -6,7 +6,7 @@ use crate::wire::Wire;
 use highwater_wal::disk::sim::Rng;
 use highwater_wal::{Lsn, Result, Wal};
 
-/// The log keeps about this much behind the truncation.
+/// The log keeps about this much after the truncation.
 const KEPT: u64 = 70 << 10;
 
 /// The record of this number: its number and bytes that follow from it, rarely many.

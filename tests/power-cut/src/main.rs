@@ -2,10 +2,10 @@
 //! and how to run it.
 //!
 //! This program is the first process of a virtual machine. It gives the kernel a block device whose
-//! medium is its own memory ([`medium`], [`nbd`]), starts itself again to write a log on a file
-//! system there ([`life`], [`load`]), and then makes of every flush that was recorded a power cut:
-//! it puts the medium into a state that the cut may leave, mounts it, and starts itself again to
-//! tell what the log shows ([`trial`], [`wire`]), which it judges ([`judge`]).
+//! medium is its own memory ([`medium`], [`nbd`]). It starts itself again to write a log on a file
+//! system there ([`life`], [`load`]). Then it makes a power cut of every recorded flush: it puts
+//! the medium into a state that the cut may leave, and mounts it. It starts itself again to read
+//! the log ([`trial`], [`wire`]), and judges what that shows ([`judge`]).
 
 mod careless;
 mod judge;

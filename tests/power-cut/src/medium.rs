@@ -1,5 +1,5 @@
-//! The medium with a volatile cache in front of it: what was written and flushed, in which order,
-//! and what a power cut at any moment leaves.
+//! The medium with a volatile cache: what was written and flushed, in which order, and what a power
+//! cut at any moment leaves.
 
 use highwater_wal::disk::SECTOR_SIZE;
 use highwater_wal::disk::sim::Rng;
@@ -37,7 +37,7 @@ pub(crate) enum Note {
     Opened,
     /// Everything up to the frame at this LSN was acknowledged.
     Acked(u64),
-    /// Somebody is about to truncate the log below this LSN.
+    /// The log is about to be truncated below this LSN.
     Truncating(u64),
     /// The log was truncated and starts here.
     Truncated(u64),
@@ -118,7 +118,7 @@ impl Medium {
         self.events.push(Event::Note(note));
     }
 
-    /// Everything so far is durable; there is no way back behind this.
+    /// Everything so far is durable; there is no way back before this.
     pub(crate) fn settle(&mut self) {
         self.undo.clear();
         self.events.clear();

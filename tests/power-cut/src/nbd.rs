@@ -93,8 +93,8 @@ fn control<const OPCODE: Opcode>(file: &File, value: usize) -> io::Result<()> {
     Ok(done?)
 }
 
-/// Takes every request that is there before it answers one, and answers in any order: as much is
-/// under way at a time as can be.
+/// Takes every waiting request before it answers one, and answers in any order: so as much as
+/// possible is under way.
 struct Server {
     socket: UnixStream,
     medium: Arc<Mutex<Medium>>,

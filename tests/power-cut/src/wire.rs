@@ -1,8 +1,8 @@
 //! What a process that lives with the log tells the one that has the medium: lines of words over a
 //! pipe.
 //!
-//! They are two, because a process must not serve the device on which it maps files: the kernel may
-//! hold its address space while it waits for the device.
+//! There are two, because a process must not serve the device on which it maps files. The kernel
+//! may hold its address space while it waits for the device.
 
 use crate::medium::{Medium, Note};
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a log showed when it was opened. Each record was what it said it was.
+/// What a log showed when it was opened. Each record was as announced.
 #[derive(Debug, Default)]
 pub(crate) struct Opening {
     pub(crate) first: u64,
@@ -45,7 +45,7 @@ impl Wire {
     }
 
     pub(crate) fn tell(&self, line: &str) {
-        writeln!(lock(&self.0), "{line}").expect("somebody listens");
+        writeln!(lock(&self.0), "{line}").expect("the other process reads");
     }
 
     pub(crate) fn frame(&self, word: &str, lsn: u64, numbers: &[u64]) {
@@ -64,11 +64,11 @@ impl Wire {
         }
         .and_then(|()| out.flush())
         .and_then(|()| std::io::stdin().read_exact(&mut [0]))
-        .expect("somebody listens");
+        .expect("the other process reads");
     }
 
     pub(crate) fn end(&self) {
-        lock(&self.0).flush().expect("somebody listens");
+        lock(&self.0).flush().expect("the other process reads");
     }
 }
 

@@ -77,8 +77,8 @@ impl Medium for Mapped {
         let offset = usize::try_from(offset).unwrap();
         assert!(offset + bytes.len() <= self.0.len());
         // SAFETY: the range lies inside the map, as just asserted. The caller holds the lock of the
-        // group, so nobody else writes; nobody reads through the map, the kernel writes the pages
-        // back from the page cache.
+        // group, so no other thread writes; no thread reads through the map, the kernel writes the
+        // pages back from the page cache.
         unsafe {
             self.0
                 .as_mut_ptr()
@@ -110,15 +110,15 @@ impl Medium for Mapped {
     }
 }
 
-/// Framed records in a file that nobody changes.
+/// Framed records in a file that does not change.
 struct Frames(Mmap);
 
 impl Frames {
     #[expect(unsafe_code, reason = "the bound of replay reads in place")]
     fn open(path: &Path) -> Self {
         let file = File::open(path).unwrap();
-        // SAFETY: the file lies in the directory of this cell, which nobody else knows, and is not
-        // changed any more.
+        // SAFETY: the file lies in the directory of this cell, which no other program uses, and is
+        // not changed any more.
         Self(unsafe { Mmap::map(&file) }.unwrap())
     }
 }

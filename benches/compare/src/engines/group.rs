@@ -1,8 +1,8 @@
 //! The group commit of the bare bounds: the least that any durable log has to do, and nothing else.
 //!
 //! Records go into a ring of extents that were really written before. The first thread that finds
-//! no flush under way leads: it waits a bounded moment for the threads that it has just served,
-//! then flushes for all that came.
+//! no flush under way leads. It waits a bounded time for the threads that it has just served, then
+//! flushes for all that came.
 
 use super::{Appender, Store};
 use crate::record::Digest;
@@ -19,11 +19,10 @@ const COHORT_WAIT: Duration = Duration::from_micros(40);
 pub const RING_BYTES: u64 = 256 << 20;
 /// More than is appended between two calls of [`Store::trim`].
 const PREPARED_BYTES: u64 = 96 << 20;
-/// The ring is written in pieces of this size. The page cache keeps a piece of 1 MiB as one large
-/// folio, and a store through a map makes all of its folio dirty: one record then writes a
-/// megabyte.
+/// The ring is written in pieces of this size. The page cache keeps a write of 1 MiB as one large
+/// folio. A store through a map makes the whole folio dirty, so one record would write a megabyte.
 const PIECE_BYTES: usize = 64 << 10;
-/// The length, and room for a checksum that nobody computes: nothing but the flush is to cost time.
+/// The length, and room for a checksum that is never computed: only the flush should cost time.
 const HEADER: usize = 8;
 /// No group is larger; 64 threads with 16 KiB each need 1 MiB.
 const GROUP_BYTES: usize = 4 << 20;

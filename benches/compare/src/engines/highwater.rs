@@ -56,7 +56,7 @@ impl Store for Open {
             if self.wal.stats().segments_ready > 0 {
                 return;
             }
-            // Nobody sends: this only waits.
+            // Nothing is sent: this only waits.
             let _timed_out = clock.recv_timeout(Duration::from_millis(1));
         }
         panic!("no segment was prepared in {SETTLE_AT_MOST_MS} ms");

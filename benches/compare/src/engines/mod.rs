@@ -92,7 +92,7 @@ pub struct OpenAndReplay {
 pub trait Store: Sync {
     /// The handle of one thread, made on that thread.
     fn appender(&self, thread: u64) -> Box<dyn Appender + '_>;
-    /// Gives up old records as the engine's user would after a checkpoint: called beside the
+    /// Gives up old records as the engine's user would after a checkpoint. Called during the
     /// appends, so that a long run does not fill the disk. Engines that cannot are bounded by the
     /// bytes of a cell.
     fn trim(&self) {}

@@ -1,6 +1,6 @@
-//! okaywal, in two settings, for neither is the better one everywhere: its defaults (1 MiB files,
-//! recycled while they are still in the caches, but a change of file every 768 KiB), and 64 MiB
-//! files with a buffer of 64 KiB (fewer changes of file, a 16 KiB record in one write). Its files
+//! okaywal, in two settings, because neither is better everywhere. Its defaults: 1 MiB files,
+//! recycled while they are still in the caches, but a change of file every 768 KiB. And 64 MiB
+//! files with a buffer of 64 KiB: fewer changes of file, a 16 KiB record in one write. Its files
 //! are written before use and recycled by its own checkpoints.
 
 use super::{Appender, Engine, OpenAndReplay, Purpose, Role, Store};

@@ -1,9 +1,9 @@
 //! raft-engine, the log of TiKV.
 //!
-//! Each thread writes to a Raft group of its own, because the indexes of a group must be
-//! consecutive: that is how a multi-Raft store uses it. Records are entries, not key-value pairs,
-//! whose values the engine would keep in memory. Compression is off: the records do not compress,
-//! so it would only cost time. Recycling is on (its default).
+//! Each thread writes to a Raft group of its own, as in a multi-Raft store, because the indexes of
+//! a group must be consecutive. Records are entries, not key-value pairs, whose values the engine
+//! would keep in memory. Compression is off: the records do not compress, so it would only cost
+//! time. Recycling is on (its default).
 
 use super::{Appender, Engine, Purpose, Role, Store};
 use crate::record::Digest;

@@ -1,9 +1,9 @@
 //! SQLite through rusqlite, in WAL mode with `synchronous = FULL`: each commit syncs the WAL.
 //!
-//! All threads share one connection behind a lock. With a connection each, those that meet at the
-//! database's lock sleep in the busy handler while others pass them: about as many commits, but
-//! single ones wait for seconds. The WAL is checkpointed every 64 MiB instead of every 4 MiB, for
-//! each checkpoint syncs twice.
+//! All threads share one connection under a lock. With a connection each, threads that wait for the
+//! database's lock sleep in the busy handler while others pass them. That gives about as many
+//! commits, but single ones wait for seconds. The WAL is checkpointed every 64 MiB instead of every
+//! 4 MiB, for each checkpoint syncs twice.
 
 use super::{Appender, Engine, Purpose, Role, Store};
 use crate::record::Digest;

@@ -8,7 +8,7 @@ use super::sink::TextFileSink;
 use highwater_engine::wal::Lsn;
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::wal::disk::{Access, DirLock, Disk, DiskFile, Entry, SimDisk};
-use highwater_engine::{Batch, BoxError, OutputOwner, Backoff, Sink, SinkContext};
+use highwater_engine::{Backoff, Batch, BoxError, OutputOwner, Sink, SinkContext};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
