@@ -437,3 +437,32 @@ fn unchecked_frames_survive_every_flipped_bit() {
     }
     assert!(errors > 20 && other > 20, "{errors} {other}");
 }
+
+/// Each source of a program read, checked and decompressed the data of all others too.
+#[test]
+fn a_reader_of_one_stream_leaves_the_payloads_of_others_alone() {
+    let sim = SimDisk::new();
+    let log = open(&sim, ZSTD);
+    let [_, damaged, _] = [1, 2, 1].map(|stream| {
+        let records = [text(900, 7), text(90, 7)];
+        let range = log.append_batch_with(StreamId(stream), &records).unwrap();
+        usize::try_from(range.first.get()).unwrap()
+    });
+    // Segments after it: opening does not look at the first.
+    for _ in 0..8 {
+        let _ = log.append(vec![0; 5000]).unwrap();
+    }
+    drop(log);
+    sim.edit(FIRST, |bytes| bytes[damaged + frame_header::END + 9] ^= 1);
+    let log = open(&sim, Compression::Off);
+    let chunks = log.chunks(Lsn::ZERO, log.durable_lsn(), 1 << 20).unwrap();
+    let frames_of = |stream| {
+        chunks
+            .iter()
+            .flat_map(move |c| c.frames_of(StreamId(stream)))
+    };
+    let records: Vec<usize> = frames_of(1).map(|f| f.unwrap().records().count()).collect();
+    assert_eq!(records, [2, 2]);
+    let error = frames_of(2).find_map(Result::err).unwrap();
+    assert_located(&error, damaged, Finding::CorruptDurable);
+}

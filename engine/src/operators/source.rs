@@ -26,7 +26,7 @@ pub(crate) fn reader<T: 'static>(
             return;
         };
         let bytes = Bytes::from_owner(chunk.clone());
-        for frame in chunk.frames() {
+        for frame in chunk.frames_of(stream.id) {
             let frame = match frame {
                 Ok(frame) => frame,
                 Err(error) => {
@@ -34,7 +34,7 @@ pub(crate) fn reader<T: 'static>(
                     return ctx.fail(error.to_string());
                 }
             };
-            if frame.stream != stream.id || frame.kind != FrameKind::Batch {
+            if frame.kind != FrameKind::Batch {
                 continue;
             }
             let current = stream.is_current(frame.lsn);

@@ -157,7 +157,7 @@ pub(crate) struct RawHeader {
     pub(crate) payload_len: u32,
     kind: u8,
     flags: u8,
-    stream: StreamId,
+    pub(crate) stream: StreamId,
     crc: u32,
 }
 

@@ -3,7 +3,7 @@
 use crate::error::{Result, WalError};
 use crate::format::layout::to_usize;
 use crate::log::shared::Shared;
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, StreamId};
 use crate::options::choices::ReadPath;
 use crate::read::cursor::{Cursor, decompressed, no_intact_frame};
 use crate::read::frame::Frame;
@@ -130,6 +130,13 @@ impl Chunk {
         self.frames_with(Check::Header)
     }
 
+    /// Its frames of one stream, each checked before it is returned. Of other streams only headers
+    /// are read: a reader of one stream pays for its own data alone.
+    #[must_use]
+    pub fn frames_of(&self, stream: StreamId) -> Frames<'_> {
+        self.frames_with(Check::PayloadOf(stream))
+    }
+
     fn frames_with(&self, check: Check) -> Frames<'_> {
         let window = match &self.copied {
             None => Window::of_whole_map(&self.segment),
@@ -202,7 +209,7 @@ impl<'a> Frames<'a> {
                 .scan
                 .step(self.chunk.to.get(), self.check, |_, _| Ok(None));
             match found {
-                Ok(Some(Found::Frame(frame))) if frame.holds_records() => {
+                Ok(Some(Found::Frame(frame))) if frame.holds_records() && self.wants(&frame) => {
                     return Some(self.frame(&frame));
                 }
                 Ok(Some(Found::Frame(_))) => {}
@@ -211,6 +218,13 @@ impl<'a> Frames<'a> {
             }
         }
         None
+    }
+
+    fn wants(&self, frame: &FoundFrame) -> bool {
+        match self.check {
+            Check::PayloadOf(stream) => frame.header.stream == stream,
+            Check::Payload | Check::Header => true,
+        }
     }
 
     /// The payload of a frame may be touched, also if only its header is checked.

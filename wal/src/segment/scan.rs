@@ -11,7 +11,7 @@ use crate::format::frame::{Encoding, FrameHeader, FrameKind, LogKey, RawHeader, 
 use crate::format::layout::{
     FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_header, to_usize,
 };
-use crate::lsn::Lsn;
+use crate::lsn::{Lsn, StreamId};
 use crate::segment::header::SegmentFile;
 use crate::segment::window::Window;
 use highwater_disk::{Disk, SECTOR_SIZE};
@@ -73,6 +73,20 @@ pub(crate) enum Check {
     Payload,
     /// The header's checksum. The payload is not touched.
     Header,
+    /// Both checksums of the frames of one stream, the header's of all others.
+    PayloadOf(StreamId),
+}
+
+impl Check {
+    /// Whether the payload is left alone of a frame with this header.
+    #[inline]
+    pub(crate) fn skips_payload(self, raw: &RawHeader) -> bool {
+        match self {
+            Self::Payload => false,
+            Self::Header => true,
+            Self::PayloadOf(stream) => raw.stream != stream,
+        }
+    }
 }
 
 /// Reads the frames of one segment through a window.
@@ -149,7 +163,7 @@ impl Scanner {
         let Some(raw) = self.parse(head, offset, limit) else {
             return Ok(Found::Nothing);
         };
-        if check == Check::Header {
+        if check.skips_payload(&raw) {
             let header = raw.known();
             return Ok(header.map_or(Found::Unknown(raw), |header| self.found(offset, header)));
         }
