@@ -4,6 +4,7 @@ use crate::batch::Batch;
 use crate::mismatch::Mismatch;
 use highwater_checkpoint::CheckpointError;
 use highwater_wal::{Lsn, WalError};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 
@@ -181,7 +182,7 @@ impl fmt::Debug for Error {
 }
 
 /// A batch that user code failed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{}", self.text())]
 #[non_exhaustive]
 pub struct BatchFailure {

@@ -325,7 +325,7 @@ fn a_failing_checkpoint_store_never_stops_batches() {
         clock.advance(SECOND);
         context.await_batch(id).unwrap();
     }
-    // They are written behind the batches.
+    // They are written in the background.
     while context.checkpoints().failed == 0 {
         std::thread::yield_now();
     }
@@ -373,7 +373,7 @@ fn a_final_checkpoint_that_fails_is_reported_by_stop() {
     );
 }
 
-/// A poisoned log ends the context; nobody hangs (F15, F70).
+/// A poisoned log ends the context; no call hangs (F15, F70).
 #[test]
 fn a_failed_log_stops_the_context_and_everybody_learns_why() {
     let (disk, clock, seen) = (SimDisk::new(), clock(), common::Seen::default());

@@ -68,7 +68,7 @@ fn the_acknowledgement_of_a_duplicate_holds_through_a_power_cut() {
     let disk = SimDisk::new();
     let (_context, input) = start(&disk);
     let stored = input.send_once("p", 1, &"x".to_owned()).unwrap();
-    drop(stored); // nobody has waited for it
+    drop(stored); // nothing has waited for it
     let again = input.send_once("p", 1, &"x".to_owned()).unwrap();
     assert!(again.is_duplicate());
     again.wait().unwrap();

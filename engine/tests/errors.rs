@@ -150,7 +150,7 @@ fn a_panicking_closure_fails_the_batch_and_names_the_record() {
 }
 
 #[test]
-fn panics_behind_a_shuffle_and_in_outputs_fail_the_batch_too() {
+fn panics_after_a_shuffle_and_in_outputs_fail_the_batch_too() {
     type Program = fn(&StreamScope);
     let programs: [(&str, Program); 4] = [
         ("update_state_by_key \"s\"", |ssc| {
@@ -279,7 +279,7 @@ fn settings_that_make_no_sense_are_refused() {
     assert!(bounds.get_or_create(program).is_err());
 }
 
-/// Found in review: each union doubled the room that the order of a parcel needs, and the 55th in a
+/// Found in review: each union doubled the room that the sequence key of a chunk needs, and the 55th in a
 /// row overflowed it. They were refused then; now the order needs no more room.
 #[test]
 fn unions_may_be_nested_as_deep_as_one_likes_and_may_not_be_empty() {
@@ -311,7 +311,7 @@ fn unions_may_be_nested_as_deep_as_one_likes_and_may_not_be_empty() {
 }
 
 /// Found as a newcomer: `fn main() -> highwater::Result<()>` prints errors by their `Debug`, and
-/// the derived one hid what to do behind struct syntax.
+/// the derived one hid what to do in struct syntax.
 #[test]
 fn an_error_that_leaves_main_speaks_in_words() {
     let error = build(|_| {}).unwrap_err();
@@ -336,7 +336,7 @@ impl highwater_engine::Receiver for Unstartable {
     }
 }
 
-/// Found in review: whoever waited in another thread took a start that had failed for a tidy end.
+/// Found in review: a waiter in another thread took a start that had failed for a tidy end.
 #[test]
 fn a_failed_start_is_no_tidy_end_for_those_who_wait() {
     let context = build(|ssc| {

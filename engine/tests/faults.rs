@@ -58,7 +58,7 @@ fn survive(call: Call, kind: FaultKind, nth: u64, forever: bool) -> bool {
 
 fn every_occurrence(kind: FaultKind, forever: bool) {
     for call in CALLS {
-        // Far behind the start the occurrences repeat themselves batch by batch, so the steps grow.
+        // Far from the start the occurrences repeat themselves batch by batch, so the steps grow.
         let mut nth = 0;
         while survive(call, kind, nth, forever) {
             nth += 1 + nth / 12;

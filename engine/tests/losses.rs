@@ -37,7 +37,7 @@ impl Loss {
     }
 }
 
-/// Batches up to group `last`; the loss strikes behind group `at`, and the power is cut so many
+/// Batches up to group `last`; the loss strikes after group `at`, and the power is cut so many
 /// mutations after that.
 fn live(world: &World, disk: &SimDisk, (loss, at): (Loss, u64), cut: Option<u64>) -> Result<()> {
     let context = world.open(disk)?;

@@ -45,7 +45,7 @@ impl Receiver for Deaf {
 #[test]
 fn a_stop_goes_on_without_a_receiver_that_does_not_return() {
     for mode in [StopMode::Immediate, StopMode::Graceful] {
-        // The real disk: a new context maps the files that the one left behind has mapped.
+        // The real disk: a new context maps the files that the abandoned one has mapped.
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::new(1_700_000_000_000));
         let (stored, is_stored) = mpsc::channel();
@@ -85,7 +85,7 @@ fn a_stop_goes_on_without_a_receiver_that_does_not_return() {
                 "what was acknowledged is processed"
             );
         }
-        // The directory is free, and the one left behind can store nothing more.
+        // The directory is free, and the abandoned one can store nothing more.
         let free = StreamingContext::builder(dir.path()).drop_source("queue");
         free.get_or_create(|ssc| {
             ssc.input::<Vec<u8>>("other")

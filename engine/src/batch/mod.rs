@@ -11,10 +11,11 @@ pub(crate) mod positioned;
 pub(crate) mod work;
 
 use highwater_wal::Lsn;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// One micro-batch, as user code sees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
     /// Number of the batch, from 1, without gaps: the key for idempotent outputs. It is never
     /// reused, because a batch runs only after its cut is durable.

@@ -1,9 +1,10 @@
 //! What the workers are asked to do with a batch.
 
 use crate::batch::Batch;
+use serde::{Deserialize, Serialize};
 
 /// What a batch is run for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Purpose {
     /// A new batch, or the one in doubt: state and outputs.
     Run,
@@ -12,7 +13,7 @@ pub(crate) enum Purpose {
 }
 
 /// Whether a checkpoint is taken right after a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Snapshot {
     /// Stateful operators hand over their state.
     Take,
@@ -21,7 +22,7 @@ pub(crate) enum Snapshot {
 }
 
 /// A batch on its way through the operators.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Work {
     pub(crate) batch: Batch,
     pub(crate) purpose: Purpose,

@@ -2,14 +2,16 @@
 
 use crate::batch::chunk::Chunk;
 use crate::batch::work::{Purpose, Snapshot, Work};
-use crate::exec::shared::Shared;
 use crate::exec::stream::Stream;
 use crate::exec::union::union;
+use crate::exec::worker_context::WorkerContext;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperator, LocalFn, NodeWork};
 use crate::plan::operator_context::OperatorContext;
 use crate::state::key_group::WorkerSlot;
+use crate::state::table::RestoredState;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, Pipeline};
@@ -30,11 +32,15 @@ pub(super) struct Running {
 }
 
 /// Builds the plan on this worker; every worker builds the same graph in the same order.
-pub(super) fn build(worker: &mut Worker, shared: &Arc<Shared>) -> Running {
+pub(super) fn build(
+    worker: &mut Worker,
+    context: &Rc<WorkerContext>,
+    restored: &mut BTreeMap<usize, RestoredState>,
+) -> Running {
     let slot = WorkerSlot {
         index: worker.index(),
         peers: worker.peers(),
-        groups: shared.plan.groups,
+        groups: context.plan.groups,
     };
     let mut input = InputHandle::new();
     let (done, acked) = (ProbeHandle::new(), ProbeHandle::new());
@@ -42,7 +48,7 @@ pub(super) fn build(worker: &mut Worker, shared: &Arc<Shared>) -> Running {
         let log: Stream<'_> = scope.input_from(&mut input);
         let mut streams: Vec<Stream<'_>> = Vec::new();
         let mut acks: Vec<Stream<'_>> = Vec::new();
-        for node in &shared.plan.nodes {
+        for node in &context.plan.nodes {
             let of = |id: &NodeId| {
                 streams
                     .get(id.0)
@@ -54,31 +60,30 @@ pub(super) fn build(worker: &mut Worker, shared: &Arc<Shared>) -> Running {
                 NodeWork::Log => log.clone(),
                 NodeWork::Local { first, run } => {
                     let input = concatenated(scope, inputs);
-                    local(input, shared, slot, *first, Arc::clone(run))
+                    local(input, context, slot, *first, Arc::clone(run))
                 }
                 NodeWork::Union {
                     log_chunk_inputs,
                     merge,
                 } => {
                     let merge = Arc::clone(merge);
-                    union(scope, inputs, *log_chunk_inputs, shared, slot.index, merge)
+                    union(scope, inputs, *log_chunk_inputs, context, slot.index, merge)
                 }
                 NodeWork::Output { output } => {
-                    deliver(concatenated(scope, inputs), shared, *output).probe_with(&done)
+                    deliver(concatenated(scope, inputs), context, *output).probe_with(&done)
                 }
                 NodeWork::Batch {
                     operator,
                     make,
                     state,
                 } => {
-                    let restored = &mut *shared.restored.lock();
                     let restored = restored.entry(state.unwrap_or(usize::MAX)).or_default();
                     let unit = Unit {
                         operator: *operator,
                         state: *state,
                         work: make(&slot, restored),
                     };
-                    let (stream, ack) = batch(scope, inputs, shared, unit);
+                    let (stream, ack) = batch(scope, inputs, context, unit);
                     acks.push(ack);
                     stream.probe_with(&done)
                 }
@@ -88,7 +93,7 @@ pub(super) fn build(worker: &mut Worker, shared: &Arc<Shared>) -> Running {
         acks.push(log.container::<Vec<_>>());
         scope.concatenate(acks).probe_with(&acked);
     });
-    input.advance_to(shared.first);
+    input.advance_to(context.first);
     Running { input, done, acked }
 }
 
@@ -103,38 +108,38 @@ fn concatenated<'s>(scope: Scope<'s, u64>, mut inputs: Vec<Stream<'s>>) -> Strea
 /// Runs `work` at a ctx of the epoch, unless the batch has failed already; its failure goes to the
 /// driver.
 fn in_context(
-    shared: &Shared,
+    context: &WorkerContext,
     epoch: u64,
     operator: OperatorId,
     work: impl FnOnce(&OperatorContext),
 ) {
-    let Some(Work { batch, .. }) = shared.work(epoch) else {
+    let Some(Work { batch, .. }) = context.work(epoch) else {
         return;
     };
-    if shared.failed() {
+    if context.failed(epoch) {
         return;
     }
     let ctx = OperatorContext::new(batch, operator);
     ctx.guard(|| work(&ctx));
-    if let Some(failure) = ctx.into_failure(|id| shared.plan.operator_name(id)) {
-        shared.fail(failure);
+    if let Some(failure) = ctx.into_failure(|id| context.plan.operator_name(id)) {
+        context.fail(failure);
     }
 }
 
 fn local<'s>(
     stream: Stream<'s>,
-    shared: &Arc<Shared>,
+    context: &Rc<WorkerContext>,
     slot: WorkerSlot,
     first: OperatorId,
     run: LocalFn,
 ) -> Stream<'s> {
-    let shared = Arc::clone(shared);
+    let context = Rc::clone(context);
     stream.unary::<CapacityContainerBuilder<Vec<Chunk>>, _, _, _>(Pipeline, "Local", move |_, _| {
         move |input, output| {
             input.for_each(|time, chunks| {
                 let mut out = Vec::new();
                 for chunk in chunks.drain(..) {
-                    in_context(&shared, *time.time(), first, |ctx| {
+                    in_context(&context, *time.time(), first, |ctx| {
                         run(&slot, ctx, chunk, &mut out)
                     });
                 }
@@ -144,18 +149,18 @@ fn local<'s>(
     })
 }
 
-fn deliver<'s>(stream: Stream<'s>, shared: &Arc<Shared>, output: usize) -> Stream<'s> {
-    let shared = Arc::clone(shared);
+fn deliver<'s>(stream: Stream<'s>, context: &Rc<WorkerContext>, output: usize) -> Stream<'s> {
+    let context = Rc::clone(context);
     stream.unary::<CapacityContainerBuilder<Vec<Chunk>>, _, _, _>(
         Pipeline,
         "Output",
         move |_, _| {
             move |input, _| {
-                input.for_each(|time, chunks| match shared.work(*time.time()) {
+                input.for_each(|time, chunks| match context.work(*time.time()) {
                     Some(Work {
                         purpose: Purpose::Run,
                         ..
-                    }) => shared.deliver(output, chunks),
+                    }) => context.deliver(output, std::mem::take(chunks)),
                     _ => chunks.clear(),
                 });
             }
@@ -172,24 +177,24 @@ struct Unit {
 
 impl Unit {
     /// Applies the operator to a complete epoch and hands over its snapshot if one is wanted.
-    fn run(&mut self, shared: &Shared, epoch: u64, inputs: Vec<Vec<Chunk>>) -> Vec<Chunk> {
+    fn run(&mut self, context: &WorkerContext, epoch: u64, inputs: Vec<Vec<Chunk>>) -> Vec<Chunk> {
         let mut out = Vec::new();
-        in_context(shared, epoch, self.operator, |ctx| {
+        in_context(context, epoch, self.operator, |ctx| {
             self.work.apply(ctx, inputs, &mut out)
         });
         out
     }
 
-    fn snapshot(&self, shared: &Shared, epoch: u64) {
-        let wanted = shared
+    fn snapshot(&self, context: &WorkerContext, epoch: u64) {
+        let wanted = context
             .work(epoch)
             .is_some_and(|w| w.snapshot == Snapshot::Take);
         let (true, Some(state)) = (wanted, self.state) else {
             return;
         };
-        in_context(shared, epoch, self.operator, |ctx| {
+        in_context(context, epoch, self.operator, |ctx| {
             match self.work.snapshot() {
-                Ok(blocks) => shared.hand_over(state, blocks),
+                Ok(blocks) => context.hand_over(state, blocks),
                 Err(message) => ctx.fail(message),
             }
         });
@@ -202,10 +207,10 @@ impl Unit {
 fn batch<'s>(
     scope: Scope<'s, u64>,
     streams: Vec<Stream<'s>>,
-    shared: &Arc<Shared>,
+    context: &Rc<WorkerContext>,
     mut unit: Unit,
 ) -> (Stream<'s>, Stream<'s>) {
-    let shared = Arc::clone(shared);
+    let context = Rc::clone(context);
     let mut builder = OperatorBuilder::new("Batch".to_owned(), scope);
     let exchange = |stream| {
         let exchange = Exchange::new(|p: &Chunk| p.target as u64);
@@ -216,7 +221,7 @@ fn batch<'s>(
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Chunk>>>::from(output);
     let (_, acks) = builder.new_output::<Vec<Chunk>>();
     builder.build(move |mut capabilities| {
-        let mut held = hold(&mut capabilities, shared.first);
+        let mut held = hold(&mut capabilities, context.first);
         let mut pending = BTreeMap::<u64, Vec<Vec<Chunk>>>::new();
         move |frontiers| {
             let count = inputs.len();
@@ -234,16 +239,16 @@ fn batch<'s>(
                 if frontiers.iter().any(|f| f.less_equal(&epoch)) {
                     return; // more may come for this epoch
                 }
-                if shared.work(epoch).is_none() {
+                if context.work(epoch).is_none() {
                     held = None; // the input ended: there is no such batch
                     return;
                 }
                 let mut arrived = pending.remove(&epoch).unwrap_or_default();
                 arrived.resize_with(count, Vec::new);
-                let out = unit.run(&shared, epoch, arrived);
+                let out = unit.run(&context, epoch, arrived);
                 output.session(&*result).give_iterator(out.into_iter());
                 result.downgrade(&(epoch + 1));
-                unit.snapshot(&shared, epoch);
+                unit.snapshot(&context, epoch);
                 ack.downgrade(&(epoch + 1));
             }
         }

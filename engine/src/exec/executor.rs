@@ -1,25 +1,30 @@
 //! The executor: starts the worker threads, and runs one batch after the other on them.
 
 use crate::batch::chunk::Chunk;
-use crate::batch::work::Work;
+use crate::batch::work::{Snapshot, Work};
 use crate::error::Error;
 use crate::exec::completed::Completed;
-use crate::exec::shared::Shared;
-use crate::exec::worker::{self, Command};
+use crate::exec::report::Report;
+use crate::exec::worker::{self, Command, Start};
 use crate::panics::panic_message;
 use crate::plan::program::Plan;
 use crate::state::table::RestoredState;
 use crate::thread_role::{Role, RoleGuard};
+use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{JoinHandle, Thread};
 
 /// Worker threads that run a plan.
 #[derive(Debug)]
 pub(crate) struct Executor {
-    shared: Arc<Shared>,
-    commands: Vec<std::sync::mpsc::Sender<Command>>,
+    commands: Vec<Sender<Command>>,
+    reports: Receiver<Report>,
+    threads: Vec<Thread>,
+    stopping: Arc<AtomicBool>,
     runner: Option<JoinHandle<()>>,
 }
 
@@ -32,25 +37,37 @@ impl Executor {
         first: u64,
         restored: BTreeMap<usize, RestoredState>,
     ) -> Result<Self, Error> {
-        let shared = Arc::new(Shared::new(plan, workers, first, restored));
-        let (commands, receivers): (Vec<_>, Vec<_>) =
-            (0..workers).map(|_| std::sync::mpsc::channel()).unzip();
-        let on_thread = Arc::clone(&shared);
+        let (commands, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| channel()).unzip();
+        let (sender, reports) = channel();
+        let stopping = Arc::new(AtomicBool::new(false));
+        let start = Start {
+            plan,
+            first,
+            restored: Arc::new(Mutex::new(restored)),
+            failed: Arc::default(),
+            stopping: Arc::clone(&stopping),
+        };
         let runner = std::thread::Builder::new()
             .name("highwater-exec".to_owned())
-            .spawn(move || run(&on_thread, workers, receivers))
+            .spawn(move || run(&start, &sender, receivers))
             .map_err(|e| Error::Worker(format!("the executor thread could not start: {e}")))?;
-        shared.wait_for_threads()?;
-        Ok(Self {
-            shared,
+        let mut executor = Self {
             commands,
+            reports,
+            threads: Vec::new(),
+            stopping,
             runner: Some(runner),
-        })
+        };
+        while executor.threads.len() < workers {
+            if let Report::Ready(thread) = executor.next_report()? {
+                executor.threads.push(thread);
+            }
+        }
+        Ok(executor)
     }
 
     /// Runs one batch and waits until every worker is done with it.
     pub(crate) fn run(&self, work: Work, input: Vec<Chunk>) -> Result<Completed, Error> {
-        self.shared.begin(work);
         let peers = self.commands.len();
         let mut shares: Vec<Vec<Chunk>> = Vec::new();
         shares.resize_with(peers, Vec::new);
@@ -60,24 +77,72 @@ impl Executor {
                 .expect("cycles below the number of peers")
                 .push(chunk);
         }
-        for (command, share) in self.commands.iter().zip(shares) {
-            command
-                .send(Command::Batch {
-                    epoch: work.batch.id,
-                    input: share,
-                })
-                .map_err(|_| Error::Worker(self.shared.cause_of_death()))?;
+        for (command, input) in self.commands.iter().zip(shares) {
+            let sent = command.send(Command { work, input });
+            sent.map_err(|_| Error::Worker(self.cause_of_death()))?;
         }
-        self.shared.wake_workers();
-        self.shared.wait_for(work)
+        self.threads.iter().for_each(Thread::unpark);
+        self.complete(work)
+    }
+
+    /// Takes in what the workers report of a batch, until all of them are done with it.
+    fn complete(&self, work: Work) -> Result<Completed, Error> {
+        let epoch = work.batch.id;
+        let mut completed = Completed::default();
+        loop {
+            match self.next_report()? {
+                Report::Output { output, mut chunks } => {
+                    let outputs = completed.outputs.entry(output).or_default();
+                    outputs.append(&mut chunks);
+                }
+                Report::State { state, blocks } => {
+                    let blocks = blocks.into_iter().map(|block| (state, block));
+                    completed.blocks.extend(blocks);
+                }
+                Report::Failed(failure) if failure.batch.id == epoch => {
+                    completed.failure.get_or_insert(failure);
+                }
+                Report::Progress { done, acked }
+                    if done > epoch && (work.snapshot == Snapshot::Skip || acked > epoch) =>
+                {
+                    break;
+                }
+                // A branch that leads to no output may fail after its batch is complete.
+                Report::Failed(_) | Report::Progress { .. } => {}
+                Report::Ready(_) | Report::Ended(_) => unreachable!("a worker starts once"),
+            }
+        }
+        // Workers report their groups as they come: a checkpoint must not depend on who was faster.
+        let blocks = &mut completed.blocks;
+        blocks.sort_by_key(|(state, block)| (*state, block.group));
+        Ok(completed)
+    }
+
+    fn next_report(&self) -> Result<Report, Error> {
+        match self.reports.recv() {
+            Ok(Report::Ended(cause)) => Err(Error::Worker(cause)),
+            Ok(report) => Ok(report),
+            Err(_) => Err(Error::Worker(CHANNEL_CLOSED.to_owned())),
+        }
+    }
+
+    fn cause_of_death(&self) -> String {
+        let mut reports = self.reports.try_iter();
+        let cause = reports.find_map(|report| match report {
+            Report::Ended(cause) => Some(cause),
+            _ => None,
+        });
+        cause.unwrap_or_else(|| CHANNEL_CLOSED.to_owned())
     }
 }
+
+const CHANNEL_CLOSED: &str = "its command channel is closed";
 
 impl Drop for Executor {
     fn drop(&mut self) {
         self.commands.clear();
-        self.shared.stop();
-        self.shared.wake_workers();
+        self.stopping.store(true, Ordering::Release);
+        self.threads.iter().for_each(Thread::unpark);
         if let Some(runner) = self.runner.take()
             && runner.join().is_err()
         {
@@ -86,9 +151,9 @@ impl Drop for Executor {
     }
 }
 
-/// Runs one generation of workers; whatever happens inside, the driver learns of its end.
-fn run(shared: &Arc<Shared>, workers: usize, receivers: Vec<std::sync::mpsc::Receiver<Command>>) {
-    let communication = match workers {
+/// Runs one generation of workers. The driver learns of its end, whatever happens inside.
+fn run(start: &Start, reports: &Sender<Report>, commands: Vec<Receiver<Command>>) {
+    let communication = match commands.len() {
         1 => timely::CommunicationConfig::Thread,
         n => timely::CommunicationConfig::Process(n),
     };
@@ -96,20 +161,21 @@ fn run(shared: &Arc<Shared>, workers: usize, receivers: Vec<std::sync::mpsc::Rec
         communication,
         worker: timely::WorkerConfig::default(),
     };
-    let receivers: Vec<_> = receivers
+    let ends = commands
         .into_iter()
-        .map(|r| parking_lot::Mutex::new(Some(r)))
-        .collect();
-    let on_worker = Arc::clone(shared);
+        .map(|commands| Mutex::new(Some((commands, reports.clone()))));
+    let ends: Vec<_> = ends.collect();
+    let start = start.clone();
     let ended = catch_unwind(AssertUnwindSafe(|| {
         let guards = timely::execute(config, move |worker| {
-            let commands = receivers.get(worker.index()).and_then(|r| r.lock().take());
-            if let Some(commands) = commands {
+            let ends = ends.get(worker.index()).and_then(|ends| ends.lock().take());
+            if let Some((commands, reports)) = ends {
                 let _role = RoleGuard::enter(Role::Batch);
-                let run = AssertUnwindSafe(|| worker::run(worker, &on_worker, &commands));
-                if let Err(panic) = catch_unwind(run) {
-                    // The other workers wait for this one: they must learn of its end first.
-                    on_worker.died(panic_message(&*panic));
+                let run = || worker::run(worker, &start, &commands, reports.clone());
+                if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+                    // The driver waits for this worker, and the others do: it learns of its end
+                    // first, and stops them.
+                    let _gone = reports.send(Report::Ended(panic_message(&*panic)));
                     resume_unwind(panic);
                 }
             }
@@ -124,7 +190,7 @@ fn run(shared: &Arc<Shared>, workers: usize, receivers: Vec<std::sync::mpsc::Rec
         Ok(Err(message)) => message,
         Err(panic) => panic_message(&*panic),
     };
-    shared.died(cause);
+    let _gone = reports.send(Report::Ended(cause));
 }
 
 #[cfg(test)]

@@ -6,7 +6,8 @@
 //! | `worker` | one worker thread |
 //! | `dataflow` | turns a plan into a timely dataflow |
 //! | `union` | several streams in one, in the order of the log |
-//! | `shared` | what the driver and the workers share |
+//! | `worker_context` | what the operators of one worker share |
+//! | `report` | what a worker reports to the driver |
 //! | `completed` | what a batch produced |
 //! | `stream` | timely types with this engine's chunks in them |
 //!
@@ -22,7 +23,8 @@
 pub(crate) mod completed;
 mod dataflow;
 pub(crate) mod executor;
-mod shared;
+mod report;
 mod stream;
 mod union;
 mod worker;
+mod worker_context;

@@ -5,11 +5,11 @@
 //! chunk of the log, and merges them by their places.
 
 use crate::batch::chunk::{Chunk, ChunkData, SequenceKey};
-use crate::exec::shared::Shared;
 use crate::exec::stream::Stream;
+use crate::exec::worker_context::WorkerContext;
 use crate::plan::node::MergeFn;
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::rc::Rc;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::Scope;
 use timely::dataflow::channels::pact::Pipeline;
@@ -28,7 +28,7 @@ pub(super) fn union<'s>(
     scope: Scope<'s, u64>,
     inputs: Vec<Stream<'s>>,
     expected: usize,
-    shared: &Arc<Shared>,
+    context: &Rc<WorkerContext>,
     index: usize,
     merge: MergeFn,
 ) -> Stream<'s> {
@@ -47,7 +47,7 @@ pub(super) fn union<'s>(
         )
     });
     let ranked = scope.concatenate(ranked.collect::<Vec<_>>());
-    let shared = Arc::clone(shared);
+    let context = Rc::clone(context);
     ranked.unary_frontier::<CapacityContainerBuilder<Vec<Chunk>>, _, _, _>(
         Pipeline,
         "Union",
@@ -73,7 +73,9 @@ pub(super) fn union<'s>(
                     let (capability, log_chunks) = first.remove();
                     debug_assert!(
                         // Branches that lead to no output may still run when the batch is over.
-                        log_chunks.is_empty() || shared.failed() || shared.work(epoch).is_none(),
+                        log_chunks.is_empty()
+                            || context.failed(epoch)
+                            || context.work(epoch).is_none(),
                         "every input hands over every chunk of the log"
                     );
                     let rest = log_chunks

@@ -2,47 +2,82 @@
 //! nothing to do.
 
 use crate::batch::chunk::Chunk;
+use crate::batch::work::Work;
 use crate::exec::dataflow::{self, Running};
-use crate::exec::shared::Shared;
+use crate::exec::report::Report;
+use crate::exec::worker_context::WorkerContext;
+use crate::plan::program::Plan;
+use crate::state::table::RestoredState;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use timely::worker::Worker;
 
-/// What the driver asks of a worker.
+/// What every worker starts with.
+#[derive(Debug, Clone)]
+pub(super) struct Start {
+    pub(super) plan: Arc<Plan>,
+    /// The first epoch.
+    pub(super) first: u64,
+    /// Each worker takes the groups that it owns.
+    pub(super) restored: Arc<Mutex<BTreeMap<usize, RestoredState>>>,
+    /// The newest batch that failed.
+    pub(super) failed: Arc<AtomicU64>,
+    pub(super) stopping: Arc<AtomicBool>,
+}
+
+/// What the driver asks of a worker: to process `input` as part of a batch, after which nothing
+/// more comes for it.
 #[derive(Debug)]
-pub(super) enum Command {
-    /// Process `input` as part of `epoch`, after which nothing more comes for it.
-    Batch { epoch: u64, input: Vec<Chunk> },
+pub(super) struct Command {
+    pub(super) work: Work,
+    pub(super) input: Vec<Chunk>,
 }
 
 /// Runs until the driver stops the executor or goes away.
-pub(super) fn run(worker: &mut Worker, shared: &Arc<Shared>, commands: &Receiver<Command>) {
-    let mut running = dataflow::build(worker, shared);
-    shared.register(worker.index());
+pub(super) fn run(
+    worker: &mut Worker,
+    start: &Start,
+    commands: &Receiver<Command>,
+    reports: Sender<Report>,
+) {
+    let (plan, failed) = (Arc::clone(&start.plan), Arc::clone(&start.failed));
+    let context = Rc::new(WorkerContext::new(plan, start.first, reports, failed));
+    let mut running = dataflow::build(worker, &context, &mut start.restored.lock());
+    context.report(Report::Ready(std::thread::current()));
+    let mut reported = (start.first, start.first);
     loop {
         match commands.try_recv() {
-            Ok(Command::Batch { epoch, mut input }) => {
+            Ok(Command { work, mut input }) => {
+                context.begin(work);
                 running.input.send_batch(&mut input);
-                running.input.advance_to(epoch + 1);
+                running.input.advance_to(work.batch.id + 1);
                 running.input.flush();
                 continue;
             }
             Err(TryRecvError::Disconnected) => break,
-            Err(TryRecvError::Empty) if shared.stopping() => break,
+            Err(TryRecvError::Empty) if start.stopping.load(Ordering::Acquire) => break,
             Err(TryRecvError::Empty) => {}
         }
         // Commands come with an unpark, whose token makes the next park return at once: none is
         // missed.
         worker.step_or_park(None);
-        report(&running, shared);
+        let (done, acked) = progress(&running);
+        if reported != (done, acked) {
+            reported = (done, acked);
+            context.report(Report::Progress { done, acked });
+        }
     }
     for dataflow in worker.installed_dataflows() {
         worker.drop_dataflow(dataflow);
     }
 }
 
-fn report(running: &Running, shared: &Shared) {
+fn progress(running: &Running) -> (u64, u64) {
     let done = running.done.with_frontier(|f| f.iter().min().copied());
     let acked = running.acked.with_frontier(|f| f.iter().min().copied());
-    shared.advance(done.unwrap_or(u64::MAX), acked.unwrap_or(u64::MAX));
+    (done.unwrap_or(u64::MAX), acked.unwrap_or(u64::MAX))
 }

@@ -10,6 +10,7 @@ use crate::state::equal_keys::{EqualKeys, MAX_REMEMBERED, UNEQUAL_BYTES};
 use crate::state::key_group::{KeyGroups, WorkerSlot};
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
+use serde::{Deserialize, Serialize};
 use std::any::Any;
 use std::collections::BTreeMap;
 
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 pub(crate) type OrderedMap<K, V> = IndexMap<K, V, RandomState>;
 
 /// The encoded entries of one key group.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Block {
     pub(crate) group: u32,
     pub(crate) entries: u64,

@@ -1,0 +1,74 @@
+//! What a worker reports to the driver, over a channel. Work goes to the workers as a command and
+//! comes back as reports: they share no batch, only the number of the one that failed.
+
+use crate::batch::chunk::Chunk;
+use crate::error::BatchFailure;
+use crate::state::table::Block;
+use std::thread::Thread;
+
+/// A report of a worker. Except for the chunks of outputs, whose records have erased types, and the
+/// handle of a thread, it is data that could cross the border of a process.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// The worker has built the dataflow; its thread is unparked when commands are sent.
+    Ready(Thread),
+    /// Chunks that arrived at an output.
+    Output { output: usize, chunks: Vec<Chunk> },
+    /// The worker's part of a state, for a checkpoint.
+    State { state: usize, blocks: Vec<Block> },
+    /// User code failed.
+    Failed(BatchFailure),
+    /// How far all workers are, as this one sees it.
+    Progress {
+        /// Every epoch below is complete.
+        done: u64,
+        /// Every snapshot of the epochs below was reported.
+        acked: u64,
+    },
+    /// A worker has ended, and why.
+    Ended(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::Batch;
+    use crate::batch::work::{Purpose, Snapshot, Work};
+    use crate::codec::message_pack;
+    use highwater_wal::Lsn;
+    use serde::Serialize;
+    use serde::de::DeserializeOwned;
+
+    fn crossed<T: Serialize + DeserializeOwned>(value: &T) -> T {
+        message_pack::decode(&message_pack::encode(value).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn work_state_and_failures_could_cross_the_border_of_a_process() {
+        let batch = Batch {
+            id: 7,
+            time_ms: 1000,
+            from: Lsn::new(8),
+            to: Lsn::new(64),
+        };
+        let work = Work {
+            batch,
+            purpose: Purpose::Rebuild,
+            snapshot: Snapshot::Take,
+        };
+        assert_eq!(crossed(&work), work);
+        let block = Block {
+            group: 3,
+            entries: 1,
+            bytes: vec![1, 2, 3],
+        };
+        assert_eq!(crossed(&block), block);
+        let failure = BatchFailure {
+            batch,
+            operator: "map (main.rs:7)".to_owned(),
+            lsn: Some(Lsn::new(16)),
+            message: "panicked: on purpose".to_owned(),
+        };
+        assert_eq!(crossed(&failure), failure);
+    }
+}

@@ -1,0 +1,76 @@
+//! What the operators of one worker share: the batch that is being run, and the way to the driver.
+
+use crate::batch::chunk::Chunk;
+use crate::batch::work::Work;
+use crate::error::BatchFailure;
+use crate::exec::report::Report;
+use crate::plan::program::Plan;
+use crate::state::table::Block;
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+
+/// What the operators of one worker share. It never leaves the worker's thread.
+#[derive(Debug)]
+pub(super) struct WorkerContext {
+    pub(super) plan: Arc<Plan>,
+    /// The first epoch.
+    pub(super) first: u64,
+    work: Cell<Option<Work>>,
+    reports: Sender<Report>,
+    /// The newest batch that failed on any worker, 0 before the first. It spares the others what is
+    /// in vain, and keeps operators from seeing a part of their input as if it were all.
+    failed: Arc<AtomicU64>,
+}
+
+impl WorkerContext {
+    pub(super) fn new(
+        plan: Arc<Plan>,
+        first: u64,
+        reports: Sender<Report>,
+        failed: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            plan,
+            first,
+            work: Cell::new(None),
+            reports,
+            failed,
+        }
+    }
+
+    /// A batch begins.
+    pub(super) fn begin(&self, work: Work) {
+        self.work.set(Some(work));
+    }
+
+    /// The batch with number `epoch`, if it is the one being run.
+    pub(super) fn work(&self, epoch: u64) -> Option<Work> {
+        self.work.get().filter(|work| work.batch.id == epoch)
+    }
+
+    /// Whether the batch with number `epoch` has failed, on any worker.
+    pub(super) fn failed(&self, epoch: u64) -> bool {
+        self.failed.load(Ordering::Acquire) == epoch
+    }
+
+    pub(super) fn fail(&self, failure: BatchFailure) {
+        // A branch that leads to no output may fail late: a newer batch keeps its failure.
+        self.failed.fetch_max(failure.batch.id, Ordering::AcqRel);
+        self.report(Report::Failed(failure));
+    }
+
+    pub(super) fn deliver(&self, output: usize, chunks: Vec<Chunk>) {
+        self.report(Report::Output { output, chunks });
+    }
+
+    pub(super) fn hand_over(&self, state: usize, blocks: Vec<Block>) {
+        self.report(Report::State { state, blocks });
+    }
+
+    pub(super) fn report(&self, report: Report) {
+        // Without a driver the worker is about to end: its commands are gone too.
+        let _ended = self.reports.send(report);
+    }
+}
