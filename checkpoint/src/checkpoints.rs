@@ -116,8 +116,8 @@ impl Checkpoints {
         })
     }
 
-    /// [`Self::newest`], if it belongs to the log: recovery calls this. An older checkpoint is as good
-    /// as the newest if the log still reaches back to it.
+    /// [`Self::newest`], if it belongs to the log: recovery calls this. An older checkpoint is as
+    /// good as the newest if the log still reaches back to it.
     ///
     /// # Errors
     /// Those of [`Self::newest`] and [`Checkpoint::check_log`].

@@ -10,8 +10,8 @@ pub const MIN_RETAIN: usize = 2;
 pub struct Options {
     /// Identifies the writing process; must differ from every other's. Random by default.
     pub writer: u64,
-    /// How many valid checkpoints [`Checkpoints::retire`](crate::Checkpoints::retire) leaves; values
-    /// below [`MIN_RETAIN`] count as that.
+    /// How many valid checkpoints [`Checkpoints::retire`](crate::Checkpoints::retire) leaves;
+    /// values below [`MIN_RETAIN`] count as that.
     pub retain: usize,
     /// A state file is closed when the next block would make it longer than this, in bytes. One
     /// file is held in memory.

@@ -2,7 +2,8 @@
 //! `docs/format/checkpoint.md`.
 //!
 //! A file is a header, then blocks. A block is a header, the payload and zeros up to a multiple of
-//! 8. The block checksum covers header and payload, and the log, checkpoint, attempt, part and offset
+//! 8. The block checksum covers header and payload, and the log, checkpoint, attempt, part and
+//!    offset
 //! of the block. So a whole block in the wrong place never passes.
 
 use crate::error::{CheckpointError, Result};

@@ -1,9 +1,9 @@
 //! The `highwater` command: the crash demo, and tools that look into logs and checkpoints, recover
 //! damaged logs, and judge disks.
 //!
-//! The texts of `--help` are in `args`; `docs/cli.md` shows what the commands print. It is a library
-//! so that the package's tests can turn on its feature `deliberate-faults`. A program alone cannot
-//! be built with a feature for its tests.
+//! The texts of `--help` are in `args`; `docs/cli.md` shows what the commands print. It is a
+//! library so that the package's tests can turn on its feature `deliberate-faults`. A program alone
+//! cannot be built with a feature for its tests.
 //!
 //! | file | holds |
 //! |---|---|

@@ -6,9 +6,9 @@
 //!
 //! | source | kind of sender | what is acknowledged |
 //! |---|---|---|
-//! | [`Sources::socket_listen`] | clients that connect | every line, once it is durable; retries are recognised on request |
-//! | [`Sources::socket_text`] | a line server | nothing: what the server sends while the program is down is lost *there* |
-//! | [`Sources::text_file_stream`] | a program that moves files into a directory | nothing, but every file is read exactly once |
+//! | [`Sources::socket_listen`] | clients that connect | every line, once it is durable |
+//! | [`Sources::socket_text`] | a line server | nothing: lines can be lost at the server |
+//! | [`Sources::text_file_stream`] | files in a directory | nothing; each is read exactly once |
 //!
 //! | sink | guarantee |
 //! |---|---|

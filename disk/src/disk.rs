@@ -200,8 +200,8 @@ pub trait DiskFile: Debug + Send + Sync {
         Ok(())
     }
 
-    /// As [`Self::write_zeros`], past the page cache: for files that [`Self::map_append_direct`] will
-    /// map. The range covers whole pages.
+    /// As [`Self::write_zeros`], past the page cache: for files that [`Self::map_append_direct`]
+    /// will map. The range covers whole pages.
     ///
     /// # Errors
     /// Any I/O error; [`io::ErrorKind::Unsupported`] as for [`Self::map_append_direct`].

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::collections::BTreeSet;
 
-/// The bytes around the manifest, the same in every version. So every version can check the checksum
-/// of any manifest before it reads which version wrote it.
+/// The bytes around the manifest, the same in every version. So every version can check the
+/// checksum of any manifest before it reads which version wrote it.
 const PREFIX: &[u8] = b"{\"checksum\":\"blake3:";
 const MIDDLE: &[u8] = b"\",\"manifest\":";
 const SUFFIX: &[u8] = b"}\n";

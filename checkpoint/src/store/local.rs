@@ -15,8 +15,9 @@ const TMP_TRIES: u32 = 100;
 /// directory. A relative path is resolved when the store is made: changing the working directory
 /// later changes nothing.
 ///
-/// A file appears whole or not at all. It is written and synced under a temporary name. A hard link,
-/// which unlike a rename never replaces a file, gives it its own name. Then the directory is synced.
+/// A file appears whole or not at all. It is written and synced under a temporary name. A hard
+/// link, which unlike a rename never replaces a file, gives it its own name. Then the directory is
+/// synced.
 #[derive(Debug, Clone)]
 pub struct LocalStore {
     disk: Arc<dyn Disk>,

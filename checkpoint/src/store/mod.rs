@@ -43,8 +43,8 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// of it, never a part.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] if the name is taken, by this process too; any I/O error, after
-    /// which the file may or may not be there.
+    /// [`io::ErrorKind::AlreadyExists`] if the name is taken, by this process too; any I/O error,
+    /// after which the file may or may not be there.
     fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
 
     /// Length of the file `name` in bytes.

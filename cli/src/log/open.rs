@@ -21,8 +21,8 @@ pub(crate) struct Opened {
 /// Which program writes the log: decides how records are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Owner {
-    /// An engine: stream 0 holds its own records, and the first record of a source's batch names the
-    /// producer.
+    /// An engine: stream 0 holds its own records, and the first record of a source's batch names
+    /// the producer.
     Engine,
     /// Another program: records are bytes.
     Program,

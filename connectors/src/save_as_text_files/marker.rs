@@ -2,12 +2,15 @@
 //!
 //! | found | what it means | what happens |
 //! |---|---|---|
-//! | none | nothing was written here, or by a version that made no markers | it is written to a temporary file, synced, renamed without replacing |
-//! | ours | this output was here before | the directory is synced again: a crash may have kept its name from the disk |
+//! | none | this output is new, or older than markers | it is written, never over a file |
+//! | ours | this output was here before | the directory is synced again (1) |
 //! | another log's or output's | the names belong to it | an error with the way out |
 //! | of a later format | a later version writes here | an error |
-//! | empty or cut short | an interrupted copy; our own markers are complete before they get the name | it is replaced, under the directory's lock |
+//! | empty or cut short | an interrupted copy (2) | it is replaced, under the directory's lock |
 //! | anything else | a file of another program | an error |
+//!
+//! (1) A crash may have kept its name from the disk. (2) Our own markers are complete and synced
+//! before they get the name.
 //!
 //! Format: `docs/format/text-output.md`.
 

@@ -15,8 +15,8 @@
 //! | the engine logs `committed(batch)` | the same |
 //! | `publish` | `<name>`, by a rename that replaces nothing, durable |
 //!
-//! A full disk is waited for (P8). Only what failed before any sync is tried again: a failed sync is
-//! final.
+//! A full disk is waited for (P8). Only what failed before any sync is tried again: a failed sync
+//! is final.
 //!
 //! A crash leaves staged files. `open` publishes those of committed batches and deletes the others,
 //! whose batches run again.

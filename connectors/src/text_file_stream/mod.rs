@@ -8,8 +8,8 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `known.rs` | the producer table's entries of files: which version of a name was read, and how far |
-//! | `reading.rs` | reading one file |
+//! | `known` | the entries of files in the producer table: which version was read, and how far |
+//! | `reading` | reading one file |
 
 mod known;
 mod reading;

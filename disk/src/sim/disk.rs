@@ -47,8 +47,8 @@ impl SimDisk {
         self.machine.state().mutations
     }
 
-    /// Records every call from now on, for [`Self::trace`]. The disks that a restart or a kill returns
-    /// go on recording.
+    /// Records every call from now on, for [`Self::trace`]. The disks that a restart or a kill
+    /// returns go on recording.
     pub fn record_trace(&self) {
         self.machine.state().trace = Some(Trace::default());
     }

@@ -111,8 +111,8 @@ impl ChildProcess {
         (state.status, state.ready.is_some())
     }
 
-    /// Asks the child to stop, by closing its standard input, and waits until it has. Everything that
-    /// it acknowledged is in its last checkpoint then.
+    /// Asks the child to stop, by closing its standard input, and waits until it has. Everything
+    /// that it acknowledged is in its last checkpoint then.
     pub(crate) fn stop(self) -> Result<Status> {
         drop(self.child.lock().stdin.take());
         self.await_state("stop", |state| state.stopped.then_some(()))?;

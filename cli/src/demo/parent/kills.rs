@@ -18,8 +18,8 @@ const LATEST_PER_MILLE: u64 = 700;
 pub(crate) enum Kill {
     /// Under load.
     UnderLoad(KillPoint),
-    /// While the child recovers from the kill before: after so many thousandths of the time that its
-    /// last start took.
+    /// While the child recovers from the kill before: after so many thousandths of the time that
+    /// its last start took.
     DuringRecovery { per_mille: u64 },
 }
 
