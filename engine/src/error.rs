@@ -165,8 +165,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether a later attempt may succeed. Nothing was appended, for want of room or of file
-    /// descriptors (P8), or because the log is at its bound until a checkpoint frees a part of it.
+    /// Whether a later attempt may succeed. Nothing was appended: room or file descriptors are
+    /// wanting (P8), or the log is at its bound until a checkpoint frees a part of it.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(
             self,

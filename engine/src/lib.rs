@@ -8,6 +8,7 @@ mod engine_log;
 mod error;
 mod exec;
 mod faults;
+mod flag;
 mod ingest;
 mod mismatch;
 mod observe;

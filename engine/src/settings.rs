@@ -1,10 +1,9 @@
 //! The settings of a context, as plain data.
 
-use crate::checkpointing::checkpointer::{CheckpointMode, CheckpointPolicy};
+use crate::checkpointing::checkpointer::CheckpointPolicy;
 use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::plan::changes::Changes;
-use crate::scheduler::clock::Start as ClockStart;
 use highwater_checkpoint::Store;
 use highwater_wal::disk::{Clock, Disk, OsClock, OsDisk};
 use std::num::NonZeroUsize;
@@ -25,9 +24,9 @@ const MAX_WORKERS: usize = 1024;
 pub enum BatchMode {
     /// Every batch interval, by the clock, on threads of the context.
     Clock,
-    /// Only when [`StreamingContext::run_batch`](crate::StreamingContext::run_batch) is called, on the calling thread, and with
-    /// checkpoints written inline: every disk operation comes in the same order in each run. For
-    /// tests and simulations.
+    /// Only when [`StreamingContext::run_batch`](crate::StreamingContext::run_batch) is called, on
+    /// the calling thread, and with checkpoints written inline: every disk operation comes in the
+    /// same order in each run. For tests and simulations.
     Manual,
 }
 
@@ -49,7 +48,8 @@ pub(crate) struct Settings {
     pub(crate) log: highwater_wal::Options,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) clock_start: ClockStart,
+    /// Whether the times of earlier batches do not bind the clock.
+    pub(crate) reset_batch_clock: bool,
     pub(crate) receiver_stop_timeout: Duration,
     pub(crate) mode: BatchMode,
     pub(crate) states: Changes,
@@ -77,7 +77,7 @@ impl Settings {
             log: highwater_wal::Options::new(),
             disk: Arc::new(OsDisk::new()),
             clock: Arc::new(OsClock::new()),
-            clock_start: ClockStart::AfterLast,
+            reset_batch_clock: false,
             receiver_stop_timeout: Duration::from_secs(5),
             mode: BatchMode::Clock,
             states: Changes::default(),
@@ -115,12 +115,5 @@ impl Settings {
             )));
         }
         Ok(())
-    }
-
-    pub(crate) fn checkpoint_mode(&self) -> CheckpointMode {
-        match self.mode {
-            BatchMode::Clock => CheckpointMode::Background,
-            BatchMode::Manual => CheckpointMode::Inline,
-        }
     }
 }

@@ -279,8 +279,8 @@ fn settings_that_make_no_sense_are_refused() {
     assert!(bounds.get_or_create(program).is_err());
 }
 
-/// Found in review: each union doubled the room that the sequence key of a chunk needs, and the 55th in a
-/// row overflowed it. They were refused then; now the order needs no more room.
+/// Found in review: each union doubled the room that the sequence key of a chunk needs, and the
+/// 55th in a row overflowed it. They were refused then; now the order needs no more room.
 #[test]
 fn unions_may_be_nested_as_deep_as_one_likes_and_may_not_be_empty() {
     let disk = SimDisk::new();

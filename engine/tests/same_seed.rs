@@ -1,7 +1,7 @@
-//! The same seed gives the same run of a whole program: batches, checkpoints, a power cut, recovery.
-//! Two runs make the same disk calls in the same order and leave the same bytes after each. With two
-//! workers the order in which they read is theirs; what is written is the same. (The state file of a
-//! checkpoint held the key groups in the order in which the workers came.)
+//! The same seed gives the same run of a whole program: batches, checkpoints, a power cut,
+//! recovery. Two runs make the same disk calls in the same order and leave the same bytes after
+//! each. With two workers the order in which they read is theirs; what is written is the same. (The
+//! state file of a checkpoint held the key groups in the order in which the workers came.)
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

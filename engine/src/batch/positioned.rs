@@ -16,7 +16,8 @@ pub(crate) struct Position {
     pub(crate) index: u32,
 }
 
-/// Records with their positions, in order of these; without positions if they were made of a whole batch.
+/// Records with their positions, in order of these; without positions if they were made of a whole
+/// batch.
 #[derive(Debug, Clone)]
 pub(crate) struct Positioned<T> {
     records: Vec<T>,

@@ -39,20 +39,10 @@ impl Default for CheckpointPolicy {
     }
 }
 
-/// Whether checkpoints are written by a thread of their own.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CheckpointMode {
-    /// In the background while batches run, one at a time.
-    Background,
-    /// Before the next batch: for tests that count every disk operation.
-    Inline,
-}
-
 /// When checkpoints are taken.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Schedule {
     pub(crate) policy: CheckpointPolicy,
-    pub(crate) mode: CheckpointMode,
     /// The batch after which the last capture was taken, and its LSN.
     pub(crate) last: (u64, Lsn),
     /// Log bytes after the last capture that make a checkpoint due, whatever the policy is.
@@ -77,29 +67,41 @@ enum WriterHandle {
 }
 
 impl Checkpointer {
-    pub(crate) fn start(
+    /// Checkpoints are written before the next batch: for tests that count every disk operation.
+    pub(crate) fn inline(
+        schedule: Schedule,
+        writer: Writer,
+        status: Arc<CheckpointStatus>,
+    ) -> Self {
+        Self {
+            schedule,
+            status,
+            writer: WriterHandle::Inline(Box::new(writer)),
+            handed_over: 0,
+        }
+    }
+
+    /// Checkpoints are written by a thread of their own while batches run, one at a time.
+    pub(crate) fn in_background(
         schedule: Schedule,
         mut writer: Writer,
         status: Arc<CheckpointStatus>,
-    ) -> std::io::Result<Self> {
-        let handle = match schedule.mode {
-            CheckpointMode::Inline => WriterHandle::Inline(Box::new(writer)),
-            CheckpointMode::Background => {
-                let on_thread = Arc::clone(&status);
-                let (captures, receiver) = sync_channel(0);
-                let name = "highwater-checkpoint".to_owned();
-                let thread = std::thread::Builder::new().name(name).spawn(move || {
-                    receiver
-                        .iter()
-                        .for_each(|capture| write(&mut writer, &capture, &on_thread));
-                })?;
-                WriterHandle::Thread(Some((captures, thread)))
-            }
-        };
+    ) -> Result<Self> {
+        let on_thread = Arc::clone(&status);
+        let (captures, receiver) = sync_channel(0);
+        let thread = std::thread::Builder::new()
+            .name("highwater-checkpoint".to_owned())
+            .spawn(move || {
+                receiver
+                    .iter()
+                    .for_each(|capture| write(&mut writer, &capture, &on_thread));
+            });
+        let thread = thread
+            .map_err(|e| Error::Worker(format!("the checkpoint thread could not start: {e}")))?;
         Ok(Self {
             schedule,
             status,
-            writer: handle,
+            writer: WriterHandle::Thread(Some((captures, thread))),
             handed_over: 0,
         })
     }

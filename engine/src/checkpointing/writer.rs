@@ -7,7 +7,7 @@ use crate::engine_log::producers::Producers;
 use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::observe::event::{ContextEvent, Events};
-use crate::plan::program::{Plan, StateSlot};
+use crate::plan::program::{Plan, StateInfo};
 use crate::state::table::Block;
 use highwater_checkpoint::{Checkpoints, Meta, StateMeta};
 use highwater_wal::disk::Clock;
@@ -56,7 +56,7 @@ impl Writer {
             let began = self.clock.now();
             read_back(slot, block)?;
             load_time += self.clock.now().saturating_sub(began);
-            writer.add_block(&slot.info.name, block.group, block.entries, &block.bytes)?;
+            writer.add_block(&slot.name, block.group, block.entries, &block.bytes)?;
         }
         for (name, stream) in &self.metadata.program.sources {
             if let Some(producers) = capture
@@ -114,10 +114,10 @@ impl Writer {
 
     fn meta(&self, capture: &Capture) -> Meta {
         let states = self.plan.states.iter().map(|slot| StateMeta {
-            name: slot.info.name.clone(),
-            kind: slot.info.kind.to_owned(),
+            name: slot.name.clone(),
+            kind: slot.kind.to_owned(),
             codec: message_pack::NAME.to_owned(),
-            fingerprint: slot.info.types.clone(),
+            fingerprint: slot.type_names.clone(),
         });
         let sources = self.metadata.program.sources.keys().map(|name| StateMeta {
             name: name.clone(),
@@ -143,7 +143,7 @@ impl Writer {
 
 /// A checkpoint that cannot be read is worthless: every key and value is decoded before the log
 /// loses what it came from.
-fn read_back(slot: &StateSlot, block: &Block) -> Result<()> {
+fn read_back(slot: &StateInfo, block: &Block) -> Result<()> {
     let message = match slot.types.read_back(&block.bytes) {
         Ok(entries) if entries == block.entries => return Ok(()),
         Ok(entries) => format!(
@@ -153,8 +153,8 @@ fn read_back(slot: &StateSlot, block: &Block) -> Result<()> {
         Err(message) => message,
     };
     Err(Error::State {
-        name: slot.info.name.clone(),
-        operator: slot.info.kind.to_owned(),
+        name: slot.name.clone(),
+        operator: slot.kind.to_owned(),
         message,
     })
 }

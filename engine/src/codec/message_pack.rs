@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Name of the codec as it stands in checkpoints.
+/// Name of the codec as checkpoints have it.
 pub(crate) const NAME: &str = "msgpack-named";
 
 /// Encodes `value`, appending to `out`.

@@ -6,7 +6,6 @@ use crate::error::{BoxError, Error, Result};
 use crate::operators::scope::StreamScope;
 use crate::plan::graph::{Graph, SharedGraph};
 use crate::record::{State, Value};
-use crate::scheduler::clock::Start as ClockStart;
 use crate::settings::{BatchMode, Settings};
 use crate::state::key_group::KeyGroups;
 use highwater_checkpoint::Store;
@@ -64,10 +63,10 @@ impl Builder {
         self
     }
 
-    /// Draws from `seed` what is otherwise drawn by chance: the identity of a new log, and the writer
-    /// id in the names of checkpoint files. With a simulated disk, a manual clock, batches run by
-    /// hand, and a log that works inline, a run then repeats exactly. Two logs of one identity cannot
-    /// tell each other's segments apart: never use it for real data.
+    /// Draws from `seed` what is otherwise drawn by chance: the identity of a new log, and the
+    /// writer id in the names of checkpoint files. With a simulated disk, a manual clock, batches
+    /// run by hand, and a log that works inline, a run then repeats exactly. Two logs of one
+    /// identity cannot tell each other's segments apart: never use it for real data.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);
@@ -191,7 +190,7 @@ impl Builder {
     /// earlier batches had.
     #[must_use]
     pub fn reset_batch_clock(mut self) -> Self {
-        self.settings.clock_start = ClockStart::Reset;
+        self.settings.reset_batch_clock = true;
         self
     }
 

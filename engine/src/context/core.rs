@@ -228,8 +228,11 @@ fn cutter(settings: &Settings, recovered: &Recovered, admission: &Arc<Admission>
         times: BatchClock::start(
             Arc::clone(&settings.clock),
             settings.batch_interval,
-            last_time_ms,
-            settings.clock_start,
+            if settings.reset_batch_clock {
+                0
+            } else {
+                last_time_ms
+            },
         ),
         next_id: last_id + 1,
         last_cut: recovered.last_cut(),

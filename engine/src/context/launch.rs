@@ -49,14 +49,16 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
     };
     let schedule = Schedule {
         policy: core.settings.policy,
-        mode: core.settings.checkpoint_mode(),
         last: recovered
             .checkpoint
             .map_or((0, core.replay_from), |(_, batch)| (batch.id, batch.to)),
         max_lineage: core.settings.max_unprocessed_bytes,
     };
-    let checkpointer = Checkpointer::start(schedule, writer, Arc::clone(&core.checkpoints))
-        .map_err(|e| Error::Worker(format!("the checkpoint thread could not start: {e}")))?;
+    let status = Arc::clone(&core.checkpoints);
+    let checkpointer = match core.settings.mode {
+        BatchMode::Clock => Checkpointer::in_background(schedule, writer, status)?,
+        BatchMode::Manual => Checkpointer::inline(schedule, writer, status),
+    };
     let driver = Driver {
         dir: core.settings.dir.clone(),
         plan: Arc::clone(&core.plan),

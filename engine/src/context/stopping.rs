@@ -22,8 +22,8 @@ pub(crate) fn stop(core: &Arc<Core>, threads: &mut Threads, mode: StopMode) -> R
     core.quiesce();
     let clock = &*core.settings.clock;
     end_receivers(clock, threads, core.settings.receiver_stop_timeout);
-    if let Some((switch, cutter)) = threads.cutter.take() {
-        switch.off();
+    if let Some((off, cutter)) = threads.cutter.take() {
+        off.set();
         join(clock, cutter, "a batch is being cut");
     }
     core.queue.end(mode);
@@ -82,8 +82,8 @@ fn end_receivers(clock: &dyn Clock, threads: &mut Threads, timeout: Duration) {
 pub(crate) fn abandon(core: &Core, threads: &mut Threads) {
     core.quiesce();
     core.queue.end(StopMode::Immediate);
-    if let Some((switch, _)) = threads.cutter.take() {
-        switch.off();
+    if let Some((off, _)) = threads.cutter.take() {
+        off.set();
     }
     core.stopped(None);
 }

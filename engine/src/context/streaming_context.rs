@@ -155,8 +155,8 @@ impl StreamingContext {
     }
 
     /// Cuts a batch, runs it and returns it (manual mode only). If more has gathered than
-    /// [`max_batch_bytes`](crate::Builder::max_batch_bytes), the batch has the first part of it, and the
-    /// next call goes on.
+    /// [`max_batch_bytes`](crate::Builder::max_batch_bytes), the batch has the first part of it,
+    /// and the next call goes on.
     ///
     /// # Errors
     /// [`Error::LifeCycle`] if the context is not active or not in manual mode; whatever the batch

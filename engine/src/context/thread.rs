@@ -1,9 +1,9 @@
 //! One thread of a context, and waiting for its end.
 
 use crate::error::{Error, Result};
-use highwater_wal::disk::{Clock, Notify, WaitResult};
+use crate::flag::Flag;
+use highwater_wal::disk::Clock;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -11,24 +11,17 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Thread {
     name: String,
-    ended: Arc<Ended>,
+    /// A `JoinHandle` cannot be waited for with a deadline.
+    ended: Arc<Flag>,
     handle: JoinHandle<()>,
 }
 
-/// What the end of a thread sets. A `JoinHandle` cannot be waited for with a deadline.
-#[derive(Debug, Default)]
-struct Ended {
-    is_set: AtomicBool,
-    notify: Arc<Notify>,
-}
-
 /// Held by the thread: its end drops this, also by a panic.
-struct SetOnDrop(Arc<Ended>);
+struct SetOnDrop(Arc<Flag>);
 
 impl Drop for SetOnDrop {
     fn drop(&mut self) {
-        self.0.is_set.store(true, Ordering::Release);
-        self.0.notify.notify_one();
+        self.0.set();
     }
 }
 
@@ -36,7 +29,7 @@ impl Thread {
     /// Starts a thread. The first word of `name`, which says what it is, becomes its name for the
     /// operating system.
     pub(crate) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<Self> {
-        let ended = Arc::new(Ended::default());
+        let ended = Arc::new(Flag::default());
         let at_end = SetOnDrop(Arc::clone(&ended));
         let kind = name.split(' ').next().unwrap_or_default();
         let handle = std::thread::Builder::new()
@@ -60,17 +53,12 @@ impl Thread {
     }
 
     pub(crate) fn has_ended(&self) -> bool {
-        self.ended.is_set.load(Ordering::Acquire)
+        self.ended.is_set()
     }
 
     /// Waits until the thread ends or the clock reaches `deadline`; whether it has ended.
     pub(crate) fn wait_until(&self, clock: &dyn Clock, deadline: Option<Duration>) -> bool {
-        while !self.has_ended() {
-            if clock.wait(&self.ended.notify, deadline) == WaitResult::Deadline {
-                break;
-            }
-        }
-        self.has_ended()
+        self.ended.wait_until(clock, deadline)
     }
 
     /// Waits until the thread ends, and calls `report` whenever another `every` has passed.
@@ -126,7 +114,7 @@ mod tests {
         .unwrap();
         let (moved, ended) = (Arc::clone(&clock), Arc::clone(&thread.ended));
         let mover = std::thread::spawn(move || {
-            while !ended.is_set.load(Ordering::Acquire) {
+            while !ended.is_set() {
                 moved.advance(Duration::from_secs(1));
                 std::thread::yield_now();
             }

@@ -6,6 +6,7 @@ use crate::context::launch;
 use crate::context::queue::StopMode;
 use crate::context::thread::Thread;
 use crate::error::{Error, Result};
+use crate::flag::Flag;
 use crate::ingest::admission::Flow;
 use crate::ingest::receiver::{self, Receiver};
 use crate::ingest::source_context::SourceContext;
@@ -14,31 +15,18 @@ use crate::panics::panic_message;
 use crate::scheduler::driver::Driver;
 use crate::settings::BatchMode;
 use crate::thread_role::{Role, RoleGuard};
-use highwater_wal::disk::{Notify, WaitResult};
+use highwater_wal::disk::WaitResult;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// The threads that run.
 #[derive(Debug, Default)]
 pub(crate) struct Threads {
     pub(crate) receivers: Vec<Thread>,
-    pub(crate) cutter: Option<(Arc<CutterSwitch>, Thread)>,
+    /// With the flag that ends it.
+    pub(crate) cutter: Option<(Arc<Flag>, Thread)>,
     pub(crate) driver: Option<Thread>,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct CutterSwitch {
-    off: AtomicBool,
-    notify: Arc<Notify>,
-}
-
-impl CutterSwitch {
-    pub(crate) fn off(&self) {
-        self.off.store(true, Ordering::Release);
-        self.notify.notify_one();
-    }
 }
 
 /// Opens sources and sinks, replays, and starts the threads.
@@ -61,18 +49,15 @@ pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
             threads.driver = Some(Thread::spawn("driver", move || {
                 guarded(&on_thread, || drive(&on_thread, driver));
             })?);
-            let switch = Arc::new(CutterSwitch {
-                off: AtomicBool::new(false),
-                notify: Arc::clone(&core.admission.full),
-            });
-            let (on_thread, its_switch) = (Arc::clone(core), Arc::clone(&switch));
+            let off = Arc::new(Flag::sharing(&core.admission.full));
+            let (on_thread, its_off) = (Arc::clone(core), Arc::clone(&off));
             // The first interval begins now, not when the thread gets to run.
             let interval = core.settings.batch_interval;
             let first = core.settings.clock.now().saturating_add(interval);
             let cutter = Thread::spawn("cutter", move || {
-                guarded(&on_thread, || cut(&on_thread, &its_switch, first));
+                guarded(&on_thread, || cut(&on_thread, &its_off, first));
             })?;
-            threads.cutter = Some((switch, cutter));
+            threads.cutter = Some((off, cutter));
         }
     }
     for (receiver, source) in receivers {
@@ -118,11 +103,11 @@ fn guarded(core: &Core, work: impl FnOnce()) {
 /// Cuts a batch every interval, and sooner when it is full. While another batch waits or runs, only
 /// a full batch is cut: a backlog becomes batches of bounded size, not one batch per missed
 /// interval.
-fn cut(core: &Core, switch: &CutterSwitch, mut next: Duration) {
+fn cut(core: &Core, off: &Flag, mut next: Duration) {
     let (clock, interval) = (&core.settings.clock, &core.settings.batch_interval);
-    while !switch.off.load(Ordering::Acquire) {
-        let woken = clock.wait(&switch.notify, Some(next));
-        if switch.off.load(Ordering::Acquire) {
+    while !off.is_set() {
+        let woken = clock.wait(off.notify(), Some(next));
+        if off.is_set() {
             return;
         }
         if woken == WaitResult::Deadline {
@@ -136,7 +121,7 @@ fn cut(core: &Core, switch: &CutterSwitch, mut next: Duration) {
             Ok(batch) => {
                 core.queue.push(batch);
                 if core.cutter.lock().has_more {
-                    switch.notify.notify_one();
+                    off.notify().notify_one();
                 }
             }
             Err(error) if error.is_transient() => {

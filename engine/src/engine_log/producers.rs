@@ -29,7 +29,7 @@ impl Producers {
             .map(|(producer, (sequence, lsn))| (producer, *sequence, *lsn))
     }
 
-    /// Notes a offset that stands in the log at `lsn`.
+    /// Takes in an offset that the log holds at `lsn`.
     pub(crate) fn advance(&mut self, offset: ProducerOffset, lsn: Lsn) {
         let entry = self
             .known

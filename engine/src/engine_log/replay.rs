@@ -13,7 +13,7 @@ use std::path::Path;
 /// What the log holds from a position on.
 #[derive(Debug, Default)]
 pub(crate) struct Replay {
-    /// Every program entry, with its place; the newest is the last.
+    /// Every program entry, with its LSN; the newest is the last.
     pub(crate) programs: Vec<(Lsn, Program)>,
     /// Every cut, in order.
     pub(crate) cuts: Vec<Batch>,

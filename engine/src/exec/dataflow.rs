@@ -78,7 +78,7 @@ pub(super) fn build(
                     state,
                 } => {
                     let restored = restored.entry(state.unwrap_or(usize::MAX)).or_default();
-                    let unit = Unit {
+                    let unit = BatchWork {
                         operator: *operator,
                         state: *state,
                         work: make(&slot, restored),
@@ -168,14 +168,14 @@ fn deliver<'s>(stream: Stream<'s>, context: &Rc<WorkerContext>, output: usize) -
     )
 }
 
-/// A batch operator and its place in the plan.
-struct Unit {
+/// A batch operator, and which one of the plan it is.
+struct BatchWork {
     operator: OperatorId,
     state: Option<usize>,
     work: Box<dyn BatchOperator>,
 }
 
-impl Unit {
+impl BatchWork {
     /// Applies the operator to a complete epoch and hands over its snapshot if one is wanted.
     fn run(&mut self, context: &WorkerContext, epoch: u64, inputs: Vec<Vec<Chunk>>) -> Vec<Chunk> {
         let mut out = Vec::new();
@@ -208,7 +208,7 @@ fn batch<'s>(
     scope: Scope<'s, u64>,
     streams: Vec<Stream<'s>>,
     context: &Rc<WorkerContext>,
-    mut unit: Unit,
+    mut unit: BatchWork,
 ) -> (Stream<'s>, Stream<'s>) {
     let context = Rc::clone(context);
     let mut builder = OperatorBuilder::new("Batch".to_owned(), scope);

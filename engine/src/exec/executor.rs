@@ -222,7 +222,8 @@ mod tests {
         }
     }
 
-    /// A plan of two streams of the log's records, even ones and odd ones, which one operator reads.
+    /// A plan of two streams of the log's records, even ones and odd ones, which one operator
+    /// reads.
     fn two_inputs() -> Plan {
         let mut graph = Graph::new(KeyGroups::new(8));
         let at = Location::caller();

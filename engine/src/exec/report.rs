@@ -6,8 +6,8 @@ use crate::error::BatchFailure;
 use crate::state::table::Block;
 use std::thread::Thread;
 
-/// A report of a worker. Except for the chunks of outputs, whose records have erased types, and the
-/// handle of a thread, it is data that could cross the border of a process.
+/// A report of a worker. It is data that could cross the border of a process. The exceptions are
+/// the chunks of outputs, whose records have erased types, and the handle of a thread.
 #[derive(Debug)]
 pub(super) enum Report {
     /// The worker has built the dataflow; its thread is unparked when commands are sent.

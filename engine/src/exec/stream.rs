@@ -2,5 +2,5 @@
 
 use crate::batch::chunk::Chunk;
 
-/// Parcels on their way between two operators; an epoch is a batch.
+/// Chunks on their way between two operators; an epoch is a batch.
 pub(super) type Stream<'scope> = timely::dataflow::StreamVec<'scope, u64, Chunk>;

@@ -2,7 +2,7 @@
 //!
 //! All inputs are made of the same chunks of the log. What is made of one of them stays on the
 //! worker that has it. So each worker waits until every input has handed over its records of a
-//! chunk of the log, and merges them by their places.
+//! chunk of the log, and merges them by their positions.
 
 use crate::batch::chunk::{Chunk, ChunkData, SequenceKey};
 use crate::exec::stream::Stream;

@@ -54,8 +54,8 @@ impl<T: Value> Sender<T> {
     /// Puts a record into the log. It is durable once the returned [`Ack`] has been waited for.
     ///
     /// # Errors
-    /// [`Error::Stopped`] if the context is stopped, [`Error::Log`] if the log refuses the record
-    /// (too large, disk full) or has failed, [`Error::Encode`] if the record does not serialise or
+    /// [`Error::Stopped`] if the context is stopped. [`Error::Log`] if the log refuses the record
+    /// (too large, disk full) or has failed. [`Error::Encode`] if the record does not serialise or
     /// would not come back as it is. The record is not accepted then.
     pub fn send(&self, record: &T) -> Result<Ack> {
         let bytes = self.encode(record)?;

@@ -2,14 +2,15 @@
 
 use crate::engine_log::producers::MAX_PRODUCERS;
 use crate::error::{BoxError, Result};
+use crate::flag::Flag;
 use crate::ingest::source_writer::{Appended, SourceWriter};
 use crate::observe::throttle::Throttle;
 use highwater_wal::Lsn;
-use highwater_wal::disk::{Clock, Disk, Notify, WaitResult};
+use highwater_wal::disk::{Clock, Disk};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// What a receiver works with. Cheap to clone; usable from any thread.
@@ -20,8 +21,7 @@ pub struct SourceContext {
 
 struct Inner {
     writer: Arc<SourceWriter>,
-    stopping: AtomicBool,
-    notify: Arc<Notify>,
+    stopping: Flag,
     on_stop: Mutex<Vec<Box<dyn Fn() + Send>>>,
     counters: Counters,
     /// Warnings about records, which a sender can cause ...
@@ -73,8 +73,7 @@ impl SourceContext {
     pub(crate) fn new(writer: Arc<SourceWriter>) -> Self {
         let inner = Inner {
             writer,
-            stopping: AtomicBool::new(false),
-            notify: Arc::default(),
+            stopping: Flag::default(),
             on_stop: Mutex::default(),
             counters: Counters::default(),
             skips: Throttle::default(),
@@ -229,7 +228,7 @@ impl SourceContext {
     /// Whether the receiver should return.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.inner.stopping.load(Ordering::Acquire)
+        self.inner.stopping.is_set()
     }
 
     /// Rests for `time` or until the context stops, whichever comes first; true if it stops. Of any
@@ -238,12 +237,7 @@ impl SourceContext {
     pub fn rest(&self, time: Duration) -> bool {
         let clock = self.clock();
         let deadline = clock.now().saturating_add(time);
-        while !self.is_stopping() {
-            if clock.wait(&self.inner.notify, Some(deadline)) == WaitResult::Deadline {
-                break;
-            }
-        }
-        self.is_stopping()
+        self.inner.stopping.wait_until(&*clock, Some(deadline))
     }
 
     /// Registers what interrupts a blocking call of the receiver (such as shutting down its socket)
@@ -285,8 +279,7 @@ impl SourceContext {
 
     pub(crate) fn stop(&self) {
         let mut registered = self.inner.on_stop.lock();
-        self.inner.stopping.store(true, Ordering::Release);
-        self.inner.notify.notify_one();
+        self.inner.stopping.set();
         // Taken, not kept: they hold sockets.
         std::mem::take(&mut *registered)
             .iter()

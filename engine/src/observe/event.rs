@@ -16,7 +16,8 @@ pub enum ContextState {
     Initialized,
     /// Batches run.
     Active,
-    /// Over, by [`StreamingContext::stop`](crate::StreamingContext::stop) or by an error. It cannot be started again.
+    /// Over, by [`StreamingContext::stop`](crate::StreamingContext::stop) or by an error. It cannot
+    /// be started again.
     Stopped,
 }
 

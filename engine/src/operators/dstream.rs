@@ -3,10 +3,10 @@
 use crate::batch::Batch;
 use crate::batch::chunk::{Chunk, ChunkData, open};
 use crate::batch::positioned::Positioned;
-use crate::operators::whole_batch::WholeBatch;
+use crate::operators::stateless::{stateless, whole_batch};
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
-use crate::plan::node::{BatchOperator, BatchOperatorFactory, LocalFn, MergeFn, NodeWork};
+use crate::plan::node::{LocalFn, MergeFn, NodeWork};
 use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, Record, Value};
 use crate::state::key_group::WorkerSlot;
@@ -277,13 +277,8 @@ impl<T: 'static> DStream<T> {
         T: Value,
     {
         let input = self.materialize(|_| 0);
-        self.batch_operator(
-            "transform",
-            None,
-            input,
-            Location::caller(),
-            WholeBatch::factory(f),
-        )
+        let at = Location::caller();
+        self.batch_operator("transform", input, at, whole_batch(f))
     }
 
     /// One record per batch: how many records the batch has (0 for an empty one).
@@ -297,9 +292,8 @@ impl<T: 'static> DStream<T> {
             out.push(Chunk::new(sequence, 0, vec![count]));
         });
         let input = self.local(run);
-        let sum =
-            WholeBatch::factory(|counts: Vec<u64>, _: &Batch| vec![counts.iter().sum::<u64>()]);
-        self.batch_operator("count", None, input, Location::caller(), sum)
+        let sum = |counts: Vec<u64>, _: &Batch| vec![counts.iter().sum::<u64>()];
+        self.batch_operator("count", input, Location::caller(), whole_batch(sum))
     }
 
     /// How often each value occurs in the batch.
@@ -320,27 +314,33 @@ impl<T: 'static> DStream<T> {
         pairs.reduce_by_key(|a, b| a + b)
     }
 
-    /// Adds a stateless batch operator that reads `input`.
-    pub(crate) fn batch_operator<U: 'static>(
+    fn batch_operator<U: 'static>(
         &self,
         kind: &str,
-        name: Option<&str>,
         input: NodeId,
         at: &Location<'_>,
-        make: impl Fn(&WorkerSlot, OperatorId) -> Box<dyn BatchOperator> + Send + Sync + 'static,
+        f: impl Fn(&WorkerSlot, &OperatorContext, Vec<Chunk>, &mut Vec<Chunk>) + Send + Sync + 'static,
     ) -> DStream<U> {
-        let mut graph = self.graph.borrow_mut();
-        let operator = graph.operator(kind, name, &[self.operator], at);
-        let make: BatchOperatorFactory = Arc::new(move |slot, _| make(slot, operator));
-        let node = graph.node(
-            vec![input],
-            NodeWork::Batch {
-                operator,
-                make,
-                state: None,
-            },
-        );
-        drop(graph);
+        let operator = self
+            .graph
+            .borrow_mut()
+            .operator(kind, None, &[self.operator], at);
+        self.stateless(operator, input, f)
+    }
+
+    /// Adds a batch operator without state that reads `input`.
+    pub(crate) fn stateless<U: 'static>(
+        &self,
+        operator: OperatorId,
+        input: NodeId,
+        f: impl Fn(&WorkerSlot, &OperatorContext, Vec<Chunk>, &mut Vec<Chunk>) + Send + Sync + 'static,
+    ) -> DStream<U> {
+        let work = NodeWork::Batch {
+            operator,
+            make: stateless(operator, f),
+            state: None,
+        };
+        let node = self.graph.borrow_mut().node(vec![input], work);
         DStream::of_node(&self.graph, node, operator)
     }
 }

@@ -9,7 +9,7 @@
 //! | `output` | operators that end a stream |
 //! | `source` | reads the records of one source from a chunk of the log |
 //! | `exchange` | brings keys to the workers that own them |
-//! | `whole_batch` | a function of a whole batch |
+//! | `stateless` | functions of the chunks of a batch |
 
 pub(crate) mod dstream;
 pub(crate) mod exchange;
@@ -18,4 +18,4 @@ pub(crate) mod pairs;
 pub(crate) mod scope;
 pub(crate) mod source;
 pub(crate) mod stateful;
-pub(crate) mod whole_batch;
+pub(crate) mod stateless;

@@ -1,20 +1,18 @@
 //! Keyed operators: any stream of pairs. The bounds are on the methods, so that the compiler
 //! reports a missing derive as such and not as a missing method.
 
-use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
+use crate::batch::chunk::{Chunk, SequenceKey, in_order};
 use crate::codec::round_trip;
 use crate::operators::dstream::DStream;
 use crate::operators::exchange::{Grouped, send_by_key};
 use crate::operators::stateful::{KeyState, MapWithState, UpdateState, Visit};
 use crate::plan::ids::{NodeId, OperatorId};
-use crate::plan::node::{BatchOperator, LocalFn, NodeWork};
+use crate::plan::node::LocalFn;
 use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, Record, State, Value};
 use crate::state::equal_keys::{EqualKeys, MAX_REMEMBERED, UNEQUAL_BYTES};
-use crate::state::key_group::WorkerSlot;
 use crate::state::table::OrderedMap;
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -49,12 +47,15 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
                 .borrow_mut()
                 .operator("reduce_by_key", None, &[self.operator], at);
         let input = self.combine(operator, Arc::clone(&f));
-        self.keyed_node(input, operator, move |_| {
-            Box::new(Reduce::<K, V> {
-                operator,
-                f: Arc::clone(&f),
-                keys: PhantomData,
-            })
+        self.stateless(operator, input, move |_, ctx, chunks, out| {
+            let add = |total: &mut Option<V>, values: Vec<V>| {
+                values.into_iter().for_each(|value| fold(total, value, &f));
+            };
+            for (group, keys) in by_group::<K, V, _>(ctx, chunks, add) {
+                let records = keys.into_iter().filter_map(|(k, v)| Some((k, v?)));
+                let records: Vec<(K, V)> = records.collect();
+                out.push(Chunk::new(SequenceKey::batch(u64::from(group)), 0, records));
+            }
         })
     }
 
@@ -72,11 +73,11 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
             Location::caller(),
         );
         let input = self.group(operator);
-        self.keyed_node(input, operator, move |_| {
-            Box::new(Group::<K, V> {
-                operator,
-                types: PhantomData,
-            })
+        self.stateless(operator, input, |_, ctx, chunks, out| {
+            for (group, keys) in by_group::<K, V, Vec<V>>(ctx, chunks, Extend::extend) {
+                let records: Vec<(K, Vec<V>)> = keys.into_iter().collect();
+                out.push(Chunk::new(SequenceKey::batch(u64::from(group)), 0, records));
+            }
         })
     }
 
@@ -160,24 +161,6 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         DStream::of_node(&self.graph, node, operator)
     }
 
-    fn keyed_node<U: 'static>(
-        &self,
-        input: NodeId,
-        operator: OperatorId,
-        make: impl Fn(&WorkerSlot) -> Box<dyn BatchOperator> + Send + Sync + 'static,
-    ) -> DStream<U> {
-        let make = Arc::new(move |slot: &WorkerSlot, _: &mut _| make(slot));
-        let node = self.graph.borrow_mut().node(
-            vec![input],
-            NodeWork::Batch {
-                operator,
-                make,
-                state: None,
-            },
-        );
-        DStream::of_node(&self.graph, node, operator)
-    }
-
     /// The map side of an exchange: the values of a key gathered per chunk, so that a key travels
     /// once.
     fn group(&self, operator: OperatorId) -> NodeId
@@ -229,32 +212,20 @@ fn fold<V>(total: &mut Option<V>, value: V, f: &Combine<V>) {
     });
 }
 
-/// `reduce_by_key` after the exchange.
-struct Reduce<K, V> {
-    operator: OperatorId,
-    f: Combine<V>,
-    keys: PhantomData<K>,
-}
-
-impl<K: Key, V: Value> BatchOperator for Reduce<K, V> {
-    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
-        ctx.enter(self.operator);
-        let mut groups = BTreeMap::<u32, OrderedMap<K, Option<V>>>::new();
-        for (group, key, values) in in_order::<Grouped<K, V>>(only_input(inputs)).flatten() {
-            let total = groups.entry(group).or_default().entry(key).or_default();
-            values
-                .into_iter()
-                .for_each(|value| fold(total, value, &self.f));
-        }
-        check_equal_keys(ctx, &groups);
-        for (group, keys) in groups {
-            let records: Vec<(K, V)> = keys
-                .into_iter()
-                .filter_map(|(key, value)| Some((key, value?)))
-                .collect();
-            out.push(Chunk::new(SequenceKey::batch(u64::from(group)), 0, records));
-        }
+/// Gathers the values of each key, by key group: the reduce side of an exchange. `add` takes in a
+/// key's values from one chunk; chunks come in the order of the batch.
+fn by_group<K: Key, V: Value, T: Default>(
+    ctx: &OperatorContext,
+    chunks: Vec<Chunk>,
+    add: impl Fn(&mut T, Vec<V>),
+) -> BTreeMap<u32, OrderedMap<K, T>> {
+    let mut groups = BTreeMap::<u32, OrderedMap<K, T>>::new();
+    for (group, key, values) in in_order::<Grouped<K, V>>(chunks).flatten() {
+        let gathered = groups.entry(group).or_default().entry(key).or_default();
+        add(gathered, values);
     }
+    check_equal_keys(ctx, &groups);
+    groups
 }
 
 /// Fails the batch if equal keys are in different groups.
@@ -270,35 +241,6 @@ fn check_equal_keys<K: Key, V>(ctx: &OperatorContext, groups: &BTreeMap<u32, Ord
                     round_trip::show_value(key)
                 ));
             }
-        }
-    }
-}
-
-/// `group_by_key` after the exchange.
-struct Group<K, V> {
-    operator: OperatorId,
-    types: PhantomData<(K, V)>,
-}
-
-impl<K: Key, V: Value> BatchOperator for Group<K, V> {
-    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
-        ctx.enter(self.operator);
-        let mut groups = BTreeMap::<u32, OrderedMap<K, Vec<V>>>::new();
-        for (group, key, values) in in_order::<Grouped<K, V>>(only_input(inputs)).flatten() {
-            groups
-                .entry(group)
-                .or_default()
-                .entry(key)
-                .or_default()
-                .extend(values);
-        }
-        check_equal_keys(ctx, &groups);
-        for (group, keys) in groups {
-            out.push(Chunk::new(
-                SequenceKey::batch(u64::from(group)),
-                0,
-                keys.into_iter().collect::<Vec<(K, Vec<V>)>>(),
-            ));
         }
     }
 }

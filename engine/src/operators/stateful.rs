@@ -7,7 +7,7 @@ use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperator, BatchOperatorFactory, NodeWork};
 use crate::plan::operator_context::OperatorContext;
-use crate::plan::program::{StateInfo, StateSlot};
+use crate::plan::program::StateInfo;
 use crate::record::{Key, Record, State, Value};
 use crate::state::restore::Types;
 use crate::state::table::{Block, Group, Slot, StateTable};
@@ -45,23 +45,20 @@ fn stateful_node<K: Key, V: Value, S: State>(
     (input, operator): (NodeId, OperatorId),
     make: impl Fn(StateTable<K, V, S>) -> Box<dyn BatchOperator> + Send + Sync + 'static,
 ) -> NodeId {
-    let types = format!(
-        "{} -> {}",
-        std::any::type_name::<K>(),
-        std::any::type_name::<S>()
-    );
     let info = StateInfo {
         name: name.to_owned(),
         kind,
-        types,
+        type_names: format!(
+            "{} -> {}",
+            std::any::type_name::<K>(),
+            std::any::type_name::<S>()
+        ),
+        types: Arc::new(Types::<K, V, S>::new()),
     };
     let make: BatchOperatorFactory =
         Arc::new(move |slot, restored| make(StateTable::restore(restored, slot)));
     let mut graph = graph.borrow_mut();
-    let state = graph.state(StateSlot {
-        info,
-        types: Arc::new(Types::<K, V, S>::new()),
-    });
+    let state = graph.state(info);
     graph.node(
         vec![input],
         NodeWork::Batch {

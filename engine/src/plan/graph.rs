@@ -7,7 +7,7 @@
 use crate::error::{GraphError, GraphErrors};
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{MergeFn, Node, NodeWork};
-use crate::plan::program::{OperatorInfo, OutputInfo, Plan, SourceInfo, StateSlot};
+use crate::plan::program::{OperatorInfo, OutputInfo, Plan, SourceInfo, StateInfo};
 use crate::plan::source_stream::StreamTable;
 use crate::state::key_group::KeyGroups;
 use std::cell::RefCell;
@@ -21,10 +21,10 @@ use std::sync::Arc;
 pub(crate) struct Graph {
     operators: Vec<OperatorInfo>,
     nodes: Vec<Node>,
-    /// Whether each node emits something for every piece of the log, or only for whole batches.
+    /// Whether each node emits something for every chunk of the log, or only for whole batches.
     emits_log_chunks: Vec<bool>,
     sources: Vec<SourceInfo>,
-    states: Vec<StateSlot>,
+    states: Vec<StateInfo>,
     outputs: Vec<OutputInfo>,
     names: BTreeMap<String, String>,
     errors: Vec<GraphError>,
@@ -140,7 +140,7 @@ impl Graph {
         self.sources.len() - 1
     }
 
-    pub(crate) fn state(&mut self, slot: StateSlot) -> usize {
+    pub(crate) fn state(&mut self, slot: StateInfo) -> usize {
         self.states.push(slot);
         self.states.len() - 1
     }

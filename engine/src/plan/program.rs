@@ -26,16 +26,6 @@ pub struct OperatorInfo {
     pub defined_at: String,
 }
 
-/// A state that an operator declares.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StateInfo {
-    pub(crate) name: String,
-    /// The operator's kind: another kind would misread the state.
-    pub(crate) kind: &'static str,
-    /// Rust names of key and state type, for messages.
-    pub(crate) types: String,
-}
-
 /// A source as declared.
 pub(crate) struct SourceInfo {
     pub(crate) name: String,
@@ -64,8 +54,12 @@ pub(crate) struct OutputInfo {
 }
 
 /// A state as declared.
-pub(crate) struct StateSlot {
-    pub(crate) info: StateInfo,
+pub(crate) struct StateInfo {
+    pub(crate) name: String,
+    /// The operator's kind: another kind would misread the state.
+    pub(crate) kind: &'static str,
+    /// Rust names of key and state type, for messages.
+    pub(crate) type_names: String,
     pub(crate) types: Arc<dyn StateTypes>,
 }
 
@@ -74,7 +68,7 @@ pub(crate) struct Plan {
     pub(crate) operators: Vec<OperatorInfo>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) sources: Vec<SourceInfo>,
-    pub(crate) states: Vec<StateSlot>,
+    pub(crate) states: Vec<StateInfo>,
     pub(crate) outputs: Vec<OutputInfo>,
     pub(crate) groups: KeyGroups,
     /// Stream id of each source, assigned when the log is known.

@@ -13,7 +13,7 @@ use crate::mismatch::Mismatch;
 use crate::plan::program::Plan;
 use crate::plan::source_stream::SourceStream;
 use crate::recovery::report::{RecoveryReport, StateReport};
-use crate::recovery::sources::{OnDisk, merge, restore_producers};
+use crate::recovery::sources::{SourcesOnDisk, merge, restore_producers};
 use crate::recovery::states::{migrations, restore};
 use crate::settings::Settings;
 use crate::state::restore::Restored;
@@ -77,7 +77,7 @@ impl Recovered {
             _ => BTreeMap::new(),
         };
         let producers_now = merge(&producers, &replay);
-        let sources = OnDisk {
+        let sources = SourcesOnDisk {
             plan,
             changes: &settings.sources,
             replay: &replay,
@@ -198,7 +198,7 @@ fn reports(plan: &Plan, state: &BTreeMap<usize, Restored>) -> Vec<StateReport> {
         .filter_map(|(index, restored)| Some((plan.states.get(*index)?, restored)));
     named
         .map(|(slot, restored)| StateReport {
-            name: slot.info.name.clone(),
+            name: slot.name.clone(),
             keys: restored.keys,
             moved_keys: restored.moved,
             ignored_fields: restored.ignored.iter().cloned().collect(),

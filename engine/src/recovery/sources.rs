@@ -18,7 +18,7 @@ use highwater_wal::{FrameKind, Lsn, StreamId, Wal};
 use std::collections::BTreeMap;
 
 /// What is on disk of the sources.
-pub(crate) struct OnDisk<'a> {
+pub(crate) struct SourcesOnDisk<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) changes: &'a Changes,
     pub(crate) replay: &'a Replay,
@@ -28,7 +28,7 @@ pub(crate) struct OnDisk<'a> {
     pub(crate) metadata: Option<&'a Metadata>,
 }
 
-impl OnDisk<'_> {
+impl SourcesOnDisk<'_> {
     fn records(&self, stream: u16) -> u64 {
         let records = self.replay.records.get(&StreamId(stream));
         records.copied().unwrap_or(0)
@@ -151,10 +151,9 @@ impl OnDisk<'_> {
         }
     }
 
-    /// Places of states in a checkpoint are by name, and producer tables have the names of their
-    /// sources.
+    /// States are in a checkpoint by name, and producer tables have the names of their sources.
     fn check_names(&self, program: &Program) -> Result<()> {
-        let mut states = self.plan.states.iter().map(|s| &s.info.name);
+        let mut states = self.plan.states.iter().map(|s| &s.name);
         match states.find(|name| program.sources.contains_key(*name)) {
             Some(name) => Err(Mismatch::NameOfASource { name: name.clone() }.into()),
             None => Ok(()),
@@ -307,7 +306,7 @@ pub(crate) fn restore_producers(
     Ok(tables)
 }
 
-/// The tables as of the end of the log: those of the checkpoint and every mark after it.
+/// The tables as of the end of the log: those of the checkpoint and every offset after it.
 pub(crate) fn merge(
     at_checkpoint: &BTreeMap<StreamId, Producers>,
     replay: &Replay,

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::mismatch::Mismatch;
 use crate::panics;
 use crate::plan::changes::{Changes, Migration};
-use crate::plan::program::{Plan, StateSlot};
+use crate::plan::program::{Plan, StateInfo};
 use crate::state::restore::{Restore, RestoreError, Restored};
 use highwater_checkpoint::{BlockEntry, Checkpoint, StateEntry};
 use std::collections::BTreeMap;
@@ -17,7 +17,7 @@ pub(crate) fn migrations(
     changes: &Changes,
     on_disk: &BTreeMap<String, usize>,
 ) -> BTreeMap<String, usize> {
-    let states = plan.states.iter().map(|slot| slot.info.name.clone());
+    let states = plan.states.iter().map(|slot| slot.name.clone());
     states
         .map(|name| {
             let in_code = changes.migrations(&name).len();
@@ -29,10 +29,10 @@ pub(crate) fn migrations(
 }
 
 /// Whether the code throws away a state of the checkpoint. If the program has an operator of that
-/// name, a call that was there when the checkpoint was taken has been applied: what was gathered
-/// since is kept.
+/// name, a call is applied once: if it was there when the checkpoint was taken, the state was
+/// gathered since, and is kept.
 fn is_dropped(plan: &Plan, changes: &Changes, name: &str, done: &Metadata) -> bool {
-    let has_operator = plan.states.iter().any(|slot| slot.info.name == name);
+    let has_operator = plan.states.iter().any(|slot| slot.name == name);
     // A name that was renamed since is that of another state than the one that was dropped.
     let in_use = has_operator || changes.target(name).is_some();
     let obeyed = done.dropped.get(name).filter(|_| in_use);
@@ -56,7 +56,7 @@ pub(crate) fn restore(
         .filter(|s| s.kind != PRODUCERS && !is_dropped(plan, changes, &s.name, done));
     for state in kept.clone() {
         // A rename has done its work once a checkpoint has the new name.
-        let has_operator = |name: &str| plan.states.iter().any(|slot| slot.info.name == name);
+        let has_operator = |name: &str| plan.states.iter().any(|slot| slot.name == name);
         let mut name = changes.current_name(&state.name, |new| kept.clone().any(|s| s.name == new));
         if has_operator(&state.name) && !has_operator(name) {
             name = &state.name; // a rename of long ago: its state is gone, and this is another one
@@ -99,12 +99,12 @@ fn slot_for<'a>(
     state: &StateEntry,
     name: &str,
     checkpoint: u64,
-) -> Result<Option<(usize, &'a StateSlot)>> {
+) -> Result<Option<(usize, &'a StateInfo)>> {
     let slot = plan
         .states
         .iter()
         .enumerate()
-        .find(|(_, slot)| slot.info.name == name);
+        .find(|(_, slot)| slot.name == name);
     match slot {
         None if state.entries == 0 => Ok(None),
         None => Err(Mismatch::StateWithoutOperator {
@@ -114,11 +114,11 @@ fn slot_for<'a>(
             checkpoint,
         }
         .into()),
-        Some((_, slot)) if slot.info.kind != state.kind => Err(Mismatch::OtherKind {
+        Some((_, slot)) if slot.kind != state.kind => Err(Mismatch::OtherKind {
             name: state.name.clone(),
             checkpoint,
             then: state.kind.clone(),
-            now: slot.info.kind.to_owned(),
+            now: slot.kind.to_owned(),
         }
         .into()),
         found => Ok(found),
@@ -131,7 +131,7 @@ fn restore_state(
     plan: &Plan,
     checkpoint: &Checkpoint,
     state: &StateEntry,
-    slot: &StateSlot,
+    slot: &StateInfo,
     pending: &[Migration],
 ) -> Result<Restored> {
     let mut restoring = slot.types.restore(plan.groups);
@@ -143,7 +143,7 @@ fn restore_state(
             .map_err(|error| mismatch(error, checkpoint, state, slot, block))?;
         if found != block.entries {
             return Err(Mismatch::Entries {
-                name: slot.info.name.clone(),
+                name: slot.name.clone(),
                 checkpoint: checkpoint.manifest().number,
                 group: block.key_group,
                 expected: block.entries,
@@ -175,12 +175,12 @@ fn mismatch(
     error: RestoreError,
     checkpoint: &Checkpoint,
     state: &StateEntry,
-    slot: &StateSlot,
+    slot: &StateInfo,
     block: &BlockEntry,
 ) -> Mismatch {
     let (name, now, then) = (
-        slot.info.name.clone(),
-        slot.info.types.clone(),
+        slot.name.clone(),
+        slot.type_names.clone(),
         state.fingerprint.clone(),
     );
     let checkpoint = checkpoint.manifest().number;
@@ -204,8 +204,8 @@ fn mismatch(
 }
 
 /// Logs what a change of the types did to the state: it is allowed, but must not go unnoticed.
-fn report(slot: &StateSlot, state: &StateEntry, restored: &Restored) {
-    let (name, then, now) = (&slot.info.name, &state.fingerprint, &slot.info.types);
+fn report(slot: &StateInfo, state: &StateEntry, restored: &Restored) {
+    let (name, then, now) = (&slot.name, &state.fingerprint, &slot.type_names);
     if restored.moved > 0 {
         let (moved, keys) = (restored.moved, restored.keys);
         tracing::warn!(

@@ -29,27 +29,9 @@ enum Offset {
     Behind(u64),
 }
 
-/// Whether the times of earlier batches bind the clock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Start {
-    /// The first time is not below the last one.
-    AfterLast,
-    /// The first time is the wall clock's, whatever was before.
-    Reset,
-}
-
 impl BatchClock {
-    /// A clock for batches after one of time `last_ms` (0 before the first).
-    pub(crate) fn start(
-        clock: Arc<dyn Clock>,
-        interval: Duration,
-        last_ms: u64,
-        start: Start,
-    ) -> Self {
-        let last_ms = match start {
-            Start::AfterLast => last_ms,
-            Start::Reset => 0,
-        };
+    /// A clock for batches after one of time `last_ms`; 0 if no earlier time binds it.
+    pub(crate) fn start(clock: Arc<dyn Clock>, interval: Duration, last_ms: u64) -> Self {
         let interval = u64::try_from(interval.as_millis()).unwrap_or(u64::MAX);
         Self {
             interval_ms: interval.max(1),
@@ -133,15 +115,15 @@ mod tests {
         Arc::new(ManualClock::new(wall_ms))
     }
 
-    fn start(clock: &Arc<ManualClock>, last_ms: u64, start: Start) -> BatchClock {
+    fn start(clock: &Arc<ManualClock>, last_ms: u64) -> BatchClock {
         let clock: Arc<dyn Clock> = Arc::<ManualClock>::clone(clock);
-        BatchClock::start(clock, SECOND, last_ms, start)
+        BatchClock::start(clock, SECOND, last_ms)
     }
 
     #[test]
     fn times_are_multiples_of_the_interval_and_follow_the_monotonic_clock() {
         let clock = clock(NOW);
-        let mut times = start(&clock, 0, Start::AfterLast);
+        let mut times = start(&clock, 0);
         assert_eq!(times.time_ms(), 1_795_000_000_000);
         clock.advance(SECOND / 2);
         assert_eq!(times.time_ms(), 1_795_000_001_000);
@@ -153,7 +135,7 @@ mod tests {
     #[test]
     fn a_wall_clock_that_jumps_changes_nothing() {
         let clock = clock(NOW);
-        let mut times = start(&clock, 0, Start::AfterLast);
+        let mut times = start(&clock, 0);
         for wrong in [IN_2106, 0, u64::MAX, NOW] {
             clock.set_wall_ms(wrong);
             let before = times.time_ms();
@@ -166,11 +148,11 @@ mod tests {
     #[test]
     fn a_clock_that_was_wrong_at_start_does_not_make_time_stand_still() {
         let clock = clock(NOW);
-        let mut times = start(&clock, IN_2106, Start::AfterLast);
+        let mut times = start(&clock, IN_2106);
         assert_eq!(times.time_ms(), IN_2106);
         clock.advance(SECOND);
         assert_eq!(times.time_ms(), IN_2106 + 1000, "it goes on");
-        let mut times = start(&clock, IN_2106 + 1000, Start::Reset);
+        let mut times = start(&clock, 0);
         assert_eq!(
             times.time_ms(),
             NOW - 500 + 1000,
@@ -181,11 +163,11 @@ mod tests {
     #[test]
     fn a_clock_far_behind_at_start_goes_on_from_the_last_batch_and_later_catches_up() {
         let clock = clock(0);
-        let mut times = start(&clock, 1_795_000_000_000, Start::AfterLast);
+        let mut times = start(&clock, 1_795_000_000_000);
         assert_eq!(times.time_ms(), 1_795_000_000_000);
         clock.set_wall_ms(NOW + 3_600_000);
         assert_eq!(times.time_ms(), 1_795_000_000_000);
-        let mut times = start(&clock, 1_795_000_000_000, Start::AfterLast);
+        let mut times = start(&clock, 1_795_000_000_000);
         assert_eq!(times.time_ms(), 1_795_003_600_000);
     }
 
@@ -195,7 +177,7 @@ mod tests {
             for interval in [Duration::from_nanos(1), SECOND, Duration::MAX] {
                 let clock = clock(wall);
                 let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-                let mut times = BatchClock::start(shared, interval, u64::MAX, Start::AfterLast);
+                let mut times = BatchClock::start(shared, interval, u64::MAX);
                 let first = times.time_ms();
                 assert!(times.time_ms() >= first);
             }

@@ -1,6 +1,6 @@
 //! Which key group a key belongs to. The hash is part of the checkpoint format, and frozen. It is
-//! computed from what the key serialises to, with our own arithmetic, so that neither a Rust
-//! release nor another hasher can move a key.
+//! computed from what the key serialises to, with our own arithmetic. So neither a Rust release nor
+//! another hasher can move a key.
 //!
 //! The arithmetic folds 64-bit little-endian words with a rotate, a xor and a multiplication by the
 //! golden ratio: the scheme of Firefox's `FxHash`. It finishes with the mixer of splitmix64
