@@ -42,6 +42,8 @@ pub use lsn::{Lsn, LsnRange, StreamId};
 pub use metrics::latency::Latency;
 pub use metrics::stats::Stats;
 pub use options::append::{Admission, AppendOptions};
+#[doc(hidden)]
+pub use options::choices::Tuning;
 pub use options::choices::{Background, Compression, Durability, ReadPath, WritePath};
 pub use options::settings::Options;
 pub use read::chunk::{Chunk, Frames};

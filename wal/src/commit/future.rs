@@ -2,7 +2,7 @@
 
 use crate::commit::flusher::Flusher;
 use crate::commit::state::CommitState;
-use crate::commit::waiters::{Registered, Until, Waiter, Watched, new_id};
+use crate::commit::waiters::{Until, Waiter, Watched, new_id};
 use crate::error::Result;
 use crate::lsn::Lsn;
 use crate::options::choices::Background;
@@ -96,8 +96,7 @@ impl Future for Durable {
             return Poll::Ready(syncer.sync_below(until));
         }
         let waiter = Waiter::Future(context.waker().clone());
-        let registered = self.commit().register(until - 1, self.id, waiter);
-        if registered == Registered::NoNeed {
+        if !self.commit().register(until - 1, self.id, waiter) {
             return Poll::Ready(self.outcome(until));
         }
         match self.flusher.ring() {

@@ -30,7 +30,8 @@ pub struct GroupCommit {
 
 #[derive(Debug)]
 struct State {
-    leader: Leadership,
+    /// A thread leads.
+    is_led: bool,
     /// Number of the group that was closed last.
     group: usize,
     /// Where that group ends.
@@ -44,12 +45,6 @@ struct State {
     arrived_before: u64,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Leadership {
-    Free,
-    Taken,
-}
-
 impl State {
     /// The event of the group that will make everything below `until` durable.
     fn event_of(&self, until: u64) -> usize {
@@ -61,7 +56,7 @@ impl State {
 impl GroupCommit {
     pub fn new(durable: u64) -> Self {
         let state = State {
-            leader: Leadership::Free,
+            is_led: false,
             group: 0,
             group_end: durable,
             waiting: [0; 2],
@@ -114,8 +109,8 @@ impl GroupCommit {
                 break;
             }
             check()?;
-            if state.leader == Leadership::Free {
-                state.leader = Leadership::Taken;
+            if !state.is_led {
+                state.is_led = true;
                 let cohort = state.cohort;
                 drop(state);
                 lead(Leader {
@@ -192,7 +187,7 @@ impl Drop for Leader<'_> {
     fn drop(&mut self) {
         let [first, second] = &self.group_commit.done;
         let mut state = self.group_commit.state.lock();
-        state.leader = Leadership::Free;
+        state.is_led = false;
         // The threads of a failed group wait for the next one, as all do before a group is closed.
         state.group_end = self.group_commit.durable();
         let (served, next) = match state.group % 2 {

@@ -1,7 +1,7 @@
 //! How far the log is durable, why it accepts nothing more, and waiting for either.
 
 use crate::commit::group_commit::GroupCommit;
-use crate::commit::waiters::{Ended, Registered, Until, Waiter, Waiters, Watched};
+use crate::commit::waiters::{Until, Waiter, Waiters, Watched};
 use crate::error::{Result, WalError};
 use highwater_disk::copy_error;
 use parking_lot::{Condvar, Mutex};
@@ -31,7 +31,7 @@ struct Poison {
 impl CommitState {
     pub(crate) fn new(dir: PathBuf, durable: u64) -> Self {
         let waiters = Waiters {
-            ended: Ended::No,
+            ended: false,
             tasks: BTreeMap::new(),
         };
         Self {
@@ -86,7 +86,7 @@ impl CommitState {
     pub(crate) fn wake(&self) {
         let done = {
             let mut waiters = self.waiters.lock();
-            let over = if self.is_poisoned() || waiters.ended == Ended::Yes {
+            let over = if self.is_poisoned() || waiters.ended {
                 u64::MAX
             } else {
                 self.durable()
@@ -100,7 +100,7 @@ impl CommitState {
 
     /// Nothing more will become durable: ends all waits.
     pub(crate) fn end(&self) {
-        self.waiters.lock().ended = Ended::Yes;
+        self.waiters.lock().ended = true;
         self.wake();
     }
 
@@ -116,7 +116,7 @@ impl CommitState {
             if durable > lsn {
                 return Ok(Watched::Durable(durable));
             }
-            if waiters.ended == Ended::Yes {
+            if waiters.ended {
                 return Ok(Watched::Ended);
             }
             self.check()?;
@@ -130,22 +130,19 @@ impl CommitState {
         }
     }
 
-    /// Registers `waiter` for when the durable LSN is past `lsn`, unless it already is, or never
+    /// Registers `waiter` for when the durable LSN is past `lsn`; false if it already is, or never
     /// will be.
-    pub(crate) fn register(&self, lsn: u64, id: u64, waiter: Waiter) -> Registered {
+    pub(crate) fn register(&self, lsn: u64, id: u64, waiter: Waiter) -> bool {
         let mut waiters = self.waiters.lock();
-        let no_need = self.durable() > lsn || self.is_poisoned() || waiters.ended == Ended::Yes;
-        let (registered, unwanted) = match no_need {
-            true => (Registered::NoNeed, Some(waiter)),
-            false => {
-                let old = waiters.tasks.insert((lsn, id), waiter);
-                (Registered::Waiting, old)
-            }
+        let no_need = self.durable() > lsn || self.is_poisoned() || waiters.ended;
+        let unwanted = match no_need {
+            true => Some(waiter),
+            false => waiters.tasks.insert((lsn, id), waiter),
         };
         drop(waiters);
         // Not under the lock: a waker may own its task, and with it something that waits here.
         drop(unwanted);
-        registered
+        !no_need
     }
 
     /// Has the waiter `id`, task or thread, look again why it waits.

@@ -16,7 +16,8 @@ pub(crate) fn new_id() -> u64 {
 /// The tasks that wait, by the position they wait for and by their number.
 #[derive(Debug)]
 pub(crate) struct Waiters {
-    pub(crate) ended: Ended,
+    /// The log is closed.
+    pub(crate) ended: bool,
     pub(crate) tasks: BTreeMap<(u64, u64), Waiter>,
 }
 
@@ -28,13 +29,6 @@ impl Waiters {
         let mut from_last = self.tasks.iter().rev();
         from_last.find_map(|((lsn, _), waiter)| wanted(waiter).then_some(*lsn))
     }
-}
-
-/// Whether the log is closed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ended {
-    No,
-    Yes,
 }
 
 /// A task that waits for the durable LSN.
@@ -84,13 +78,6 @@ pub(crate) enum Watched {
     Ended,
 }
 
-/// Whether a waker was kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Registered {
-    Waiting,
-    NoNeed,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -99,7 +86,7 @@ mod tests {
     fn only_futures_want_something_durable() {
         let waker = || Waker::noop().clone();
         let mut waiters = Waiters {
-            ended: Ended::No,
+            ended: false,
             tasks: BTreeMap::from([((30, 1), Waiter::Tail(waker()))]),
         };
         assert_eq!(waiters.wanted(), None);

@@ -2,15 +2,15 @@
 
 use crate::error::Result;
 use crate::format::frame::FrameKind;
-use crate::log::shared::{Closing, Shared};
+use crate::log::shared::Shared;
 use crate::lsn::StreamId;
 use crate::retention::budget::AdmissionClass;
 
 impl Shared {
     /// Makes everything durable, marks the log as cleanly closed, and gives up the lock.
     pub(crate) fn close(&self) -> Result<()> {
-        let mut closing = self.closing.lock();
-        if *closing == Closing::Done {
+        let mut is_closed = self.is_closed.lock();
+        if *is_closed {
             return Ok(());
         }
         self.shut();
@@ -20,7 +20,7 @@ impl Shared {
         self.flusher.stop();
         self.maintenance.stop();
         *self.lock.lock() = None;
-        *closing = Closing::Done;
+        *is_closed = true;
         result
     }
 

@@ -9,17 +9,19 @@ use crate::control::writer::ControlFileWriter;
 use crate::error::{Result, WalError};
 use crate::format::compression::BatchCompressor;
 use crate::format::frame::LogKey;
-use crate::log::shared::{Closing, Shared};
+use crate::log::shared::Shared;
+use crate::maintenance::pace::{Pace, Zeroing};
 use crate::maintenance::preallocator::{Preallocator, Queue};
 use crate::maintenance::resident_memory::ResidentMemory;
 use crate::maintenance::thread::Maintenance;
 use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
+use crate::options::choices::Tuning;
 use crate::options::settings::Options;
 use crate::recovery::cases::{Case, Recovery};
 use crate::recovery::fitness;
 use crate::recovery::open::{self, Opened};
-use crate::retention::budget::{Budget, SpaceAtOpen};
+use crate::retention::budget::Budget;
 use crate::retention::guard::Retention;
 use crate::retention::room::RoomWaiters;
 use crate::segment::file::Segment;
@@ -103,8 +105,7 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         queue: Mutex::new(Queue::new(ready, &tail)),
         made: Condvar::new(),
     };
-    let memory = ResidentMemory::new(&segments, options.segment_size);
-    let maintenance = Maintenance::start(options.background, preallocator, memory, durable)?;
+    let maintenance = start_maintenance(&options, preallocator, &segments, durable)?;
     let commit = Arc::new(CommitState::new(dir.to_owned(), durable));
     let room = Arc::new(RoomWaiters::default());
     let writer = FrameWriter::new(key, options.end_room(), options.seal_groups);
@@ -130,7 +131,7 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         compressor: BatchCompressor::new(options.compression.level()),
         writer,
         segments,
-        closed: AtomicBool::new(false),
+        is_shut: AtomicBool::new(false),
         rotation: Mutex::new(()),
         maintenance,
         budget,
@@ -144,10 +145,27 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         meters,
         recovery,
         lock: Mutex::new(Some(lock)),
-        closing: Mutex::new(Closing::NotYet),
+        is_closed: Mutex::new(false),
         leftovers: Mutex::default(),
         options,
     })
+}
+
+fn start_maintenance(
+    options: &Options,
+    preallocator: Preallocator,
+    segments: &Arc<LiveSegments>,
+    durable: u64,
+) -> Result<Arc<Maintenance>> {
+    let size = options.segment_size;
+    let moved = options.without != Some(Tuning::MemoryWindow);
+    let memory = ResidentMemory::new(segments, moved.then_some(size));
+    let zeroing = match options.without {
+        Some(Tuning::Pace) => Zeroing::AtOnce,
+        _ => Zeroing::AsTheLogGrows,
+    };
+    let pace = Pace::new(size, zeroing, durable);
+    Maintenance::start(options.background, preallocator, memory, pace)
 }
 
 fn budget(
@@ -156,13 +174,10 @@ fn budget(
     tail: &Segment,
     ready: &VecDeque<Arc<Segment>>,
 ) -> Budget {
-    let space = SpaceAtOpen {
-        held: segments.iter().map(|segment| segment.size).sum(),
-        tail: tail.size,
-        tail_base: tail.base,
-        ready: ready.iter().map(|segment| segment.size).sum(),
-    };
-    Budget::new(options.max_bytes, options.segment_size, space)
+    let held = segments.iter().map(|segment| segment.size).sum();
+    let ahead = ready.iter().map(|segment| segment.size).sum();
+    let (max, size) = (options.max_bytes, options.segment_size);
+    Budget::new(max, size, held, (tail.base, tail.size), ahead)
 }
 
 fn report(shared: &Shared) {

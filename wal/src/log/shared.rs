@@ -39,8 +39,8 @@ pub(crate) struct Shared {
     pub(crate) compressor: BatchCompressor,
     pub(crate) writer: FrameWriter,
     pub(crate) segments: Arc<LiveSegments>,
-    /// Set, once, with `rotation` held.
-    pub(crate) closed: AtomicBool,
+    /// Every append but the closer's is refused. Set, once, with `rotation` locked.
+    pub(crate) is_shut: AtomicBool,
     /// Serialises going to the next segment.
     pub(crate) rotation: Mutex<()>,
     pub(crate) maintenance: Arc<Maintenance>,
@@ -55,18 +55,11 @@ pub(crate) struct Shared {
     pub(crate) meters: Arc<Meters>,
     pub(crate) recovery: Recovery,
     pub(crate) lock: Mutex<Option<DirLock>>,
-    /// Taken while the log is truncated, too.
-    pub(crate) closing: Mutex<Closing>,
+    /// Locked while the log is closed or truncated.
+    pub(crate) is_closed: Mutex<bool>,
     /// Files of truncated segments that could not be removed, and their sizes. They are tried again
     /// at the next truncation.
     pub(crate) leftovers: Mutex<Vec<(PathBuf, u64)>>,
-}
-
-/// How far closing has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Closing {
-    NotYet,
-    Done,
 }
 
 impl Shared {
@@ -153,13 +146,13 @@ impl Shared {
     /// Refuses every append from now on, but those of the closer.
     pub(crate) fn shut(&self) {
         let _alone = self.rotation.lock();
-        self.closed.store(true, Ordering::Release);
+        self.is_shut.store(true, Ordering::Release);
         self.segments.tail().map().close();
     }
 
     /// Whether every append but the closer's is refused.
     pub(crate) fn is_shut(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
+        self.is_shut.load(Ordering::Acquire)
     }
 
     /// Goes to the next segment, unless another thread already left the one at `full`.

@@ -1,7 +1,7 @@
 //! Truncating the log: freeing segments that no guard needs.
 
 use crate::error::Result;
-use crate::log::shared::{Closing, Shared};
+use crate::log::shared::Shared;
 use crate::lsn::Lsn;
 
 impl Shared {
@@ -14,8 +14,8 @@ impl Shared {
     }
 
     fn truncate(&self, lsn: Lsn) -> Result<()> {
-        let closing = self.closing.lock();
-        if *closing == Closing::Done {
+        let is_closed = self.is_closed.lock();
+        if *is_closed {
             return Err(self.commit.closed_error());
         }
         self.commit.check()?;

@@ -23,9 +23,18 @@ const LONGEST_PIECE: u64 = 1 << 20;
 /// The mean is over about this many groups.
 const MEAN_OF: u64 = 16;
 
+/// How fast the next segment is zeroed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Zeroing {
+    AsTheLogGrows,
+    /// At once, in the longest pieces: for comparison only.
+    AtOnce,
+}
+
 #[derive(Debug)]
 pub(crate) struct Pace {
     segment_size: u64,
+    zeroing: Zeroing,
     durable: AtomicU64,
     /// The durable LSN at which zeroing goes on; `u64::MAX` if it does not wait.
     awaited: AtomicU64,
@@ -40,9 +49,10 @@ pub(crate) struct Pace {
 
 impl Pace {
     /// For a log that is durable up to `end`.
-    pub(crate) fn new(segment_size: u64, end: u64) -> Self {
+    pub(crate) fn new(segment_size: u64, zeroing: Zeroing, end: u64) -> Self {
         Self {
             segment_size,
+            zeroing,
             durable: AtomicU64::new(end),
             awaited: AtomicU64::new(u64::MAX),
             memory_awaited: AtomicU64::new(u64::MAX),
@@ -86,6 +96,9 @@ impl Pace {
     /// What to do next, or nothing yet. `seen` is kept between the looks for one piece, of which
     /// the first is followed by a wait of [`REST`] at most.
     pub(crate) fn look(&self, due: u64, seen: &mut Option<u64>) -> Option<ZeroAhead> {
+        if self.zeroing == Zeroing::AtOnce {
+            return Some(ZeroAhead::Piece(LONGEST_PIECE));
+        }
         self.awaited.store(due, Ordering::SeqCst);
         let now = self.durable.load(Ordering::SeqCst);
         let at_rest = *seen == Some(now) || self.granted.load(Ordering::Relaxed) == now;
@@ -123,7 +136,7 @@ mod tests {
 
     #[test]
     fn zeros_follow_the_log() {
-        let pace = Pace::new(SIZE, 0);
+        let pace = Pace::new(SIZE, Zeroing::AsTheLogGrows, 0);
         assert!(!pace.committed(4 * SIZE, 100), "nothing waits");
         let due = pace.due(5 * SIZE, SIZE / 2);
         assert_eq!(due, 4 * SIZE + SIZE * 3 / 8);
@@ -141,7 +154,7 @@ mod tests {
 
     #[test]
     fn a_log_at_rest_is_prepared_for_at_once() {
-        let pace = Pace::new(SIZE, 0);
+        let pace = Pace::new(SIZE, Zeroing::AsTheLogGrows, 0);
         pace.committed(4 * SIZE, 100);
         let mut seen = None;
         assert_eq!(pace.look(5 * SIZE, &mut seen), None);
@@ -161,7 +174,7 @@ mod tests {
 
     #[test]
     fn pieces_are_as_long_as_a_few_groups() {
-        let pace = Pace::new(SIZE, 0);
+        let pace = Pace::new(SIZE, Zeroing::AsTheLogGrows, 0);
         for (group, piece) in [
             (100, SHORTEST_PIECE),
             (50_000, 397_312),

@@ -26,13 +26,14 @@ struct State {
 }
 
 impl ResidentMemory {
-    pub(crate) fn new(segments: &Arc<LiveSegments>, segment_size: u64) -> Self {
+    /// Moves the memory of segments of `segment_size`, if there is a size.
+    pub(crate) fn new(segments: &Arc<LiveSegments>, segment_size: Option<u64>) -> Self {
         let in_memory = segments.tail().writes_via() == WritesVia::Direct;
-        let window = || MemoryWindow::new(segment_size, segments.end());
+        let window = |size| MemoryWindow::new(size, segments.end());
         Self {
             segments: Arc::clone(segments),
             state: Mutex::new(State {
-                window: in_memory.then(window),
+                window: segment_size.filter(|_| in_memory).map(window),
                 rested_at: None,
                 released: Vec::new(),
             }),

@@ -37,10 +37,9 @@ impl Maintenance {
         background: Background,
         preallocator: Preallocator,
         memory: ResidentMemory,
-        durable: u64,
+        pace: Pace,
     ) -> Result<Arc<Self>> {
-        let pace = Pace::new(preallocator.maker.segment_size, durable);
-        let _now = pace.await_memory(durable);
+        let _now = pace.await_memory(pace.durable());
         let maintenance = Arc::new(Self {
             background,
             memory,

@@ -96,6 +96,17 @@ impl Compression {
     }
 }
 
+/// A mechanism that only tunes. `benches/tuning.rs` measures the log without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[doc(hidden)]
+#[non_exhaustive]
+pub enum Tuning {
+    /// The part of the log that is in memory moves along with it (`memory_window.rs`).
+    MemoryWindow,
+    /// The next segment is zeroed at the pace of the log (`pace.rs`).
+    Pace,
+}
+
 /// Whether a log may lie on a file system that does not keep what was flushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum UnsafeFileSystem {

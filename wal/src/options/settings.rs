@@ -6,7 +6,7 @@ use crate::format::layout::{
     FRAME_HEADER_SIZE, MIN_SEGMENT_SIZE, SEGMENT_HEADER_SIZE, max_payload, to_usize,
 };
 use crate::options::choices::{
-    Background, Compression, Durability, ReadPath, UnsafeFileSystem, WritePath,
+    Background, Compression, Durability, ReadPath, Tuning, UnsafeFileSystem, WritePath,
 };
 use highwater_disk::{Clock, Disk, OsClock, OsDisk, PAGE_SIZE, Priority};
 use std::sync::Arc;
@@ -45,6 +45,7 @@ pub struct Options {
     pub(crate) longest_write: u64,
     pub(crate) unsafe_file_system: UnsafeFileSystem,
     pub(crate) seed: Option<u64>,
+    pub(crate) without: Option<Tuning>,
     pub(crate) faults: Faults,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -76,6 +77,7 @@ impl Options {
             longest_write: MAX_WRITE_SIZE,
             unsafe_file_system: UnsafeFileSystem::Refused,
             seed: None,
+            without: None,
             faults: Faults::default(),
             disk: Arc::new(OsDisk::new()),
             clock: Arc::new(OsClock::new()),
@@ -240,6 +242,14 @@ impl Options {
     #[must_use]
     pub fn longest_write(mut self, bytes: u64) -> Self {
         self.longest_write = bytes;
+        self
+    }
+
+    /// Turns off a mechanism that only tunes, to measure what it is worth.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn without(mut self, tuning: Tuning) -> Self {
+        self.without = Some(tuning);
         self
     }
 

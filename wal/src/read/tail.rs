@@ -1,6 +1,6 @@
 //! Following the log: records as they become durable.
 
-use crate::commit::waiters::{Registered, Until, Waiter, Watched, new_id};
+use crate::commit::waiters::{Until, Waiter, Watched, new_id};
 use crate::error::Result;
 use crate::log::shared::Shared;
 use crate::lsn::{Lsn, StreamId};
@@ -143,7 +143,7 @@ impl Tail {
             let waiter = Waiter::Tail(context.waker().clone());
             let registered = self.shared.commit.register(lsn, self.stop.id, waiter);
             // Whoever stops the tail after the look above either finds the waker or is seen here.
-            if registered == Registered::Waiting && !self.stop.is_stopped() {
+            if registered && !self.stop.is_stopped() {
                 return Poll::Pending;
             }
         }

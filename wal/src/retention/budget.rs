@@ -38,32 +38,28 @@ pub(crate) struct Budget {
     warned: AtomicU8,
 }
 
-/// The space that was in use when the log was opened, in bytes.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct SpaceAtOpen {
-    /// Of the segments that hold the log.
-    pub(crate) held: u64,
-    /// Of the last of them, and where it starts.
-    pub(crate) tail: u64,
-    pub(crate) tail_base: u64,
-    /// Of those prepared after it.
-    pub(crate) ready: u64,
-}
-
 impl Budget {
-    pub(crate) fn new(max_bytes: Option<u64>, segment_size: u64, found: SpaceAtOpen) -> Self {
+    /// For a log that was opened with segments of `held` bytes. The last of them starts at
+    /// `tail_base` and takes `tail` bytes. `ready` bytes are preallocated after it.
+    pub(crate) fn new(
+        max_bytes: Option<u64>,
+        segment_size: u64,
+        held: u64,
+        (tail_base, tail): (u64, u64),
+        ready: u64,
+    ) -> Self {
         let max = max_bytes.unwrap_or(u64::MAX);
         let ordinary = match max_bytes {
             Some(max) => max.saturating_sub(segment_size),
             None => u64::MAX,
         };
-        let needed = found.tail.saturating_add(segment_size);
+        let needed = tail.saturating_add(segment_size);
         let exempt = needed.saturating_sub(ordinary);
-        let held = found.held - exempt.min(found.tail);
+        let counted = held - exempt.min(tail);
         // A log that left no room for the reserve gets it all the same: its bound was lowered, it
         // was made without one, or its reserve is in use. Without a reserve the program might not
         // be able to truncate.
-        let most = match held.saturating_add(segment_size) > max {
+        let most = match counted.saturating_add(segment_size) > max {
             true => max.saturating_add(segment_size),
             false => max,
         };
@@ -72,10 +68,10 @@ impl Budget {
             segment_size,
             ordinary,
             most,
-            used: AtomicU64::new(found.held + found.ready),
-            held: AtomicU64::new(held),
-            exempt: AtomicU64::new(found.held - held),
-            exempt_base: found.tail_base,
+            used: AtomicU64::new(held + ready),
+            held: AtomicU64::new(counted),
+            exempt: AtomicU64::new(held - counted),
+            exempt_base: tail_base,
             warned: AtomicU8::new(0),
         }
     }
