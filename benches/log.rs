@@ -205,7 +205,7 @@ impl CrashImage {
             let path = entry.unwrap().path();
             let is_segment = |path: &Path| path.extension().is_some_and(|e| e == "wal");
             let segments = self.files.iter().filter(|(file, _)| is_segment(file));
-            // Made by whoever opened the image before.
+            // Made by the run that opened the image before.
             if is_segment(&path) && segments.map(|(file, _)| file).all(|file| *file < path) {
                 std::fs::remove_file(path).unwrap();
             }

@@ -48,6 +48,5 @@ pub use map::read::{ReadBacking, ReadMap};
 #[doc(hidden)]
 pub use map::sync;
 pub use os::disk::OsDisk;
-pub use os::priority::{Priority, Raised, take_short_slices};
 pub use sim::SimDisk;
 pub use units::{PAGE_SIZE, SECTOR_SIZE};

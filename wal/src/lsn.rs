@@ -7,12 +7,12 @@ use std::fmt;
 /// it, the position is never given to another record.
 ///
 /// Before that it may be. A record that is appended and not durable may be lost with the process or
-/// the machine, and the reopened log goes on at the same addresses. So make a record durable
+/// the machine. The reopened log then goes on at the same addresses. So make a record durable
 /// ([`Wal::sync_to`](crate::Wal::sync_to), [`Wal::durable`](crate::Wal::durable)) before its LSN is
 /// stored or sent anywhere else.
 ///
-/// The LSN of a frame is the base of its segment plus its offset in the file, so every LSN of a
-/// frame is a multiple of 8, and LSNs grow in the order of the log. Records of one batch share the
+/// The LSN of a frame is the base of its segment plus its offset in the file. It is a multiple of
+/// 8. LSNs grow in the order of the log. Records of one batch share the
 /// LSN of their frame and are told apart by [`Record::index`](crate::Record::index).
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,

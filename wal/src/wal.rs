@@ -2,6 +2,8 @@
 
 use crate::commit::future::{Durable, DurableWatch};
 use crate::error::Result;
+#[cfg(doc)]
+use crate::error::WalError;
 use crate::format::batch::encode_batch;
 use crate::format::frame::{FrameKind, Tag};
 use crate::log::open;
@@ -60,8 +62,8 @@ impl Wal {
     /// what is there.
     ///
     /// # Errors
-    /// [`WalError::Locked`] if another handle or process has it open; [`WalError::Corrupt`] if durable records are
-    /// damaged; [`WalError::NewerFormat`], [`WalError::BadDirectory`],
+    /// [`WalError::Locked`] if another handle or process has it open; [`WalError::Corrupt`] if
+    /// durable records are damaged; [`WalError::NewerFormat`], [`WalError::BadDirectory`],
     /// [`WalError::UnsafeFileSystem`], [`WalError::Io`].
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         Self::open_with(path, Options::new())
@@ -249,9 +251,9 @@ impl Wal {
         Lsn::new(self.shared.retention.first())
     }
 
-    /// A future that is ready once the record at `lsn` is durable, or everything below if no record
-    /// was there when it was first polled, as [`Self::sync_to`]. Works with any executor; dropping
-    /// it has no effect on the record.
+    /// A future that is ready once the record at `lsn` is durable, as [`Self::sync_to`]. If no
+    /// record is there when it is first polled, it waits for everything below. Works with any
+    /// executor; dropping it has no effect on the record.
     ///
     /// # Errors
     /// As [`Self::sync_to`]; [`WalError::Io`] if the thread that flushes cannot be started. The
@@ -326,7 +328,8 @@ impl Wal {
     /// reader and [`RetentionGuard`]. The new start is durable before a file is removed.
     ///
     /// # Errors
-    /// [`WalError::Io`]: nothing was truncated, try again; [`WalError::Poisoned`]; [`WalError::Closed`].
+    /// [`WalError::Io`]: nothing was truncated, try again; [`WalError::Poisoned`];
+    /// [`WalError::Closed`].
     pub fn truncate_before(&self, lsn: Lsn) -> Result<()> {
         self.shared.truncate_before(lsn)
     }
@@ -360,7 +363,8 @@ impl Wal {
     /// ```
     /// use highwater_wal::{Options, Wal, WalError};
     /// # let dir = tempfile::tempdir()?;
-    /// let log = Wal::open_with(dir.path(), Options::new().segment_size(64 << 10).max_bytes(256 << 10))?;
+    /// let options = Options::new().segment_size(64 << 10).max_bytes(256 << 10);
+    /// let log = Wal::open_with(dir.path(), options)?;
     /// let lsn = loop {
     ///     match log.append("a record") {
     ///         Err(WalError::LogFull { .. }) => log.wait_for_room()?,

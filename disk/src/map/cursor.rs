@@ -13,7 +13,6 @@
 //! plain store would lose that. `disk/tests/shuttle.rs` tries the interleavings, Miri the
 //! orderings.
 
-use crate::map::distance::Distance;
 use crate::map::sync::{AtomicBool, AtomicU64, Mutex, Ordering, spin_loop, yield_now};
 use std::fmt;
 
@@ -31,10 +30,8 @@ const _: () = assert!(COUNT_SHIFTS[1] + COUNT_BITS == 63);
 /// Who reserves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reserver {
-    /// Refused once the map is closed; may step aside while others copy.
+    /// Refused once the map is closed.
     Appender,
-    /// Others wait for it: refused once the map is closed, never steps aside.
-    Committer,
     /// Closed the map and may still append.
     Closer,
 }
@@ -95,7 +92,6 @@ impl Generation {
 /// The cursor; see the module.
 pub(crate) struct Cursor {
     word: Alone<AtomicU64>,
-    distance: Alone<Distance>,
     abandoned: AtomicBool,
     /// Serialises the threads that wait for complete reservations.
     flip: Mutex<()>,
@@ -107,7 +103,6 @@ impl Cursor {
         assert!(start <= MAX_OFFSET, "{start} fits the word");
         Self {
             word: Alone(AtomicU64::new(start)),
-            distance: Alone(Distance::default()),
             abandoned: AtomicBool::new(false),
             flip: Mutex::new(()),
         }
@@ -133,7 +128,6 @@ impl Cursor {
         // sees what the closer did before. The reservation itself needs no ordering: its bytes are
         // new, and the exchange alone makes it ours.
         let mut word = self.word.0.load(Ordering::Acquire);
-        let mut aside = 0;
         loop {
             if word & CLOSED_BIT != 0 && reserver != Reserver::Closer {
                 return Err(ReserveError::Closed);
@@ -142,14 +136,6 @@ impl Cursor {
             let len = len(offset);
             if len == 0 || len > limit.saturating_sub(offset) {
                 return Err(ReserveError::Full);
-            }
-            let copying = word & COUNTS_MASK != 0 && reserver == Reserver::Appender;
-            if copying && aside < self.distance.0.steps(word) {
-                let now = self.distance.0.step_aside(&self.word.0, word);
-                // A copy that is long, or was interrupted, is not waited for again.
-                aside = if now == word { u32::MAX } else { aside + 1 };
-                word = now;
-                continue;
             }
             let generation = Generation::of(word);
             if generation.count(word) == COUNT_MASK {

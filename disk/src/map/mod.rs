@@ -6,13 +6,11 @@
 //! | `cursor` | which bytes of it are handed out, and which are filled |
 //! | `read` | a file mapped for reading |
 //! | `backing` | the file or memory behind an append map |
-//! //! | `distance` | tuning: when an appender steps aside for another |
-//! | `sync` | the primitives of the lock-free core |
+//! //! | `sync` | the primitives of the lock-free core |
 
 pub(crate) mod append;
 pub(crate) mod backing;
 pub(crate) mod cursor;
-pub(crate) mod distance;
 pub(crate) mod read;
 #[doc(hidden)]
 pub mod sync;

@@ -138,8 +138,8 @@ impl Flusher {
             }
             // A future may want the durable-LSN record that is otherwise left to the next group.
             let synced = wanted.map_or(Ok(()), |lsn| syncer.sync_below(lsn + 1));
-            // Another leader may have served that, and not have reached what is due: its deadline is
-            // off now.
+            // Another leader may have served that, and not have reached what is due: its deadline
+            // is off now.
             let synced = synced.and_then(|()| if now_due { syncer.sync_all() } else { Ok(()) });
             if synced.is_err() {
                 return;

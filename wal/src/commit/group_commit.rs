@@ -2,11 +2,11 @@
 //!
 //! A thread that needs a position durable and finds no leader becomes the leader. If there is one,
 //! it waits for the event of its group: the group that is being synced, if the position lies below
-//! the end of that, or the next group. When a group is done, its event lets all its threads go on,
-//! without a lock, and one thread of the next group is woken to lead.
+//! the end of that, or the next group. When a group is done, its event lets all its threads go on
+//! without a lock. One thread of the next group is woken to lead.
 //!
 //! No thread is forgotten. A thread that waits for the next group began to wait while a leader was
-//! at work (both hold the lock), and the end of that leader wakes one of them. Nothing below the
+//! at work (both hold the lock). The end of that leader wakes one of them. Nothing below the
 //! end of the next group was durable then, so the woken thread leads. If a newcomer was faster, the
 //! end of the newcomer wakes all of that group. A failure lets every thread go on.
 //!

@@ -20,14 +20,14 @@ use crate::retention::room::RoomWaiters;
 use crate::segment::file::{Segment, WritesVia};
 use crate::segment::frame_writer::{FrameWriter, NewFrame};
 use crate::segment::live::LiveSegments;
-use highwater_disk::{DiskError, PAGE_SIZE, Raised, Reserver};
+use highwater_disk::{DiskError, PAGE_SIZE, Reserver};
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Ends the wait for the cohort when the clock stands still.
+/// Ends the wait for the cohort when the clock does not move.
 const MAX_YIELDS: u32 = 10_000;
 
 /// Makes the log durable.
@@ -114,24 +114,12 @@ impl Syncer {
         if self.commit.durable() >= until {
             return Ok(());
         }
-        let _urgent = self.raise();
         let group_commit = &self.commit.group_commit;
         group_commit.make_durable(
             until,
             || self.commit.check(),
             |leader| self.lead(leader, after),
         )
-    }
-
-    /// As long as the result lives, the calling thread has the priority of committers.
-    fn raise(&self) -> Option<Raised> {
-        match self.options.committer_priority.raise() {
-            Ok(raised) => raised,
-            Err(error) => {
-                tracing::debug!(%error, "the priority of a committing thread cannot be raised");
-                None
-            }
-        }
     }
 
     /// One group, by the thread that leads. Errors go to the poison, where every waiter finds them.
@@ -228,7 +216,7 @@ impl Syncer {
         let payload = durable.to_le_bytes();
         let frame = NewFrame::new(FrameKind::Watermark.into(), StreamId::DEFAULT, &payload);
         let tail = self.segments.tail();
-        match self.writer.append(&frame, &tail, Reserver::Committer) {
+        match self.writer.append(&frame, &tail, Reserver::Appender) {
             Ok((start, end)) if start == durable => self.idle_end.store(end, Ordering::Release),
             _ => {}
         }

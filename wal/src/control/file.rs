@@ -1,5 +1,5 @@
-//! The control file `LOG`: the identity of the log, where it starts, and how far it was durable. And
-//! `LOCK`, which names the holder of the lock.
+//! The control file `LOG`: the identity of the log, where it starts, and how far it was durable.
+//! And `LOCK`, which names the holder of the lock.
 
 use crate::error::{Finding, Result, WalError};
 use crate::format::layout::{

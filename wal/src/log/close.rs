@@ -46,7 +46,7 @@ impl Shared {
         };
         self.syncer.sync_until(end)?;
         // Proof apart from the frames. Without it damage to the last sector would pass for a torn
-        // write, so it is worth an attempt, but the records do not depend on it.
+        // write, so it is worth an attempt. The records do not depend on it.
         if let Err(error) = self.control.write_closed(end) {
             tracing::warn!(dir = %self.dir.display(), %error, "the clean end could not be written to LOG");
         }

@@ -4,9 +4,9 @@
 //!
 //! Older parts are given back to the system and read from the file from then on. Newer parts are
 //! asked for before an appender needs them. So a log takes some forty MiB with segments of 64 MiB,
-//! however many segments are open, and the same pages of the machine serve again and again.
-//! Measured on a virtual machine: a page that the host had not provided yet took 10 µs (2.5 ms per
-//! MiB), one that was given back a moment ago 0.04 µs (with huge pages). `benches/tuning.rs` shows
+//! however many segments are open. The same pages of the machine are used again and again. Measured
+//! on a virtual machine with huge pages: a page that the host had not provided yet took 10 µs (2.5
+//! ms per MiB). A page that was given back a moment ago took 0.04 µs. `benches/tuning.rs` shows
 //! the gain.
 
 use std::ops::Range;

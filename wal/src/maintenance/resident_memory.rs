@@ -1,5 +1,5 @@
-//! Moves the part of the log that is in memory along with the log, where its segments are appended
-//! to in memory of the process ([`MemoryWindow`] decides what, this does it).
+//! Moves the part of the log that is in memory along with the log. Only for segments that are
+//! appended to in memory of the process. [`MemoryWindow`] decides what to move.
 
 use crate::maintenance::memory_window::{MemoryMove, MemoryWindow, Positions};
 use crate::maintenance::pace::Pace;

@@ -3,7 +3,8 @@
 use crate::lsn::StreamId;
 use crate::options::choices::Durability;
 
-/// What an append may use at the bound of the log ([`Options::max_bytes`](crate::Options::max_bytes)).
+/// What an append may use at the bound of the log
+/// ([`Options::max_bytes`](crate::Options::max_bytes)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Admission {
     /// Refused with [`WalError::LogFull`](crate::WalError::LogFull) where only the reserve is left.

@@ -11,8 +11,8 @@ pub enum Durability {
     #[default]
     Sync,
     /// The call does not wait; a background flush makes the record durable within this time, if the
-    /// disk keeps up. A crash of the machine loses what was appended since; so does a crash of the
-    /// process, unless the log is written through the page cache ([`WritePath`]), as it is by
+    /// disk keeps up. A crash of the machine loses what was appended since. So does a crash of the
+    /// process, unless the log is written through the page cache ([`WritePath`]). That is the
     /// default if this is the durability of the whole log.
     Interval(Duration),
     /// The call does not wait, and nothing is flushed before a thread syncs: the operating system
@@ -54,8 +54,8 @@ pub enum WritePath {
 /// How records are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ReadPath {
-    /// In place, in maps of the segment files. Before a part of a map is touched its pages are read
-    /// in, so a sector that cannot be read is an error that names file and offset. Two things still
+    /// In place, in maps of the segment files. Pages are read in before they are touched. So a
+    /// sector that cannot be read is an error that names file and offset. Two things still
     /// raise SIGBUS, for which the kernel ends the process: a page of a payload that is held, if
     /// the system has dropped it and the device cannot read it again; and a file that another
     /// program cuts short under a payload that is held.

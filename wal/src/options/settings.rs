@@ -8,7 +8,7 @@ use crate::format::layout::{
 use crate::options::choices::{
     Background, Compression, Durability, ReadPath, Tuning, UnsafeFileSystem, WritePath,
 };
-use highwater_disk::{Clock, Disk, OsClock, OsDisk, PAGE_SIZE, Priority};
+use highwater_disk::{Clock, Disk, OsClock, OsDisk, PAGE_SIZE};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +40,6 @@ pub struct Options {
     pub(crate) compression: Compression,
     pub(crate) max_bytes: Option<u64>,
     pub(crate) seal_groups: u64,
-    pub(crate) committer_priority: Priority,
     pub(crate) progress_interval: u64,
     pub(crate) longest_write: u64,
     pub(crate) unsafe_file_system: UnsafeFileSystem,
@@ -72,7 +71,6 @@ impl Options {
             compression: Compression::Off,
             max_bytes: None,
             seal_groups: 0,
-            committer_priority: Priority::Ordinary,
             progress_interval: PROGRESS_INTERVAL,
             longest_write: MAX_WRITE_SIZE,
             unsafe_file_system: UnsafeFileSystem::Refused,
@@ -177,22 +175,12 @@ impl Options {
 
     /// Pads each commit group to a multiple of `bytes` (a power of two from 4096 to 65536; default
     /// 0: off), so that a sector that holds acknowledged records is never written again while the
-    /// log is open. For devices that may damage a sector, or a page, that they were writing when the
-    /// power went: without it a group begins in the page in which the one before ended. Costs up to that many bytes per group. (Recovery writes the last group once more,
-    /// whole.)
+    /// log is open. For devices that may damage a sector, or a page, that they were writing when
+    /// the power went: without it a group begins in the page in which the one before ended. Costs
+    /// up to that many bytes per group. (Recovery writes the last group once more, whole.)
     #[must_use]
     pub fn seal_groups(mut self, bytes: u64) -> Self {
         self.seal_groups = bytes;
-        self
-    }
-
-    /// How urgently threads run while they make records durable or wait for that (default: as they
-    /// are). Beside threads that compute without pause an ordinary thread waits for a time slice of
-    /// milliseconds after each write. Where the process may not raise it (it needs `CAP_SYS_NICE`),
-    /// it stays ordinary.
-    #[must_use]
-    pub fn committer_priority(mut self, priority: Priority) -> Self {
-        self.committer_priority = priority;
         self
     }
 
@@ -236,8 +224,8 @@ impl Options {
         self
     }
 
-    /// The longest single direct write of a commit group, whole pages: a short one lets a simulation
-    /// go beyond what recovery searches.
+    /// The longest single direct write of a commit group, whole pages: a short one lets a
+    /// simulation go beyond what recovery searches.
     #[doc(hidden)]
     #[must_use]
     pub fn longest_write(mut self, bytes: u64) -> Self {

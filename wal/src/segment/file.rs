@@ -54,8 +54,8 @@ impl SegmentMaker {
     /// How far after the end of the log a power cut can leave frames that were not acknowledged; 0
     /// if anywhere.
     ///
-    /// With direct writes everything before a write is durable when it begins. So such frames lie in
-    /// the one write that was under way. It ends at most this far after the frame in which it
+    /// With direct writes everything before a write is durable when it begins. So such frames lie
+    /// in the one write that was under way. It ends at most this far after the frame in which it
     /// began.
     pub(crate) fn reach(&self, max_record: usize) -> u64 {
         let right = self.longest_write + frame_size(max_record as u64);

@@ -46,8 +46,8 @@ impl FrameWriter {
         Ok(frame.write(reservation, segment, &self.key))
     }
 
-    /// Pads the tail to a multiple of the unit of sealed groups, if it does not end at one, and
-    /// returns where the group has to end. There is room: records leave two units free.
+    /// Pads the tail to a multiple of the unit of sealed groups, if it does not end at one. Returns
+    /// where the group has to end. There is room: records leave two units free.
     pub(crate) fn pad(&self, tail: &Segment) -> Option<u64> {
         let unit = self.seal_unit;
         if unit == 0 {
