@@ -314,7 +314,7 @@ fn stats_count_kinds_streams_groups_and_overhead() {
     assert_eq!(named("streams", "7")["records"], 100);
     assert_eq!(stats["record_bytes"]["max"], 67);
     assert_eq!(stats["batch_records"]["p50"], 2);
-    assert!(stats["watermarks"].as_u64().unwrap() >= 15);
+    assert!(stats["durable_lsn_records"].as_u64().unwrap() >= 15);
     assert!(stats["group_records"]["max"].as_u64().unwrap() >= 20);
     assert!(stats["overhead"]["percent"].as_f64().unwrap() > 10.0);
     assert_eq!(
@@ -327,7 +327,7 @@ fn stats_count_kinds_streams_groups_and_overhead() {
     let text = tool("stats", &dir, &[]).exits(0).out;
     for word in [
         "control",
-        "watermark",
+        "durable-lsn",
         "64-127",
         "####",
         "no frame is compressed",

@@ -190,7 +190,7 @@ fn look_into(sim: &SimDisk) {
     for from in [Lsn::ZERO, log.first_lsn(), Lsn::new(4096)] {
         if let Ok(frames) = log.frames(from) {
             for frame in frames.map_while(Result::ok) {
-                let _ = (frame.records().len(), frame.attested());
+                let _ = (frame.records().len(), frame.durable_lsn());
             }
         }
     }
@@ -373,7 +373,7 @@ pub fn segment(data: &[u8]) {
     }
 }
 
-/// How many records are proven to have been durable by a watermark that the damage left intact.
+/// How many records are proven to have been durable by a durable-LSN record that the damage left intact.
 fn proven_records(example: &Example, damaged: &SimDisk, path: &PathBuf) -> usize {
     let (before, after) = (example.sim.read_file(path), damaged.read_file(path));
     let (before, after) = (before.unwrap(), after.unwrap());
@@ -382,7 +382,7 @@ fn proven_records(example: &Example, damaged: &SimDisk, path: &PathBuf) -> usize
     let mut proven = Lsn::ZERO;
     for frame in log.frames(Lsn::ZERO).unwrap().map(Result::unwrap) {
         let bytes = frame.offset as usize..frame.offset as usize + 24;
-        if let Some(attested) = frame.attested()
+        if let Some(attested) = frame.durable_lsn()
             && before[bytes.clone()] == after[bytes]
         {
             proven = proven.max(attested);
@@ -525,7 +525,7 @@ const _: fn(FrameKind) = |kind| match kind {
     FrameKind::Data
     | FrameKind::Batch
     | FrameKind::Control
-    | FrameKind::Watermark
+    | FrameKind::DurableLsn
     | FrameKind::Seal
     | FrameKind::Close
     | FrameKind::Padding => {}

@@ -202,6 +202,14 @@ impl fmt::Debug for WalError {
 }
 
 impl WalError {
+    /// The error of a directory in which the log that was asked for is not.
+    pub(crate) fn no_log(dir: &Path, what: &str) -> Self {
+        Self::BadDirectory {
+            dir: dir.to_owned(),
+            source: io::Error::new(io::ErrorKind::NotFound, what.to_owned()),
+        }
+    }
+
     pub(crate) fn io(op: impl Into<String>, path: &Path, source: io::Error) -> Self {
         Self::Io {
             op: op.into(),

@@ -21,6 +21,7 @@ mod metrics;
 mod options;
 mod read;
 pub mod recovery;
+mod repair;
 mod retention;
 mod segment;
 mod stripe;

@@ -182,7 +182,7 @@ fn assert_reads_everywhere(log: &Wal, sim: &SimDisk, written: &Written) {
     let inspected = inspect::Log::open(Arc::new(sim.clone()), "/log").unwrap();
     let frames = inspected.frames(Lsn::ZERO).unwrap().map(Result::unwrap);
     let dumped: Written = frames
-        .filter(|f| f.attested().is_none() && f.kind != highwater_wal::FrameKind::Seal)
+        .filter(|f| f.durable_lsn().is_none() && f.kind != highwater_wal::FrameKind::Seal)
         .map(|f| (f.stream.0, f.records().iter().map(|r| r.to_vec()).collect()))
         .collect();
     assert_eq!(dumped, *written);

@@ -220,7 +220,7 @@ fn every_flipped_bit_of_a_compressed_log_gives_all_the_data_or_an_error() {
     }
 }
 
-/// F33 on a log that was killed: what a watermark attests is all there or an error.
+/// F33 on a log that was killed: what a durable-LSN record proves is all there or an error.
 #[test]
 fn every_flipped_bit_of_a_killed_log_loses_at_most_the_unattested_group() {
     let (sim, expected) = build(1, Left::Killed(WritePath::PageCache));
@@ -245,7 +245,7 @@ fn every_flipped_bit_of_a_killed_log_loses_at_most_the_unattested_group() {
     }
 }
 
-/// F33 on a log written past the page cache and killed: the watermark behind the last group was in
+/// F33 on a log written past the page cache and killed: the record after the last group was in
 /// memory only, so that group, and nothing else, is unattested (P5).
 #[test]
 fn every_flipped_bit_of_a_killed_direct_log_loses_at_most_the_last_group() {

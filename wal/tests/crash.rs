@@ -232,13 +232,14 @@ fn the_cheat_of_showing_the_tail_without_rewriting_it_is_caught() {
 #[test]
 fn the_cheat_of_leaving_stale_frames_is_caught() {
     let torn: Vec<_> = (0..6).map(|thread| append(thread % 4)).collect();
-    // Together with the watermarks of so many recoveries the new frame ends in front of an old one.
+    // Together with the durable-LSN records of so many recoveries the new frame ends in front of an
+    // old one.
     let caught = |cheat| {
-        (0..4).any(|watermarks| {
+        (0..4).any(|records| {
             let exact = [
                 Op::Append {
                     thread: 0,
-                    size: 700 - 24 * watermarks,
+                    size: 700 - 24 * records,
                 },
                 Op::Sync,
             ];
@@ -255,7 +256,7 @@ fn the_cheat_of_leaving_stale_frames_is_caught() {
 ///
 /// Direct writes end with zeros to the end of a page. So what is left behind the end rises again
 /// only if it begins with a page and what is appended next ends there: frames of a quarter of a
-/// page, one of them less the watermark.
+/// page, one of them less the durable-LSN record.
 #[test]
 fn a_search_that_ends_before_the_last_write_can_is_caught() {
     const WRITE: u64 = 3 * 4096;

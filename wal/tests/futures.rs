@@ -203,18 +203,18 @@ fn hundreds_of_tasks_share_two_flushes() {
     assert!((1..=2).contains(&groups), "{groups} flushes");
 }
 
-/// The watermark behind the last group is left to the next one, unless somebody awaits it: the
-/// flusher went round and round.
+/// The durable-LSN record after the last group is left to the next one, unless somebody awaits it:
+/// the flusher went round and round.
 #[test]
-fn the_last_watermark_can_be_awaited() {
+fn the_last_durable_lsn_record_can_be_awaited() {
     let dir = tempfile::tempdir().unwrap();
     let log = Wal::open_with(dir.path(), options()).unwrap();
     let lsn = log.append("x").unwrap();
     log.sync_to(lsn).unwrap();
-    let watermark = log.durable_lsn();
-    assert!(watermark < log.end_lsn());
-    block_on(log.durable(watermark)).unwrap();
-    assert!(log.durable_lsn() > watermark);
+    let record = log.durable_lsn();
+    assert!(record < log.end_lsn());
+    block_on(log.durable(record)).unwrap();
+    assert!(log.durable_lsn() > record);
 }
 
 /// F13 under tokio: an aborted task drops its future while it waits.

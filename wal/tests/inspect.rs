@@ -74,9 +74,9 @@ fn every_byte_is_accounted_for() {
         (stats.batch_records.count(), stats.batch_records.max()),
         (33, Some(2))
     );
-    assert_eq!(stats.watermarks, of(FrameKind::Watermark).frames);
-    assert_eq!(stats.group_bytes.count(), stats.watermarks - 1);
-    assert!(stats.watermarks >= 10 && stats.group_records.max() == Some(10 + 4));
+    assert_eq!(stats.durable_lsn_records, of(FrameKind::DurableLsn).frames);
+    assert_eq!(stats.group_bytes.count(), stats.durable_lsn_records - 1);
+    assert!(stats.durable_lsn_records >= 10 && stats.group_records.max() == Some(10 + 4));
 
     let o = stats.overhead;
     assert_eq!(o.frame_headers, 100 * FRAME_HEADER_SIZE);

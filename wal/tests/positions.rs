@@ -71,8 +71,8 @@ fn waiting_for_the_end_makes_everything_below_durable() {
     });
 }
 
-/// The watermark that follows a group moves the end: asking for the end again and again must not
-/// append again and again.
+/// The durable-LSN record that follows a group moves the end: asking for the end again and again
+/// must not append again and again.
 #[test]
 fn waiting_for_the_end_of_a_log_at_rest_appends_nothing() {
     let sim = SimDisk::new();

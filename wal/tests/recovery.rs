@@ -106,7 +106,11 @@ fn open_end() {
     let (sim, _) = killed(&["a"], ["b", "c"]);
     let log = open(&sim);
     assert_eq!(log.recovery().case, Case::OpenEnd);
-    assert_eq!(log.recovery().frames_rewritten, 3, "the watermark, b and c");
+    assert_eq!(
+        log.recovery().frames_rewritten,
+        3,
+        "the durable-LSN record, b and c"
+    );
     assert_eq!(contents(&log), payloads(["a", "b", "c"]));
 }
 
@@ -130,7 +134,7 @@ fn torn_tail_with_frames_behind() {
     assert_eq!(log.recovery().case, Case::TornTail);
     assert_eq!(log.recovery().frames_erased, 2);
     assert_eq!(contents(&log), payloads(["a"]));
-    // The watermark of the recovery is as long as the lost frame: "c" would stand right behind it.
+    // The recovery's own record is as long as the lost frame: "c" would stand right after it.
     let sim = sim.kill_process();
     drop(log);
     assert_eq!(contents(&open(&sim)), payloads(["a"]));
@@ -294,7 +298,7 @@ fn padding_is_no_record() {
         .map(Result::unwrap)
         .collect();
     let padding = frames.iter().find(|f| f.kind == FrameKind::Padding);
-    assert!(padding.is_some_and(|f| f.records().is_empty() && f.attested().is_none()));
+    assert!(padding.is_some_and(|f| f.records().is_empty() && f.durable_lsn().is_none()));
     let log = open(&sim);
     assert_eq!(contents(&log), payloads(["a", "b"]));
     let mut reader = log.read_from(Lsn::ZERO).unwrap();
@@ -410,14 +414,14 @@ fn a_dump_shows_every_kind_of_frame() {
         FrameKind::Data,
         FrameKind::Batch,
         FrameKind::Control,
-        FrameKind::Watermark,
+        FrameKind::DurableLsn,
         FrameKind::Seal,
     ] {
         assert!(frames.iter().any(|frame| frame.kind == kind), "{kind}");
     }
     let close = frames.last().unwrap();
     assert_eq!(
-        (close.kind, close.attested()),
+        (close.kind, close.durable_lsn()),
         (FrameKind::Close, Some(close.lsn))
     );
 }

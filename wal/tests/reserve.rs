@@ -146,7 +146,7 @@ fn the_reserve_is_whole_again_after_each_truncation() {
     for round in 0..20 {
         assert!(is_full(&fill(&log)));
         for _ in 0..16 {
-            // With the watermark of its group each takes 144 bytes.
+            // With the durable-LSN record of its group each takes 144 bytes.
             let lsn = log.append_control(ACKS, [8; 100]).unwrap();
             log.sync_to(lsn).unwrap();
         }
@@ -160,8 +160,8 @@ fn the_reserve_is_whole_again_after_each_truncation() {
     assert!(bytes_on_disk(&sim) <= 5 * SEGMENT);
 }
 
-/// Marks of clean ends and first watermarks of a log that is opened and closed at its bound must
-/// not use up the reserve.
+/// Marks of clean ends and first durable-LSN records of a log that is opened and closed at its
+/// bound must not use up the reserve.
 #[test]
 fn opening_and_closing_at_the_bound_leaves_half_of_the_reserve() {
     for path in PATHS {

@@ -1,5 +1,5 @@
-//! What the log does by itself and tells: the last watermark when it comes to rest, statistics,
-//! metrics, priority.
+//! What the log does by itself and tells: the last durable-LSN record when it comes to rest,
+//! statistics, metrics, priority.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -32,14 +32,14 @@ fn attested_on_disk(sim: &SimDisk) -> Lsn {
     let disk: Arc<dyn Disk> = Arc::new(sim.snapshot());
     let log = inspect::Log::open(disk, "/log").unwrap();
     let frames = log.frames(Lsn::ZERO).unwrap().map(Result::unwrap);
-    let marks = frames.filter(|frame| frame.kind == FrameKind::Watermark);
+    let marks = frames.filter(|frame| frame.kind == FrameKind::DurableLsn);
     marks
-        .filter_map(|frame| frame.attested())
+        .filter_map(|frame| frame.durable_lsn())
         .max()
         .unwrap_or(Lsn::ZERO)
 }
 
-/// Past the page cache the watermark behind the last group is in memory only, and damage to that
+/// Past the page cache the record after the last group is in memory only, and damage to that
 /// group could not be told from a torn write for as long as nothing else is committed. So it is
 /// written once no group has come for a while, and that once.
 #[test]
@@ -75,8 +75,8 @@ fn noted(sim: &SimDisk) -> Lsn {
 }
 
 /// A log at rest notes its end in `LOG`, every ten seconds at most: whatever befalls the end of the
-/// file later is damage then. All watermarks behind a place could be wiped out together with what
-/// they prove, and it passed for the end.
+/// file later is damage then. All durable-LSN records after a place could be wiped out together
+/// with what they prove, and it passed for the end.
 #[test]
 fn a_log_at_rest_notes_its_end() {
     let (sim, clock, options) = past_the_page_cache();

@@ -23,7 +23,7 @@ struct Row {
     streams: Vec<Named>,
     record_bytes: Spread,
     batch_records: Spread,
-    watermarks: u64,
+    durable_lsn_records: u64,
     group_bytes: Spread,
     group_records: Spread,
     overhead: Overhead,
@@ -142,7 +142,7 @@ impl Row {
                 .collect(),
             record_bytes: (&stats.record_sizes).into(),
             batch_records: (&stats.batch_records).into(),
-            watermarks: stats.watermarks,
+            durable_lsn_records: stats.durable_lsn_records,
             group_bytes: (&stats.group_bytes).into(),
             group_records: (&stats.group_records).into(),
             overhead: overhead(stats),
@@ -285,7 +285,7 @@ fn print_overhead(row: &Row, out: &mut Output) -> Result<()> {
     out.line(format!(
         "{} durable-LSN records; {} of the log are no records ({:.1} %): frame headers {}, padding {}, lengths in batches {}, own \
          frames {}, segment headers {}, rests of sealed segments {}",
-        text::grouped(row.watermarks),
+        text::grouped(row.durable_lsn_records),
         text::bytes(o.bytes),
         o.percent,
         text::bytes(o.frame_headers),

@@ -214,7 +214,7 @@ impl Syncer {
     /// next sync carries it. The log can do without: it is left out if the tail is full or closed.
     pub(crate) fn append_durable_lsn(&self, durable: u64) {
         let payload = durable.to_le_bytes();
-        let frame = NewFrame::new(FrameKind::Watermark.into(), StreamId::DEFAULT, &payload);
+        let frame = NewFrame::new(FrameKind::DurableLsn.into(), StreamId::DEFAULT, &payload);
         let tail = self.segments.tail();
         match self.writer.append(&frame, &tail, Reserver::Appender) {
             Ok((start, end)) if start == durable => self.idle_end.store(end, Ordering::Release),

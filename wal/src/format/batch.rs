@@ -64,7 +64,7 @@ impl RecordSplitter {
             FrameKind::Data | FrameKind::Control if self.index == 0 => (0, payload),
             FrameKind::Data
             | FrameKind::Control
-            | FrameKind::Watermark
+            | FrameKind::DurableLsn
             | FrameKind::Seal
             | FrameKind::Close
             | FrameKind::Padding => return None,

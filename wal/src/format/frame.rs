@@ -34,8 +34,8 @@ pub enum FrameKind {
     Batch,
     /// One record of the engine, opaque to the log.
     Control,
-    /// Attests that everything below a position was durable.
-    Watermark,
+    /// The durable LSN: everything below was durable when the frame was written.
+    DurableLsn,
     /// Ends a segment.
     Seal,
     /// The log was closed cleanly here.
@@ -50,7 +50,7 @@ impl fmt::Display for FrameKind {
             Self::Data => "data",
             Self::Batch => "batch",
             Self::Control => "control",
-            Self::Watermark => "watermark",
+            Self::DurableLsn => "durable-lsn",
             Self::Seal => "seal",
             Self::Close => "close",
             Self::Padding => "padding",
@@ -69,7 +69,7 @@ impl FrameKind {
             Self::Data => kind::DATA,
             Self::Batch => kind::BATCH,
             Self::Control => kind::CONTROL,
-            Self::Watermark => kind::WATERMARK,
+            Self::DurableLsn => kind::DURABLE_LSN,
             Self::Seal => kind::SEAL,
             Self::Close => kind::CLOSE,
             Self::Padding => kind::PADDING,
@@ -81,7 +81,7 @@ impl FrameKind {
             kind::DATA => Self::Data,
             kind::BATCH => Self::Batch,
             kind::CONTROL => Self::Control,
-            kind::WATERMARK => Self::Watermark,
+            kind::DURABLE_LSN => Self::DurableLsn,
             kind::SEAL => Self::Seal,
             kind::CLOSE => Self::Close,
             kind::PADDING => Self::Padding,
@@ -309,9 +309,16 @@ fn field<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
         .expect("field offsets lie inside the header, by the const assertions of the layout")
 }
 
-/// The durable LSN in the payload of a durable-LSN record or a close frame.
-pub(crate) fn durable_lsn_in(payload: &[u8]) -> Option<u64> {
-    payload.try_into().ok().map(u64::from_le_bytes)
+/// The durable LSN that a durable-LSN record or a close frame holds.
+pub(crate) fn durable_lsn_in(kind: FrameKind, payload: &[u8]) -> Option<u64> {
+    match kind {
+        FrameKind::DurableLsn | FrameKind::Close => payload.try_into().ok().map(u64::from_le_bytes),
+        FrameKind::Data
+        | FrameKind::Batch
+        | FrameKind::Control
+        | FrameKind::Seal
+        | FrameKind::Padding => None,
+    }
 }
 
 /// What the header of a segment says.

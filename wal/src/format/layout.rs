@@ -109,11 +109,11 @@ pub mod kind {
     pub const BATCH: u8 = 2;
     /// One record of the engine, opaque to the log.
     pub const CONTROL: u8 = 3;
-    /// Attests that everything below the `u64` in its payload was durable when it was written.
-    pub const WATERMARK: u8 = 4;
+    /// The durable LSN, a `u64`: everything below was durable when the frame was written.
+    pub const DURABLE_LSN: u8 = 4;
     /// Ends a segment: nothing behind it in this file counts. No payload.
     pub const SEAL: u8 = 5;
-    /// The log was closed cleanly; attests like a watermark, everything below itself.
+    /// The log was closed cleanly. Its payload is the durable LSN: everything below itself.
     pub const CLOSE: u8 = 6;
     /// Fills room: readers skip it, its payload means nothing.
     pub const PADDING: u8 = 7;
@@ -126,7 +126,7 @@ pub mod flag {
     pub const ZSTD: u8 = 1;
 }
 
-/// Payload of [`kind::WATERMARK`] and [`kind::CLOSE`].
+/// Payload of [`kind::DURABLE_LSN`] and [`kind::CLOSE`].
 pub const DURABLE_LSN_SIZE: u64 = 8;
 /// Bytes of a batch's record count, and of each record's length.
 pub const BATCH_COUNT_SIZE: usize = 4;

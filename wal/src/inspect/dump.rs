@@ -1,9 +1,9 @@
 //! The frames of a log as a tool shows them.
 
 use crate::error::{Finding, Result, WalError};
-use crate::format::batch::RecordSplitter;
+use crate::format::batch::{RecordSplitter, batch_count};
 use crate::format::compression::plain;
-use crate::format::frame::{FrameKind, LogKey, durable_lsn_in};
+use crate::format::frame::{FrameHeader, FrameKind, LogKey, durable_lsn_in};
 use crate::inspect::moving::truncated_meanwhile;
 use crate::lsn::{Lsn, StreamId};
 use crate::segment::header::SegmentFile;
@@ -71,17 +71,10 @@ impl DumpedFrame {
             .collect()
     }
 
-    /// Of a watermark or close frame: everything below this was durable.
+    /// Of a durable-LSN record or a close frame: everything below this was durable.
     #[must_use]
-    pub fn attested(&self) -> Option<Lsn> {
-        match self.kind {
-            FrameKind::Watermark | FrameKind::Close => durable_lsn_in(&self.payload).map(Lsn::new),
-            FrameKind::Data
-            | FrameKind::Batch
-            | FrameKind::Control
-            | FrameKind::Seal
-            | FrameKind::Padding => None,
-        }
+    pub fn durable_lsn(&self) -> Option<Lsn> {
+        durable_lsn_in(self.kind, &self.payload).map(Lsn::new)
     }
 }
 
@@ -162,4 +155,16 @@ impl Iterator for DumpedFrames {
         self.scan = LogScanner::new(go_on_at);
         Some(Err(error))
     }
+}
+
+/// How many records a frame holds, or why a batch does not decompress.
+pub(crate) fn records_in(header: &FrameHeader, payload: &[u8]) -> std::result::Result<u64, String> {
+    Ok(match header.kind {
+        FrameKind::Data | FrameKind::Control => 1,
+        FrameKind::Batch => {
+            let payload = plain(header, payload)?;
+            batch_count(&payload).map_or(0, u64::from)
+        }
+        FrameKind::DurableLsn | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => 0,
+    })
 }

@@ -1,11 +1,9 @@
 //! Following a log that another process writes, without a lock and without writing.
 
 use crate::error::{Result, WalError};
-use crate::format::frame::{FrameKind, durable_lsn_in};
 use crate::format::layout::SEGMENT_HEADER_SIZE;
-use crate::inspect::Log;
 use crate::inspect::dump::{DumpedFrame, shown};
-use crate::inspect::source::bad_directory;
+use crate::inspect::log::Log;
 use crate::lsn::Lsn;
 use crate::segment::header::check_segment;
 use crate::segment::list::{Headers, check_chain, segment_holding};
@@ -19,10 +17,10 @@ const MAX_PATIENCE: u32 = 1024;
 
 /// Shows the frames of a log as they become durable, while another process writes it.
 ///
-/// Only frames that a later one attests are shown: the watermark that follows each sync, or the
-/// mark of a clean close. What was appended but not synced is invisible, as it may be gone after a
-/// crash. A group at the very end of a segment, where its watermark finds no room, is proven, and
-/// so shown, only with the next one.
+/// Only frames that a later one proves durable are shown: the durable-LSN record that follows each
+/// sync, or the mark of a clean close. What was appended but not synced is invisible, as it may be
+/// gone after a crash. A group at the very end of a segment, where its record finds no room, is
+/// proven, and so shown, only with the next one.
 #[derive(Debug)]
 pub struct Follow {
     log: Log,
@@ -165,7 +163,7 @@ impl Follow {
         let lsn = self.shown.lsn();
         let found = self.shown.step(&self.log)?;
         let Some(scanner) = self.shown.scan.scanner() else {
-            return Err(bad_directory(&self.log.dir, "a segment went away"));
+            return Err(WalError::no_log(&self.log.dir, "a segment went away"));
         };
         let frame = shown(scanner, lsn.saturating_sub(scanner.segment.base), &found)?;
         self.shown.cross();
@@ -180,12 +178,11 @@ impl Follow {
             let Found::Frame(frame) = self.ahead.step(&self.log)? else {
                 return Ok(());
             };
-            if let Some(scanner) = self.ahead.scan.scanner()
-                && matches!(frame.header.kind, FrameKind::Watermark | FrameKind::Close)
-            {
-                let proof = durable_lsn_in(scanner.payload(&frame)).unwrap_or(0);
-                self.attested = self.attested.max(proof.min(frame.lsn().get()));
-                // What was read in advance there is older than the proof.
+            let scanner = self.ahead.scan.scanner();
+            let proven = scanner.and_then(|scanner| frame.proven(scanner.payload(&frame)));
+            if let Some(proven) = proven {
+                self.attested = self.attested.max(proven);
+                // What was read ahead there is older than the proof.
                 self.shown.scan.reopen();
             }
             self.ahead.cross();
@@ -197,7 +194,7 @@ impl Follow {
         let now = Log::open(self.log.disk.clone(), &self.log.dir)?;
         if now.log_id() != self.log.log_id() {
             let what = "another log has taken the place of the one that was followed";
-            return Err(bad_directory(&self.log.dir, what));
+            return Err(WalError::no_log(&self.log.dir, what));
         }
         if now.first_lsn().get() > self.shown.lsn() {
             return Err(WalError::Truncated {

@@ -4,8 +4,9 @@ use crate::error::{Result, WalError};
 use crate::format::frame::FrameKind;
 use crate::format::layout::{BATCH_COUNT_SIZE, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size};
 use crate::inspect::dump::DumpedFrame;
-use crate::inspect::{Histogram, Log, Progress};
+use crate::inspect::log::{Log, Progress};
 use crate::lsn::{Lsn, StreamId};
+use crate::metrics::histogram::Histogram;
 use std::collections::BTreeMap;
 
 /// Frames, and what is in them.
@@ -32,7 +33,7 @@ pub struct Overhead {
     pub padding: u64,
     /// Counts and lengths inside batches.
     pub batch_lengths: u64,
-    /// The log's own frames: watermarks, seals, close marks.
+    /// The log's own frames: durable-LSN records, seals, close marks.
     pub own_frames: u64,
     /// Header pages of segments.
     pub segment_headers: u64,
@@ -72,11 +73,11 @@ pub struct LogStats {
     pub record_sizes: Histogram,
     /// Records per batch.
     pub batch_records: Histogram,
-    /// Watermarks: each follows a sync, so they count the commit groups.
-    pub watermarks: u64,
-    /// Bytes of the log from one watermark to the next.
+    /// Durable-LSN records: each follows a sync, so they count the commit groups.
+    pub durable_lsn_records: u64,
+    /// Bytes of the log from one durable-LSN record to the next.
     pub group_bytes: Histogram,
-    /// Records between one watermark and the next.
+    /// Records between one durable-LSN record and the next.
     pub group_records: Histogram,
     /// Bytes that are no record.
     pub overhead: Overhead,
@@ -86,7 +87,7 @@ pub struct LogStats {
     pub damage: Option<WalError>,
 }
 
-/// Counting from watermark to watermark.
+/// Counting from one durable-LSN record to the next.
 #[derive(Debug, Default)]
 struct Group {
     since: Option<Lsn>,
@@ -164,7 +165,7 @@ impl LogStats {
                 self.overhead.frame_headers += FRAME_HEADER_SIZE;
                 self.overhead.padding += amount.log_bytes - FRAME_HEADER_SIZE - stored;
             }
-            FrameKind::Watermark => self.watermark(frame.lsn, group),
+            FrameKind::DurableLsn => self.durable_lsn_record(frame.lsn, group),
             FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {}
         }
         match frame.kind {
@@ -175,7 +176,7 @@ impl LogStats {
                 self.compression(stored, lengths + record_bytes);
             }
             FrameKind::Data | FrameKind::Control => {}
-            FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
+            FrameKind::DurableLsn | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
                 self.overhead.own_frames += amount.log_bytes;
                 let span = frame.end_lsn.bytes_since(frame.lsn);
                 self.overhead.sealed_rests += span - amount.log_bytes;
@@ -183,8 +184,8 @@ impl LogStats {
         }
     }
 
-    fn watermark(&mut self, lsn: Lsn, group: &mut Group) {
-        self.watermarks += 1;
+    fn durable_lsn_record(&mut self, lsn: Lsn, group: &mut Group) {
+        self.durable_lsn_records += 1;
         if let Some(since) = group.since {
             self.group_bytes.add(lsn.bytes_since(since));
             self.group_records.add(group.records);

@@ -1,9 +1,10 @@
 //! Checking every byte of a log, with all cores.
 
 use crate::error::{Finding, Result, WalError};
-use crate::format::frame::{FrameKind, durable_lsn_in};
+use crate::format::frame::FrameKind;
 use crate::format::layout::{FRAME_ALIGNMENT, SEGMENT_HEADER_SIZE};
-use crate::inspect::{Log, Progress, records_in};
+use crate::inspect::dump::records_in;
+use crate::inspect::log::{Log, Progress};
 use crate::lsn::Lsn;
 use crate::recovery::cases::Case;
 use crate::segment::header::{SegmentFile, check_segment};
@@ -91,13 +92,7 @@ impl Part {
                 self.findings.push(bad);
             }
         }
-        match frame.header.kind {
-            FrameKind::Watermark | FrameKind::Close => {
-                let proof = durable_lsn_in(payload).unwrap_or(0);
-                self.attested = self.attested.max(proof.min(frame.lsn().get()));
-            }
-            _ => {}
-        }
+        self.attested = self.attested.max(frame.proven(payload).unwrap_or(0));
         match frame.header.kind {
             FrameKind::Seal => self.holds.sealed = true,
             _ => self.holds.used_bytes = frame.next,

@@ -1,6 +1,6 @@
 //! What an open log counts.
 
-use crate::metrics::latency::Histogram;
+use crate::metrics::latency::LatencyHistogram;
 use crate::stripe::{STRIPES, stripe};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,9 +9,9 @@ pub(crate) struct Counters {
     appended: [Stripe; STRIPES],
     groups: AtomicU64,
     bytes_truncated: AtomicU64,
-    pub(crate) sync: Histogram,
-    pub(crate) prepare: Histogram,
-    pub(crate) recycle: Histogram,
+    pub(crate) sync: LatencyHistogram,
+    pub(crate) prepare: LatencyHistogram,
+    pub(crate) recycle: LatencyHistogram,
 }
 
 /// Two cache lines: processors fetch them in pairs.

@@ -1,14 +1,17 @@
 //! How long something took: a histogram that many threads may add to.
 
+use crate::metrics::histogram::{bucket, bucket_range};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Four buckets for each power of two of microseconds, up to more than a minute.
+/// Four buckets for each power of two of microseconds.
+const STEP_BITS: u32 = 2;
+/// Up to more than a minute.
 const BUCKETS: usize = 4 * 27;
 
 /// Counts durations in buckets that are at most a quarter wide.
 #[derive(Debug)]
-pub(crate) struct Histogram {
+pub(crate) struct LatencyHistogram {
     buckets: [AtomicU64; BUCKETS],
     max_us: AtomicU64,
     total_us: AtomicU64,
@@ -32,7 +35,7 @@ pub struct Latency {
     pub total: Duration,
 }
 
-impl Default for Histogram {
+impl Default for LatencyHistogram {
     fn default() -> Self {
         Self {
             buckets: [const { AtomicU64::new(0) }; BUCKETS],
@@ -42,31 +45,20 @@ impl Default for Histogram {
     }
 }
 
-/// The bucket of `us` microseconds.
-fn bucket(us: u64) -> usize {
-    if us < 4 {
-        return usize::try_from(us).unwrap_or(0);
-    }
-    let power = us.ilog2();
-    let quarter = (us >> (power - 2)) & 3;
-    let index = u64::from(power - 1) * 4 + quarter;
-    usize::try_from(index).map_or(BUCKETS - 1, |index| index.min(BUCKETS - 1))
+/// The bucket of `us` microseconds. The last one takes everything longer.
+fn bucket_of(us: u64) -> usize {
+    bucket(us, STEP_BITS).min(BUCKETS - 1)
 }
 
 /// The longest duration of a bucket, in microseconds.
 fn upper_bound(bucket: usize) -> u64 {
-    let bucket = bucket as u64;
-    if bucket < 4 {
-        return bucket;
-    }
-    let (power, quarter) = (bucket / 4 + 1, bucket % 4);
-    ((5 + quarter) << (power - 2)) - 1
+    *bucket_range(bucket, STEP_BITS).end()
 }
 
-impl Histogram {
+impl LatencyHistogram {
     pub(crate) fn record(&self, took: Duration) {
         let us = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-        if let Some(count) = self.buckets.get(bucket(us)) {
+        if let Some(count) = self.buckets.get(bucket_of(us)) {
             count.fetch_add(1, Ordering::Relaxed);
         }
         self.max_us.fetch_max(us, Ordering::Relaxed);
@@ -108,17 +100,17 @@ mod tests {
     #[test]
     fn buckets_join_and_are_at_most_a_quarter_wide() {
         for us in 0..100_000_u64 {
-            let bucket = bucket(us);
+            let bucket = bucket_of(us);
             let upper = upper_bound(bucket);
             assert!(us <= upper && upper <= us + us / 4 + 1, "{us}: {upper}");
             assert!(bucket == 0 || upper_bound(bucket - 1) < us, "{us}");
         }
-        assert_eq!(bucket(u64::MAX), BUCKETS - 1);
+        assert_eq!(bucket_of(u64::MAX), BUCKETS - 1);
     }
 
     #[test]
     fn percentiles_are_upper_bounds() {
-        let histogram = Histogram::default();
+        let histogram = LatencyHistogram::default();
         assert_eq!(histogram.summary(), Latency::default());
         for us in 1..=1000 {
             histogram.record(Duration::from_micros(us));

@@ -5,9 +5,11 @@
 //! | `counters` | what the log counts |
 //! | `stats` | the snapshot that users get |
 //! | `meters` | the same through the `metrics` facade |
-//! | `latency` | a histogram of durations |
+//! | `latency` | a histogram of durations, which threads share |
+//! | `histogram` | a histogram of numbers; the one bucket arithmetic |
 
 pub(crate) mod counters;
+pub(crate) mod histogram;
 pub(crate) mod latency;
 pub(crate) mod meters;
 pub(crate) mod stats;

@@ -138,7 +138,7 @@ impl Reader {
                     self.batch = Some(OpenBatch::new(&self.cursor, &found)?);
                     continue;
                 }
-                FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
+                FrameKind::DurableLsn | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
                     continue;
                 }
             };

@@ -2,7 +2,7 @@
 
 use crate::control::file::{LogEnd, Meta};
 use crate::error::{Finding, Result, WalError};
-use crate::format::frame::{FrameKind, LogKey, durable_lsn_in};
+use crate::format::frame::{FrameKind, LogKey};
 use crate::format::layout::{
     DURABLE_LSN_SIZE, FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size,
 };
@@ -259,11 +259,8 @@ impl Walk {
         if lsn >= self.attested {
             self.unattested.push_back(lsn);
         }
-        if matches!(kind, FrameKind::Watermark | FrameKind::Close) {
-            self.attested = durable_lsn_in(payload)
-                .unwrap_or(0)
-                .min(lsn)
-                .max(self.attested);
+        if let Some(proven) = frame.proven(payload) {
+            self.attested = proven.max(self.attested);
             while self
                 .unattested
                 .front()
@@ -294,14 +291,10 @@ fn look_behind(
     }
     for (offset, header) in headers {
         let proof = match scan.look(offset)? {
-            Found::Frame(frame)
-                if matches!(frame.header.kind, FrameKind::Watermark | FrameKind::Close) =>
-            {
-                durable_lsn_in(scan.payload(&frame))
-            }
+            Found::Frame(frame) => frame.proven(scan.payload(&frame)),
             // What a newer version attests in its own way must not be erased.
             Found::Unknown(raw) => return Err(segment.unknown_feature(offset, &raw).into()),
-            Found::Frame(_) | Found::BadPayload(_) | Found::Nothing => None,
+            Found::BadPayload(_) | Found::Nothing => None,
         };
         if let Some(proof) = proof.filter(|proof| *proof > x) {
             return Err(Lost::Frame {

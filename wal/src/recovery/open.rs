@@ -3,14 +3,14 @@
 use crate::control::file::{self, LogEnd, Meta};
 use crate::error::{Finding, Result, WalError};
 use crate::faults::Faults;
-use crate::format::frame::{LogKey, SegmentHeader};
+use crate::format::frame::LogKey;
 use crate::format::layout::{SEGMENT_HEADER_SIZE, frame_header, segment_name, to_usize};
 use crate::lsn::Lsn;
 use crate::options::settings::Options;
 use crate::recovery::cases::{Case, Recovery};
 use crate::recovery::end::{End, find_end, segment_at};
 use crate::segment::file::{Segment, SegmentMaker, ZeroAhead, tmp_path};
-use crate::segment::header::{SegmentFile, read_error, read_header};
+use crate::segment::header::{FoundFile, NoHeader, SegmentFile, read_error};
 use crate::segment::list::{Headers, Listing, check_chain};
 use crate::segment::scan::Scanner;
 use highwater_disk::{Access, Disk};
@@ -116,13 +116,11 @@ fn holds_records(disk: &dyn Disk, dir: &Path, base: u64) -> Result<bool> {
     if base != 0 {
         return Ok(true);
     }
-    let path = dir.join(segment_name(Lsn::new(base)));
-    let file = disk
-        .open(&path, Access::Read)
-        .map_err(|e| WalError::io("opening", &path, e))?;
-    let header = read_header(&*file).map_err(|e| read_error(&path, 0, SEGMENT_HEADER_SIZE, e))?;
-    let Some(Ok(header)) = header.map(|bytes| SegmentHeader::parse(&bytes)) else {
-        return Ok(true);
+    let FoundFile { path, header, .. } = FoundFile::open(disk, dir, base)?;
+    let header = match header {
+        Ok(header) => header,
+        Err(NoHeader::Unreadable(e)) => return Err(read_error(&path, 0, SEGMENT_HEADER_SIZE, e)),
+        Err(NoHeader::Short | NoHeader::Bad(_)) => return Ok(true),
     };
     let segment = SegmentFile {
         path,

@@ -64,6 +64,12 @@ impl FoundFrame {
     pub(crate) fn holds_records(&self) -> bool {
         self.header.kind.holds_records()
     }
+
+    /// Everything below was durable, by this frame: a position that is not after the frame itself.
+    pub(crate) fn proven(&self, payload: &[u8]) -> Option<u64> {
+        let proven = durable_lsn_in(self.header.kind, payload)?;
+        Some(proven.min(self.lsn().get()))
+    }
 }
 
 /// How much of a frame is checked before it is believed.
@@ -407,7 +413,7 @@ impl LogScanner {
 fn is_sound(header: &FrameHeader, payload: &[u8]) -> bool {
     match header.kind {
         FrameKind::Batch => header.encoding == Encoding::Zstd || batch_count(payload).is_some(),
-        FrameKind::Watermark | FrameKind::Close => durable_lsn_in(payload).is_some(),
+        FrameKind::DurableLsn | FrameKind::Close => durable_lsn_in(header.kind, payload).is_some(),
         FrameKind::Data | FrameKind::Control | FrameKind::Seal | FrameKind::Padding => true,
     }
 }

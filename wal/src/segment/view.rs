@@ -2,9 +2,9 @@
 //! file.
 
 use crate::error::{Finding, Result, WalError};
-use crate::format::layout::{SEGMENT_HEADER_SIZE, to_usize};
+use crate::format::layout::to_usize;
 use crate::segment::file::{Segment, View};
-use crate::segment::header::{SegmentFile, check_header, read_error, read_header};
+use crate::segment::header::{FoundFile, SegmentFile, read_error};
 use highwater_disk::{Access, DiskError, DiskFile};
 use std::io;
 use std::ops::Range;
@@ -82,10 +82,9 @@ impl Segment {
         let failed = |op: &'static str| move |e| WalError::io(op, &self.path, e);
         let file = self.disk.open(&self.path, Access::Read);
         let file = file.map_err(failed("opening"))?;
-        let len = file.len().map_err(failed("measuring"))?;
-        let header =
-            read_header(&*file).map_err(|e| read_error(&self.path, 0, SEGMENT_HEADER_SIZE, e))?;
-        let size = check_header(&self.path, header, self.base, len, self.log_id)?;
+        let size = FoundFile::read(&*file, &self.path, self.base)?
+            .check(self.log_id)?
+            .size;
         if size != self.size {
             let what = format!("the header says {size} bytes instead of {}", self.size);
             return Err(self.corrupt(Finding::SwappedSegment, 0, what));

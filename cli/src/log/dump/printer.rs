@@ -127,8 +127,8 @@ enum Payload {
     /// For the decoder.
     #[serde(skip)]
     Undecoded(Vec<u8>),
-    #[serde(rename = "attested_lsn")]
-    Attested(u64),
+    #[serde(rename = "durable_lsn")]
+    DurableLsn(u64),
     #[serde(untagged)]
     None {},
 }
@@ -170,24 +170,29 @@ fn rows(frame: &DumpedFrame, owner: Owner, args: &DumpArgs) -> Vec<Row> {
                 .map(|(index, bytes)| of_record(kind(index), Some(index), bytes))
                 .collect()
         }
-        FrameKind::Watermark | FrameKind::Seal | FrameKind::Close | FrameKind::Padding
+        FrameKind::DurableLsn | FrameKind::Seal | FrameKind::Close | FrameKind::Padding
             if !args.all =>
         {
             Vec::new()
         }
-        FrameKind::Watermark => vec![row(None, "watermark", frame.payload.len(), attested(frame))],
+        FrameKind::DurableLsn => vec![row(
+            None,
+            "durable-lsn",
+            frame.payload.len(),
+            durable_lsn(frame),
+        )],
         FrameKind::Seal => vec![row(None, "seal", 0, Payload::None {})],
         FrameKind::Padding => {
             vec![row(None, "padding", frame.payload.len(), Payload::None {})]
         }
-        FrameKind::Close => vec![row(None, "close", frame.payload.len(), attested(frame))],
+        FrameKind::Close => vec![row(None, "close", frame.payload.len(), durable_lsn(frame))],
     }
 }
 
-fn attested(frame: &DumpedFrame) -> Payload {
+fn durable_lsn(frame: &DumpedFrame) -> Payload {
     frame
-        .attested()
-        .map_or(Payload::None {}, |lsn| Payload::Attested(lsn.get()))
+        .durable_lsn()
+        .map_or(Payload::None {}, |lsn| Payload::DurableLsn(lsn.get()))
 }
 
 fn payload(bytes: &[u8], decoded: bool, args: &DumpArgs) -> Payload {
@@ -222,7 +227,7 @@ impl Row {
             Payload::Text(text) | Payload::Base64(text) | Payload::Hex(text) => text.clone(),
             Payload::Decoded(value) => text::printable(&value.to_string()),
             Payload::Undecoded(bytes) => text::escaped(bytes),
-            Payload::Attested(lsn) => format!("everything below LSN {lsn} was durable"),
+            Payload::DurableLsn(lsn) => format!("everything below LSN {lsn} was durable"),
             Payload::None {} => String::new(),
         };
         let line = format!(

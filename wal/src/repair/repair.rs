@@ -2,13 +2,14 @@
 
 use crate::error::{Result, WalError};
 use crate::format::layout::{MIN_SEGMENT_SIZE, SEGMENT_HEADER_SIZE};
-use crate::inspect::lost::{Losses, LostRange};
-use crate::inspect::rebuild::Rebuild;
-use crate::inspect::source::{Source, bad_directory};
-use crate::inspect::walk::{Step, Walk};
-use crate::inspect::{Log, Progress, records_in};
+use crate::inspect::dump::records_in;
+use crate::inspect::log::{Log, Progress};
 use crate::lsn::Lsn;
 use crate::recovery::fitness::resolve;
+use crate::repair::lost::{Losses, LostRange};
+use crate::repair::rebuild::Rebuild;
+use crate::repair::scan::{Step, Walk};
+use crate::repair::source::Source;
 use highwater_disk::Disk;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -79,7 +80,11 @@ pub fn repair(
 ) -> Result<Repaired> {
     let (from, to) = &places(&**disk, from.as_ref(), to.as_ref())?;
     let source = Source::open(disk, from)?;
-    let bytes_total = 2 * source.parts.iter().map(|part| part.file.size).sum::<u64>();
+    let bytes_total = 2 * source
+        .candidates
+        .iter()
+        .map(|part| part.file.size)
+        .sum::<u64>();
     let mut report = |bytes_done| {
         progress(Progress {
             bytes_done,
@@ -115,7 +120,7 @@ pub(crate) fn check_copy(disk: &Arc<dyn Disk>, to: &Path) -> Result<()> {
 pub(crate) fn places(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(PathBuf, PathBuf)> {
     let (from, to) = (resolve(disk, from)?, resolve(disk, to)?);
     if to.starts_with(&from) || from.starts_with(&to) {
-        return Err(bad_directory(
+        return Err(WalError::no_log(
             &to,
             "the new log must lie outside of the old one, and the old one outside of it",
         ));
@@ -153,7 +158,7 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
                 };
                 *frames += 1;
                 *sum += records;
-                attested = attested.max(frame.attests().unwrap_or(0));
+                attested = attested.max(frame.proven().unwrap_or(0));
                 progress(frame.lsn() - source.first_lsn);
             }
         }
@@ -195,7 +200,7 @@ fn copy(
     let mut new = Rebuild::begin(&source.disk, to, source.key)?;
     new.start_at(source.first_lsn);
     let mut walk = Walk::new(source);
-    let half: u64 = source.parts.iter().map(|part| part.file.size).sum();
+    let half: u64 = source.candidates.iter().map(|part| part.file.size).sum();
     while let Some(Step::Frame(frame)) = walk.step()? {
         if frame.lsn() >= survey.cut {
             break;

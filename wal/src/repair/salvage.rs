@@ -3,14 +3,14 @@
 use crate::control::file;
 use crate::error::{Result, WalError};
 use crate::format::frame::LogKey;
-use crate::inspect::Progress;
 use crate::inspect::dump::DumpedFrame;
-use crate::inspect::lost::{Losses, LostRange};
-use crate::inspect::rebuild::Rebuild;
-use crate::inspect::repair::{check_copy, places};
-use crate::inspect::source::Source;
-use crate::inspect::walk::{Step, Walk};
+use crate::inspect::log::Progress;
 use crate::lsn::Lsn;
+use crate::repair::lost::{Losses, LostRange};
+use crate::repair::rebuild::Rebuild;
+use crate::repair::repair::{check_copy, places};
+use crate::repair::scan::{Step, Walk};
+use crate::repair::source::Source;
 use highwater_disk::Disk;
 use std::ffi::OsString;
 use std::path::Path;
@@ -74,7 +74,7 @@ pub fn salvage(
     let source = Source::open(disk, from)?;
     let mut new = begin(&source, to)?;
     let new_log_id = new.log_id();
-    let bytes_total = source.parts.iter().map(|part| part.file.size).sum();
+    let bytes_total = source.candidates.iter().map(|part| part.file.size).sum();
     let mut holes = Holes::default();
     let (mut frames, mut records) = (0, 0);
     let mut attested = source.attested_lsn;
@@ -87,7 +87,7 @@ pub fn salvage(
             }
             Step::Frame(frame) => frame,
         };
-        if let Some(proof) = frame.attests() {
+        if let Some(proof) = frame.proven() {
             attested = attested.max(proof);
             holes.prove(attested);
         }

@@ -5,13 +5,13 @@
 //! Memory is bounded by the largest frame.
 
 use crate::error::{Result, WalError};
-use crate::format::frame::{FrameHeader, FrameKind, LogKey, RawHeader, durable_lsn_in};
+use crate::format::frame::{FrameHeader, FrameKind, LogKey, RawHeader};
 use crate::format::layout::{
     FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_header, segment_name,
 };
-use crate::inspect::lost::LostRange;
-use crate::inspect::source::{Part, Source};
 use crate::lsn::Lsn;
+use crate::repair::lost::LostRange;
+use crate::repair::source::{Candidate, Source};
 use crate::segment::header::SegmentFile;
 use crate::segment::scan::{Found, FoundFrame, Scanner};
 use highwater_disk::Disk;
@@ -56,13 +56,9 @@ impl SavedFrame {
         }
     }
 
-    /// The position that the frame proves to have been durable.
-    pub(crate) fn attests(&self) -> Option<u64> {
-        let attests = matches!(self.header().kind, FrameKind::Watermark | FrameKind::Close);
-        attests
-            .then(|| durable_lsn_in(self.payload()))
-            .flatten()
-            .map(|proof| proof.min(self.lsn()))
+    /// Everything below was durable, by this frame.
+    pub(crate) fn proven(&self) -> Option<u64> {
+        self.found.proven(self.payload())
     }
 }
 
@@ -151,7 +147,7 @@ impl<'a> Walk<'a> {
         let orphan = self.sealed
             && !self
                 .source
-                .parts
+                .candidates
                 .iter()
                 .any(|p| p.file.base >= self.position);
         if known.is_none() && broken.is_none() && !orphan {
@@ -172,11 +168,15 @@ impl<'a> Walk<'a> {
 
     /// Opens the files of the next segment; false if there is none.
     fn open_group(&mut self) -> Result<bool> {
-        let parts = self.source.parts.get(self.next_part..).unwrap_or_default();
+        let parts = self
+            .source
+            .candidates
+            .get(self.next_part..)
+            .unwrap_or_default();
         let Some(base) = parts.first().map(|part| part.file.base) else {
             return Ok(false);
         };
-        let group: Vec<&Part> = parts
+        let group: Vec<&Candidate> = parts
             .iter()
             .take_while(|part| part.file.base == base)
             .collect();
@@ -195,11 +195,11 @@ impl<'a> Walk<'a> {
         let at = self.hole_end().unwrap_or(self.position);
         // A file that is not of this log proves nothing about what stood before it, nor that the
         // log went as far.
-        let says_so = self.group.iter().any(|probe| probe.part.says_so);
-        self.strays = base > at && !says_so;
+        let has_header = self.group.iter().any(|probe| probe.part.has_header);
+        self.strays = base > at && !has_header;
         if base > at {
             let mut hole = self.missing(at, Some(Lsn::new(base)));
-            hole.broken = says_so;
+            hole.broken = has_header;
             self.holes.push(hole);
         }
         if self.holes.is_empty() {
@@ -314,14 +314,14 @@ impl<'a> Walk<'a> {
 /// One file of the log, of which any part may be unreadable or missing.
 #[derive(Debug)]
 struct Probe {
-    part: Part,
+    part: Candidate,
     scan: Scanner,
     /// Why the last bytes asked for could not be read.
     error: Option<WalError>,
 }
 
 impl Probe {
-    fn open(disk: &dyn Disk, part: &Part, key: LogKey) -> Result<Self> {
+    fn open(disk: &dyn Disk, part: &Candidate, key: LogKey) -> Result<Self> {
         Ok(Self {
             scan: Scanner::open_short(disk, &part.file, key, part.len)?,
             part: part.clone(),
@@ -367,7 +367,7 @@ impl Probe {
     fn is_broken(&mut self, offset: u64, genuine: bool) -> bool {
         let ends = self.is_zero(offset) == Some(true);
         let cut = self.part.len < self.part.file.size && !ends;
-        cut || self.error.is_some() || !(self.part.says_so || genuine)
+        cut || self.error.is_some() || !(self.part.has_header || genuine)
     }
 
     /// What stands at `offset` in place of a frame.

@@ -3,11 +3,9 @@
 
 use std::ops::RangeInclusive;
 
-/// Steps into which each power of two is divided.
-const STEPS: usize = 16;
-const STEP_BITS: u32 = STEPS.ilog2();
-/// Numbers below 16 have a place each; then 16 places for each power of two up to 2^63.
-const PLACES: usize = STEPS + (64 - STEP_BITS as usize) * STEPS;
+/// Each power of two is divided into 16 steps.
+const STEP_BITS: u32 = 4;
+const PLACES: usize = bucket(u64::MAX, STEP_BITS) + 1;
 
 /// Counts numbers by magnitude.
 ///
@@ -49,7 +47,7 @@ impl Histogram {
 
     /// Counts `number`.
     pub fn add(&mut self, number: u64) {
-        if let Some(place) = self.places.get_mut(place_of(number)) {
+        if let Some(place) = self.places.get_mut(bucket(number, STEP_BITS)) {
             *place += 1;
         }
         self.count += 1;
@@ -113,7 +111,7 @@ impl Histogram {
         for (place, count) in self.places.iter().enumerate() {
             below += count;
             if below >= rank {
-                return Some((*range_of(place).end()).clamp(self.min, self.max));
+                return Some((*bucket_range(place, STEP_BITS).end()).clamp(self.min, self.max));
             }
         }
         None
@@ -124,7 +122,7 @@ impl Histogram {
     pub fn powers_of_two(&self) -> Vec<(RangeInclusive<u64>, u64)> {
         let mut powers: Vec<(RangeInclusive<u64>, u64)> = Vec::new();
         for (place, count) in self.places.iter().enumerate().filter(|(_, n)| **n > 0) {
-            let range = power_of(*range_of(place).start());
+            let range = power_of(*bucket_range(place, STEP_BITS).start());
             match powers.last_mut() {
                 Some((last, sum)) if *last == range => *sum += count,
                 _ => powers.push((range, *count)),
@@ -141,24 +139,31 @@ fn power_of(number: u64) -> RangeInclusive<u64> {
     }
 }
 
-fn place_of(number: u64) -> usize {
-    let log = number.checked_ilog2().unwrap_or(0);
-    if log < STEP_BITS {
-        return usize::try_from(number).unwrap_or(0);
+/// The bucket of a number, if each power of two is divided into `2^step_bits` buckets. Numbers
+/// below that have one each.
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "buckets are fewer than 64 * 2^step_bits"
+)]
+pub(crate) const fn bucket(number: u64, step_bits: u32) -> usize {
+    let steps = 1_u64 << step_bits;
+    if number < steps {
+        return number as usize;
     }
-    let step = (number >> (log - STEP_BITS)) & (STEPS as u64 - 1);
-    let power = usize::try_from(log - STEP_BITS).unwrap_or(0);
-    STEPS + power * STEPS + usize::try_from(step).unwrap_or(0)
+    let power = number.ilog2() - step_bits;
+    let step = (number >> power) & (steps - 1);
+    (steps + power as u64 * steps + step) as usize
 }
 
-fn range_of(place: usize) -> RangeInclusive<u64> {
-    let Some(above) = place.checked_sub(STEPS) else {
-        return place as u64..=place as u64;
+/// The numbers of a bucket.
+pub(crate) fn bucket_range(bucket: usize, step_bits: u32) -> RangeInclusive<u64> {
+    let (bucket, steps) = (bucket as u64, 1_u64 << step_bits);
+    let Some(above) = bucket.checked_sub(steps) else {
+        return bucket..=bucket;
     };
-    let (power, step) = (above / STEPS, (above % STEPS) as u64);
-    let width = 1_u64 << power;
-    let start = (STEPS as u64 + step) << power;
-    start..=start + (width - 1)
+    let power = above / steps;
+    let start = (steps + above % steps) << power;
+    start..=start + ((1 << power) - 1)
 }
 
 #[cfg(test)]
@@ -169,10 +174,13 @@ mod tests {
     fn every_number_has_one_place_and_places_touch() {
         let mut next = 0_u64;
         for place in 0..PLACES {
-            let range = range_of(place);
+            let range = bucket_range(place, STEP_BITS);
             assert_eq!(*range.start(), next, "place {place}");
             assert_eq!(
-                (place_of(*range.start()), place_of(*range.end())),
+                (
+                    bucket(*range.start(), STEP_BITS),
+                    bucket(*range.end(), STEP_BITS)
+                ),
                 (place, place)
             );
             next = range.end().wrapping_add(1);

@@ -2,15 +2,14 @@
 
 use crate::control::file::{self, LogEnd, Meta};
 use crate::error::{Finding, Result, WalError};
-use crate::format::frame::{BadHeader, LogKey, SegmentHeader};
+use crate::format::frame::{LogKey, SegmentHeader};
 use crate::format::layout::{
-    FORMAT_VERSION, FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT,
-    segment_name,
+    FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT,
 };
 use crate::lsn::Lsn;
-use crate::segment::header::{SegmentFile, read_header};
+use crate::segment::header::{FoundFile, NoHeader, SegmentFile};
 use crate::segment::list::Listing;
-use highwater_disk::{Access, DirLock, Disk};
+use highwater_disk::{DirLock, Disk};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::io;
@@ -30,7 +29,7 @@ pub(crate) struct Source {
     /// By `LOG` it ends there.
     pub(crate) is_closed: bool,
     /// By base; of two with the same base the one that has its own name comes first.
-    pub(crate) parts: Vec<Part>,
+    pub(crate) candidates: Vec<Candidate>,
     /// What is wrong with files as such.
     pub(crate) findings: Vec<WalError>,
     pub(crate) ignored: Vec<OsString>,
@@ -40,30 +39,15 @@ pub(crate) struct Source {
 
 /// A file that may hold part of the log.
 #[derive(Debug, Clone)]
-pub(crate) struct Part {
+pub(crate) struct Candidate {
     /// Its size is that of its header, or what fits.
     pub(crate) file: SegmentFile,
     /// Bytes that the file has.
     pub(crate) len: u64,
     /// Whether its header says that it is this segment of this log.
-    pub(crate) says_so: bool,
+    pub(crate) has_header: bool,
     /// Whether anything but the name of the next file tells its size.
     pub(crate) is_sized: bool,
-}
-
-/// What a segment file says about itself.
-struct Claim {
-    path: PathBuf,
-    name: u64,
-    len: u64,
-    header: std::result::Result<SegmentHeader, Bad>,
-}
-
-/// Why a header is of no use.
-enum Bad {
-    Short,
-    Header(BadHeader),
-    Unreadable(io::Error),
 }
 
 impl Source {
@@ -79,7 +63,7 @@ impl Source {
             Ok(Some(meta)) => Some(meta),
             Ok(None) if listing.segments.is_empty() => {
                 let what = "there is no file LOG in it and no segment: it is not a log";
-                return Err(bad_directory(dir, what));
+                return Err(WalError::no_log(dir, what));
             }
             Ok(None) => {
                 findings.push(missing_meta(dir));
@@ -91,18 +75,18 @@ impl Source {
                 None
             }
         };
-        let claims: Vec<Claim> = listing
+        let files: Vec<FoundFile> = listing
             .segments
             .iter()
-            .map(|(name, _)| Claim::read(&**disk, dir, *name))
+            .map(|(name, _)| FoundFile::open(&**disk, dir, *name)?.not_newer())
             .collect::<Result<_>>()?;
         let log_id = match &meta {
             Some(meta) => meta.log_id,
-            None => vote(dir, &claims)?,
+            None => vote(dir, &files)?,
         };
-        let lowest = claims.first().map_or(0, |claim| claim.name);
+        let lowest = files.first().map_or(0, |file| file.name);
         let first_lsn = meta.map_or(lowest, |meta| meta.first_lsn);
-        let parts = settle(&claims, log_id, first_lsn, &mut findings);
+        let candidates = candidates(&files, log_id, first_lsn, &mut findings);
         Ok(Self {
             disk: Arc::clone(disk),
             dir: dir.to_owned(),
@@ -110,11 +94,11 @@ impl Source {
             first_lsn: if meta.is_some() {
                 first_lsn
             } else {
-                parts.first().map_or(first_lsn, |part| part.file.base)
+                candidates.first().map_or(first_lsn, |part| part.file.base)
             },
             attested_lsn: meta.map_or(0, |meta| meta.attested_lsn),
             is_closed: meta.is_some_and(|meta| meta.end == LogEnd::Closed),
-            parts,
+            candidates,
             findings,
             ignored: listing.ignored,
             _lock: lock,
@@ -123,9 +107,9 @@ impl Source {
 
     /// Size for segments that have no model: that of the last one that tells it.
     pub(crate) fn usual_size(&self) -> u64 {
-        let mut from_last = self.parts.iter().rev();
+        let mut from_last = self.candidates.iter().rev();
         let size = from_last
-            .find(|part| part.says_so)
+            .find(|part| part.has_header)
             .map(|part| part.file.size);
         size.unwrap_or_else(|| self.largest())
             .clamp(MIN_SEGMENT_SIZE, MAX_SEGMENT_SIZE)
@@ -133,12 +117,12 @@ impl Source {
 
     /// A segment of this size takes any frame that is left.
     pub(crate) fn largest(&self) -> u64 {
-        let sizes = self.parts.iter().map(Part::holds);
+        let sizes = self.candidates.iter().map(Candidate::holds);
         sizes.max().unwrap_or(MIN_SEGMENT_SIZE)
     }
 }
 
-impl Part {
+impl Candidate {
     /// The size of a segment for the frames that the file has, and a seal. Of what is cut short the
     /// rest is not believed.
     fn holds(&self) -> u64 {
@@ -174,13 +158,6 @@ fn hold(disk: &dyn Disk, dir: &Path) -> Result<Option<DirLock>> {
     }
 }
 
-pub(crate) fn bad_directory(dir: &Path, what: &str) -> WalError {
-    WalError::BadDirectory {
-        dir: dir.to_owned(),
-        source: io::Error::new(io::ErrorKind::NotFound, what.to_owned()),
-    }
-}
-
 fn missing_meta(dir: &Path) -> WalError {
     WalError::Corrupt {
         finding: Finding::MissingControlFile,
@@ -193,73 +170,28 @@ fn missing_meta(dir: &Path) -> WalError {
     }
 }
 
-impl Claim {
-    fn read(disk: &dyn Disk, dir: &Path, name: u64) -> Result<Self> {
-        let path = dir.join(segment_name(Lsn::new(name)));
-        let file = disk
-            .open(&path, Access::Read)
-            .map_err(|e| WalError::io("opening", &path, e))?;
-        let len = file
-            .len()
-            .map_err(|e| WalError::io("measuring", &path, e))?;
-        let header = match read_header(&*file) {
-            Ok(Some(bytes)) => SegmentHeader::parse(&bytes).map_err(Bad::Header),
-            Ok(None) => Err(Bad::Short),
-            Err(e) => Err(Bad::Unreadable(e)),
-        };
-        if let Err(Bad::Header(BadHeader::Newer(found))) = header {
-            return Err(WalError::NewerFormat {
-                file: path,
-                found,
-                supported: FORMAT_VERSION,
-            });
-        }
-        Ok(Self {
-            path,
-            name,
-            len,
-            header,
-        })
-    }
-
-    fn is_of(&self, log_id: u128) -> bool {
-        self.header
-            .as_ref()
-            .is_ok_and(|header| header.log_id == log_id)
-    }
-
-    fn size(&self) -> Option<u64> {
-        self.header.as_ref().ok().map(|header| header.size)
-    }
-
-    fn corrupt(&self, finding: Finding, offset: u64, what: String) -> WalError {
-        WalError::Corrupt {
-            finding,
-            file: self.path.clone(),
-            offset,
-            lsn: Lsn::new(self.name.saturating_add(offset)),
-            what,
-        }
-    }
+fn is_of(file: &FoundFile, log_id: u128) -> bool {
+    let header = file.header.as_ref();
+    header.is_ok_and(|header| header.log_id == log_id)
 }
 
 /// The identity that most headers agree on: every checksum covers it, so without it no frame can be
 /// told from junk.
-fn vote(dir: &Path, claims: &[Claim]) -> Result<u128> {
+fn vote(dir: &Path, files: &[FoundFile]) -> Result<u128> {
     let mut votes = BTreeMap::<u128, usize>::new();
-    for header in claims.iter().filter_map(|claim| claim.header.as_ref().ok()) {
+    for header in files.iter().filter_map(|file| file.header.as_ref().ok()) {
         *votes.entry(header.log_id).or_default() += 1;
     }
     let most = votes.values().max().copied().unwrap_or(0);
     let mut ids = votes.iter().filter(|(_, count)| **count == most);
     match (ids.next(), ids.next()) {
         (Some((id, _)), None) => Ok(*id),
-        (None, _) => Err(bad_directory(
+        (None, _) => Err(WalError::no_log(
             dir,
             "neither LOG nor the header of any segment can be read, and every checksum covers the identity that stands \
              there: restore LOG, or one segment",
         )),
-        (Some(_), Some(_)) => Err(bad_directory(
+        (Some(_), Some(_)) => Err(WalError::no_log(
             dir,
             "LOG cannot be read, and as many segments belong to one log as to another: restore LOG, or move the \
              segments of the other log away",
@@ -268,25 +200,26 @@ fn vote(dir: &Path, claims: &[Claim]) -> Result<u128> {
 }
 
 /// Decides what each file is, and notes what is wrong with it.
-fn settle(
-    claims: &[Claim],
+fn candidates(
+    files: &[FoundFile],
     log_id: u128,
     first_lsn: u64,
     findings: &mut Vec<WalError>,
-) -> Vec<Part> {
+) -> Vec<Candidate> {
     let mut parts = Vec::new();
-    let ours = |claim: &&Claim| claim.is_of(log_id);
-    let known = claims.iter().filter(ours).filter_map(Claim::size).collect();
-    for (index, claim) in claims.iter().enumerate() {
-        let next = claims.get(index + 1).map(|next| next.name);
-        let part = match &claim.header {
+    let ours = files.iter().filter(|file| is_of(file, log_id));
+    let sizes = ours.filter_map(|file| Some(file.header.as_ref().ok()?.size));
+    let known = sizes.collect();
+    for (index, file) in files.iter().enumerate() {
+        let next = files.get(index + 1).map(|next| next.name);
+        let part = match &file.header {
             Ok(header) if header.log_id == log_id => {
-                note_shape(claim, header, findings);
+                note_shape(file, header, findings);
                 Some((header.base, header.size))
             }
             _ => {
-                findings.push(claim.unusable(log_id));
-                guess_size(claim.name, claim.len, next, &known).map(|size| (claim.name, size))
+                findings.push(unusable(file, log_id));
+                guess_size(file.name, file.len, next, &known).map(|size| (file.name, size))
             }
         };
         let counts =
@@ -296,16 +229,16 @@ fn settle(
         };
         parts.push((
             base,
-            base != claim.name,
-            Part {
+            base != file.name,
+            Candidate {
                 file: SegmentFile {
-                    path: claim.path.clone(),
+                    path: file.path.clone(),
                     base,
                     size,
                 },
-                len: claim.len,
-                says_so: claim.is_of(log_id),
-                is_sized: size == claim.len || known.contains(&size),
+                len: file.len,
+                has_header: is_of(file, log_id),
+                is_sized: size == file.len || known.contains(&size),
             },
         ));
     }
@@ -314,51 +247,44 @@ fn settle(
 }
 
 /// What is wrong with a file whose header is intact.
-fn note_shape(claim: &Claim, header: &SegmentHeader, findings: &mut Vec<WalError>) {
-    if header.base != claim.name {
+fn note_shape(file: &FoundFile, header: &SegmentHeader, findings: &mut Vec<WalError>) {
+    if header.base != file.name {
         let what = format!(
             "its header says that it starts at {}: taken for that",
             header.base
         );
-        findings.push(claim.corrupt(Finding::SwappedSegment, 0, what));
+        findings.push(file.corrupt(Finding::SwappedSegment, 0, what));
     }
-    let shape = |what: &str| format!("{} bytes instead of {}: {what}", claim.len, header.size);
-    if claim.len < header.size {
+    let shape = |what: &str| format!("{} bytes instead of {}: {what}", file.len, header.size);
+    if file.len < header.size {
         let what = shape("what is there was read");
-        findings.push(claim.corrupt(Finding::ShortSegment, claim.len, what));
+        findings.push(file.corrupt(Finding::ShortSegment, file.len, what));
     }
-    if claim.len > header.size {
+    if file.len > header.size {
         let what = shape("what is behind the end was ignored");
-        findings.push(claim.corrupt(Finding::LongSegment, header.size, what));
+        findings.push(file.corrupt(Finding::LongSegment, header.size, what));
     }
 }
 
-impl Claim {
-    fn unusable(&self, log_id: u128) -> WalError {
-        let taken = "its frames were looked for by the name of the file";
-        match &self.header {
-            Ok(header) => self.corrupt(
-                Finding::ForeignSegment,
-                0,
-                format!(
-                    "log id {:032x} instead of {log_id:032x}: {taken}",
-                    header.log_id
-                ),
-            ),
-            Err(Bad::Short) => self.corrupt(
-                Finding::ShortSegment,
-                self.len,
-                "the header is not all there".to_owned(),
-            ),
-            Err(Bad::Header(bad)) => {
-                let bad = format!("bad {bad:?} in the header").to_lowercase();
-                self.corrupt(Finding::DamagedHeader, 0, format!("{bad}: {taken}"))
-            }
-            Err(Bad::Unreadable(error)) => {
-                self.corrupt(Finding::DamagedHeader, 0, format!("{error}: {taken}"))
-            }
+/// What is wrong with a file that has no header of this log.
+fn unusable(file: &FoundFile, log_id: u128) -> WalError {
+    let taken = "its frames were looked for by the name of the file";
+    let (finding, what) = match &file.header {
+        Ok(header) => (
+            Finding::ForeignSegment,
+            format!("log id {:032x} instead of {log_id:032x}", header.log_id),
+        ),
+        Err(NoHeader::Short) => {
+            let what = "the header is not all there".to_owned();
+            return file.corrupt(Finding::ShortSegment, file.len, what);
         }
-    }
+        Err(NoHeader::Bad(bad)) => (
+            Finding::DamagedHeader,
+            format!("bad {bad:?} in the header").to_lowercase(),
+        ),
+        Err(NoHeader::Unreadable(error)) => (Finding::DamagedHeader, error.to_string()),
+    };
+    file.corrupt(finding, 0, format!("{what}: {taken}"))
 }
 
 /// The size of a segment whose header is lost: that of its file, if it can be and does not reach

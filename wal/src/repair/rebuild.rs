@@ -8,7 +8,6 @@ use crate::format::layout::{
     FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT, SEGMENT_HEADER_SIZE,
     frame_size, segment_name, to_usize,
 };
-use crate::inspect::source::bad_directory;
 use crate::lsn::{Lsn, StreamId};
 use crc32c::crc32c;
 use highwater_disk::{DirLock, Disk, DiskFile};
@@ -145,7 +144,7 @@ impl<'a> Rebuild<'a> {
     /// LSNs there were used before and must not be used again.
     pub(crate) fn skip(&mut self, until: u64) -> Result<()> {
         if until.saturating_sub(self.end) > MAX_SKIP {
-            return Err(bad_directory(
+            return Err(WalError::no_log(
                 self.dir,
                 &format!(
                     "the old log says that LSN {until} was used, and stands at {}: nothing that it says can be trusted",

@@ -1,0 +1,306 @@
+//! A log that is only looked at.
+
+use crate::control::file::{self, Meta};
+use crate::error::{Finding, Result, WalError};
+use crate::format::frame::LogKey;
+use crate::format::layout::{SEGMENT_HEADER_SIZE, segment_name};
+use crate::inspect::dump::DumpedFrames;
+use crate::inspect::moving::{MAX_LOOKS, start_after};
+use crate::lsn::Lsn;
+use crate::recovery::end::{End, find_end};
+use crate::recovery::fitness::resolve;
+use crate::segment::header::{SegmentFile, check_segment};
+use crate::segment::list::{Headers, Listing, join, segment_holding};
+use crate::segment::scan::{Found, LogScanner, Scanner};
+use highwater_disk::Disk;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A log that is only looked at.
+#[derive(Debug)]
+pub struct Log {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) dir: PathBuf,
+    pub(crate) meta: Meta,
+    pub(crate) key: LogKey,
+    pub(crate) listing: Listing,
+}
+
+/// One segment file.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct SegmentInfo {
+    /// LSN of its first byte.
+    pub base: Lsn,
+    /// The file.
+    pub file: PathBuf,
+    /// Length of the file in bytes.
+    pub size_bytes: u64,
+    /// What it is to the log.
+    pub state: SegmentState,
+}
+
+/// What a segment file is to the log.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum SegmentState {
+    /// Holds part of the log.
+    Live,
+    /// Made in advance, holds nothing yet.
+    Prepared,
+    /// Below the start of the log: to be removed or recycled.
+    Truncated,
+    /// Cannot be used.
+    Damaged(WalError),
+}
+
+impl fmt::Display for SegmentState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Live => f.write_str("live"),
+            Self::Prepared => f.write_str("prepared"),
+            Self::Truncated => f.write_str("truncated"),
+            Self::Damaged(error) => write!(f, "damaged: {error}"),
+        }
+    }
+}
+
+/// How far [`Log::verify`] has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Bytes read so far.
+    pub bytes_done: u64,
+    /// Bytes to read in total.
+    pub bytes_total: u64,
+}
+
+impl Log {
+    /// Reads what the log in `dir` consists of. A relative path is resolved now.
+    ///
+    /// # Errors
+    /// [`WalError::BadDirectory`] if there is no directory, or no log in it;
+    /// [`WalError::NewerFormat`]; [`WalError::Corrupt`] if `LOG` is damaged or missing;
+    /// [`WalError::Io`].
+    pub fn open(disk: Arc<dyn Disk>, dir: impl AsRef<Path>) -> Result<Self> {
+        let dir = resolve(&*disk, dir.as_ref())?;
+        let bad = |source| WalError::BadDirectory {
+            dir: dir.clone(),
+            source,
+        };
+        disk.list(&dir).map_err(bad)?;
+        let listing = Listing::read(&*disk, &dir)?;
+        let Some(meta) = Meta::read(&*disk, &dir)? else {
+            if listing.segments.is_empty() {
+                let what = "there is no file LOG in it: it is not a log";
+                return Err(bad(std::io::Error::new(std::io::ErrorKind::NotFound, what)));
+            }
+            return Err(WalError::Corrupt {
+                finding: Finding::MissingControlFile,
+                file: file::path(&dir),
+                offset: 0,
+                lsn: Lsn::ZERO,
+                what: "there are segments, but no file LOG; restore it".to_owned(),
+            });
+        };
+        Ok(Self {
+            disk,
+            dir,
+            key: LogKey::new(meta.log_id),
+            meta,
+            listing,
+        })
+    }
+
+    /// The random identity of the log.
+    #[must_use]
+    pub fn log_id(&self) -> u128 {
+        self.meta.log_id
+    }
+
+    /// Where the log starts.
+    pub fn first_lsn(&self) -> Lsn {
+        Lsn::new(self.meta.first_lsn)
+    }
+
+    /// All segment files, in order. Looks at headers only; damage is told per segment.
+    ///
+    /// # Errors
+    /// [`WalError::Io`] if a segment cannot be read.
+    pub fn segments(&self) -> Result<Vec<SegmentInfo>> {
+        let mut segments = Vec::new();
+        for (base, len) in &self.listing.segments {
+            let lsn = Lsn::new(*base);
+            let state = if *base < self.meta.first_lsn {
+                SegmentState::Truncated
+            } else {
+                let segment = check_segment(&*self.disk, &self.dir, *base, self.meta.log_id);
+                match segment.and_then(|segment| self.state_of(&segment)) {
+                    Ok(state) => state,
+                    Err(_) if self.is_truncated(*base) => SegmentState::Truncated,
+                    Err(error @ WalError::Io { .. }) => return Err(error),
+                    Err(error) => SegmentState::Damaged(error),
+                }
+            };
+            segments.push(SegmentInfo {
+                base: lsn,
+                file: self.dir.join(segment_name(lsn)),
+                size_bytes: *len,
+                state,
+            });
+        }
+        Ok(segments)
+    }
+
+    fn state_of(&self, segment: &SegmentFile) -> Result<SegmentState> {
+        let mut scan = Scanner::open(&*self.disk, segment, self.key)?;
+        let last = self
+            .listing
+            .segments
+            .last()
+            .is_some_and(|(base, _)| *base == segment.base);
+        let first = segment.base == self.meta.first_lsn;
+        let empty = matches!(scan.look(SEGMENT_HEADER_SIZE)?, Found::Nothing);
+        Ok(if empty && last && !first {
+            SegmentState::Prepared
+        } else {
+            SegmentState::Live
+        })
+    }
+
+    /// The end of the log. While a log is written, a frame may be completed and attested between
+    /// the look at its place and the look behind it, and seem lost: then it stands there now, and
+    /// everything is looked at again. So may a segment be begun that was not there when the files
+    /// were listed: it is added to `chain`.
+    pub(crate) fn find_end(&self, chain: &mut Vec<SegmentFile>) -> Result<End> {
+        for _ in 0..MAX_LOOKS {
+            let found = find_end(&*self.disk, &self.dir, &self.meta, chain);
+            let Err(WalError::Corrupt { lsn, finding, .. }) = &found else {
+                return found;
+            };
+            if *finding == Finding::MissingSegment {
+                match check_segment(&*self.disk, &self.dir, lsn.get(), self.meta.log_id) {
+                    Ok(segment) => chain.push(segment),
+                    Err(_) => return found,
+                }
+            } else if !self.stands_at(chain, *lsn)? {
+                return found;
+            }
+        }
+        find_end(&*self.disk, &self.dir, &self.meta, chain)
+    }
+
+    /// Whether an intact frame stands at `lsn`.
+    fn stands_at(&self, chain: &[SegmentFile], lsn: Lsn) -> Result<bool> {
+        let Some(segment) = segment_holding(chain, lsn.get()) else {
+            return Ok(false);
+        };
+        let mut scan = Scanner::open(&*self.disk, segment, self.key)?;
+        let found = scan.look(lsn.get() - segment.base)?;
+        Ok(matches!(found, Found::Frame(_)))
+    }
+
+    /// The intact frames from `from` on, of every kind. [`Lsn::ZERO`] means from the start of the
+    /// log. If the log is damaged, everything up to the damage comes first and then the error that
+    /// describes it. If it is truncated meanwhile past the place of the next frame,
+    /// [`WalError::Truncated`] says so, and what is left of it follows.
+    ///
+    /// # Errors
+    /// [`WalError::Truncated`]; [`WalError::BeyondEnd`]; [`WalError::Io`].
+    pub fn frames(&self, from: Lsn) -> Result<DumpedFrames> {
+        self.settled(|log| log.frames_now(from), |found| found.damage.is_none())
+    }
+
+    /// Where the frames of a chain whose files join end, and what is wrong there.
+    fn end_of(&self, chain: &mut Vec<SegmentFile>, from: Lsn) -> Result<(u64, Option<WalError>)> {
+        match self.find_end(chain) {
+            Ok(end) => {
+                let last = chain.get(end.segment).map_or(0, |segment| segment.base);
+                Ok((last + end.offset, None))
+            }
+            Err(WalError::Corrupt { lsn, .. }) if lsn < from => Err(WalError::BeyondEnd {
+                asked: from,
+                end: lsn,
+            }),
+            Err(error @ WalError::Corrupt { lsn, .. }) => Ok((lsn.get(), Some(error))),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn frames_now(&self, from: Lsn) -> Result<DumpedFrames> {
+        let (disk, all) = (&*self.disk, Headers::All);
+        let mut chain = Vec::new();
+        let joined = join(disk, &self.dir, &self.meta, &self.listing, all, &mut chain);
+        // Damage hides nothing of what stands before it.
+        let (end, damage) = match joined {
+            Ok(()) => self.end_of(&mut chain, from)?,
+            Err(error @ WalError::Corrupt { .. }) => {
+                // The log may end before the file that is wrong.
+                let end = match chain.is_empty() {
+                    true => None,
+                    false => find_end(disk, &self.dir, &self.meta, &chain).ok(),
+                };
+                let end = end.and_then(|end| Some(chain.get(end.segment)?.base + end.offset));
+                let last = chain.last().map(|segment| segment.base + segment.size);
+                (end.or(last).unwrap_or(self.meta.first_lsn), Some(error))
+            }
+            Err(error) => return Err(error),
+        };
+        let position = if from == Lsn::ZERO {
+            self.meta.first_lsn
+        } else {
+            from.get()
+        };
+        if position < self.meta.first_lsn {
+            return Err(WalError::Truncated {
+                asked: from,
+                first: self.first_lsn(),
+            });
+        }
+        let (disk, key) = (Arc::clone(&self.disk), self.key);
+        Ok(DumpedFrames {
+            disk,
+            dir: self.dir.clone(),
+            key,
+            chain,
+            scan: LogScanner::new(position),
+            end,
+            damage,
+        })
+    }
+
+    /// What `look` makes of the log as it is now: of one that has changed since, if it makes an
+    /// error of this one, or nothing `sound`.
+    pub(crate) fn settled<T>(
+        &self,
+        mut look: impl FnMut(&Self) -> Result<T>,
+        sound: impl Fn(&T) -> bool,
+    ) -> Result<T> {
+        let mut newer: Option<Self> = None;
+        for _ in 1..MAX_LOOKS {
+            let log = newer.as_ref().unwrap_or(self);
+            let seen = look(log);
+            if seen.as_ref().is_ok_and(&sound) {
+                return seen;
+            }
+            match log.newer()? {
+                Some(now) => newer = Some(now),
+                None => return seen,
+            }
+        }
+        look(newer.as_ref().unwrap_or(self))
+    }
+
+    /// The log as it is now, if its files are not those that this one knows.
+    pub(crate) fn newer(&self) -> Result<Option<Self>> {
+        let now = Self::open(Arc::clone(&self.disk), &self.dir)?;
+        let files = |log: &Self| (log.meta.first_lsn, log.listing.segments.clone());
+        Ok((files(&now) != files(self)).then_some(now))
+    }
+
+    /// Whether the segment at `base` was truncated since it was listed: nothing is wrong with it
+    /// then.
+    pub(crate) fn is_truncated(&self, base: u64) -> bool {
+        start_after(&*self.disk, &self.dir, base).is_some()
+    }
+}

@@ -1,0 +1,23 @@
+//! The recovery tools: a new log from a damaged one. Nothing here changes the old log.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `repair` | a new log of everything before the first damage, at the same LSNs |
+//! | `salvage` | a new log of everything intact, around the holes |
+//! | `source` | the files of a damaged log, as far as anything can be told from them |
+//! | `scan` | every intact frame in order, and every hole between them |
+//! | `lost` | what is gone |
+//! | `rebuild` | writing the new log |
+//!
+//! Their public names are in [`crate::inspect`].
+
+pub(crate) mod lost;
+pub(crate) mod rebuild;
+#[expect(
+    clippy::module_inception,
+    reason = "the folder is named after its first tool"
+)]
+pub(crate) mod repair;
+pub(crate) mod salvage;
+pub(crate) mod scan;
+pub(crate) mod source;
