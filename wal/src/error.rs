@@ -321,7 +321,7 @@ fn clause(text: &str) -> String {
 #[non_exhaustive]
 pub enum Finding {
     /// A bad frame below a position that a later, valid frame proves to have been durable.
-    CorruptAttested,
+    CorruptProven,
     /// A bad frame below the durable LSN of a running log, found by a reader.
     CorruptDurable,
     /// A segment between the first and the last is not there.
@@ -347,7 +347,7 @@ pub enum Finding {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::CorruptAttested => "corrupt frame below a position that is proven durable",
+            Self::CorruptProven => "corrupt frame below a position that is proven durable",
             Self::CorruptDurable => "corrupt frame below the durable LSN",
             Self::MissingSegment => "missing segment",
             Self::ForeignSegment => "segment of another log",

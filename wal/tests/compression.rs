@@ -327,14 +327,14 @@ fn assert_refused_everywhere(sim: &SimDisk, at: usize) {
     let dumped: Vec<_> = inspected.frames(Lsn::ZERO).unwrap().collect();
     let (last, before) = dumped.split_last().unwrap();
     assert!(before.iter().all(Result::is_ok));
-    assert_located(last.as_ref().unwrap_err(), at, Finding::CorruptAttested);
+    assert_located(last.as_ref().unwrap_err(), at, Finding::CorruptProven);
     let report = inspected.verify(|_| ()).unwrap();
     assert_eq!(
         (report.findings.len(), report.records),
         (1, 4),
         "the others are counted"
     );
-    assert_located(&report.findings[0], at, Finding::CorruptAttested);
+    assert_located(&report.findings[0], at, Finding::CorruptProven);
 }
 
 /// F73, F87: frames made with the right checksums whose payload is a bomb, states a wrong length,

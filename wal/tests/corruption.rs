@@ -501,7 +501,7 @@ fn an_earlier_version_of_the_last_segment_is_corrupt() {
     copy.put_file(&path, earlier);
     assert_eq!(
         outcome(&copy, &expected, "earlier"),
-        Outcome::Error(Some(Finding::CorruptAttested))
+        Outcome::Error(Some(Finding::CorruptProven))
     );
 }
 

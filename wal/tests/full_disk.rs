@@ -241,7 +241,7 @@ fn full_at_recovery(disk: &Path) {
     for _ in 0..3 {
         let log = Wal::open_with(&dir, options()).unwrap();
         acked.check(&log);
-        assert!(log.recovery().attested_lsn > Lsn::ZERO);
+        assert!(log.recovery().proven_lsn > Lsn::ZERO);
         assert_full(&acked.append_until_full(&log), &dir);
         acked.check(&log);
     }

@@ -127,7 +127,7 @@ fn stale_bytes() {
 /// F7: the first of several un-synced frames was lost, later ones were kept: not corruption. They
 /// never come back.
 #[test]
-fn torn_tail_with_frames_behind() {
+fn torn_tail_with_frames_after_it() {
     let (sim, [first, ..]) = killed(&["a"], ["b", "c", "d"]);
     erase(&sim, first);
     let log = open(&sim);
@@ -150,16 +150,17 @@ fn torn_tail_without_its_payload() {
     assert_eq!(contents(&log), payloads(["a"]));
 }
 
-/// F33: the same damage below an attested position is corruption, and nothing is changed.
+/// F33: the same damage below a position that is proven durable is corruption, and nothing is
+/// changed.
 #[test]
-fn corrupt_attested() {
+fn corrupt_below_what_is_proven() {
     let (sim, _) = killed(&["a", "b"], ["c"]);
     let at = 4096; // where "a" stands
     erase(&sim, at);
     let before = sim.read_file(FIRST);
     let error = Wal::open_with("/log", on(&sim)).unwrap_err();
     assert!(
-        matches!(&error, WalError::Corrupt { finding: Finding::CorruptAttested, file, offset, .. }
+        matches!(&error, WalError::Corrupt { finding: Finding::CorruptProven, file, offset, .. }
             if file.to_str() == Some(FIRST) && *offset == at as u64),
         "{error}"
     );
@@ -170,7 +171,29 @@ fn corrupt_attested() {
     assert!(sim.read_file(FIRST) == before);
 }
 
-/// Damage below what `LOG` attests is found by whoever reads there, as in every older segment:
+/// Truncation was cut short after `LOG` had the new start: what is left of it is removed.
+#[test]
+fn a_segment_below_the_start_is_removed() {
+    let sim = SimDisk::new();
+    let log = Wal::open_with("/log", on(&sim).segment_size(8 << 10)).unwrap();
+    for n in 0..60_u8 {
+        let lsn = log.append([n; 300]).unwrap();
+        log.sync_to(lsn).unwrap();
+    }
+    let first = sim.read_file(FIRST).unwrap();
+    log.truncate_before(log.durable_lsn()).unwrap();
+    let start = log.first_lsn();
+    assert!(start > Lsn::ZERO);
+    log.close().unwrap();
+    drop(log);
+    sim.put_file(FIRST, first);
+    let log = Wal::open_with("/log", on(&sim).segment_size(8 << 10)).unwrap();
+    assert!(log.recovery().removed.contains(&"00000000000000000000.wal".into()));
+    assert_eq!(log.first_lsn(), start);
+    assert!(sim.read_file(FIRST).is_none());
+}
+
+/// Damage below what `LOG` proves is found by whoever reads there, as in every older segment:
 /// opening does not read it.
 #[test]
 fn damage_below_the_note_is_found_when_it_is_read() {

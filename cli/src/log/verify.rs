@@ -20,7 +20,7 @@ struct Verified {
     bytes: u64,
     tail: Option<String>,
     end_lsn: Option<u64>,
-    attested_lsn: Option<u64>,
+    proven_lsn: Option<u64>,
     findings: Vec<FoundDamage>,
     /// Names in the directory that are not the log's.
     ignored: Vec<String>,
@@ -38,7 +38,7 @@ impl Verified {
             bytes: report.bytes,
             tail: report.tail.map(|tail| tail.to_string()),
             end_lsn: report.end_lsn.map(Lsn::get),
-            attested_lsn: report.attested_lsn.map(Lsn::get),
+            proven_lsn: report.proven_lsn.map(Lsn::get),
             findings: report.findings.iter().map(FoundDamage::new).collect(),
             ignored: report
                 .ignored
@@ -79,11 +79,11 @@ fn print(verified: &Verified, out: &mut Output) -> Result<()> {
     let end = verified
         .end_lsn
         .map_or("unknown".to_owned(), |lsn| format!("LSN {lsn}"));
-    let attested = verified
-        .attested_lsn
+    let proven = verified
+        .proven_lsn
         .map_or("unknown".to_owned(), |lsn| format!("LSN {lsn}"));
     out.line(format!(
-        "{}: {} records in {} frames, {} read; end {end} ({tail}), proven durable up to {attested}",
+        "{}: {} records in {} frames, {} read; end {end} ({tail}), proven durable up to {proven}",
         if verified.ok { "ok" } else { "DAMAGED" },
         text::grouped(verified.records),
         text::grouped(verified.frames),

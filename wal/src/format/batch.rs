@@ -57,9 +57,8 @@ impl RecordSplitter {
     pub(crate) fn next<'a>(&mut self, payload: &'a [u8]) -> Option<(u32, usize, &'a [u8])> {
         let (start, bytes) = match self.kind {
             FrameKind::Batch => {
-                let (prefix, rest) = payload.get(self.at..)?.split_first_chunk()?;
-                let len = to_usize(u64::from(u32::from_le_bytes(*prefix)));
-                (self.at + BATCH_COUNT_SIZE, rest.get(..len)?)
+                let (bytes, _) = split_record(payload.get(self.at..)?)?;
+                (self.at + BATCH_COUNT_SIZE, bytes)
             }
             FrameKind::Data | FrameKind::Control if self.index == 0 => (0, payload),
             FrameKind::Data
@@ -78,13 +77,19 @@ impl RecordSplitter {
 
 /// The number of records of a batch; `None` if the payload is not a well-formed batch.
 pub(crate) fn batch_count(payload: &[u8]) -> Option<u32> {
-    let (prefix, _) = payload.split_first_chunk::<BATCH_COUNT_SIZE>()?;
+    let (prefix, mut rest) = payload.split_first_chunk::<BATCH_COUNT_SIZE>()?;
     let count = u32::from_le_bytes(*prefix);
-    let mut splitter = RecordSplitter::new(FrameKind::Batch);
     for _ in 0..count {
-        splitter.next(payload)?;
+        rest = split_record(rest)?.1;
     }
-    (splitter.at == payload.len()).then_some(count)
+    rest.is_empty().then_some(count)
+}
+
+/// Splits the next record off the rest of a batch.
+#[inline]
+fn split_record(rest: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (prefix, rest) = rest.split_first_chunk::<BATCH_COUNT_SIZE>()?;
+    rest.split_at_checked(to_usize(u64::from(u32::from_le_bytes(*prefix))))
 }
 
 #[cfg(test)]

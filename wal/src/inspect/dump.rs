@@ -58,7 +58,7 @@ impl DumpedFrame {
     pub(crate) fn of(scanner: &Scanner, found: &FoundFrame) -> Result<Self> {
         let segment = &scanner.segment;
         Self::new(segment, found, scanner.payload(found))
-            .map_err(|what| segment.corrupt(Finding::CorruptAttested, found.offset, what))
+            .map_err(|what| segment.corrupt(Finding::CorruptProven, found.offset, what))
     }
 
     /// The records: one of a data or control frame, those of a batch, none of other kinds.
@@ -136,7 +136,7 @@ pub(crate) fn shown(scanner: &Scanner, offset: u64, found: &Found) -> Result<Dum
             let what = "no intact frame starts here: the position is wrong, or the file is damaged";
             Err(scanner
                 .segment
-                .corrupt(Finding::CorruptAttested, offset, what))
+                .corrupt(Finding::CorruptProven, offset, what))
         }
     }
 }

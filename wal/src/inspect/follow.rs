@@ -6,7 +6,7 @@ use crate::inspect::dump::{DumpedFrame, shown};
 use crate::inspect::log::Log;
 use crate::lsn::Lsn;
 use crate::segment::header::check_segment;
-use crate::segment::list::{Headers, check_chain, segment_holding};
+use crate::segment::list::{HeaderCheck, list_segments, segment_holding};
 use crate::segment::scan::{Check, Found, LogScanner, Scanner};
 use std::io;
 
@@ -24,12 +24,12 @@ const MAX_PATIENCE: u32 = 1024;
 #[derive(Debug)]
 pub struct Follow {
     log: Log,
-    /// The next frame to show; everything below `attested` never changes again.
-    shown: Place,
+    /// The next frame to show; everything below `proven` never changes again.
+    shown: Position,
     /// How far intact frames reach.
-    ahead: Place,
-    attested: u64,
-    /// What is wrong at `attested`, told when everything before it was shown.
+    ahead: Position,
+    proven: u64,
+    /// What is wrong at `proven`, told when everything before it was shown.
     damage: Option<WalError>,
     in_vain: u32,
     patience: u32,
@@ -39,15 +39,15 @@ pub struct Follow {
 
 /// Where following begins; as in [`Follow`].
 struct Begin {
-    shown: Place,
-    ahead: Place,
-    attested: u64,
+    shown: Position,
+    ahead: Position,
+    proven: u64,
     damage: Option<WalError>,
 }
 
 /// A position and the segment that holds it.
 #[derive(Debug)]
-struct Place {
+struct Position {
     scan: LogScanner,
     base: u64,
 }
@@ -63,7 +63,7 @@ impl Log {
             log: self,
             shown: begin.shown,
             ahead: begin.ahead,
-            attested: begin.attested,
+            proven: begin.proven,
             damage: begin.damage,
             in_vain: 0,
             patience: PATIENCE,
@@ -72,12 +72,12 @@ impl Log {
     }
 
     fn begin_to_follow(&self, from: Lsn) -> Result<Begin> {
-        let mut chain = check_chain(
+        let mut chain = list_segments(
             &*self.disk,
             &self.dir,
             &self.meta,
             &self.listing,
-            Headers::All,
+            HeaderCheck::All,
         )?;
         let start = from.get().max(self.meta.first_lsn);
         if from != Lsn::ZERO && from.get() < self.meta.first_lsn {
@@ -89,7 +89,7 @@ impl Log {
         let (end, proven, damage) = match self.find_end(&mut chain) {
             Ok(end) => {
                 let x = chain.get(end.segment).map_or(0, |s| s.base) + end.offset;
-                (x, end.attested.min(x), None)
+                (x, end.proven.min(x), None)
             }
             Err(WalError::Corrupt { lsn, .. }) if lsn < from => {
                 return Err(WalError::BeyondEnd {
@@ -110,9 +110,9 @@ impl Log {
         let ahead = end.max(start);
         let ahead_base = holds(ahead).unwrap_or(base);
         Ok(Begin {
-            shown: Place::new(start, base),
-            ahead: Place::new(ahead, ahead_base),
-            attested: proven,
+            shown: Position::new(start, base),
+            ahead: Position::new(ahead, ahead_base),
+            proven,
             damage,
         })
     }
@@ -127,7 +127,7 @@ impl Follow {
     /// taken its place; [`WalError::Io`].
     pub fn poll(&mut self) -> Result<Option<DumpedFrame>> {
         loop {
-            if self.shown.lsn() < self.attested {
+            if self.shown.lsn() < self.proven {
                 self.in_vain = 0;
                 self.patience = PATIENCE;
                 return self.show().map(Some).map_err(|e| self.explain(e));
@@ -135,9 +135,9 @@ impl Follow {
             if let Some(damage) = self.damage.take() {
                 return Err(damage);
             }
-            let before = (self.attested, self.ahead.lsn());
+            let before = (self.proven, self.ahead.lsn());
             self.look_ahead().map_err(|e| self.explain(e))?;
-            if before == (self.attested, self.ahead.lsn()) {
+            if before == (self.proven, self.ahead.lsn()) {
                 self.in_vain += 1;
                 if self.in_vain >= self.patience {
                     self.in_vain = 0;
@@ -179,9 +179,9 @@ impl Follow {
                 return Ok(());
             };
             let scanner = self.ahead.scan.scanner();
-            let proven = scanner.and_then(|scanner| frame.proven(scanner.payload(&frame)));
-            if let Some(proven) = proven {
-                self.attested = self.attested.max(proven);
+            let found = scanner.and_then(|scanner| frame.proven(scanner.payload(&frame)));
+            if let Some(found) = found {
+                self.proven = self.proven.max(found);
                 // What was read ahead there is older than the proof.
                 self.shown.scan.reopen();
             }
@@ -202,8 +202,14 @@ impl Follow {
                 first: now.first_lsn(),
             });
         }
-        let seen = check_chain(&*now.disk, &now.dir, &now.meta, &now.listing, Headers::All)
-            .and_then(|mut chain| now.find_end(&mut chain));
+        let seen = list_segments(
+            &*now.disk,
+            &now.dir,
+            &now.meta,
+            &now.listing,
+            HeaderCheck::All,
+        )
+        .and_then(|mut chain| now.find_end(&mut chain));
         // Files come and go while the log is written: what is damaged is so at the next look, too.
         let before = self.ahead.lsn();
         match seen {
@@ -239,7 +245,7 @@ impl Follow {
     }
 }
 
-impl Place {
+impl Position {
     fn new(lsn: u64, base: u64) -> Self {
         Self {
             scan: LogScanner::new(lsn.max(base + SEGMENT_HEADER_SIZE)),

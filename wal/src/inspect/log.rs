@@ -10,7 +10,7 @@ use crate::lsn::Lsn;
 use crate::recovery::end::{End, find_end};
 use crate::recovery::fitness::resolve;
 use crate::segment::header::{SegmentFile, check_segment};
-use crate::segment::list::{Headers, Listing, join, segment_holding};
+use crate::segment::list::{HeaderCheck, Listing, list_segments_into, segment_holding};
 use crate::segment::scan::{Found, LogScanner, Scanner};
 use highwater_disk::Disk;
 use std::fmt;
@@ -228,9 +228,10 @@ impl Log {
     }
 
     fn frames_now(&self, from: Lsn) -> Result<DumpedFrames> {
-        let (disk, all) = (&*self.disk, Headers::All);
+        let (disk, all) = (&*self.disk, HeaderCheck::All);
         let mut chain = Vec::new();
-        let joined = join(disk, &self.dir, &self.meta, &self.listing, all, &mut chain);
+        let joined =
+            list_segments_into(disk, &self.dir, &self.meta, &self.listing, all, &mut chain);
         // Damage hides nothing of what stands before it.
         let (end, damage) = match joined {
             Ok(()) => self.end_of(&mut chain, from)?,

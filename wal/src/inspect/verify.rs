@@ -8,7 +8,7 @@ use crate::inspect::log::{Log, Progress};
 use crate::lsn::Lsn;
 use crate::recovery::cases::Case;
 use crate::segment::header::{SegmentFile, check_segment};
-use crate::segment::list::{Headers, check_chain};
+use crate::segment::list::{HeaderCheck, list_segments};
 use crate::segment::scan::{Found, FoundFrame, Scanner};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
@@ -31,7 +31,7 @@ pub struct Report {
     /// Where it ends.
     pub end_lsn: Option<Lsn>,
     /// Everything below this is proven to have been durable.
-    pub attested_lsn: Option<Lsn>,
+    pub proven_lsn: Option<Lsn>,
     /// Frames that are intact.
     pub frames: u64,
     /// Records in them.
@@ -62,15 +62,15 @@ pub struct SegmentUse {
 
 /// What one segment adds to the report.
 #[derive(Debug, Default)]
-struct Part {
+struct SegmentReport {
     findings: Vec<WalError>,
     /// The highest position that a frame of it proves to have been durable.
-    attested: u64,
+    proven: u64,
     holds: SegmentUse,
     bytes: u64,
 }
 
-impl Part {
+impl SegmentReport {
     /// Of a segment of which nothing was read yet.
     fn of(segment: &SegmentFile) -> Self {
         Self {
@@ -88,11 +88,11 @@ impl Part {
         match records_in(&frame.header, payload) {
             Ok(records) => self.holds.records += records,
             Err(what) => {
-                let bad = segment.corrupt(Finding::CorruptAttested, frame.offset, what);
+                let bad = segment.corrupt(Finding::CorruptProven, frame.offset, what);
                 self.findings.push(bad);
             }
         }
-        self.attested = self.attested.max(frame.proven(payload).unwrap_or(0));
+        self.proven = self.proven.max(frame.proven(payload).unwrap_or(0));
         match frame.header.kind {
             FrameKind::Seal => self.holds.sealed = true,
             _ => self.holds.used_bytes = frame.next,
@@ -132,7 +132,7 @@ impl Log {
             findings: Vec::new(),
             tail: None,
             end_lsn: None,
-            attested_lsn: None,
+            proven_lsn: None,
             frames: 0,
             records: 0,
             bytes: 0,
@@ -148,19 +148,19 @@ impl Log {
                 Err(error) => report.add(error)?,
             }
         }
-        match check_chain(
+        match list_segments(
             &*self.disk,
             &self.dir,
             &self.meta,
             &self.listing,
-            Headers::All,
+            HeaderCheck::All,
         ) {
             Ok(mut chain) => match self.find_end(&mut chain) {
                 Ok(end) => {
                     let base = chain.get(end.segment).map_or(0, |segment| segment.base);
                     report.tail = Some(end.case);
                     report.end_lsn = Some(Lsn::new(base + end.offset));
-                    report.attested_lsn = Some(Lsn::new(end.attested.min(base + end.offset)));
+                    report.proven_lsn = Some(Lsn::new(end.proven.min(base + end.offset)));
                 }
                 Err(error) => report.add(error)?,
             },
@@ -173,14 +173,14 @@ impl Log {
     fn verify_segments(
         &self,
         chain: &[SegmentFile],
-        mut attested: u64,
+        mut proven_lsn: u64,
         threads: usize,
         report: &mut Report,
         mut progress: impl FnMut(Progress),
     ) -> Result<()> {
         let bytes_total = chain.iter().map(|segment| segment.size).sum();
         let (next, end_lsn) = (AtomicUsize::new(0), report.end_lsn);
-        let work = |parts: mpsc::Sender<Result<Part>>| {
+        let work = |parts: mpsc::Sender<Result<SegmentReport>>| {
             // Whoever is told of an error takes no more parts: the others notice that nobody
             // listens.
             while let Some(segment) = chain.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -199,7 +199,7 @@ impl Log {
             let mut findings = Vec::new();
             for part in parts {
                 let part = part?;
-                attested = attested.max(part.attested);
+                proven_lsn = proven_lsn.max(part.proven);
                 findings.extend(part.findings);
                 report.frames += part.holds.frames;
                 report.records += part.holds.records;
@@ -214,7 +214,9 @@ impl Log {
             // crash tore.
             let proven = |error: &WalError| match error {
                 WalError::Corrupt { finding, lsn, .. } => {
-                    *finding == Finding::UnknownFeature || end_lsn.is_some() || lsn.get() < attested
+                    *finding == Finding::UnknownFeature
+                        || end_lsn.is_some()
+                        || lsn.get() < proven_lsn
                 }
                 _ => true,
             };
@@ -226,23 +228,27 @@ impl Log {
     }
 
     /// Verifies the segment; nothing is wrong with one that was truncated meanwhile.
-    fn verify_if_there(&self, segment: &SegmentFile, end_lsn: Option<Lsn>) -> Result<Part> {
+    fn verify_if_there(
+        &self,
+        segment: &SegmentFile,
+        end_lsn: Option<Lsn>,
+    ) -> Result<SegmentReport> {
         let part = self.verify_segment(segment, end_lsn);
         let sound = part.as_ref().is_ok_and(|part| part.findings.is_empty());
         if sound || !self.is_truncated(segment.base) {
             return part;
         }
-        Ok(Part::of(segment))
+        Ok(SegmentReport::of(segment))
     }
 
-    fn verify_segment(&self, segment: &SegmentFile, end_lsn: Option<Lsn>) -> Result<Part> {
+    fn verify_segment(&self, segment: &SegmentFile, end_lsn: Option<Lsn>) -> Result<SegmentReport> {
         let mut scan = Scanner::open(&*self.disk, segment, self.key)?;
         let mut offset = SEGMENT_HEADER_SIZE;
         // Where the log ends a frame need not be intact; if that is not known, the caller judges.
         let end = end_lsn
             .map_or(u64::MAX, Lsn::get)
             .min(segment.base + segment.size);
-        let mut part = Part::of(segment);
+        let mut part = SegmentReport::of(segment);
         while segment.base + offset < end {
             match scan.look(offset)? {
                 Found::Frame(frame) => {
@@ -254,7 +260,7 @@ impl Log {
                     break;
                 }
                 Found::Nothing | Found::BadPayload(_) => {
-                    let broken = segment.corrupt(Finding::CorruptAttested, offset, BROKEN);
+                    let broken = segment.corrupt(Finding::CorruptProven, offset, BROKEN);
                     part.findings.push(broken);
                     let next = scan.next_intact(offset + FRAME_ALIGNMENT, u64::MAX);
                     match next.filter(|_| part.findings.len() < MAX_FINDINGS) {

@@ -6,13 +6,12 @@ use crate::format::frame::{FrameKind, LogKey};
 use crate::format::layout::{
     DURABLE_LSN_SIZE, FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size,
 };
-use crate::recovery::cases::Case;
+use crate::recovery::cases::{After, AtEnd, Case, Proven, Verdict, decide};
 use crate::segment::header::SegmentFile;
 use crate::segment::list::{missing, segment_holding};
 use crate::segment::scan::{Check, Found, FoundFrame, LogScanner, Scanner};
 use highwater_disk::Disk;
 use std::collections::VecDeque;
-use std::ops::Range;
 use std::path::Path;
 
 /// The end of the log, found by reading alone.
@@ -22,10 +21,10 @@ pub(crate) struct End {
     /// Index of the segment that holds x, and x as an offset in it.
     pub(crate) segment: usize,
     pub(crate) offset: u64,
-    /// Everything below is attested, or was not read because it is.
-    pub(crate) attested: u64,
-    /// Good frames at or above `attested`.
-    pub(crate) unattested: usize,
+    /// Everything below is proven durable. It was not read if `LOG` proves it.
+    pub(crate) proven: u64,
+    /// Good frames at or above `proven`.
+    pub(crate) unproven: usize,
     /// Headers to overwrite: segment and offset.
     pub(crate) erase: Vec<(usize, u64)>,
     pub(crate) frames_erased: usize,
@@ -33,33 +32,34 @@ pub(crate) struct End {
 }
 
 /// Reading forward from the start of a segment to x.
-struct Walk {
+struct TailReader {
     /// x.
     position: u64,
-    attested: u64,
-    /// LSNs of the frames at or above `attested`.
-    unattested: VecDeque<u64>,
+    proven: u64,
+    /// LSNs of the frames at or above `proven`.
+    unproven: VecDeque<u64>,
     last: Option<FrameKind>,
     torn: Option<u64>,
 }
 
-/// Finds the end of the log in a checked chain. Changes nothing.
+/// Finds the end of the log in a checked segments. Changes nothing.
 pub(crate) fn find_end(
     disk: &dyn Disk,
     dir: &Path,
     meta: &Meta,
-    chain: &[SegmentFile],
+    segments: &[SegmentFile],
 ) -> Result<End> {
-    end_from(disk, dir, meta, chain).map_err(|lost| match lost {
+    end_from(disk, dir, meta, segments).map_err(|lost| match lost {
         Lost::Error(error) => error,
         Lost::Frame {
             segment,
             offset,
+            finding,
             proof,
         } => {
             let key = LogKey::new(meta.log_id);
-            let (segment, offset) = damage_begins(disk, key, chain, segment, offset);
-            lost_frame(segment_at(chain, segment), offset, &proof)
+            let (segment, offset) = damage_begins(disk, key, segments, segment, offset);
+            lost_frame(segment_at(segments, segment), offset, finding, &proof)
         }
     })
 }
@@ -72,6 +72,7 @@ enum Lost {
     Frame {
         segment: usize,
         offset: u64,
+        finding: Finding,
         proof: String,
     },
 }
@@ -86,71 +87,70 @@ fn end_from(
     disk: &dyn Disk,
     dir: &Path,
     meta: &Meta,
-    chain: &[SegmentFile],
+    segments: &[SegmentFile],
 ) -> std::result::Result<End, Lost> {
     let key = LogKey::new(meta.log_id);
-    let walk = walk_back(disk, dir, meta, chain)?;
-    let x = walk.position;
-    let index = index_of(chain, x);
-    let at = segment_at(chain, index);
+    let tail = read_tail(disk, dir, meta, segments)?;
+    let x = tail.position;
+    let index = index_of(segments, x);
+    let at = segment_at(segments, index);
     let offset = x - at.base;
-    if meta.attested_lsn > x {
-        return Err(Lost::Frame {
-            segment: index,
-            offset,
-            proof: format!("LOG proves that everything below {}", meta.attested_lsn),
-        });
-    }
+    let blank = Scanner::open(disk, at, key)?.is_zero(offset)? == Some(true);
     let mut end = End {
         case: Case::OpenEnd,
         segment: index,
         offset,
-        attested: walk.attested,
-        unattested: walk.unattested.len(),
-        erase: Vec::new(),
+        proven: tail.proven,
+        unproven: tail.unproven.len(),
+        erase: if blank { vec![] } else { vec![(index, offset)] },
         frames_erased: 0,
-        bytes_cut: walk.torn.unwrap_or(0),
+        bytes_cut: tail.torn.unwrap_or(0),
     };
-    let blank = Scanner::open(disk, at, key)?.is_zero(offset)? == Some(true);
-    if !blank {
-        end.erase.push((index, offset));
-    }
-    let until = match meta.reach {
-        0 => u64::MAX,
-        reach => x.saturating_add(reach),
-    };
-    for (index, segment) in chain.iter().enumerate().skip(end.segment) {
-        let from = if index == end.segment {
-            offset + FRAME_ALIGNMENT
-        } else {
-            SEGMENT_HEADER_SIZE
-        };
-        let range = from..until.saturating_sub(segment.base).min(segment.size);
-        look_behind(disk, key, segment, index, range, x, &mut end)?;
-    }
-    end.case = if end.frames_erased > 0 || walk.torn.is_some() {
-        Case::TornTail
-    } else if walk.last == Some(FrameKind::Close) {
-        Case::CleanEnd
-    } else if blank {
-        Case::OpenEnd
+    let proof = if meta.attested_lsn > x {
+        Some(log_proves(meta.attested_lsn))
     } else {
-        Case::StaleBytes
+        look_after(disk, meta, segments, x, &mut end)?
     };
-    Ok(end)
+    let at_end = match tail.last {
+        _ if tail.torn.is_some() => AtEnd::HeaderOnly,
+        Some(FrameKind::Close) => AtEnd::AfterClose,
+        _ if blank => AtEnd::Zeros,
+        _ => AtEnd::StaleBytes,
+    };
+    let after = match end.frames_erased {
+        0 => After::NoFrames,
+        _ => After::Frames,
+    };
+    let proven = match proof {
+        None => Proven::UpToEnd,
+        Some(_) => Proven::BeyondEnd,
+    };
+    match decide(at_end, after, proven) {
+        Verdict::Opens(case) => Ok(End { case, ..end }),
+        Verdict::Refuses(finding) => Err(Lost::Frame {
+            segment: index,
+            offset,
+            finding,
+            proof: proof.unwrap_or_default(),
+        }),
+    }
+}
+
+fn log_proves(lsn: u64) -> String {
+    format!("LOG proves that everything below {lsn}")
 }
 
 /// Walks from the last segment that holds a frame, or from as far back as it takes to prove that
 /// all before is durable.
-fn walk_back(
+fn read_tail(
     disk: &dyn Disk,
     dir: &Path,
     meta: &Meta,
-    chain: &[SegmentFile],
-) -> std::result::Result<Walk, Lost> {
+    segments: &[SegmentFile],
+) -> std::result::Result<TailReader, Lost> {
     let key = LogKey::new(meta.log_id);
     let mut start = 0;
-    for (index, segment) in chain.iter().enumerate().rev() {
+    for (index, segment) in segments.iter().enumerate().rev() {
         let holds = matches!(
             Scanner::open(disk, segment, key)?.look(SEGMENT_HEADER_SIZE)?,
             Found::Frame(_)
@@ -161,39 +161,39 @@ fn walk_back(
         }
     }
     loop {
-        let walk = walk_from(disk, dir, meta, chain, start)?;
-        if start == 0 || walk.attested >= segment_at(chain, start).base {
-            return Ok(walk);
+        let tail = read_from(disk, dir, meta, segments, start)?;
+        if start == 0 || tail.proven >= segment_at(segments, start).base {
+            return Ok(tail);
         }
         start -= 1;
     }
 }
 
-fn walk_from(
+fn read_from(
     disk: &dyn Disk,
     dir: &Path,
     meta: &Meta,
-    chain: &[SegmentFile],
+    segments: &[SegmentFile],
     start: usize,
-) -> std::result::Result<Walk, Lost> {
+) -> std::result::Result<TailReader, Lost> {
     let key = LogKey::new(meta.log_id);
-    let first = segment_at(chain, start);
-    let mut walk = Walk {
+    let first = segment_at(segments, start);
+    let mut tail = TailReader {
         position: first.base,
-        attested: meta.attested_lsn,
-        unattested: VecDeque::new(),
+        proven: meta.attested_lsn,
+        unproven: VecDeque::new(),
         last: None,
         torn: None,
     };
-    walk.skip_attested(
+    tail.skip_proven(
         meta.end,
         start,
         first,
         &mut Scanner::open(disk, first, key)?,
     )?;
-    let mut scan = LogScanner::new(walk.position);
+    let mut scan = LogScanner::new(tail.position);
     let open = |position: u64, _: Option<Scanner>| {
-        let segment = segment_holding(chain, position).ok_or_else(|| {
+        let segment = segment_holding(segments, position).ok_or_else(|| {
             let what = "the segment before it is sealed, so this one was there";
             missing(dir, position, what)
         })?;
@@ -201,41 +201,41 @@ fn walk_from(
     };
     loop {
         let found = scan.step(u64::MAX, Check::Payload, open)?;
-        walk.position = scan.position;
+        tail.position = scan.position;
         match (found, scan.scanner()) {
             (Some(Found::Frame(frame)), Some(scanner)) => {
-                walk.pass(&frame, scanner.payload(&frame));
+                tail.pass(&frame, scanner.payload(&frame));
             }
             (Some(Found::Unknown(raw)), Some(Scanner { segment, .. })) => {
-                let offset = walk.position - segment.base;
+                let offset = tail.position - segment.base;
                 return Err(segment.unknown_feature(offset, &raw).into());
             }
             (Some(Found::BadPayload(header)), _) => {
-                walk.torn = Some(header.frame_size());
-                return Ok(walk);
+                tail.torn = Some(header.frame_size());
+                return Ok(tail);
             }
-            _ => return Ok(walk),
+            _ => return Ok(tail),
         }
     }
 }
 
-impl Walk {
+impl TailReader {
     /// Begins where `LOG` says that everything before is durable, if that is in the first segment.
     /// A frame ends there: the close frame, if the log was closed.
-    fn skip_attested(
+    fn skip_proven(
         &mut self,
         end: LogEnd,
         index: usize,
         segment: &SegmentFile,
         scan: &mut Scanner,
     ) -> std::result::Result<(), Lost> {
-        let Some(offset) = self.attested.checked_sub(segment.base) else {
+        let Some(offset) = self.proven.checked_sub(segment.base) else {
             return Ok(());
         };
         if offset <= SEGMENT_HEADER_SIZE || offset + FRAME_HEADER_SIZE > segment.size {
             return Ok(());
         }
-        self.position = self.attested;
+        self.position = self.proven;
         let close = offset - frame_size(DURABLE_LSN_SIZE);
         match (end, scan.look(close)?) {
             (_, Found::Frame(frame)) if frame.header.kind == FrameKind::Close => {
@@ -245,7 +245,8 @@ impl Walk {
             (LogEnd::Closed, _) => Err(Lost::Frame {
                 segment: index,
                 offset: close,
-                proof: format!("LOG proves that everything below {}", self.attested),
+                finding: Finding::CorruptProven,
+                proof: log_proves(self.proven),
             }),
             (LogEnd::Open, _) => Ok(()),
         }
@@ -256,61 +257,67 @@ impl Walk {
         if kind != FrameKind::Padding {
             self.last = Some(kind);
         }
-        if lsn >= self.attested {
-            self.unattested.push_back(lsn);
+        if lsn >= self.proven {
+            self.unproven.push_back(lsn);
         }
         if let Some(proven) = frame.proven(payload) {
-            self.attested = proven.max(self.attested);
+            self.proven = proven.max(self.proven);
             while self
-                .unattested
+                .unproven
                 .front()
-                .is_some_and(|first| *first < self.attested)
+                .is_some_and(|first| *first < self.proven)
             {
-                self.unattested.pop_front();
+                self.unproven.pop_front();
             }
         }
     }
 }
 
-/// Looks for what could rise again, and for proof that x was durable.
-fn look_behind(
+/// Looks for good frames after x, which must not count later, and for proof that more than x was
+/// durable. Stops at the first proof.
+fn look_after(
     disk: &dyn Disk,
-    key: LogKey,
-    segment: &SegmentFile,
-    index: usize,
-    range: Range<u64>,
+    meta: &Meta,
+    segments: &[SegmentFile],
     x: u64,
     end: &mut End,
-) -> std::result::Result<(), Lost> {
-    let mut scan = Scanner::open(disk, segment, key)?;
-    let mut headers = Vec::new();
-    let mut from = range.start;
-    while let Some((offset, header)) = scan.next_header(from..range.end)? {
-        headers.push((offset, header));
-        from = offset + FRAME_ALIGNMENT;
-    }
-    for (offset, header) in headers {
-        let proof = match scan.look(offset)? {
-            Found::Frame(frame) => frame.proven(scan.payload(&frame)),
-            // What a newer version attests in its own way must not be erased.
-            Found::Unknown(raw) => return Err(segment.unknown_feature(offset, &raw).into()),
-            Found::BadPayload(_) | Found::Nothing => None,
+) -> std::result::Result<Option<String>, Lost> {
+    let key = LogKey::new(meta.log_id);
+    let until = match meta.reach {
+        0 => u64::MAX,
+        reach => x.saturating_add(reach),
+    };
+    for (index, segment) in segments.iter().enumerate().skip(end.segment) {
+        let mut from = match index == end.segment {
+            true => end.offset + FRAME_ALIGNMENT,
+            false => SEGMENT_HEADER_SIZE,
         };
-        if let Some(proof) = proof.filter(|proof| *proof > x) {
-            return Err(Lost::Frame {
-                segment: end.segment,
-                offset: end.offset,
-                proof: format!(
-                    "the frame at LSN {} proves that everything below {proof}",
-                    segment.base + offset
-                ),
-            });
+        let to = until.saturating_sub(segment.base).min(segment.size);
+        let mut scan = Scanner::open(disk, segment, key)?;
+        let mut headers = Vec::new();
+        while let Some((offset, header)) = scan.next_header(from..to)? {
+            headers.push((offset, header));
+            from = offset + FRAME_ALIGNMENT;
         }
-        end.erase.push((index, offset));
-        end.frames_erased += 1;
-        end.bytes_cut += header.frame_size();
+        for (offset, header) in headers {
+            let proven = match scan.look(offset)? {
+                Found::Frame(frame) => frame.proven(scan.payload(&frame)),
+                // What a newer version proves in its own way must not be erased.
+                Found::Unknown(raw) => return Err(segment.unknown_feature(offset, &raw).into()),
+                Found::BadPayload(_) | Found::Nothing => None,
+            };
+            if let Some(proven) = proven.filter(|proven| *proven > x) {
+                let lsn = segment.base + offset;
+                return Ok(Some(format!(
+                    "the frame at LSN {lsn} proves that everything below {proven}"
+                )));
+            }
+            end.erase.push((index, offset));
+            end.frames_erased += 1;
+            end.bytes_cut += header.frame_size();
+        }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Where the damage begins that was met at `offset` of the segment `index`: reading started at the
@@ -319,13 +326,13 @@ fn look_behind(
 fn damage_begins(
     disk: &dyn Disk,
     key: LogKey,
-    chain: &[SegmentFile],
+    segments: &[SegmentFile],
     index: usize,
     offset: u64,
 ) -> (usize, u64) {
     let mut found = (index, offset);
     let mut until = offset;
-    for (index, segment) in chain.iter().enumerate().take(index + 1).rev() {
+    for (index, segment) in segments.iter().enumerate().take(index + 1).rev() {
         match first_bad(disk, key, segment, until) {
             Ok(Some(bad)) => found = (index, bad),
             // A sector that cannot be read hides nothing of what was found.
@@ -358,20 +365,20 @@ fn first_bad(
     Ok((until <= offset && until < segment.size).then_some(until))
 }
 
-fn lost_frame(segment: &SegmentFile, offset: u64, proof: &str) -> WalError {
+fn lost_frame(segment: &SegmentFile, offset: u64, finding: Finding, proof: &str) -> WalError {
     let what = format!(
         "no intact frame stands here, but {proof} was durable; restore the file from a backup, nothing was changed"
     );
-    segment.corrupt(Finding::CorruptAttested, offset, what)
+    segment.corrupt(finding, offset, what)
 }
 
 /// Index of the segment that holds `lsn`.
-fn index_of(chain: &[SegmentFile], lsn: u64) -> usize {
-    chain.partition_point(|segment| segment.end() <= lsn)
+fn index_of(segments: &[SegmentFile], lsn: u64) -> usize {
+    segments.partition_point(|segment| segment.end() <= lsn)
 }
 
-pub(crate) fn segment_at(chain: &[SegmentFile], index: usize) -> &SegmentFile {
-    chain
+pub(crate) fn segment_at(segments: &[SegmentFile], index: usize) -> &SegmentFile {
+    segments
         .get(index)
-        .expect("indices come from the chain itself")
+        .expect("indices come from the list itself")
 }

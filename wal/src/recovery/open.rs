@@ -11,7 +11,7 @@ use crate::recovery::cases::{Case, Recovery};
 use crate::recovery::end::{End, find_end, segment_at};
 use crate::segment::file::{Segment, SegmentMaker, ZeroAhead, tmp_path};
 use crate::segment::header::{FoundFile, NoHeader, SegmentFile, read_error};
-use crate::segment::list::{Headers, Listing, check_chain};
+use crate::segment::list::{HeaderCheck, Listing, list_segments};
 use crate::segment::scan::Scanner;
 use highwater_disk::{Access, Disk};
 use std::collections::VecDeque;
@@ -80,7 +80,7 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
         case: Case::Created,
         first_lsn: Lsn::ZERO,
         end_lsn: start,
-        attested_lsn: start,
+        proven_lsn: start,
         frames_rewritten: 0,
         frames_erased: 0,
         bytes_cut: 0,
@@ -133,8 +133,8 @@ fn holds_records(disk: &dyn Disk, dir: &Path, base: u64) -> Result<bool> {
 
 fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Result<Opened> {
     let disk = &*options.disk;
-    let mut chain = check_chain(disk, dir, &meta, &listing, Headers::Unattested)?;
-    let end = find_end(disk, dir, &meta, &chain)?;
+    let mut files = list_segments(disk, dir, &meta, &listing, HeaderCheck::Unproven)?;
+    let end = find_end(disk, dir, &meta, &files)?;
 
     // Up to here nothing was written.
     file::write_holder(disk, dir);
@@ -145,20 +145,20 @@ fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Resul
         .filter(|(base, _)| *base < meta.first_lsn);
     removed.extend(stale.map(|(base, _)| OsString::from(segment_name(Lsn::new(*base)))));
     remove_all(disk, dir, &removed)?;
-    settle(disk, &chain, &end, options.faults)?;
-    let x = segment_at(&chain, end.segment).base + end.offset;
-    let enough = prepared_enough(&chain, end.segment, options);
+    erase_and_rewrite(disk, &files, &end, options.faults)?;
+    let x = segment_at(&files, end.segment).base + end.offset;
+    let enough = prepared_enough(&files, end.segment, options);
     // From the last on, each durably: a gap would look like a lost segment.
-    for surplus in chain.drain(enough..).rev() {
+    for surplus in files.drain(enough..).rev() {
         let name = OsString::from(segment_name(Lsn::new(surplus.base)));
         remove_all(disk, dir, std::slice::from_ref(&name))?;
         disk.sync_dir(dir)
             .map_err(|e| WalError::io("syncing the directory", dir, e))?;
         removed.push(name);
     }
-    let prepared = chain.get(end.segment + 1).cloned();
+    let prepared = files.get(end.segment + 1).cloned();
     let found = |file| Segment::found(&options.disk, file, meta.log_id);
-    let mut segments: Vec<_> = chain.into_iter().map(found).collect();
+    let mut segments: Vec<_> = files.into_iter().map(found).collect();
     let ready: VecDeque<_> = segments.drain(end.segment + 1..).collect();
     let mut maker = maker(dir, options, LogKey::new(meta.log_id));
     if let Some(tail) = segments.last() {
@@ -174,13 +174,13 @@ fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Resul
         end: LogEnd::Open,
         ..meta
     };
-    settle_names(disk, dir, prepared.as_ref(), &meta, next)?;
+    renew_names(disk, dir, prepared.as_ref(), &meta, next)?;
     let recovery = Recovery {
         case: end.case,
         first_lsn: Lsn::new(meta.first_lsn),
         end_lsn: Lsn::new(x),
-        attested_lsn: Lsn::new(end.attested.min(x)),
-        frames_rewritten: end.unattested,
+        proven_lsn: Lsn::new(end.proven.min(x)),
+        frames_rewritten: end.unproven,
         frames_erased: end.frames_erased,
         bytes_cut: end.bytes_cut,
         segments: end.segment + 1,
@@ -196,10 +196,10 @@ fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Resul
     })
 }
 
-/// How many segments of the chain to keep: those up to the last that holds the log, and one that is
+/// How many segments of the list to keep: those up to the last that holds the log, and one that is
 /// prepared, unless the log has a bound and it is larger than those that the bound is meant for.
-fn prepared_enough(chain: &[SegmentFile], last: usize, options: &Options) -> usize {
-    let prepared = chain.get(last + 1);
+fn prepared_enough(files: &[SegmentFile], last: usize, options: &Options) -> usize {
+    let prepared = files.get(last + 1);
     let fits =
         |segment: &SegmentFile| options.max_bytes.is_none() || segment.size <= options.segment_size;
     match prepared.is_some_and(fits) {
@@ -221,16 +221,21 @@ fn remove_all(disk: &dyn Disk, dir: &Path, names: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// Erases what could rise again, writes the un-attested frames again, and syncs both.
-fn settle(disk: &dyn Disk, chain: &[SegmentFile], end: &End, faults: Faults) -> Result<()> {
-    for (index, segment) in chain.iter().enumerate() {
+/// Erases what could rise again, writes the frames again that nothing proves durable, and syncs both.
+fn erase_and_rewrite(
+    disk: &dyn Disk,
+    files: &[SegmentFile],
+    end: &End,
+    faults: Faults,
+) -> Result<()> {
+    for (index, segment) in files.iter().enumerate() {
         let until = match index.cmp(&end.segment) {
             std::cmp::Ordering::Less => segment.size,
             std::cmp::Ordering::Equal => end.offset,
             std::cmp::Ordering::Greater => 0,
         };
         let from = end
-            .attested
+            .proven
             .saturating_sub(segment.base)
             .max(SEGMENT_HEADER_SIZE);
         let rewrite = if from < until && !faults.show_without_rewrite() {
@@ -250,7 +255,7 @@ fn settle(disk: &dyn Disk, chain: &[SegmentFile], end: &End, faults: Faults) -> 
             erase
         };
         if !rewrite.is_empty() || !erase.is_empty() {
-            settle_segment(disk, &segment.path, rewrite, &erase)?;
+            rewrite_segment(disk, &segment.path, rewrite, &erase)?;
         }
     }
     Ok(())
@@ -260,7 +265,7 @@ fn settle(disk: &dyn Disk, chain: &[SegmentFile], end: &End, faults: Faults) -> 
 /// failed to sync the directory, after which the kernel takes it for clean. So they are made anew,
 /// as the tail's bytes are. Only those of `LOG` and of the prepared segment need it: a segment is
 /// used only after its name was synced.
-fn settle_names(
+fn renew_names(
     disk: &dyn Disk,
     dir: &Path,
     prepared: Option<&SegmentFile>,
@@ -288,7 +293,7 @@ fn settle_names(
     Ok(())
 }
 
-fn settle_segment(
+fn rewrite_segment(
     disk: &dyn Disk,
     path: &Path,
     rewrite: std::ops::Range<u64>,

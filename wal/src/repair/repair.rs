@@ -8,7 +8,7 @@ use crate::lsn::Lsn;
 use crate::recovery::fitness::resolve;
 use crate::repair::lost::{Losses, LostRange};
 use crate::repair::rebuild::Rebuild;
-use crate::repair::scan::{Step, Walk};
+use crate::repair::scan::{Salvage, SalvageScanner};
 use crate::repair::source::Source;
 use highwater_disk::Disk;
 use std::ffi::OsString;
@@ -129,27 +129,27 @@ pub(crate) fn places(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(PathBuf
 }
 
 fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
-    let mut walk = Walk::new(source);
+    let mut scan = SalvageScanner::new(source);
     let mut first: Option<LostRange> = None;
     let mut broken = false;
     let mut found = Survey {
         cut: 0,
-        used: source.attested_lsn,
+        used: source.proven_lsn,
         frames: 0,
         records: 0,
         frames_behind: 0,
         records_behind: 0,
         lost: Losses::default(),
     };
-    let mut attested = source.attested_lsn;
-    while let Some(step) = walk.step()? {
+    let mut proven = source.proven_lsn;
+    while let Some(step) = scan.step()? {
         match step {
             // The rest is behind the cut: only the first hole and the extent of the damage matter.
-            Step::Hole(hole) => {
+            Salvage::Hole(hole) => {
                 broken |= hole.broken;
                 first.get_or_insert(hole);
             }
-            Step::Frame(frame) => {
+            Salvage::Frame(frame) => {
                 let records = records_in(frame.header(), frame.payload()).unwrap_or(0);
                 let (frames, sum) = if first.is_none() {
                     (&mut found.frames, &mut found.records)
@@ -158,22 +158,22 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
                 };
                 *frames += 1;
                 *sum += records;
-                attested = attested.max(frame.proven().unwrap_or(0));
+                proven = proven.max(frame.proven().unwrap_or(0));
                 progress(frame.lsn() - source.first_lsn);
             }
         }
     }
-    let end = walk.end_hole(attested);
+    let end = scan.end_hole(proven);
     // Where nothing tells how far it went, by a segment.
     let end_to = end.as_ref().map_or(0, |end| match end.to {
         Some(to) => to.get(),
         None => end.from.get().saturating_add(source.usual_size()),
     });
-    found.used = found.used.max(walk.position()).max(end_to);
-    found.cut = walk.position();
+    found.used = found.used.max(scan.position()).max(end_to);
+    found.cut = scan.position();
     match (first, end) {
         // Everything from the cut on goes, intact or not.
-        (Some(hole), end) if hole.from.get() < attested || broken || end.is_some() => {
+        (Some(hole), end) if hole.from.get() < proven || broken || end.is_some() => {
             found.cut = hole.from.get();
             found.lost.add(LostRange {
                 to: end.map_or(Some(Lsn::new(found.used)), |end| end.to),
@@ -199,9 +199,9 @@ fn copy(
 ) -> Result<Lsn> {
     let mut new = Rebuild::begin(&source.disk, to, source.key)?;
     new.start_at(source.first_lsn);
-    let mut walk = Walk::new(source);
+    let mut scan = SalvageScanner::new(source);
     let half: u64 = source.candidates.iter().map(|part| part.file.size).sum();
-    while let Some(Step::Frame(frame)) = walk.step()? {
+    while let Some(Salvage::Frame(frame)) = scan.step()? {
         if frame.lsn() >= survey.cut {
             break;
         }

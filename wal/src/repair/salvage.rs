@@ -9,7 +9,7 @@ use crate::lsn::Lsn;
 use crate::repair::lost::{Losses, LostRange};
 use crate::repair::rebuild::Rebuild;
 use crate::repair::repair::{check_copy, places};
-use crate::repair::scan::{Step, Walk};
+use crate::repair::scan::{Salvage, SalvageScanner};
 use crate::repair::source::Source;
 use highwater_disk::Disk;
 use std::ffi::OsString;
@@ -77,19 +77,19 @@ pub fn salvage(
     let bytes_total = source.candidates.iter().map(|part| part.file.size).sum();
     let mut holes = Holes::default();
     let (mut frames, mut records) = (0, 0);
-    let mut attested = source.attested_lsn;
-    let mut walk = Walk::new(&source);
-    while let Some(step) = walk.step()? {
+    let mut proven = source.proven_lsn;
+    let mut scan = SalvageScanner::new(&source);
+    while let Some(step) = scan.step()? {
         let frame = match step {
-            Step::Hole(hole) => {
+            Salvage::Hole(hole) => {
                 holes.add(hole);
                 continue;
             }
-            Step::Frame(frame) => frame,
+            Salvage::Frame(frame) => frame,
         };
         if let Some(proof) = frame.proven() {
-            attested = attested.max(proof);
-            holes.prove(attested);
+            proven = proven.max(proof);
+            holes.prove(proven);
         }
         progress(Progress {
             bytes_done: frame.lsn() - source.first_lsn,
@@ -112,10 +112,10 @@ pub fn salvage(
             new_lsn: new.append(frame.header(), frame.payload())?,
         })?;
     }
-    holes.finish(attested, walk.end_hole(attested));
+    holes.finish(proven, scan.end_hole(proven));
     let _end = new.finish(0)?;
     check_copy(disk, to)?;
-    let end_lsn = Lsn::new(walk.position());
+    let end_lsn = Lsn::new(scan.position());
     Ok(Salvaged {
         old_log_id: source.key.id,
         new_log_id,
@@ -134,7 +134,7 @@ pub fn salvage(
 #[derive(Debug, Default)]
 struct Holes {
     proven: Losses,
-    /// Those behind everything attested so far.
+    /// Those behind everything proven so far.
     unproven: Losses,
 }
 
@@ -146,17 +146,17 @@ impl Holes {
         }
     }
 
-    /// Everything below `attested` was durable.
-    fn prove(&mut self, attested: u64) {
-        let proven = |hole: &LostRange| hole.from.get() < attested;
+    /// Everything below `proven` was durable.
+    fn prove(&mut self, proven: u64) {
+        let proven = |hole: &LostRange| hole.from.get() < proven;
         if self.unproven.ranges.first().is_some_and(proven) {
             self.unproven.split_into(proven, &mut self.proven);
         }
     }
 
-    /// The walk is over: what is missing at its end counts unless it is the torn end itself.
-    fn finish(&mut self, attested: u64, end: Option<LostRange>) {
-        self.prove(attested);
+    /// The scan is over: what is missing at its end counts unless it is the torn end itself.
+    fn finish(&mut self, proven: u64, end: Option<LostRange>) {
+        self.prove(proven);
         if let Some(end) = end.filter(|end| end.broken || self.unproven.is_empty()) {
             self.proven.add(end);
         }

@@ -64,7 +64,7 @@ impl SavedFrame {
 
 /// What comes next in the log.
 #[derive(Debug)]
-pub(crate) enum Step {
+pub(crate) enum Salvage {
     Frame(SavedFrame),
     /// A hole with an intact frame behind it.
     Hole(LostRange),
@@ -72,7 +72,7 @@ pub(crate) enum Step {
 
 /// Goes through the log from its start to its last intact frame.
 #[derive(Debug)]
-pub(crate) struct Walk<'a> {
+pub(crate) struct SalvageScanner<'a> {
     source: &'a Source,
     /// Index of the first part of the next group: parts with the same base.
     next_part: usize,
@@ -89,10 +89,10 @@ pub(crate) struct Walk<'a> {
     strays: bool,
     /// Holes that count only if a frame follows.
     holes: Vec<LostRange>,
-    ready: VecDeque<Step>,
+    ready: VecDeque<Salvage>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> SalvageScanner<'a> {
     pub(crate) fn new(source: &'a Source) -> Self {
         Self {
             source,
@@ -109,13 +109,13 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Where the walk stands: behind the last frame that was returned or is about to be.
+    /// Where the scan stands: behind the last frame that was returned or is about to be.
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
     /// The next frame or hole; `None` behind the last intact frame.
-    pub(crate) fn step(&mut self) -> Result<Option<Step>> {
+    pub(crate) fn step(&mut self) -> Result<Option<Salvage>> {
         loop {
             if let Some(step) = self.ready.pop_front() {
                 return Ok(Some(step));
@@ -134,8 +134,8 @@ impl<'a> Walk<'a> {
     /// What is wrong at the end if the log is known to go on, or if that cannot be told because no
     /// crash leaves files like that: a hole without a frame behind it. `None` if nothing says that
     /// there was more. Only meaningful when [`Self::step`] has returned `None`.
-    pub(crate) fn end_hole(&self, attested: u64) -> Option<LostRange> {
-        let known = (attested > self.position).then_some(Lsn::new(attested));
+    pub(crate) fn end_hole(&self, proven: u64) -> Option<LostRange> {
+        let known = (proven > self.position).then_some(Lsn::new(proven));
         let open = !self.source.is_closed;
         // Behind a segment that no seal ends only a gap says that the log went on: a prepared one
         // holds nothing.
@@ -278,7 +278,7 @@ impl<'a> Walk<'a> {
     }
 
     fn pass(&mut self, frame: SavedFrame) {
-        self.ready.extend(self.holes.drain(..).map(Step::Hole));
+        self.ready.extend(self.holes.drain(..).map(Salvage::Hole));
         self.sealed = frame.header().kind == FrameKind::Seal;
         self.genuine = true;
         let end = frame.end();
@@ -288,7 +288,7 @@ impl<'a> Walk<'a> {
             end
         };
         let offset = end - frame.file.base;
-        self.ready.push_back(Step::Frame(frame));
+        self.ready.push_back(Salvage::Frame(frame));
         if self.sealed && !self.is_sized {
             let what = "a seal, but nothing tells where the segment ended: one may be missing";
             self.note_hole(end, self.group_end, offset, what.to_owned());

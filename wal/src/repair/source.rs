@@ -25,7 +25,7 @@ pub(crate) struct Source {
     /// Where the log starts: as `LOG` says, or the lowest segment there is.
     pub(crate) first_lsn: u64,
     /// Everything below was durable, by `LOG`; 0 if that cannot be read.
-    pub(crate) attested_lsn: u64,
+    pub(crate) proven_lsn: u64,
     /// By `LOG` it ends there.
     pub(crate) is_closed: bool,
     /// By base; of two with the same base the one that has its own name comes first.
@@ -96,7 +96,7 @@ impl Source {
             } else {
                 candidates.first().map_or(first_lsn, |part| part.file.base)
             },
-            attested_lsn: meta.map_or(0, |meta| meta.attested_lsn),
+            proven_lsn: meta.map_or(0, |meta| meta.attested_lsn),
             is_closed: meta.is_some_and(|meta| meta.end == LogEnd::Closed),
             candidates,
             findings,

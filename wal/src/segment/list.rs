@@ -50,34 +50,34 @@ const ALWAYS_CHECKED: usize = 2;
 
 /// Which headers are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Headers {
+pub(crate) enum HeaderCheck {
     All,
-    /// Those of the segments that recovery reads. The others, wholly below what `LOG` attests, are
-    /// checked when somebody reads them: opening a log must not take longer the longer it is.
-    Unattested,
+    /// Those of the segments that recovery reads. The others, wholly below what `LOG` proves durable, are
+    /// checked when they are read: the time to open a log must not grow with it.
+    Unproven,
 }
 
 /// Checks all segments from `first_lsn` on: that they join, and their headers.
-pub(crate) fn check_chain(
+pub(crate) fn list_segments(
     disk: &dyn Disk,
     dir: &Path,
     meta: &Meta,
     listing: &Listing,
-    headers: Headers,
+    headers: HeaderCheck,
 ) -> Result<Vec<SegmentFile>> {
-    let mut chain = Vec::new();
-    join(disk, dir, meta, listing, headers, &mut chain)?;
-    Ok(chain)
+    let mut found = Vec::new();
+    list_segments_into(disk, dir, meta, listing, headers, &mut found)?;
+    Ok(found)
 }
 
-/// As [`check_chain`]; `chain` gets the segments that stand before the first that is wrong.
-pub(crate) fn join(
+/// As [`list_segments`]; `found` gets the segments that stand before the first that is wrong.
+pub(crate) fn list_segments_into(
     disk: &dyn Disk,
     dir: &Path,
     meta: &Meta,
     listing: &Listing,
-    headers: Headers,
-    chain: &mut Vec<SegmentFile>,
+    headers: HeaderCheck,
+    found: &mut Vec<SegmentFile>,
 ) -> Result<()> {
     let mut expected = meta.first_lsn;
     let counted = listing
@@ -89,8 +89,8 @@ pub(crate) fn join(
             return Err(out_of_place(disk, dir, meta, *base, expected, listing));
         }
         let joins = rest.first().is_some_and(|(next, _)| base + len == *next);
-        let attested = headers == Headers::Unattested && base + len <= meta.attested_lsn;
-        let segment = if joins && attested && rest.len() >= ALWAYS_CHECKED {
+        let proven = headers == HeaderCheck::Unproven && base + len <= meta.attested_lsn;
+        let segment = if joins && proven && rest.len() >= ALWAYS_CHECKED {
             SegmentFile {
                 path: dir.join(segment_name(Lsn::new(*base))),
                 base: *base,
@@ -100,10 +100,10 @@ pub(crate) fn join(
             check_segment(disk, dir, *base, meta.log_id)?
         };
         expected = segment.base + segment.size;
-        chain.push(segment);
+        found.push(segment);
         left = rest;
     }
-    if chain.is_empty() {
+    if found.is_empty() {
         return Err(missing(dir, expected, "no segment at all is left"));
     }
     Ok(())
