@@ -319,7 +319,7 @@ fn a_segment_cut_short_is_corrupt() {
 
 /// F36: extended by zeros or junk.
 #[test]
-fn a_segment_with_something_behind_it_is_corrupt() {
+fn a_segment_with_something_after_it_is_corrupt() {
     let (sim, expected) = build(1, Left::Closed);
     for path in segments(&sim) {
         for (more, fill) in [(1, 0), (4096, 0), (1 << 20, 0xAA)] {

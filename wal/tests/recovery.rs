@@ -188,7 +188,11 @@ fn a_segment_below_the_start_is_removed() {
     drop(log);
     sim.put_file(FIRST, first);
     let log = Wal::open_with("/log", on(&sim).segment_size(8 << 10)).unwrap();
-    assert!(log.recovery().removed.contains(&"00000000000000000000.wal".into()));
+    assert!(
+        log.recovery()
+            .removed
+            .contains(&"00000000000000000000.wal".into())
+    );
     assert_eq!(log.first_lsn(), start);
     assert!(sim.read_file(FIRST).is_none());
 }

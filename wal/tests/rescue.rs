@@ -144,7 +144,7 @@ fn repair(sim: &SimDisk) -> (Repaired, Vec<DumpedFrame>) {
     assert_eq!(read.len() as u64, repaired.records);
     let lsn = log.append("goes on").unwrap();
     log.sync_to(lsn).unwrap();
-    assert!(lsn >= repaired.end_lsn && repaired.end_lsn >= repaired.cut_lsn);
+    assert!(lsn >= repaired.end_lsn && repaired.end_lsn >= repaired.kept_until);
     log.close().unwrap();
     (repaired, kept)
 }
@@ -284,7 +284,7 @@ fn every_damaged_sector_costs_what_it_hits_and_no_more() {
                     }
                 } else {
                     assert!(repaired.lost.is_empty(), "{what}: {:?}", repaired.lost);
-                    assert_eq!(repaired.cut_lsn, repaired.end_lsn, "{what}");
+                    assert_eq!(repaired.kept_until, repaired.end_lsn, "{what}");
                 }
             }
         }
@@ -294,7 +294,7 @@ fn every_damaged_sector_costs_what_it_hits_and_no_more() {
 
 /// Seals that repair has put where the old log had none: behind the cut.
 fn seals_added(repaired: &Repaired, kept: &[DumpedFrame]) -> u64 {
-    let behind = kept.iter().filter(|f| f.lsn >= repaired.cut_lsn);
+    let behind = kept.iter().filter(|f| f.lsn >= repaired.kept_until);
     behind.count() as u64
 }
 
@@ -604,10 +604,10 @@ fn a_torn_tail_is_not_lost() {
     let (repaired, _) = repair(&killed);
     assert!(repaired.lost.is_empty());
     assert_eq!(
-        (repaired.cut_lsn, repaired.end_lsn, repaired.records),
+        (repaired.kept_until, repaired.end_lsn, repaired.records),
         (torn, torn, 1)
     );
-    assert_eq!(repaired.records_behind, 1);
+    assert_eq!(repaired.records_after, 1);
 }
 
 /// A position in what is lost must not be taken for another record: a checkpoint that points there
@@ -620,7 +620,7 @@ fn a_lost_lsn_never_gets_a_second_meaning() {
     let at = usize::try_from(all[all.len() / 2].offset).unwrap();
     sim.edit(path, |bytes| bytes[at] ^= 1);
     let (repaired, _) = repair(&sim);
-    assert_eq!(repaired.cut_lsn, half);
+    assert_eq!(repaired.kept_until, half);
     let log = Wal::open_with("/repaired", options(&sim)).unwrap();
     let _ = log.append("new").unwrap();
     log.sync().unwrap();
@@ -709,7 +709,7 @@ fn random_disasters_leave_every_intact_frame() {
         let (repaired, kept) = repair(&copy);
         let first_hit = all.iter().position(hit).unwrap_or(all.len());
         assert!(repaired.frames >= first_hit as u64, "seed {seed}");
-        for frame in kept.iter().filter(|f| f.lsn < repaired.cut_lsn) {
+        for frame in kept.iter().filter(|f| f.lsn < repaired.kept_until) {
             assert_eq!(
                 appended.get(&frame.lsn),
                 Some(&content(frame)),

@@ -3,7 +3,7 @@
 use crate::format::frame::FrameKind;
 use crate::format::layout::{BATCH_COUNT_SIZE, to_usize};
 
-/// Encodes the payload of a batch, or tells its size if that is over `max`.
+/// Encodes the payload of a batch, or returns its size if that is over `max`.
 pub(crate) fn encode_batch<T: AsRef<[u8]>>(records: &[T], max: usize) -> Result<Vec<u8>, usize> {
     // Each is asked once: its answers may differ.
     let records: Vec<&[u8]> = records.iter().map(AsRef::as_ref).collect();

@@ -16,16 +16,15 @@ use zstd::zstd_safe::{find_frame_compressed_size, get_frame_content_size};
 const MIN_BATCH: usize = 512;
 /// Bytes that are tried before the whole batch, while the data is in doubt.
 const SAMPLE_SIZE: usize = 4 << 10;
-/// After so many failures in a row no more batches are passed over between two attempts: 2 to this
-/// power.
+/// The longest pause between two attempts, after failures in a row: 2 to this power, in batches.
 const MAX_BACKOFF: u32 = 10;
 
-/// Compresses the batches of one log, and gives up for a while where it does not pay. Takes no lock
-/// that anybody waits for; what the threads tell each other is advice, and may be lost.
+/// Compresses the batches of one log, and gives up for a while where it does not pay. No
+/// thread waits for a lock in it. What the threads share is advice, and may be lost.
 #[derive(Debug)]
 pub(crate) struct BatchCompressor {
     level: Option<i32>,
-    /// So many batches are stored as they are before the next attempt.
+    /// How many batches are stored as they are before the next attempt.
     pass_over: AtomicI64,
     /// Failures since the last success.
     doubt: AtomicU32,
@@ -147,8 +146,8 @@ pub(crate) fn plain<'a>(header: &FrameHeader, payload: &'a [u8]) -> Result<Cow<'
     }
 }
 
-/// Undoes [`BatchCompressor::compress`], or says what is wrong with the payload. The length that it
-/// states is believed up to the bound of the format, and only if the zstd frame states the same;
+/// Undoes [`BatchCompressor::compress`], or reports what is wrong with the payload. The length that
+/// it states is believed up to the bound of the format, and only if the zstd frame states the same;
 /// nothing else decides what is allocated: in one go zstd decodes into the destination itself and
 /// makes no window, however large the frame wants it.
 pub(crate) fn decompress(payload: &[u8]) -> Result<Vec<u8>, String> {
@@ -200,13 +199,13 @@ impl<T> Pool<T> {
         Self([const { Mutex::new(None) }; CONTEXTS])
     }
 
-    /// Runs `work` with a context that nobody else uses; waits for none.
+    /// Runs `work` with a context that no other thread uses; waits for none.
     fn with<R>(
         &self,
         make: impl FnOnce() -> io::Result<T>,
         work: impl FnOnce(&mut T) -> io::Result<R>,
     ) -> io::Result<R> {
-        // From the thread's own place on, so that it finds the context that is in its cache.
+        // From the thread's own slot on, so that it finds the context that is in its cache.
         let places = self.0.iter().cycle().skip(stripe()).take(CONTEXTS);
         match places.filter_map(Mutex::try_lock).next() {
             Some(mut place) => match &mut *place {

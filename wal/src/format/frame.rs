@@ -199,7 +199,7 @@ impl RawHeader {
         frame_size(u64::from(self.payload_len))
     }
 
-    /// What it says, unless a newer version said it.
+    /// The header, unless a newer version wrote it.
     pub(crate) fn known(&self) -> Option<FrameHeader> {
         let Tag { kind, encoding } = Tag::from_bytes(self.kind, self.flags)?;
         Some(FrameHeader {
@@ -210,7 +210,7 @@ impl RawHeader {
         })
     }
 
-    /// Reads a header that stands at `lsn`, `room` bytes before the end of its segment. `None` if
+    /// Reads the header at `lsn`, `room` bytes before the end of its segment. `None` if
     /// there is none: the bytes are zero, damaged, of another place or log, or the frame would not
     /// fit.
     pub(crate) fn parse(bytes: &HeaderBytes, key: &LogKey, lsn: u64, room: u64) -> Option<Self> {
@@ -232,12 +232,11 @@ impl RawHeader {
         })
     }
 
-    /// True if behind this frame, which stands `room` bytes before the end of its segment, another
-    /// header fits, or nothing is left: as behind all that is ever written, but for a seal, which
-    /// fills the rest.
+    /// Whether this frame, `room` bytes before the end of its segment, leaves room for another
+    /// header, or none at all. Every frame that is written does, but a seal, which fills the rest.
     pub(crate) fn leaves_room(&self, room: u64) -> bool {
-        let behind = room - self.frame_size();
-        !(1..FRAME_HEADER_SIZE).contains(&behind) || self.kind == kind::SEAL
+        let left = room - self.frame_size();
+        !(1..FRAME_HEADER_SIZE).contains(&left) || self.kind == kind::SEAL
     }
 
     /// True if `payload` is what was written with this header at `lsn`.
@@ -321,7 +320,7 @@ pub(crate) fn durable_lsn_in(kind: FrameKind, payload: &[u8]) -> Option<u64> {
     }
 }
 
-/// What the header of a segment says.
+/// The fields of a segment's header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SegmentHeader {
     pub(crate) log_id: u128,
@@ -387,7 +386,7 @@ impl SegmentHeader {
     }
 }
 
-/// What the error says about a frame that a newer version wrote.
+/// The error text of a frame that a newer version wrote.
 impl fmt::Display for RawHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, flags, .. } = self;

@@ -20,7 +20,7 @@ pub const LOCK_NAME: &str = "LOCK";
 pub const SEGMENT_EXTENSION: &str = "wal";
 /// Decimal digits in a segment's name: enough for any `u64`.
 pub const NAME_DIGITS: usize = 20;
-/// What a segment that is still being made has behind its name.
+/// Suffix of the name of a segment that is still being made.
 pub const TMP_SUFFIX: &str = ".tmp";
 
 /// Bases are below this, so that no position computed from one can overflow: 8 EiB are never
@@ -111,7 +111,7 @@ pub mod kind {
     pub const CONTROL: u8 = 3;
     /// The durable LSN, a `u64`: everything below was durable when the frame was written.
     pub const DURABLE_LSN: u8 = 4;
-    /// Ends a segment: nothing behind it in this file counts. No payload.
+    /// Ends a segment: nothing after it in this file counts. No payload.
     pub const SEAL: u8 = 5;
     /// The log was closed cleanly. Its payload is the durable LSN: everything below itself.
     pub const CLOSE: u8 = 6;
@@ -138,13 +138,13 @@ pub const MAX_UNCOMPRESSED_BATCH: usize = 64 << 20;
 
 const _: () = assert!(MAX_UNCOMPRESSED_BATCH as u64 <= MAX_SEGMENT_SIZE);
 
-/// Bytes of a frame with a payload of `payload_len` bytes, padding included. Behind it in its
-/// segment there is room for another header, or nothing; a seal fills the rest.
+/// Bytes of a frame with a payload of `payload_len` bytes, padding included. After it the
+/// segment has room for another header, or is full; a seal fills the rest.
 pub const fn frame_size(payload_len: u64) -> u64 {
     (FRAME_HEADER_SIZE + payload_len).next_multiple_of(FRAME_ALIGNMENT)
 }
 
-/// The largest payload that fits a segment of `segment_size` bytes: a seal must fit behind it.
+/// The largest payload that fits a segment of `segment_size` bytes: a seal must fit after it.
 pub const fn max_payload(segment_size: u64) -> u64 {
     segment_size - SEGMENT_HEADER_SIZE - 2 * FRAME_HEADER_SIZE
 }
@@ -170,7 +170,7 @@ pub fn segment_name(base: Lsn) -> String {
     )
 }
 
-/// What a name in the log's directory stands for.
+/// What a name in the log's directory means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Name {
     Meta,
@@ -183,7 +183,7 @@ pub(crate) enum Name {
     Unknown,
 }
 
-/// Tells what `name` stands for. Only names that the log itself writes are known.
+/// What `name` means. Only names that the log itself writes are known.
 pub(crate) fn classify(name: &str) -> Name {
     match name {
         META_NAME => Name::Meta,

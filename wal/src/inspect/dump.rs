@@ -17,9 +17,9 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DumpedFrame {
-    /// Where it stands.
+    /// Where it starts.
     pub lsn: Lsn,
-    /// First position behind it.
+    /// First position after it.
     pub end_lsn: Lsn,
     /// What it is.
     pub kind: FrameKind,
@@ -84,10 +84,10 @@ pub struct DumpedFrames {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
     pub(crate) key: LogKey,
-    pub(crate) chain: Vec<SegmentFile>,
+    pub(crate) segments: Vec<SegmentFile>,
     pub(crate) scan: LogScanner,
     pub(crate) end: u64,
-    /// What is wrong at `end`, if something is: told after everything before it.
+    /// What is wrong at `end`, if something is. It is returned after everything before it.
     pub(crate) damage: Option<WalError>,
 }
 
@@ -105,10 +105,13 @@ impl DumpedFrames {
 
     fn step(&mut self) -> Result<Option<DumpedFrame>> {
         let Self {
-            disk, key, chain, ..
+            disk,
+            key,
+            segments,
+            ..
         } = self;
         let open = |position: u64, _: Option<Scanner>| {
-            let segment = segment_holding(chain, position);
+            let segment = segment_holding(segments, position);
             let scanner = segment.map(|segment| Scanner::open(&**disk, segment, *key));
             scanner.transpose()
         };

@@ -10,9 +10,9 @@ use crate::segment::list::{HeaderCheck, list_segments, segment_holding};
 use crate::segment::scan::{Check, Found, LogScanner, Scanner};
 use std::io;
 
-/// Looks in vain before the first look behind the place where the log seems to end; twice as many
-/// each time after.
-const PATIENCE: u32 = 16;
+/// Polls that find nothing before the first look after the place where the log seems to end. Each
+/// time after, twice as many.
+const FIRST_PATIENCE: u32 = 16;
 const MAX_PATIENCE: u32 = 1024;
 
 /// Shows the frames of a log as they become durable, while another process writes it.
@@ -29,11 +29,11 @@ pub struct Follow {
     /// How far intact frames reach.
     ahead: Position,
     proven: u64,
-    /// What is wrong at `proven`, told when everything before it was shown.
+    /// What is wrong at `proven`. It is returned after everything before it.
     damage: Option<WalError>,
-    in_vain: u32,
+    empty_polls: u32,
     patience: u32,
-    /// Where the log seemed damaged at the last look behind it.
+    /// Where the log seemed damaged at the last look after that place.
     suspect: Option<u64>,
 }
 
@@ -58,21 +58,21 @@ impl Log {
     /// # Errors
     /// As [`Self::frames`].
     pub fn follow(self, from: Lsn) -> Result<Follow> {
-        let begin = self.settled(|log| log.begin_to_follow(from), |b| b.damage.is_none())?;
+        let begin = self.when_stable(|log| log.begin_to_follow(from), |b| b.damage.is_none())?;
         Ok(Follow {
             log: self,
             shown: begin.shown,
             ahead: begin.ahead,
             proven: begin.proven,
             damage: begin.damage,
-            in_vain: 0,
-            patience: PATIENCE,
+            empty_polls: 0,
+            patience: FIRST_PATIENCE,
             suspect: None,
         })
     }
 
     fn begin_to_follow(&self, from: Lsn) -> Result<Begin> {
-        let mut chain = list_segments(
+        let mut segments = list_segments(
             &*self.disk,
             &self.dir,
             &self.meta,
@@ -86,9 +86,9 @@ impl Log {
                 first: self.first_lsn(),
             });
         }
-        let (end, proven, damage) = match self.find_end(&mut chain) {
+        let (end, proven, damage) = match self.find_end(&mut segments) {
             Ok(end) => {
-                let x = chain.get(end.segment).map_or(0, |s| s.base) + end.offset;
+                let x = segments.get(end.segment).map_or(0, |s| s.base) + end.offset;
                 (x, end.proven.min(x), None)
             }
             Err(WalError::Corrupt { lsn, .. }) if lsn < from => {
@@ -100,7 +100,7 @@ impl Log {
             Err(error @ WalError::Corrupt { lsn, .. }) => (lsn.get(), lsn.get(), Some(error)),
             Err(error) => return Err(error),
         };
-        let holds = |lsn: u64| segment_holding(&chain, lsn).map(|segment| segment.base);
+        let holds = |lsn: u64| segment_holding(&segments, lsn).map(|segment| segment.base);
         let Some(base) = holds(start) else {
             return Err(WalError::BeyondEnd {
                 asked: from,
@@ -123,13 +123,13 @@ impl Follow {
     ///
     /// # Errors
     /// [`WalError::Corrupt`] if durable frames are damaged; [`WalError::Truncated`] if the log was
-    /// truncated past the place where this stands; [`WalError::BadDirectory`] if another log has
+    /// truncated past the position of this; [`WalError::BadDirectory`] if another log has
     /// taken its place; [`WalError::Io`].
     pub fn poll(&mut self) -> Result<Option<DumpedFrame>> {
         loop {
             if self.shown.lsn() < self.proven {
-                self.in_vain = 0;
-                self.patience = PATIENCE;
+                self.empty_polls = 0;
+                self.patience = FIRST_PATIENCE;
                 return self.show().map(Some).map_err(|e| self.explain(e));
             }
             if let Some(damage) = self.damage.take() {
@@ -138,11 +138,11 @@ impl Follow {
             let before = (self.proven, self.ahead.lsn());
             self.look_ahead().map_err(|e| self.explain(e))?;
             if before == (self.proven, self.ahead.lsn()) {
-                self.in_vain += 1;
-                if self.in_vain >= self.patience {
-                    self.in_vain = 0;
+                self.empty_polls += 1;
+                if self.empty_polls >= self.patience {
+                    self.empty_polls = 0;
                     self.patience = (self.patience * 2).min(MAX_PATIENCE);
-                    self.look_behind()?;
+                    self.look_after_end()?;
                 }
                 return Ok(None);
             }
@@ -170,8 +170,8 @@ impl Follow {
         Ok(frame)
     }
 
-    /// Goes on over intact frames and learns what they attest. The files are opened anew: what was
-    /// read before where no frame stood is old.
+    /// Goes on over intact frames and learns what they prove. The files are opened again: what was
+    /// read before, where no frame was, is old.
     fn look_ahead(&mut self) -> Result<()> {
         self.ahead.scan.reopen();
         loop {
@@ -189,8 +189,8 @@ impl Follow {
         }
     }
 
-    /// Whether the log goes on behind the place where no frame stands: then that place is damaged.
-    fn look_behind(&mut self) -> Result<()> {
+    /// Whether the log goes on after the place that holds no frame: then that place is damaged.
+    fn look_after_end(&mut self) -> Result<()> {
         let now = Log::open(self.log.disk.clone(), &self.log.dir)?;
         if now.log_id() != self.log.log_id() {
             let what = "another log has taken the place of the one that was followed";
@@ -209,7 +209,7 @@ impl Follow {
             &now.listing,
             HeaderCheck::All,
         )
-        .and_then(|mut chain| now.find_end(&mut chain));
+        .and_then(|mut segments| now.find_end(&mut segments));
         // Files come and go while the log is written: what is damaged is so at the next look, too.
         let before = self.ahead.lsn();
         match seen {
@@ -220,7 +220,7 @@ impl Follow {
                     return Err(error);
                 }
                 self.suspect = Some(before);
-                self.patience = PATIENCE;
+                self.patience = FIRST_PATIENCE;
             }
             Err(error) => return Err(error),
         }
@@ -266,7 +266,7 @@ impl Position {
         }
     }
 
-    /// Looks at the place, and goes on if a frame stands there.
+    /// Looks at the place, and goes on if a frame is there.
     fn step(&mut self, log: &Log) -> Result<Found> {
         let base = self.base;
         let found = self.scan.step(u64::MAX, Check::Payload, |_, _| {

@@ -123,7 +123,7 @@ impl Log {
         Lsn::new(self.meta.first_lsn)
     }
 
-    /// All segment files, in order. Looks at headers only; damage is told per segment.
+    /// All segment files, in order. Looks at headers only, and reports damage for each segment.
     ///
     /// # Errors
     /// [`WalError::Io`] if a segment cannot be read.
@@ -168,31 +168,33 @@ impl Log {
         })
     }
 
-    /// The end of the log. While a log is written, a frame may be completed and attested between
-    /// the look at its place and the look behind it, and seem lost: then it stands there now, and
-    /// everything is looked at again. So may a segment be begun that was not there when the files
-    /// were listed: it is added to `chain`.
-    pub(crate) fn find_end(&self, chain: &mut Vec<SegmentFile>) -> Result<End> {
+    /// The end of the log.
+    ///
+    /// While a log is written, a frame may become complete and proven durable between the look at
+    /// its place and the look after it, and seem lost. If it is there now, everything is looked at
+    /// again. A segment may also be begun that was not there when the files were listed: it is
+    /// added to `segments`.
+    pub(crate) fn find_end(&self, segments: &mut Vec<SegmentFile>) -> Result<End> {
         for _ in 0..MAX_LOOKS {
-            let found = find_end(&*self.disk, &self.dir, &self.meta, chain);
+            let found = find_end(&*self.disk, &self.dir, &self.meta, segments);
             let Err(WalError::Corrupt { lsn, finding, .. }) = &found else {
                 return found;
             };
             if *finding == Finding::MissingSegment {
                 match check_segment(&*self.disk, &self.dir, lsn.get(), self.meta.log_id) {
-                    Ok(segment) => chain.push(segment),
+                    Ok(segment) => segments.push(segment),
                     Err(_) => return found,
                 }
-            } else if !self.stands_at(chain, *lsn)? {
+            } else if !self.is_frame_at(segments, *lsn)? {
                 return found;
             }
         }
-        find_end(&*self.disk, &self.dir, &self.meta, chain)
+        find_end(&*self.disk, &self.dir, &self.meta, segments)
     }
 
-    /// Whether an intact frame stands at `lsn`.
-    fn stands_at(&self, chain: &[SegmentFile], lsn: Lsn) -> Result<bool> {
-        let Some(segment) = segment_holding(chain, lsn.get()) else {
+    /// Whether an intact frame starts at `lsn`.
+    fn is_frame_at(&self, segments: &[SegmentFile], lsn: Lsn) -> Result<bool> {
+        let Some(segment) = segment_holding(segments, lsn.get()) else {
             return Ok(false);
         };
         let mut scan = Scanner::open(&*self.disk, segment, self.key)?;
@@ -208,14 +210,18 @@ impl Log {
     /// # Errors
     /// [`WalError::Truncated`]; [`WalError::BeyondEnd`]; [`WalError::Io`].
     pub fn frames(&self, from: Lsn) -> Result<DumpedFrames> {
-        self.settled(|log| log.frames_now(from), |found| found.damage.is_none())
+        self.when_stable(|log| log.frames_now(from), |found| found.damage.is_none())
     }
 
-    /// Where the frames of a chain whose files join end, and what is wrong there.
-    fn end_of(&self, chain: &mut Vec<SegmentFile>, from: Lsn) -> Result<(u64, Option<WalError>)> {
-        match self.find_end(chain) {
+    /// Where the frames of a segments whose files join end, and what is wrong there.
+    fn end_of(
+        &self,
+        segments: &mut Vec<SegmentFile>,
+        from: Lsn,
+    ) -> Result<(u64, Option<WalError>)> {
+        match self.find_end(segments) {
             Ok(end) => {
-                let last = chain.get(end.segment).map_or(0, |segment| segment.base);
+                let last = segments.get(end.segment).map_or(0, |segment| segment.base);
                 Ok((last + end.offset, None))
             }
             Err(WalError::Corrupt { lsn, .. }) if lsn < from => Err(WalError::BeyondEnd {
@@ -229,20 +235,26 @@ impl Log {
 
     fn frames_now(&self, from: Lsn) -> Result<DumpedFrames> {
         let (disk, all) = (&*self.disk, HeaderCheck::All);
-        let mut chain = Vec::new();
-        let joined =
-            list_segments_into(disk, &self.dir, &self.meta, &self.listing, all, &mut chain);
-        // Damage hides nothing of what stands before it.
+        let mut segments = Vec::new();
+        let joined = list_segments_into(
+            disk,
+            &self.dir,
+            &self.meta,
+            &self.listing,
+            all,
+            &mut segments,
+        );
+        // Damage hides nothing of what is before it.
         let (end, damage) = match joined {
-            Ok(()) => self.end_of(&mut chain, from)?,
+            Ok(()) => self.end_of(&mut segments, from)?,
             Err(error @ WalError::Corrupt { .. }) => {
                 // The log may end before the file that is wrong.
-                let end = match chain.is_empty() {
+                let end = match segments.is_empty() {
                     true => None,
-                    false => find_end(disk, &self.dir, &self.meta, &chain).ok(),
+                    false => find_end(disk, &self.dir, &self.meta, &segments).ok(),
                 };
-                let end = end.and_then(|end| Some(chain.get(end.segment)?.base + end.offset));
-                let last = chain.last().map(|segment| segment.base + segment.size);
+                let end = end.and_then(|end| Some(segments.get(end.segment)?.base + end.offset));
+                let last = segments.last().map(|segment| segment.base + segment.size);
                 (end.or(last).unwrap_or(self.meta.first_lsn), Some(error))
             }
             Err(error) => return Err(error),
@@ -263,16 +275,16 @@ impl Log {
             disk,
             dir: self.dir.clone(),
             key,
-            chain,
+            segments,
             scan: LogScanner::new(position),
             end,
             damage,
         })
     }
 
-    /// What `look` makes of the log as it is now: of one that has changed since, if it makes an
-    /// error of this one, or nothing `sound`.
-    pub(crate) fn settled<T>(
+    /// What `look` finds in the log. If that is an error, or not `sound`, and the files have
+    /// changed since, it looks again at the log as it is then.
+    pub(crate) fn when_stable<T>(
         &self,
         mut look: impl FnMut(&Self) -> Result<T>,
         sound: impl Fn(&T) -> bool,

@@ -1,7 +1,16 @@
-//! Looking into a log without touching it: for tools, for a log that another process has open, for
-//! a damaged one.
+//! Looking into a log without touching it: a log of this process, one that another process has
+//! open, or a damaged one.
 //!
-//! Nothing here writes to the log, or maps it; files are read with plain reads, so that a bad
+//! | file | holds |
+//! |---|---|
+//! | `log` | a log that is only looked at: its segments, its end |
+//! | `dump` | the frames of a log as a tool shows them |
+//! | `follow` | the frames of a log that another process writes, as they become durable |
+//! | `stats` | what a log consists of, counted frame by frame |
+//! | `verify` | every byte checked, with all cores |
+//! | `moving` | a log that another process truncates meanwhile |
+//!
+//! Nothing here writes to the log, or maps it. Files are read with plain reads, so that a bad
 //! sector is an error and not a signal. [`Log`] takes no lock: a log that is being written may seem
 //! to end in a torn frame, because its last frames are being copied. [`repair`] and [`salvage`]
 //! keep writers away while they read, and write a new log elsewhere.

@@ -7,18 +7,17 @@ use crate::lsn::Lsn;
 use highwater_disk::Disk;
 use std::path::Path;
 
-/// How often a log that changes under the eyes of the beholder is looked at anew before that is an
-/// error.
+/// How often a log that changes meanwhile is looked at again before that is an error.
 pub(crate) const MAX_LOOKS: u32 = 64;
 
-/// Where the log in `dir` starts now, if that is behind `position`. What is wrong with `LOG` is
-/// told elsewhere.
+/// Where the log in `dir` starts now, if that is after `position`. What is wrong with `LOG` is
+/// reported elsewhere.
 pub(crate) fn start_after(disk: &dyn Disk, dir: &Path, position: u64) -> Option<u64> {
     let meta = Meta::read(disk, dir).ok().flatten()?;
     (meta.first_lsn > position).then_some(meta.first_lsn)
 }
 
-/// What `error` at `position` is if the log starts behind it now, and where to go on.
+/// What `error` at `position` is if the log starts after it now, and where to go on.
 pub(crate) fn truncated_meanwhile(
     disk: &dyn Disk,
     dir: &Path,

@@ -29,7 +29,7 @@ pub struct Amount {
 pub struct Overhead {
     /// Headers of frames that hold records.
     pub frame_headers: u64,
-    /// Zeros behind frames, up to the next multiple of 8.
+    /// Zeros after frames, up to the next multiple of 8.
     pub padding: u64,
     /// Counts and lengths inside batches.
     pub batch_lengths: u64,
@@ -57,9 +57,9 @@ pub struct Compressed {
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct LogStats {
-    /// Where the first frame counted stands.
+    /// Where the first frame counted starts.
     pub from_lsn: Lsn,
-    /// Behind the last frame counted.
+    /// After the last frame counted.
     pub end_lsn: Lsn,
     /// Segments that hold a frame.
     pub segments: u64,
@@ -99,7 +99,7 @@ impl Log {
     /// first damage, and counts what is in them. `progress` is called now and then.
     ///
     /// # Errors
-    /// As [`Self::frames`]; damage in the middle is no error but stands in the result.
+    /// As [`Self::frames`]; damage in the middle is no error, but part of the result.
     pub fn stats(&self, from: Lsn, mut progress: impl FnMut(Progress)) -> Result<LogStats> {
         let mut stats = LogStats::default();
         let mut group = Group::default();
@@ -196,7 +196,7 @@ impl LogStats {
         };
     }
 
-    /// The one place that tells a compressed frame: its payload as stored is not what it holds.
+    /// A compressed frame is known by its payload: as stored it is not what it holds.
     fn compression(&mut self, stored_bytes: u64, raw_bytes: u64) {
         if stored_bytes != raw_bytes {
             self.compressed.frames += 1;

@@ -15,10 +15,10 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 
-/// Damages told of one segment: whoever has more restores the file.
+/// Findings reported for one segment. With more than that, restoring the file is what helps.
 const MAX_FINDINGS: usize = 1000;
 const BROKEN: &str =
-    "no intact frame stands here, but the log goes on behind it; restore the file from a backup";
+    "there is no intact frame here, but the log goes on after it; restore the file from a backup";
 
 /// What [`Log::verify`] found.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ const BROKEN: &str =
 pub struct Report {
     /// Every damage, in the order of the log: errors that name file, offset and LSN.
     pub findings: Vec<WalError>,
-    /// How the log ends, if its files are sound enough to tell.
+    /// How the log ends, if its files are sound enough to know.
     pub tail: Option<Case>,
     /// Where it ends.
     pub end_lsn: Option<Lsn>,
@@ -54,7 +54,8 @@ pub struct SegmentUse {
     pub frames: u64,
     /// Records in them.
     pub records: u64,
-    /// Bytes from the base to behind the last intact frame, the seal apart; 0 if there is none.
+    /// Bytes from the base to the end of the last intact frame, without the seal. 0 if there is
+    /// none.
     pub used_bytes: u64,
     /// Whether a seal ends it.
     pub sealed: bool,
@@ -115,9 +116,9 @@ impl Log {
     /// As [`Self::verify`], with this many threads.
     fn verify_with(&self, threads: usize, progress: impl FnMut(Progress)) -> Result<Report> {
         let look = |log: &Self| Ok((log.verify_files()?, log.meta.attested_lsn));
-        let ((mut report, chain), attested) =
-            self.settled(look, |((report, _), _)| report.is_ok())?;
-        self.verify_segments(&chain, attested, threads, &mut report, progress)?;
+        let ((mut report, segments), attested) =
+            self.when_stable(look, |((report, _), _)| report.is_ok())?;
+        self.verify_segments(&segments, attested, threads, &mut report, progress)?;
         report.segments.sort_by_key(|segment| segment.base);
         report.findings.sort_by_key(|error| match error {
             WalError::Corrupt { lsn, .. } => *lsn,
@@ -139,11 +140,11 @@ impl Log {
             segments: Vec::new(),
             ignored: self.listing.ignored.clone(),
         };
-        let mut chain = Vec::new();
+        let mut segments = Vec::new();
         let bases = self.listing.segments.iter().map(|(base, _)| *base);
         for base in bases.filter(|base| *base >= self.meta.first_lsn) {
             match check_segment(&*self.disk, &self.dir, base, self.meta.log_id) {
-                Ok(segment) => chain.push(segment),
+                Ok(segment) => segments.push(segment),
                 Err(_) if self.is_truncated(base) => {}
                 Err(error) => report.add(error)?,
             }
@@ -155,9 +156,9 @@ impl Log {
             &self.listing,
             HeaderCheck::All,
         ) {
-            Ok(mut chain) => match self.find_end(&mut chain) {
+            Ok(mut segments) => match self.find_end(&mut segments) {
                 Ok(end) => {
-                    let base = chain.get(end.segment).map_or(0, |segment| segment.base);
+                    let base = segments.get(end.segment).map_or(0, |segment| segment.base);
                     report.tail = Some(end.case);
                     report.end_lsn = Some(Lsn::new(base + end.offset));
                     report.proven_lsn = Some(Lsn::new(end.proven.min(base + end.offset)));
@@ -165,25 +166,24 @@ impl Log {
                 Err(error) => report.add(error)?,
             },
             Err(error) if report.findings.is_empty() => report.add(error)?,
-            Err(_) => {} // already told, segment by segment
+            Err(_) => {} // already reported, segment by segment
         }
-        Ok((report, chain))
+        Ok((report, segments))
     }
 
     fn verify_segments(
         &self,
-        chain: &[SegmentFile],
+        segments: &[SegmentFile],
         mut proven_lsn: u64,
         threads: usize,
         report: &mut Report,
         mut progress: impl FnMut(Progress),
     ) -> Result<()> {
-        let bytes_total = chain.iter().map(|segment| segment.size).sum();
+        let bytes_total = segments.iter().map(|segment| segment.size).sum();
         let (next, end_lsn) = (AtomicUsize::new(0), report.end_lsn);
         let work = |parts: mpsc::Sender<Result<SegmentReport>>| {
-            // Whoever is told of an error takes no more parts: the others notice that nobody
-            // listens.
-            while let Some(segment) = chain.get(next.fetch_add(1, Ordering::Relaxed)) {
+            // After an error the receiver is gone: the others notice when they send.
+            while let Some(segment) = segments.get(next.fetch_add(1, Ordering::Relaxed)) {
                 if parts.send(self.verify_if_there(segment, end_lsn)).is_err() {
                     return;
                 }
@@ -191,7 +191,7 @@ impl Log {
         };
         std::thread::scope(|scope| {
             let (sender, parts) = mpsc::channel();
-            for _ in 0..threads.min(chain.len()) {
+            for _ in 0..threads.min(segments.len()) {
                 let (sender, work) = (sender.clone(), &work);
                 scope.spawn(move || work(sender));
             }
@@ -210,7 +210,7 @@ impl Log {
                     bytes_total,
                 });
             }
-            // Behind everything proven, a place without a frame is the end of the log or what a
+            // After everything proven, a place without a frame is the end of the log or what a
             // crash tore.
             let proven = |error: &WalError| match error {
                 WalError::Corrupt { finding, lsn, .. } => {
@@ -281,7 +281,7 @@ impl Report {
         self.findings.is_empty()
     }
 
-    /// Keeps a finding; a file that cannot be read is an error. The same place is told once.
+    /// Keeps a finding. A file that cannot be read is an error. A place is reported once.
     fn add(&mut self, error: WalError) -> Result<()> {
         let place = |error: &WalError| match error {
             WalError::Corrupt { file, offset, .. } => Some((file.clone(), *offset)),
@@ -350,7 +350,7 @@ mod tests {
         let one = verify(1);
         assert!(one.0.len() > 6 && one.0.is_sorted(), "{:?}", one.0);
         let first = one.0.iter().filter(|lsn| lsn.get() < 8 << 10);
-        assert_eq!(first.count(), 2, "each damage of a segment is told");
+        assert_eq!(first.count(), 2, "each damage of a segment is reported");
         let end = log_end.get();
         assert!(
             one.0.iter().all(|lsn| lsn.get() < end),

@@ -13,8 +13,7 @@ use crate::segment::window::Window;
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Whole frames of one segment. Holds the segment's bytes: send it to another thread and read
-/// there.
+/// Whole frames of one segment. It holds the segment's bytes, so another thread can read it.
 #[derive(Debug, Clone)]
 pub struct Chunk {
     shared: Arc<Shared>,
@@ -106,7 +105,7 @@ impl Chunk {
         self.from
     }
 
-    /// First position behind it.
+    /// First position after it.
     pub fn to_lsn(&self) -> Lsn {
         self.to
     }
@@ -123,8 +122,8 @@ impl Chunk {
         self.frames_with(Check::Payload)
     }
 
-    /// The same without checking payloads: for looking at frames that somebody else checks before
-    /// acting on them. A compressed batch that does not decompress is an error here too.
+    /// The same without checking payloads, for callers that check before they act. A compressed
+    /// batch that does not decompress is an error here too.
     #[must_use]
     pub fn unchecked_frames(&self) -> Frames<'_> {
         self.frames_with(Check::Header)
@@ -152,9 +151,10 @@ impl Chunk {
     }
 }
 
-/// All bytes of the chunk as they stand in the log, frame headers and padding included: the owner
-/// behind handles to single records, but those of compressed batches (see [`Frame::decompressed`]).
-/// Touch what [`Chunk::frames`] has returned: the pages of the rest need not be readable.
+/// All bytes of the chunk as the log has them, with frame headers and padding. Handles to single
+/// records keep these bytes, but those of compressed batches do not (see
+/// [`Frame::decompressed`]). Touch what [`Chunk::frames`] has returned: the pages of the rest need
+/// not be readable.
 impl AsRef<[u8]> for Chunk {
     fn as_ref(&self) -> &[u8] {
         match &self.copied {

@@ -38,7 +38,7 @@ impl Cursor {
         Ok(cursor)
     }
 
-    /// To read on from `from`, which may be as far as anything is appended, when it is durable.
+    /// To read on from `from`, once that is durable. It may be as far as anything is appended.
     pub(crate) fn follow(shared: &Arc<Shared>, from: Lsn) -> Result<Self> {
         let cursor = Self::place(shared, from, Lsn::new(shared.commit.durable()))?;
         shared.segments.check_not_beyond(from)?;

@@ -15,9 +15,9 @@ use std::sync::Arc;
 /// A frame that holds records, its checksums found right.
 #[derive(Clone)]
 pub struct Frame<'a> {
-    /// Where it stands.
+    /// Where it starts.
     pub lsn: Lsn,
-    /// First position behind it.
+    /// First position after it.
     pub end_lsn: Lsn,
     /// [`FrameKind::Data`], [`FrameKind::Batch`] or [`FrameKind::Control`].
     pub kind: FrameKind,

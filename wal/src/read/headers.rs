@@ -11,9 +11,9 @@ use std::sync::Arc;
 /// What a frame's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameInfo {
-    /// Where the frame stands.
+    /// Where the frame starts.
     pub lsn: Lsn,
-    /// First position behind it.
+    /// First position after it.
     pub end_lsn: Lsn,
     /// What it is.
     pub kind: FrameKind,
@@ -25,7 +25,7 @@ pub struct FrameInfo {
     pub segment: Lsn,
 }
 
-/// Hops from frame to frame, reading headers only. Yields frames of every kind.
+/// Goes from frame to frame and reads headers only. Yields frames of every kind.
 #[derive(Debug)]
 pub struct FrameHeaders {
     cursor: Cursor,

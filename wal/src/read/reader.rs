@@ -12,7 +12,7 @@ use crate::segment::scan::{Check, FoundFrame};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Whose record it is.
+/// Who appended a record: the user, or the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RecordKind {
     /// Appended with [`Wal::append`](crate::Wal::append) or as part of a batch.
@@ -24,11 +24,11 @@ pub enum RecordKind {
 /// One record of the log.
 #[derive(Debug, Clone)]
 pub struct Record {
-    /// Where its frame stands.
+    /// Where its frame starts.
     pub lsn: Lsn,
     /// Its number in the batch that it was appended with, from 0.
     pub index: u32,
-    /// Whose record it is.
+    /// Who appended it.
     pub kind: RecordKind,
     /// Its stream.
     pub stream: StreamId,
@@ -36,7 +36,7 @@ pub struct Record {
     pub payload: Payload,
 }
 
-/// Reads a range of the log in order. It pins the log from where it stands.
+/// Reads a range of the log in order. It holds back truncation from its position on.
 ///
 /// As an iterator it yields records. [`Self::next_frame`] is faster where records need not outlive
 /// the call.
@@ -72,7 +72,7 @@ impl Reader {
         })
     }
 
-    /// Reads records of this stream only. Of the others just the headers are read, and checked.
+    /// Reads records of this stream only. Of other streams it reads and checks the headers.
     #[must_use]
     pub fn only(mut self, stream: StreamId) -> Self {
         self.cursor.keep_to(stream);
@@ -83,8 +83,8 @@ impl Reader {
         &mut self.cursor
     }
 
-    /// Where the next frame is read: everything before it was returned (of an open batch, some
-    /// records may not be). Behind an error, where that frame stands.
+    /// Where the next frame is read. Everything before was returned, but some records of an open
+    /// batch may not be. After an error, where that frame starts.
     pub fn position(&self) -> Lsn {
         Lsn::new(self.cursor.position())
     }

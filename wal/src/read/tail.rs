@@ -13,13 +13,13 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 /// Reads records as they become durable, and makes none so. As an iterator it blocks the thread for
-/// the next one; with [`Self::next_timeout`] no longer than it likes, with [`Self::recv`] only its
-/// task. It ends when the log is closed and everything was read, when somebody stops it
-/// ([`Self::stopper`]), and behind the first error.
+/// the next one. [`Self::next_timeout`] waits for a bounded time; [`Self::recv`] blocks only its
+/// task. It ends when the log is closed and everything was read, when it is stopped
+/// ([`Self::stopper`]), and after the first error.
 ///
 /// To go on later, tail from the LSN of the last record: it is returned again, with all of its
 /// batch. As long as the tail lives, also when it has ended, it pins the log from the segment in
-/// which it stands.
+/// which its position lies.
 #[derive(Debug)]
 pub struct Tail {
     reader: Reader,
@@ -39,7 +39,7 @@ pub enum Tailed {
     Ended,
 }
 
-/// Ends a [`Tail`] from wherever one likes: see [`Tail::stopper`].
+/// Ends a [`Tail`] from another thread: see [`Tail::stopper`].
 #[derive(Debug, Clone)]
 pub struct TailStopper {
     shared: Arc<Shared>,
@@ -60,9 +60,9 @@ impl Stop {
 }
 
 impl TailStopper {
-    /// Ends the tail: it returns nothing more, and whoever waits in it returns now.
+    /// Ends the tail: it returns nothing more, and a call that waits in it returns now.
     pub fn stop(&self) {
-        // Release pairs with the acquire of whoever is roused.
+        // Release pairs with the acquire of the waiters that are roused.
         self.stop.stopped.store(true, Ordering::Release);
         self.shared.commit.rouse(self.stop.id);
     }
@@ -81,7 +81,7 @@ impl Tail {
         })
     }
 
-    /// Follows this stream only. Of the others just the headers are read, and checked.
+    /// Follows this stream only. Of other streams it reads and checks the headers.
     #[must_use]
     pub fn only(mut self, stream: StreamId) -> Self {
         self.reader.cursor().keep_to(stream);
@@ -142,7 +142,7 @@ impl Tail {
             let lsn = self.reader.position().get();
             let waiter = Waiter::Tail(context.waker().clone());
             let registered = self.shared.commit.register(lsn, self.stop.id, waiter);
-            // Whoever stops the tail after the look above either finds the waker or is seen here.
+            // A stop after the look above either finds the waker or is seen here.
             if registered && !self.stop.is_stopped() {
                 return Poll::Pending;
             }

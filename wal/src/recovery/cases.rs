@@ -63,7 +63,7 @@ pub struct Recovery {
     pub ignored: Vec<OsString>,
 }
 
-/// What stands at x, where no good frame does. The first that holds counts.
+/// What is found at x, where no good frame is. The first that fits counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AtEnd {
     NoLog,
@@ -75,7 +75,7 @@ pub(crate) enum AtEnd {
     StaleBytes,
 }
 
-/// Whether good frames stand after x.
+/// Whether there are good frames after x.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum After {
     NoFrames,
@@ -218,7 +218,8 @@ mod tests {
         (&'static str, &'static str),
     );
 
-    /// Where the files decide: `segment/header.rs`, `segment/list.rs`, `control/file.rs`, `open.rs`.
+    /// Where the files decide: `segment/header.rs`, `segment/list.rs`, `control/file.rs`,
+    /// `open.rs`.
     const FILE_ROWS: [FileRow; 13] = [
         (
             "bases do not join, or the last segment is sealed",
@@ -248,10 +249,7 @@ mod tests {
             "a file longer than its header says",
             "[`Finding::LongSegment`]",
             "another program appended to it",
-            (
-                "corruption",
-                "a_segment_with_something_behind_it_is_corrupt",
-            ),
+            ("corruption", "a_segment_with_something_after_it_is_corrupt"),
         ),
         (
             "no readable header",
@@ -261,7 +259,7 @@ mod tests {
         ),
         (
             "`LOG` not readable",
-            "[`Finding::DamagedMeta`]",
+            "[`Finding::DamagedControlFile`]",
             "bit rot: it is replaced atomically",
             (
                 "corruption",
@@ -270,7 +268,7 @@ mod tests {
         ),
         (
             "records but no `LOG`",
-            "[`Finding::MissingMeta`]",
+            "[`Finding::MissingControlFile`]",
             "a file was deleted",
             ("corruption", "a_missing_meta_file_is_corrupt"),
         ),

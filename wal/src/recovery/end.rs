@@ -64,10 +64,10 @@ pub(crate) fn find_end(
     })
 }
 
-/// Why the end cannot be told.
+/// Why the end is not known.
 enum Lost {
     Error(WalError),
-    /// No intact frame stands at an offset of a segment, given by its index, and something proves
+    /// There is no intact frame at an offset of a segment, given by its index, and something proves
     /// that one did.
     Frame {
         segment: usize,
@@ -140,7 +140,7 @@ fn log_proves(lsn: u64) -> String {
     format!("LOG proves that everything below {lsn}")
 }
 
-/// Walks from the last segment that holds a frame, or from as far back as it takes to prove that
+/// Reads from the last segment that holds a frame, or from as far back as it takes to prove that
 /// all before is durable.
 fn read_tail(
     disk: &dyn Disk,
@@ -220,7 +220,7 @@ fn read_from(
 }
 
 impl TailReader {
-    /// Begins where `LOG` says that everything before is durable, if that is in the first segment.
+    /// Begins where `LOG` proves that everything before is durable, if that is in this segment.
     /// A frame ends there: the close frame, if the log was closed.
     fn skip_proven(
         &mut self,
@@ -320,9 +320,9 @@ fn look_after(
     Ok(None)
 }
 
-/// Where the damage begins that was met at `offset` of the segment `index`: reading started at the
-/// last note, and it may lie before that. Goes back until a segment is intact up to its end, so
-/// that only the damaged tail is read.
+/// Where the damage begins that was met at `offset` of the segment `index`. Reading started where
+/// `LOG` proves durability, and the damage may begin before that. Goes back until a segment is
+/// intact up to its end, so that only the damaged tail is read.
 fn damage_begins(
     disk: &dyn Disk,
     key: LogKey,
@@ -346,7 +346,7 @@ fn damage_begins(
     found
 }
 
-/// The first place before `until` at which a frame should stand in `segment`, and no intact one
+/// The first place before `until` at which a frame should be in `segment`, and no intact one
 /// does; or `until` itself, if that is inside the segment.
 fn first_bad(
     disk: &dyn Disk,
@@ -367,7 +367,7 @@ fn first_bad(
 
 fn lost_frame(segment: &SegmentFile, offset: u64, finding: Finding, proof: &str) -> WalError {
     let what = format!(
-        "no intact frame stands here, but {proof} was durable; restore the file from a backup, nothing was changed"
+        "there is no intact frame here, but {proof} was durable; restore the file from a backup, nothing was changed"
     );
     segment.corrupt(finding, offset, what)
 }

@@ -20,10 +20,10 @@ pub(crate) fn resolve(disk: &dyn Disk, dir: &Path) -> Result<PathBuf> {
 pub(crate) fn check(options: &Options, dir: &Path) -> Result<()> {
     let kind = match nearest(&*options.disk, dir) {
         Ok(kind) => kind,
-        // Opening the directory says what is wrong with the path; a system that hides the answer is
-        // no reason to stop.
+        // Opening the directory reports what is wrong with the path. A system that hides the answer
+        // is no reason to stop.
         Err(error) => {
-            tracing::warn!(dir = %dir.display(), %error, "the file system could not be told: NFS and the like would go unnoticed");
+            tracing::warn!(dir = %dir.display(), %error, "the kind of the file system is unknown: NFS and the like would go unnoticed");
             return Ok(());
         }
     };

@@ -1,4 +1,4 @@
-//! Opening: the procedure behind the tables in [`crate::recovery`].
+//! Opening a log, by the tables in [`crate::recovery`].
 
 use crate::control::file::{self, LogEnd, Meta};
 use crate::error::{Finding, Result, WalError};
@@ -25,7 +25,7 @@ pub(crate) struct Opened {
     pub(crate) meta: Meta,
     /// Segments up to the tail.
     pub(crate) segments: Vec<Segment>,
-    /// Prepared segments behind the tail.
+    /// Prepared segments after the tail.
     pub(crate) ready: VecDeque<Segment>,
     pub(crate) recovery: Recovery,
     /// What further segments are made with.
@@ -110,8 +110,8 @@ fn maker(dir: &Path, options: &Options, key: LogKey) -> SegmentMaker {
     }
 }
 
-/// Creation is cut short only before the first record: a segment that is not the first, or holds
-/// one, is somebody's log.
+/// Creation is cut short only before the first record. A segment that is not the first, or holds a
+/// record, belongs to a log.
 fn holds_records(disk: &dyn Disk, dir: &Path, base: u64) -> Result<bool> {
     if base != 0 {
         return Ok(true);
@@ -221,7 +221,8 @@ fn remove_all(disk: &dyn Disk, dir: &Path, names: &[OsString]) -> Result<()> {
     Ok(())
 }
 
-/// Erases what could rise again, writes the frames again that nothing proves durable, and syncs both.
+/// Erases the frames that must not count later, writes the frames again that nothing proves
+/// durable, and syncs both.
 fn erase_and_rewrite(
     disk: &dyn Disk,
     files: &[SegmentFile],
@@ -261,10 +262,10 @@ fn erase_and_rewrite(
     Ok(())
 }
 
-/// Makes the names found durable. Seeing a name does not mean that it is: whoever made it may have
-/// failed to sync the directory, after which the kernel takes it for clean. So they are made anew,
-/// as the tail's bytes are. Only those of `LOG` and of the prepared segment need it: a segment is
-/// used only after its name was synced.
+/// Makes the names found durable. A name that is seen need not be: the sync of the directory may
+/// have failed, and the kernel takes it for clean after that. So the names are made again, as the
+/// tail's bytes are. Only `LOG` and the prepared segment need it: a segment is used only after its
+/// name was synced.
 fn renew_names(
     disk: &dyn Disk,
     dir: &Path,

@@ -11,16 +11,16 @@ const MAX_RANGES: usize = 10_000;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LostRange {
-    /// Where it starts: right behind an intact frame, or where the first of a segment should stand.
+    /// Where it starts: right after an intact frame, or where the first of a segment should be.
     pub from: Lsn,
-    /// Where the next intact frame, or the next segment, starts; `None` if nothing tells how far
+    /// Where the next intact frame, or the next segment, starts. `None` if it is unknown how far
     /// the log went.
     pub to: Option<Lsn>,
     /// The file in which it starts.
     pub file: PathBuf,
     /// Where it starts in that file, in bytes.
     pub offset: u64,
-    /// What stands there instead.
+    /// What is there instead.
     pub what: String,
     /// No crash does that: files are made whole before they get their names, and removed from the
     /// first on.
@@ -62,7 +62,7 @@ impl Losses {
     }
 
     /// Moves the ranges for which `chosen` holds, the first ones, to `to`. Those that were only
-    /// counted lie behind the ones that were kept: they go along if all of these do.
+    /// counted come after the ones that were kept: they go along if all of these do.
     pub(crate) fn split_into(&mut self, chosen: impl Fn(&LostRange) -> bool, to: &mut Self) {
         let all = std::mem::take(self);
         let (kept, bytes) = (all.ranges.len() as u64, all.bytes);

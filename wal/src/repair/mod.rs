@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `repair` | a new log of everything before the first damage, at the same LSNs |
 //! | `salvage` | a new log of everything intact, around the holes |
-//! | `source` | the files of a damaged log, as far as anything can be told from them |
+//! | `source` | the files of a damaged log, as far as they can be recognised |
 //! | `scan` | every intact frame in order, and every hole between them |
 //! | `lost` | what is gone |
 //! | `rebuild` | writing the new log |

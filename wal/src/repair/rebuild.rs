@@ -1,4 +1,4 @@
-//! Writing a log anew, frame by frame at its old place. Until its `LOG` is written nothing of it
+//! Writing a new log, frame by frame at the old places. Until its `LOG` is written nothing of it
 //! counts.
 
 use crate::control::file::{self, LogEnd, Meta};
@@ -31,10 +31,10 @@ pub(crate) struct Rebuild<'a> {
     _lock: DirLock,
 }
 
-/// What becomes of a segment behind its last frame.
+/// What becomes of a segment after its last frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rest {
-    /// The log goes on in the next one: a seal, unless one stands there.
+    /// The log goes on in the next one: a seal, unless there is one.
     Sealed,
     /// Frames are to be appended: its blocks are really written.
     Open,
@@ -64,7 +64,7 @@ impl<'a> Rebuild<'a> {
         if !disk.list(dir).map_err(bad)?.is_empty() {
             return Err(bad(io::Error::new(
                 io::ErrorKind::AlreadyExists,
-                "it is not empty: name a new directory (what an interrupted rescue left is no log: remove it)",
+                "it is not empty: name a new directory (what an interrupted repair left is no log: remove it)",
             )));
         }
         Ok(Self {
@@ -111,7 +111,7 @@ impl<'a> Rebuild<'a> {
         Ok(())
     }
 
-    /// Puts a frame, as it stood elsewhere, behind the last one, which must end at `lsn`.
+    /// Puts a frame of the old log after the last one, which must end at `lsn`.
     pub(crate) fn frame(&mut self, lsn: u64, kind: FrameKind, raw: &[u8]) -> Result<()> {
         let open = self.open.as_mut().expect("a segment was begun");
         assert_eq!(open.next(), lsn, "frames lie where they lay");
@@ -120,11 +120,11 @@ impl<'a> Rebuild<'a> {
     }
 
     /// Appends a frame with the `payload` as another log stored it, in a new segment if it does not
-    /// fit the last one. Returns where it stands.
+    /// fit the last one. Returns where it starts.
     pub(crate) fn append(&mut self, header: &FrameHeader, payload: &[u8]) -> Result<Lsn> {
         let size = header.frame_size();
         let fits = |open: &NewSegment| {
-            let end = open.next() + size + FRAME_HEADER_SIZE; // with a seal behind it
+            let end = open.next() + size + FRAME_HEADER_SIZE; // with a seal after it
             end <= open.base + open.size
         };
         let open = self.open.as_ref().expect("a segment was begun");
@@ -140,14 +140,14 @@ impl<'a> Rebuild<'a> {
         Ok(Lsn::new(lsn))
     }
 
-    /// Segments without a frame from the end of the last one up to `until` or a little behind it:
+    /// Segments without a frame from the end of the last one up to `until` or a little after it:
     /// LSNs there were used before and must not be used again.
     pub(crate) fn skip(&mut self, until: u64) -> Result<()> {
         if until.saturating_sub(self.end) > MAX_SKIP {
             return Err(WalError::no_log(
                 self.dir,
                 &format!(
-                    "the old log says that LSN {until} was used, and stands at {}: nothing that it says can be trusted",
+                    "the old log says that LSN {until} was used, and is at {}: nothing that it says can be trusted",
                     self.end
                 ),
             ));

@@ -23,21 +23,21 @@ pub struct Repaired {
     pub log_id: u128,
     /// Where both start.
     pub first_lsn: Lsn,
-    /// Everything below this was kept, nothing from here on.
-    pub cut_lsn: Lsn,
-    /// Where the new log goes on: behind every LSN that is known to have been used.
+    /// Everything below this was kept, and nothing from here on.
+    pub kept_until: Lsn,
+    /// Where the new log goes on: after every LSN that is known to have been used.
     pub end_lsn: Lsn,
     /// Frames kept.
     pub frames: u64,
     /// Records in them.
     pub records: u64,
     /// What was durable and is not in the new log; empty if nothing is lost. The first range starts
-    /// at the cut.
+    /// at `kept_until`.
     pub lost: Losses,
-    /// Intact frames behind the cut: [`salvage`](crate::inspect::salvage) gets them.
-    pub frames_behind: u64,
+    /// Intact frames after that: [`salvage`](crate::inspect::salvage) gets them.
+    pub frames_after: u64,
     /// Records in them.
-    pub records_behind: u64,
+    pub records_after: u64,
     /// What was wrong with files as such; by itself it costs no record.
     pub findings: Vec<WalError>,
     /// Names in the directory that are not the log's. They were not copied.
@@ -47,29 +47,29 @@ pub struct Repaired {
 /// What a first pass finds out.
 struct Survey {
     cut: u64,
-    /// Behind every LSN that is known to have been used.
+    /// After every LSN that is known to have been used.
     used: u64,
     frames: u64,
     records: u64,
-    frames_behind: u64,
-    records_behind: u64,
+    frames_after: u64,
+    records_after: u64,
     lost: Losses,
 }
 
-/// Writes everything of the log in `from` that stands before its first damage into a new log in
-/// `to`, at the same LSNs and with the same identity, so that checkpoints of the old one fit. Never
+/// Writes everything of the log in `from` that is before its first damage into a new log in `to`,
+/// at the same LSNs and with the same identity, so that checkpoints of the old one fit. Never
 /// changes `from`.
 ///
 /// What is kept is what recovery could prove: the frames from the start of the log on, up to the
 /// first place at which none is intact. Damage of `LOG` and of segment headers costs nothing if the
-/// frames are intact: both are written anew. If durable records are lost, the LSNs that they had
+/// frames are intact: both are written again. If durable records are lost, the LSNs that they had
 /// are skipped, so that no LSN gets a second meaning; reading from one of them is an error.
 ///
 /// `progress` is called now and then, in two passes over the log. The result was verified.
 ///
 /// # Errors
 /// [`WalError::Locked`] if `from` is open somewhere; [`WalError::BadDirectory`] if `to` is not
-/// empty or lies inside `from`, or if nothing tells which log `from` is; [`WalError::NewerFormat`],
+/// empty or lies inside `from`, or if it is unknown which log `from` is; [`WalError::NewerFormat`],
 /// and [`WalError::Corrupt`] with [`Finding::UnknownFeature`](crate::Finding::UnknownFeature), if a
 /// newer version wrote it; [`WalError::Io`].
 pub fn repair(
@@ -98,13 +98,13 @@ pub fn repair(
     Ok(Repaired {
         log_id: source.key.id,
         first_lsn: Lsn::new(source.first_lsn),
-        cut_lsn: Lsn::new(cut),
+        kept_until: Lsn::new(cut),
         end_lsn,
         frames: survey.frames,
         records: survey.records,
         lost,
-        frames_behind: survey.frames_behind,
-        records_behind: survey.records_behind,
+        frames_after: survey.frames_after,
+        records_after: survey.records_after,
         findings: source.findings,
         ignored: source.ignored,
     })
@@ -137,14 +137,14 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
         used: source.proven_lsn,
         frames: 0,
         records: 0,
-        frames_behind: 0,
-        records_behind: 0,
+        frames_after: 0,
+        records_after: 0,
         lost: Losses::default(),
     };
     let mut proven = source.proven_lsn;
     while let Some(step) = scan.step()? {
         match step {
-            // The rest is behind the cut: only the first hole and the extent of the damage matter.
+            // Nothing after the first hole is kept: only the extent of the damage matters.
             Salvage::Hole(hole) => {
                 broken |= hole.broken;
                 first.get_or_insert(hole);
@@ -154,7 +154,7 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
                 let (frames, sum) = if first.is_none() {
                     (&mut found.frames, &mut found.records)
                 } else {
-                    (&mut found.frames_behind, &mut found.records_behind)
+                    (&mut found.frames_after, &mut found.records_after)
                 };
                 *frames += 1;
                 *sum += records;
@@ -164,7 +164,7 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
         }
     }
     let end = scan.end_hole(proven);
-    // Where nothing tells how far it went, by a segment.
+    // A segment, where it is unknown how far the log went.
     let end_to = end.as_ref().map_or(0, |end| match end.to {
         Some(to) => to.get(),
         None => end.from.get().saturating_add(source.usual_size()),
@@ -172,7 +172,7 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
     found.used = found.used.max(scan.position()).max(end_to);
     found.cut = scan.position();
     match (first, end) {
-        // Everything from the cut on goes, intact or not.
+        // Everything from there on goes, intact or not.
         (Some(hole), end) if hole.from.get() < proven || broken || end.is_some() => {
             found.cut = hole.from.get();
             found.lost.add(LostRange {
@@ -180,7 +180,7 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
                 ..hole
             });
         }
-        // What a crash tore: recovery cuts here too, and nothing that was acknowledged goes.
+        // What a crash tore: recovery ends here too, and nothing that was acknowledged goes.
         (Some(hole), _) => found.cut = hole.from.get(),
         (None, Some(end)) => {
             found.cut = end.from.get();
@@ -214,7 +214,7 @@ fn copy(
     if !survey.lost.is_empty() {
         new.skip(survey.used)?;
     }
-    // The log goes on in the segment of the last frame, unless that is sealed, or behind what is
+    // The log goes on in the segment of the last frame, unless that is sealed, or after what is
     // lost.
     let goes_on = survey.lost.is_empty() && new.end() > survey.cut;
     if !goes_on {

@@ -26,7 +26,7 @@ pub struct Salvaged {
     pub new_log_id: u128,
     /// Where the old log started.
     pub first_lsn: Lsn,
-    /// Behind the last intact frame of the old log.
+    /// The end of the last intact frame of the old log.
     pub end_lsn: Lsn,
     /// Frames appended to the new log.
     pub frames: u64,
@@ -34,8 +34,8 @@ pub struct Salvaged {
     pub records: u64,
     /// Holes that were durable once.
     pub lost: Losses,
-    /// Holes that nothing proves to have been durable: what a crash tore, never acknowledged. What
-    /// is intact behind them was taken all the same.
+    /// Holes that nothing proves to have been durable: what a crash tore. It was never
+    /// acknowledged. What is intact after them was taken all the same.
     pub torn: Losses,
     /// What was wrong with files as such; by itself it costs no record.
     pub findings: Vec<WalError>,
@@ -47,17 +47,17 @@ pub struct Salvaged {
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct Moved<'a> {
-    /// The frame as it stood in the old log.
+    /// The frame as it was in the old log.
     pub frame: &'a DumpedFrame,
-    /// Where it stands in the new one.
+    /// Where it starts in the new one.
     pub new_lsn: Lsn,
 }
 
 /// Appends every intact frame with records that is left of the log in `from`, in order, to a new
-/// log in `to`. Never changes `from`; never called by the log itself: whoever calls it accepts
-/// holes in the history.
+/// log in `to`. Never changes `from`. The log never calls it by itself: a caller accepts holes in
+/// the history.
 ///
-/// Frames get new LSNs, because the format has no place for holes; `moved` is told each pair.
+/// Frames get new LSNs, because the format has no place for holes; `moved` gets each pair.
 /// Batches stay batches, streams and kinds stay. The new log has an identity of its own, so that
 /// nothing takes it for the old one. Until all is written it is no log. The result was verified.
 ///
@@ -130,11 +130,11 @@ pub fn salvage(
     })
 }
 
-/// Holes, parted by whether what stood there is known to have been durable.
+/// Holes, by whether what was there is known to have been durable.
 #[derive(Debug, Default)]
 struct Holes {
     proven: Losses,
-    /// Those behind everything proven so far.
+    /// Those after everything proven so far.
     unproven: Losses,
 }
 

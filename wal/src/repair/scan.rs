@@ -1,7 +1,7 @@
-//! Walking through a damaged log: every intact frame in order, and every hole between them.
+//! Scanning a damaged log: every intact frame in order, and every hole between them.
 //!
 //! A frame proves itself: both its checksums cover the log's identity and its LSN, so junk, frames
-//! of other places and of other logs do not pass. Behind a hole every multiple of 8 is tried.
+//! of other places and of other logs do not pass. After a hole every multiple of 8 is tried.
 //! Memory is bounded by the largest frame.
 
 use crate::error::{Result, WalError};
@@ -22,7 +22,7 @@ use std::collections::VecDeque;
 pub(crate) struct SavedFrame {
     pub(crate) file: SegmentFile,
     pub(crate) found: FoundFrame,
-    /// Header and payload as they stand in the file, without padding.
+    /// Header and payload as the file has them, without padding.
     pub(crate) raw: Vec<u8>,
 }
 
@@ -66,7 +66,7 @@ impl SavedFrame {
 #[derive(Debug)]
 pub(crate) enum Salvage {
     Frame(SavedFrame),
-    /// A hole with an intact frame behind it.
+    /// A hole with an intact frame after it.
     Hole(LostRange),
 }
 
@@ -74,18 +74,18 @@ pub(crate) enum Salvage {
 #[derive(Debug)]
 pub(crate) struct SalvageScanner<'a> {
     source: &'a Source,
-    /// Index of the first part of the next group: parts with the same base.
-    next_part: usize,
+    /// Index of the first file of the next group: files with the same base.
+    next_candidate: usize,
     group: Vec<Probe>,
     group_end: u64,
     /// Whether the segment is known to end there.
     is_sized: bool,
-    /// Behind the last frame.
+    /// After the last frame.
     position: u64,
     sealed: bool,
-    /// An intact frame stands in the group: its file is what its name says.
+    /// An intact frame was found in the group: its file is what its name says.
     genuine: bool,
-    /// It stands behind a gap, and its header is not of this log.
+    /// It comes after a gap, and its header is not of this log.
     strays: bool,
     /// Holes that count only if a frame follows.
     holes: Vec<LostRange>,
@@ -96,7 +96,7 @@ impl<'a> SalvageScanner<'a> {
     pub(crate) fn new(source: &'a Source) -> Self {
         Self {
             source,
-            next_part: 0,
+            next_candidate: 0,
             group: Vec::new(),
             group_end: 0,
             is_sized: true,
@@ -109,12 +109,12 @@ impl<'a> SalvageScanner<'a> {
         }
     }
 
-    /// Where the scan stands: behind the last frame that was returned or is about to be.
+    /// The end of the last frame that was returned or is about to be.
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
-    /// The next frame or hole; `None` behind the last intact frame.
+    /// The next frame or hole; `None` after the last intact frame.
     pub(crate) fn step(&mut self) -> Result<Option<Salvage>> {
         loop {
             if let Some(step) = self.ready.pop_front() {
@@ -131,19 +131,19 @@ impl<'a> SalvageScanner<'a> {
         }
     }
 
-    /// What is wrong at the end if the log is known to go on, or if that cannot be told because no
-    /// crash leaves files like that: a hole without a frame behind it. `None` if nothing says that
-    /// there was more. Only meaningful when [`Self::step`] has returned `None`.
+    /// The hole at the end, without a frame after it. It counts if the log is known to go on, or if
+    /// no crash leaves files like that. `None` if nothing says that there was more. Only meaningful
+    /// when [`Self::step`] has returned `None`.
     pub(crate) fn end_hole(&self, proven: u64) -> Option<LostRange> {
         let known = (proven > self.position).then_some(Lsn::new(proven));
         let open = !self.source.is_closed;
-        // Behind a segment that no seal ends only a gap says that the log went on: a prepared one
+        // After a segment that no seal ends, only a gap says that the log went on: a prepared one
         // holds nothing.
-        let tells = |(index, hole): &(usize, &LostRange)| {
+        let counts = |(index, hole): &(usize, &LostRange)| {
             open && hole.broken && (*index == 0 || hole.is_gap())
         };
         let mut holes = self.holes.iter().enumerate();
-        let broken = holes.rfind(tells).map(|(_, hole)| hole);
+        let broken = holes.rfind(counts).map(|(_, hole)| hole);
         let orphan = self.sealed
             && !self
                 .source
@@ -171,7 +171,7 @@ impl<'a> SalvageScanner<'a> {
         let parts = self
             .source
             .candidates
-            .get(self.next_part..)
+            .get(self.next_candidate..)
             .unwrap_or_default();
         let Some(base) = parts.first().map(|part| part.file.base) else {
             return Ok(false);
@@ -180,7 +180,7 @@ impl<'a> SalvageScanner<'a> {
             .iter()
             .take_while(|part| part.file.base == base)
             .collect();
-        self.next_part += group.len();
+        self.next_candidate += group.len();
         (self.sealed, self.genuine) = (false, false);
         let ends = |sized: bool| {
             let parts = group.iter().filter(move |part| part.is_sized == sized);
@@ -193,7 +193,7 @@ impl<'a> SalvageScanner<'a> {
             .map(|part| Probe::open(&*self.source.disk, part, self.source.key))
             .collect::<Result<_>>()?;
         let at = self.hole_end().unwrap_or(self.position);
-        // A file that is not of this log proves nothing about what stood before it, nor that the
+        // A file that is not of this log proves nothing about what was before it, nor that the
         // log went as far.
         let has_header = self.group.iter().any(|probe| probe.part.has_header);
         self.strays = base > at && !has_header;
@@ -229,8 +229,8 @@ impl<'a> SalvageScanner<'a> {
         }
     }
 
-    /// The first intact frame of this segment at or behind `at`. Notes a hole if it does not stand
-    /// right there.
+    /// The first intact frame of this segment from `at` on. Notes a hole if it does not start right
+    /// there.
     fn find(&mut self, at: u64) -> Result<Option<SavedFrame>> {
         let Some(base) = self.group.first().map(|probe| probe.part.file.base) else {
             return Ok(None);
@@ -290,7 +290,7 @@ impl<'a> SalvageScanner<'a> {
         let offset = end - frame.file.base;
         self.ready.push_back(Salvage::Frame(frame));
         if self.sealed && !self.is_sized {
-            let what = "a seal, but nothing tells where the segment ended: one may be missing";
+            let what = "a seal, but it is unknown where the segment ended: one may be missing";
             self.note_hole(end, self.group_end, offset, what.to_owned());
             self.holes.iter_mut().for_each(|hole| hole.broken = true);
         }
@@ -361,7 +361,7 @@ impl Probe {
         self.tolerate(|scan| scan.is_zero(offset)).flatten()
     }
 
-    /// Whether it takes more than a crash to leave what stands at `offset` in place of a frame: the
+    /// Whether it takes more than a crash to leave what is at `offset` in place of a frame: the
     /// file is cut off there, cannot be read, or is not the segment at all. Zeros are where a log
     /// ends.
     fn is_broken(&mut self, offset: u64, genuine: bool) -> bool {
@@ -370,7 +370,7 @@ impl Probe {
         cut || self.error.is_some() || !(self.part.has_header || genuine)
     }
 
-    /// What stands at `offset` in place of a frame.
+    /// What is at `offset` in place of a frame.
     fn describe(&mut self, offset: u64) -> String {
         let readable = self.scan.readable();
         if let Some(Some(header)) = self.tolerate(|scan| scan.header(offset)) {

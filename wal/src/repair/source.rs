@@ -1,4 +1,4 @@
-//! The files of a damaged log, as far as anything can be told from them. Only reads.
+//! The files of a damaged log, as far as they can be recognised. Only reads.
 
 use crate::control::file::{self, LogEnd, Meta};
 use crate::error::{Finding, Result, WalError};
@@ -46,15 +46,15 @@ pub(crate) struct Candidate {
     pub(crate) len: u64,
     /// Whether its header says that it is this segment of this log.
     pub(crate) has_header: bool,
-    /// Whether anything but the name of the next file tells its size.
+    /// Whether its size is known by more than the name of the next file.
     pub(crate) is_sized: bool,
 }
 
 impl Source {
     /// Looks at everything in `dir` that could belong to a log.
     ///
-    /// Damage is kept in `findings`. Errors: somebody has the log open; the directory cannot be
-    /// read; a newer version wrote it; nothing tells which log it is.
+    /// Damage is kept in `findings`. Errors: the log is open; the directory cannot be read; a newer
+    /// version wrote it; it is unknown which log it is.
     pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self> {
         let lock = hold(&**disk, dir)?;
         let listing = Listing::read(&**disk, dir)?;
@@ -105,7 +105,7 @@ impl Source {
         })
     }
 
-    /// Size for segments that have no model: that of the last one that tells it.
+    /// Size for segments that have no model: that of the last one that has a header.
     pub(crate) fn usual_size(&self) -> u64 {
         let mut from_last = self.candidates.iter().rev();
         let size = from_last
@@ -152,7 +152,7 @@ fn hold(disk: &dyn Disk, dir: &Path) -> Result<Option<DirLock>> {
             })
         }
         Err(error) => {
-            tracing::warn!(dir = %dir.display(), %error, "the log cannot be locked: make sure that nobody writes it");
+            tracing::warn!(dir = %dir.display(), %error, "the log cannot be locked: make sure that no program writes it");
             Ok(None)
         }
     }
@@ -261,7 +261,7 @@ fn note_shape(file: &FoundFile, header: &SegmentHeader, findings: &mut Vec<WalEr
         findings.push(file.corrupt(Finding::ShortSegment, file.len, what));
     }
     if file.len > header.size {
-        let what = shape("what is behind the end was ignored");
+        let what = shape("what is after the end was ignored");
         findings.push(file.corrupt(Finding::LongSegment, header.size, what));
     }
 }
@@ -319,9 +319,9 @@ mod tests {
         let kib = |n: u64| n << 10;
         let guess = |base, len, next| guess_size(base, len, next, &BTreeSet::new());
         assert_eq!(guess(0, kib(16), Some(kib(16))), Some(kib(16)));
-        // The file tells, not the next name: between the two a segment is missing.
+        // The file decides, not the next name: between the two a segment is missing.
         assert_eq!(guess(0, kib(16), Some(kib(32))), Some(kib(16)));
-        // Junk behind the end.
+        // Junk after the end.
         assert_eq!(guess(0, kib(20), Some(kib(16))), Some(kib(16)));
         assert_eq!(guess(0, kib(16) + 1, Some(kib(16))), Some(kib(16)));
         // Cut short at an odd place.
@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(guess(0, 0, None), Some(kib(8)));
         assert_eq!(guess(0, u64::MAX >> 1, None), None);
         assert_eq!(guess(0, 7, Some(1 << 40)), Some(kib(8)));
-        // Other segments tell, whatever was done to the file: one is missing. (Found by the
+        // Other segments decide, whatever was done to the file: one is missing. (Found by the
         // fuzzer.)
         let known = BTreeSet::from([kib(8), kib(16)]);
         for len in [kib(8), kib(20) + 1, kib(32), 0] {

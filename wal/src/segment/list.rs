@@ -44,7 +44,7 @@ impl Listing {
     }
 }
 
-/// So many segments at the end are looked into whatever `LOG` says: a log in a newer format is
+/// How many segments at the end are always checked, whatever `LOG` says: a log in a newer format is
 /// refused before anything is written.
 const ALWAYS_CHECKED: usize = 2;
 
@@ -52,8 +52,8 @@ const ALWAYS_CHECKED: usize = 2;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum HeaderCheck {
     All,
-    /// Those of the segments that recovery reads. The others, wholly below what `LOG` proves durable, are
-    /// checked when they are read: the time to open a log must not grow with it.
+    /// Those of the segments that recovery reads. The others, wholly below what `LOG` proves
+    /// durable, are checked when they are read: the time to open a log must not grow with it.
     Unproven,
 }
 
@@ -70,7 +70,7 @@ pub(crate) fn list_segments(
     Ok(found)
 }
 
-/// As [`list_segments`]; `found` gets the segments that stand before the first that is wrong.
+/// As [`list_segments`]; `found` gets the segments before the first that is wrong.
 pub(crate) fn list_segments_into(
     disk: &dyn Disk,
     dir: &Path,
@@ -110,8 +110,8 @@ pub(crate) fn list_segments_into(
 }
 
 /// What is wrong where the segment at `base` was found, but one at `expected` should come. Either
-/// that one is missing, or the file found is no segment of that place: a copy, a renamed one,
-/// another log's. Then the file is to blame, not its neighbours.
+/// that one is missing, or the file found is no segment of that place: a copy, a renamed one, one
+/// of another log. Then the error names the file, not its neighbours.
 fn out_of_place(
     disk: &dyn Disk,
     dir: &Path,

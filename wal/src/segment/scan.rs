@@ -1,9 +1,10 @@
 //! The one scanner of frames: for readers and followers, for recovery, and for the tools.
 //!
-//! [`Scanner`] looks at single places of one segment and says what it found there. [`LogScanner`]
-//! steps from frame to frame over the ends of segments. Both check everything before they believe
-//! it, and neither judges: a reader takes a place without a frame for an error, recovery for the
-//! end of the log, a tool for a hole ([`Scanner::next_intact`] finds where it ends).
+//! [`Scanner`] looks at single places of one segment and returns what it found there.
+//! [`LogScanner`] steps from frame to frame over the ends of segments. Both check everything before
+//! they believe it, and neither judges: a reader takes a place without a frame for an error,
+//! recovery for the end of the log, a tool for a hole ([`Scanner::next_intact`] finds where it
+//! ends).
 
 use crate::error::Result;
 use crate::format::batch::batch_count;
@@ -148,12 +149,12 @@ impl Scanner {
         self.window
     }
 
-    /// What stands at `offset`.
+    /// What is at `offset`.
     pub(crate) fn look(&mut self, offset: u64) -> Result<Found> {
         self.look_below(offset, self.segment.size, Check::Payload)
     }
 
-    /// What stands at `offset`, if it ends below `limit`, an offset too. Touches no byte before the
+    /// What is at `offset`, if it ends below `limit`, an offset too. Touches no byte before the
     /// window is there.
     #[inline]
     pub(crate) fn look_below(&mut self, offset: u64, limit: u64, check: Check) -> Result<Found> {
@@ -230,7 +231,7 @@ impl Scanner {
         self.window.ensure(&frame.payload(), self.readable)
     }
 
-    /// Header and payload of the frame that was just found, as they stand in the file.
+    /// Header and payload of the frame that was just found, as the file has them.
     pub(crate) fn raw(&self, frame: &FoundFrame) -> &[u8] {
         self.window
             .shown(frame.offset..frame.payload().end)
@@ -246,7 +247,7 @@ impl Scanner {
         Ok(self.window.shown(range))
     }
 
-    /// The header at `offset`, if one of this place stands there.
+    /// The header at `offset`, if there is one of this place.
     pub(crate) fn header(&mut self, offset: u64) -> Result<Option<RawHeader>> {
         let head = self.bytes(offset, FRAME_HEADER_SIZE)?;
         let head = head.and_then(|bytes| bytes.first_chunk().copied());
@@ -261,7 +262,7 @@ impl Scanner {
         Ok(bytes.map(is_blank))
     }
 
-    /// The next header of this log that stands at its place, at any multiple of 8 in `range`.
+    /// The next header that is right for its place, at any multiple of 8 in `range`.
     ///
     /// A length is believed only with its frame: this header may leave no room for a seal, and its
     /// payload is not looked at.
@@ -301,7 +302,7 @@ impl Scanner {
     }
 
     /// Where the next intact frame starts, from `from` on and before `until`. Passes over sectors
-    /// that cannot be read. A frame of a newer version counts: the look there tells.
+    /// that cannot be read. A frame of a newer version counts, too.
     pub(crate) fn next_intact(&mut self, from: u64, until: u64) -> Option<u64> {
         let (mut from, mut failed) = (from, None);
         while from < until {
@@ -329,7 +330,7 @@ impl Scanner {
 /// Steps from frame to frame, over the ends of segments.
 #[derive(Debug)]
 pub(crate) struct LogScanner {
-    /// Where the next frame is looked for. A position in the header page of a segment stands for
+    /// Where the next frame is looked for. A position in the header page of a segment means
     /// its first frame.
     pub(crate) position: u64,
     open: Option<Scanner>,
@@ -360,12 +361,12 @@ impl LogScanner {
         self.open.as_mut()
     }
 
-    /// Forgets what was read: the next step opens the segment anew.
+    /// Forgets what was read: the next step opens the segment again.
     pub(crate) fn reopen(&mut self) {
         self.open = None;
     }
 
-    /// Looks at the place of the next frame, and goes on to its end if one stands there. `None` at
+    /// Looks at the place of the next frame, and goes on to its end if one is there. `None` at
     /// `end`, an LSN, and where there is no segment. What ends after `end` is no frame.
     ///
     /// `open` opens the segment that holds a position; it gets the scanner of the one before, to
@@ -434,7 +435,7 @@ mod tests {
     use std::path::PathBuf;
     use std::sync::Arc;
 
-    /// What stands at `offset` of a segment that holds `bytes` alone.
+    /// What is at `offset` of a segment that holds `bytes` alone.
     fn look(bytes: &[u8], offset: u64, base: u64, key: LogKey) -> (Found, Vec<u8>) {
         let segment = SegmentFile {
             path: PathBuf::from("x"),

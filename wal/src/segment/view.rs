@@ -105,14 +105,13 @@ impl Segment {
 
     fn cut_short(&self, len: u64) -> WalError {
         let what = format!(
-            "{len} bytes instead of {}: somebody cut the file while the log was open; restore the file",
+            "{len} bytes instead of {}: the file was cut while the log was open; restore the file",
             self.size
         );
         self.corrupt(Finding::ShortSegment, len, what)
     }
 
-    /// What is wrong with the file as such, if no frame stands where one was: that it was cut short
-    /// explains it.
+    /// Whether the file was cut short: that explains a place without a frame.
     pub(crate) fn shortness(&self) -> Option<WalError> {
         let file = self.disk.open(&self.path, Access::Read).ok()?;
         let len = file.len().ok().filter(|len| *len < self.size)?;

@@ -1,6 +1,6 @@
 //! The part of a segment that is ready to be looked at. Every scanner reads through a window.
 //!
-//! A window stands over one of four byte sources:
+//! A window shows one of four byte sources:
 //!
 //! * the map of a segment: the pages are read in before they are touched, so that a bad sector is
 //!   an error and not a signal;
@@ -151,7 +151,7 @@ impl Window {
 
     #[cold]
     fn go_to(&mut self, need: &Range<u64>, readable: u64) -> Result<()> {
-        // An empty window stands at the start of a segment: reading goes on from the one before.
+        // An empty window is at the start of a segment: reading goes on from the one before.
         let goes_on =
             (self.ready.start..=self.ready.end).contains(&need.start) || self.ready.is_empty();
         self.step = match goes_on {
@@ -173,7 +173,7 @@ impl Window {
             Ok(()) => return Ok(()),
             Err(error) => error,
         };
-        // What cannot be read ahead must not hide what stands before it.
+        // What cannot be read ahead must not hide what is before it.
         match error.offset() {
             Some(at) if at >= need.end => self.fill(need.start..at, need, readable),
             Some(at) if !holds_page(need, at) => self.fill(need.clone(), need, readable),
