@@ -41,7 +41,8 @@ impl SimDisk {
         self.machine.state().operations
     }
 
-    /// How many of them could change what a power cut leaves ([`Call::is_mutation`]).
+    /// How many of them could change what a power cut leaves
+    /// ([`Call::is_mutation`](crate::Call::is_mutation)).
     #[must_use]
     pub fn mutations(&self) -> u64 {
         self.machine.state().mutations
@@ -168,7 +169,8 @@ impl SimDisk {
     /// Makes a call fail; faults add up.
     ///
     /// # Panics
-    /// If the fault is [`FaultKind::Short`] and the call neither reads nor writes.
+    /// If the fault is [`FaultKind::Short`](super::FaultKind::Short) and the call neither reads nor
+    /// writes.
     pub fn fail(&self, fault: Fault) {
         self.machine.state().faults.add(fault);
     }
