@@ -11,7 +11,7 @@ use crate::retention::garbage;
 use crate::retention::retire::{self, Retired};
 use crate::store::Store;
 use crate::store::names::{MAX_NUMBER, Name};
-use crate::writer::{CheckpointWriter, Meta, Origin};
+use crate::writer::{CheckpointWriter, Meta};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -159,17 +159,15 @@ impl Checkpoints {
                 ));
             }
         }
-        let origin = Origin {
-            number,
-            writer: self.options.writer,
-            generation: self.generation,
-            attempt: self.next_attempt(),
-        };
+        let attempt = self.next_attempt();
+        let (options, generation) = (&self.options, self.generation);
         CheckpointWriter::new(
             &mut self.catalog,
-            origin,
+            options,
+            generation,
+            number,
+            attempt,
             meta,
-            self.options.state_file_bytes,
         )
     }
 

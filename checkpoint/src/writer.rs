@@ -6,6 +6,7 @@ use crate::format::{BLOCK_HEADER_LEN, FORMAT_VERSION};
 use crate::manifest::document::{Batch, FileEntry, Manifest, StateEntry};
 use crate::manifest::files::lost_state_file;
 use crate::manifest::read::read_manifest;
+use crate::options::Options;
 use crate::state_file::{Block, StateFile};
 use crate::store::Store;
 use crate::store::names::{MAX_PART, StateName, manifest_name};
@@ -57,15 +58,6 @@ pub struct Published {
     pub files: usize,
 }
 
-/// Who writes a checkpoint, and which attempt it is.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Origin {
-    pub(crate) number: u64,
-    pub(crate) writer: u64,
-    pub(crate) generation: u64,
-    pub(crate) attempt: u64,
-}
-
 /// A checkpoint that is being written; see [`Checkpoints::begin`](crate::Checkpoints::begin).
 /// Dropping it abandons the attempt. A later [`Checkpoints::retire`](crate::Checkpoints::retire) or
 /// [`Checkpoints::open`](crate::Checkpoints::open) removes what it has written.
@@ -82,13 +74,12 @@ pub struct CheckpointWriter<'a> {
 impl<'a> CheckpointWriter<'a> {
     pub(crate) fn new(
         catalog: &'a mut Catalog,
-        origin: Origin,
+        options: &Options,
+        generation: u64,
+        number: u64,
+        attempt: u64,
         meta: Meta,
-        max_file_bytes: u64,
     ) -> Result<Self> {
-        let Origin {
-            number, attempt, ..
-        } = origin;
         let states = meta.states.into_iter().map(|s| StateEntry {
             name: s.name,
             kind: s.kind,
@@ -101,8 +92,8 @@ impl<'a> CheckpointWriter<'a> {
             format_version: FORMAT_VERSION,
             number,
             previous: catalog.last_number(),
-            writer: origin.writer,
-            generation: origin.generation,
+            writer: options.writer,
+            generation,
             attempt,
             log_id: meta.log_id,
             application: meta.application,
@@ -125,7 +116,7 @@ impl<'a> CheckpointWriter<'a> {
             catalog,
             manifest,
             file: StateFile::new(meta.log_id, name),
-            max_file_bytes,
+            max_file_bytes: options.state_file_bytes,
             failed: false,
         })
     }

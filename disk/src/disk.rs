@@ -313,13 +313,13 @@ pub enum EntryKind {
 #[derive(Debug)]
 pub struct DirLock {
     dir: PathBuf,
-    _held: Box<dyn LockGuard>,
+    _held: Box<dyn Debug + Send + Sync>,
 }
 
 impl DirLock {
     /// A lock that lasts as long as `held`.
     #[must_use]
-    pub fn new(dir: PathBuf, held: Box<dyn LockGuard>) -> Self {
+    pub fn new(dir: PathBuf, held: Box<dyn Debug + Send + Sync>) -> Self {
         Self { dir, _held: held }
     }
 
@@ -329,6 +329,3 @@ impl DirLock {
         &self.dir
     }
 }
-
-/// Something that holds a directory lock until it is dropped.
-pub trait LockGuard: Debug + Send + Sync {}

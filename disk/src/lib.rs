@@ -37,7 +37,7 @@ mod units;
 
 pub use call::Call;
 pub use clock::{Clock, ManualClock, Notify, OsClock, WaitResult};
-pub use disk::{Access, DirLock, Disk, DiskFile, Entry, EntryKind, LockGuard};
+pub use disk::{Access, DirLock, Disk, DiskFile, Entry, EntryKind};
 pub use error::{DiskError, copy_error, raw_os_error};
 pub use event_count::EventCount;
 pub use file_system::{FileSystem, Suitability};

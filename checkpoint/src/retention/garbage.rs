@@ -6,7 +6,6 @@ use crate::manifest::read::read_manifest;
 use crate::options::Ownership;
 use crate::store::StoredFile;
 use crate::store::names::Name;
-use std::collections::BTreeMap;
 
 /// Removes the files of a listing that belong to no checkpoint.
 pub(crate) fn collect(
@@ -15,14 +14,9 @@ pub(crate) fn collect(
     ownership: Ownership,
 ) -> Result<()> {
     let mut names = Vec::new();
-    for candidate in find(listing, catalog.by_number(), ownership) {
-        // The listing may be older than the manifest: only the store itself knows.
-        let needed = match candidate.unless_manifest {
-            Some(number) => read_manifest(&**catalog.store(), number)?.is_some(),
-            None => false,
-        };
-        if !needed {
-            names.push(candidate.name);
+    for file in listing {
+        if is_garbage(catalog, &file.name, ownership)? {
+            names.push(file.name.clone());
         }
     }
     if names.is_empty() {
@@ -32,50 +26,26 @@ pub(crate) fn collect(
     }
 }
 
-/// A file that no checkpoint needs.
-#[derive(Debug, PartialEq, Eq)]
-struct Candidate {
-    name: String,
-    /// It may be removed only if the store still has no manifest of this number.
-    unless_manifest: Option<u64>,
-}
-
-/// The files of a listing that belong to no checkpoint. Files that are not ours are left alone.
-fn find(
-    listing: &[StoredFile],
-    known: &BTreeMap<u64, Known>,
-    ownership: Ownership,
-) -> Vec<Candidate> {
-    let newest = known.keys().next_back().copied().unwrap_or(0);
-    let mut found = Vec::new();
-    for file in listing {
-        let name = file.name.clone();
-        match Name::parse(&name) {
-            Name::Temporary => found.push(Candidate {
-                name,
-                unless_manifest: None,
-            }),
-            Name::State(state) => match known.get(&state.number) {
-                Some(Known::Usable(manifest)) if manifest.attempt != state.attempt => {
-                    found.push(Candidate {
-                        name,
-                        unless_manifest: None,
-                    });
-                }
-                // The attempt of an unreadable manifest is not known: the files stay as long as the
-                // manifest does.
-                Some(Known::Usable(_) | Known::Unusable(_)) => {}
-                None if state.number < newest || ownership == Ownership::Sole => {
-                    found.push(Candidate {
-                        name,
-                        unless_manifest: Some(state.number),
-                    });
-                }
-                None => {}
-            },
-            Name::Manifest { .. } => {}
-            Name::Unknown => tracing::debug!(name, "not a file of a checkpoint, left alone"),
+/// Whether the file `name` belongs to no checkpoint. Files that are not ours are left alone.
+fn is_garbage(catalog: &Catalog, name: &str, ownership: Ownership) -> Result<bool> {
+    let state = match Name::parse(name) {
+        Name::Temporary => return Ok(true),
+        Name::State(state) => state,
+        Name::Manifest { .. } => return Ok(false),
+        Name::Unknown => {
+            tracing::debug!(name, "not a file of a checkpoint, left alone");
+            return Ok(false);
+        }
+    };
+    match catalog.by_number().get(&state.number) {
+        Some(Known::Usable(manifest)) => Ok(manifest.attempt != state.attempt),
+        // The attempt of an unreadable manifest is not known: the files stay as long as it does.
+        Some(Known::Unusable(_)) => Ok(false),
+        None => {
+            let newest = catalog.last_number().unwrap_or(0);
+            let may_go = state.number < newest || ownership == Ownership::Sole;
+            // The listing may be older than the manifest: only the store itself knows.
+            Ok(may_go && read_manifest(&**catalog.store(), state.number)?.is_none())
         }
     }
-    found
 }

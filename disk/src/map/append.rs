@@ -7,9 +7,7 @@
 
 use crate::error::invalid;
 use crate::map::backing::MapBacking;
-use crate::map::cursor::{
-    AbandonedReservation, Cursor, Generation, MAX_OFFSET, ReserveError, Reserver,
-};
+use crate::map::cursor::{AbandonedReservation, Cursor, MAX_OFFSET, ReserveError, Reserver};
 use crate::map::sync::{AtomicU64, Mutex, Ordering};
 use crate::units::PAGE_SIZE;
 use std::fmt;
@@ -164,12 +162,12 @@ impl AppendMap {
         len: impl Fn(u64) -> u64,
     ) -> Result<Reservation<'_>, ReserveError> {
         assert!(limit <= self.len, "limit {limit} lies inside the map");
-        let (offset, len, generation) = self.cursor.reserve_with(limit, reserver, len)?;
+        let (offset, len, shift) = self.cursor.reserve_with(limit, reserver, len)?;
         Ok(Reservation {
             map: self,
             offset,
             len,
-            generation,
+            shift,
             filled: false,
         })
     }
@@ -321,7 +319,8 @@ pub struct Reservation<'a> {
     map: &'a AppendMap,
     offset: u64,
     len: u64,
-    generation: Generation,
+    /// Where the cursor counts it.
+    shift: u32,
     filled: bool,
 }
 
@@ -371,7 +370,7 @@ impl Drop for Reservation<'_> {
             // Before the count falls: see `Cursor::wait_complete`.
             self.map.cursor.abandon();
         }
-        self.map.cursor.finish(self.generation);
+        self.map.cursor.finish(self.shift);
     }
 }
 

@@ -64,31 +64,6 @@ impl std::error::Error for AbandonedReservation {}
 #[repr(align(128))]
 struct Alone<T>(T);
 
-/// The generation in which a reservation counts: how far to shift its counter.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Generation(u32);
-
-impl Generation {
-    #[inline]
-    fn of(word: u64) -> Self {
-        if word & GENERATION_BIT == 0 {
-            Self(COUNT_SHIFTS[0])
-        } else {
-            Self(COUNT_SHIFTS[1])
-        }
-    }
-
-    #[inline]
-    fn one(self) -> u64 {
-        1 << self.0
-    }
-
-    #[inline]
-    fn count(self, word: u64) -> u64 {
-        (word >> self.0) & COUNT_MASK
-    }
-}
-
 /// The cursor; see the module.
 pub(crate) struct Cursor {
     word: Alone<AtomicU64>,
@@ -117,13 +92,13 @@ impl Cursor {
     }
 
     /// Reserves as many bytes below `limit` as `len` says for the offset at which they will start.
-    /// Returns the offset, the length, and what [`Self::finish`] takes.
+    /// Returns the offset, the length, and the shift of its counter for [`Self::finish`].
     pub(crate) fn reserve_with(
         &self,
         limit: u64,
         reserver: Reserver,
         len: impl Fn(u64) -> u64,
-    ) -> Result<(u64, u64, Generation), ReserveError> {
+    ) -> Result<(u64, u64, u32), ReserveError> {
         // Acquire, here and at the other loads: a thread that is refused because the map is closed
         // sees what the closer did before. The reservation itself needs no ordering: its bytes are
         // new, and the exchange alone makes it ours.
@@ -137,13 +112,13 @@ impl Cursor {
             if len == 0 || len > limit.saturating_sub(offset) {
                 return Err(ReserveError::Full);
             }
-            let generation = Generation::of(word);
-            if generation.count(word) == COUNT_MASK {
+            let shift = count_shift(word);
+            if count(word, shift) == COUNT_MASK {
                 yield_now();
                 word = self.word.0.load(Ordering::Acquire);
                 continue;
             }
-            let next = word + len + generation.one();
+            let next = word + len + (1 << shift);
             // Release: a thread that sees the reservation sees what came before it (`offset`). The
             // bytes do not depend on it.
             match self
@@ -151,7 +126,7 @@ impl Cursor {
                 .0
                 .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
             {
-                Ok(_) => return Ok((offset, len, generation)),
+                Ok(_) => return Ok((offset, len, shift)),
                 Err(now) => word = now,
             }
         }
@@ -169,12 +144,12 @@ impl Cursor {
         self.abandoned.store(true, Ordering::Release);
     }
 
-    /// Ends a reservation of `generation`: its bytes are filled, or it is abandoned.
+    /// Ends a reservation that counts at `shift`: its bytes are filled, or it is abandoned.
     #[inline]
-    pub(crate) fn finish(&self, generation: Generation) {
+    pub(crate) fn finish(&self, shift: u32) {
         // Release pairs with the acquire loads in `wait_complete` and `wait_for`. A thread that
         // sees the count fall sees the bytes, and the flag of an abandoned reservation.
-        self.word.0.fetch_sub(generation.one(), Ordering::Release);
+        self.word.0.fetch_sub(1 << shift, Ordering::Release);
     }
 
     /// Waits until every reservation handed out before the call is finished, and returns the offset
@@ -203,7 +178,7 @@ impl Cursor {
                 Ordering::Acquire,
             ) {
                 Ok(_) => {
-                    self.wait_for(Generation::of(word));
+                    self.wait_for(count_shift(word));
                     break;
                 }
                 Err(now) => word = now,
@@ -219,10 +194,10 @@ impl Cursor {
         Ok(end)
     }
 
-    fn wait_for(&self, generation: Generation) {
+    fn wait_for(&self, shift: u32) {
         let mut spins = 0_u32;
         // Acquire pairs with the release in `finish`.
-        while generation.count(self.word.0.load(Ordering::Acquire)) != 0 {
+        while count(self.word.0.load(Ordering::Acquire), shift) != 0 {
             spins += 1;
             if spins < 64 {
                 spin_loop();
@@ -231,4 +206,19 @@ impl Cursor {
             }
         }
     }
+}
+
+/// Where the counter of the current generation is in the word.
+#[inline]
+fn count_shift(word: u64) -> u32 {
+    if word & GENERATION_BIT == 0 {
+        COUNT_SHIFTS[0]
+    } else {
+        COUNT_SHIFTS[1]
+    }
+}
+
+#[inline]
+fn count(word: u64, shift: u32) -> u64 {
+    (word >> shift) & COUNT_MASK
 }

@@ -2,7 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is the seam")]
 
 use crate::call::Call;
-use crate::disk::{Access, DirLock, Disk, DiskFile, Entry, EntryKind, LockGuard};
+use crate::disk::{Access, DirLock, Disk, DiskFile, Entry, EntryKind};
 use crate::error::{DiskError, errno, invalid};
 use crate::file_system::FileSystem;
 use crate::interrupted::uninterrupted;
@@ -244,8 +244,6 @@ fn entry_kind(file_type: FileType) -> EntryKind {
 struct OsLock {
     file: File,
 }
-
-impl LockGuard for OsLock {}
 
 impl Drop for OsLock {
     /// Closing the file alone would leave the lock with a child that was forked and has not called

@@ -6,7 +6,7 @@ use super::file::SimFile;
 use super::machine::{Machine, Node, State, normal};
 use super::tree::{Inode, NameOp};
 use crate::call::Call;
-use crate::disk::{Access, DirLock, Disk, DiskFile, Entry, EntryKind, LockGuard};
+use crate::disk::{Access, DirLock, Disk, DiskFile, Entry, EntryKind};
 use crate::error::errno;
 use crate::file_system::FileSystem;
 use rustix::io::Errno;
@@ -193,8 +193,6 @@ struct SimLock {
     machine: Arc<Machine>,
     inode: Inode,
 }
-
-impl LockGuard for SimLock {}
 
 impl Drop for SimLock {
     fn drop(&mut self) {

@@ -30,14 +30,6 @@ pub(super) enum Node {
     File(FileNode),
 }
 
-/// Whether created directories are synced as they are made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum MakeDirs {
-    Durable,
-    /// The power goes off in the middle.
-    Interrupted,
-}
-
 #[derive(Debug)]
 pub(super) struct State {
     crash: Option<Crash>,
@@ -182,7 +174,7 @@ impl State {
         if self.crash.is_none() && call.is_mutation() && self.cut_before == Some(self.mutations) {
             if call == Call::CreateDir {
                 // The one call of several steps: it may have got as far as any of them.
-                let _ = self.make_dirs(path, MakeDirs::Interrupted);
+                let _un_synced = self.make_dirs(path);
             }
             self.cut_power();
         }
@@ -402,12 +394,14 @@ impl State {
 
     /// Creates `dir` and its missing parents, with durable names.
     pub(super) fn create_dir_all(&mut self, dir: &Path) -> io::Result<()> {
-        self.make_dirs(dir, MakeDirs::Durable)
+        let to_sync = self.make_dirs(dir)?;
+        to_sync.into_iter().for_each(|dir| self.tree.sync(dir));
+        Ok(())
     }
 
     /// As `OsDisk`: syncs the parent of each created directory and that of the deepest one that
     /// existed. A process killed in the middle may have left the name of that one un-synced.
-    fn make_dirs(&mut self, path: &Path, how: MakeDirs) -> io::Result<()> {
+    fn make_dirs(&mut self, path: &Path) -> io::Result<Vec<Inode>> {
         let mut dir = ROOT;
         let mut to_sync = Vec::new();
         for name in normal(path) {
@@ -426,10 +420,7 @@ impl State {
             to_sync.push(dir);
             dir = next;
         }
-        if how == MakeDirs::Durable {
-            to_sync.into_iter().for_each(|dir| self.tree.sync(dir));
-        }
-        Ok(())
+        Ok(to_sync)
     }
 
     /// Bytes that may still be added to live files.
