@@ -43,6 +43,11 @@ impl CommitState {
         }
     }
 
+    /// The directory of the log.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(crate) fn durable(&self) -> u64 {
         self.group_commit.durable()
     }

@@ -29,9 +29,6 @@ pub(crate) struct ControlFile {
     pub(crate) end: LogEnd,
 }
 
-/// The name that recovery and the tools still use.
-pub(crate) type Meta = ControlFile;
-
 /// How the log was left, according to `LOG`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,6 +1,6 @@
 //! A log that is only looked at.
 
-use crate::control::file::{self, Meta};
+use crate::control::file::{self, ControlFile};
 use crate::error::{Finding, Result, WalError};
 use crate::format::frame::LogKey;
 use crate::format::layout::{SEGMENT_HEADER_SIZE, segment_name};
@@ -22,7 +22,7 @@ use std::sync::Arc;
 pub struct Log {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) dir: PathBuf,
-    pub(crate) meta: Meta,
+    pub(crate) meta: ControlFile,
     pub(crate) key: LogKey,
     pub(crate) listing: Listing,
 }
@@ -90,7 +90,7 @@ impl Log {
         };
         disk.list(&dir).map_err(bad)?;
         let listing = Listing::read(&*disk, &dir)?;
-        let Some(meta) = Meta::read(&*disk, &dir)? else {
+        let Some(meta) = ControlFile::read(&*disk, &dir)? else {
             if listing.segments.is_empty() {
                 let what = "there is no file LOG in it: it is not a log";
                 return Err(bad(std::io::Error::new(std::io::ErrorKind::NotFound, what)));

@@ -1,7 +1,7 @@
 //! A log that another process truncates meanwhile: what was listed a moment ago may be gone, or
 //! made into another segment under the old name.
 
-use crate::control::file::Meta;
+use crate::control::file::ControlFile;
 use crate::error::WalError;
 use crate::lsn::Lsn;
 use highwater_disk::Disk;
@@ -13,7 +13,7 @@ pub(crate) const MAX_LOOKS: u32 = 64;
 /// Where the log in `dir` starts now, if that is after `position`. What is wrong with `LOG` is
 /// reported elsewhere.
 pub(crate) fn start_after(disk: &dyn Disk, dir: &Path, position: u64) -> Option<u64> {
-    let meta = Meta::read(disk, dir).ok().flatten()?;
+    let meta = ControlFile::read(disk, dir).ok().flatten()?;
     (meta.first_lsn > position).then_some(meta.first_lsn)
 }
 

@@ -107,22 +107,16 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
     };
     let maintenance = start_maintenance(&options, preallocator, &segments, durable)?;
     let commit = Arc::new(CommitState::new(dir.to_owned(), durable));
-    let room = Arc::new(RoomWaiters::default());
     let writer = FrameWriter::new(key, options.end_room(), options.seal_groups);
-    let syncer = Arc::new(Syncer {
-        dir: dir.to_owned(),
-        options: Arc::clone(&options),
-        commit: Arc::clone(&commit),
-        segments: Arc::clone(&segments),
+    let syncer = Arc::new(syncer(
+        &options,
+        &commit,
+        &segments,
         writer,
-        maintenance: Arc::clone(&maintenance),
-        counters: Arc::clone(&counters),
-        meters: Arc::clone(&meters),
-        room: Arc::clone(&room),
-        idle: Arc::new(IdleSignal::default()),
-        idle_end: AtomicU64::new(durable),
-        recorded: AtomicU64::new(durable),
-    });
+        &maintenance,
+        &counters,
+        &meters,
+    ));
     Ok(Shared {
         dir: dir.to_owned(),
         max_record: options.max_record(),
@@ -138,9 +132,9 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         control,
         commit,
         flusher: Arc::new(Flusher::new(Arc::clone(&syncer))),
+        room: Arc::clone(&syncer.room),
         syncer,
         retention: Arc::new(Retention::new(meta.first_lsn)),
-        room,
         counters,
         meters,
         recovery,
@@ -149,6 +143,32 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         leftovers: Mutex::default(),
         options,
     })
+}
+
+fn syncer(
+    options: &Arc<Options>,
+    commit: &Arc<CommitState>,
+    segments: &Arc<LiveSegments>,
+    writer: FrameWriter,
+    maintenance: &Arc<Maintenance>,
+    counters: &Arc<Counters>,
+    meters: &Arc<Meters>,
+) -> Syncer {
+    let durable = commit.durable();
+    Syncer {
+        dir: commit.dir().to_owned(),
+        options: Arc::clone(options),
+        commit: Arc::clone(commit),
+        segments: Arc::clone(segments),
+        writer,
+        maintenance: Arc::clone(maintenance),
+        counters: Arc::clone(counters),
+        meters: Arc::clone(meters),
+        room: Arc::new(RoomWaiters::default()),
+        idle: Arc::new(IdleSignal::default()),
+        idle_end: AtomicU64::new(durable),
+        recorded: AtomicU64::new(durable),
+    }
 }
 
 fn start_maintenance(

@@ -1,6 +1,6 @@
 //! Where the log ends: the first table in [`crate::recovery`]. Only reads.
 
-use crate::control::file::{LogEnd, Meta};
+use crate::control::file::{ControlFile, LogEnd};
 use crate::error::{Finding, Result, WalError};
 use crate::format::frame::{FrameKind, LogKey};
 use crate::format::layout::{
@@ -46,7 +46,7 @@ struct TailReader {
 pub(crate) fn find_end(
     disk: &dyn Disk,
     dir: &Path,
-    meta: &Meta,
+    meta: &ControlFile,
     segments: &[SegmentFile],
 ) -> Result<End> {
     end_from(disk, dir, meta, segments).map_err(|lost| match lost {
@@ -86,7 +86,7 @@ impl From<WalError> for Lost {
 fn end_from(
     disk: &dyn Disk,
     dir: &Path,
-    meta: &Meta,
+    meta: &ControlFile,
     segments: &[SegmentFile],
 ) -> std::result::Result<End, Lost> {
     let key = LogKey::new(meta.log_id);
@@ -145,7 +145,7 @@ fn log_proves(lsn: u64) -> String {
 fn read_tail(
     disk: &dyn Disk,
     dir: &Path,
-    meta: &Meta,
+    meta: &ControlFile,
     segments: &[SegmentFile],
 ) -> std::result::Result<TailReader, Lost> {
     let key = LogKey::new(meta.log_id);
@@ -172,7 +172,7 @@ fn read_tail(
 fn read_from(
     disk: &dyn Disk,
     dir: &Path,
-    meta: &Meta,
+    meta: &ControlFile,
     segments: &[SegmentFile],
     start: usize,
 ) -> std::result::Result<TailReader, Lost> {
@@ -277,7 +277,7 @@ impl TailReader {
 /// durable. Stops at the first proof.
 fn look_after(
     disk: &dyn Disk,
-    meta: &Meta,
+    meta: &ControlFile,
     segments: &[SegmentFile],
     x: u64,
     end: &mut End,

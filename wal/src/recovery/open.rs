@@ -1,6 +1,6 @@
 //! Opening a log, by the tables in [`crate::recovery`].
 
-use crate::control::file::{self, LogEnd, Meta};
+use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::{Finding, Result, WalError};
 use crate::faults::Faults;
 use crate::format::frame::LogKey;
@@ -22,7 +22,7 @@ use std::sync::Arc;
 /// A log as recovery leaves it, ready to be appended to.
 #[derive(Debug)]
 pub(crate) struct Opened {
-    pub(crate) meta: Meta,
+    pub(crate) meta: ControlFile,
     /// Segments up to the tail.
     pub(crate) segments: Vec<Segment>,
     /// Prepared segments after the tail.
@@ -36,7 +36,7 @@ pub(crate) struct Opened {
 pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened> {
     let disk = &*options.disk;
     let listing = Listing::read(disk, dir)?;
-    match Meta::read(disk, dir)? {
+    match ControlFile::read(disk, dir)? {
         Some(meta) => recover(dir, options, meta, listing),
         None => create(dir, options, listing),
     }
@@ -65,7 +65,7 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
     let mut maker = maker(dir, options, key);
     let segment = Segment::create(&maker, 0, &mut |_| ZeroAhead::Piece(options.segment_size))?;
     maker.keep_to(segment.writes_via());
-    let meta = Meta {
+    let meta = ControlFile {
         log_id: key.id,
         first_lsn: 0,
         attested_lsn: 0,
@@ -131,7 +131,7 @@ fn holds_records(disk: &dyn Disk, dir: &Path, base: u64) -> Result<bool> {
     Ok(scan.is_zero(SEGMENT_HEADER_SIZE)? == Some(false))
 }
 
-fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Result<Opened> {
+fn recover(dir: &Path, options: &Options, meta: ControlFile, listing: Listing) -> Result<Opened> {
     let disk = &*options.disk;
     let mut files = list_segments(disk, dir, &meta, &listing, HeaderCheck::Unproven)?;
     let end = find_end(disk, dir, &meta, &files)?;
@@ -168,7 +168,7 @@ fn recover(dir: &Path, options: &Options, meta: Meta, listing: Listing) -> Resul
     for segment in &ready {
         segment.open_append(&maker, SEGMENT_HEADER_SIZE)?;
     }
-    let next = Meta {
+    let next = ControlFile {
         attested_lsn: x,
         reach: maker.reach(options.max_record()),
         end: LogEnd::Open,
@@ -270,8 +270,8 @@ fn renew_names(
     disk: &dyn Disk,
     dir: &Path,
     prepared: Option<&SegmentFile>,
-    old: &Meta,
-    new: Meta,
+    old: &ControlFile,
+    new: ControlFile,
 ) -> Result<()> {
     if let Some(segment) = prepared {
         let tmp = tmp_path(&segment.path);

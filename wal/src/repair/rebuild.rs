@@ -1,7 +1,7 @@
 //! Writing a new log, frame by frame at the old places. Until its `LOG` is written nothing of it
 //! counts.
 
-use crate::control::file::{self, LogEnd, Meta};
+use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::{Result, WalError};
 use crate::format::frame::{FrameHeader, FrameKind, LogKey, SegmentHeader, encode_header};
 use crate::format::layout::{
@@ -195,7 +195,7 @@ impl<'a> Rebuild<'a> {
         self.disk
             .sync_dir(self.dir)
             .map_err(|e| WalError::io("syncing the directory", self.dir, e))?;
-        let meta = Meta {
+        let meta = ControlFile {
             log_id: self.key.id,
             first_lsn,
             attested_lsn: end,

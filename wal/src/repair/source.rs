@@ -1,6 +1,6 @@
 //! The files of a damaged log, as far as they can be recognised. Only reads.
 
-use crate::control::file::{self, LogEnd, Meta};
+use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::{Finding, Result, WalError};
 use crate::format::frame::{LogKey, SegmentHeader};
 use crate::format::layout::{
@@ -59,7 +59,7 @@ impl Source {
         let lock = hold(&**disk, dir)?;
         let listing = Listing::read(&**disk, dir)?;
         let mut findings = Vec::new();
-        let meta = match Meta::read(&**disk, dir) {
+        let meta = match ControlFile::read(&**disk, dir) {
             Ok(Some(meta)) => Some(meta),
             Ok(None) if listing.segments.is_empty() => {
                 let what = "there is no file LOG in it and no segment: it is not a log";

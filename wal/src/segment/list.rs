@@ -1,6 +1,6 @@
 //! The files of a log: which there are, and whether they join.
 
-use crate::control::file::Meta;
+use crate::control::file::ControlFile;
 use crate::error::{Finding, Result, WalError};
 use crate::format::layout::{Name, classify, segment_name};
 use crate::lsn::Lsn;
@@ -61,7 +61,7 @@ pub(crate) enum HeaderCheck {
 pub(crate) fn list_segments(
     disk: &dyn Disk,
     dir: &Path,
-    meta: &Meta,
+    meta: &ControlFile,
     listing: &Listing,
     headers: HeaderCheck,
 ) -> Result<Vec<SegmentFile>> {
@@ -74,7 +74,7 @@ pub(crate) fn list_segments(
 pub(crate) fn list_segments_into(
     disk: &dyn Disk,
     dir: &Path,
-    meta: &Meta,
+    meta: &ControlFile,
     listing: &Listing,
     headers: HeaderCheck,
     found: &mut Vec<SegmentFile>,
@@ -115,7 +115,7 @@ pub(crate) fn list_segments_into(
 fn out_of_place(
     disk: &dyn Disk,
     dir: &Path,
-    meta: &Meta,
+    meta: &ControlFile,
     base: u64,
     expected: u64,
     listing: &Listing,
