@@ -84,11 +84,8 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
     let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
     let tail = Arc::clone(segments.last().expect("recovery returns at least the tail"));
     let ready: VecDeque<_> = ready.into_iter().map(Arc::new).collect();
-    let control = Arc::new(ControlFileWriter::new(
-        Arc::clone(&options.disk),
-        dir.to_owned(),
-        meta,
-    ));
+    let disk = Arc::clone(&options.disk);
+    let control = Arc::new(ControlFileWriter::new(disk, dir.to_owned(), meta));
     let budget = Arc::new(budget(&options, &segments, &tail, &ready));
     let counters = Arc::new(Counters::default());
     let meters = Arc::new(Meters::new(dir));
