@@ -264,7 +264,7 @@ fn wrong_usage_is_told_apart() {
 }
 
 #[test]
-fn somebody_who_stops_reading_is_no_error() {
+fn a_reader_that_stops_is_no_error() {
     let (tmp, dir) = log();
     let log = open(&dir);
     let big = "x".repeat(4000);

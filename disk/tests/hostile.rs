@@ -127,7 +127,7 @@ fn syncing_a_staged_map_whose_file_was_cut_short_is_an_error() {
 /// reports the cut and its offset, for a read map and for both kinds of append maps.
 #[test]
 #[cfg_attr(miri, ignore = "Miri knows no shared maps")]
-fn reading_in_pages_that_somebody_cut_off_is_an_error() {
+fn reading_in_pages_that_another_process_cut_off_is_an_error() {
     const LEN: u64 = 5 << 20;
     let cut = 3 * 4096 + 100;
     let dir = tempfile::tempdir().unwrap();
@@ -151,8 +151,8 @@ fn reading_in_pages_that_somebody_cut_off_is_an_error() {
         // Once before: what was read in once is not taken for there.
         populate(0..LEN).unwrap();
         populate(LEN - 1..LEN).unwrap();
-        let by_somebody = std::fs::OpenOptions::new().write(true).open(path(name));
-        by_somebody.unwrap().set_len(cut).unwrap();
+        let by_another = std::fs::OpenOptions::new().write(true).open(path(name));
+        by_another.unwrap().set_len(cut).unwrap();
         populate(0..4 * 4096).unwrap();
         for range in [0..LEN, 4 * 4096..4 * 4096 + 1, LEN - 1..LEN] {
             let error = populate(range).unwrap_err();

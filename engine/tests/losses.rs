@@ -1,4 +1,4 @@
-//! Somebody removes the checkpoint directory, or its files, under a running program: it goes on,
+//! The checkpoint directory, or its files, are removed under a running program: it goes on,
 //! its next checkpoints make the directory again, the log is kept as far as they need it, and the
 //! next start has the right counts. Without such a checkpoint the next start refuses, it never
 //! counts wrong.

@@ -376,7 +376,7 @@ fn keys_that_become_equal_are_refused_at_start_also_in_different_groups() {
     );
 }
 
-/// A checkpoint whose manifest counts other entries than its blocks hold, as a tool of somebody's
+/// A checkpoint whose manifest counts other entries than its blocks hold, as a foreign tool
 /// could leave it.
 #[test]
 fn a_count_of_entries_that_is_not_that_of_the_manifest_is_refused() {

@@ -373,7 +373,8 @@ pub fn segment(data: &[u8]) {
     }
 }
 
-/// How many records are proven to have been durable by a durable-LSN record that the damage left intact.
+/// How many records are proven to have been durable by a durable-LSN record that the damage left
+/// intact.
 fn proven_records(example: &Example, damaged: &SimDisk, path: &PathBuf) -> usize {
     let (before, after) = (example.sim.read_file(path), damaged.read_file(path));
     let (before, after) = (before.unwrap(), after.unwrap());

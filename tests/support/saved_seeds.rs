@@ -1,10 +1,10 @@
 //! Seeds on which a random test failed. They are saved with the commit and the smallest plan that
 //! still fails, and are tried first from then on.
 //!
-//! Each test file has its list in `tests/seeds` of its crate: one line for each failure. A line stays
-//! when the bug is mended. Random programs of proptest are saved by [`config`], rigs that count their
-//! seeds by [`each_seed`]. What a line means changes with the generator of the test: then it is one
-//! more random program, no worse than others.
+//! Each test file has its list in `tests/seeds` of its crate: one line for each failure. A line
+//! stays when the bug is mended. Random programs of proptest are saved by [`config`], rigs that
+//! count their seeds by [`each_seed`]. What a line means changes with the generator of the test:
+//! then it is one more random program, no worse than others.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(
     clippy::disallowed_methods,

@@ -315,7 +315,7 @@ fn a_bad_sector_is_an_error_to_readers_and_heals() {
     }
 }
 
-/// F30: the tools name the file and the page, show what stands before it, and save what is intact
+/// F30: the tools name the file and the page, show what is before it, and save what is intact
 /// around it.
 #[test]
 fn a_bad_sector_is_an_error_to_the_tools() {

@@ -89,7 +89,7 @@ fn numbers(log: &Wal) -> u64 {
 
 /// F29: a file system that has met an error maps no more files. What readers hold of an append map
 /// stays. `mmap` had unmapped it before the file system was asked: the bytes were gone from under
-/// them, or somebody else's.
+/// them, or were other memory.
 #[test]
 fn memory_that_cannot_be_given_back_stays() {
     const SIZE: usize = 512 << 10;

@@ -160,7 +160,7 @@ fn a_watch_follows_the_frontier_and_ends_on_close() {
     });
 }
 
-/// Whoever appends while the log is closed gets an error or an acknowledgement that holds.
+/// A thread that appends while the log is closed gets an error or an acknowledgement that holds.
 #[test]
 fn closing_under_load_keeps_what_was_acknowledged() {
     for _ in 0..5 {
@@ -224,10 +224,10 @@ fn an_interval_flushes_without_anybody_waiting() {
     assert!(watch.changed_after(lsn).unwrap() > lsn);
 }
 
-/// A flush is due while somebody else makes durable what a future awaits: the flusher took that for
-/// both, and the due one was never made.
+/// A flush is due while another thread makes durable what a future awaits: the flusher took that
+/// for both, and the due one was never made.
 #[test]
-fn what_is_due_is_flushed_whoever_served_the_future() {
+fn what_is_due_is_flushed_also_if_another_thread_served_the_future() {
     let dir = tempfile::tempdir().unwrap();
     let log = Wal::open_with(dir.path(), options()).unwrap();
     let at_once = AppendOptions::new().durability(Durability::Interval(Duration::ZERO));

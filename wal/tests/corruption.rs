@@ -679,10 +679,10 @@ fn a_dump_shows_everything_up_to_the_damage_and_then_the_error() {
     assert!(error.contains(&offset.to_string()), "{error}");
 }
 
-/// An error of a damaged log named a backup and nothing else: whoever has none did not learn of the
-/// tools.
+/// An error of a damaged log named a backup and nothing else: a user without one did not learn of
+/// the tools.
 #[test]
-fn whoever_has_no_backup_is_told_of_the_tools_once() {
+fn an_error_names_the_tools_once_for_users_without_a_backup() {
     let segment = "/log/00000000000000000000.wal";
     let told = |harm: &dyn Fn(&SimDisk)| {
         let (sim, _) = build(3, Left::Closed);

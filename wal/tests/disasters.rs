@@ -178,7 +178,7 @@ fn a_slow_sync_is_waited_for_and_stops_nobody_else() {
     let lsn = quick.append("before").unwrap();
     quick.sync_to(lsn).unwrap();
     drop(quick);
-    // Whoever syncs is held until two others wait: with one other it does not end.
+    // A thread that syncs is held until two others wait: with one other it does not end.
     let slow = on(&sim).background(Background::Thread);
     let log = Wal::open_with("/log", slow.cheat(Cheat::LeaderAwaits(2))).unwrap();
     let durable = log.durable_lsn();

@@ -101,7 +101,8 @@ fn fail_everywhere(path: WritePath, fault: &Fault) -> u64 {
     unreachable!("a program has an end")
 }
 
-/// F15, F16, F18: whoever waits when a sync fails gets the error, and so does whoever comes later.
+/// F15, F16, F18: every thread that waits when a sync fails gets the error, and so does each that
+/// comes later.
 #[test]
 fn every_waiter_gets_the_error_and_none_hangs() {
     for nth in 0..12 {

@@ -255,7 +255,7 @@ fn full_at_recovery(disk: &Path) {
     acked.check(&log);
 }
 
-/// F23: truncation, which frees space, needs none: again and again on a disk that somebody else
+/// F23: truncation, which frees space, needs none: again and again on a disk that another program
 /// fills each time.
 #[test]
 fn a_full_disk_can_be_truncated_again_and_again() {

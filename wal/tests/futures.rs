@@ -1,6 +1,6 @@
 //! `Wal::durable` as a future: under tokio, under the smallest executor, and polled by hand.
 //!
-//! Where a test must know that a sync is under way, [`Cheat::LeaderAwaits`] holds whoever leads it
+//! Where a test must know that a sync is under way, [`Cheat::LeaderAwaits`] holds its leader
 //! until another thread waits for it too.
 #![allow(
     clippy::unwrap_used,
@@ -203,7 +203,7 @@ fn hundreds_of_tasks_share_two_flushes() {
     assert!((1..=2).contains(&groups), "{groups} flushes");
 }
 
-/// The durable-LSN record after the last group is left to the next one, unless somebody awaits it:
+/// The durable-LSN record after the last group is left to the next one, unless a thread awaits it:
 /// the flusher went round and round.
 #[test]
 fn the_last_durable_lsn_record_can_be_awaited() {

@@ -1,10 +1,10 @@
 //! F85: the directory of a log is copied, file by file and piece by piece, while the log is
 //! written, truncated, closed and opened again.
 //!
-//! Such a copy shows every file at another moment, and each part of a file too. Invariant: whoever
-//! opens it and reads gets records without a gap, up to an error if there is one. If nothing was
-//! truncated meanwhile, everything that was acknowledged before the copying began is there; and
-//! what is refused, [`inspect::repair`] cuts to such a log.
+//! Such a copy shows every file at another moment, and each part of a file too. Invariant: a
+//! program that opens it and reads gets records without a gap, up to an error if there is one. If
+//! nothing was truncated meanwhile, everything that was acknowledged before the copying began is
+//! there; and what is refused, [`inspect::repair`] cuts to such a log.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

@@ -99,7 +99,7 @@ fn every_byte_is_accounted_for() {
     assert_eq!(stats.compressed.frames, 0);
 }
 
-/// What stands before a damage is counted, and the damage told.
+/// What is before a damage is counted, and the damage told.
 #[test]
 fn counting_ends_at_a_damage() {
     let sim = SimDisk::new();

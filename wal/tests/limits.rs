@@ -185,8 +185,8 @@ fn without_address_space(dir: &Path) {
     Wal::open_with(dir.join("other"), options).unwrap();
 }
 
-/// F26: no address space to show the file in the place of its memory, which stays then, whoever
-/// reads it.
+/// F26: no address space to show the file in the place of its memory, which stays then, also
+/// under its readers.
 #[test]
 fn without_address_space_memory_is_not_given_back() {
     let dir = scratch();

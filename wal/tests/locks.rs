@@ -81,7 +81,7 @@ fn a_file_in_place_of_the_directory_is_a_clear_error() {
     assert!(inspect::Log::open(Arc::new(OsDisk::new()), &path).is_err());
 }
 
-/// Tools may look while somebody writes.
+/// Tools may look while another process writes.
 #[test]
 fn inspection_needs_no_lock_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();

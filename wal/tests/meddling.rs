@@ -1,4 +1,4 @@
-//! Somebody else changes the files of a log that is open; system calls of a real process are made
+//! Another process changes the files of a log that is open; system calls of a real process are made
 //! to fail.
 #![allow(
     clippy::unwrap_used,
@@ -103,7 +103,7 @@ fn append_on_demand(dir: &Path, path: WritePath) {
 }
 
 /// F31: cut by whole pages, the kernel kills the process with SIGBUS. It has acknowledged nothing
-/// that is not there, what stands below the cut is as it was, and the next open says what happened.
+/// that is not there, what is below the cut is as it was, and the next open says what happened.
 #[test]
 fn a_segment_cut_below_the_writer_is_no_false_acknowledgement() {
     cut_below_the_writer("append on demand", |running| {
@@ -153,7 +153,7 @@ fn cut_below_the_writer(role: &str, end: impl FnOnce(Running)) {
         fs::read(&segments[0]).unwrap() == before,
         "the rest is untouched"
     );
-    // Whoever puts the bytes back has all that was acknowledged.
+    // With the bytes put back there is all that was acknowledged.
     fs::write(tail, whole).unwrap();
     let shown = contents(&Wal::open_with(dir.path(), options()).unwrap());
     assert!(shown.len() >= 30 && (0..30_u8).all(|n| shown[usize::from(n)] == [n; 500]));
@@ -206,7 +206,7 @@ fn a_segment_cut_below_a_reader_shows_no_wrong_bytes() {
 }
 
 /// F43, F44: damage ahead of a reader that follows a live log: the reader gets an error, the writer
-/// goes on, and a reader of what stands behind is not disturbed.
+/// goes on, and a reader of what follows is not disturbed.
 #[test]
 fn a_tail_meets_damage_and_the_writer_goes_on() {
     let dir = scratch();
@@ -242,7 +242,7 @@ fn a_tail_meets_damage_and_the_writer_goes_on() {
     log.close().unwrap();
 }
 
-/// F42: what stands in directories for other reasons, of every kind and also under a segment's
+/// F42: what is in directories for other reasons, of every kind and also under a segment's
 /// name, is left alone.
 #[test]
 fn strangers_of_every_kind_are_left_alone() {
@@ -271,8 +271,8 @@ fn strangers_of_every_kind_are_left_alone() {
     assert_eq!(fs::read(at("#LOG#")).unwrap(), b"an editor's");
 }
 
-/// A FIFO under the name of a file of the log hung whoever opened or inspected it: opening one
-/// waits for its other end.
+/// A FIFO under the name of a file of the log hung each program that opened or inspected it:
+/// opening one waits for its other end.
 #[test]
 fn a_fifo_among_the_files_is_an_error_and_hangs_nobody() {
     for name in ["LOG", "LOG.tmp", "LOCK", "00000000000000000000.wal"] {

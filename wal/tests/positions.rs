@@ -104,7 +104,7 @@ fn a_position_behind_the_end_is_refused() {
     });
 }
 
-/// A failed sync is told to whoever waits for the end, too, and nothing is acknowledged.
+/// A failed sync is told to a waiter for the end, too, and nothing is acknowledged.
 #[test]
 fn waiting_for_the_end_of_a_poisoned_log_is_an_error() {
     everywhere(|sim, log| {

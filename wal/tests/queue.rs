@@ -269,8 +269,8 @@ fn number_of(job: &[u8]) -> u64 {
     u64::from_le_bytes(job[..8].try_into().unwrap())
 }
 
-/// So many steps in each of four lives, with the power cut before a random mutation of each life. Tells how often an
-/// acknowledgement, and a job, was refused.
+/// So many steps in each of four lives, with the power cut before a random mutation of each life.
+/// Tells how often an acknowledgement, and a job, was refused.
 fn run(setting: Setting, seed: u64, steps: u32) -> (u32, u32) {
     let mut queue = Queue::new(setting, seed);
     for life in 0..4 {

@@ -274,7 +274,7 @@ fn meets(log: &Wal, all: &[Shown], offset: u64) {
 }
 
 /// F30, F31: a bad sector in any page that records lie in is an error, in each way of reading, with
-/// file and offset, after all that stands before it; what stands behind can be read from there, and
+/// file and offset, after all that is before it; what follows can be read from there, and
 /// all of it when the sector can be read again.
 #[test]
 fn a_bad_sector_is_an_error_wherever_it_lies() {
@@ -356,7 +356,7 @@ fn no_memory_for_pages_is_an_error_that_passes() {
     }
 }
 
-/// F30: the tools read files, not maps: what stands before a bad sector is shown, and then file and
+/// F30: the tools read files, not maps: what is before a bad sector is shown, and then file and
 /// offset.
 #[test]
 fn the_tools_name_the_bad_sector_too() {

@@ -197,8 +197,8 @@ fn a_segment_below_the_start_is_removed() {
     assert!(sim.read_file(FIRST).is_none());
 }
 
-/// Damage below what `LOG` proves is found by whoever reads there, as in every older segment:
-/// opening does not read it.
+/// Damage below what `LOG` proves is found by the reader that comes there, as in every older
+/// segment: opening does not read it.
 #[test]
 fn damage_below_the_note_is_found_when_it_is_read() {
     let (sim, [at, _]) = killed(&[], ["a", "b"]);
@@ -362,7 +362,7 @@ fn opening_does_not_read_the_whole_log() {
     );
 }
 
-/// F24: a directory that could not be synced when the log was made is synced by whoever finds it.
+/// F24: a directory that could not be synced when the log was made is synced by the next opening.
 #[test]
 fn names_found_are_made_durable_before_anything_is_shown() {
     let sim = SimDisk::new();
@@ -454,7 +454,7 @@ fn a_dump_shows_every_kind_of_frame() {
 }
 
 /// Opening takes the same calls whatever the length of the log: segments wholly below what `LOG`
-/// attests, but for the last two, are not even opened. They are checked when somebody reads them.
+/// attests, but for the last two, are not even opened. They are checked when they are read.
 #[test]
 fn opening_a_long_log_does_not_look_into_what_is_attested() {
     let mut operations = Vec::new();
@@ -473,7 +473,7 @@ fn opening_a_long_log_does_not_look_into_what_is_attested() {
         operations.push(sim.operations() - before);
         assert_eq!(log.recovery().case, Case::CleanEnd);
         drop(log);
-        // A foreign header there is not noticed by opening, but by whoever reads it.
+        // A foreign header there is not noticed by opening, but by its readers.
         sim.edit(FIRST, |bytes| bytes[..4096].fill(1));
         let log = open(&sim);
         let error = log.read_from(Lsn::ZERO).unwrap().next_frame().unwrap_err();

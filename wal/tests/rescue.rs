@@ -365,7 +365,7 @@ fn damaged_headers_and_meta_cost_nothing() {
     }
 }
 
-/// F44, F37: with a segment missing, repair keeps what stands before it, salvage the rest too.
+/// F44, F37: with a segment missing, repair keeps what is before it, salvage the rest too.
 #[test]
 fn a_missing_segment_is_a_lost_range() {
     for left in [Left::Closed, Left::Killed] {
@@ -719,7 +719,7 @@ fn random_disasters_leave_every_intact_frame() {
     }
 }
 
-/// Neither writes where something is, into the log itself, or from a log that somebody writes; a
+/// Neither writes where something is, into the log itself, or from a log that is being written; a
 /// newer format is refused; every failing call is an error.
 #[test]
 fn what_cannot_be_done_is_refused() {

@@ -212,7 +212,7 @@ fn a_held_payload_survives_truncation_recycling_and_close() {
     }
 }
 
-/// What falls far behind is read from the file, by whoever holds it too; the log takes no more
+/// What falls far behind is read from the file, also by those that hold it; the log takes no more
 /// memory however far it goes.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "asks the kernel what is mapped")]

@@ -122,7 +122,7 @@ fn a_record_ends_the_wait() {
 
 /// The stop comes before, while or after the follower falls asleep; the other tail goes on.
 #[test]
-fn a_stopped_tail_lets_go_of_whoever_waits_in_it() {
+fn a_stopped_tail_lets_go_of_its_waiters() {
     let (_dir, log) = open();
     let other = log.tail(Lsn::ZERO).unwrap();
     for round in 0..200 {

@@ -1,4 +1,4 @@
-//! Who waits for whom, and how long, by clocks that the test has in its hands.
+//! Which thread waits for which, and how long, by clocks that the test has in its hands.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -74,7 +74,7 @@ impl Clock for HandClock {
         0
     }
 
-    /// A short moment stands for any deadline: whoever waits looks at the clock again.
+    /// A short moment stands for any deadline: a thread that waits looks at the clock again.
     fn wait(&self, alarm: &Arc<Notify>, deadline: Option<Duration>) -> WaitResult {
         let soon = self.os.now() + Duration::from_millis(1);
         let woken = self.os.wait(alarm, deadline.map(|_| soon));
@@ -111,7 +111,7 @@ fn together(log: &Wal, threads: usize) -> u64 {
     })
 }
 
-/// Whoever leads waits for the cohort by the clock: a producer that is alone does not look at it
+/// A leader waits for the cohort by the clock: a producer that is alone does not look at it
 /// for that, also when others were there before.
 #[test]
 fn a_producer_that_is_alone_waits_for_nobody() {
@@ -132,7 +132,7 @@ fn a_producer_that_is_alone_waits_for_nobody() {
     assert_eq!((0..20).map(|_| commit(&log)).max().unwrap(), least);
 }
 
-/// The wait ends at its bound, whoever does not come.
+/// The wait ends at its bound, also if a producer does not come.
 #[test]
 fn nobody_waits_for_the_cohort_longer_than_the_bound() {
     let clock = HandClock::new(TICK);

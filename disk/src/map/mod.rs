@@ -6,7 +6,7 @@
 //! | `cursor` | which bytes of it are handed out, and which are filled |
 //! | `read` | a file mapped for reading |
 //! | `backing` | the file or memory behind an append map |
-//! //! | `sync` | the primitives of the lock-free core |
+//! | `sync` | the primitives of the lock-free core |
 
 pub(crate) mod append;
 pub(crate) mod backing;

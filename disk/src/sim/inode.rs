@@ -181,7 +181,8 @@ impl FileNode {
             return Ok(());
         }
         if self.maps > 0 {
-            return Err(errno(Errno::BUSY)); // a real disk would allow it, and kill somebody by SIGBUS later
+            // A real disk would allow it, and kill a reader by SIGBUS later.
+            return Err(errno(Errno::BUSY));
         }
         if len < self.len {
             self.memory.zero(len..self.len);

@@ -177,7 +177,7 @@ fn unmount(point: &Path) {
         .stderr(Stdio::null())
         .status();
     if !unmounted.is_ok_and(|status| status.success()) {
-        // Somebody still holds a file of it: it goes away with the last one.
+        // A process still holds a file of it: it goes away with the last one.
         let _ = Command::new("umount").arg("-l").arg(point).status();
     }
 }

@@ -14,12 +14,13 @@
     reason = "this test reads the source tree itself"
 )]
 
-use std::collections::BTreeMap;
+mod comments;
+mod folders;
+mod modules;
+mod sizes;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-
-const MAX_FILE_LINES: usize = 500;
-const MAX_FUNCTION_LINES: usize = 70;
 
 /// Which crates a crate may depend on; nothing else.
 const EDGES: [(&str, &[&str]); 7] = [
@@ -40,23 +41,32 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-/// Every Rust file of the workspace, relative to the root.
+/// Every Rust file, also of the packages outside the workspace.
 fn rust_files() -> Vec<PathBuf> {
-    fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
+    files_ending_in(".rs")
+}
+
+fn files_ending_in(ending: &str) -> Vec<PathBuf> {
+    fn walk(dir: &Path, ending: &str, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
             let name = path.file_name().unwrap().to_string_lossy().into_owned();
             if path.is_dir() && name != "target" && !name.starts_with('.') {
-                walk(&path, found);
-            } else if name.ends_with(".rs") {
+                walk(&path, ending, found);
+            } else if name.ends_with(ending) {
                 found.push(path);
             }
         }
     }
     let mut found = Vec::new();
-    walk(&root(), &mut found);
-    assert!(found.len() > 50, "the tree is where this test looks");
+    walk(&root(), ending, &mut found);
+    assert!(found.len() > 20, "the tree is where this test looks");
     found
+}
+
+/// Every document, at any depth.
+fn documents() -> Vec<PathBuf> {
+    files_ending_in(".md")
 }
 
 fn relative(path: &Path) -> String {
@@ -140,77 +150,6 @@ fn deliberate_faults_are_for_tests_alone() {
 }
 
 #[test]
-fn files_and_functions_stay_small() {
-    let mut broken = Vec::new();
-    for path in rust_files().iter().filter(|p| !is_test_code(p)) {
-        let text = read(path);
-        let lines = production_lines(&text);
-        if lines.len() > MAX_FILE_LINES {
-            broken.push(format!("{} has {} lines", relative(path), lines.len()));
-        }
-        broken.extend(
-            long_functions(&lines)
-                .into_iter()
-                .map(|f| format!("{}: {f}", relative(path))),
-        );
-    }
-    assert!(
-        broken.is_empty(),
-        "over {MAX_FILE_LINES} lines a file or {MAX_FUNCTION_LINES} a function:\n{}",
-        broken.join("\n")
-    );
-}
-
-/// Functions over the bound; in formatted code a function ends at the first `}` that stands as far
-/// in as its `fn`.
-fn long_functions(lines: &[&str]) -> Vec<String> {
-    let mut open: BTreeMap<usize, (usize, String)> = BTreeMap::new();
-    let mut long = Vec::new();
-    for (number, line) in lines.iter().enumerate() {
-        let code = line.trim_start();
-        let indent = line.len() - code.len();
-        let head = ["pub(crate) ", "pub(super) "]
-            .iter()
-            .find_map(|visible| code.strip_prefix(visible))
-            .unwrap_or(code);
-        let declares = head
-            .split('(')
-            .next()
-            .is_some_and(|head| head.split(' ').any(|word| word == "fn"));
-        if declares && !code.starts_with("//") && !code.ends_with(';') {
-            open.insert(indent, (number, code.chars().take(60).collect()));
-        } else if code == "}"
-            && let Some((start, name)) = open.remove(&indent)
-            && number - start > MAX_FUNCTION_LINES
-        {
-            long.push(format!("{name}.. has {} lines", number - start));
-        }
-    }
-    long
-}
-
-/// A function of the crate alone was not measured: its line begins with `pub(crate)`, which has a
-/// bracket of its own.
-#[test]
-fn functions_of_every_visibility_are_measured() {
-    for visible in [
-        "",
-        "pub ",
-        "pub(crate) ",
-        "pub(super) ",
-        "pub const ",
-        "pub(crate) async ",
-    ] {
-        let mut text = format!("    {visible}fn long(&self) -> Result<()> {{\n");
-        text.push_str(&"        work();\n".repeat(MAX_FUNCTION_LINES + 1));
-        text.push_str("    }\n");
-        let lines: Vec<&str> = text.lines().collect();
-        assert_eq!(long_functions(&lines).len(), 1, "{visible}");
-        assert!(long_functions(&lines[..40]).is_empty());
-    }
-}
-
-#[test]
 fn every_file_says_what_it_holds() {
     for path in rust_files() {
         let text = read(&path);
@@ -237,13 +176,13 @@ fn unsafe_code_lives_in_disk_and_timely_in_exec() {
         let bound = name == "benches/compare/src/engines/bare_mmap.rs";
         // A device of the kernel is set up by ioctl, for which there is no safe call.
         let device = name == "tests/power-cut/src/nbd.rs";
-        if !name.starts_with("disk/") && name != "tests/tidy.rs" && !bound && !device {
+        if !name.starts_with("disk/") && !name.starts_with("tests/tidy/") && !bound && !device {
             assert!(
                 !code().any(|l| l.contains("unsafe ")),
                 "{name} contains unsafe code"
             );
         }
-        if !name.starts_with("engine/src/exec/") && name != "tests/tidy.rs" {
+        if !name.starts_with("engine/src/exec/") && !name.starts_with("tests/tidy/") {
             assert!(
                 !code().any(|l| l.contains("timely::")),
                 "{name} knows timely"
@@ -273,27 +212,20 @@ fn no_test_sleeps_and_nothing_is_left_undone() {
 
 #[test]
 fn every_relative_link_in_the_documents_leads_somewhere() {
-    let mut documents: Vec<PathBuf> = vec![root()];
-    documents.extend(["docs", "docs/decisions", "docs/format"].map(|d| root().join(d)));
-    for dir in documents {
-        for entry in fs::read_dir(&dir).unwrap() {
-            let path = entry.unwrap().path();
-            if path.extension().is_none_or(|e| e != "md") {
-                continue;
-            }
-            for target in read(&path)
-                .split("](")
-                .skip(1)
-                .filter_map(|rest| rest.split(')').next())
-            {
-                let file = target.split('#').next().unwrap_or_default();
-                if !file.is_empty() && !file.contains("://") {
-                    assert!(
-                        dir.join(file).exists(),
-                        "{} links to {file}",
-                        relative(&path)
-                    );
-                }
+    for path in documents() {
+        let dir = path.parent().unwrap();
+        for target in read(&path)
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            let file = target.split('#').next().unwrap_or_default();
+            if !file.is_empty() && !file.contains("://") {
+                assert!(
+                    dir.join(file).exists(),
+                    "{} links to {file}",
+                    relative(&path)
+                );
             }
         }
     }
@@ -303,7 +235,7 @@ fn every_relative_link_in_the_documents_leads_somewhere() {
 /// names files of the repository as code.
 #[test]
 fn the_readmes_of_crates_have_no_relative_links() {
-    for (package, _) in EDGES.iter().filter(|(package, _)| *package != ".") {
+    for (package, _) in EDGES {
         let text = read(&root().join(package).join("README.md"));
         for target in text.split("](").skip(1) {
             assert!(target.starts_with("https://"), "{package}: {target:.40}");
