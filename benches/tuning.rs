@@ -17,14 +17,15 @@
 
 mod support;
 
-use highwater::wal::{Options, Tuning, Wal};
-use std::sync::atomic::{AtomicU64, Ordering};
+use highwater::wal::{Options, Priority, Tuning, Wal};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use support::{print_machine, scratch, sized};
 
 /// What one run found.
 #[derive(Debug, Clone, Copy)]
 struct Run {
+    appends_per_s: f64,
     p99_us: f64,
     /// The most anonymous memory that the process had.
     memory_mib: f64,
@@ -35,6 +36,8 @@ struct Run {
 struct Workload {
     threads: usize,
     bytes: usize,
+    /// Threads that compute without pause beside them.
+    busy: usize,
 }
 
 fn main() {
@@ -43,10 +46,17 @@ fn main() {
     let long = Workload {
         threads: 8,
         bytes: 16 << 10,
+        busy: 0,
     };
     let large = Workload {
         threads: 1,
         bytes: 16 << 10,
+        busy: 0,
+    };
+    let crowded = Workload {
+        threads: 8,
+        bytes: 100,
+        busy: 2,
     };
     compare(
         "memory window: anonymous memory in MiB",
@@ -59,6 +69,15 @@ fn main() {
         large,
         [Options::new(), Options::new().without(Tuning::Pace)],
         |run| run.p99_us,
+    );
+    compare(
+        "committer priority: appends per second beside busy threads",
+        crowded,
+        [
+            Options::new().committer_priority(Priority::Nice(-20)),
+            Options::new(),
+        ],
+        |run| run.appends_per_s,
     );
 }
 
@@ -93,9 +112,16 @@ fn run(options: Options, workload: Workload) -> Run {
     let dir = scratch();
     let wal = Wal::open_with(dir.path().join("log"), options).unwrap();
     let payload = vec![7_u8; workload.bytes];
-    let memory = AtomicU64::new(0);
+    let (done, memory) = (AtomicBool::new(false), AtomicU64::new(0));
     let length = Duration::from_millis(sized(2_000, 20));
     let mut took: Vec<Duration> = std::thread::scope(|scope| {
+        for _ in 0..workload.busy {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
+        }
         let committers: Vec<_> = (0..workload.threads)
             .map(|index| {
                 let (wal, payload, memory) = (&wal, &payload, &memory);
@@ -116,12 +142,15 @@ fn run(options: Options, workload: Workload) -> Run {
             })
             .collect();
         let took = committers.into_iter().map(|thread| thread.join().unwrap());
-        took.flatten().collect()
+        let took = took.flatten().collect();
+        done.store(true, Ordering::Relaxed);
+        took
     });
     wal.close().unwrap();
     took.sort();
     let p99 = took[took.len() * 99 / 100];
     Run {
+        appends_per_s: took.len() as f64 / length.as_secs_f64(),
         p99_us: p99.as_secs_f64() * 1e6,
         memory_mib: memory.load(Ordering::Relaxed) as f64 / 1024.0,
     }

@@ -48,5 +48,6 @@ pub use map::read::{ReadBacking, ReadMap};
 #[doc(hidden)]
 pub use map::sync;
 pub use os::disk::OsDisk;
+pub use os::priority::{Priority, Raised};
 pub use sim::SimDisk;
 pub use units::{PAGE_SIZE, SECTOR_SIZE};

@@ -37,6 +37,7 @@ pub use faults::Cheat;
 pub use format::frame::FrameKind;
 pub use format::layout;
 pub use highwater_disk as disk;
+pub use highwater_disk::Priority;
 pub use log::room::RoomFuture;
 pub use lsn::{Lsn, LsnRange, StreamId};
 pub use metrics::latency::Latency;

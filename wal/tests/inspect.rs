@@ -6,10 +6,16 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod common;
+
+use common::reseal;
 use highwater_wal::disk::{Disk, OsDisk, SimDisk};
 use highwater_wal::inspect::{Follow, Log, SegmentState};
-use highwater_wal::layout::{FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size};
+use highwater_wal::layout::{
+    FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, flag, frame_header, frame_size, segment_name,
+};
 use highwater_wal::{Background, FrameKind, Lsn, Options, StreamId, Wal, WalError, WritePath};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -415,4 +421,36 @@ fn a_follower_does_not_wait_at_a_hole() {
         matches!(error, WalError::Corrupt { lsn, .. } if lsn == lsns[2]),
         "{error}"
     );
+}
+
+/// Found in review: a follower passed over a batch that its checksums find right and that does not
+/// decompress. It was an error once, and gone at the next poll.
+#[test]
+fn a_follower_does_not_pass_over_a_batch_that_does_not_decompress() {
+    let sim = SimDisk::new();
+    let log = open(&sim);
+    let _ = log.append("before").unwrap();
+    let range = log.append_batch(&[vec![7; 600], vec![8; 600]]).unwrap();
+    let _ = log.append("after").unwrap();
+    log.close().unwrap();
+    drop(log);
+    sim.edit(Path::new("/log").join(segment_name(Lsn::ZERO)), |bytes| {
+        let at = usize::try_from(range.first.get()).unwrap();
+        // Called compressed, which it is not.
+        bytes[at + frame_header::FLAGS] |= flag::ZSTD;
+        reseal(bytes, at);
+    });
+    let mut follow = inspect(&sim).follow(Lsn::ZERO).unwrap();
+    let first = std::iter::from_fn(|| follow.poll().unwrap()).find(|f| f.kind == FrameKind::Data);
+    assert_eq!(first.unwrap().payload, b"before");
+    for _ in 0..3 {
+        let error = std::iter::repeat_with(|| follow.poll())
+            .find_map(Result::err)
+            .unwrap();
+        assert!(
+            matches!(&error, WalError::Corrupt { lsn, .. } if *lsn == range.first),
+            "{error}"
+        );
+        assert_eq!(follow.position(), range.first);
+    }
 }

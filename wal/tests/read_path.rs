@@ -421,3 +421,24 @@ fn a_cut_file_is_named_as_cut() {
         );
     }
 }
+
+/// Found in review: the payload of an unchecked frame was made ready together with what follows the
+/// chunk. What is not complete yet cannot be shown, so the next frame was reported as damaged.
+#[test]
+fn unchecked_frames_of_a_long_chunk_end_where_it_does() {
+    for write in WRITES {
+        let sim = SimDisk::new();
+        let options = options(&sim, ReadPath::Mapped, write).segment_size(8 << 20);
+        let log = Wal::open_with("/log", options).unwrap();
+        for number in 0..16_000_u32 {
+            let _ = log
+                .append([&number.to_le_bytes()[..], &[7; 100]].concat())
+                .unwrap();
+        }
+        log.sync().unwrap();
+        let chunk = log.chunk(Lsn::ZERO, log.durable_lsn()).unwrap();
+        assert!(chunk.size_bytes() > 1 << 20, "longer than the window");
+        let frames = chunk.unchecked_frames().map(Result::unwrap);
+        assert_eq!(frames.count(), 16_000, "{write:?}");
+    }
+}

@@ -11,7 +11,9 @@ mod common;
 
 use common::options;
 use highwater_wal::disk::{Clock, Disk, ManualClock, SimDisk};
-use highwater_wal::{Background, FrameKind, Lsn, Options, Wal, WalError, WritePath, inspect};
+use highwater_wal::{
+    Background, FrameKind, Lsn, Options, Priority, Wal, WalError, WritePath, inspect,
+};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -136,6 +138,29 @@ fn statistics_count_what_was_done() {
     assert!(after.recycle.count >= 3 && after.bytes_truncated > 0);
     let made = after.prepare.count - before.prepare.count;
     assert!(made < before.prepare.count, "some came back: {made}");
+}
+
+/// Where the process may not raise its threads they stay as they are, and everything else is the
+/// same.
+#[test]
+fn a_raised_committer_commits() {
+    for priority in [Priority::RealTime(1), Priority::Nice(-10)] {
+        let sim = SimDisk::new();
+        let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+        let options = Options::new().segment_size(16 << 10).disk(disk);
+        let log = Wal::open_with("/log", options.committer_priority(priority)).unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..50 {
+                        let lsn = log.append("x").unwrap();
+                        log.sync_to(lsn).unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(log.stats().records, 200);
+    }
 }
 
 /// The names and values that a recorder sees.

@@ -12,6 +12,7 @@
 //! | `populate` | reading pages in before they are touched |
 //! | `direct_io` | opening and writing files past the page cache |
 //! | `direct_read` | reading a page past the page cache |
+//! | `priority` | tuning: scheduling priority of the calling thread |
 
 mod append_map;
 mod direct_io;
@@ -20,6 +21,7 @@ mod direct_read;
 pub(crate) mod disk;
 mod file;
 mod populate;
+pub(crate) mod priority;
 mod read_map;
 mod shared_map;
 mod size;

@@ -105,8 +105,8 @@ impl Builder {
 
     /// Where checkpoints are kept. Default: the directory `checkpoints` beside the log.
     ///
-    /// The store belongs to this log alone. One that also holds checkpoints of other logs is safe
-    /// only as far as [`Store`] says.
+    /// The store belongs to this log alone. A start refuses a store whose newest checkpoint is of
+    /// another log. Before that it removes unfinished files there, as after a crash.
     #[must_use]
     pub fn checkpoint_store(mut self, store: Arc<dyn Store>) -> Self {
         self.settings.checkpoint_store = Some(store);

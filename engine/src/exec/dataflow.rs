@@ -105,7 +105,7 @@ fn concatenated<'s>(scope: Scope<'s, u64>, mut inputs: Vec<Stream<'s>>) -> Strea
     }
 }
 
-/// Runs `work` at a ctx of the epoch, unless the batch has failed already; its failure goes to the
+/// Runs `work` in a context of the epoch, unless the batch has failed already; its failure goes to the
 /// driver.
 fn in_context(
     context: &WorkerContext,

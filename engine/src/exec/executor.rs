@@ -143,6 +143,13 @@ impl Drop for Executor {
         self.commands.clear();
         self.stopping.store(true, Ordering::Release);
         self.threads.iter().for_each(Thread::unpark);
+        // A start that failed has not counted every worker: one that is ready may have parked. The
+        // reports end when the last worker and the runner have dropped their senders.
+        for report in &self.reports {
+            if let Report::Ready(thread) = report {
+                thread.unpark();
+            }
+        }
         if let Some(runner) = self.runner.take()
             && runner.join().is_err()
         {

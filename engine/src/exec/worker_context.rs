@@ -56,9 +56,12 @@ impl WorkerContext {
     }
 
     pub(super) fn fail(&self, failure: BatchFailure) {
-        // A branch that leads to no output may fail late: a newer batch keeps its failure.
-        self.failed.fetch_max(failure.batch.id, Ordering::AcqRel);
+        let epoch = failure.batch.id;
+        // The report comes first. A worker that sees the flag skips its work and reports progress:
+        // the driver must have the failure before that, or it takes the batch for complete.
         self.report(Report::Failed(failure));
+        // A branch that leads to no output may fail late: a newer batch keeps its failure.
+        self.failed.fetch_max(epoch, Ordering::AcqRel);
     }
 
     pub(super) fn deliver(&self, output: usize, chunks: Vec<Chunk>) {

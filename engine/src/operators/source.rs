@@ -11,8 +11,8 @@ use bytes::Bytes;
 use highwater_wal::{Chunk as LogChunk, FrameKind};
 use std::sync::Arc;
 
-/// Reads the records of one source from a chunk of the log. This is where every byte is checked
-/// against its CRC.
+/// Reads the records of one source from a chunk of the log. This is where its records are
+/// checked against their CRC.
 pub(crate) fn reader<T: 'static>(
     graph: &Graph,
     source: usize,

@@ -20,7 +20,7 @@ use crate::retention::room::RoomWaiters;
 use crate::segment::file::{Segment, WritesVia};
 use crate::segment::frame_writer::{FrameWriter, NewFrame};
 use crate::segment::live::LiveSegments;
-use highwater_disk::{DiskError, PAGE_SIZE, Reserver};
+use highwater_disk::{DiskError, PAGE_SIZE, Raised, Reserver};
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -114,12 +114,24 @@ impl Syncer {
         if self.commit.durable() >= until {
             return Ok(());
         }
+        let _urgent = self.raise();
         let group_commit = &self.commit.group_commit;
         group_commit.make_durable(
             until,
             || self.commit.check(),
             |leader| self.lead(leader, after),
         )
+    }
+
+    /// As long as the result lives, the calling thread has the priority of committers.
+    fn raise(&self) -> Option<Raised> {
+        match self.options.committer_priority.raise() {
+            Ok(raised) => raised,
+            Err(error) => {
+                tracing::debug!(%error, "the priority of a committing thread cannot be raised");
+                None
+            }
+        }
     }
 
     /// One group, by the thread that leads. Errors go to the poison, where every waiter finds them.

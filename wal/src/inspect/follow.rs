@@ -165,9 +165,17 @@ impl Follow {
         let Some(scanner) = self.shown.scan.scanner() else {
             return Err(WalError::no_log(&self.log.dir, "a segment went away"));
         };
-        let frame = shown(scanner, lsn.saturating_sub(scanner.segment.base), &found)?;
-        self.shown.cross();
-        Ok(frame)
+        match shown(scanner, lsn.saturating_sub(scanner.segment.base), &found) {
+            Ok(frame) => {
+                self.shown.cross();
+                Ok(frame)
+            }
+            Err(error) => {
+                // Asked again, it answers the same: no frame is passed over.
+                self.shown.scan.position = lsn;
+                Err(error)
+            }
+        }
     }
 
     /// Goes on over intact frames and learns what they prove. The files are opened again: what was

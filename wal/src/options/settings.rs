@@ -8,7 +8,7 @@ use crate::format::layout::{
 use crate::options::choices::{
     Background, Compression, Durability, ReadPath, Tuning, UnsafeFileSystem, WritePath,
 };
-use highwater_disk::{Clock, Disk, OsClock, OsDisk, PAGE_SIZE};
+use highwater_disk::{Clock, Disk, OsClock, OsDisk, PAGE_SIZE, Priority};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +40,7 @@ pub struct Options {
     pub(crate) compression: Compression,
     pub(crate) max_bytes: Option<u64>,
     pub(crate) seal_groups: u64,
+    pub(crate) committer_priority: Priority,
     pub(crate) progress_interval: u64,
     pub(crate) longest_write: u64,
     pub(crate) unsafe_file_system: UnsafeFileSystem,
@@ -71,6 +72,7 @@ impl Options {
             compression: Compression::Off,
             max_bytes: None,
             seal_groups: 0,
+            committer_priority: Priority::Ordinary,
             progress_interval: PROGRESS_INTERVAL,
             longest_write: MAX_WRITE_SIZE,
             unsafe_file_system: UnsafeFileSystem::Refused,
@@ -181,6 +183,16 @@ impl Options {
     #[must_use]
     pub fn seal_groups(mut self, bytes: u64) -> Self {
         self.seal_groups = bytes;
+        self
+    }
+
+    /// How urgently threads run while they make records durable or wait for that (default: as they
+    /// are). Beside threads that compute without pause an ordinary thread waits for a time slice of
+    /// milliseconds after each write. Where the process may not raise it (it needs `CAP_SYS_NICE`),
+    /// it stays ordinary.
+    #[must_use]
+    pub fn committer_priority(mut self, priority: Priority) -> Self {
+        self.committer_priority = priority;
         self
     }
 

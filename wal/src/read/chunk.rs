@@ -233,7 +233,7 @@ impl<'a> Frames<'a> {
         let (chunk, scanner) = (self.chunk, self.scan.scanner_mut());
         let scanner = scanner.expect("a chunk lies in one segment");
         if self.check == Check::Header {
-            let there = scanner.ensure_payload(found);
+            let there = scanner.ensure_payload(found, chunk.to.get());
             there.map_err(|e| chunk.shared.reading_failed(e))?;
         }
         let path = scanner.window().read_path();

@@ -83,7 +83,8 @@ impl<'a> Frame<'a> {
         Some(Payload::new(Owner::Buffer(Arc::clone(bytes)), all))
     }
 
-    /// The records.
+    /// The records. A batch of [`Chunk::unchecked_frames`](crate::Chunk::unchecked_frames) that is
+    /// damaged has those before the damage.
     #[must_use]
     pub fn records(&self) -> Records<'_> {
         Records {

@@ -226,9 +226,11 @@ impl Scanner {
             .expect("what was checked stays in the window until the next look")
     }
 
-    /// Makes the payload of a frame ready of which only the header was checked.
-    pub(crate) fn ensure_payload(&mut self, frame: &FoundFrame) -> Result<bool> {
-        self.window.ensure(&frame.payload(), self.readable)
+    /// Makes the payload of a frame ready of which only the header was checked, and of what follows
+    /// nothing at or above the position `limit`.
+    pub(crate) fn ensure_payload(&mut self, frame: &FoundFrame, limit: u64) -> Result<bool> {
+        let readable = self.readable.min(limit.saturating_sub(self.segment.base));
+        self.window.ensure(&frame.payload(), readable)
     }
 
     /// Header and payload of the frame that was just found, as the file has them.

@@ -175,9 +175,11 @@ impl Window {
         };
         // What cannot be read ahead must not hide what is before it.
         match error.offset() {
-            Some(at) if at >= need.end => self.fill(need.start..at, need, readable),
-            Some(at) if !holds_page(need, at) => self.fill(need.clone(), need, readable),
-            _ => Err(error),
+            Some(at) if holds_page(need, at) => Err(error),
+            Some(at) if at >= need.end => self
+                .fill(need.start..at, need, readable)
+                .or_else(|_| self.fill(need.clone(), need, readable)),
+            _ => self.fill(need.clone(), need, readable),
         }
     }
 
