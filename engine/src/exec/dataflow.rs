@@ -105,8 +105,8 @@ fn concatenated<'s>(scope: Scope<'s, u64>, mut inputs: Vec<Stream<'s>>) -> Strea
     }
 }
 
-/// Runs `work` in a context of the epoch, unless the batch has failed already; its failure goes to the
-/// driver.
+/// Runs `work` in a context of the epoch, unless the batch has failed already; its failure goes to
+/// the driver.
 fn in_context(
     context: &WorkerContext,
     epoch: u64,
