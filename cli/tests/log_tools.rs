@@ -344,7 +344,7 @@ fn stats_count_kinds_streams_groups_and_overhead() {
     );
 }
 
-// ---- rescue
+// ---- repair and salvage
 
 /// What is damaged hides nothing of the other segments: one missing or damaged showed all the
 /// others as empty.
@@ -385,10 +385,10 @@ fn repair_keeps_what_stands_before_the_damage() {
     let output = ["--output", new.to_str().unwrap()];
     let repaired = json("repair", &dir, &output, 1);
     assert!(before == bytes_of(&dir), "the old log is as it was");
-    let cut = repaired["cut_lsn"].as_u64().unwrap();
+    let cut = repaired["kept_until"].as_u64().unwrap();
     assert_eq!(repaired["lost"]["ranges"][0]["from_lsn"], cut);
     assert!((16384 + 7900..=16384 + 8000).contains(&cut), "{repaired}");
-    assert!(repaired["records_behind"].as_u64().unwrap() > 100);
+    assert!(repaired["records_after"].as_u64().unwrap() > 100);
     tool("verify", &new, &[]).exits(0);
     let kept = tool("dump", &new, &["--json"]).exits(0).json();
     assert_eq!(
@@ -472,7 +472,7 @@ fn salvage_keeps_everything_around_the_holes_and_a_map() {
 
 /// `LOG` and headers can be made again from what is left: nothing is lost.
 #[test]
-fn rescue_makes_a_lost_meta_file_anew() {
+fn repair_makes_a_lost_control_file_anew() {
     let (tmp, dir) = log();
     let all = tool("dump", &dir, &["--json"]).exits(0).json();
     damage(&dir.join(SEGMENT), 20);
@@ -499,7 +499,7 @@ fn rescue_makes_a_lost_meta_file_anew() {
 
 /// The words of the parser stood alone: "EOF while parsing a value at line 1 column 0".
 #[test]
-fn a_damaged_meta_file_is_told_in_words_and_needed_by_no_rescue() {
+fn a_damaged_control_file_is_told_in_words_and_no_recovery_tool_needs_it() {
     let (tmp, dir) = log();
     let all = tool("dump", &dir, &["--json"]).exits(0).json();
     for (round, (content, expected)) in [
@@ -533,7 +533,7 @@ fn a_damaged_meta_file_is_told_in_words_and_needed_by_no_rescue() {
 }
 
 #[test]
-fn rescue_refuses_what_would_do_harm() {
+fn the_recovery_tools_refuse_what_would_do_harm() {
     let (tmp, dir) = log();
     let full = tmp.path().join("full");
     OsDisk::new().create_dir_all(&full).unwrap();

@@ -15,7 +15,7 @@
     reason = "a target fails by panicking; the tests include this file as a module"
 )]
 
-mod rescue;
+mod repair;
 
 use crc32c::crc32c;
 use highwater_wal::disk::{Disk, SimDisk};
@@ -407,7 +407,7 @@ pub fn directory(data: &[u8]) {
     let complete = sim.read_file(PathBuf::from(DIR).join(META_NAME)).is_some();
     let verified = verify(&sim);
     if !forged {
-        rescue::rescue(&sim.snapshot(), closed);
+        repair::repair_and_salvage(&sim.snapshot(), closed);
     }
     match use_it(&sim) {
         Outcome::Shown(shown) if !forged && complete => {

@@ -31,7 +31,7 @@ fn child() {
     match role.as_str() {
         "write" => write(&other),
         "look" => look(&other),
-        "rescue" => rescue(&home, &other),
+        "repair" => repair(&home, &other),
         "gone" => gone(&dir),
         other => panic!("{other}"),
     }
@@ -88,7 +88,7 @@ fn look(other: &Path) {
 }
 
 /// The working directory changes while the copy is made: `progress` is called in the midst of it.
-fn rescue(home: &Path, other: &Path) {
+fn repair(home: &Path, other: &Path) {
     fill("log");
     let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
     let away = |_| std::env::set_current_dir(other).unwrap();
@@ -159,8 +159,8 @@ fn the_tools_read_their_directory_after_chdir() {
 }
 
 #[test]
-fn rescues_write_to_their_directory_after_chdir() {
-    in_process("rescue");
+fn recovery_tools_write_to_their_directory_after_chdir() {
+    in_process("repair");
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn torn_tail_without_its_payload() {
     sim.edit(FIRST, |bytes| bytes[at + frame_header::END] ^= 1);
     let log = open(&sim);
     assert_eq!(log.recovery().case, Case::TornTail);
-    assert_eq!(log.recovery().bytes_cut, 24);
+    assert_eq!(log.recovery().bytes_discarded, 24);
     assert_eq!(contents(&log), payloads(["a"]));
 }
 

@@ -25,8 +25,8 @@ impl StreamScope {
     /// A stream of what `receiver` stores, each record decoded by `decode`. For authors of
     /// connectors; `kind` is what messages call the source.
     ///
-    /// [`SourceContext::append`] refuses a record that does not decode. A program whose decoder
-    /// refuses what the log holds of the source does not start.
+    /// [`SourceContext::append`](crate::SourceContext::append) refuses a record that does not
+    /// decode. A program whose decoder refuses what the log holds of the source does not start.
     #[track_caller]
     pub fn source<T: 'static>(
         &self,

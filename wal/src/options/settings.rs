@@ -161,9 +161,9 @@ impl Options {
     /// [`WalError::LogFull`] until the log is truncated
     /// ([`Wal::wait_for_room`](crate::Wal::wait_for_room)). The reserve is for the program that
     /// frees the log: [`Wal::append_control`](crate::Wal::append_control) and
-    /// [`Admission::Reserve`] may use it. What they append between two truncations has to fit it,
-    /// or gets the same error. [`Wal::truncate_before`](crate::Wal::truncate_before) never needs
-    /// room.
+    /// [`Admission::Reserve`](crate::Admission::Reserve) may use it. What they append between two
+    /// truncations has to fit it, or gets the same error.
+    /// [`Wal::truncate_before`](crate::Wal::truncate_before) never needs room.
     ///
     /// The files take one segment more than the bound if the log is opened without room for the
     /// reserve: its reserve is in use, the bound was lowered, or a version without reserve filled

@@ -54,7 +54,7 @@ pub struct Recovery {
     /// How many intact frames after the end were erased. None of them was acknowledged.
     pub frames_erased: usize,
     /// Bytes of those frames, and of the torn one.
-    pub bytes_cut: u64,
+    pub bytes_discarded: u64,
     /// Segments that hold the log, without the prepared ones.
     pub segments: usize,
     /// Leftovers that were removed: truncated segments, half-made files.

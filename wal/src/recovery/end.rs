@@ -28,7 +28,7 @@ pub(crate) struct End {
     /// Headers to overwrite: segment and offset.
     pub(crate) erase: Vec<(usize, u64)>,
     pub(crate) frames_erased: usize,
-    pub(crate) bytes_cut: u64,
+    pub(crate) bytes_discarded: u64,
 }
 
 /// Reading forward from the start of a segment to x.
@@ -104,7 +104,7 @@ fn end_from(
         unproven: tail.unproven.len(),
         erase: if blank { vec![] } else { vec![(index, offset)] },
         frames_erased: 0,
-        bytes_cut: tail.torn.unwrap_or(0),
+        bytes_discarded: tail.torn.unwrap_or(0),
     };
     let proof = if meta.attested_lsn > x {
         Some(log_proves(meta.attested_lsn))
@@ -314,7 +314,7 @@ fn look_after(
             }
             end.erase.push((index, offset));
             end.frames_erased += 1;
-            end.bytes_cut += header.frame_size();
+            end.bytes_discarded += header.frame_size();
         }
     }
     Ok(None)

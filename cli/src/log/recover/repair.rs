@@ -21,15 +21,15 @@ struct Row {
     log_id: String,
     first_lsn: u64,
     /// Everything below was kept, nothing from here on.
-    cut_lsn: u64,
+    kept_until: u64,
     /// Where the new log goes on.
     end_lsn: u64,
     frames: u64,
     records: u64,
     lost: Lost,
     /// Intact, but after the damage.
-    frames_behind: u64,
-    records_behind: u64,
+    frames_after: u64,
+    records_after: u64,
     findings: Vec<FoundDamage>,
     ignored: Vec<String>,
 }
@@ -41,13 +41,13 @@ impl Row {
             output: to.display().to_string(),
             log_id: format!("{:032x}", repaired.log_id),
             first_lsn: repaired.first_lsn.get(),
-            cut_lsn: repaired.kept_until.get(),
+            kept_until: repaired.kept_until.get(),
             end_lsn: repaired.end_lsn.get(),
             frames: repaired.frames,
             records: repaired.records,
             lost: Lost::new(&repaired.lost),
-            frames_behind: repaired.frames_after,
-            records_behind: repaired.records_after,
+            frames_after: repaired.frames_after,
+            records_after: repaired.records_after,
             findings: findings(&repaired.findings),
             ignored: names(&repaired.ignored),
         }
@@ -74,10 +74,10 @@ fn print(row: &Row, out: &mut Output) -> Result<()> {
         text::grouped(row.records),
         text::grouped(row.frames),
         row.first_lsn,
-        row.cut_lsn,
+        row.kept_until,
         row.end_lsn,
     ))?;
-    if row.frames_behind > 0 {
+    if row.frames_after > 0 {
         let whose = if row.ok {
             "never proven durable, as recovery would drop them"
         } else {
@@ -85,8 +85,8 @@ fn print(row: &Row, out: &mut Output) -> Result<()> {
         };
         out.line(format!(
             "{} intact records in {} frames follow the damage: {whose}",
-            text::grouped(row.records_behind),
-            text::grouped(row.frames_behind),
+            text::grouped(row.records_after),
+            text::grouped(row.frames_after),
         ))?;
     }
     out.line(format!(

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 /// Nothing wrong is rescued, nothing in another order; where `LOG` still says how far the log went,
 /// what is missing is told. The log itself stays as it is.
-pub fn rescue(sim: &SimDisk, closed: &Example) {
+pub fn repair_and_salvage(sim: &SimDisk, closed: &Example) {
     let disk: Arc<dyn Disk> = Arc::new(sim.clone());
     let meta = PathBuf::from(DIR).join(META_NAME);
     let said = sim.read_file(&meta) == closed.sim.read_file(&meta);
