@@ -29,6 +29,9 @@ pub(crate) enum Command {
     /// Look into checkpoints
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
+    /// Measure what this machine does, beside what it could do at most
+    #[command(subcommand)]
+    Bench(BenchCommand),
     /// Count words durably while being killed, and compare with the truth
     ///
     /// A child process runs a stateful word count. This process sends it text over TCP, line by
@@ -158,6 +161,43 @@ pub(crate) struct BenchArgs {
     pub(crate) size: u32,
     /// Length of each run
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
+    pub(crate) seconds: f64,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// What to measure.
+#[derive(Debug, Subcommand)]
+pub(crate) enum BenchCommand {
+    /// Measure the engine: words counted from the log to the result, empty batches, latency
+    ///
+    /// Each figure is printed beside the bound of the same run: one hash map on one thread, and one
+    /// durable record. Works in a new subdirectory `highwater-bench-PID`, which is removed at the
+    /// end, and needs there about (rounds + 1) times the text for each program. Compare only within
+    /// one run, with nothing else running.
+    Engine(EngineBenchArgs),
+}
+
+/// What to measure of the engine.
+#[derive(Debug, Args)]
+pub(crate) struct EngineBenchArgs {
+    /// Directory on the disk to measure
+    pub(crate) dir: PathBuf,
+    /// Lines of a batch, each of ten words
+    #[arg(long, value_name = "N", default_value_t = 400_000, value_parser = between::<usize>(1..=100_000_000))]
+    pub(crate) lines: usize,
+    /// Size of the vocabulary; the n-th word is n times as rare as the first
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = between::<u64>(1..=100_000_000))]
+    pub(crate) keys: u64,
+    /// Numbers of workers, one run each
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values = ["1", "2"], value_parser = workers)]
+    pub(crate) workers: Vec<NonZeroUsize>,
+    /// Batches of each program that are measured, after one that is not
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = between::<usize>(1..=1000))]
+    pub(crate) rounds: usize,
+    /// Length of each run of which the latency is measured
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds)]
     pub(crate) seconds: f64,
     /// Print JSON
     #[arg(long)]

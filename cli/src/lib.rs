@@ -8,12 +8,13 @@
 //! | file | holds |
 //! |---|---|
 //! | `args` | the command line, for parsing and for `--help` |
-//! | `log/`, `checkpoint/`, `demo/` | the commands |
+//! | `log/`, `checkpoint/`, `demo/`, `bench/` | the commands |
 //! | `faults/` | how the demo is broken on purpose, in tests |
 //! | `outcome` | how a command ends, and the exit codes |
 //! | `output`, `text`, `decode` | printing, values as text, MessagePack as JSON |
 
 mod args;
+mod bench;
 mod checkpoint;
 mod decode;
 mod demo;
@@ -23,7 +24,7 @@ mod outcome;
 mod output;
 mod text;
 
-use args::{CheckpointCommand, Cli, Command, LogCommand};
+use args::{BenchCommand, CheckpointCommand, Cli, Command, LogCommand};
 use clap::Parser;
 use outcome::{Failure, Outcome, Result};
 use output::{Messages, Output, tell};
@@ -67,6 +68,7 @@ fn run(command: &Command, out: &mut Output) -> Result<Outcome> {
         Command::Log(LogCommand::Bench(args)) => log::bench(args, out),
         Command::Checkpoint(CheckpointCommand::List(args)) => checkpoint::list(args, out),
         Command::Checkpoint(CheckpointCommand::Show(args)) => checkpoint::show(args, out),
+        Command::Bench(BenchCommand::Engine(args)) => bench::bench_engine(args, out),
         Command::Demo(args) => demo::run(args, out),
         Command::DemoChild(args) => demo::run_child(args, out),
     }

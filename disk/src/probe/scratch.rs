@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// A directory of a tool's own inside another one; it is removed, with the files in it, when this
+/// A directory of a tool's own inside another one; it is removed, with everything in it, when this
 /// is dropped.
 #[derive(Debug)]
 pub struct Scratch {
@@ -33,12 +33,8 @@ impl Scratch {
 
 impl Drop for Scratch {
     fn drop(&mut self) {
-        // Only files: the tools of this workspace make nothing else. If there is a directory in it,
-        // both stay.
-        for entry in fs::read_dir(&self.dir).into_iter().flatten().flatten() {
-            let _ = fs::remove_file(entry.path());
-        }
-        let _ = fs::remove_dir(&self.dir);
+        // It was made by this process, and links in it are not followed.
+        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -49,11 +45,13 @@ mod tests {
 
     #[test]
     #[cfg_attr(miri, ignore = "Miri has no such system calls")]
-    fn a_scratch_directory_goes_with_its_files() {
+    fn a_scratch_directory_goes_with_everything_in_it() {
         let tmp = tempfile::tempdir().unwrap();
         {
             let scratch = Scratch::create(tmp.path(), "scratch").unwrap();
             fs::write(scratch.path().join("file"), "x").unwrap();
+            fs::create_dir(scratch.path().join("dir")).unwrap();
+            fs::write(scratch.path().join("dir/file"), "x").unwrap();
             assert!(Scratch::create(tmp.path(), "scratch").is_err());
         }
         assert_eq!(fs::read_dir(tmp.path()).unwrap().count(), 0);

@@ -1,0 +1,147 @@
+//! `highwater bench engine`: runs the workloads.
+
+use crate::args::EngineBenchArgs;
+use crate::bench::bound;
+use crate::bench::corpus::Corpus;
+use crate::bench::latency::{self, Load};
+use crate::bench::programs::Program;
+use crate::bench::report::{EmptyBatch, Latency, Measured, Report, Spread, rounded};
+use crate::bench::workload::Workload;
+use crate::outcome::{Failure, Outcome, Result};
+use crate::output::Output;
+use highwater::disk::probe::{Device, Scratch};
+use highwater::disk::{Disk, OsClock, OsDisk};
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Empty batches in a round.
+const EMPTY_BATCHES: usize = 100;
+/// Intervals for which latency is measured.
+const INTERVALS: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(10)];
+
+/// Runs the command.
+pub(crate) fn bench_engine(args: &EngineBenchArgs, out: &mut Output) -> Result<Outcome> {
+    let io = |e: std::io::Error| Failure::io("cannot examine", &args.dir, &e);
+    let device = Device::of(&args.dir).map_err(io)?;
+    let kind = OsDisk::new().file_system(&args.dir).map_err(io)?;
+    let bench = Bench {
+        args,
+        clock: OsClock::new(),
+        corpus: Arc::new(Corpus::new(args.lines, args.keys)),
+    };
+    let (hash_map, words, programs) = bench.programs()?;
+    let flushes = bound::flushes(bench.scratch()?.path(), EMPTY_BATCHES, &bench.clock)?;
+    let report = Report {
+        dir: args.dir.display().to_string(),
+        file_system: kind.to_string(),
+        device: device.map(|device| device.name()),
+        lines: bench.corpus.len(),
+        words,
+        vocabulary: args.keys,
+        hash_map,
+        latencies: bench.latencies(&programs)?,
+        programs,
+        flush_us: Spread::of_micros(&flushes),
+        empty_batches: bench.empty_batches()?,
+    };
+    out.show(args.json, &report, Report::print)?;
+    Ok(Outcome::Clean)
+}
+
+/// A fast program that counts wrongly is worth nothing.
+fn check(counted: u64, expected: u64, program: Program) -> Result<()> {
+    if counted == expected {
+        return Ok(());
+    }
+    Err(Failure::Finding(format!(
+        "{}: the counts add up to {counted}, and not to {expected}",
+        program.title()
+    )))
+}
+
+struct Bench<'a> {
+    args: &'a EngineBenchArgs,
+    clock: OsClock,
+    corpus: Arc<Corpus>,
+}
+
+impl Bench<'_> {
+    /// A directory for one program, which goes with it.
+    fn scratch(&self) -> Result<Scratch> {
+        Scratch::create(&self.args.dir, "highwater-bench")
+            .map_err(|e| Failure::io("cannot make a directory in", &self.args.dir, &e))
+    }
+
+    /// Runs every program with every number of workers beside the hash map: what else the machine
+    /// does meets both.
+    fn programs(&self) -> Result<(Spread, u64, Vec<Measured>)> {
+        let (mut bounds, mut words, mut measured) = (Vec::new(), 0, Vec::new());
+        for program in Program::ALL {
+            for workers in &self.args.workers {
+                let dir = self.scratch()?;
+                let workload = Workload::start(dir.path(), program, *workers, &self.corpus)?;
+                workload.round(&self.clock)?; // from an empty state; not measured
+                let (mut beside, mut times) = (Vec::new(), Vec::new());
+                for round in 1..=self.args.rounds {
+                    let (took, in_text) = bound::hash_map(&self.corpus, &self.clock);
+                    beside.push(took);
+                    words = in_text;
+                    let (took, counted) = workload.round(&self.clock)?;
+                    times.push(took);
+                    check(counted, program.expected(words, round + 1), program)?;
+                }
+                let lines = self.corpus.len();
+                let speed = Spread::of_speeds(lines, &times);
+                let bound = Spread::of_speeds(lines, &beside);
+                bounds.append(&mut beside);
+                measured.push(Measured {
+                    program,
+                    workers: workers.get(),
+                    speed,
+                    ratio: rounded(speed.median / bound.median.max(1e-9)),
+                });
+            }
+        }
+        let bound = Spread::of_speeds(self.corpus.len(), &bounds);
+        Ok((bound, words, measured))
+    }
+
+    fn empty_batches(&self) -> Result<Vec<EmptyBatch>> {
+        let measure = |workers: &NonZeroUsize| {
+            let dir = self.scratch()?;
+            let program = Program::RunningCount;
+            let workload = Workload::start(dir.path(), program, *workers, &self.corpus)?;
+            workload.empty_batch(&self.clock)?;
+            let times = (0..EMPTY_BATCHES).map(|_| Ok(workload.empty_batch(&self.clock)?.0));
+            let times = times.collect::<Result<Vec<Duration>>>()?;
+            Ok(EmptyBatch {
+                workers: workers.get(),
+                us: Spread::of_micros(&times),
+            })
+        };
+        self.args.workers.iter().map(measure).collect()
+    }
+
+    /// At half of the speed that the running count has reached.
+    fn latencies(&self, programs: &[Measured]) -> Result<Vec<Latency>> {
+        let mut latencies = Vec::new();
+        let length = Duration::from_secs_f64(self.args.seconds);
+        let running = programs
+            .iter()
+            .filter(|measured| measured.program == Program::RunningCount);
+        for (measured, workers) in running.zip(&self.args.workers) {
+            for batch_interval in INTERVALS {
+                let load = Load {
+                    workers: *workers,
+                    batch_interval,
+                    lines_per_second: measured.speed.median * 1e6 / 2.0,
+                    length,
+                };
+                let dir = self.scratch()?;
+                latencies.push(latency::measure(dir.path(), &self.corpus, load)?);
+            }
+        }
+        Ok(latencies)
+    }
+}

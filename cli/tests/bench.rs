@@ -1,0 +1,44 @@
+//! `highwater bench engine`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+use serde_json::Value;
+use std::process::Command;
+use tempfile::TempDir;
+
+#[test]
+fn bench_engine_measures_each_program_beside_its_bound_and_leaves_nothing_behind() {
+    let tmp = TempDir::new().unwrap();
+    let place = tmp.path().to_str().unwrap();
+    let quick = ["--lines", "300", "--rounds", "2", "--seconds", "0.3"];
+    let run = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+        command.args(["bench", "engine", place]).args(quick);
+        command.args(more).output().unwrap()
+    };
+    let ran = run(&["--json"]);
+    assert!(ran.status.success(), "{ran:?}");
+    let report: Value = serde_json::from_slice(&ran.stdout).unwrap();
+    assert_eq!(report["words"], 3000);
+    let programs = report["programs"].as_array().unwrap();
+    assert!(programs.len() >= 4, "{programs:?}");
+    for measured in programs {
+        assert!(measured["speed"]["median"].as_f64().unwrap() > 0.0);
+        assert!(measured["ratio"].as_f64().unwrap() > 0.0);
+    }
+    assert_eq!(report["empty_batches"].as_array().unwrap().len(), 2);
+    for latency in report["latencies"].as_array().unwrap() {
+        let [p50, p99] = ["p50_ms", "p99_ms"].map(|name| latency[name].as_f64().unwrap());
+        assert!(p50 > 0.0 && p50 <= p99, "{latency}");
+    }
+    let text = run(&["--workers", "1"]);
+    let text = String::from_utf8(text.stdout).unwrap();
+    for part in ["bound: one hash map", "empty batch", "batches of 50 ms"] {
+        assert!(text.contains(part), "{text}");
+    }
+    assert_eq!(tmp.path().read_dir().unwrap().count(), 0);
+    assert_eq!(run(&["--workers", "0"]).status.code(), Some(2));
+}
