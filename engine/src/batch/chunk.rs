@@ -38,6 +38,18 @@ impl SequenceKey {
         Self::Batch(vec![number])
     }
 
+    /// The key of what an operator makes of a part of the batch that has this key. Parts of the log
+    /// come first.
+    pub(crate) fn of_part(self) -> Self {
+        match self {
+            Self::Log(number) => Self::Batch(vec![0, number]),
+            Self::Batch(mut path) => {
+                path.insert(0, 1);
+                Self::Batch(path)
+            }
+        }
+    }
+
     /// The key after a union, for what came through its input `rank`. Chunks of the log keep
     /// theirs: their records are merged.
     pub(crate) fn through_union(self, rank: u64) -> Self {

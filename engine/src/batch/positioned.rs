@@ -16,13 +16,13 @@ pub(crate) struct Position {
     pub(crate) index: u32,
 }
 
-/// Records with their positions, in order of these; without positions if they were made of a whole
-/// batch.
+/// Records with their positions; without one, if they were made of a whole batch. What is made of a
+/// chunk of the log is in order of its positions.
 #[derive(Debug, Clone)]
 pub(crate) struct Positioned<T> {
     records: Vec<T>,
     /// A position, and where the records that have it end.
-    runs: Vec<(Position, usize)>,
+    runs: Vec<(Option<Position>, usize)>,
 }
 
 impl<T> Default for Positioned<T> {
@@ -35,14 +35,18 @@ impl<T> Default for Positioned<T> {
 }
 
 impl<T> Positioned<T> {
-    /// Adds a record; positions ascend.
+    /// How many records there are.
+    pub(crate) fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Adds a record.
     pub(crate) fn push(&mut self, position: Option<Position>, record: T) {
         self.records.push(record);
         let end = self.records.len();
-        match (position, self.runs.last_mut()) {
-            (Some(position), Some((last, last_end))) if *last == position => *last_end = end,
-            (Some(position), _) => self.runs.push((position, end)),
-            (None, _) => {}
+        match self.runs.last_mut() {
+            Some((last, last_end)) if *last == position => *last_end = end,
+            _ => self.runs.push((position, end)),
         }
     }
 
@@ -54,7 +58,7 @@ impl<T> Positioned<T> {
             while run.is_some_and(|(_, end)| end <= at) {
                 run = runs.next();
             }
-            f(run.map(|(position, _)| position), record);
+            f(run.and_then(|(position, _)| position), record);
         }
     }
 
@@ -64,7 +68,7 @@ impl<T> Positioned<T> {
             .iter()
             .map(|input| input.runs.iter().peekable())
             .collect();
-        let mut next: BinaryHeap<Reverse<(Position, usize)>> = heads
+        let mut next: BinaryHeap<Reverse<(Option<Position>, usize)>> = heads
             .iter_mut()
             .enumerate()
             .filter_map(|(rank, runs)| runs.peek().map(|(position, _)| Reverse((*position, rank))))
@@ -89,7 +93,7 @@ impl<T> Positioned<T> {
         for (position, rank, end) in order {
             let (records, taken) = sources.get_mut(rank).expect("a rank is that of an input");
             let run = records.take(end - *taken);
-            run.for_each(|record| merged.push(Some(position), record));
+            run.for_each(|record| merged.push(position, record));
             *taken = end;
         }
         merged

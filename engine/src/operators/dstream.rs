@@ -1,14 +1,13 @@
 //! `DStream` and its stateless operators.
 
-use crate::batch::Batch;
-use crate::batch::chunk::{Chunk, ChunkData, open};
+use crate::batch::chunk::{Chunk, ChunkData, only_input, open};
 use crate::batch::positioned::Positioned;
-use crate::operators::stateless::{stateless, whole_batch};
+use crate::operators::stateless::stateless_node;
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{LocalFn, MergeFn, NodeWork};
 use crate::plan::operator_context::OperatorContext;
-use crate::record::{Key, Record, Value};
+use crate::record::{Key, Record};
 use crate::state::key_group::WorkerSlot;
 use std::fmt;
 use std::panic::Location;
@@ -35,7 +34,18 @@ pub struct DStream<T> {
     pub(crate) input: NodeId,
     pub(crate) operator: OperatorId,
     pub(crate) fused: FusedFn<T>,
+    /// How many operators are fused behind the node.
+    pub(crate) depth: usize,
+    /// Whether the stream is what a node emits as [`Positioned<T>`], with nothing fused behind it.
+    pub(crate) is_positioned: bool,
+    /// The same stream with nothing fused behind its node. A function of its own, because methods
+    /// such as `map` do not ask that `T` is a [`Record`]: what made the stream has.
+    pub(crate) unfused: fn(&DStream<T>) -> DStream<T>,
 }
+
+/// So many operators are fused. Each calls the next one: a longer chain would use up the stack, so
+/// it is broken by a node.
+const MAX_FUSED: usize = 64;
 
 impl<T> Clone for DStream<T> {
     fn clone(&self) -> Self {
@@ -44,6 +54,9 @@ impl<T> Clone for DStream<T> {
             input: self.input,
             operator: self.operator,
             fused: Arc::clone(&self.fused),
+            depth: self.depth,
+            is_positioned: self.is_positioned,
+            unfused: self.unfused,
         }
     }
 }
@@ -76,7 +89,10 @@ impl<T> fmt::Debug for Emitter<'_, T> {
 
 impl<T: 'static> DStream<T> {
     /// The stream of a physical node that emits `Vec<T>`.
-    pub(crate) fn of_node(graph: &SharedGraph, input: NodeId, operator: OperatorId) -> Self {
+    pub(crate) fn of_node(graph: &SharedGraph, input: NodeId, operator: OperatorId) -> Self
+    where
+        T: Record,
+    {
         let fused: FusedFn<T> =
             Arc::new(|_, data, emit| open::<Vec<T>>(data).into_iter().for_each(emit));
         Self {
@@ -84,11 +100,17 @@ impl<T: 'static> DStream<T> {
             input,
             operator,
             fused,
+            depth: 0,
+            is_positioned: false,
+            unfused: Self::unfuse,
         }
     }
 
     /// The stream of a physical node that emits [`Positioned<T>`].
-    fn of_positioned(graph: &SharedGraph, input: NodeId, operator: OperatorId) -> Self {
+    pub(crate) fn of_positioned(graph: &SharedGraph, input: NodeId, operator: OperatorId) -> Self
+    where
+        T: Record,
+    {
         let fused: FusedFn<T> = Arc::new(|ctx, data, emit| {
             open::<Positioned<T>>(data).for_each(|position, record| {
                 ctx.set_position(position);
@@ -100,6 +122,9 @@ impl<T: 'static> DStream<T> {
             input,
             operator,
             fused,
+            depth: 0,
+            is_positioned: true,
+            unfused: Self::unfuse,
         }
     }
 
@@ -111,30 +136,60 @@ impl<T: 'static> DStream<T> {
             .node(vec![self.input], NodeWork::Local { first, run })
     }
 
-    fn fuse<U>(
+    /// Adds an operator that sees records one by one, fused behind this stream's.
+    pub(crate) fn fuse<U: Record>(
         &self,
         kind: &str,
         at: &Location<'_>,
         fused: impl FnOnce(OperatorId, FusedFn<T>) -> FusedFn<U>,
     ) -> DStream<U> {
-        let operator = self
-            .graph
-            .borrow_mut()
-            .operator(kind, None, &[self.operator], at);
-        let fused = fused(operator, Arc::clone(&self.fused));
+        self.fuse_as(kind, at, DStream::unfuse, fused)
+    }
+
+    fn fuse_as<U>(
+        &self,
+        kind: &str,
+        at: &Location<'_>,
+        unfused: fn(&DStream<U>) -> DStream<U>,
+        fused: impl FnOnce(OperatorId, FusedFn<T>) -> FusedFn<U>,
+    ) -> DStream<U> {
+        let short = (self.depth >= MAX_FUSED).then(|| (self.unfused)(self));
+        let input = short.as_ref().unwrap_or(self);
+        let operator = self.operator(kind, at);
         DStream {
             graph: Rc::clone(&self.graph),
-            input: self.input,
+            input: input.input,
             operator,
-            fused,
+            fused: fused(operator, Arc::clone(&input.fused)),
+            depth: input.depth + 1,
+            is_positioned: false,
+            unfused,
         }
+    }
+
+    /// The same stream behind a node of its own.
+    pub(crate) fn unfuse(&self) -> Self
+    where
+        T: Record,
+    {
+        let node = self.materialize_positioned();
+        Self::of_positioned(&self.graph, node, self.operator)
     }
 
     /// Applies `f` to every record.
     #[track_caller]
     pub fn map<U: Record>(&self, f: impl Fn(T) -> U + Send + Sync + 'static) -> DStream<U> {
-        self.fuse("map", Location::caller(), |operator, fused| {
-            let f = Arc::new(f);
+        self.each("map", Location::caller(), f)
+    }
+
+    /// Adds an operator that makes one record of each.
+    pub(crate) fn each<U: Record>(
+        &self,
+        kind: &str,
+        at: &Location<'_>,
+        f: impl Fn(T) -> U + Send + Sync + 'static,
+    ) -> DStream<U> {
+        self.fuse(kind, at, |operator, fused| {
             Arc::new(move |ctx, data, emit| {
                 fused(ctx, data, &mut |record| {
                     ctx.enter(operator);
@@ -147,7 +202,8 @@ impl<T: 'static> DStream<T> {
     /// Keeps the records for which `f` is true.
     #[track_caller]
     pub fn filter(&self, f: impl Fn(&T) -> bool + Send + Sync + 'static) -> DStream<T> {
-        self.fuse("filter", Location::caller(), |operator, fused| {
+        let at = Location::caller();
+        self.fuse_as("filter", at, self.unfused, |operator, fused| {
             Arc::new(move |ctx, data, emit| {
                 fused(ctx, data, &mut |record| {
                     ctx.enter(operator);
@@ -200,8 +256,23 @@ impl<T: 'static> DStream<T> {
         })
     }
 
-    /// Makes a node that emits this stream as [`Positioned<T>`]: one chunk for each of its input.
-    fn materialize_positioned(&self) -> NodeId
+    /// A node that emits this stream as [`Positioned<T>`]: one chunk for each of its input.
+    pub(crate) fn materialize_positioned(&self) -> NodeId
+    where
+        T: Record,
+    {
+        if self.is_positioned {
+            return self.input;
+        }
+        self.positioned(|here| here)
+    }
+
+    /// Makes a node that emits this stream as [`Positioned<T>`], each chunk for the worker that
+    /// `target` makes of the one where it is.
+    pub(crate) fn positioned(
+        &self,
+        target: impl Fn(usize) -> usize + Send + Sync + 'static,
+    ) -> NodeId
     where
         T: Record,
     {
@@ -211,13 +282,16 @@ impl<T: 'static> DStream<T> {
             fused(ctx, chunk.data, &mut |record| {
                 records.push(ctx.position(), record)
             });
-            out.push(Chunk::new(chunk.sequence, slot.index, records));
+            out.push(Chunk::new(chunk.sequence, target(slot.index), records));
         });
         self.local(run)
     }
 
     /// Makes a node that emits this stream as `Vec<T>`.
-    fn materialize(&self, target: impl Fn(usize) -> usize + Send + Sync + 'static) -> NodeId
+    pub(crate) fn materialize(
+        &self,
+        target: impl Fn(usize) -> usize + Send + Sync + 'static,
+    ) -> NodeId
     where
         T: Record,
     {
@@ -265,83 +339,66 @@ impl<T: 'static> DStream<T> {
         )
     }
 
-    /// Applies `f` to each batch as a whole, in order of arrival: what sorting, sampling or joining
-    /// with a table needs. The whole batch is brought to one worker; `f` is called for an empty
-    /// batch too.
-    #[track_caller]
-    pub fn transform<U: Record>(
-        &self,
-        f: impl Fn(Vec<T>, &Batch) -> Vec<U> + Send + Sync + 'static,
-    ) -> DStream<U>
-    where
-        T: Value,
-    {
-        let input = self.materialize(|_| 0);
-        let at = Location::caller();
-        self.batch_operator("transform", input, at, whole_batch(f))
-    }
-
-    /// One record per batch: how many records the batch has (0 for an empty one).
-    #[track_caller]
-    pub fn count(&self) -> DStream<u64> {
-        let fused = Arc::clone(&self.fused);
-        let run: LocalFn = Arc::new(move |_, ctx, chunk, out| {
-            let mut count = 0_u64;
-            let sequence = chunk.sequence;
-            fused(ctx, chunk.data, &mut |_| count += 1);
-            out.push(Chunk::new(sequence, 0, vec![count]));
-        });
-        let input = self.local(run);
-        let sum = |counts: Vec<u64>, _: &Batch| vec![counts.iter().sum::<u64>()];
-        self.batch_operator("count", input, Location::caller(), whole_batch(sum))
-    }
-
     /// How often each value occurs in the batch.
     #[track_caller]
     pub fn count_by_value(&self) -> DStream<(T, u64)>
     where
         T: Key,
     {
-        let pairs =
-            self.fuse::<(T, u64)>("count_by_value", Location::caller(), |operator, fused| {
-                Arc::new(move |ctx, data, emit| {
-                    fused(ctx, data, &mut |record| {
-                        ctx.enter(operator);
-                        emit((record, 1));
-                    });
-                })
-            });
+        let pairs = self.each("count_by_value", Location::caller(), |record| (record, 1));
         pairs.reduce_by_key(|a, b| a + b)
     }
 
-    fn batch_operator<U: 'static>(
-        &self,
-        kind: &str,
-        input: NodeId,
-        at: &Location<'_>,
-        f: impl Fn(&WorkerSlot, &OperatorContext, Vec<Chunk>, &mut Vec<Chunk>) + Send + Sync + 'static,
-    ) -> DStream<U> {
-        let operator = self
-            .graph
-            .borrow_mut()
-            .operator(kind, None, &[self.operator], at);
-        self.stateless(operator, input, f)
-    }
-
     /// Adds a batch operator without state that reads `input`.
-    pub(crate) fn stateless<U: 'static>(
+    pub(crate) fn stateless<U: Record>(
         &self,
         operator: OperatorId,
         input: NodeId,
         f: impl Fn(&WorkerSlot, &OperatorContext, Vec<Chunk>, &mut Vec<Chunk>) + Send + Sync + 'static,
     ) -> DStream<U> {
-        let work = NodeWork::Batch {
-            operator,
-            make: stateless(operator, f),
-            state: None,
-        };
-        let node = self.graph.borrow_mut().node(vec![input], work);
+        let of_input =
+            move |slot: &WorkerSlot, ctx: &OperatorContext, inputs, out: &mut Vec<Chunk>| {
+                f(slot, ctx, only_input(inputs), out);
+            };
+        let node = stateless_node(&self.graph, operator, vec![input], of_input);
         DStream::of_node(&self.graph, node, operator)
+    }
+
+    /// Adds an operator without a name that reads this stream to the logical graph.
+    pub(crate) fn operator(&self, kind: &str, at: &Location<'_>) -> OperatorId {
+        let mut graph = self.graph.borrow_mut();
+        graph.operator(kind, None, &[self.operator], at)
+    }
+
+    /// The same for an operator that reads `other` too.
+    pub(crate) fn operator_with<U>(
+        &self,
+        other: &DStream<U>,
+        kind: &str,
+        at: &Location<'_>,
+    ) -> OperatorId {
+        let mut graph = self.graph.borrow_mut();
+        if Rc::ptr_eq(&self.graph, &other.graph) {
+            graph.operator(kind, None, &[self.operator, other.operator], at)
+        } else {
+            graph.foreign_stream(kind, at);
+            graph.operator(kind, None, &[self.operator], at)
+        }
+    }
+
+    /// The nodes that an operator of this stream and of `other` reads. None if `other` is of
+    /// another context: then the program does not start.
+    pub(crate) fn inputs_with<U>(
+        &self,
+        other: &DStream<U>,
+        of_this: impl FnOnce(&Self) -> NodeId,
+        of_other: impl FnOnce(&DStream<U>) -> NodeId,
+    ) -> Vec<NodeId> {
+        if Rc::ptr_eq(&self.graph, &other.graph) {
+            vec![of_this(self), of_other(other)]
+        } else {
+            Vec::new()
+        }
     }
 }
 

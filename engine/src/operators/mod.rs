@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `scope` | `StreamScope`: sources and unions |
 //! | `dstream` | `DStream` and its stateless operators |
+//! | `partitions` | operators that see a batch in partitions |
+//! | `whole` | operators that see a whole batch, or two |
+//! | `values` | operators that see the values of pairs one by one |
 //! | `pairs` | operators of streams of pairs |
 //! | `stateful` | operators that keep state between batches |
 //! | `output` | operators that end a stream |
@@ -15,7 +18,10 @@ pub(crate) mod dstream;
 pub(crate) mod exchange;
 pub(crate) mod output;
 pub(crate) mod pairs;
+pub(crate) mod partitions;
 pub(crate) mod scope;
 pub(crate) mod source;
 pub(crate) mod stateful;
 pub(crate) mod stateless;
+pub(crate) mod values;
+pub(crate) mod whole;

@@ -19,18 +19,6 @@ use std::sync::Arc;
 type Combine<V> = Arc<dyn Fn(V, V) -> V + Send + Sync>;
 
 impl<K: 'static, V: 'static> DStream<(K, V)> {
-    /// Applies `f` to every value and keeps the keys.
-    #[track_caller]
-    pub fn map_values<U: Record>(
-        &self,
-        f: impl Fn(V) -> U + Send + Sync + 'static,
-    ) -> DStream<(K, U)>
-    where
-        K: Record,
-    {
-        self.map(move |(key, value)| (key, f(value)))
-    }
-
     /// Combines all values of a key in the batch with `f`, which must be associative. Values are
     /// combined in order of arrival, first within each chunk of the log, before anything is
     /// shuffled.

@@ -28,7 +28,7 @@ impl StreamScope {
     /// [`SourceContext::append`](crate::SourceContext::append) refuses a record that does not
     /// decode. A program whose decoder refuses what the log holds of the source does not start.
     #[track_caller]
-    pub fn source<T: 'static>(
+    pub fn source<T: Record>(
         &self,
         kind: &'static str,
         name: &str,
@@ -47,7 +47,7 @@ impl StreamScope {
         self.declare(info, decode, Location::caller())
     }
 
-    pub(crate) fn declare<T: 'static>(
+    pub(crate) fn declare<T: Record>(
         &self,
         info: SourceInfo,
         decode: Decoder<T>,
@@ -63,6 +63,9 @@ impl StreamScope {
             input: Graph::LOG,
             operator,
             fused,
+            depth: 0,
+            is_positioned: false,
+            unfused: DStream::unfuse,
         }
     }
 }
@@ -86,8 +89,7 @@ impl StreamScope {
 }
 
 impl StreamScope {
-    /// Everything of all `streams`, in the order that [`DStream::union`] describes. It costs less
-    /// than many unions in a row.
+    /// Everything of all `streams`, in the order that [`DStream::union`] describes.
     #[track_caller]
     pub fn union<T: Record>(&self, streams: impl IntoIterator<Item = DStream<T>>) -> DStream<T> {
         let streams: Vec<DStream<T>> = streams.into_iter().collect();

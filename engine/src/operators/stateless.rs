@@ -1,11 +1,10 @@
-//! Batch operators without state: a function of the chunks that a worker has of a batch.
+//! Batch operators without state: functions of the chunks that a worker has of a batch.
 
-use crate::batch::Batch;
-use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
-use crate::plan::ids::OperatorId;
-use crate::plan::node::{BatchOperator, BatchOperatorFactory};
+use crate::batch::chunk::Chunk;
+use crate::plan::graph::SharedGraph;
+use crate::plan::ids::{NodeId, OperatorId};
+use crate::plan::node::{BatchOperator, NodeWork};
 use crate::plan::operator_context::OperatorContext;
-use crate::record::Record;
 use crate::state::key_group::WorkerSlot;
 use std::sync::Arc;
 
@@ -18,41 +17,32 @@ struct Stateless<F> {
 
 impl<F> BatchOperator for Stateless<F>
 where
-    F: Fn(&WorkerSlot, &OperatorContext, Vec<Chunk>, &mut Vec<Chunk>),
+    F: Fn(&WorkerSlot, &OperatorContext, Vec<Vec<Chunk>>, &mut Vec<Chunk>),
 {
     fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
         ctx.enter(self.operator);
-        (self.f)(&self.slot, ctx, only_input(inputs), out);
+        (self.f)(&self.slot, ctx, inputs, out);
     }
 }
 
-/// Makes each worker's instance of an operator that applies `f` to its chunks of every batch.
-pub(crate) fn stateless(
+/// Adds the node of an operator that applies `f` to its chunks of every batch, by input.
+pub(crate) fn stateless_node(
+    graph: &SharedGraph,
     operator: OperatorId,
-    f: impl Fn(&WorkerSlot, &OperatorContext, Vec<Chunk>, &mut Vec<Chunk>) + Send + Sync + 'static,
-) -> BatchOperatorFactory {
+    inputs: Vec<NodeId>,
+    f: impl Fn(&WorkerSlot, &OperatorContext, Vec<Vec<Chunk>>, &mut Vec<Chunk>) + Send + Sync + 'static,
+) -> NodeId {
     let f = Arc::new(f);
-    Arc::new(move |slot, _| {
-        Box::new(Stateless {
-            operator,
-            slot: *slot,
-            f: Arc::clone(&f),
-        })
-    })
-}
-
-/// Calls `f` once with all records of a batch: worker 0 has them.
-pub(crate) fn whole_batch<T: Record, U: Record>(
-    f: impl Fn(Vec<T>, &Batch) -> Vec<U> + Send + Sync + 'static,
-) -> impl Fn(&WorkerSlot, &OperatorContext, Vec<Chunk>, &mut Vec<Chunk>) + Send + Sync + 'static {
-    move |slot, ctx, chunks, out| {
-        if slot.index != 0 {
-            return;
-        }
-        let records = in_order::<T>(chunks).flatten().collect();
-        let result = f(records, ctx.batch());
-        if !result.is_empty() {
-            out.push(Chunk::new(SequenceKey::batch(0), 0, result));
-        }
-    }
+    let work = NodeWork::Batch {
+        operator,
+        make: Arc::new(move |slot, _| {
+            Box::new(Stateless {
+                operator,
+                slot: *slot,
+                f: Arc::clone(&f),
+            })
+        }),
+        state: None,
+    };
+    graph.borrow_mut().node(inputs, work)
 }

@@ -5,6 +5,7 @@
 //! (what runs).
 
 use crate::error::{GraphError, GraphErrors};
+use crate::plan::flatten::flatten_unions;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{MergeFn, Node, NodeWork};
 use crate::plan::program::{OperatorInfo, OutputInfo, Plan, SourceInfo, StateInfo};
@@ -173,7 +174,7 @@ impl Graph {
         }
         Ok(Plan {
             operators: std::mem::take(&mut self.operators),
-            nodes: std::mem::take(&mut self.nodes),
+            nodes: flatten_unions(std::mem::take(&mut self.nodes)),
             sources: std::mem::take(&mut self.sources),
             states: std::mem::take(&mut self.states),
             outputs: std::mem::take(&mut self.outputs),

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `program` | the checked program: operators, sources, states, outputs |
 //! | `graph` | the program while the code builds it |
+//! | `flatten` | unions of unions become one |
 //! | `node` | what runs, and the functions inside |
 //! | `ids` | operators and nodes by index |
 //! | `operator_context` | which closure runs on which record |
@@ -11,6 +12,7 @@
 //! | `changes` | renames, drops and conversions that the code asks for |
 
 pub(crate) mod changes;
+pub(crate) mod flatten;
 pub(crate) mod graph;
 pub(crate) mod ids;
 pub(crate) mod node;

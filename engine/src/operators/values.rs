@@ -1,0 +1,74 @@
+//! Operators that see the values of pairs, or their keys, one by one.
+
+use crate::operators::dstream::DStream;
+use crate::record::Record;
+use std::panic::Location;
+use std::sync::Arc;
+
+impl<K: 'static, V: 'static> DStream<(K, V)> {
+    /// Applies `f` to every value and keeps the keys.
+    #[track_caller]
+    pub fn map_values<U: Record>(
+        &self,
+        f: impl Fn(V) -> U + Send + Sync + 'static,
+    ) -> DStream<(K, U)>
+    where
+        K: Record,
+    {
+        self.each("map_values", Location::caller(), move |(key, value)| {
+            (key, f(value))
+        })
+    }
+
+    /// Applies `f` to every value and hands on everything that it returns, each with the key.
+    #[track_caller]
+    pub fn flat_map_values<I>(
+        &self,
+        f: impl Fn(V) -> I + Send + Sync + 'static,
+    ) -> DStream<(K, I::Item)>
+    where
+        I: IntoIterator,
+        I::Item: Record,
+        K: Record,
+    {
+        self.fuse("flat_map_values", Location::caller(), |operator, fused| {
+            Arc::new(move |ctx, data, emit| {
+                fused(ctx, data, &mut |(key, value)| {
+                    ctx.enter(operator);
+                    for item in f(value) {
+                        emit((key.clone(), item));
+                        ctx.enter(operator); // the iterator's code is this operator's too
+                    }
+                });
+            })
+        })
+    }
+
+    /// The key of every pair.
+    #[track_caller]
+    pub fn keys(&self) -> DStream<K>
+    where
+        K: Record,
+    {
+        self.each("keys", Location::caller(), |(key, _)| key)
+    }
+
+    /// The value of every pair.
+    #[track_caller]
+    pub fn values(&self) -> DStream<V>
+    where
+        V: Record,
+    {
+        self.each("values", Location::caller(), |(_, value)| value)
+    }
+
+    /// Every pair with key and value exchanged.
+    #[track_caller]
+    pub fn swap(&self) -> DStream<(V, K)>
+    where
+        K: Record,
+        V: Record,
+    {
+        self.each("swap", Location::caller(), |(key, value)| (value, key))
+    }
+}
