@@ -59,6 +59,12 @@ enum Op {
     UpdateChanged(usize),
     MapWithState(usize),
     Transform(usize),
+    TransformWith(usize, usize),
+    FlatMapValues(usize, u8),
+    ReduceAll(usize),
+    Repartition(usize, u8),
+    Glom(usize),
+    MapPartitions(usize, u8),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -75,7 +81,13 @@ fn op() -> impl Strategy<Value = Op> {
         1 => of.clone().prop_map(Op::UpdateEvery),
         1 => of.clone().prop_map(Op::UpdateChanged),
         2 => of.clone().prop_map(Op::MapWithState),
-        1 => of.prop_map(Op::Transform),
+        1 => of.clone().prop_map(Op::Transform),
+        1 => (of.clone(), of.clone()).prop_map(|(a, b)| Op::TransformWith(a, b)),
+        1 => (of.clone(), any::<u8>()).prop_map(|(s, n)| Op::FlatMapValues(s, n)),
+        1 => of.clone().prop_map(Op::ReduceAll),
+        2 => (of.clone(), 1_u8..5).prop_map(|(s, n)| Op::Repartition(s, n)),
+        1 => of.clone().prop_map(Op::Glom),
+        2 => (of, any::<u8>()).prop_map(|(s, n)| Op::MapPartitions(s, n)),
     ]
 }
 
@@ -108,6 +120,44 @@ fn reversed(mut batch: Vec<Record>) -> Vec<Record> {
     batch.reverse();
     batch.truncate(20);
     batch
+}
+
+/// What is made of the batches of two streams.
+fn crossed(left: Vec<Record>, right: Vec<Record>) -> Vec<Record> {
+    let (left, right) = (reversed(left), reversed(right));
+    let tail = left.iter().skip(right.len()).copied();
+    let pairs = right.iter().zip(&left);
+    let pairs = pairs.map(|((key, a), (_, b))| (*key, compose(*a, *b)));
+    pairs.chain(tail).collect()
+}
+
+fn values(n: u8, value: Affine) -> Vec<Affine> {
+    (0..u32::from(n % 3))
+        .map(|i| compose(value, (2, i)))
+        .collect()
+}
+
+fn joined(a: Record, b: Record) -> Record {
+    (a.0, compose(a.1, b.1))
+}
+
+/// A partition as one record.
+fn glommed(part: Vec<Record>) -> Record {
+    let length = u8::try_from(part.len() % 251).unwrap() % KEYS;
+    (length, all(part.into_iter().map(|(_, value)| value)))
+}
+
+/// What is made of a partition: it shows where that begins and ends.
+fn of_partition(n: u8, mut part: Vec<Record>) -> Vec<Record> {
+    if n.is_multiple_of(2) {
+        part.reverse();
+        part
+    } else {
+        vec![
+            glommed(part.clone()),
+            part.pop().unwrap_or((n % KEYS, (1, 0))),
+        ]
+    }
 }
 
 // ---- the engine's side
@@ -158,6 +208,18 @@ fn build(ssc: &StreamScope, sources: usize, ops: &[Op]) -> Vec<DStream<Record>> 
                 })
             }
             Op::Transform(s) => of(s).transform(|batch, _: &Batch| reversed(batch)),
+            Op::TransformWith(a, b) => of(a).transform_with(&of(b), |a, b, _| crossed(a, b)),
+            Op::FlatMapValues(s, n) => {
+                let n = *n;
+                of(s).flat_map_values(move |value| values(n, value))
+            }
+            Op::ReduceAll(s) => of(s).reduce(joined),
+            Op::Repartition(s, n) => of(s).repartition(usize::from(*n)),
+            Op::Glom(s) => of(s).glom().map(glommed),
+            Op::MapPartitions(s, n) => {
+                let n = *n;
+                of(s).map_partitions(move |part| of_partition(n, part))
+            }
         };
         streams.push(next);
     }
@@ -189,11 +251,11 @@ fn open(disk: &SimDisk, plan: &Plan, life: Life, outputs: &Outputs) -> Result<St
 // ---- the model
 
 /// A stream in one batch: what was made of records of the log one by one, with the number of the
-/// record, and what was made of the whole batch.
+/// record, and what was made of the whole batch, by partition.
 #[derive(Debug, Clone, Default)]
 struct Model {
     log: Vec<(usize, Record)>,
-    whole: Vec<Record>,
+    whole: Vec<Vec<Record>>,
 }
 
 impl Model {
@@ -203,7 +265,11 @@ impl Model {
             log: log
                 .flat_map(|(place, record)| f(*record).into_iter().map(|r| (*place, r)))
                 .collect(),
-            whole: self.whole.iter().flat_map(|record| f(*record)).collect(),
+            whole: self
+                .whole
+                .iter()
+                .map(|part| part.iter().flat_map(|record| f(*record)).collect())
+                .collect(),
         }
     }
 
@@ -221,7 +287,14 @@ impl Model {
 
     fn records(&self) -> Vec<Record> {
         let log = self.log.iter().map(|(_, record)| *record);
-        log.chain(self.whole.iter().copied()).collect()
+        log.chain(self.whole.iter().flatten().copied()).collect()
+    }
+
+    /// Batches are small: what comes from the log is one partition, if there is any.
+    fn partitions(&self) -> Vec<Vec<Record>> {
+        let log: Vec<Record> = self.log.iter().map(|(_, record)| *record).collect();
+        let log = (!log.is_empty()).then_some(log);
+        log.into_iter().chain(self.whole.iter().cloned()).collect()
     }
 
     /// The values of each key, by key group, then in order of the first touch.
@@ -238,11 +311,29 @@ impl Model {
     }
 }
 
-fn whole(whole: Vec<Record>) -> Model {
+/// What an operator makes of everything at once.
+fn whole(records: Vec<Record>) -> Model {
+    parts(
+        (!records.is_empty())
+            .then_some(records)
+            .into_iter()
+            .collect(),
+    )
+}
+
+fn parts(whole: Vec<Vec<Record>>) -> Model {
     Model {
         log: Vec::new(),
         whole,
     }
+}
+
+/// What a keyed operator makes, key group by key group.
+fn by_group(records: impl IntoIterator<Item = Record>) -> Model {
+    let records: Vec<Record> = records.into_iter().collect();
+    let group = |record: &Record| key_group(&record.0, GROUPS).unwrap();
+    let parts_of = records.chunk_by(|a, b| group(a) == group(b));
+    parts(parts_of.map(<[Record]>::to_vec).collect())
 }
 
 /// A state: keys in order of their creation.
@@ -272,7 +363,7 @@ fn model_batch(ops: &[Op], states: &mut [State], sources: Vec<Model>) -> Vec<Mod
             Op::Persist(s) => of(s).clone(),
             Op::Reduce(s) | Op::Group(s) => {
                 let keys = of(s).by_key().into_iter();
-                whole(keys.map(|(key, values)| (key, all(values))).collect())
+                by_group(keys.map(|(key, values)| (key, all(values))))
             }
             Op::UpdateChanged(s) | Op::UpdateEvery(s) => {
                 let touched = of(s).by_key();
@@ -298,7 +389,7 @@ fn model_batch(ops: &[Op], states: &mut [State], sources: Vec<Model>) -> Vec<Mod
                     touch(state, key, |before| updated(new, before));
                     out.extend(state.iter().find(|(k, _)| *k == key));
                 }
-                whole(out)
+                by_group(out)
             }
             Op::MapWithState(s) => {
                 let mut out = Vec::new();
@@ -312,9 +403,39 @@ fn model_batch(ops: &[Op], states: &mut [State], sources: Vec<Model>) -> Vec<Mod
                     }
                     touch(state, key, |_| current);
                 }
-                whole(out)
+                by_group(out)
             }
             Op::Transform(s) => whole(reversed(of(s).records())),
+            Op::TransformWith(a, b) => whole(crossed(of(a).records(), of(b).records())),
+            Op::FlatMapValues(s, n) => of(s).each(|(key, value)| {
+                let values = values(*n, value).into_iter();
+                values.map(|value| (key, value)).collect()
+            }),
+            Op::ReduceAll(s) => whole(
+                of(s)
+                    .records()
+                    .into_iter()
+                    .reduce(joined)
+                    .into_iter()
+                    .collect(),
+            ),
+            Op::Repartition(s, n) => {
+                let (records, n) = (of(s).records(), usize::from(*n));
+                let end = |part: usize| part * records.len() / n;
+                parts(
+                    (0..n)
+                        .map(|part| records[end(part)..end(part + 1)].to_vec())
+                        .collect(),
+                )
+            }
+            Op::Glom(s) => {
+                let partitions = of(s).partitions().into_iter();
+                parts(partitions.map(|part| vec![glommed(part)]).collect())
+            }
+            Op::MapPartitions(s, n) => {
+                let partitions = of(s).partitions().into_iter();
+                parts(partitions.map(|part| of_partition(*n, part)).collect())
+            }
         };
         streams.push(next);
     }
