@@ -263,6 +263,18 @@ pub enum GraphError {
         /// Which operator.
         operator: String,
     },
+    /// Streams were combined that do not have records in the same batches.
+    #[error(
+        "{operator} combines a stream that has records every {first_ms} ms with one that has them every {second_ms} ms: the slides must be equal. Give both the same window, or window their union"
+    )]
+    DifferentSlides {
+        /// Which operator.
+        operator: String,
+        /// The slide of one stream, or the batch interval if it has none, in milliseconds.
+        first_ms: u64,
+        /// That of the other.
+        second_ms: u64,
+    },
     /// A setting of an operator makes no sense.
     #[error("{operator}: {what}")]
     BadSetting {

@@ -87,6 +87,11 @@ impl Settings {
         }
     }
 
+    /// The batch interval in whole milliseconds.
+    pub(crate) fn interval_ms(&self) -> u64 {
+        u64::try_from(self.batch_interval.as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Refuses settings that cannot be meant.
     pub(crate) fn check(&self) -> Result<()> {
         if self.batch_interval < Duration::from_millis(1) {

@@ -5,9 +5,11 @@
 //! | `work` | what the workers are asked to do with a batch |
 //! | `chunk` | what moves between the operators of a batch |
 //! | `positioned` | records with their positions in the log |
+//! | `tick` | the place of a batch in time |
 
 pub(crate) mod chunk;
 pub(crate) mod positioned;
+pub(crate) mod tick;
 pub(crate) mod work;
 
 use highwater_wal::Lsn;

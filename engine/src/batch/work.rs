@@ -1,6 +1,7 @@
 //! What the workers are asked to do with a batch.
 
 use crate::batch::Batch;
+use crate::batch::tick::Tick;
 use serde::{Deserialize, Serialize};
 
 /// What a batch is run for.
@@ -25,6 +26,7 @@ pub(crate) enum Snapshot {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Work {
     pub(crate) batch: Batch,
+    pub(crate) tick: Tick,
     pub(crate) purpose: Purpose,
     pub(crate) snapshot: Snapshot,
 }

@@ -301,6 +301,7 @@ impl Builder {
         let graph: SharedGraph = Rc::new(RefCell::new(Graph::new(KeyGroups::new(
             self.settings.key_groups,
         ))));
+        graph.borrow_mut().set_interval(self.settings.interval_ms());
         let scope = StreamScope {
             graph: Rc::clone(&graph),
         };

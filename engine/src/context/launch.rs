@@ -37,8 +37,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
         clock: Arc::clone(&core.settings.clock),
         metadata: Metadata {
             program: recovered.program,
-            batch_interval_ms: u64::try_from(core.settings.batch_interval.as_millis())
-                .unwrap_or(u64::MAX),
+            batch_interval_ms: core.settings.interval_ms(),
             workers,
             operators: core.plan.operators.clone(),
             migrations: recovered.migrations,
@@ -69,6 +68,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
         committed: recovered.committed,
         backoff,
         faults: core.settings.faults,
+        interval_ms: core.settings.interval_ms(),
         chunk_bytes: core.settings.chunk_bytes,
     };
     Ok((driver, recovered.cuts))

@@ -113,13 +113,13 @@ fn in_context(
     operator: OperatorId,
     work: impl FnOnce(&OperatorContext),
 ) {
-    let Some(Work { batch, .. }) = context.work(epoch) else {
+    let Some(Work { batch, tick, .. }) = context.work(epoch) else {
         return;
     };
     if context.failed(epoch) {
         return;
     }
-    let ctx = OperatorContext::new(batch, operator);
+    let ctx = OperatorContext::new(batch, tick, operator);
     ctx.guard(|| work(&ctx));
     if let Some(failure) = ctx.into_failure(|id| context.plan.operator_name(id)) {
         context.fail(failure);
@@ -180,7 +180,11 @@ impl BatchWork {
     fn run(&mut self, context: &WorkerContext, epoch: u64, inputs: Vec<Vec<Chunk>>) -> Vec<Chunk> {
         let mut out = Vec::new();
         in_context(context, epoch, self.operator, |ctx| {
-            self.work.apply(ctx, inputs, &mut out)
+            if context.plan.acts(self.operator, ctx.tick()) {
+                self.work.apply(ctx, inputs, &mut out);
+            } else if inputs.iter().any(|chunks| !chunks.is_empty()) {
+                ctx.fail("records have come between two slides of the stream");
+            }
         });
         out
     }

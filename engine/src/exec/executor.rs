@@ -205,11 +205,13 @@ mod tests {
     use super::*;
     use crate::batch::Batch;
     use crate::batch::chunk::{SequenceKey, in_order, open};
+    use crate::batch::tick::Tick;
     use crate::batch::work::{Purpose, Snapshot};
     use crate::plan::graph::Graph;
     use crate::plan::node::{BatchOperator, LocalFn, NodeWork};
     use crate::plan::operator_context::OperatorContext;
     use crate::plan::program::OutputInfo;
+    use crate::plan::slide::Slide;
     use crate::sink::batch_fn::Callback;
     use crate::sink::erased::SinkSlot;
     use crate::state::key_group::{KeyGroups, WorkerSlot};
@@ -261,6 +263,115 @@ mod tests {
         graph.finish().unwrap()
     }
 
+    /// Emits its number of the batch in every batch.
+    struct Counter(u64);
+
+    impl BatchOperator for Counter {
+        fn apply(&mut self, _: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+            self.0 += 1;
+            out.push(Chunk::new(SequenceKey::batch(0), 0, vec![self.0]));
+        }
+    }
+
+    /// An operator that slides every 2 s, and one that counts how often it has acted behind it.
+    fn behind_a_window() -> Plan {
+        let mut graph = Graph::new(KeyGroups::new(8));
+        graph.set_interval(1000);
+        let at = Location::caller();
+        let source = graph.operator("numbers", None, &[], at);
+        let window = graph.operator("window", Some("w"), &[source], at);
+        graph.set_slide(window, Slide::Millis(2000));
+        let behind = graph.operator("counter", None, &[window], at);
+        assert_eq!(graph.slide(behind), Slide::Millis(2000));
+        // The window here emits nothing: what comes between two slides would be a bug.
+        let run: LocalFn = Arc::new(|_, _, _, _| ());
+        let first = source;
+        let node = graph.node(vec![Graph::LOG], NodeWork::Local { first, run });
+        let work = NodeWork::Batch {
+            operator: behind,
+            make: Arc::new(|_, _| Box::new(Counter(0))),
+            state: None,
+        };
+        let counter = graph.node(vec![node], work);
+        let sink = SinkSlot::new(Callback(|_: &Batch, _: Vec<u64>| ()));
+        let output = graph.output(OutputInfo {
+            operator: behind,
+            sink,
+        });
+        graph.node(vec![counter], NodeWork::Output { output });
+        graph.finish().unwrap()
+    }
+
+    #[test]
+    fn what_reads_a_window_acts_only_in_the_last_part_of_a_tick_where_it_ends() {
+        let plan = Arc::new(behind_a_window());
+        let executor = Executor::start(plan, 1, 1, BTreeMap::new()).unwrap();
+        let mut acted = Vec::new();
+        for (id, (time_ms, is_last_part)) in [
+            (5000, true),
+            (6000, false),
+            (6000, true),
+            (7000, true),
+            (9000, false),
+            (9000, true),
+            (10_000, true),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let tick = Tick {
+                is_last_part,
+                ..Tick::of_version_1(time_ms, 1000, 4000)
+            };
+            let batch = Batch {
+                id: id as u64 + 1,
+                time_ms,
+                from: Lsn::ZERO,
+                to: Lsn::ZERO,
+            };
+            let work = Work {
+                batch,
+                tick,
+                purpose: Purpose::Run,
+                snapshot: Snapshot::Skip,
+            };
+            let done = executor.run(work, Vec::new()).unwrap();
+            assert_eq!(done.failure, None);
+            let found = done.outputs.into_values().flat_map(in_order::<u64>);
+            acted.extend(found.flatten().map(|count| (time_ms, count)));
+        }
+        assert_eq!(acted, [(6000, 1), (10_000, 2)]);
+    }
+
+    #[test]
+    fn streams_of_different_slides_are_not_combined() {
+        let mut graph = Graph::new(KeyGroups::new(8));
+        graph.set_interval(1000);
+        let at = Location::caller();
+        let source = graph.operator("numbers", None, &[], at);
+        let mut window = |name, slide| {
+            let window = graph.operator("window", Some(name), &[source], at);
+            graph.set_slide(window, Slide::Millis(slide));
+            window
+        };
+        let (two, three, one) = (window("2", 2000), window("3", 3000), window("1", 1000));
+        graph.operator("fits", None, &[one, source], at);
+        graph.operator("join", None, &[two, three], at);
+        graph.operator("union", None, &[two, two, source], at);
+        let errors = graph.finish().unwrap_err().0;
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(errors.len(), 3, "{errors:?}");
+        assert!(
+            errors[0].starts_with("join at") && errors[0].contains("2000 ms"),
+            "{errors:?}"
+        );
+        assert!(errors[0].contains("3000 ms"), "{errors:?}");
+        assert!(
+            errors[1].starts_with("union at") && errors[1].contains("1000 ms"),
+            "{errors:?}"
+        );
+    }
+
     #[test]
     fn an_operator_may_have_several_inputs() {
         for workers in [1, 3] {
@@ -275,6 +386,7 @@ mod tests {
                 };
                 let work = Work {
                     batch,
+                    tick: Tick::of_version_1(1000, 1000, 0),
                     purpose: Purpose::Run,
                     snapshot: Snapshot::Skip,
                 };

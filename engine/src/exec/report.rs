@@ -33,6 +33,7 @@ pub(super) enum Report {
 mod tests {
     use super::*;
     use crate::batch::Batch;
+    use crate::batch::tick::Tick;
     use crate::batch::work::{Purpose, Snapshot, Work};
     use crate::codec::message_pack;
     use highwater_wal::Lsn;
@@ -53,6 +54,7 @@ mod tests {
         };
         let work = Work {
             batch,
+            tick: Tick::of_version_1(1000, 1000, 0),
             purpose: Purpose::Rebuild,
             snapshot: Snapshot::Take,
         };

@@ -9,6 +9,7 @@ use crate::plan::flatten::flatten_unions;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{MergeFn, Node, NodeWork};
 use crate::plan::program::{OperatorInfo, OutputInfo, Plan, SourceInfo, StateInfo};
+use crate::plan::slide::{Slide, Slides};
 use crate::plan::source_stream::StreamTable;
 use crate::state::key_group::KeyGroups;
 use std::cell::RefCell;
@@ -21,6 +22,10 @@ use std::sync::Arc;
 /// The graph while the user's code builds it.
 pub(crate) struct Graph {
     operators: Vec<OperatorInfo>,
+    /// Of each operator.
+    slides: Vec<Slides>,
+    /// The batch interval, in milliseconds.
+    interval_ms: u64,
     nodes: Vec<Node>,
     /// Whether each node emits something for every chunk of the log, or only for whole batches.
     emits_log_chunks: Vec<bool>,
@@ -40,6 +45,8 @@ impl Graph {
     pub(crate) fn new(groups: KeyGroups) -> Self {
         Self {
             operators: Vec::new(),
+            slides: Vec::new(),
+            interval_ms: 1,
             nodes: vec![Node {
                 inputs: Vec::new(),
                 work: NodeWork::Log,
@@ -53,6 +60,11 @@ impl Graph {
             groups,
             streams: Arc::default(),
         }
+    }
+
+    /// Sets the batch interval; before the first operator.
+    pub(crate) fn set_interval(&mut self, interval_ms: u64) {
+        self.interval_ms = interval_ms.max(1);
     }
 
     /// The node that hands out the log.
@@ -73,6 +85,11 @@ impl Graph {
         if let Some(name) = name {
             self.claim(name, kind, &defined_at);
         }
+        let slide = self.slide_of_inputs(kind, inputs, &defined_at);
+        self.slides.push(Slides {
+            input: slide,
+            output: slide,
+        });
         self.operators.push(OperatorInfo {
             kind: kind.to_owned(),
             name: name.map(str::to_owned),
@@ -80,6 +97,45 @@ impl Graph {
             defined_at,
         });
         OperatorId(self.operators.len() - 1)
+    }
+
+    /// The slide that all `inputs` have. Streams that have records in different batches cannot be
+    /// combined.
+    fn slide_of_inputs(&mut self, kind: &str, inputs: &[OperatorId], at: &str) -> Slide {
+        let mut slides = inputs.iter().map(|input| self.slide(*input));
+        let Some(mut slide) = slides.next() else {
+            return Slide::EveryBatch;
+        };
+        let mut error = None;
+        for other in slides {
+            match slide.combined(other, self.interval_ms) {
+                Some(both) => slide = both,
+                None => {
+                    error.get_or_insert_with(|| GraphError::DifferentSlides {
+                        operator: format!("{kind} at {at}"),
+                        first_ms: slide.millis(self.interval_ms),
+                        second_ms: other.millis(self.interval_ms),
+                    });
+                }
+            }
+        }
+        self.errors.extend(error);
+        slide
+    }
+
+    /// When the stream of `operator` has records.
+    pub(crate) fn slide(&self, operator: OperatorId) -> Slide {
+        self.slides
+            .get(operator.0)
+            .map_or(Slide::EveryBatch, |slides| slides.output)
+    }
+
+    #[cfg_attr(not(test), expect(dead_code, reason = "for windows"))]
+    /// From `operator` on, the stream has records only where a window of this slide ends.
+    pub(crate) fn set_slide(&mut self, operator: OperatorId, slide: Slide) {
+        if let Some(slides) = self.slides.get_mut(operator.0) {
+            slides.output = slide;
+        }
     }
 
     fn claim(&mut self, name: &str, kind: &str, at: &str) {
@@ -174,6 +230,7 @@ impl Graph {
         }
         Ok(Plan {
             operators: std::mem::take(&mut self.operators),
+            slides: std::mem::take(&mut self.slides),
             nodes: flatten_unions(std::mem::take(&mut self.nodes)),
             sources: std::mem::take(&mut self.sources),
             states: std::mem::take(&mut self.states),

@@ -7,6 +7,7 @@
 //! | `flatten` | unions of unions become one |
 //! | `node` | what runs, and the functions inside |
 //! | `ids` | operators and nodes by index |
+//! | `slide` | when a stream has records |
 //! | `operator_context` | which closure runs on which record |
 //! | `source_stream` | where the records of a source are in the log, and how to read old ones |
 //! | `changes` | renames, drops and conversions that the code asks for |
@@ -18,4 +19,5 @@ pub(crate) mod ids;
 pub(crate) mod node;
 pub(crate) mod operator_context;
 pub(crate) mod program;
+pub(crate) mod slide;
 pub(crate) mod source_stream;

@@ -3,6 +3,7 @@
 
 use crate::batch::Batch;
 use crate::batch::positioned::Position;
+use crate::batch::tick::Tick;
 use crate::error::BatchFailure;
 use crate::panics;
 use crate::plan::ids::OperatorId;
@@ -14,15 +15,17 @@ use std::cell::{Cell, RefCell};
 #[derive(Debug)]
 pub(crate) struct OperatorContext {
     batch: Batch,
+    tick: Tick,
     operator: Cell<OperatorId>,
     position: Cell<Option<Position>>,
     failure: RefCell<Option<(OperatorId, Option<Lsn>, String)>>,
 }
 
 impl OperatorContext {
-    pub(crate) fn new(batch: Batch, operator: OperatorId) -> Self {
+    pub(crate) fn new(batch: Batch, tick: Tick, operator: OperatorId) -> Self {
         Self {
             batch,
+            tick,
             operator: Cell::new(operator),
             position: Cell::new(None),
             failure: RefCell::new(None),
@@ -32,6 +35,11 @@ impl OperatorContext {
     /// The batch that is being processed.
     pub(crate) fn batch(&self) -> &Batch {
         &self.batch
+    }
+
+    /// Its place in time: whether windows and timers move in it.
+    pub(crate) fn tick(&self) -> &Tick {
+        &self.tick
     }
 
     /// Code of `operator` runs from here on.

@@ -1,9 +1,11 @@
 //! The checked program. All workers share it, read-only.
 
+use crate::batch::tick::Tick;
 use crate::ingest::decoder::RecordCheck;
 use crate::ingest::receiver::ReceiverFactory;
 use crate::plan::ids::OperatorId;
 use crate::plan::node::Node;
+use crate::plan::slide::Slides;
 use crate::plan::source_stream::StreamTable;
 use crate::sink::erased::SinkSlot;
 use crate::state::key_group::KeyGroups;
@@ -66,6 +68,8 @@ pub(crate) struct StateInfo {
 /// The checked program.
 pub(crate) struct Plan {
     pub(crate) operators: Vec<OperatorInfo>,
+    /// Of each operator.
+    pub(crate) slides: Vec<Slides>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) sources: Vec<SourceInfo>,
     pub(crate) states: Vec<StateInfo>,
@@ -76,6 +80,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// Whether an operator acts in a batch: whether what it reads has records there.
+    pub(crate) fn acts(&self, operator: OperatorId, tick: &Tick) -> bool {
+        self.slides
+            .get(operator.0)
+            .is_none_or(|slides| slides.input.ends_in(tick))
+    }
+
     /// How messages name an operator.
     pub(crate) fn operator_name(&self, id: OperatorId) -> String {
         match self.operators.get(id.0) {

@@ -8,6 +8,7 @@
 
 use crate::batch::Batch;
 use crate::batch::chunk::{Chunk, SequenceKey};
+use crate::batch::tick::Tick;
 use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::checkpointing::checkpointer::Checkpointer;
 use crate::checkpointing::writer::Capture;
@@ -19,7 +20,7 @@ use crate::exec::completed::Completed;
 use crate::exec::executor::Executor;
 use crate::faults::Faults;
 use crate::ingest::admission::Admission;
-use crate::plan::program::Plan;
+use crate::plan::program::{OutputInfo, Plan};
 use crate::sink::backoff::Backoff;
 use crate::sink::output::Guarantee;
 use highwater_wal::{Lsn, StreamId, Wal};
@@ -43,6 +44,8 @@ pub(crate) struct Driver {
     /// For a full disk, unless batches are run by hand.
     pub(crate) backoff: Backoff,
     pub(crate) faults: Faults,
+    /// The batch interval, in milliseconds.
+    pub(crate) interval_ms: u64,
     /// Size of the chunks into which a batch is split, in log bytes.
     pub(crate) chunk_bytes: u64,
 }
@@ -68,10 +71,12 @@ impl Driver {
         } else {
             Snapshot::Skip
         };
+        let tick = Tick::of_version_1(batch.time_ms, self.interval_ms, 0);
         let input = self.read(batch)?;
         let completed = self.executor.run(
             Work {
                 batch,
+                tick,
                 purpose,
                 snapshot,
             },
@@ -84,7 +89,7 @@ impl Driver {
             outputs, blocks, ..
         } = completed;
         if purpose == Purpose::Run {
-            self.commit(batch, outputs)?;
+            self.commit(batch, tick, outputs)?;
         }
         self.admission.processed(batch.to);
         let took = self.admission.clock.now().saturating_sub(started);
@@ -127,28 +132,37 @@ impl Driver {
             .collect())
     }
 
-    fn commit(&self, batch: Batch, mut outputs: BTreeMap<usize, Vec<Chunk>>) -> Result<()> {
-        for (index, output) in self.plan.outputs.iter().enumerate() {
+    /// The outputs that a batch has: those of windows are called only where one ends.
+    fn outputs(&self, tick: Tick) -> impl Iterator<Item = (usize, &OutputInfo)> {
+        let outputs = self.plan.outputs.iter().enumerate();
+        outputs.filter(move |(_, output)| self.plan.acts(output.operator, &tick))
+    }
+
+    fn commit(
+        &self,
+        batch: Batch,
+        tick: Tick,
+        mut outputs: BTreeMap<usize, Vec<Chunk>>,
+    ) -> Result<()> {
+        for (index, output) in self.outputs(tick) {
             let chunks = outputs.remove(&index).unwrap_or_default();
             output
                 .sink
                 .stage(&self.plan.operator_name(output.operator), batch, chunks)?;
         }
         if self.faults.publish_before_commit() {
-            self.publish(batch)?;
+            self.publish(batch, tick)?;
         }
         let committed = self.append_committed(batch)?;
         // Outputs that promise no more than "at least once" do not need the flush: the next cut
         // brings it.
         if self
-            .plan
-            .outputs
-            .iter()
-            .any(|o| o.sink.guarantee == Guarantee::ExactlyOnce)
+            .outputs(tick)
+            .any(|(_, o)| o.sink.guarantee == Guarantee::ExactlyOnce)
         {
             self.wal().sync_to(committed)?;
         }
-        self.publish(batch)
+        self.publish(batch, tick)
     }
 
     /// The outputs are staged, so a full disk is waited out (P8) unless the context is stopping or
@@ -163,8 +177,8 @@ impl Driver {
         }
     }
 
-    fn publish(&self, batch: Batch) -> Result<()> {
-        let mut outputs = self.plan.outputs.iter();
-        outputs.try_for_each(|o| o.sink.publish(&self.plan.operator_name(o.operator), batch))
+    fn publish(&self, batch: Batch, tick: Tick) -> Result<()> {
+        let mut outputs = self.outputs(tick);
+        outputs.try_for_each(|(_, o)| o.sink.publish(&self.plan.operator_name(o.operator), batch))
     }
 }
