@@ -7,6 +7,7 @@ use highwater_wal::{Lsn, WalError};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Result of engine calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -274,6 +275,20 @@ pub enum GraphError {
         first_ms: u64,
         /// That of the other.
         second_ms: u64,
+    },
+    /// Length or slide of a window is not a multiple of the time between two batches of its input.
+    #[error(
+        "{operator}: the {what} of the window is {given:?}, and its input has a batch every {interval:?}. Length and slide must be positive multiples of that time, which is the batch interval, or the slide of the window before"
+    )]
+    BadWindow {
+        /// Which operator.
+        operator: String,
+        /// `length` or `slide`.
+        what: &'static str,
+        /// As the program has it.
+        given: Duration,
+        /// The batch interval, or the slide of the stream that the window reads.
+        interval: Duration,
     },
     /// A setting of an operator makes no sense.
     #[error("{operator}: {what}")]

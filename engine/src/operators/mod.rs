@@ -9,6 +9,7 @@
 //! | `values` | operators that see the values of pairs one by one |
 //! | `pairs` | operators of streams of pairs |
 //! | `stateful` | operators that keep state between batches |
+//! | `windows/` | operators that see several batches at once |
 //! | `output` | operators that end a stream |
 //! | `source` | reads the records of one source from a chunk of the log |
 //! | `exchange` | brings keys to the workers that own them |
@@ -25,3 +26,5 @@ pub(crate) mod stateful;
 pub(crate) mod stateless;
 pub(crate) mod values;
 pub(crate) mod whole;
+#[allow(dead_code, reason = "the operators come next")]
+pub(crate) mod windows;
