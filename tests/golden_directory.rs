@@ -117,6 +117,10 @@ fn a_directory_of_version_1_opens_and_goes_on() {
         "{}",
         context.lineage()
     );
+    // Its keys are in the groups of another hash, and their types are what they were.
+    let states = &context.recovered().states;
+    assert_eq!(states.len(), 2);
+    assert!(states.iter().all(|s| s.keys > 0 && s.moved_keys == 0));
     context.start().unwrap();
     let input = context.input::<String>("lines").unwrap();
     // The producer table is part of the format: a retry is recognised.

@@ -28,6 +28,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const GROUPS: u32 = 8;
+
+/// Decides in which key group a key is, and so the order of keys.
+const SEED: u64 = 7;
 const KEYS: u8 = 12;
 const PRIME: u64 = 1_000_003;
 
@@ -233,6 +236,7 @@ fn open(disk: &SimDisk, plan: &Plan, life: Life, outputs: &Outputs) -> Result<St
     let (outputs, ops, sources) = (Arc::clone(outputs), plan.ops.clone(), plan.sources);
     let context = builder(disk, life.workers)
         .key_groups(GROUPS)
+        .seed(SEED)
         .chunk_bytes(life.chunk_bytes)
         .checkpoint(CheckpointPolicy::every_batches(life.every))
         .get_or_create(move |ssc| {
@@ -306,7 +310,7 @@ impl Model {
                 None => keys.push((key, vec![value])),
             }
         }
-        keys.sort_by_key(|(key, _)| key_group(key, GROUPS).unwrap());
+        keys.sort_by_key(|(key, _)| key_group(key, GROUPS, SEED).unwrap());
         keys
     }
 }
@@ -331,7 +335,7 @@ fn parts(whole: Vec<Vec<Record>>) -> Model {
 /// What a keyed operator makes, key group by key group.
 fn by_group(records: impl IntoIterator<Item = Record>) -> Model {
     let records: Vec<Record> = records.into_iter().collect();
-    let group = |record: &Record| key_group(&record.0, GROUPS).unwrap();
+    let group = |record: &Record| key_group(&record.0, GROUPS, SEED).unwrap();
     let parts_of = records.chunk_by(|a, b| group(a) == group(b));
     parts(parts_of.map(<[Record]>::to_vec).collect())
 }
@@ -380,7 +384,7 @@ fn model_batch(ops: &[Op], states: &mut [State], sources: Vec<Model>) -> Vec<Mod
                                 .filter(|k| !state.iter().any(|(o, _)| o == k)),
                         )
                         .collect();
-                    visited.sort_by_key(|key| key_group(key, GROUPS).unwrap());
+                    visited.sort_by_key(|key| key_group(key, GROUPS, SEED).unwrap());
                 }
                 let mut out = Vec::new();
                 for key in visited {

@@ -7,7 +7,6 @@ use crate::operators::scope::StreamScope;
 use crate::plan::graph::{Graph, SharedGraph};
 use crate::record::{State, Value};
 use crate::settings::{BatchMode, Settings};
-use crate::state::key_group::KeyGroups;
 use highwater_checkpoint::Store;
 use highwater_wal::disk::{Clock, Disk};
 use std::cell::RefCell;
@@ -63,10 +62,11 @@ impl Builder {
         self
     }
 
-    /// Draws from `seed` what is otherwise drawn by chance: the identity of a new log, and the
-    /// writer id in the names of checkpoint files. With a simulated disk, a manual clock, batches
-    /// run by hand, and a log that works inline, a run then repeats exactly. Two logs of one
-    /// identity cannot tell each other's segments apart: never use it for real data.
+    /// Draws from `seed` what is otherwise drawn by chance: the identity of a new log, the seed of
+    /// the hash of keys in a new directory, and the writer id in the names of checkpoint files. With
+    /// a simulated disk, a manual clock, batches run by hand, and a log that works inline, a run
+    /// then repeats exactly. Two logs of one identity cannot tell each other's segments apart, and
+    /// senders that know the hash can choose keys that all collide: never use it for real data.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {
         self.settings.seed = Some(seed);
@@ -298,9 +298,7 @@ impl Builder {
             return Err(Error::Directory { dir, source });
         }
         self.settings.check()?;
-        let graph: SharedGraph = Rc::new(RefCell::new(Graph::new(KeyGroups::new(
-            self.settings.key_groups,
-        ))));
+        let graph: SharedGraph = Rc::new(RefCell::new(Graph::new()));
         graph.borrow_mut().set_interval(self.settings.interval_ms());
         let scope = StreamScope {
             graph: Rc::clone(&graph),

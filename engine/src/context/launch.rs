@@ -26,7 +26,8 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
     };
     open_outputs(core, &recovered, &backoff)?;
     let workers = core.settings.workers.get();
-    let executor = Executor::start(Arc::clone(&core.plan), workers, first, recovered.state)?;
+    let plan = Arc::clone(&core.plan);
+    let executor = Executor::start(plan, recovered.key_groups, workers, first, recovered.state)?;
     let writer = Writer {
         checkpoints: recovered.checkpoints,
         wal: Arc::clone(&core.wal),

@@ -40,7 +40,7 @@ pub(super) fn build(
     let slot = WorkerSlot {
         index: worker.index(),
         peers: worker.peers(),
-        groups: context.plan.groups,
+        groups: context.groups,
     };
     let mut input = InputHandle::new();
     let (done, acked) = (ProbeHandle::new(), ProbeHandle::new());

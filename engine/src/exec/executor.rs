@@ -8,6 +8,7 @@ use crate::exec::report::Report;
 use crate::exec::worker::{self, Command, Start};
 use crate::panics::panic_message;
 use crate::plan::program::Plan;
+use crate::state::key_group::KeyGroups;
 use crate::state::table::RestoredState;
 use crate::thread_role::{Role, RoleGuard};
 use parking_lot::Mutex;
@@ -33,6 +34,7 @@ impl Executor {
     /// state, by group).
     pub(crate) fn start(
         plan: Arc<Plan>,
+        groups: KeyGroups,
         workers: usize,
         first: u64,
         restored: BTreeMap<usize, RestoredState>,
@@ -42,6 +44,7 @@ impl Executor {
         let stopping = Arc::new(AtomicBool::new(false));
         let start = Start {
             plan,
+            groups,
             first,
             restored: Arc::new(Mutex::new(restored)),
             failed: Arc::default(),
@@ -214,7 +217,7 @@ mod tests {
     use crate::plan::slide::Slide;
     use crate::sink::batch_fn::Callback;
     use crate::sink::erased::SinkSlot;
-    use crate::state::key_group::{KeyGroups, WorkerSlot};
+    use crate::state::key_group::WorkerSlot;
     use highwater_wal::Lsn;
     use std::panic::Location;
 
@@ -234,7 +237,7 @@ mod tests {
     /// A plan of two streams of the log's records, even ones and odd ones, which one operator
     /// reads.
     fn two_inputs() -> Plan {
-        let mut graph = Graph::new(KeyGroups::new(8));
+        let mut graph = Graph::new();
         let at = Location::caller();
         let source = graph.operator("numbers", None, &[], at);
         let mut half = |rest: u64| {
@@ -275,7 +278,7 @@ mod tests {
 
     /// An operator that slides every 2 s, and one that counts how often it has acted behind it.
     fn behind_a_window() -> Plan {
-        let mut graph = Graph::new(KeyGroups::new(8));
+        let mut graph = Graph::new();
         graph.set_interval(1000);
         let at = Location::caller();
         let source = graph.operator("numbers", None, &[], at);
@@ -305,7 +308,7 @@ mod tests {
     #[test]
     fn what_reads_a_window_acts_only_in_the_last_part_of_a_tick_where_it_ends() {
         let plan = Arc::new(behind_a_window());
-        let executor = Executor::start(plan, 1, 1, BTreeMap::new()).unwrap();
+        let executor = Executor::start(plan, KeyGroups::new(8, 1), 1, 1, BTreeMap::new()).unwrap();
         let mut acted = Vec::new();
         for (id, (time_ms, is_last_part)) in [
             (5000, true),
@@ -345,7 +348,7 @@ mod tests {
 
     #[test]
     fn streams_of_different_slides_are_not_combined() {
-        let mut graph = Graph::new(KeyGroups::new(8));
+        let mut graph = Graph::new();
         graph.set_interval(1000);
         let at = Location::caller();
         let source = graph.operator("numbers", None, &[], at);
@@ -376,7 +379,8 @@ mod tests {
     fn an_operator_may_have_several_inputs() {
         for workers in [1, 3] {
             let plan = Arc::new(two_inputs());
-            let executor = Executor::start(plan, workers, 1, BTreeMap::new()).unwrap();
+            let executor =
+                Executor::start(plan, KeyGroups::new(8, 1), workers, 1, BTreeMap::new()).unwrap();
             for id in 1..4 {
                 let batch = Batch {
                     id,

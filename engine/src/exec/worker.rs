@@ -7,6 +7,7 @@ use crate::exec::dataflow::{self, Running};
 use crate::exec::report::Report;
 use crate::exec::worker_context::WorkerContext;
 use crate::plan::program::Plan;
+use crate::state::key_group::KeyGroups;
 use crate::state::table::RestoredState;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use timely::worker::Worker;
 #[derive(Debug, Clone)]
 pub(super) struct Start {
     pub(super) plan: Arc<Plan>,
+    pub(super) groups: KeyGroups,
     /// The first epoch.
     pub(super) first: u64,
     /// Each worker takes the groups that it owns.
@@ -45,7 +47,13 @@ pub(super) fn run(
     reports: Sender<Report>,
 ) {
     let (plan, failed) = (Arc::clone(&start.plan), Arc::clone(&start.failed));
-    let context = Rc::new(WorkerContext::new(plan, start.first, reports, failed));
+    let context = Rc::new(WorkerContext::new(
+        plan,
+        start.groups,
+        start.first,
+        reports,
+        failed,
+    ));
     let mut running = dataflow::build(worker, &context, &mut start.restored.lock());
     context.report(Report::Ready(std::thread::current()));
     let mut reported = (start.first, start.first);

@@ -5,6 +5,7 @@ use crate::batch::work::Work;
 use crate::error::BatchFailure;
 use crate::exec::report::Report;
 use crate::plan::program::Plan;
+use crate::state::key_group::KeyGroups;
 use crate::state::table::Block;
 use std::cell::Cell;
 use std::sync::Arc;
@@ -15,6 +16,7 @@ use std::sync::mpsc::Sender;
 #[derive(Debug)]
 pub(super) struct WorkerContext {
     pub(super) plan: Arc<Plan>,
+    pub(super) groups: KeyGroups,
     /// The first epoch.
     pub(super) first: u64,
     work: Cell<Option<Work>>,
@@ -27,12 +29,14 @@ pub(super) struct WorkerContext {
 impl WorkerContext {
     pub(super) fn new(
         plan: Arc<Plan>,
+        groups: KeyGroups,
         first: u64,
         reports: Sender<Report>,
         failed: Arc<AtomicU64>,
     ) -> Self {
         Self {
             plan,
+            groups,
             first,
             work: Cell::new(None),
             reports,

@@ -12,11 +12,15 @@
 //! | `windows/` | operators that see several batches at once |
 //! | `output` | operators that end a stream |
 //! | `source` | reads the records of one source from a chunk of the log |
+//! | `first_touch` | something for each key, in order of first touch, found by the carried hash |
 //! | `exchange` | brings keys to the workers that own them |
+//! | `by_group` | what arrived for each key in a batch, key group by key group |
 //! | `stateless` | functions of the chunks of a batch |
 
+pub(crate) mod by_group;
 pub(crate) mod dstream;
 pub(crate) mod exchange;
+pub(crate) mod first_touch;
 pub(crate) mod output;
 pub(crate) mod pairs;
 pub(crate) mod partitions;

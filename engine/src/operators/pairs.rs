@@ -1,18 +1,14 @@
 //! Keyed operators: any stream of pairs. The bounds are on the methods, so that the compiler
 //! reports a missing derive as such and not as a missing method.
 
-use crate::batch::chunk::{Chunk, SequenceKey, in_order};
-use crate::codec::round_trip;
+use crate::operators::by_group::by_group;
 use crate::operators::dstream::DStream;
-use crate::operators::exchange::{Grouped, send_by_key};
+use crate::operators::exchange::send_by_key;
+use crate::operators::first_touch::FirstTouch;
 use crate::operators::stateful::{KeyState, MapWithState, UpdateState, Visit};
 use crate::plan::ids::{NodeId, OperatorId};
-use crate::plan::node::LocalFn;
-use crate::plan::operator_context::OperatorContext;
+use crate::plan::node::{BatchOperatorFactory, LocalFn, NodeWork};
 use crate::record::{Key, Record, State, Value};
-use crate::state::equal_keys::{EqualKeys, MAX_REMEMBERED, UNEQUAL_BYTES};
-use crate::state::table::OrderedMap;
-use std::collections::BTreeMap;
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -35,16 +31,15 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
                 .borrow_mut()
                 .operator("reduce_by_key", None, &[self.operator], at);
         let input = self.combine(operator, Arc::clone(&f));
-        self.stateless(operator, input, move |_, ctx, chunks, out| {
-            let add = |total: &mut Option<V>, values: Vec<V>| {
-                values.into_iter().for_each(|value| fold(total, value, &f));
-            };
-            for (group, keys) in by_group::<K, V, _>(ctx, chunks, add) {
-                let records = keys.into_iter().filter_map(|(k, v)| Some((k, v?)));
-                let records: Vec<(K, V)> = records.collect();
-                out.push(Chunk::new(SequenceKey::batch(u64::from(group)), 0, records));
+        let add = move |total: &mut Option<V>, value: Option<V>| {
+            if let Some(value) = value {
+                fold(total, value, &f);
             }
-        })
+        };
+        let make = by_group(operator, add, |key: K, total: Option<V>| {
+            Some((key, total?))
+        });
+        self.keyed(operator, input, make)
     }
 
     /// Gathers all values of a key in the batch, in order of arrival.
@@ -61,12 +56,9 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
             Location::caller(),
         );
         let input = self.group(operator);
-        self.stateless(operator, input, |_, ctx, chunks, out| {
-            for (group, keys) in by_group::<K, V, Vec<V>>(ctx, chunks, Extend::extend) {
-                let records: Vec<(K, Vec<V>)> = keys.into_iter().collect();
-                out.push(Chunk::new(SequenceKey::batch(u64::from(group)), 0, records));
-            }
-        })
+        let add = |all: &mut Vec<V>, values: Vec<V>| append(all, values);
+        let make = by_group(operator, add, |key: K, all: Vec<V>| Some((key, all)));
+        self.keyed(operator, input, make)
     }
 
     /// Updates the state `name` of each key with the values that arrived for it, and emits every
@@ -156,17 +148,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         K: Key,
         V: Value,
     {
-        let fused = Arc::clone(&self.fused);
-        let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
-            let mut keys = OrderedMap::<K, Vec<V>>::default();
-            let sequence = chunk.sequence;
-            fused(ctx, chunk.data, &mut |(key, value)| {
-                keys.entry(key).or_default().push(value)
-            });
-            ctx.enter(operator);
-            send_by_key(slot, ctx, &sequence, keys, out);
-        });
-        self.local(run)
+        self.touch(operator, |values: &mut Vec<V>, value| values.push(value))
     }
 
     /// The map side with combining: one value per key and chunk.
@@ -175,21 +157,56 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         K: Key,
         V: Value,
     {
+        self.touch(operator, move |total: &mut Option<V>, value| {
+            fold(total, value, &f);
+        })
+    }
+
+    /// The map side of an exchange: `add` gathers what a chunk has of each key. The hash of a key
+    /// is computed here, and nowhere else.
+    fn touch<T: Value + Default>(
+        &self,
+        operator: OperatorId,
+        add: impl Fn(&mut T, V) + Send + Sync + 'static,
+    ) -> NodeId
+    where
+        K: Key,
+        V: Value,
+    {
         let fused = Arc::clone(&self.fused);
         let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
-            let mut keys = OrderedMap::<K, Option<V>>::default();
+            let mut keys = FirstTouch::<K, T>::default();
             let sequence = chunk.sequence;
             fused(ctx, chunk.data, &mut |(key, value)| {
                 ctx.enter(operator);
-                fold(keys.entry(key).or_default(), value, &f);
+                match slot.groups.hash(&key) {
+                    Ok(hash) => add(keys.value(hash, key), value),
+                    Err(error) => ctx.fail(error.to_string()),
+                }
             });
             ctx.enter(operator);
-            let keys = keys
-                .into_iter()
-                .filter_map(|(key, value)| Some((key, vec![value?])));
-            send_by_key(slot, ctx, &sequence, keys, out);
+            send_by_key(slot, &sequence, keys.take(), out);
         });
         self.local(run)
+    }
+
+    /// A batch operator after the exchange.
+    fn keyed<U>(
+        &self,
+        operator: OperatorId,
+        input: NodeId,
+        make: BatchOperatorFactory,
+    ) -> DStream<U>
+    where
+        U: Record,
+    {
+        let work = NodeWork::Batch {
+            operator,
+            make,
+            state: None,
+        };
+        let node = self.graph.borrow_mut().node(vec![input], work);
+        DStream::of_node(&self.graph, node, operator)
     }
 }
 
@@ -200,35 +217,11 @@ fn fold<V>(total: &mut Option<V>, value: V, f: &Combine<V>) {
     });
 }
 
-/// Gathers the values of each key, by key group: the reduce side of an exchange. `add` takes in a
-/// key's values from one chunk; chunks come in the order of the batch.
-fn by_group<K: Key, V: Value, T: Default>(
-    ctx: &OperatorContext,
-    chunks: Vec<Chunk>,
-    add: impl Fn(&mut T, Vec<V>),
-) -> BTreeMap<u32, OrderedMap<K, T>> {
-    let mut groups = BTreeMap::<u32, OrderedMap<K, T>>::new();
-    for (group, key, values) in in_order::<Grouped<K, V>>(chunks).flatten() {
-        let gathered = groups.entry(group).or_default().entry(key).or_default();
-        add(gathered, values);
-    }
-    check_equal_keys(ctx, &groups);
-    groups
-}
-
-/// Fails the batch if equal keys are in different groups.
-fn check_equal_keys<K: Key, V>(ctx: &OperatorContext, groups: &BTreeMap<u32, OrderedMap<K, V>>) {
-    let mut equal_keys = EqualKeys::new(MAX_REMEMBERED);
-    for (group, keys) in groups {
-        for key in keys.keys() {
-            let other = equal_keys.note(key, *group);
-            let other = other.and_then(|other| groups.get(&other));
-            if other.is_some_and(|keys| keys.contains_key(key)) {
-                return ctx.fail(format!(
-                    "the key {} {UNEQUAL_BYTES}",
-                    round_trip::show_value(key)
-                ));
-            }
-        }
+/// Adds `values` to `all`, without copying if they are the first.
+fn append<V>(all: &mut Vec<V>, values: Vec<V>) {
+    if all.is_empty() {
+        *all = values;
+    } else {
+        all.extend(values);
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
 use crate::codec::round_trip;
-use crate::operators::exchange::Grouped;
+use crate::operators::first_touch::Keyed;
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperator, BatchOperatorFactory, NodeWork};
@@ -153,8 +153,8 @@ fn arrive<K: Key, V: Value, S: State>(
     ctx: &OperatorContext,
     input: Vec<Chunk>,
 ) -> bool {
-    for (group, key, values) in in_order::<Grouped<K, V>>(input).flatten() {
-        if let Err(what) = table.arrive(group, &key, values) {
+    for Keyed { hash, key, value } in in_order::<Keyed<K, Vec<V>>>(input).flatten() {
+        if let Err(what) = table.arrive(hash, &key, value) {
             ctx.fail(what);
             return false;
         }

@@ -11,7 +11,6 @@ use crate::plan::node::{MergeFn, Node, NodeWork};
 use crate::plan::program::{OperatorInfo, OutputInfo, Plan, SourceInfo, StateInfo};
 use crate::plan::slide::{Slide, Slides};
 use crate::plan::source_stream::StreamTable;
-use crate::state::key_group::KeyGroups;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -34,7 +33,6 @@ pub(crate) struct Graph {
     outputs: Vec<OutputInfo>,
     names: BTreeMap<String, String>,
     errors: Vec<GraphError>,
-    groups: KeyGroups,
     streams: Arc<StreamTable>,
 }
 
@@ -42,7 +40,7 @@ pub(crate) struct Graph {
 pub(crate) type SharedGraph = Rc<RefCell<Graph>>;
 
 impl Graph {
-    pub(crate) fn new(groups: KeyGroups) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             operators: Vec::new(),
             slides: Vec::new(),
@@ -57,7 +55,6 @@ impl Graph {
             outputs: Vec::new(),
             names: BTreeMap::new(),
             errors: Vec::new(),
-            groups,
             streams: Arc::default(),
         }
     }
@@ -235,7 +232,6 @@ impl Graph {
             sources: std::mem::take(&mut self.sources),
             states: std::mem::take(&mut self.states),
             outputs: std::mem::take(&mut self.outputs),
-            groups: self.groups,
             streams: Arc::clone(&self.streams),
         })
     }

@@ -8,7 +8,6 @@ use crate::plan::node::Node;
 use crate::plan::slide::Slides;
 use crate::plan::source_stream::StreamTable;
 use crate::sink::erased::SinkSlot;
-use crate::state::key_group::KeyGroups;
 use crate::state::restore::StateTypes;
 use serde::{Deserialize, Serialize};
 use std::any::TypeId;
@@ -74,7 +73,6 @@ pub(crate) struct Plan {
     pub(crate) sources: Vec<SourceInfo>,
     pub(crate) states: Vec<StateInfo>,
     pub(crate) outputs: Vec<OutputInfo>,
-    pub(crate) groups: KeyGroups,
     /// Stream id of each source, assigned when the log is known.
     pub(crate) streams: Arc<StreamTable>,
 }

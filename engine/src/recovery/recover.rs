@@ -6,7 +6,7 @@
 use crate::batch::Batch;
 use crate::checkpointing::metadata::Metadata;
 use crate::engine_log::producers::Producers;
-use crate::engine_log::program::Program;
+use crate::engine_log::program::{HashSeed, Program};
 use crate::engine_log::replay::Replay;
 use crate::error::{Error, Result};
 use crate::mismatch::Mismatch;
@@ -16,6 +16,7 @@ use crate::recovery::report::{RecoveryReport, StateReport};
 use crate::recovery::sources::{SourcesOnDisk, merge, restore_producers};
 use crate::recovery::states::{migrations, restore};
 use crate::settings::Settings;
+use crate::state::key_group::KeyGroups;
 use crate::state::restore::Restored;
 use crate::state::table::RestoredState;
 use highwater_checkpoint::{
@@ -33,6 +34,8 @@ pub(crate) struct Recovered {
     /// The checkpoint started from: number, batch, LSN.
     pub(crate) checkpoint: Option<(u64, Batch)>,
     pub(crate) program: Program,
+    /// The key groups, with the seed of the application.
+    pub(crate) key_groups: KeyGroups,
     /// Whether `program` must be written into the log.
     pub(crate) program_is_new: bool,
     /// The stream of each source of the program.
@@ -71,7 +74,7 @@ impl Recovered {
             metadata = Some(read_metadata(settings, checkpoint)?);
         }
         let found = found_program(settings, &wal, metadata.as_ref(), &replay)?;
-        let mut program = check_program(settings, found.as_ref())?;
+        let (mut program, key_groups) = check_program(settings, found.as_ref())?;
         let producers = match (&checkpoint, &metadata) {
             (Some(checkpoint), Some(metadata)) => restore_producers(checkpoint, metadata)?,
             _ => BTreeMap::new(),
@@ -89,7 +92,9 @@ impl Recovered {
         sources.check_records(&wal, from, &program, &streams)?;
         sources.report_skipped(&program);
         let state = match (&checkpoint, &metadata) {
-            (Some(checkpoint), Some(done)) => restore(plan, &settings.states, checkpoint, done)?,
+            (Some(checkpoint), Some(done)) => {
+                restore(plan, &settings.states, checkpoint, done, key_groups)?
+            }
             _ => BTreeMap::new(),
         };
         let loaded_in = settings.clock.now().saturating_sub(began);
@@ -111,6 +116,7 @@ impl Recovered {
             checkpoint,
             program_is_new: found.as_ref() != Some(&program),
             program,
+            key_groups,
             streams,
             migrations: migrations(plan, &settings.states, &metadata.migrations),
             dropped: settings.states.drops(),
@@ -267,21 +273,25 @@ fn found_program(
     }
 }
 
-fn check_program(settings: &Settings, found: Option<&Program>) -> Result<Program> {
-    let Some(found) = found else {
-        return Ok(Program {
-            application: settings.application.clone(),
-            key_groups: settings.key_groups,
-            ..Program::default()
-        });
-    };
-    if found.application != settings.application {
-        let (on_disk, in_code) = (found.application.clone(), settings.application.clone());
+/// The program entry of this run, from the one of the directory if there is one, and the key groups
+/// that follow from it.
+fn check_program(settings: &Settings, found: Option<&Program>) -> Result<(Program, KeyGroups)> {
+    let mut program = found.cloned().unwrap_or_else(|| Program {
+        application: settings.application.clone(),
+        key_groups: settings.key_groups,
+        ..Program::default()
+    });
+    if program.application != settings.application {
+        let (on_disk, in_code) = (program.application, settings.application.clone());
         return Err(Mismatch::OtherApplication { on_disk, in_code }.into());
     }
-    if found.key_groups != settings.key_groups {
-        let (on_disk, in_code) = (found.key_groups, settings.key_groups);
+    if program.key_groups != settings.key_groups {
+        let (on_disk, in_code) = (program.key_groups, settings.key_groups);
         return Err(Mismatch::KeyGroups { on_disk, in_code }.into());
     }
-    Ok(found.clone())
+    // A directory of version 1 has no seed: it gets one now, and keeps it.
+    let fresh = || HashSeed::fresh(settings.seed);
+    let HashSeed(seed) = *program.hash_seed.get_or_insert_with(fresh);
+    let key_groups = KeyGroups::new(program.key_groups, seed);
+    Ok((program, key_groups))
 }

@@ -2,12 +2,14 @@
 //! and its entries.
 
 use crate::checkpointing::metadata::{Metadata, PRODUCERS};
+use crate::engine_log::program::HashSeed;
 use crate::error::Result;
 use crate::mismatch::Mismatch;
 use crate::panics;
 use crate::plan::changes::{Changes, Migration};
 use crate::plan::program::{Plan, StateInfo};
-use crate::state::restore::{Restore, RestoreError, Restored};
+use crate::state::key_group::{GroupsOnDisk, KeyGroups};
+use crate::state::restore::{Regroup, Restore, RestoreError, Restored};
 use highwater_checkpoint::{BlockEntry, Checkpoint, StateEntry};
 use std::collections::BTreeMap;
 
@@ -46,7 +48,13 @@ pub(crate) fn restore(
     changes: &Changes,
     checkpoint: &Checkpoint,
     done: &Metadata,
+    key_groups: KeyGroups,
 ) -> Result<BTreeMap<usize, Restored>> {
+    let seed = done.program.hash_seed.map(|HashSeed(seed)| seed);
+    let groups = Regroup {
+        from: GroupsOnDisk::new(done.program.key_groups, seed),
+        to: key_groups,
+    };
     let mut restored = BTreeMap::new();
     let mut origins = BTreeMap::new();
     let manifest = checkpoint.manifest();
@@ -87,7 +95,7 @@ pub(crate) fn restore(
         };
         restored.insert(
             index,
-            restore_state(plan, checkpoint, state, slot, pending)?,
+            restore_state(groups, checkpoint, state, slot, pending)?,
         );
     }
     Ok(restored)
@@ -128,13 +136,13 @@ fn slot_for<'a>(
 /// Reads, migrates and decodes every key group of a state; each key goes to the group to which it
 /// belongs now.
 fn restore_state(
-    plan: &Plan,
+    groups: Regroup,
     checkpoint: &Checkpoint,
     state: &StateEntry,
     slot: &StateInfo,
     pending: &[Migration],
 ) -> Result<Restored> {
-    let mut restoring = slot.types.restore(plan.groups);
+    let mut restoring = slot.types.restore(groups);
     for block in &state.blocks {
         let Some(bytes) = checkpoint.read_block(&state.name, block.key_group)? else {
             continue;

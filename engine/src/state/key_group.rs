@@ -1,116 +1,97 @@
-//! Which key group a key belongs to. The hash is part of the checkpoint format, and frozen. It is
-//! computed from what the key serialises to, with our own arithmetic. So neither a Rust release nor
-//! another hasher can move a key.
-//!
-//! The arithmetic folds 64-bit little-endian words with a rotate, a xor and a multiplication by the
-//! golden ratio: the scheme of Firefox's `FxHash`. It finishes with the mixer of splitmix64
-//! (Steele, Lea, Flood, OOPSLA 2014).
+//! Which key group a key belongs to, and which worker owns it.
 
-use crate::codec::shape::{ShapeError, Visitor, visit};
+use crate::state::key_hash::{KeyError, KeyHash};
+use crate::state::key_hash_v1;
 use serde::Serialize;
 
 /// Key groups: the unit by which state is spread over workers, moved and restored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct KeyGroups {
     count: u32,
+    seed: u64,
 }
 
 impl KeyGroups {
-    /// `count` key groups.
-    pub(crate) fn new(count: u32) -> Self {
+    /// `count` key groups, whose keys are hashed with `seed`.
+    pub(crate) fn new(count: u32, seed: u64) -> Self {
         assert!(count > 0, "there is at least one key group");
-        Self { count }
+        Self { count, seed }
     }
 
-    /// The group of `key`; an error if the key does not serialise.
-    pub(crate) fn group<K: Serialize + ?Sized>(self, key: &K) -> Result<u32, KeyError> {
-        let mut hasher = KeyHasher(SEED);
-        visit(key, &mut hasher).map_err(KeyError)?;
-        let group = hasher.finish() % u64::from(self.count);
-        Ok(u32::try_from(group).expect("a remainder of a u32 fits u32"))
+    /// How many there are.
+    pub(crate) fn count(self) -> u32 {
+        self.count
+    }
+
+    /// The hash of `key`; an error if the key does not serialise.
+    #[inline]
+    pub(crate) fn hash<K: Serialize + ?Sized>(self, key: &K) -> Result<KeyHash, KeyError> {
+        KeyHash::of(key, self.seed)
+    }
+
+    /// The group of the keys that hash to `hash`: bits 24 to 56 as a fraction of the number of
+    /// groups.
+    #[inline]
+    pub(crate) fn group_of(self, hash: KeyHash) -> u32 {
+        let fraction = (hash.0 >> 24) & u64::from(u32::MAX);
+        let group = (fraction * u64::from(self.count)) >> 32;
+        u32::try_from(group).expect("a fraction of a u32 fits u32")
     }
 
     /// The worker that owns `group` when there are `peers` workers: contiguous ranges of groups.
+    #[inline]
     pub(crate) fn owner(self, group: u32, peers: usize) -> usize {
         let owner = u64::from(group) * peers as u64 / u64::from(self.count);
         usize::try_from(owner).expect("an owner is below the number of workers")
     }
 }
 
-/// The key group of `key` where there are `count` of them: for models in tests, which need to know
-/// the order of keys.
+/// The key groups in which a checkpoint has its keys. They are others than today's if it was taken
+/// by an earlier version, or before the seed of the application was drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum GroupsOnDisk {
+    /// So many, by the hash of version 1.
+    Version1(u32),
+    /// By the hash of today.
+    Seeded(KeyGroups),
+}
+
+impl GroupsOnDisk {
+    /// `count` key groups; without a seed by the hash of version 1.
+    pub(crate) fn new(count: u32, seed: Option<u64>) -> Self {
+        match seed {
+            None => Self::Version1(count),
+            Some(seed) => Self::Seeded(KeyGroups::new(count, seed)),
+        }
+    }
+
+    /// In which group the checkpoint has a key that serialises like this one. `hash` is its hash of
+    /// today, by `today`.
+    pub(crate) fn group<K: Serialize + ?Sized>(
+        self,
+        key: &K,
+        today: KeyGroups,
+        hash: KeyHash,
+    ) -> Result<u32, KeyError> {
+        match self {
+            Self::Version1(count) => key_hash_v1::group(key, count).map_err(KeyError),
+            Self::Seeded(groups) if groups == today => Ok(today.group_of(hash)),
+            Self::Seeded(groups) => Ok(groups.group_of(groups.hash(key)?)),
+        }
+    }
+}
+
+/// The key group of `key` where there are `count` of them and the application was created with
+/// [`Builder::seed`](crate::Builder::seed): for models in tests, which need to know the order of
+/// keys.
 ///
 /// # Errors
 /// What the key's `Serialize` says.
 #[doc(hidden)]
-pub fn key_group<K: Serialize + ?Sized>(key: &K, count: u32) -> Result<u32, String> {
-    KeyGroups::new(count).group(key).map_err(|e| e.to_string())
-}
-
-/// A key that does not serialise.
-#[derive(Debug, thiserror::Error)]
-#[error("the key does not serialise: {0}")]
-pub(crate) struct KeyError(ShapeError);
-
-/// Not zero, so that keys made of zeros of different lengths differ (the offset basis of FNV-1a).
-const SEED: u64 = 0xCBF2_9CE4_8422_2325;
-
-struct KeyHasher(u64);
-
-impl KeyHasher {
-    fn mix(&mut self, word: u64) {
-        self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    }
-
-    fn mix_bytes(&mut self, bytes: &[u8]) {
-        self.mix(bytes.len() as u64);
-        let mut chunks = bytes.chunks_exact(8);
-        for chunk in &mut chunks {
-            self.mix(u64::from_le_bytes(
-                chunk.try_into().expect("chunks of eight"),
-            ));
-        }
-        let rest = chunks.remainder();
-        if !rest.is_empty() {
-            let word = rest
-                .iter()
-                .rev()
-                .fold(0_u64, |word, byte| word << 8 | u64::from(*byte));
-            self.mix(word);
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-}
-
-/// Structs, tuples and `()` add nothing of their own: they may be wrapped and unwrapped without
-/// moving a key.
-impl Visitor for KeyHasher {
-    fn word(&mut self, word: u64) -> Result<(), ShapeError> {
-        self.mix(word);
-        Ok(())
-    }
-    fn bytes(&mut self, bytes: &[u8]) -> Result<(), ShapeError> {
-        self.mix_bytes(bytes);
-        Ok(())
-    }
-    fn none(&mut self) -> Result<(), ShapeError> {
-        self.word(0)
-    }
-    fn some(&mut self) -> Result<(), ShapeError> {
-        self.word(1)
-    }
-    fn unit(&mut self) -> Result<(), ShapeError> {
-        Ok(())
-    }
-    fn product(&mut self) -> Result<(), ShapeError> {
-        Ok(())
-    }
+pub fn key_group<K: Serialize + ?Sized>(key: &K, count: u32, seed: u64) -> Result<u32, String> {
+    let groups = KeyGroups::new(count, seed);
+    let hash = groups.hash(key).map_err(|e| e.to_string())?;
+    Ok(groups.group_of(hash))
 }
 
 /// What a worker needs to know to build its operators.
@@ -125,40 +106,62 @@ pub(crate) struct WorkerSlot {
 mod tests {
     use super::*;
 
-    /// The hash is part of the format: these numbers may never change.
-    #[test]
-    fn key_groups_are_frozen() {
-        let groups = KeyGroups::new(128);
-        let found: Vec<u32> = ["", "a", "the", "highwater", "a key longer than eight bytes"]
-            .iter()
-            .map(|k| groups.group(k).unwrap())
-            .collect();
-        assert_eq!(found, FROZEN_STRINGS);
-        assert_eq!(
-            groups.group(&7_u64).unwrap(),
-            groups.group(&7_u8).unwrap(),
-            "widening keeps the group"
-        );
-        assert_eq!(groups.group(&("the", 7_u32)).unwrap(), FROZEN_PAIR);
+    fn group<K: Serialize + ?Sized>(groups: KeyGroups, key: &K) -> u32 {
+        groups.group_of(groups.hash(key).unwrap())
     }
 
-    const FROZEN_STRINGS: [u32; 5] = [27, 120, 83, 81, 22];
-    const FROZEN_PAIR: u32 = 26;
+    /// The choice of a group is part of the format: these numbers may never change.
+    #[test]
+    fn key_groups_are_frozen() {
+        let groups = KeyGroups::new(128, 31);
+        let keys = [
+            "",
+            "a",
+            "the",
+            "highwater",
+            "a key longer than sixteen bytes",
+        ];
+        assert_eq!(keys.map(|key| group(groups, key)), [26, 14, 12, 10, 82]);
+        let hash = |bits: u64| KeyHash(0xFF00_0000_00FF_FFFF | bits << 24);
+        let of = |bits: u64| groups.group_of(hash(bits));
+        assert_eq!((of(0), of(0x01FF_FFFF), of(0x0200_0000)), (0, 0, 1));
+        assert_eq!(of(0xFFFF_FFFF), 127);
+        assert_eq!(KeyGroups::new(1, 31).group_of(hash(0xFFFF_FFFF)), 0);
+    }
 
     #[test]
     fn groups_are_spread_over_workers_in_contiguous_ranges() {
-        let groups = KeyGroups::new(128);
+        let groups = KeyGroups::new(128, 1);
         let owners: Vec<usize> = (0..128).map(|g| groups.owner(g, 3)).collect();
         assert!(owners.is_sorted() && owners[0] == 0 && owners[127] == 2);
     }
 
     #[test]
-    fn words_spread_evenly() {
-        let groups = KeyGroups::new(16);
-        let mut counts = [0_u32; 16];
-        for i in 0..16_000 {
-            counts[groups.group(&format!("word{i}")).unwrap() as usize] += 1;
+    fn words_and_numbers_spread_evenly_whatever_the_seed() {
+        for seed in [0, 1, u64::MAX, 0x9E37_79B9_7F4A_7C15] {
+            let groups = KeyGroups::new(16, seed);
+            let (mut words, mut numbers) = ([0_u32; 16], [0_u32; 16]);
+            for i in 0..16_000 {
+                words[group(groups, &format!("word{i}")) as usize] += 1;
+                numbers[group(groups, &i) as usize] += 1;
+            }
+            for counts in [words, numbers] {
+                assert!(counts.iter().all(|c| (850..1150).contains(c)), "{counts:?}");
+            }
         }
-        assert!(counts.iter().all(|c| (850..1150).contains(c)), "{counts:?}");
+    }
+
+    #[test]
+    fn the_seed_decides_and_the_groups_on_disk_are_those_of_their_time() {
+        let (old, new) = (KeyGroups::new(128, 1), KeyGroups::new(128, 2));
+        let other_groups = (0..100_u64).filter(|key| group(old, key) != group(new, key));
+        assert!(other_groups.count() > 90);
+        for key in 0..100_u64 {
+            let hash = new.hash(&key).unwrap();
+            let on_disk = |seed| GroupsOnDisk::new(128, seed).group(&key, new, hash).unwrap();
+            assert_eq!(on_disk(Some(1)), group(old, &key));
+            assert_eq!(on_disk(Some(2)), group(new, &key));
+            assert_eq!(on_disk(None), key_hash_v1::group(&key, 128).unwrap());
+        }
     }
 }

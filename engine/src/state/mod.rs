@@ -3,11 +3,15 @@
 //! | file | holds |
 //! |---|---|
 //! | `table` | the states of one operator, by key group |
-//! | `key_group` | which key group a key belongs to |
+//! | `key_group` | which key group a key belongs to, and which worker owns it |
+//! | `key_hash` | the hash of a key |
+//! | `key_hash_v1` | the hash of version 1, for directories of that time |
 //! | `restore` | entries of a checkpoint become keys and states again |
 //! | `equal_keys` | keys that are equal and serialise differently |
 
 pub(crate) mod equal_keys;
 pub(crate) mod key_group;
+pub(crate) mod key_hash;
+mod key_hash_v1;
 pub(crate) mod restore;
 pub(crate) mod table;

@@ -9,7 +9,8 @@
 use crate::codec::{message_pack, round_trip};
 use crate::record::{Key, State};
 use crate::state::equal_keys::EqualKeys;
-use crate::state::key_group::KeyGroups;
+use crate::state::key_group::{GroupsOnDisk, KeyGroups};
+use crate::state::key_hash::KeyError;
 use crate::state::table::{Group, RestoredGroup, RestoredState, Slot, raw_entries};
 use indexmap::map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +19,7 @@ use std::marker::PhantomData;
 /// What recovery and checkpoints need to know of a state's types.
 pub(crate) trait StateTypes: Send + Sync {
     /// Begins to take in what a checkpoint holds.
-    fn restore(&self, groups: KeyGroups) -> Box<dyn Restore>;
+    fn restore(&self, groups: Regroup) -> Box<dyn Restore>;
     /// Reads back every entry of an encoded key group and counts them; an error names the key.
     fn read_back(&self, bytes: &[u8]) -> Result<u64, String>;
 }
@@ -29,6 +30,13 @@ pub(crate) trait Restore {
     fn add(&mut self, group: u32, bytes: &[u8]) -> Result<u64, RestoreError>;
     /// Ends.
     fn finish(self: Box<Self>) -> Restored;
+}
+
+/// The groups of a checkpoint's keys, and those of today.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Regroup {
+    pub(crate) from: GroupsOnDisk,
+    pub(crate) to: KeyGroups,
 }
 
 /// Why an entry of a checkpoint cannot be taken in.
@@ -45,7 +53,8 @@ pub(crate) enum RestoreError {
 pub(crate) struct Restored {
     pub(crate) groups: RestoredState,
     pub(crate) keys: u64,
-    /// Keys whose key group is another one now: their type has changed.
+    /// Keys that their checkpoint has in another group than it would have this key: their type has
+    /// changed.
     pub(crate) moved: u64,
     /// Paths of fields that the checkpoint has and the program's types have not; a few of them.
     pub(crate) ignored: BTreeSet<String>,
@@ -72,9 +81,9 @@ impl<K, V, S> Types<K, V, S> {
 }
 
 impl<K: Key, V: Send + 'static, S: State> StateTypes for Types<K, V, S> {
-    fn restore(&self, groups: KeyGroups) -> Box<dyn Restore> {
+    fn restore(&self, groups: Regroup) -> Box<dyn Restore> {
         Box::new(Restoring::<K, V, S> {
-            key_groups: groups,
+            regroup: groups,
             groups: BTreeMap::new(),
             equal_keys: EqualKeys::new(usize::MAX),
             keys: 0,
@@ -98,7 +107,7 @@ impl<K: Key, V: Send + 'static, S: State> StateTypes for Types<K, V, S> {
 }
 
 struct Restoring<K, V, S> {
-    key_groups: KeyGroups,
+    regroup: Regroup,
     groups: BTreeMap<u32, Group<K, V, S>>,
     /// Equal keys of different groups are two entries for one key as well.
     equal_keys: EqualKeys,
@@ -132,21 +141,29 @@ impl<K: Key, V: Send + 'static, S: State> Restore for Restoring<K, V, S> {
             let decoded = self.decode(raw_key, raw_state);
             let (key, state) = decoded.map_err(RestoreError::Undecodable)?;
             let key = round_trip::stays(key, raw_key).map_err(RestoreError::Undecodable)?;
-            let belongs = self.key_groups.group(&key);
-            let belongs = belongs.map_err(|e| RestoreError::Undecodable(e.to_string()))?;
-            if let Some(other) = self.equal_keys.note(&key, belongs)
+            let Regroup { from, to } = self.regroup;
+            let undecodable = |e: KeyError| RestoreError::Undecodable(e.to_string());
+            let hash = to.hash(&key).map_err(undecodable)?;
+            let belonged = from.group(&key, to, hash).map_err(undecodable)?;
+            if let Some(other) = self.equal_keys.note(&key, hash)
                 && self
                     .groups
-                    .get(&other)
+                    .get(&to.group_of(other))
                     .is_some_and(|g| g.keys.contains_key(&key))
             {
                 return Err(RestoreError::SameKey(round_trip::show(raw_key)));
             }
-            match self.groups.entry(belongs).or_default().keys.entry(key) {
+            match self
+                .groups
+                .entry(to.group_of(hash))
+                .or_default()
+                .keys
+                .entry(key)
+            {
                 Entry::Vacant(place) => place.insert(Slot::new(Some(state))),
                 Entry::Occupied(_) => return Err(RestoreError::SameKey(round_trip::show(raw_key))),
             };
-            self.moved += u64::from(belongs != group);
+            self.moved += u64::from(belonged != group);
             entries += 1;
         }
         self.keys += entries;
@@ -178,23 +195,36 @@ mod tests {
         WorkerSlot {
             index: 0,
             peers: 1,
-            groups: KeyGroups::new(GROUPS),
+            groups: KeyGroups::new(GROUPS, 1),
         }
+    }
+
+    fn same(count: u32) -> Regroup {
+        let groups = KeyGroups::new(count, 1);
+        Regroup {
+            from: GroupsOnDisk::Seeded(groups),
+            to: groups,
+        }
+    }
+
+    fn group_of<K: Key>(key: &K) -> u32 {
+        let groups = slot().groups;
+        groups.group_of(groups.hash(key).unwrap())
     }
 
     fn blocks<K: Key, S: State>(entries: Vec<(K, S)>) -> Vec<Block> {
         let mut table = StateTable::<K, u64, S>::restore(&mut RestoredState::new(), &slot());
         for (key, state) in entries {
-            let group = slot().groups.group(&key).unwrap();
-            table.arrive(group, &key, vec![0]).unwrap();
-            let (_, group) = table.groups().nth(group as usize).unwrap();
+            let hash = slot().groups.hash(&key).unwrap();
+            table.arrive(hash, &key, vec![0]).unwrap();
+            let (_, group) = table.groups().nth(group_of(&key) as usize).unwrap();
             group.keys.get_mut(&key).unwrap().state = Some(state);
         }
         table.snapshot().unwrap()
     }
 
     fn restored<K: Key, S: State>(blocks: &[Block]) -> Result<Restored, RestoreError> {
-        let mut restore = Types::<K, u64, S>::new().restore(KeyGroups::new(GROUPS));
+        let mut restore = Types::<K, u64, S>::new().restore(same(GROUPS));
         for block in blocks {
             assert_eq!(restore.add(block.group, &block.bytes)?, block.entries);
         }
@@ -222,10 +252,57 @@ mod tests {
         assert_eq!((found.keys, found.moved), (100, 0));
         let mut expected: Vec<(u64, String, u64)> = words
             .into_iter()
-            .map(|(word, n)| (u64::from(slot().groups.group(&word).unwrap()), word, n))
+            .map(|(word, n)| (u64::from(group_of(&word)), word, n))
             .collect();
         expected.sort_by_key(|(group, ..)| *group); // stable: the order of creation stays
         assert_eq!(entries::<String, u64>(&mut found), expected);
+    }
+
+    /// A checkpoint of version 1 has its keys in other groups. That is no change of their type.
+    #[test]
+    fn keys_of_another_hash_are_regrouped_and_do_not_count_as_moved() {
+        let (keys, new) = ((0..100_u32).map(|n| (n, n)), slot().groups);
+        let old = KeyGroups::new(GROUPS, 77);
+        for from in [GroupsOnDisk::Version1(GROUPS), GroupsOnDisk::Seeded(old)] {
+            let on_disk = |key: u32| from.group(&key, new, new.hash(&key).unwrap()).unwrap();
+            let blocks = blocks(keys.clone().collect()).into_iter();
+            let entries = blocks.flat_map(|block| {
+                let entries = raw_entries(&block.bytes).map(Result::unwrap);
+                entries
+                    .map(|(k, v)| (k.to_vec(), v.to_vec()))
+                    .collect::<Vec<_>>()
+            });
+            let entries: Vec<(Vec<u8>, Vec<u8>)> = entries.collect();
+            let restored = |changed: bool| {
+                let types = Types::<u32, u64, u32>::new();
+                let wider = Types::<Option<u32>, u64, u32>::new();
+                let regroup = Regroup { from, to: new };
+                let mut restore = match changed {
+                    false => types.restore(regroup),
+                    true => wider.restore(regroup),
+                };
+                for (key, state) in &entries {
+                    let mut bytes = Vec::new();
+                    for part in [key, state] {
+                        bytes.extend(u32::try_from(part.len()).unwrap().to_le_bytes());
+                        bytes.extend(part);
+                    }
+                    let group = on_disk(message_pack::decode(key).unwrap());
+                    restore.add(group, &bytes).unwrap();
+                }
+                restore.finish()
+            };
+            let mut found = restored(false);
+            assert_eq!((found.keys, found.moved), (100, 0), "{from:?}");
+            for (group, key, _) in super::tests::entries::<u32, u32>(&mut found) {
+                assert_eq!(group, u64::from(group_of(&key)));
+            }
+            let mut found = restored(true);
+            assert!(found.moved > 50, "{from:?}: {}", found.moved);
+            for (group, key, _) in super::tests::entries::<Option<u32>, u32>(&mut found) {
+                assert_eq!(group, u64::from(group_of(&key)));
+            }
+        }
     }
 
     /// A key of which a field was added found its old state never again: it stayed in the group of
@@ -238,7 +315,7 @@ mod tests {
         let entries = entries::<Option<u32>, u64>(&mut found);
         assert_eq!(entries.len(), 100);
         for (group, key, _) in entries {
-            assert_eq!(group, u64::from(slot().groups.group(&key).unwrap()));
+            assert_eq!(group, u64::from(group_of(&key)));
         }
     }
 
@@ -285,7 +362,7 @@ mod tests {
     fn damaged_blocks_are_errors_never_panics() {
         let bytes = blocks(vec![("key".to_owned(), 300_u64)]).remove(0).bytes;
         for cut in 1..bytes.len() {
-            let mut restore = Types::<String, u64, u64>::new().restore(KeyGroups::new(1));
+            let mut restore = Types::<String, u64, u64>::new().restore(same(1));
             assert!(restore.add(0, &bytes[..cut]).is_err(), "cut at {cut}");
         }
     }

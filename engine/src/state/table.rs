@@ -6,8 +6,9 @@
 
 use crate::codec::{message_pack, round_trip};
 use crate::record::{Key, State};
-use crate::state::equal_keys::{EqualKeys, MAX_REMEMBERED, UNEQUAL_BYTES};
+use crate::state::equal_keys::{EqualKeys, MAX_NOTED, UNEQUAL_BYTES};
 use crate::state::key_group::{KeyGroups, WorkerSlot};
+use crate::state::key_hash::KeyHash;
 use foldhash::fast::RandomState;
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -98,7 +99,7 @@ impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
         let mut table = Self {
             key_groups: slot.groups,
             groups: Vec::new(),
-            equal_keys: EqualKeys::new(MAX_REMEMBERED),
+            equal_keys: EqualKeys::new(MAX_NOTED),
         };
         let owns = |group| slot.groups.owner(group, slot.peers) == slot.index;
         let mine: Vec<u32> = restored.keys().copied().filter(|g| owns(*g)).collect();
@@ -113,12 +114,13 @@ impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
         table
     }
 
-    /// Notes what arrived for a key of `group`.
-    pub(crate) fn arrive(&mut self, group: u32, key: &K, values: Vec<V>) -> Result<(), String> {
+    /// Notes what arrived for the key with the hash `hash`.
+    pub(crate) fn arrive(&mut self, hash: KeyHash, key: &K, values: Vec<V>) -> Result<(), String> {
+        let group = self.key_groups.group_of(hash);
         let index = match self.group(group).keys.get_index_of(key) {
             Some(index) => index,
             None => {
-                let key = self.own(group, key)?;
+                let key = self.own(hash, key)?;
                 let (index, _) = self.group(group).keys.insert_full(key, Slot::new(None));
                 index
             }
@@ -130,21 +132,17 @@ impl<K: Key, V: Send + 'static, S: State> StateTable<K, V, S> {
     /// A new key as the table keeps it: as a checkpoint would give it back, which must be the same
     /// key in the same group. So a key that cannot be kept fails the batch that brings it. And no
     /// key holds on to the chunk of the log that it came in.
-    fn own(&mut self, group: u32, key: &K) -> Result<K, String> {
+    fn own(&mut self, hash: KeyHash, key: &K) -> Result<K, String> {
         let owned = round_trip::own(key)?;
-        let belongs = self.key_groups.group(&owned).map_err(|e| e.to_string())?;
-        let other = match self.equal_keys.note(&owned, group) {
-            _ if belongs != group => Some(belongs),
-            Some(other) if self.group(other).keys.contains_key(&owned) => Some(other),
-            _ => None,
-        };
-        match other {
-            None => Ok(owned),
-            Some(_) => Err(format!(
-                "the key {} {UNEQUAL_BYTES}",
-                round_trip::show_value(key)
-            )),
+        let now = self.key_groups.hash(&owned).map_err(|e| e.to_string())?;
+        let other = self.equal_keys.note(&owned, hash);
+        let other = other.map(|other| self.key_groups.group_of(other));
+        let is_there = other.is_some_and(|g| self.group(g).keys.contains_key(&owned));
+        if now != hash || is_there {
+            let key = round_trip::show_value(key);
+            return Err(format!("the key {key} {UNEQUAL_BYTES}"));
         }
+        Ok(owned)
     }
 
     /// A key group.

@@ -1,0 +1,94 @@
+//! Something for each key, in the order in which keys were first touched. The hash of a key is
+//! computed once and carried along: it chooses the key group, and it finds the key here.
+
+use crate::state::key_hash::KeyHash;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+/// A key with its hash, and what belongs to it.
+#[derive(Debug, Clone)]
+pub(crate) struct Keyed<K, V> {
+    pub(crate) hash: KeyHash,
+    pub(crate) key: K,
+    pub(crate) value: V,
+}
+
+/// A value for each key, in order of first touch.
+#[derive(Debug)]
+pub(crate) struct FirstTouch<K, V> {
+    items: Vec<Keyed<K, V>>,
+    /// Places in `items`.
+    places: HashTable<u32>,
+}
+
+impl<K, V> Default for FirstTouch<K, V> {
+    fn default() -> Self {
+        Self {
+            items: Vec::new(),
+            places: HashTable::new(),
+        }
+    }
+}
+
+impl<K: Eq, V: Default> FirstTouch<K, V> {
+    /// The value of `key`, which hashes to `hash`; its default at the first touch.
+    #[inline]
+    pub(crate) fn value(&mut self, hash: KeyHash, key: K) -> &mut V {
+        let items = &mut self.items;
+        let is_key = |place: &u32| {
+            let item = items.get(index(*place));
+            item.is_some_and(|item| item.hash == hash && item.key == key)
+        };
+        let hash_of = |place: &u32| items.get(index(*place)).map_or(0, |item| item.hash.0);
+        let place = match self.places.entry(hash.0, is_key, hash_of) {
+            Entry::Occupied(found) => index(*found.get()),
+            Entry::Vacant(vacant) => {
+                let place = items.len();
+                vacant.insert(u32::try_from(place).expect("memory holds fewer than 2^32 keys"));
+                let value = V::default();
+                items.push(Keyed { hash, key, value });
+                place
+            }
+        };
+        let item = items.get_mut(place);
+        &mut item.expect("a place is that of an item").value
+    }
+
+    /// Takes out all keys; memory is kept for the next ones.
+    pub(crate) fn take(&mut self) -> Vec<Keyed<K, V>> {
+        self.places.clear();
+        std::mem::take(&mut self.items)
+    }
+}
+
+fn index(place: u32) -> usize {
+    usize::try_from(place).expect("a place fits the address space")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_found_by_key_and_come_out_in_order_of_first_touch() {
+        let mut keys = FirstTouch::<String, Vec<u32>>::default();
+        for round in 0..3 {
+            for n in (0..100_u32).rev() {
+                let key = format!("key{n}");
+                // Few hashes, so that equality has to decide.
+                let hash = KeyHash(u64::from(n % 7) << 57 | u64::from(n % 3));
+                keys.value(hash, key).push(round * 100 + n);
+            }
+            if round == 1 {
+                let items = keys.take();
+                let found = items.iter().map(|item| item.key.clone());
+                let expected = (0..100).rev().map(|n| format!("key{n}"));
+                assert!(found.eq(expected));
+                assert!(items.iter().all(|item| item.value.len() == 2));
+            }
+        }
+        let values: Vec<Vec<u32>> = keys.take().into_iter().map(|item| item.value).collect();
+        let expected: Vec<Vec<u32>> = (0..100).rev().map(|n| vec![200 + n]).collect();
+        assert_eq!(values, expected);
+    }
+}
