@@ -68,6 +68,12 @@ enum Op {
     Repartition(usize, u8),
     Glom(usize),
     MapPartitions(usize, u8),
+    Combine(usize),
+    Aggregate(usize),
+    Cogroup(usize, usize),
+    /// The kind of the join is the last number.
+    Join(usize, usize, u8),
+    JoinStatic(usize, u8),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -90,7 +96,12 @@ fn op() -> impl Strategy<Value = Op> {
         1 => of.clone().prop_map(Op::ReduceAll),
         2 => (of.clone(), 1_u8..5).prop_map(|(s, n)| Op::Repartition(s, n)),
         1 => of.clone().prop_map(Op::Glom),
-        2 => (of, any::<u8>()).prop_map(|(s, n)| Op::MapPartitions(s, n)),
+        2 => (of.clone(), any::<u8>()).prop_map(|(s, n)| Op::MapPartitions(s, n)),
+        1 => of.clone().prop_map(Op::Combine),
+        1 => of.clone().prop_map(Op::Aggregate),
+        1 => (of.clone(), of.clone()).prop_map(|(a, b)| Op::Cogroup(a, b)),
+        3 => (of.clone(), of.clone(), any::<u8>()).prop_map(|(a, b, n)| Op::Join(a, b, n)),
+        1 => (of, any::<u8>()).prop_map(|(s, n)| Op::JoinStatic(s, n)),
     ]
 }
 
@@ -163,10 +174,46 @@ fn of_partition(n: u8, mut part: Vec<Record>) -> Vec<Record> {
     }
 }
 
+/// What is made of all values of a key on two sides.
+fn both(left: impl IntoIterator<Item = Affine>, right: impl IntoIterator<Item = Affine>) -> Affine {
+    compose(compose(all(left), (11, 3)), all(right))
+}
+
+/// What is made of a pair of a join.
+fn paired((key, (left, right)): (u8, (Option<Affine>, Option<Affine>))) -> Record {
+    (key, both(left, right))
+}
+
+/// Joins of joins would grow without a bound.
+fn first(mut batch: Vec<Record>) -> Vec<Record> {
+    batch.truncate(150);
+    batch
+}
+
+/// A data set: some keys twice, some not at all.
+fn dataset(n: u8) -> Vec<Record> {
+    let keys = (0..KEYS * 2).filter(move |k| (k ^ n) % 3 != 0);
+    keys.map(|k| (k % KEYS, (u32::from(k) + 2, u32::from(n))))
+        .collect()
+}
+
 // ---- the engine's side
 
 fn pick(streams: &[DStream<Record>], at: usize) -> &DStream<Record> {
     &streams[at % streams.len()]
+}
+
+fn join(n: u8, a: &DStream<Record>, b: &DStream<Record>) -> DStream<Record> {
+    match n % 4 {
+        0 => a.join(b).map(|(k, (v, w))| paired((k, (Some(v), Some(w))))),
+        1 => a
+            .left_outer_join(b)
+            .map(|(k, (v, w))| paired((k, (Some(v), w)))),
+        2 => a
+            .right_outer_join(b)
+            .map(|(k, (v, w))| paired((k, (v, Some(w))))),
+        _ => a.full_outer_join(b).map(paired),
+    }
 }
 
 fn build(ssc: &StreamScope, sources: usize, ops: &[Op]) -> Vec<DStream<Record>> {
@@ -223,6 +270,27 @@ fn build(ssc: &StreamScope, sources: usize, ops: &[Op]) -> Vec<DStream<Record>> 
                 let n = *n;
                 of(s).map_partitions(move |part| of_partition(n, part))
             }
+            Op::Combine(s) => of(s)
+                .combine_by_key(
+                    |v| vec![v],
+                    |all, v| [all, vec![v]].concat(),
+                    |a, b| [a, b].concat(),
+                )
+                .map_values(all),
+            Op::Aggregate(s) => of(s).aggregate_by_key((1, 0), compose, compose),
+            Op::Cogroup(a, b) => of(a)
+                .cogroup(&of(b))
+                .map_values(|(left, right)| both(left, right)),
+            Op::Join(a, b, n) => join(*n, &of(a), &of(b)).transform(|batch, _| first(batch)),
+            Op::JoinStatic(s, n) => of(s)
+                .left_outer_join_static(dataset(*n))
+                .map_values(|(value, other)| (Some(value), other))
+                .map(paired)
+                .union(
+                    &of(s)
+                        .join_static(dataset(*n))
+                        .map(|(k, (v, w))| (k, both([v], [w]))),
+                ),
         };
         streams.push(next);
     }
@@ -354,6 +422,40 @@ fn touch(state: &mut State, key: u8, f: impl FnOnce(Option<Affine>) -> Option<Af
     }
 }
 
+/// Keys by group and first touch, those of the left first, with their values on both sides.
+fn cogrouped(left: &Model, right: &Model) -> Vec<(u8, Vec<Affine>, Vec<Affine>)> {
+    let right_values = right.by_key();
+    let mut keys: Vec<_> = left
+        .by_key()
+        .into_iter()
+        .map(|(k, values)| (k, values, vec![]))
+        .collect();
+    for (key, values) in right_values {
+        match keys.iter_mut().find(|(k, _, _)| *k == key) {
+            Some((_, _, right)) => *right = values,
+            None => keys.push((key, vec![], values)),
+        }
+    }
+    keys.sort_by_key(|(key, _, _)| key_group(key, GROUPS, SEED).unwrap());
+    keys
+}
+
+fn model_join(n: u8, left: &Model, right: &Model) -> Vec<Record> {
+    let (keeps_left, keeps_right) = (n % 4 == 1 || n % 4 == 3, n % 4 >= 2);
+    let mut out = Vec::new();
+    for (key, left, right) in cogrouped(left, right) {
+        if right.is_empty() && keeps_left {
+            out.extend(left.iter().map(|v| paired((key, (Some(*v), None)))));
+        } else if left.is_empty() && keeps_right {
+            out.extend(right.iter().map(|w| paired((key, (None, Some(*w))))));
+        }
+        for v in &left {
+            out.extend(right.iter().map(|w| paired((key, (Some(*v), Some(*w))))));
+        }
+    }
+    out
+}
+
 fn model_batch(ops: &[Op], states: &mut [State], sources: Vec<Model>) -> Vec<Model> {
     let mut streams = sources;
     for (op, state) in ops.iter().zip(states) {
@@ -435,6 +537,38 @@ fn model_batch(ops: &[Op], states: &mut [State], sources: Vec<Model>) -> Vec<Mod
             Op::Glom(s) => {
                 let partitions = of(s).partitions().into_iter();
                 parts(partitions.map(|part| vec![glommed(part)]).collect())
+            }
+            Op::Combine(s) | Op::Aggregate(s) => {
+                let keys = of(s).by_key().into_iter();
+                by_group(keys.map(|(key, values)| (key, all(values))))
+            }
+            Op::Cogroup(a, b) => {
+                let keys = cogrouped(of(a), of(b)).into_iter();
+                by_group(keys.map(|(key, left, right)| (key, both(left, right))))
+            }
+            Op::Join(a, b, n) => whole(first(model_join(*n, of(a), of(b)))),
+            Op::JoinStatic(s, n) => {
+                let others = |key: u8| {
+                    let of_key = dataset(*n).into_iter().filter(move |(k, _)| *k == key);
+                    of_key.map(|(_, other)| Some(other)).collect::<Vec<_>>()
+                };
+                let inner = of(s).each(|(key, value)| {
+                    let pairs = others(key).into_iter();
+                    pairs
+                        .map(|other| paired((key, (Some(value), other))))
+                        .collect()
+                });
+                let outer = of(s).each(|(key, value)| {
+                    let mut others = others(key);
+                    if others.is_empty() {
+                        others.push(None);
+                    }
+                    let pairs = others.into_iter();
+                    pairs
+                        .map(|other| paired((key, (Some(value), other))))
+                        .collect()
+                });
+                Model::union(&[&outer, &inner])
             }
             Op::MapPartitions(s, n) => {
                 let partitions = of(s).partitions().into_iter();

@@ -78,7 +78,10 @@ where
 
 /// The items of a batch, in its order, for each key group. Working off group by group keeps the
 /// keys of one group in the cache.
-fn buckets<K: Key, V: Value>(groups: KeyGroups, chunks: Vec<Chunk>) -> Vec<Vec<Keyed<K, V>>> {
+pub(crate) fn buckets<K: Key, V: Value>(
+    groups: KeyGroups,
+    chunks: Vec<Chunk>,
+) -> Vec<Vec<Keyed<K, V>>> {
     let mut buckets: Vec<Vec<Keyed<K, V>>> = Vec::new();
     for item in in_order::<Keyed<K, V>>(chunks).flatten() {
         if buckets.is_empty() {
@@ -115,7 +118,7 @@ fn check_equal_keys<K: Key, V>(
 }
 
 /// Whether `key` arrived in this batch with the hash `hash`.
-fn is_among<K: Key, V>(
+pub(crate) fn is_among<K: Key, V>(
     buckets: &[Vec<Keyed<K, V>>],
     groups: KeyGroups,
     hash: KeyHash,

@@ -143,7 +143,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
 
     /// The map side of an exchange: the values of a key gathered per chunk, so that a key travels
     /// once.
-    fn group(&self, operator: OperatorId) -> NodeId
+    pub(crate) fn group(&self, operator: OperatorId) -> NodeId
     where
         K: Key,
         V: Value,
@@ -164,7 +164,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
 
     /// The map side of an exchange: `add` gathers what a chunk has of each key. The hash of a key
     /// is computed here, and nowhere else.
-    fn touch<T: Value + Default>(
+    pub(crate) fn touch<T: Value + Default>(
         &self,
         operator: OperatorId,
         add: impl Fn(&mut T, V) + Send + Sync + 'static,
@@ -191,7 +191,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     }
 
     /// A batch operator after the exchange.
-    fn keyed<U>(
+    pub(crate) fn keyed<U>(
         &self,
         operator: OperatorId,
         input: NodeId,
