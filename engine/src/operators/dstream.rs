@@ -321,6 +321,15 @@ impl<T: 'static> DStream<T> {
         Self::of_positioned(&self.graph, node, operator)
     }
 
+    /// Spark's other name for [`Self::persist`].
+    #[track_caller]
+    pub fn cache(&self) -> DStream<T>
+    where
+        T: Record,
+    {
+        self.persist()
+    }
+
     /// Everything of this stream and of `other`.
     ///
     /// Records come in the order of the log: what was made of an earlier record comes first,
