@@ -95,6 +95,9 @@ pub enum Error {
     /// `context.input::<T>(name)` for a name or a type that the program does not have.
     #[error("{0}")]
     NoSuchInput(String),
+    /// A slice of times whose batches are no longer remembered.
+    #[error("{0}")]
+    NotRemembered(String),
     /// The engine is stopping or stopped; the record was not accepted.
     #[error("the streaming context is stopped: the record was not accepted")]
     Stopped,

@@ -45,6 +45,7 @@ pub use observe::event::ContextState;
 pub use observe::lineage::Lineage;
 pub use observe::status::Progress;
 pub use operators::dstream::{DStream, Emitter};
+pub use operators::remember::Remembered;
 pub use operators::scope::StreamScope;
 pub use operators::stateful::KeyState;
 pub use plan::program::OperatorInfo;

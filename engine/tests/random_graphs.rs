@@ -192,7 +192,7 @@ fn first(mut batch: Vec<Record>) -> Vec<Record> {
 
 /// A data set: some keys twice, some not at all.
 fn dataset(n: u8) -> Vec<Record> {
-    let keys = (0..KEYS * 2).filter(move |k| (k ^ n) % 3 != 0);
+    let keys = (0..KEYS * 2).filter(move |k| !(k ^ n).is_multiple_of(3));
     keys.map(|k| (k % KEYS, (u32::from(k) + 2, u32::from(n))))
         .collect()
 }

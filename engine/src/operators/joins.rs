@@ -20,6 +20,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     /// # both.for_each_batch("out", |_, _| ());
     /// # }
     /// ```
+    #[allow(clippy::type_complexity, reason = "it says what comes out")]
     #[track_caller]
     pub fn cogroup<W>(&self, other: &DStream<(K, W)>) -> DStream<(K, (Vec<V>, Vec<W>))>
     where
@@ -97,6 +98,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
 
     /// Like [`Self::join`]; a value of either stream whose key the other one does not have in the
     /// batch comes with `None`.
+    #[allow(clippy::type_complexity, reason = "it says what comes out")]
     #[track_caller]
     pub fn full_outer_join<W>(
         &self,

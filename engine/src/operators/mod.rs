@@ -14,6 +14,7 @@
 //! | `stateful` | operators that keep state between batches |
 //! | `windows/` | operators that see several batches at once |
 //! | `output` | operators that end a stream |
+//! | `remember` | batches kept in memory, and slices of them |
 //! | `source` | reads the records of one source from a chunk of the log |
 //! | `first_touch` | something for each key, in order of first touch, found by the carried hash |
 //! | `exchange` | brings keys to the workers that own them |
@@ -31,6 +32,7 @@ pub(crate) mod joins;
 pub(crate) mod output;
 pub(crate) mod pairs;
 pub(crate) mod partitions;
+pub(crate) mod remember;
 pub(crate) mod scope;
 pub(crate) mod source;
 pub(crate) mod stateful;

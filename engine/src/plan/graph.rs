@@ -120,6 +120,11 @@ impl Graph {
         slide
     }
 
+    /// The batch interval, in milliseconds.
+    pub(crate) fn interval_ms(&self) -> u64 {
+        self.interval_ms
+    }
+
     /// When the stream of `operator` has records.
     pub(crate) fn slide(&self, operator: OperatorId) -> Slide {
         self.slides
