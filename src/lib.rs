@@ -8,6 +8,7 @@ pub use highwater_connectors::{BoundAddress, Line, ListenOptions, Outputs, Sourc
 pub mod prelude {
     pub use crate::{
         Batch, BoundAddress, BoxError, CheckpointPolicy, DStream, KeyState, Line, ListenOptions,
-        Outputs, Sources, StopMode, StreamScope, StreamingContext,
+        Outputs, Sources, StateGuard, StateSpec, StopMode, StreamScope, StreamingContext,
+        UpdateSpec,
     };
 }

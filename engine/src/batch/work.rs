@@ -29,4 +29,6 @@ pub(crate) struct Work {
     pub(crate) tick: Tick,
     pub(crate) purpose: Purpose,
     pub(crate) snapshot: Snapshot,
+    /// The batch after which the newest published checkpoint was taken.
+    pub(crate) published: Option<u64>,
 }

@@ -122,6 +122,11 @@ impl Checkpointer {
         due && self.status.attempts() == self.handed_over
     }
 
+    /// The batch after which the newest published checkpoint was taken.
+    pub(crate) fn published(&self) -> Option<u64> {
+        self.status.stats().newest.map(|(_, batch, _)| batch)
+    }
+
     /// Hands over a capture. Waits if one is being written, which only the final checkpoint of a
     /// stop may meet.
     pub(crate) fn take(&mut self, capture: Capture) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::observe::event::{ContextEvent, Events};
 use crate::plan::program::{Plan, StateInfo};
-use crate::state::table::Block;
+use crate::state::table::block::Block;
 use highwater_checkpoint::{Checkpoints, Meta, StateMeta};
 use highwater_wal::disk::Clock;
 use highwater_wal::{Lsn, RetentionGuard, StreamId, Wal};

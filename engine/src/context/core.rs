@@ -11,6 +11,7 @@ use crate::ingest::source_writer::SourceWriter;
 use crate::observe::checkpoints::CheckpointStatus;
 use crate::observe::event::{ContextEvent, ContextState, Events, LogEvents};
 use crate::observe::lineage::Lineage;
+use crate::observe::states::StateCounts;
 use crate::observe::status::Status;
 use crate::plan::program::Plan;
 use crate::recovery::recover::Recovered;
@@ -35,6 +36,7 @@ pub(crate) struct Core {
     pub(crate) cutter: Mutex<Cutter>,
     pub(crate) checkpoints: Arc<CheckpointStatus>,
     pub(crate) status: Arc<Status>,
+    pub(crate) states: Arc<StateCounts>,
     pub(crate) events: Arc<Events>,
     /// Batches that wait for the driver.
     pub(crate) queue: Queue,
@@ -83,6 +85,10 @@ impl Core {
         let (last_id, _) = recovered.last_batch();
         let cutter = cutter(&settings, &recovered, &admission);
         let (checkpoints, status) = <(Arc<CheckpointStatus>, Arc<Status>)>::default();
+        let states = Arc::new(StateCounts::default());
+        for (state, keys) in &recovered.keys {
+            states.restored(*state, *keys);
+        }
         let events = Arc::new(Events::default());
         events.add_listener(Arc::new(LogEvents));
         events.add_listener(Arc::<Status>::clone(&status));
@@ -100,6 +106,7 @@ impl Core {
             cutter: Mutex::new(cutter),
             checkpoints,
             status,
+            states,
             events,
             queue: Queue::default(),
             replay_from: recovered.replay_from(),

@@ -7,11 +7,15 @@ use crate::checkpointing::writer::Writer;
 use crate::context::core::Core;
 use crate::error::{Error, Result};
 use crate::exec::executor::Executor;
+use crate::panics;
 use crate::recovery::recover::Recovered;
 use crate::scheduler::driver::Driver;
 use crate::settings::BatchMode;
 use crate::sink::backoff::Backoff;
 use crate::sink::output::{OutputOwner, SinkContext};
+use crate::state::key_group::KeyGroups;
+use crate::state::table::block::RestoredState;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Opens the outputs and builds the driver; also the batches to replay.
@@ -27,7 +31,9 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
     open_outputs(core, &recovered, &backoff)?;
     let workers = core.settings.workers.get();
     let plan = Arc::clone(&core.plan);
-    let executor = Executor::start(plan, recovered.key_groups, workers, first, recovered.state)?;
+    let mut state = recovered.state;
+    begin_states(core, recovered.key_groups, &mut state)?;
+    let executor = Executor::start(plan, recovered.key_groups, workers, first, state)?;
     let writer = Writer {
         checkpoints: recovered.checkpoints,
         wal: Arc::clone(&core.wal),
@@ -68,11 +74,36 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
         producers: recovered.producers,
         committed: recovered.committed,
         backoff,
+        states: Arc::clone(&core.states),
         faults: core.settings.faults,
         interval_ms: core.settings.interval_ms(),
         chunk_bytes: core.settings.chunk_bytes,
     };
     Ok((driver, recovered.cuts))
+}
+
+/// Gives the states that are new in the directory what they begin with.
+fn begin_states(
+    core: &Core,
+    groups: KeyGroups,
+    states: &mut BTreeMap<usize, RestoredState>,
+) -> Result<()> {
+    for (index, info) in core.plan.states.iter().enumerate() {
+        if states.contains_key(&index) {
+            continue; // it was created before, and has become what it is
+        }
+        let initial = panics::catch(|| info.types.initial(groups));
+        let initial = initial.map_err(|message| Error::State {
+            name: info.name.clone(),
+            operator: info.kind.to_owned(),
+            message,
+        })?;
+        if let Some(initial) = initial {
+            core.states.restored(index, initial.keys);
+            states.insert(index, initial.groups);
+        }
+    }
+    Ok(())
 }
 
 fn open_outputs(core: &Core, recovered: &Recovered, backoff: &Backoff) -> Result<()> {

@@ -13,6 +13,7 @@ use crate::ingest::source_context::SourceStats;
 use crate::observe::checkpoints::CheckpointStats;
 use crate::observe::event::ContextState;
 use crate::observe::lineage::Lineage;
+use crate::observe::states::StateStats;
 use crate::observe::status::Progress;
 use crate::plan::program::Plan;
 use crate::record::Value;
@@ -229,6 +230,22 @@ impl StreamingContext {
     #[must_use]
     pub fn checkpoints(&self) -> CheckpointStats {
         self.owner.core.checkpoints.stats()
+    }
+
+    /// How many keys each state of the program has, as of the last batch.
+    #[must_use]
+    pub fn states(&self) -> Vec<StateStats> {
+        let core = &self.owner.core;
+        let states = core.plan.states.iter().enumerate();
+        let stats = states.map(|(index, state)| {
+            let counts = core.states.of(index);
+            StateStats {
+                name: state.name.clone(),
+                keys: counts.keys,
+                changed_keys: counts.changed,
+            }
+        });
+        stats.collect()
     }
 
     /// What the sources have done since the start, by name.

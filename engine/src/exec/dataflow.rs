@@ -5,11 +5,12 @@ use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::exec::stream::Stream;
 use crate::exec::union::union;
 use crate::exec::worker_context::WorkerContext;
+use crate::observe::states::KeyCounts;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperator, LocalFn, NodeWork};
 use crate::plan::operator_context::OperatorContext;
 use crate::state::key_group::WorkerSlot;
-use crate::state::table::RestoredState;
+use crate::state::table::block::RestoredState;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -82,6 +83,9 @@ pub(super) fn build(
                         operator: *operator,
                         state: *state,
                         work: make(&slot, restored),
+                        ran: 0,
+                        captured: None,
+                        reported: None,
                     };
                     let (stream, ack) = batch(scope, inputs, context, unit);
                     acks.push(ack);
@@ -173,34 +177,71 @@ struct BatchWork {
     operator: OperatorId,
     state: Option<usize>,
     work: Box<dyn BatchOperator>,
+    /// The newest batch for which the operator ran.
+    ran: u64,
+    /// The newest batch after which a checkpoint took the state.
+    captured: Option<u64>,
+    /// What the driver knows of the number of keys.
+    reported: Option<KeyCounts>,
 }
 
 impl BatchWork {
-    /// Applies the operator to a complete epoch and hands over its snapshot if one is wanted.
+    /// Applies the operator to a complete epoch.
     fn run(&mut self, context: &WorkerContext, epoch: u64, inputs: Vec<Vec<Chunk>>) -> Vec<Chunk> {
         let mut out = Vec::new();
         in_context(context, epoch, self.operator, |ctx| {
+            self.begin(context, epoch);
             if context.plan.acts(self.operator, ctx.tick()) {
                 self.work.apply(ctx, inputs, &mut out);
             } else if inputs.iter().any(|chunks| !chunks.is_empty()) {
                 ctx.fail("records have come between two slides of the stream");
             }
         });
+        self.report(context);
         out
     }
 
-    fn snapshot(&self, context: &WorkerContext, epoch: u64) {
+    /// What is known now of the batches before goes to the state.
+    fn begin(&mut self, context: &WorkerContext, epoch: u64) {
+        let failed = context.failed(self.ran);
+        self.ran = epoch;
+        let Some(state) = self.work.state() else {
+            return;
+        };
+        state.begin(failed);
+        let published = context.work(epoch).and_then(|work| work.published);
+        if self.captured.is_some() && self.captured <= published {
+            state.published();
+            self.captured = None;
+        }
+    }
+
+    /// Tells the driver how many keys there are.
+    fn report(&mut self, context: &WorkerContext) {
+        let counts = self.work.state().map(|state| state.counts());
+        if let (Some(state), Some(counts)) = (self.state, counts)
+            && self.reported != Some(counts)
+        {
+            self.reported = Some(counts);
+            context.count_keys(state, counts);
+        }
+    }
+
+    /// Hands over the state if that is wanted.
+    fn snapshot(&mut self, context: &WorkerContext, epoch: u64) {
         let wanted = context
             .work(epoch)
             .is_some_and(|w| w.snapshot == Snapshot::Take);
-        let (true, Some(state)) = (wanted, self.state) else {
+        let (true, Some(index)) = (wanted, self.state) else {
             return;
         };
         in_context(context, epoch, self.operator, |ctx| {
-            match self.work.snapshot() {
-                Ok(blocks) => context.hand_over(state, blocks),
+            let blocks = self.work.state().map(|state| state.snapshot());
+            match blocks.unwrap_or_else(|| Ok(Vec::new())) {
+                Ok(blocks) => context.hand_over(index, blocks),
                 Err(message) => ctx.fail(message),
             }
+            self.captured = Some(epoch);
         });
     }
 }

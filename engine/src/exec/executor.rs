@@ -9,7 +9,7 @@ use crate::exec::worker::{self, Command, Start};
 use crate::panics::panic_message;
 use crate::plan::program::Plan;
 use crate::state::key_group::KeyGroups;
-use crate::state::table::RestoredState;
+use crate::state::table::block::RestoredState;
 use crate::thread_role::{Role, RoleGuard};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -101,6 +101,13 @@ impl Executor {
                 Report::State { state, blocks } => {
                     let blocks = blocks.into_iter().map(|block| (state, block));
                     completed.blocks.extend(blocks);
+                }
+                Report::Keys {
+                    state,
+                    worker,
+                    counts,
+                } => {
+                    completed.keys.insert((state, worker), counts);
                 }
                 Report::Failed(failure) if failure.batch.id == epoch => {
                     completed.failure.get_or_insert(failure);
@@ -337,6 +344,7 @@ mod tests {
                 tick,
                 purpose: Purpose::Run,
                 snapshot: Snapshot::Skip,
+                published: None,
             };
             let done = executor.run(work, Vec::new()).unwrap();
             assert_eq!(done.failure, None);
@@ -393,6 +401,7 @@ mod tests {
                     tick: Tick::of_version_1(1000, 1000, 0),
                     purpose: Purpose::Run,
                     snapshot: Snapshot::Skip,
+                    published: None,
                 };
                 let input = (0..10).map(|n| Chunk::new(SequenceKey::Log(n), 0, vec![n * id]));
                 let done = executor.run(work, input.collect()).unwrap();

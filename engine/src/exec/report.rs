@@ -3,7 +3,8 @@
 
 use crate::batch::chunk::Chunk;
 use crate::error::BatchFailure;
-use crate::state::table::Block;
+use crate::observe::states::KeyCounts;
+use crate::state::table::block::Block;
 use std::thread::Thread;
 
 /// A report of a worker. It is data that could cross the border of a process. The exceptions are
@@ -16,6 +17,12 @@ pub(super) enum Report {
     Output { output: usize, chunks: Vec<Chunk> },
     /// The worker's part of a state, for a checkpoint.
     State { state: usize, blocks: Vec<Block> },
+    /// How many keys of a state the worker has, after a batch that has changed that.
+    Keys {
+        state: usize,
+        worker: usize,
+        counts: KeyCounts,
+    },
     /// User code failed.
     Failed(BatchFailure),
     /// How far all workers are, as this one sees it.
@@ -57,6 +64,7 @@ mod tests {
             tick: Tick::of_version_1(1000, 1000, 0),
             purpose: Purpose::Rebuild,
             snapshot: Snapshot::Take,
+            published: Some(3),
         };
         assert_eq!(crossed(&work), work);
         let block = Block {

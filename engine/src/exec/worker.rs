@@ -8,7 +8,7 @@ use crate::exec::report::Report;
 use crate::exec::worker_context::WorkerContext;
 use crate::plan::program::Plan;
 use crate::state::key_group::KeyGroups;
-use crate::state::table::RestoredState;
+use crate::state::table::block::RestoredState;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -49,7 +49,7 @@ pub(super) fn run(
     let (plan, failed) = (Arc::clone(&start.plan), Arc::clone(&start.failed));
     let context = Rc::new(WorkerContext::new(
         plan,
-        start.groups,
+        (worker.index(), start.groups),
         start.first,
         reports,
         failed,

@@ -4,9 +4,10 @@ use crate::batch::chunk::Chunk;
 use crate::batch::work::Work;
 use crate::error::BatchFailure;
 use crate::exec::report::Report;
+use crate::observe::states::KeyCounts;
 use crate::plan::program::Plan;
 use crate::state::key_group::KeyGroups;
-use crate::state::table::Block;
+use crate::state::table::block::Block;
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,6 +18,7 @@ use std::sync::mpsc::Sender;
 pub(super) struct WorkerContext {
     pub(super) plan: Arc<Plan>,
     pub(super) groups: KeyGroups,
+    worker: usize,
     /// The first epoch.
     pub(super) first: u64,
     work: Cell<Option<Work>>,
@@ -29,7 +31,7 @@ pub(super) struct WorkerContext {
 impl WorkerContext {
     pub(super) fn new(
         plan: Arc<Plan>,
-        groups: KeyGroups,
+        (worker, groups): (usize, KeyGroups),
         first: u64,
         reports: Sender<Report>,
         failed: Arc<AtomicU64>,
@@ -37,6 +39,7 @@ impl WorkerContext {
         Self {
             plan,
             groups,
+            worker,
             first,
             work: Cell::new(None),
             reports,
@@ -74,6 +77,15 @@ impl WorkerContext {
 
     pub(super) fn hand_over(&self, state: usize, blocks: Vec<Block>) {
         self.report(Report::State { state, blocks });
+    }
+
+    /// How many keys this worker has of a state.
+    pub(super) fn count_keys(&self, state: usize, counts: KeyCounts) {
+        self.report(Report::Keys {
+            state,
+            worker: self.worker,
+            counts,
+        });
     }
 
     pub(super) fn report(&self, report: Report) {

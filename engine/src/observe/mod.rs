@@ -5,11 +5,13 @@
 //! | `event` | the events of a context, which every observer reads |
 //! | `status` | its state and progress |
 //! | `checkpoints` | the checkpoints of this run |
+//! | `states` | how many keys the states have |
 //! | `lineage` | what would have to be replayed |
 //! | `throttle` | a bound on warnings that outsiders can cause |
 
 pub(crate) mod checkpoints;
 pub(crate) mod event;
 pub(crate) mod lineage;
+pub(crate) mod states;
 pub(crate) mod status;
 pub(crate) mod throttle;

@@ -95,6 +95,19 @@ impl<T: 'static> DStream<T> {
     {
         let fused: FusedFn<T> =
             Arc::new(|_, data, emit| open::<Vec<T>>(data).into_iter().for_each(emit));
+        Self::read_by(graph, input, operator, fused)
+    }
+
+    /// The stream of a physical node whose chunks `fused` reads.
+    pub(crate) fn read_by(
+        graph: &SharedGraph,
+        input: NodeId,
+        operator: OperatorId,
+        fused: FusedFn<T>,
+    ) -> Self
+    where
+        T: Record,
+    {
         Self {
             graph: Rc::clone(graph),
             input,

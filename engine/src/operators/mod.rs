@@ -11,7 +11,11 @@
 //! | `combine` | combines the values of a key to something of another type |
 //! | `joins` | operators of two streams of pairs |
 //! | `static_joins` | joins with a data set |
-//! | `stateful` | operators that keep state between batches |
+//! | `stateful` | what all operators have in common that keep a state for each key |
+//! | `state_spec` | what stateful operators can be told beside their function |
+//! | `state_stream` | results of `map_with_state`, and its states |
+//! | `update_state` | `update_state_by_key` |
+//! | `map_with_state` | `map_with_state` |
 //! | `windows/` | operators that see several batches at once |
 //! | `output` | operators that end a stream |
 //! | `remember` | batches kept in memory, and slices of them |
@@ -29,15 +33,19 @@ pub(crate) mod dstream;
 pub(crate) mod exchange;
 pub(crate) mod first_touch;
 pub(crate) mod joins;
+mod map_with_state;
 pub(crate) mod output;
 pub(crate) mod pairs;
 pub(crate) mod partitions;
 pub(crate) mod remember;
 pub(crate) mod scope;
 pub(crate) mod source;
+pub(crate) mod state_spec;
+pub(crate) mod state_stream;
 pub(crate) mod stateful;
 pub(crate) mod stateless;
 pub(crate) mod static_joins;
+mod update_state;
 pub(crate) mod values;
 pub(crate) mod whole;
 #[allow(dead_code, reason = "the operators come next")]

@@ -5,10 +5,9 @@ use crate::operators::by_group::by_group;
 use crate::operators::dstream::DStream;
 use crate::operators::exchange::send_by_key;
 use crate::operators::first_touch::FirstTouch;
-use crate::operators::stateful::{KeyState, MapWithState, UpdateState, Visit};
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperatorFactory, LocalFn, NodeWork};
-use crate::record::{Key, Record, State, Value};
+use crate::record::{Key, Record, Value};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -59,86 +58,6 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         let add = |all: &mut Vec<V>, values: Vec<V>| append(all, values);
         let make = by_group(operator, add, |key: K, all: Vec<V>| Some((key, all)));
         self.keyed(operator, input, make)
-    }
-
-    /// Updates the state `name` of each key with the values that arrived for it, and emits every
-    /// key with its state.
-    ///
-    /// As in Spark, `f` is called for **every** key that has state, with no values if none arrived.
-    /// Setting the state to `None` deletes the key. The state is kept in checkpoints under `name`.
-    #[track_caller]
-    pub fn update_state_by_key<S>(
-        &self,
-        name: &str,
-        f: impl Fn(&K, &[V], &mut Option<S>) + Send + Sync + 'static,
-    ) -> DStream<(K, S)>
-    where
-        K: Key,
-        V: Value,
-        S: State,
-    {
-        self.update(name, Visit::EveryKey, f, Location::caller())
-    }
-
-    /// Like [`Self::update_state_by_key`], but `f` is called, and records are emitted, only for
-    /// keys with values in the batch. The cost follows the input, not the number of keys ever seen.
-    #[track_caller]
-    pub fn update_state_by_key_changed<S>(
-        &self,
-        name: &str,
-        f: impl Fn(&K, &[V], &mut Option<S>) + Send + Sync + 'static,
-    ) -> DStream<(K, S)>
-    where
-        K: Key,
-        V: Value,
-        S: State,
-    {
-        self.update(name, Visit::ChangedKeys, f, Location::caller())
-    }
-
-    fn update<S: State>(
-        &self,
-        name: &str,
-        visit: Visit,
-        f: impl Fn(&K, &[V], &mut Option<S>) + Send + Sync + 'static,
-        at: &Location<'_>,
-    ) -> DStream<(K, S)>
-    where
-        K: Key,
-        V: Value,
-    {
-        let kind = visit.operator_kind();
-        let operator = self
-            .graph
-            .borrow_mut()
-            .operator(kind, Some(name), &[self.operator], at);
-        let input = self.group(operator);
-        let node = UpdateState::node(&self.graph, name, visit, input, operator, Arc::new(f));
-        DStream::of_node(&self.graph, node, operator)
-    }
-
-    /// Runs `f` for every record with the state that its key has in `name`, and emits what `f`
-    /// returns. Costs follow the input. Records of a key are visited in order of arrival.
-    #[track_caller]
-    pub fn map_with_state<S, U>(
-        &self,
-        name: &str,
-        f: impl Fn(&K, V, &mut KeyState<'_, S>) -> U + Send + Sync + 'static,
-    ) -> DStream<U>
-    where
-        K: Key,
-        V: Value,
-        S: State,
-        U: Record,
-    {
-        let at = Location::caller();
-        let operator =
-            self.graph
-                .borrow_mut()
-                .operator("map_with_state", Some(name), &[self.operator], at);
-        let input = self.group(operator);
-        let node = MapWithState::node(&self.graph, name, input, operator, Arc::new(f));
-        DStream::of_node(&self.graph, node, operator)
     }
 
     /// The map side of an exchange: the values of a key gathered per chunk, so that a key travels
@@ -218,7 +137,7 @@ fn fold<V>(total: &mut Option<V>, value: V, f: &Combine<V>) {
 }
 
 /// Adds `values` to `all`, without copying if they are the first.
-fn append<V>(all: &mut Vec<V>, values: Vec<V>) {
+pub(crate) fn append<V>(all: &mut Vec<V>, values: Vec<V>) {
     if all.is_empty() {
         *all = values;
     } else {

@@ -1,6 +1,6 @@
-//! Operators that keep state between batches: `update_state_by_key` and `map_with_state`.
+//! What all operators have in common that keep a state for each key.
 
-use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
+use crate::batch::chunk::{Chunk, in_order, only_input};
 use crate::codec::round_trip;
 use crate::operators::first_touch::Keyed;
 use crate::plan::graph::SharedGraph;
@@ -8,55 +8,47 @@ use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperator, BatchOperatorFactory, NodeWork};
 use crate::plan::operator_context::OperatorContext;
 use crate::plan::program::StateInfo;
-use crate::record::{Key, Record, State, Value};
+use crate::record::{Key, State, Value};
+use crate::state::key_hash::KeyHash;
 use crate::state::restore::Types;
-use crate::state::table::{Block, Group, Slot, StateTable};
+use crate::state::table::group::Visited;
+use crate::state::table::slots::Stamp;
+use crate::state::table::states::StateTable;
+use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-/// Which keys `update_state_by_key` visits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Visit {
-    /// Every key that has state or values, as Spark does.
-    EveryKey,
-    /// Only keys with values in this batch.
-    ChangedKeys,
+/// A state as an operator declares it.
+pub(crate) struct Declared<'a, K, S> {
+    pub(crate) name: &'a str,
+    /// Operators of one kind can read each other's state.
+    pub(crate) kind: &'static str,
+    /// What it begins with where it is new.
+    pub(crate) initial: Vec<(K, S)>,
+    pub(crate) timeout_ms: Option<u64>,
 }
 
-impl Visit {
-    pub(crate) fn operator_kind(self) -> &'static str {
-        match self {
-            Visit::EveryKey => "update_state_by_key",
-            Visit::ChangedKeys => "update_state_by_key_changed",
-        }
-    }
-}
-
-/// Both kinds of update keep the same state: a program may change from one to the other.
-const UPDATE_STATE: &str = "update_state_by_key";
-
-const MAP_WITH_STATE: &str = "map_with_state";
-
-/// Declares the state `name` and adds the operator that keeps it, made by `make` from each worker's
-/// share of it.
-fn stateful_node<K: Key, V: Value, S: State>(
+/// Declares a state and adds the operator that keeps it, made by `make` from each worker's share of
+/// it.
+pub(crate) fn stateful_node<K: Key, V: Value, S: State, T: Stamp>(
     graph: &SharedGraph,
-    name: &str,
-    kind: &'static str,
+    declared: Declared<'_, K, S>,
     (input, operator): (NodeId, OperatorId),
-    make: impl Fn(StateTable<K, V, S>) -> Box<dyn BatchOperator> + Send + Sync + 'static,
+    make: impl Fn(StateTable<K, Vec<V>, S, T>) -> Box<dyn BatchOperator> + Send + Sync + 'static,
 ) -> NodeId {
     let info = StateInfo {
-        name: name.to_owned(),
-        kind,
+        name: declared.name.to_owned(),
+        kind: declared.kind,
         type_names: format!(
             "{} -> {}",
             std::any::type_name::<K>(),
             std::any::type_name::<S>()
         ),
-        types: Arc::new(Types::<K, V, S>::new()),
+        types: Arc::new(Types::<K, Vec<V>, S, T>::new(declared.initial)),
     };
+    let timeout_ms = declared.timeout_ms;
     let make: BatchOperatorFactory =
-        Arc::new(move |slot, restored| make(StateTable::restore(restored, slot)));
+        Arc::new(move |slot, restored| make(StateTable::restore(restored, slot, timeout_ms)));
     let mut graph = graph.borrow_mut();
     let state = graph.state(info);
     graph.node(
@@ -69,220 +61,57 @@ fn stateful_node<K: Key, V: Value, S: State>(
     )
 }
 
-type UpdateFn<K, V, S> = Arc<dyn Fn(&K, &[V], &mut Option<S>) + Send + Sync>;
-
-/// `update_state_by_key` after the exchange.
-pub(crate) struct UpdateState<K, V, S> {
-    operator: OperatorId,
-    visit: Visit,
-    table: StateTable<K, V, S>,
-    f: UpdateFn<K, V, S>,
+/// What a batch brings for its keys, in the order of the batch.
+pub(crate) fn arrivals<K: Key, V: Value>(
+    inputs: Vec<Vec<Chunk>>,
+) -> impl Iterator<Item = (KeyHash, K, Vec<V>)> {
+    let items = in_order::<Keyed<K, Vec<V>>>(only_input(inputs)).flatten();
+    items.map(|Keyed { hash, key, value }| (hash, key, value))
 }
 
-impl<K: Key, V: Value, S: State> UpdateState<K, V, S> {
-    pub(crate) fn node(
-        graph: &SharedGraph,
-        name: &str,
-        visit: Visit,
-        input: NodeId,
-        operator: OperatorId,
-        f: UpdateFn<K, V, S>,
-    ) -> NodeId {
-        stateful_node(graph, name, UPDATE_STATE, (input, operator), move |table| {
-            Box::new(Self {
-                operator,
-                visit,
-                table,
-                f: Arc::clone(&f),
-            })
-        })
-    }
-
-    /// Runs the function for the keys that it is to see, in order, and collects what is emitted.
-    fn visit(
-        f: &UpdateFn<K, V, S>,
-        visit: Visit,
-        ctx: &OperatorContext,
-        group: &mut Group<K, V, S>,
-    ) -> Vec<(K, S)> {
-        let touched = group.take_touched();
-        let (mut records, mut emptied) = (Vec::new(), false);
-        let mut step = |key: &K, slot: &mut Slot<V, S>| {
-            f(key, &slot.arrived, &mut slot.state);
-            slot.arrived = Vec::new();
-            match &slot.state {
-                Some(state) => {
-                    check_state(ctx, key, state);
-                    records.push((key.clone(), state.clone()));
-                }
-                None => emptied = true,
-            }
-        };
-        match visit {
-            Visit::EveryKey => group
-                .keys
-                .iter_mut()
-                .for_each(|(key, slot)| step(key, slot)),
-            Visit::ChangedKeys => touched.iter().for_each(|index| {
-                let (key, slot) = group
-                    .keys
-                    .get_index_mut(*index)
-                    .expect("a touched key is in the map");
-                step(key, slot);
-            }),
-        }
-        if emptied {
-            group.sweep();
-        }
-        records
-    }
-}
-
-/// Fails the batch if a state cannot be written into a checkpoint as it is. Better now, with the
-/// key, than when the checkpoint is due.
-fn check_state<K: Key, S: State>(ctx: &OperatorContext, key: &K, state: &S) {
-    if let Err(what) = round_trip::check(state) {
-        let key = round_trip::show_value(key);
+/// Fails the batch if a state that was changed cannot be written into a checkpoint as it is. Better
+/// now, with the key, than when the checkpoint is due.
+pub(crate) fn check_state<K: Key, S: State>(ctx: &OperatorContext, visited: &Visited<'_, K, S>) {
+    if let Some(state) = visited.state.filter(|_| visited.changed)
+        && let Err(what) = round_trip::check(state)
+    {
+        let key = round_trip::show_value(visited.key);
         ctx.fail(format!("the state of the key {key} cannot be kept: {what}"));
     }
 }
 
-/// Brings what arrived to its keys, in the order of the batch. False if that failed.
-fn arrive<K: Key, V: Value, S: State>(
-    table: &mut StateTable<K, V, S>,
-    ctx: &OperatorContext,
-    input: Vec<Chunk>,
-) -> bool {
-    for Keyed { hash, key, value } in in_order::<Keyed<K, Vec<V>>>(input).flatten() {
-        if let Err(what) = table.arrive(hash, &key, value) {
-            ctx.fail(what);
-            return false;
+/// Checks what a state is to begin with, and gives it back as it is kept.
+///
+/// # Errors
+/// Two equal keys, or a key or state that a checkpoint would not give back.
+pub(crate) fn checked_initial<K: Key, S: State>(pairs: Vec<(K, S)>) -> Result<Vec<(K, S)>, String> {
+    let mut keys = HashSet::new();
+    let mut kept = Vec::with_capacity(pairs.len());
+    for (key, state) in pairs {
+        let shown = || round_trip::show_value(&key);
+        let owned = round_trip::own(&key).map_err(|e| format!("its initial state: {e}"))?;
+        round_trip::check(&state).map_err(|e| {
+            format!(
+                "the initial state of the key {} cannot be kept: {e}",
+                shown()
+            )
+        })?;
+        if !keys.insert(owned.clone()) {
+            return Err(format!("its initial state has the key {} twice", shown()));
         }
+        kept.push((owned, state));
     }
-    true
+    Ok(kept)
 }
 
-impl<K: Key, V: Value, S: State> BatchOperator for UpdateState<K, V, S> {
-    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
-        ctx.enter(self.operator);
-        if !arrive(&mut self.table, ctx, only_input(inputs)) {
-            return;
-        }
-        for (number, group) in self.table.groups() {
-            let records = Self::visit(&self.f, self.visit, ctx, group);
-            if !records.is_empty() {
-                out.push(Chunk::new(SequenceKey::batch(number), 0, records));
-            }
-        }
-    }
-
-    fn snapshot(&self) -> Result<Vec<Block>, String> {
-        self.table.snapshot()
-    }
-}
-
-/// The state of one key, as `map_with_state` sees it.
-#[derive(Debug)]
-pub struct KeyState<'a, S> {
-    state: &'a mut Option<S>,
-}
-
-impl<S> KeyState<'_, S> {
-    /// The state, if the key has one.
-    #[must_use]
-    pub fn get(&self) -> Option<&S> {
-        self.state.as_ref()
-    }
-
-    /// Whether the key has state.
-    #[must_use]
-    pub fn exists(&self) -> bool {
-        self.state.is_some()
-    }
-
-    /// Sets the state.
-    pub fn update(&mut self, state: S) {
-        *self.state = Some(state);
-    }
-
-    /// Deletes the state of the key and returns it.
-    pub fn remove(&mut self) -> Option<S> {
-        self.state.take()
-    }
-}
-
-type MapFn<K, V, S, U> = Arc<dyn Fn(&K, V, &mut KeyState<'_, S>) -> U + Send + Sync>;
-
-/// `map_with_state` after the exchange.
-pub(crate) struct MapWithState<K, V, S, U> {
-    operator: OperatorId,
-    table: StateTable<K, V, S>,
-    f: MapFn<K, V, S, U>,
-}
-
-impl<K: Key, V: Value, S: State, U: Record> MapWithState<K, V, S, U> {
-    pub(crate) fn node(
-        graph: &SharedGraph,
-        name: &str,
-        input: NodeId,
-        operator: OperatorId,
-        f: MapFn<K, V, S, U>,
-    ) -> NodeId {
-        stateful_node(
-            graph,
-            name,
-            MAP_WITH_STATE,
-            (input, operator),
-            move |table| {
-                Box::new(Self {
-                    operator,
-                    table,
-                    f: Arc::clone(&f),
-                })
-            },
-        )
-    }
-}
-
-impl<K: Key, V: Value, S: State, U: Record> MapWithState<K, V, S, U> {
-    fn visit(f: &MapFn<K, V, S, U>, ctx: &OperatorContext, group: &mut Group<K, V, S>) -> Vec<U> {
-        let (mut mapped, mut emptied) = (Vec::new(), false);
-        for index in group.take_touched() {
-            let (key, slot) = group
-                .keys
-                .get_index_mut(index)
-                .expect("a touched key is in the map");
-            for value in std::mem::take(&mut slot.arrived) {
-                let state = &mut slot.state;
-                mapped.push(f(key, value, &mut KeyState { state }));
-            }
-            match &slot.state {
-                Some(state) => check_state(ctx, key, state),
-                None => emptied = true,
-            }
-        }
-        if emptied {
-            group.sweep();
-        }
-        mapped
-    }
-}
-
-impl<K: Key, V: Value, S: State, U: Record> BatchOperator for MapWithState<K, V, S, U> {
-    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
-        ctx.enter(self.operator);
-        if !arrive(&mut self.table, ctx, only_input(inputs)) {
-            return;
-        }
-        for (number, group) in self.table.groups() {
-            let mapped = Self::visit(&self.f, ctx, group);
-            if !mapped.is_empty() {
-                out.push(Chunk::new(SequenceKey::batch(number), 0, mapped));
-            }
-        }
-    }
-
-    fn snapshot(&self) -> Result<Vec<Block>, String> {
-        self.table.snapshot()
+/// A timeout in milliseconds, rounded up.
+///
+/// # Errors
+/// If it is zero.
+pub(crate) fn checked_timeout(what: &str, timeout: Duration) -> Result<u64, String> {
+    let ms = timeout.as_nanos().div_ceil(1_000_000);
+    match u64::try_from(ms).unwrap_or(u64::MAX) {
+        0 => Err(format!("{what} of 0: give a positive duration")),
+        ms => Ok(ms),
     }
 }

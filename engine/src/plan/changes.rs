@@ -4,7 +4,7 @@
 use crate::codec::{message_pack, round_trip};
 use crate::error::{Error, Result};
 use crate::record::{State, Value};
-use crate::state::table::migrate;
+use crate::state::table::block::migrate;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;

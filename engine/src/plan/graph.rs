@@ -209,6 +209,18 @@ impl Graph {
         self.outputs.len() - 1
     }
 
+    /// A setting of `operator`; an error is noted.
+    pub(crate) fn checked<T>(
+        &mut self,
+        operator: OperatorId,
+        setting: Result<T, String>,
+    ) -> Option<T> {
+        let info = self.operators.get(operator.0);
+        let operator = info.map_or_else(String::new, OperatorInfo::title);
+        let failed = |what| self.error(GraphError::BadSetting { operator, what });
+        setting.map_err(failed).ok()
+    }
+
     pub(crate) fn empty_union(&mut self, at: &Location<'_>) {
         self.error(GraphError::BadSetting {
             operator: format!("union at {}:{}", at.file(), at.line()),

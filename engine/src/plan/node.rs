@@ -7,7 +7,8 @@ use crate::batch::chunk::{Chunk, ChunkData};
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::operator_context::OperatorContext;
 use crate::state::key_group::WorkerSlot;
-use crate::state::table::{Block, RestoredState};
+use crate::state::table::block::RestoredState;
+use crate::state::table::states::KeptState;
 use std::sync::Arc;
 
 /// A function from one chunk to some: the fused stateless operators, and what prepares the exchange
@@ -23,9 +24,9 @@ pub(crate) trait BatchOperator {
     /// Processes the whole input of a batch and emits. `inputs` has the chunks of each input of the
     /// node, in no particular order.
     fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>);
-    /// Encodes the state; stateless ones have none.
-    fn snapshot(&self) -> Result<Vec<Block>, String> {
-        Ok(Vec::new())
+    /// The state that it keeps, if it keeps one.
+    fn state(&mut self) -> Option<&mut dyn KeptState> {
+        None
     }
 }
 

@@ -27,6 +27,19 @@ pub struct OperatorInfo {
     pub defined_at: String,
 }
 
+impl OperatorInfo {
+    /// How messages name it.
+    pub(crate) fn title(&self) -> String {
+        let Self {
+            kind, defined_at, ..
+        } = self;
+        match &self.name {
+            Some(name) => format!("{kind} \"{name}\""),
+            None => format!("{kind} ({defined_at})"),
+        }
+    }
+}
+
 /// A source as declared.
 pub(crate) struct SourceInfo {
     pub(crate) name: String,
@@ -87,17 +100,8 @@ impl Plan {
 
     /// How messages name an operator.
     pub(crate) fn operator_name(&self, id: OperatorId) -> String {
-        match self.operators.get(id.0) {
-            Some(OperatorInfo {
-                kind,
-                name: Some(name),
-                ..
-            }) => format!("{kind} \"{name}\""),
-            Some(OperatorInfo {
-                kind, defined_at, ..
-            }) => format!("{kind} ({defined_at})"),
-            None => format!("operator {}", id.0),
-        }
+        let info = self.operators.get(id.0);
+        info.map_or_else(|| format!("operator {}", id.0), OperatorInfo::title)
     }
 }
 

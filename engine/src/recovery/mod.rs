@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `recover` | newest valid checkpoint, then the log after it |
 //! | `states` | which state of the checkpoint belongs to which operator |
+//! | `load` | reads the key groups of the states, on several threads |
 //! | `sources` | which stream of the log belongs to which source |
 //! | `report` | what was found, for users |
 
+mod load;
 pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod sources;

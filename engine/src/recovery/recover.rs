@@ -18,7 +18,7 @@ use crate::recovery::states::{migrations, restore};
 use crate::settings::Settings;
 use crate::state::key_group::KeyGroups;
 use crate::state::restore::Restored;
-use crate::state::table::RestoredState;
+use crate::state::table::block::RestoredState;
 use highwater_checkpoint::{
     Checkpoint, Checkpoints, LocalStore, LogBounds, Options, Ownership, Store,
 };
@@ -46,6 +46,8 @@ pub(crate) struct Recovered {
     pub(crate) migrations: BTreeMap<String, usize>,
     /// How many calls of the program drop a state, by name.
     pub(crate) dropped: BTreeMap<String, usize>,
+    /// How many keys of each state were restored.
+    pub(crate) keys: BTreeMap<usize, u64>,
     /// Decoded state by state and key group.
     pub(crate) state: BTreeMap<usize, RestoredState>,
     /// Producer tables as of the checkpoint.
@@ -93,7 +95,15 @@ impl Recovered {
         sources.report_skipped(&program);
         let state = match (&checkpoint, &metadata) {
             (Some(checkpoint), Some(done)) => {
-                restore(plan, &settings.states, checkpoint, done, key_groups)?
+                let threads = settings.workers.get();
+                restore(
+                    plan,
+                    &settings.states,
+                    checkpoint,
+                    done,
+                    key_groups,
+                    threads,
+                )?
             }
             _ => BTreeMap::new(),
         };
@@ -120,6 +130,7 @@ impl Recovered {
             streams,
             migrations: migrations(plan, &settings.states, &metadata.migrations),
             dropped: settings.states.drops(),
+            keys: state.iter().map(|(i, s)| (*i, s.keys)).collect(),
             state: state.into_iter().map(|(i, s)| (i, s.groups)).collect(),
             producers,
             producers_now,

@@ -5,12 +5,12 @@ use crate::checkpointing::metadata::{Metadata, PRODUCERS};
 use crate::engine_log::program::HashSeed;
 use crate::error::Result;
 use crate::mismatch::Mismatch;
-use crate::panics;
-use crate::plan::changes::{Changes, Migration};
+use crate::plan::changes::Changes;
 use crate::plan::program::{Plan, StateInfo};
+use crate::recovery::load::{Loading, load};
 use crate::state::key_group::{GroupsOnDisk, KeyGroups};
-use crate::state::restore::{Regroup, Restore, RestoreError, Restored};
-use highwater_checkpoint::{BlockEntry, Checkpoint, StateEntry};
+use crate::state::restore::{Regroup, Restored};
+use highwater_checkpoint::{Checkpoint, StateEntry};
 use std::collections::BTreeMap;
 
 /// How many migrations each state of the program will have gone through.
@@ -42,20 +42,22 @@ fn is_dropped(plan: &Plan, changes: &Changes, name: &str, done: &Metadata) -> bo
 }
 
 /// Decodes the state of every operator, after renaming, dropping and migrating what the code asks
-/// for.
+/// for. Key groups are decoded by `threads` threads.
 pub(crate) fn restore(
     plan: &Plan,
     changes: &Changes,
     checkpoint: &Checkpoint,
     done: &Metadata,
     key_groups: KeyGroups,
+    threads: usize,
 ) -> Result<BTreeMap<usize, Restored>> {
     let seed = done.program.hash_seed.map(|HashSeed(seed)| seed);
     let groups = Regroup {
         from: GroupsOnDisk::new(done.program.key_groups, seed),
         to: key_groups,
+        time_ms: checkpoint.manifest().batch.time_ms,
     };
-    let mut restored = BTreeMap::new();
+    let mut loading = Vec::new();
     let mut origins = BTreeMap::new();
     let manifest = checkpoint.manifest();
     let kept = manifest
@@ -93,12 +95,15 @@ pub(crate) fn restore(
             }
             .into());
         };
-        restored.insert(
+        loading.push(Loading {
             index,
-            restore_state(groups, checkpoint, state, slot, pending)?,
-        );
+            slot,
+            state,
+            pending,
+            restore: slot.types.restore(groups),
+        });
     }
-    Ok(restored)
+    load(loading, checkpoint, threads)
 }
 
 /// The program's state for one on disk; `None` if there is none and nothing would be lost.
@@ -130,110 +135,5 @@ fn slot_for<'a>(
         }
         .into()),
         found => Ok(found),
-    }
-}
-
-/// Reads, migrates and decodes every key group of a state; each key goes to the group to which it
-/// belongs now.
-fn restore_state(
-    groups: Regroup,
-    checkpoint: &Checkpoint,
-    state: &StateEntry,
-    slot: &StateInfo,
-    pending: &[Migration],
-) -> Result<Restored> {
-    let mut restoring = slot.types.restore(groups);
-    for block in &state.blocks {
-        let Some(bytes) = checkpoint.read_block(&state.name, block.key_group)? else {
-            continue;
-        };
-        let found = restore_block(&mut *restoring, block, bytes, pending)
-            .map_err(|error| mismatch(error, checkpoint, state, slot, block))?;
-        if found != block.entries {
-            return Err(Mismatch::Entries {
-                name: slot.name.clone(),
-                checkpoint: checkpoint.manifest().number,
-                group: block.key_group,
-                expected: block.entries,
-                found,
-            }
-            .into());
-        }
-    }
-    let restored = restoring.finish();
-    report(slot, state, &restored);
-    Ok(restored)
-}
-
-fn restore_block(
-    restoring: &mut dyn Restore,
-    block: &BlockEntry,
-    bytes: Vec<u8>,
-    pending: &[Migration],
-) -> Result<u64, RestoreError> {
-    let migrate = || {
-        let mut pending = pending.iter();
-        pending.try_fold(bytes, |bytes, migration| migration(&bytes))
-    };
-    let migrated = panics::catch(migrate).map_err(RestoreError::Undecodable)?;
-    restoring.add(block.key_group, &migrated)
-}
-
-fn mismatch(
-    error: RestoreError,
-    checkpoint: &Checkpoint,
-    state: &StateEntry,
-    slot: &StateInfo,
-    block: &BlockEntry,
-) -> Mismatch {
-    let (name, now, then) = (
-        slot.name.clone(),
-        slot.type_names.clone(),
-        state.fingerprint.clone(),
-    );
-    let checkpoint = checkpoint.manifest().number;
-    match error {
-        RestoreError::Undecodable(message) => Mismatch::Undecodable {
-            name,
-            checkpoint,
-            group: block.key_group,
-            now,
-            then,
-            message,
-        },
-        RestoreError::SameKey(key) => Mismatch::SameKey {
-            name,
-            checkpoint,
-            key,
-            now,
-            then,
-        },
-    }
-}
-
-/// Logs what a change of the types did to the state: it is allowed, but must not go unnoticed.
-fn report(slot: &StateInfo, state: &StateEntry, restored: &Restored) {
-    let (name, then, now) = (&slot.name, &state.fingerprint, &slot.type_names);
-    if restored.moved > 0 {
-        let (moved, keys) = (restored.moved, restored.keys);
-        tracing::warn!(
-            state = name,
-            moved,
-            keys,
-            %then,
-            %now,
-            "keys of a changed type were moved to the key groups to which they belong now"
-        );
-    }
-    if !restored.ignored.is_empty() {
-        let fields: Vec<&String> = restored.ignored.iter().collect();
-        tracing::warn!(
-            state = name,
-            ?fields,
-            %then,
-            %now,
-            "the program's types do not have these fields of the checkpoint: what they hold is left out of the state. If one was \
-             renamed, add #[serde(alias = \"old name\")]"
-        );
     }
 }

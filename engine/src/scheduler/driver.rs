@@ -20,6 +20,7 @@ use crate::exec::completed::Completed;
 use crate::exec::executor::Executor;
 use crate::faults::Faults;
 use crate::ingest::admission::Admission;
+use crate::observe::states::StateCounts;
 use crate::plan::program::{OutputInfo, Plan};
 use crate::sink::backoff::Backoff;
 use crate::sink::output::Guarantee;
@@ -43,6 +44,8 @@ pub(crate) struct Driver {
     pub(crate) committed: Option<u64>,
     /// For a full disk, unless batches are run by hand.
     pub(crate) backoff: Backoff,
+    /// For observers.
+    pub(crate) states: Arc<StateCounts>,
     pub(crate) faults: Faults,
     /// The batch interval, in milliseconds.
     pub(crate) interval_ms: u64,
@@ -79,6 +82,7 @@ impl Driver {
                 tick,
                 purpose,
                 snapshot,
+                published: self.checkpointer.published(),
             },
             input,
         )?;
@@ -86,11 +90,15 @@ impl Driver {
             return Err(failure.into());
         }
         let Completed {
-            outputs, blocks, ..
+            outputs,
+            blocks,
+            keys,
+            ..
         } = completed;
         if purpose == Purpose::Run {
             self.commit(batch, tick, outputs)?;
         }
+        self.states.update(keys);
         self.admission.processed(batch.to);
         let took = self.admission.clock.now().saturating_sub(started);
         if snapshot == Snapshot::Take {

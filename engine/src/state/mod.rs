@@ -7,11 +7,15 @@
 //! | `key_hash` | the hash of a key |
 //! | `key_hash_v1` | the hash of version 1, for directories of that time |
 //! | `restore` | entries of a checkpoint become keys and states again |
-//! | `equal_keys` | keys that are equal and serialise differently |
+//! | `equal_keys` | keys that are equal and serialise differently, among the first ones |
+//! | `twins` | the same, among all keys of a state |
+//! | `access` | how update functions see the state of a key |
 
+pub(crate) mod access;
 pub(crate) mod equal_keys;
 pub(crate) mod key_group;
 pub(crate) mod key_hash;
 mod key_hash_v1;
 pub(crate) mod restore;
 pub(crate) mod table;
+mod twins;

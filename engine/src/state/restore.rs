@@ -5,14 +5,20 @@
 //! a default, a variant is renamed. The key group follows from what a key serialises to, so such a
 //! key has to move. Otherwise it would exist twice: once where the checkpoint has it, never found
 //! again, and once where its next record arrives.
+//!
+//! Key groups are decoded by several threads, each in one go. What comes out does not depend on
+//! which was faster: keys that stay are in the order of the checkpoint, and keys that move come
+//! after them, in the order of the checkpoint's groups.
 
 use crate::codec::{message_pack, round_trip};
 use crate::record::{Key, State};
-use crate::state::equal_keys::EqualKeys;
 use crate::state::key_group::{GroupsOnDisk, KeyGroups};
-use crate::state::key_hash::KeyError;
-use crate::state::table::{Group, RestoredGroup, RestoredState, Slot, raw_entries};
-use indexmap::map::Entry;
+use crate::state::key_hash::{KeyError, KeyHash};
+use crate::state::table::block::{RawEntry, RestoredGroup, RestoredState, raw_entries};
+use crate::state::table::group::Group;
+use crate::state::table::slots::Stamp;
+use crate::state::twins::Twins;
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
 
@@ -20,16 +26,18 @@ use std::marker::PhantomData;
 pub(crate) trait StateTypes: Send + Sync {
     /// Begins to take in what a checkpoint holds.
     fn restore(&self, groups: Regroup) -> Box<dyn Restore>;
+    /// What a state that is new in its directory begins with; `None` if that is nothing.
+    fn initial(&self, groups: KeyGroups) -> Result<Option<Restored>, String>;
     /// Reads back every entry of an encoded key group and counts them; an error names the key.
     fn read_back(&self, bytes: &[u8]) -> Result<u64, String>;
 }
 
-/// Takes in the state of a checkpoint, key group by key group.
-pub(crate) trait Restore {
+/// Takes in the state of a checkpoint, key group by key group, from any number of threads.
+pub(crate) trait Restore: Send + Sync {
     /// Decodes the entries of a key group as the checkpoint has it, and returns how many there are.
-    fn add(&mut self, group: u32, bytes: &[u8]) -> Result<u64, RestoreError>;
+    fn add(&self, group: u32, bytes: &[u8]) -> Result<u64, RestoreError>;
     /// Ends.
-    fn finish(self: Box<Self>) -> Restored;
+    fn finish(self: Box<Self>) -> Result<Restored, RestoreError>;
 }
 
 /// The groups of a checkpoint's keys, and those of today.
@@ -37,6 +45,9 @@ pub(crate) trait Restore {
 pub(crate) struct Regroup {
     pub(crate) from: GroupsOnDisk,
     pub(crate) to: KeyGroups,
+    /// The time of the batch that the checkpoint was taken after: what a key counts as visited at
+    /// whose last visit the checkpoint does not have.
+    pub(crate) time_ms: u64,
 }
 
 /// Why an entry of a checkpoint cannot be taken in.
@@ -46,6 +57,13 @@ pub(crate) enum RestoreError {
     Undecodable(String),
     /// A key is there already, from another entry.
     SameKey(String),
+}
+
+impl From<String> for RestoreError {
+    /// What user code says, or that it panicked.
+    fn from(what: String) -> Self {
+        Self::Undecodable(what)
+    }
 }
 
 /// The state of one operator, as a checkpoint had it.
@@ -63,39 +81,71 @@ pub(crate) struct Restored {
 /// At most so many paths of ignored fields are remembered.
 const MAX_IGNORED: usize = 32;
 
-/// The types of a state: its keys, the values that arrive for them, and what is kept.
-pub(crate) struct Types<K, V, S> {
-    keys: PhantomData<fn() -> K>,
-    values: PhantomData<fn() -> V>,
-    states: PhantomData<fn() -> S>,
+/// The types of a state: its keys, what a batch brings for them, what is kept, and what is kept
+/// beside it for timeouts. And what the state begins with.
+pub(crate) struct Types<K, A, S, T = ()> {
+    of: PhantomData<fn() -> (A, T)>,
+    initial: Mutex<Vec<(K, S)>>,
 }
 
-impl<K, V, S> Types<K, V, S> {
-    pub(crate) fn new() -> Self {
+impl<K, A, S, T> Types<K, A, S, T> {
+    pub(crate) fn new(initial: Vec<(K, S)>) -> Self {
         Self {
-            keys: PhantomData,
-            values: PhantomData,
-            states: PhantomData,
+            of: PhantomData,
+            initial: Mutex::new(initial),
         }
     }
 }
 
-impl<K: Key, V: Send + 'static, S: State> StateTypes for Types<K, V, S> {
+impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTypes for Types<K, A, S, T> {
     fn restore(&self, groups: Regroup) -> Box<dyn Restore> {
-        Box::new(Restoring::<K, V, S> {
+        Box::new(Restoring::<K, A, S, T> {
             regroup: groups,
-            groups: BTreeMap::new(),
-            equal_keys: EqualKeys::new(usize::MAX),
-            keys: 0,
-            moved: 0,
-            ignored: BTreeSet::new(),
+            taken_in: Mutex::new(TakenIn {
+                blocks: BTreeSet::new(),
+                groups: BTreeMap::new(),
+                leaving: Vec::new(),
+                twins: Twins::default(),
+                keys: 0,
+                moved: 0,
+                ignored: BTreeSet::new(),
+            }),
+            hasher: Twins::hasher(),
         })
+    }
+
+    fn initial(&self, groups: KeyGroups) -> Result<Option<Restored>, String> {
+        // A program runs once: nothing is needed twice.
+        let pairs = std::mem::take(&mut *self.initial.lock());
+        if pairs.is_empty() {
+            return Ok(None);
+        }
+        let keys = pairs.len() as u64;
+        let mut by_number = BTreeMap::<u32, Group<K, A, S, T>>::new();
+        for (key, state) in pairs {
+            let hash = groups.hash(&key).map_err(|e| e.to_string())?;
+            let group = by_number.entry(groups.group_of(hash));
+            let group = group.or_insert_with(Group::new);
+            // The time of the first batch takes the place of this.
+            group
+                .restore(hash, key, state, T::at(0))
+                .map_err(|key| format!("two of its keys are {}", round_trip::show_value(&key)))?;
+        }
+        let by_number = by_number.into_iter().map(|(number, mut group)| {
+            group.begun();
+            (number, Box::new(group) as RestoredGroup)
+        });
+        Ok(Some(Restored {
+            groups: by_number.collect(),
+            keys,
+            ..Restored::default()
+        }))
     }
 
     fn read_back(&self, bytes: &[u8]) -> Result<u64, String> {
         let mut entries = 0;
         for entry in raw_entries(bytes) {
-            let (key, state) = entry?;
+            let RawEntry { key, state, .. } = entry?;
             round_trip::read_back::<K>(key)
                 .map_err(|e| format!("the key {}: {e}", round_trip::show(key)))?;
             round_trip::read_back::<S>(state)
@@ -106,88 +156,160 @@ impl<K: Key, V: Send + 'static, S: State> StateTypes for Types<K, V, S> {
     }
 }
 
-struct Restoring<K, V, S> {
+/// A key with its hash, state and stamp.
+struct Keyed<K, S, T> {
+    hash: KeyHash,
+    key: K,
+    state: S,
+    stamp: T,
+}
+
+/// Keys of a block, with its number.
+type FromBlock<K, S, T> = (u32, Vec<Keyed<K, S, T>>);
+
+struct Restoring<K, A, S, T> {
     regroup: Regroup,
-    groups: BTreeMap<u32, Group<K, V, S>>,
-    /// Equal keys of different groups are two entries for one key as well.
-    equal_keys: EqualKeys,
+    taken_in: Mutex<TakenIn<K, A, S, T>>,
+    hasher: foldhash::fast::RandomState,
+}
+
+/// What all threads have taken in.
+struct TakenIn<K, A, S, T> {
+    /// The blocks that were decoded.
+    blocks: BTreeSet<u32>,
+    groups: BTreeMap<u32, Group<K, A, S, T>>,
+    /// Keys that belong to another group than that of their block, by block.
+    leaving: Vec<FromBlock<K, S, T>>,
+    /// Finds equal keys that serialise differently: they are two entries for one key as well.
+    twins: Twins,
     keys: u64,
     moved: u64,
     ignored: BTreeSet<String>,
 }
 
-impl<K: Key, V: Send + 'static, S: State> Restoring<K, V, S> {
-    fn decode(&mut self, key: &[u8], state: &[u8]) -> Result<(K, S), String> {
-        let ignored = &mut self.ignored;
+impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restoring<K, A, S, T> {
+    fn decode(
+        &self,
+        entry: RawEntry<'_>,
+        ignored: &mut BTreeSet<String>,
+    ) -> Result<Keyed<K, S, T>, String> {
         let mut note = |part: &str, path: String| {
             if ignored.len() < MAX_IGNORED {
                 ignored.insert(format!("{part} {path}"));
             }
         };
-        let name = || round_trip::show(key);
-        let owned: K = message_pack::decode_noting(key, &mut |path| note("key:", path))
+        let name = || round_trip::show(entry.key);
+        let key: K = message_pack::decode_noting(entry.key, &mut |path| note("key:", path))
             .map_err(|e| format!("the key {}: {e}", name()))?;
-        let state = message_pack::decode_noting(state, &mut |path| note("value:", path))
+        let state = message_pack::decode_noting(entry.state, &mut |path| note("value:", path))
             .map_err(|e| format!("the value of the key {}: {e}", name()))?;
-        Ok((owned, state))
+        let key = round_trip::stays(key, entry.key)?;
+        let hash = self.regroup.to.hash(&key).map_err(|e| e.to_string())?;
+        Ok(Keyed {
+            hash,
+            key,
+            state,
+            stamp: T::at(entry.last_visit_ms.unwrap_or(self.regroup.time_ms)),
+        })
     }
 }
 
-impl<K: Key, V: Send + 'static, S: State> Restore for Restoring<K, V, S> {
-    fn add(&mut self, group: u32, bytes: &[u8]) -> Result<u64, RestoreError> {
-        let mut entries = 0;
+fn same_key<K: Key>(key: &K) -> RestoreError {
+    RestoreError::SameKey(round_trip::show_value(key))
+}
+
+impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, S, T> {
+    fn add(&self, number: u32, bytes: &[u8]) -> Result<u64, RestoreError> {
+        let Regroup { from, to, .. } = self.regroup;
+        let mut group = Group::<K, A, S, T>::new();
+        let (mut leaving, mut ignored) = (Vec::new(), BTreeSet::new());
+        let mut twins = Twins::default();
+        let (mut entries, mut moved) = (0, 0);
         for entry in raw_entries(bytes) {
-            let (raw_key, raw_state) = entry.map_err(RestoreError::Undecodable)?;
-            let decoded = self.decode(raw_key, raw_state);
-            let (key, state) = decoded.map_err(RestoreError::Undecodable)?;
-            let key = round_trip::stays(key, raw_key).map_err(RestoreError::Undecodable)?;
-            let Regroup { from, to } = self.regroup;
-            let undecodable = |e: KeyError| RestoreError::Undecodable(e.to_string());
-            let hash = to.hash(&key).map_err(undecodable)?;
-            let belonged = from.group(&key, to, hash).map_err(undecodable)?;
-            if let Some(other) = self.equal_keys.note(&key, hash)
-                && self
-                    .groups
-                    .get(&to.group_of(other))
-                    .is_some_and(|g| g.keys.contains_key(&key))
-            {
-                return Err(RestoreError::SameKey(round_trip::show(raw_key)));
-            }
-            match self
-                .groups
-                .entry(to.group_of(hash))
-                .or_default()
-                .keys
-                .entry(key)
-            {
-                Entry::Vacant(place) => place.insert(Slot::new(Some(state))),
-                Entry::Occupied(_) => return Err(RestoreError::SameKey(round_trip::show(raw_key))),
-            };
-            self.moved += u64::from(belonged != group);
+            let entry = entry.map_err(RestoreError::Undecodable)?;
+            let decoded = self.decode(entry, &mut ignored);
+            let keyed = decoded.map_err(RestoreError::Undecodable)?;
+            let belonged = from.group(&keyed.key, to, keyed.hash);
+            let belonged =
+                belonged.map_err(|e: KeyError| RestoreError::Undecodable(e.to_string()))?;
+            twins.note(&self.hasher, &keyed.key, keyed.hash);
+            moved += u64::from(belonged != number);
             entries += 1;
+            if to.group_of(keyed.hash) == number {
+                let Keyed {
+                    hash,
+                    key,
+                    state,
+                    stamp,
+                } = keyed;
+                if let Err(key) = group.restore(hash, key, state, stamp) {
+                    return Err(same_key(&key));
+                }
+            } else {
+                leaving.push(keyed);
+            }
         }
-        self.keys += entries;
+        let mut all = self.taken_in.lock();
+        if !all.blocks.insert(number) {
+            let what = format!("the key group {number} is there twice");
+            return Err(RestoreError::Undecodable(what));
+        }
+        if group.len() > 0 {
+            all.groups.insert(number, group);
+        }
+        if !leaving.is_empty() {
+            all.leaving.push((number, leaving));
+        }
+        all.twins.append(twins);
+        all.ignored.append(&mut ignored);
+        all.keys += entries;
+        all.moved += moved;
         Ok(entries)
     }
 
-    fn finish(self: Box<Self>) -> Restored {
-        let groups = self.groups.into_iter();
-        Restored {
-            groups: groups
-                .map(|(number, group)| (number, Box::new(group) as RestoredGroup))
-                .collect(),
-            keys: self.keys,
-            moved: self.moved,
-            ignored: self.ignored,
+    fn finish(self: Box<Self>) -> Result<Restored, RestoreError> {
+        let to = self.regroup.to;
+        let mut all = self.taken_in.into_inner();
+        all.leaving.sort_by_key(|(block, _)| *block);
+        for keyed in all.leaving.into_iter().flat_map(|(_, keys)| keys) {
+            let group = all.groups.entry(to.group_of(keyed.hash));
+            let group = group.or_insert_with(Group::new);
+            if let Err(key) = group.restore(keyed.hash, keyed.key, keyed.state, keyed.stamp) {
+                return Err(same_key(&key));
+            }
         }
+        for [one, other] in all.twins.find() {
+            let keys = |hash| {
+                all.groups
+                    .get(&to.group_of(hash))
+                    .map(|g| g.with_hash(hash))
+            };
+            let (ones, others) = (keys(one), keys(other));
+            let mut ones = ones.into_iter().flatten();
+            if let Some(key) = ones.find(|key| others.iter().flatten().any(|k| k == key)) {
+                return Err(same_key(key));
+            }
+        }
+        let groups = all.groups.into_iter().map(|(number, mut group)| {
+            group.restored();
+            (number, Box::new(group) as RestoredGroup)
+        });
+        Ok(Restored {
+            groups: groups.collect(),
+            keys: all.keys,
+            moved: all.moved,
+            ignored: all.ignored.into_iter().take(MAX_IGNORED).collect(),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::access::StateGuard;
     use crate::state::key_group::WorkerSlot;
-    use crate::state::table::{Block, RestoredState, StateTable, migrate};
+    use crate::state::table::block::{Block, RestoredState, migrate};
+    use crate::state::table::states::{KeptState, StateTable};
 
     const GROUPS: u32 = 8;
 
@@ -204,6 +326,7 @@ mod tests {
         Regroup {
             from: GroupsOnDisk::Seeded(groups),
             to: groups,
+            time_ms: 0,
         }
     }
 
@@ -212,36 +335,60 @@ mod tests {
         groups.group_of(groups.hash(key).unwrap())
     }
 
+    type Table<K, S> = StateTable<K, (), S, ()>;
+
+    fn table<K: Key, S: State>(restored: &mut RestoredState) -> Table<K, S> {
+        StateTable::restore(restored, &slot(), None)
+    }
+
     fn blocks<K: Key, S: State>(entries: Vec<(K, S)>) -> Vec<Block> {
-        let mut table = StateTable::<K, u64, S>::restore(&mut RestoredState::new(), &slot());
+        let mut table = table::<K, S>(&mut RestoredState::new());
         for (key, state) in entries {
-            let hash = slot().groups.hash(&key).unwrap();
-            table.arrive(hash, &key, vec![0]).unwrap();
-            let (_, group) = table.groups().nth(group_of(&key) as usize).unwrap();
-            group.keys.get_mut(&key).unwrap().state = Some(state);
+            let item = (slot().groups.hash(&key).unwrap(), key, ());
+            let state = std::cell::Cell::new(Some(state));
+            table.begin(false);
+            let applied = table.apply(
+                0,
+                [item].into_iter(),
+                |(), ()| (),
+                |_, group| {
+                    group.visit_touched(
+                        0,
+                        &mut |_, _, guard: &mut StateGuard<S>| guard.update(state.take().unwrap()),
+                        &mut |_| (),
+                    );
+                },
+            );
+            applied.unwrap();
         }
         table.snapshot().unwrap()
     }
 
     fn restored<K: Key, S: State>(blocks: &[Block]) -> Result<Restored, RestoreError> {
-        let mut restore = Types::<K, u64, S>::new().restore(same(GROUPS));
-        for block in blocks {
+        let restore = Types::<K, (), S>::new(vec![]).restore(same(GROUPS));
+        // Whatever the order in which threads take the groups.
+        for block in blocks.iter().rev() {
             assert_eq!(restore.add(block.group, &block.bytes)?, block.entries);
         }
-        Ok(restore.finish())
+        restore.finish()
     }
 
     /// All keys in the order in which a visit of every key meets them.
     fn entries<K: Key, S: State>(restored: &mut Restored) -> Vec<(u64, K, S)> {
-        let mut table = StateTable::<K, u64, S>::restore(&mut restored.groups, &slot());
-        let groups = table.groups();
-        groups
-            .flat_map(|(number, group)| {
-                let keys = group.keys.iter();
-                keys.map(move |(k, slot)| (number, k.clone(), slot.state.clone().unwrap()))
-                    .collect::<Vec<_>>()
-            })
-            .collect()
+        let mut found = Vec::new();
+        let applied = table::<K, S>(&mut restored.groups).apply(
+            0,
+            std::iter::empty(),
+            |(), ()| (),
+            |number, group| {
+                let entry = |(key, state, ()): (&K, &S, ())| {
+                    (u64::from(number), key.clone(), state.clone())
+                };
+                found.extend(group.iter().map(entry));
+            },
+        );
+        applied.unwrap();
+        found
     }
 
     #[test]
@@ -269,28 +416,35 @@ mod tests {
             let entries = blocks.flat_map(|block| {
                 let entries = raw_entries(&block.bytes).map(Result::unwrap);
                 entries
-                    .map(|(k, v)| (k.to_vec(), v.to_vec()))
+                    .map(|entry| (entry.key.to_vec(), entry.state.to_vec()))
                     .collect::<Vec<_>>()
             });
             let entries: Vec<(Vec<u8>, Vec<u8>)> = entries.collect();
             let restored = |changed: bool| {
-                let types = Types::<u32, u64, u32>::new();
-                let wider = Types::<Option<u32>, u64, u32>::new();
-                let regroup = Regroup { from, to: new };
-                let mut restore = match changed {
+                let types = Types::<u32, (), u32>::new(vec![]);
+                let wider = Types::<Option<u32>, (), u32>::new(vec![]);
+                let regroup = Regroup {
+                    from,
+                    to: new,
+                    time_ms: 0,
+                };
+                let restore = match changed {
                     false => types.restore(regroup),
                     true => wider.restore(regroup),
                 };
+                let mut blocks = BTreeMap::<u32, Vec<u8>>::new();
                 for (key, state) in &entries {
-                    let mut bytes = Vec::new();
+                    let group = on_disk(message_pack::decode(key).unwrap());
+                    let bytes = blocks.entry(group).or_default();
                     for part in [key, state] {
                         bytes.extend(u32::try_from(part.len()).unwrap().to_le_bytes());
                         bytes.extend(part);
                     }
-                    let group = on_disk(message_pack::decode(key).unwrap());
+                }
+                for (group, bytes) in blocks {
                     restore.add(group, &bytes).unwrap();
                 }
-                restore.finish()
+                restore.finish().unwrap()
             };
             let mut found = restored(false);
             assert_eq!((found.keys, found.moved), (100, 0), "{from:?}");
@@ -362,7 +516,7 @@ mod tests {
     fn damaged_blocks_are_errors_never_panics() {
         let bytes = blocks(vec![("key".to_owned(), 300_u64)]).remove(0).bytes;
         for cut in 1..bytes.len() {
-            let mut restore = Types::<String, u64, u64>::new().restore(same(1));
+            let restore = Types::<String, (), u64>::new(vec![]).restore(same(1));
             assert!(restore.add(0, &bytes[..cut]).is_err(), "cut at {cut}");
         }
     }
@@ -374,5 +528,56 @@ mod tests {
         let mut new = restored::<String, String>(&old).unwrap();
         let entries = entries::<String, String>(&mut new);
         assert_eq!((&*entries[0].1, &*entries[0].2), ("key", "n7"));
+    }
+
+    /// Without an order of their own they would come in that of the threads.
+    #[test]
+    fn keys_that_move_come_after_those_that_stay_in_the_order_of_the_checkpoint() {
+        let old: Vec<(u32, u64)> = (0..200).map(|i| (i, u64::from(i))).collect();
+        let blocks = blocks(old);
+        let order = |number: u32| {
+            let entries = blocks.iter().flat_map(|b| raw_entries(&b.bytes));
+            let keys = entries.map(|e| message_pack::decode::<u32>(e.unwrap().key).unwrap());
+            keys.filter(|key| group_of(&Some(*key)) == number)
+                .map(|key| (group_of(&key) != number, key))
+                .collect::<Vec<_>>()
+        };
+        let mut found = restored::<Option<u32>, u64>(&blocks).unwrap();
+        let entries = entries::<Option<u32>, u64>(&mut found);
+        for number in 0..GROUPS {
+            let mut expected = order(number);
+            expected.sort_by_key(|(moved, _)| *moved); // stable
+            let found = entries
+                .iter()
+                .filter(|(group, ..)| *group == u64::from(number));
+            let found = found.map(|(_, key, _)| key.unwrap());
+            assert!(
+                found.eq(expected.into_iter().map(|(_, key)| key)),
+                "group {number}"
+            );
+        }
+    }
+
+    #[test]
+    fn equal_keys_of_two_groups_are_found_among_all_keys() {
+        #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+        struct Name(String);
+        impl PartialEq for Name {
+            fn eq(&self, other: &Self) -> bool {
+                self.0.eq_ignore_ascii_case(&other.0)
+            }
+        }
+        impl Eq for Name {}
+        impl std::hash::Hash for Name {
+            fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+                self.0.to_ascii_lowercase().hash(state);
+            }
+        }
+        let others = (0..1000).map(|i| (format!("name {i}"), i));
+        let words = others.chain([("Other".to_owned(), 1), ("other".to_owned(), 2)]);
+        match restored::<Name, u64>(&blocks(words.collect())) {
+            Err(RestoreError::SameKey(key)) => assert!(key.contains("ther"), "{key}"),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -1,0 +1,209 @@
+//! `map_with_state`: a result for each record, from the record and the state of its key.
+
+use crate::batch::chunk::{Chunk, SequenceKey};
+use crate::codec::round_trip;
+use crate::operators::dstream::DStream;
+use crate::operators::pairs::append;
+use crate::operators::state_spec::{MapFn, StateSpec};
+use crate::operators::state_stream::{self, StateStream};
+use crate::operators::stateful::{
+    Declared, arrivals, check_state, checked_initial, checked_timeout, stateful_node,
+};
+use crate::plan::ids::{NodeId, OperatorId};
+use crate::plan::node::BatchOperator;
+use crate::plan::operator_context::OperatorContext;
+use crate::record::{Key, Record, State, Value};
+use crate::state::access::{KeyState, StateGuard};
+use crate::state::table::group::{Group, Visited};
+use crate::state::table::slots::{LastVisit, Stamp};
+use crate::state::table::states::{KeptState, StateTable};
+use std::panic::Location;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const MAP_WITH_STATE: &str = "map_with_state";
+
+impl<K: 'static, V: 'static> DStream<(K, V)> {
+    /// Runs `f` for every record with the state that its key has in `name`, and emits what `f`
+    /// returns. Costs follow the input. Keys are visited by key group, in the order of their first
+    /// record in the batch, and the records of a key in order of arrival.
+    #[track_caller]
+    pub fn map_with_state<S, U>(
+        &self,
+        name: &str,
+        f: impl Fn(&K, V, &mut KeyState<'_, S>) -> U + Send + Sync + 'static,
+    ) -> DStream<U>
+    where
+        K: Key,
+        V: Value,
+        S: State,
+        U: Record,
+    {
+        let mut graph = self.graph.borrow_mut();
+        let inputs = [self.operator];
+        let operator = graph.operator(MAP_WITH_STATE, Some(name), &inputs, Location::caller());
+        drop(graph);
+        let f: MapFn<K, V, S, U> =
+            Arc::new(move |_, key, value, state| Some(f(key, value?, state)));
+        let declared = Declared {
+            name,
+            kind: MAP_WITH_STATE,
+            initial: Vec::new(),
+            timeout_ms: None,
+        };
+        let node = self.map_with_state_node::<S, U, ()>(operator, f, declared, None);
+        DStream::of_node(&self.graph, node, operator)
+    }
+
+    /// Like [`Self::map_with_state`], with what the [`StateSpec`] says: an initial state, a
+    /// timeout; and the function sees the batch. The result is a stream of what the function
+    /// returned, which can also give all states after each batch
+    /// ([`state_snapshots`](StateStream::state_snapshots)).
+    ///
+    /// Any visit with a record refreshes the deadline of a key that has state afterwards. A key
+    /// times out in the first batch whose time is more than the timeout after the batch of its
+    /// last record.
+    #[track_caller]
+    pub fn map_with_state_spec<S, U>(
+        &self,
+        name: &str,
+        spec: StateSpec<K, V, S, U>,
+    ) -> StateStream<K, S, U>
+    where
+        K: Key,
+        V: Value,
+        S: State,
+        U: Record,
+    {
+        let mut graph = self.graph.borrow_mut();
+        let inputs = [self.operator];
+        let operator = graph.operator(MAP_WITH_STATE, Some(name), &inputs, Location::caller());
+        let initial = checked_initial(spec.initial);
+        let initial = graph.checked(operator, initial).unwrap_or_default();
+        let timeout = spec.timeout.map(|t| checked_timeout("a timeout", t));
+        let timeout_ms = timeout.and_then(|t| graph.checked(operator, t));
+        drop(graph);
+        let declared = Declared {
+            name,
+            kind: MAP_WITH_STATE,
+            initial,
+            timeout_ms,
+        };
+        let wanted = Arc::new(AtomicBool::new(false));
+        let snapshots = Some(Arc::clone(&wanted));
+        let node = match timeout_ms {
+            Some(_) => {
+                self.map_with_state_node::<S, U, LastVisit>(operator, spec.f, declared, snapshots)
+            }
+            None => self.map_with_state_node::<S, U, ()>(operator, spec.f, declared, snapshots),
+        };
+        StateStream::of_node(&self.graph, node, operator, wanted)
+    }
+
+    fn map_with_state_node<S: State, U: Record, T: Stamp>(
+        &self,
+        operator: OperatorId,
+        f: MapFn<K, V, S, U>,
+        declared: Declared<'_, K, S>,
+        snapshots: Option<Arc<AtomicBool>>,
+    ) -> NodeId
+    where
+        K: Key,
+        V: Value,
+    {
+        let input = self.group(operator);
+        let make = move |table: StateTable<K, Vec<V>, S, T>| {
+            Box::new(MapWithState {
+                operator,
+                table,
+                f: Arc::clone(&f),
+                snapshots: snapshots.clone(),
+            }) as Box<dyn BatchOperator>
+        };
+        stateful_node(&self.graph, declared, (input, operator), make)
+    }
+}
+
+/// `map_with_state` after the exchange.
+struct MapWithState<K, V, S, U, T> {
+    operator: OperatorId,
+    table: StateTable<K, Vec<V>, S, T>,
+    f: MapFn<K, V, S, U>,
+    /// Set for a [`StateStream`]: whether its states are wanted.
+    snapshots: Option<Arc<AtomicBool>>,
+}
+
+/// Runs the function once.
+fn call<K: Key, V, S: State, U>(
+    f: &MapFn<K, V, S, U>,
+    ctx: &OperatorContext,
+    (key, value): (&K, Option<V>),
+    state: &mut StateGuard<S>,
+) -> Option<U> {
+    let timing_out = value.is_none();
+    let mut state = KeyState::new(state, timing_out);
+    let mapped = f(ctx.batch(), key, value, &mut state);
+    if let Some(what) = state.illegal() {
+        let key = round_trip::show_value(key);
+        ctx.fail(format!(
+            "an illegal move with the state of the key {key}: {what}"
+        ));
+    }
+    mapped
+}
+
+fn visit_group<K: Key, V: Value, S: State, U: Record, T: Stamp>(
+    f: &MapFn<K, V, S, U>,
+    ctx: &OperatorContext,
+    group: &mut Group<K, Vec<V>, S, T>,
+) -> Vec<U> {
+    let now_ms = ctx.batch().time_ms;
+    let mut mapped = Vec::new();
+    let mut map = |key: &K, values: Option<Vec<V>>, state: &mut StateGuard<S>| {
+        for value in values.unwrap_or_default() {
+            mapped.extend(call(f, ctx, (key, Some(value)), state));
+        }
+    };
+    let mut check = |visited: Visited<'_, K, S>| check_state(ctx, &visited);
+    group.visit_touched(now_ms, &mut map, &mut check);
+    let is_last_part = ctx.tick().is_last_part;
+    let timed_out = is_last_part.then(|| group.timed_out(now_ms));
+    for slot in timed_out.unwrap_or_default() {
+        group.time_out(slot, |key, state: &mut StateGuard<S>| {
+            mapped.extend(call(f, ctx, (key, None), state));
+        });
+    }
+    mapped
+}
+
+impl<K: Key, V: Value, S: State, U: Record, T: Stamp> BatchOperator
+    for MapWithState<K, V, S, U, T>
+{
+    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
+        let (f, snapshots) = (&self.f, self.snapshots.as_deref());
+        let items = arrivals::<K, V>(inputs);
+        let now_ms = ctx.batch().time_ms;
+        let applied = self.table.apply(now_ms, items, append, |number, group| {
+            let mapped = visit_group(f, ctx, group);
+            if !mapped.is_empty() {
+                out.push(match snapshots {
+                    Some(_) => state_stream::mapped::<K, S, U>(number, mapped),
+                    None => Chunk::new(SequenceKey::batch(u64::from(number)), 0, mapped),
+                });
+            }
+            if snapshots.is_some_and(|wanted| wanted.load(Ordering::Acquire)) && group.len() > 0 {
+                let pair = |(key, state, _): (&K, &S, T)| (key.clone(), state.clone());
+                let states = group.iter().map(pair).collect();
+                out.push(state_stream::states::<K, S, U>(number, states));
+            }
+        });
+        if let Err(what) = applied {
+            ctx.fail(what);
+        }
+    }
+
+    fn state(&mut self) -> Option<&mut dyn KeptState> {
+        Some(&mut self.table)
+    }
+}

@@ -1,0 +1,233 @@
+//! `update_state_by_key`: a state for each key, from the values of each batch.
+
+use crate::batch::chunk::{Chunk, SequenceKey};
+use crate::operators::dstream::DStream;
+use crate::operators::pairs::append;
+use crate::operators::state_spec::{UpdateFn, UpdateSpec};
+use crate::operators::stateful::{
+    Declared, arrivals, check_state, checked_initial, checked_timeout, stateful_node,
+};
+use crate::plan::ids::OperatorId;
+use crate::plan::node::BatchOperator;
+use crate::plan::operator_context::OperatorContext;
+use crate::record::{Key, Value};
+use crate::state::access::{StateAccess, StateGuard};
+use crate::state::table::group::{Group, Visited};
+use crate::state::table::slots::{LastVisit, Stamp};
+use crate::state::table::states::{KeptState, StateTable};
+use std::panic::Location;
+use std::sync::Arc;
+
+/// Which keys are visited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    /// Every key that has state or values, as Spark does.
+    EveryKey,
+    /// Only keys with values in this batch.
+    ChangedKeys,
+}
+
+impl Visit {
+    fn operator_kind(self) -> &'static str {
+        match self {
+            Visit::EveryKey => UPDATE_STATE,
+            Visit::ChangedKeys => "update_state_by_key_changed",
+        }
+    }
+}
+
+/// Both kinds of update keep the same state: a program may change from one to the other.
+const UPDATE_STATE: &str = "update_state_by_key";
+
+impl<K: 'static, V: 'static> DStream<(K, V)> {
+    /// Updates the state `name` of each key with the values that arrived for it, and emits every
+    /// key with its state.
+    ///
+    /// As in Spark, `f` is called for **every** key that has state, with no values if none arrived.
+    /// Removing the state deletes the key. The state is kept in checkpoints under `name`. Keys are
+    /// visited by key group, in the order in which they were created, new ones last in the order of
+    /// their first value.
+    ///
+    /// The last parameter of `f` is a [`StateGuard<S>`](crate::StateGuard), which knows whether the
+    /// state was changed, or an `Option<S>`, of which every visited state counts as changed (and is
+    /// cloned before each visit).
+    ///
+    /// ```
+    /// # use highwater_engine::{DStream, StateGuard};
+    /// # fn program(words: &DStream<(String, u64)>) {
+    /// let counts = words.update_state_by_key("counts", |_word, new, count: &mut StateGuard<u64>| {
+    ///     if !new.is_empty() {
+    ///         *count.get_or_insert_with(|| 0) += new.iter().sum::<u64>();
+    ///     }
+    /// });
+    /// # let _ = counts;
+    /// # }
+    /// ```
+    #[track_caller]
+    pub fn update_state_by_key<G: StateAccess>(
+        &self,
+        name: &str,
+        f: impl Fn(&K, &[V], &mut G) + Send + Sync + 'static,
+    ) -> DStream<(K, G::State)>
+    where
+        K: Key,
+        V: Value,
+    {
+        let spec = UpdateSpec::new(move |_, key: &K, new: &[V], state: &mut G| f(key, new, state));
+        self.update(name, spec, Location::caller())
+    }
+
+    /// Like [`Self::update_state_by_key`], but `f` is called, and records are emitted, only for
+    /// keys with values in the batch. The cost follows the input, not the number of keys ever seen.
+    #[track_caller]
+    pub fn update_state_by_key_changed<G: StateAccess>(
+        &self,
+        name: &str,
+        f: impl Fn(&K, &[V], &mut G) + Send + Sync + 'static,
+    ) -> DStream<(K, G::State)>
+    where
+        K: Key,
+        V: Value,
+    {
+        let spec = UpdateSpec::new(move |_, key: &K, new: &[V], state: &mut G| f(key, new, state));
+        self.update(name, spec.changed_keys_only(), Location::caller())
+    }
+
+    /// Like [`Self::update_state_by_key`], with what the [`UpdateSpec`] says: an initial state, a
+    /// time to live, visits of changed keys only; and the function sees the batch.
+    #[track_caller]
+    pub fn update_state_by_key_spec<G: StateAccess>(
+        &self,
+        name: &str,
+        spec: UpdateSpec<K, V, G>,
+    ) -> DStream<(K, G::State)>
+    where
+        K: Key,
+        V: Value,
+    {
+        self.update(name, spec, Location::caller())
+    }
+
+    fn update<G: StateAccess>(
+        &self,
+        name: &str,
+        spec: UpdateSpec<K, V, G>,
+        at: &Location<'_>,
+    ) -> DStream<(K, G::State)>
+    where
+        K: Key,
+        V: Value,
+    {
+        let visit = match spec.changed_keys_only {
+            true => Visit::ChangedKeys,
+            false => Visit::EveryKey,
+        };
+        let kind = visit.operator_kind();
+        let mut graph = self.graph.borrow_mut();
+        let operator = graph.operator(kind, Some(name), &[self.operator], at);
+        let initial = checked_initial(spec.initial);
+        let initial = graph.checked(operator, initial).unwrap_or_default();
+        let time_to_live = spec
+            .time_to_live
+            .map(|t| checked_timeout("a time to live", t));
+        let timeout_ms = time_to_live.and_then(|t| graph.checked(operator, t));
+        drop(graph);
+        let declared = Declared {
+            name,
+            kind: UPDATE_STATE,
+            initial,
+            timeout_ms,
+        };
+        match timeout_ms {
+            Some(_) => self.update_node::<G, LastVisit>(operator, visit, spec.f, declared),
+            None => self.update_node::<G, ()>(operator, visit, spec.f, declared),
+        }
+    }
+
+    fn update_node<G: StateAccess, T: Stamp>(
+        &self,
+        operator: OperatorId,
+        visit: Visit,
+        f: UpdateFn<K, V, G>,
+        declared: Declared<'_, K, G::State>,
+    ) -> DStream<(K, G::State)>
+    where
+        K: Key,
+        V: Value,
+    {
+        let input = self.group(operator);
+        let make = move |table: StateTable<K, Vec<V>, G::State, T>| {
+            Box::new(UpdateState {
+                operator,
+                visit,
+                table,
+                f: Arc::clone(&f),
+            }) as Box<dyn BatchOperator>
+        };
+        let node = stateful_node(&self.graph, declared, (input, operator), make);
+        DStream::of_node(&self.graph, node, operator)
+    }
+}
+
+/// `update_state_by_key` after the exchange.
+struct UpdateState<K, V, G: StateAccess, T> {
+    operator: OperatorId,
+    visit: Visit,
+    table: StateTable<K, Vec<V>, G::State, T>,
+    f: UpdateFn<K, V, G>,
+}
+
+/// Runs the function for the keys of a group that it is to see, in order, and collects what is
+/// emitted.
+fn visit_group<K: Key, V: Value, G: StateAccess, T: Stamp>(
+    f: &UpdateFn<K, V, G>,
+    visit: Visit,
+    ctx: &OperatorContext,
+    group: &mut Group<K, Vec<V>, G::State, T>,
+) -> Vec<(K, G::State)> {
+    let batch = ctx.batch();
+    let mut records = Vec::new();
+    let mut update = |key: &K, values: Option<Vec<V>>, state: &mut G| {
+        f(batch, key, values.as_deref().unwrap_or_default(), state);
+    };
+    let mut emit = |visited: Visited<'_, K, G::State>| {
+        check_state(ctx, &visited);
+        if let Some(state) = visited.state {
+            records.push((visited.key.clone(), state.clone()));
+        }
+    };
+    // Before the visits: a key that has lived its time is not seen any more.
+    let is_last_part = ctx.tick().is_last_part;
+    let timed_out = is_last_part.then(|| group.timed_out(batch.time_ms));
+    for slot in timed_out.unwrap_or_default() {
+        group.time_out(slot, |_, _: &mut StateGuard<G::State>| ());
+    }
+    match visit {
+        Visit::EveryKey => group.visit_every(batch.time_ms, &mut update, &mut emit),
+        Visit::ChangedKeys => group.visit_touched(batch.time_ms, &mut update, &mut emit),
+    }
+    records
+}
+
+impl<K: Key, V: Value, G: StateAccess, T: Stamp> BatchOperator for UpdateState<K, V, G, T> {
+    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
+        let (f, visit) = (&self.f, self.visit);
+        let items = arrivals::<K, V>(inputs);
+        let now_ms = ctx.batch().time_ms;
+        let applied = self.table.apply(now_ms, items, append, |number, group| {
+            let records = visit_group(f, visit, ctx, group);
+            if !records.is_empty() {
+                let sequence = SequenceKey::batch(u64::from(number));
+                out.push(Chunk::new(sequence, 0, records));
+            }
+        });
+        if let Err(what) = applied {
+            ctx.fail(what);
+        }
+    }
+
+    fn state(&mut self) -> Option<&mut dyn KeptState> {
+        Some(&mut self.table)
+    }
+}

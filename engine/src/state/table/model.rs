@@ -1,0 +1,330 @@
+//! A group beside a model: a list of keys in the order of creation, copied before each batch.
+//!
+//! Random programs of batches (keys arrive; their states are updated, changed, removed, looked at;
+//! a function panics; keys time out), which are kept or put back, with checkpoints that are
+//! published or fail, compactions and restarts in between. Contents and order must be equal at each
+//! step, and so must what a checkpoint has to write.
+
+use crate::state::access::{StateAccess, StateGuard};
+use crate::state::key_group::KeyGroups;
+use crate::state::key_hash::KeyHash;
+use crate::state::table::block;
+use crate::state::table::group::{Group, Visited};
+use crate::state::table::slots::{LastVisit, Stamp};
+use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+const TIMEOUT_MS: u64 = 5;
+
+type Tested = Group<String, Vec<i64>, i64, LastVisit>;
+
+/// A key of the model: its state, and its last visit.
+type Kept = (String, i64, u64);
+
+fn random(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+    let mut z = *seed;
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+fn hash(key: &str) -> KeyHash {
+    let hash = KeyGroups::new(1, 7).hash(key).unwrap();
+    // Few different tags, so that keys are told apart by themselves.
+    KeyHash(hash.0 & 0xFF)
+}
+
+fn mixed(state: i64, value: i64) -> i64 {
+    (state * 3 + value) % 1_000_003
+}
+
+/// The state after a visit with `values`.
+fn next(values: &[i64], state: Option<i64>) -> Option<i64> {
+    let mut state = state;
+    for value in values {
+        state = match value % 5 {
+            0 => None,
+            1 => state,
+            _ => Some(mixed(state.unwrap_or(0), *value)),
+        };
+    }
+    state
+}
+
+/// The same through a guard, in the ways that it has.
+fn through_guard(values: &[i64], guard: &mut StateGuard<i64>) {
+    for value in values {
+        let before = guard.get().copied().unwrap_or(0);
+        match value % 5 {
+            0 => drop(guard.remove()),
+            1 => assert_eq!(guard.exists(), guard.get().is_some()),
+            2 => guard.update(mixed(before, *value)),
+            3 => *guard.get_or_insert_with(|| 0) = mixed(before, *value),
+            _ => {
+                if guard
+                    .modify(|state| *state = mixed(*state, *value))
+                    .is_none()
+                {
+                    guard.update(mixed(0, *value));
+                }
+            }
+        }
+    }
+}
+
+/// A group and what it should be.
+struct Pair {
+    group: Tested,
+    model: Vec<Kept>,
+    before: Vec<Kept>,
+    /// What the last published checkpoint holds.
+    base: BTreeMap<String, (i64, u64)>,
+    /// What a checkpoint holds that has not been published.
+    captured: Option<BTreeMap<String, (i64, u64)>>,
+    now: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum How {
+    Touched,
+    Every,
+}
+
+impl Pair {
+    fn new() -> Self {
+        let mut group = Tested::new();
+        group.set_timeout(Some(TIMEOUT_MS));
+        Self {
+            group,
+            model: Vec::new(),
+            before: Vec::new(),
+            base: BTreeMap::new(),
+            captured: None,
+            now: 100,
+        }
+    }
+
+    fn contents(&self) -> Vec<Kept> {
+        let entries = self.group.iter();
+        entries
+            .map(|(key, state, stamp)| (key.clone(), *state, stamp.time_ms().unwrap()))
+            .collect()
+    }
+
+    fn arrive(&mut self, arrivals: &[(String, i64)]) {
+        for (key, value) in arrivals {
+            let merge = |all: &mut Vec<i64>, more: Vec<i64>| all.extend(more);
+            let new = self
+                .group
+                .arrive(hash(key), key.as_str(), vec![*value], merge);
+            if let Some(values) = new {
+                self.group
+                    .arrive_new(hash(key), key.clone(), values)
+                    .unwrap();
+            }
+        }
+    }
+
+    /// Runs a batch on the group; what it visited, in order. False if `bomb` went off.
+    fn run<G: StateAccess<State = i64>>(
+        &mut self,
+        how: How,
+        bomb: u64,
+        update: impl Fn(&[i64], &mut G),
+    ) -> (bool, Vec<(String, Option<i64>)>) {
+        let (now, mut left, mut seen) = (self.now, bomb, Vec::new());
+        let group = &mut self.group;
+        let ran = catch_unwind(AssertUnwindSafe(|| {
+            let mut visit = |_: &String, values: Option<Vec<i64>>, guard: &mut G| {
+                update(&values.unwrap_or_default(), guard);
+                left = left.wrapping_sub(1);
+                assert!(left != 0, "on purpose");
+            };
+            let mut after = |visited: Visited<'_, String, i64>| {
+                seen.push((visited.key.clone(), visited.state.copied()));
+            };
+            match how {
+                How::Touched => group.visit_touched(now, &mut visit, &mut after),
+                How::Every => group.visit_every(now, &mut visit, &mut after),
+            }
+            for slot in group.timed_out(now) {
+                group.time_out(slot, |key, guard: &mut StateGuard<i64>| {
+                    seen.push((key.clone(), guard.get().copied()));
+                });
+            }
+        }));
+        (ran.is_ok(), seen)
+    }
+
+    /// The same on the model.
+    fn step_model(&mut self, how: How, arrivals: &[(String, i64)]) -> Vec<(String, Option<i64>)> {
+        let mut order: Vec<String> = Vec::new();
+        let mut values = BTreeMap::<String, Vec<i64>>::new();
+        for (key, value) in arrivals {
+            if !order.contains(key) {
+                order.push(key.clone());
+            }
+            values.entry(key.clone()).or_default().push(*value);
+        }
+        if let How::Every = how {
+            let known: Vec<String> = self.model.iter().map(|k| k.0.clone()).collect();
+            order.retain(|key| !known.contains(key));
+            order.splice(0..0, known);
+        }
+        let mut seen = Vec::new();
+        for key in order {
+            let at = self.model.iter().position(|k| k.0 == key);
+            let arrived = values.get(&key).cloned();
+            let state = next(
+                arrived.as_deref().unwrap_or(&[]),
+                at.map(|at| self.model[at].1),
+            );
+            match (at, state) {
+                (Some(at), Some(state)) => {
+                    self.model[at].1 = state;
+                    if arrived.is_some() {
+                        self.model[at].2 = self.now;
+                    }
+                }
+                (Some(at), None) => drop(self.model.remove(at)),
+                (None, Some(state)) => self.model.push((key.clone(), state, self.now)),
+                (None, None) => {}
+            }
+            seen.push((key, state));
+        }
+        let out = |k: &Kept| k.2 + TIMEOUT_MS < self.now;
+        let gone = self.model.iter().filter(|k| out(k));
+        seen.extend(gone.map(|k| (k.0.clone(), Some(k.1))));
+        let now = self.now;
+        self.model.retain(|k| k.2 + TIMEOUT_MS >= now);
+        seen
+    }
+
+    /// What a checkpoint would have to write holds at least what has changed since the base; of
+    /// changes that were not put back it holds nothing else.
+    fn check_delta(&self, exact: bool) {
+        let dirty = self.group.delta_keys();
+        let now: BTreeMap<String, (i64, u64)> = map(&self.contents());
+        let changed = |key: &String| now.get(key) != self.base.get(key);
+        let all: BTreeSet<&String> = now.keys().chain(self.base.keys()).collect();
+        for key in &all {
+            assert!(!changed(key) || dirty.contains(*key), "{key} has changed");
+        }
+        if exact {
+            let counted = self.group.changed_keys();
+            assert!(counted >= all.iter().filter(|key| changed(key)).count() as u64);
+        }
+        if dirty.is_empty() {
+            assert_eq!(self.group.changed_keys(), 0);
+        }
+    }
+
+    fn check(&self) {
+        assert_eq!(self.contents(), self.model);
+        assert_eq!(self.group.len() as usize, self.model.len());
+        for (key, ..) in &self.model {
+            assert!(self.group.contains(hash(key), key.as_str()));
+        }
+    }
+
+    /// What a checkpoint has becomes a group again.
+    fn restart(&mut self) {
+        let block = block::encode(0, self.group.iter()).unwrap();
+        let mut group = Tested::new();
+        for entry in block::raw_entries(&block.bytes) {
+            let entry = entry.unwrap();
+            let key: String = crate::codec::message_pack::decode(entry.key).unwrap();
+            let state = crate::codec::message_pack::decode(entry.state).unwrap();
+            let stamp = LastVisit::at(entry.last_visit_ms.unwrap());
+            group.restore(hash(&key), key, state, stamp).unwrap();
+        }
+        group.restored();
+        group.set_timeout(Some(TIMEOUT_MS));
+        self.group = group;
+        self.base = map(&self.model);
+        self.captured = None;
+    }
+}
+
+fn map(kept: &[Kept]) -> BTreeMap<String, (i64, u64)> {
+    kept.iter().map(|(k, s, t)| (k.clone(), (*s, *t))).collect()
+}
+
+fn arrivals(seed: &mut u64, keys: u64) -> Vec<(String, i64)> {
+    let count = random(seed) % 40;
+    (0..count)
+        .map(|_| {
+            let key = format!("k{}", random(seed) % keys);
+            (key, i64::try_from(random(seed) % 20).unwrap())
+        })
+        .collect()
+}
+
+/// One random program.
+fn program(seed: u64) {
+    let (mut seed, mut pair) = (seed, Pair::new());
+    let keys = [5, 60, 400][usize::try_from(random(&mut seed) % 3).unwrap()];
+    for _ in 0..80 {
+        pair.before.clone_from(&pair.model);
+        pair.now += random(&mut seed) % 3;
+        let how = [How::Touched, How::Every][usize::try_from(random(&mut seed) % 2).unwrap()];
+        let batch = arrivals(&mut seed, keys);
+        let bomb = match random(&mut seed) % 4 {
+            0 => 1 + random(&mut seed) % 20,
+            _ => 0,
+        };
+        let panics = bomb > 0;
+        pair.arrive(&batch);
+        let (ran, seen) = if random(&mut seed).is_multiple_of(2) {
+            pair.run::<StateGuard<i64>>(how, bomb, through_guard)
+        } else {
+            pair.run::<Option<i64>>(how, bomb, |values, state| *state = next(values, *state))
+        };
+        let expected = pair.step_model(how, &batch);
+        assert!(panics || ran);
+        if ran {
+            assert_eq!(seen, expected);
+            pair.check();
+        }
+        // The batch before the next one begins.
+        if !ran || random(&mut seed).is_multiple_of(5) {
+            pair.group.roll_back();
+            pair.model.clone_from(&pair.before);
+        } else {
+            pair.group.commit();
+        }
+        assert!(pair.group.is_settled());
+        pair.check();
+        pair.check_delta(!panics);
+        match random(&mut seed) % 12 {
+            0 | 1 => {
+                pair.group.capture();
+                pair.captured = Some(map(&pair.model));
+            }
+            2 => {
+                if let Some(captured) = pair.captured.take() {
+                    pair.group.published();
+                    pair.base = captured;
+                }
+            }
+            3 => pair.restart(),
+            _ => {}
+        }
+        pair.check();
+        pair.check_delta(false);
+    }
+}
+
+#[test]
+fn a_group_is_what_the_model_says_whatever_happens_to_it() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !info.to_string().contains("on purpose") {
+            hook(info);
+        }
+    }));
+    for seed in 0..300 {
+        program(seed);
+    }
+}

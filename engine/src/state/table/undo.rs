@@ -1,0 +1,88 @@
+//! What puts a batch back: the states that it has changed, as they were.
+
+use crate::state::table::slots::{Entry, Stamp};
+
+/// More room than this, in entries, is given back after a batch.
+pub(crate) const MAX_KEPT: usize = 1024;
+
+/// What a batch has changed in a key group. Keys that it has created need no entry: they have the
+/// highest slots.
+#[derive(Debug)]
+pub(crate) struct Undo<K, S, T> {
+    /// The first slot that the batch has created.
+    pub(crate) created_from: u32,
+    changed: Vec<(u32, S)>,
+    restamped: Vec<(u32, T)>,
+    removed: Vec<(u32, Entry<K, S, T>)>,
+}
+
+impl<K, S, T: Stamp> Undo<K, S, T> {
+    pub(crate) fn new() -> Self {
+        Self {
+            created_from: 0,
+            changed: Vec::new(),
+            restamped: Vec::new(),
+            removed: Vec::new(),
+        }
+    }
+
+    /// Whether the batch has changed nothing, in a group of `slots` slots.
+    pub(crate) fn is_empty(&self, slots: u32) -> bool {
+        self.created_from == slots
+            && self.changed.is_empty()
+            && self.restamped.is_empty()
+            && self.removed.is_empty()
+    }
+
+    /// The state in `slot` was `before`.
+    pub(crate) fn changed(&mut self, slot: u32, before: S) {
+        if slot < self.created_from {
+            self.changed.push((slot, before));
+        }
+    }
+
+    /// The stamp of `slot` was `before`.
+    pub(crate) fn restamped(&mut self, slot: u32, before: T) {
+        if slot < self.created_from {
+            self.restamped.push((slot, before));
+        }
+    }
+
+    /// `gone` was in `slot`.
+    pub(crate) fn removed(&mut self, slot: u32, gone: Entry<K, S, T>) {
+        self.removed.push((slot, gone));
+    }
+
+    /// What was removed last.
+    pub(crate) fn last_removed(&self) -> Option<&Entry<K, S, T>> {
+        self.removed.last().map(|(_, gone)| gone)
+    }
+
+    /// Hands over what was removed, and forgets the rest.
+    pub(crate) fn forget(&mut self) -> impl Iterator<Item = (u32, Entry<K, S, T>)> {
+        clear(&mut self.changed);
+        clear(&mut self.restamped);
+        std::mem::take(&mut self.removed).into_iter()
+    }
+
+    /// Hands over everything, in the order in which it is put back.
+    pub(crate) fn take(&mut self) -> Taken<K, S, T> {
+        Taken {
+            removed: std::mem::take(&mut self.removed),
+            restamped: std::mem::take(&mut self.restamped),
+            changed: std::mem::take(&mut self.changed),
+        }
+    }
+}
+
+/// What is to be put back: first keys, then stamps and states, the newest first.
+pub(crate) struct Taken<K, S, T> {
+    pub(crate) removed: Vec<(u32, Entry<K, S, T>)>,
+    pub(crate) restamped: Vec<(u32, T)>,
+    pub(crate) changed: Vec<(u32, S)>,
+}
+
+fn clear<E>(list: &mut Vec<E>) {
+    list.clear();
+    list.shrink_to(MAX_KEPT);
+}
