@@ -194,6 +194,14 @@ impl Checkpoints {
         retire::oldest_needed_lsn(&self.catalog, &self.options)
     }
 
+    /// The checkpoints of the store that are not known to be damaged, ascending by number. Nothing
+    /// but the manifest was checked; every block is, when it is read.
+    pub fn all(&self) -> impl Iterator<Item = Checkpoint> {
+        let store = self.catalog.store();
+        let usable = self.catalog.usable();
+        usable.map(|m| Checkpoint::new(Arc::clone(store), Arc::clone(m), Vec::new()))
+    }
+
     /// The manifests of the store that are not known to be damaged, ascending by number.
     pub fn manifests(&self) -> impl Iterator<Item = &Manifest> {
         self.catalog.usable().map(|m| &**m)

@@ -98,6 +98,19 @@ pub enum Error {
     /// A slice of times whose batches are no longer remembered.
     #[error("{0}")]
     NotRemembered(String),
+    /// `context.datasets::<T>(name)` for a name or a type that the program does not have.
+    #[error("{0}")]
+    NoSuchDataset(String),
+    /// The result of a past batch that cannot be had.
+    #[error("batch {batch} of the dataset \"{name}\" cannot be had: {message}")]
+    Dataset {
+        /// Name of the dataset.
+        name: String,
+        /// The batch.
+        batch: u64,
+        /// Why, and which settings decide it.
+        message: String,
+    },
     /// The engine is stopping or stopped; the record was not accepted.
     #[error("the streaming context is stopped: the record was not accepted")]
     Stopped,

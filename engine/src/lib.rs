@@ -4,6 +4,7 @@ mod batch;
 mod checkpointing;
 mod codec;
 mod context;
+mod datasets;
 mod engine_log;
 mod error;
 mod exec;
@@ -17,17 +18,21 @@ mod panics;
 mod plan;
 mod record;
 mod recovery;
+mod replay;
 mod scheduler;
 mod settings;
 mod sink;
 mod state;
 mod thread_role;
+mod variables;
 
 pub use batch::Batch;
 pub use checkpointing::checkpointer::CheckpointPolicy;
 pub use context::builder::Builder;
 pub use context::queue::StopMode;
 pub use context::streaming_context::StreamingContext;
+pub use datasets::handle::{Dataset, Datasets};
+pub use datasets::lineage::DatasetLineage;
 pub use error::{BatchFailure, BoxError, Error, GraphError, GraphErrors, Result};
 #[cfg(feature = "deliberate-faults")]
 #[doc(hidden)]
@@ -60,3 +65,5 @@ pub use sink::output::{Guarantee, OutputOwner, Sink, SinkContext};
 pub use state::access::{KeyState, StateAccess, StateGuard};
 #[doc(hidden)]
 pub use state::key_group::key_group;
+pub use variables::broadcast::Broadcast;
+pub use variables::counter::Counter;

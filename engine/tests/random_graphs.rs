@@ -19,8 +19,8 @@ mod saved_seeds;
 use common::builder;
 use highwater_engine::wal::disk::SimDisk;
 use highwater_engine::{
-    Batch, CheckpointPolicy, DStream, KeyState, Result, StopMode, StreamScope, StreamingContext,
-    key_group,
+    Batch, CheckpointPolicy, DStream, Error, KeyState, Result, StopMode, StreamScope,
+    StreamingContext, key_group,
 };
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -74,6 +74,10 @@ enum Op {
     /// The kind of the join is the last number.
     Join(usize, usize, u8),
     JoinStatic(usize, u8),
+    /// Every record counts, and sees what was counted before the batch.
+    Count(usize),
+    /// The first one is broadcast to every record of the second one.
+    Broadcast(usize, usize),
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -101,7 +105,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => of.clone().prop_map(Op::Aggregate),
         1 => (of.clone(), of.clone()).prop_map(|(a, b)| Op::Cogroup(a, b)),
         3 => (of.clone(), of.clone(), any::<u8>()).prop_map(|(a, b, n)| Op::Join(a, b, n)),
-        1 => (of, any::<u8>()).prop_map(|(s, n)| Op::JoinStatic(s, n)),
+        1 => (of.clone(), any::<u8>()).prop_map(|(s, n)| Op::JoinStatic(s, n)),
+        1 => of.clone().prop_map(Op::Count),
+        2 => (of.clone(), of).prop_map(|(a, b)| Op::Broadcast(a, b)),
     ]
 }
 
@@ -195,6 +201,11 @@ fn dataset(n: u8) -> Vec<Record> {
     let keys = (0..KEYS * 2).filter(move |k| !(k ^ n).is_multiple_of(3));
     keys.map(|k| (k % KEYS, (u32::from(k) + 2, u32::from(n))))
         .collect()
+}
+
+/// What a record becomes when so much was counted before its batch.
+fn counted(before: u64) -> Affine {
+    (3, (before % PRIME) as u32)
 }
 
 // ---- the engine's side
@@ -291,6 +302,21 @@ fn build(ssc: &StreamScope, sources: usize, ops: &[Op]) -> Vec<DStream<Record>> 
                         .join_static(dataset(*n))
                         .map(|(k, (v, w))| (k, both([v], [w]))),
                 ),
+            Op::Count(s) => {
+                let counter = ssc.counter(&name);
+                let counted = of(s).map(move |(key, value)| {
+                    counter.add(u64::from(key) + 1);
+                    (key, compose(value, counted(counter.value())))
+                });
+                counted.persist() // however many readers there are, a record counts once
+            }
+            Op::Broadcast(a, b) => {
+                let newest = ssc.broadcast(&name, of(a));
+                of(b).map(move |(key, value)| match newest.get() {
+                    Some(newest) => (key, compose(value, newest.1)),
+                    None => (key, value),
+                })
+            }
         };
         streams.push(next);
     }
@@ -308,7 +334,11 @@ fn open(disk: &SimDisk, plan: &Plan, life: Life, outputs: &Outputs) -> Result<St
         .chunk_bytes(life.chunk_bytes)
         .checkpoint(CheckpointPolicy::every_batches(life.every))
         .get_or_create(move |ssc| {
-            for (number, stream) in build(ssc, sources, &ops).into_iter().enumerate() {
+            let streams = build(ssc, sources, &ops);
+            if let Some(last) = streams.last() {
+                last.datasets("past");
+            }
+            for (number, stream) in streams.into_iter().enumerate() {
                 let outputs = Arc::clone(&outputs);
                 stream.for_each_batch(&format!("out{number}"), move |batch, records| {
                     outputs.lock().insert((number, batch.id), records);
@@ -574,6 +604,30 @@ fn model_batch(ops: &[Op], states: &mut [State], sources: Vec<Model>) -> Vec<Mod
                 let partitions = of(s).partitions().into_iter();
                 parts(partitions.map(|part| of_partition(*n, part)).collect())
             }
+            Op::Count(s) => {
+                // The state is one entry: what was counted.
+                let before = state.first().map_or(0, |(_, (total, _))| *total);
+                let of = of(s);
+                let added = of.records().into_iter().map(|(key, _)| u32::from(key) + 1);
+                *state = vec![(0, (before + added.sum::<u32>(), 0))];
+                let value = counted(u64::from(before));
+                of.each(|(key, record)| vec![(key, compose(record, value))])
+            }
+            Op::Broadcast(a, b) => {
+                // The state is one entry: the newest record.
+                let before = state.first().copied();
+                *state = of(a)
+                    .records()
+                    .last()
+                    .copied()
+                    .or(before)
+                    .into_iter()
+                    .collect();
+                of(b).each(|(key, value)| match before {
+                    Some(newest) => vec![(key, compose(value, newest.1))],
+                    None => vec![(key, value)],
+                })
+            }
         };
         streams.push(next);
     }
@@ -662,12 +716,31 @@ fn check(plan: &Plan, batches: &[Vec<Frame>], lives: &[Life]) {
             let batch = context.run_batch().unwrap();
             compare(plan, &mut states, frames, &outputs, batch.id, life);
         }
+        compare_past(plan, &context, &outputs, life);
         if life.graceful {
             let last = context.progress().last_batch.unwrap() + 1;
             context.stop(StopMode::Graceful).unwrap();
             compare(plan, &mut states, &[], &outputs, last, life);
         }
         rest = later;
+    }
+}
+
+/// Computes the last stream of the newest batches again: it must be what they gave.
+fn compare_past(plan: &Plan, context: &StreamingContext, outputs: &Outputs, life: Life) {
+    let stream = plan.sources + plan.ops.len() - 1;
+    let past = context.datasets::<Record>("past").unwrap();
+    let last = context.progress().last_batch.unwrap();
+    for batch in last.saturating_sub(3).max(1)..=last {
+        match past.batch(batch).unwrap().collect() {
+            Ok(found) => assert_eq!(
+                found,
+                outputs.lock()[&(stream, batch)],
+                "batch {batch} again, stream {stream} of {plan:?}, {life:?}"
+            ),
+            Err(Error::Dataset { .. }) => assert!(batch < last, "the last batch is in reach"),
+            Err(other) => panic!("{other}"),
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use crate::batch::Batch;
 use crate::checkpointing::metadata::{Metadata, PRODUCERS};
+use crate::checkpointing::retained::Retained;
 use crate::codec::message_pack;
 use crate::engine_log::producers::Producers;
 use crate::error::{Error, Result};
@@ -32,6 +33,8 @@ pub(crate) struct Writer {
     /// Keeps the log from the oldest retained checkpoint on, and explains that when the log is at
     /// its bound.
     pub(crate) kept: RetentionGuard,
+    /// Told which checkpoints there are.
+    pub(crate) retained: Arc<Retained>,
     pub(crate) plan: Arc<Plan>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metadata: Metadata,
@@ -76,7 +79,9 @@ impl Writer {
         });
         // Only now, after the publication, the log is truncated to what the oldest retained
         // checkpoint needs.
-        let retired = self.checkpoints.retire()?;
+        let retired = self.checkpoints.retire();
+        self.retained.set(self.checkpoints.all());
+        let retired = retired?;
         if let Some(oldest) = retired.oldest_needed_lsn {
             assert!(
                 oldest <= capture.batch.to.get(),

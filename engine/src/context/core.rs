@@ -2,7 +2,9 @@
 
 use crate::batch::Batch;
 use crate::batch::work::Snapshot;
+use crate::checkpointing::retained::Retained;
 use crate::context::queue::{Queue, StopMode};
+use crate::datasets::slot::{DatasetSlot, Recompute};
 use crate::engine_log::entry::{self, Entry};
 use crate::error::{Error, Result};
 use crate::ingest::admission::Admission;
@@ -16,11 +18,13 @@ use crate::observe::status::Status;
 use crate::plan::program::Plan;
 use crate::recovery::recover::Recovered;
 use crate::recovery::report::RecoveryReport;
+use crate::replay::replayer::Replayer;
 use crate::scheduler::clock::BatchClock;
 use crate::scheduler::cutter::Cutter;
 use crate::scheduler::driver::Driver;
 use crate::settings::{BatchMode, Settings};
 use crate::thread_role::{self, Role, RoleGuard};
+use crate::variables::declared::variable_failed;
 use highwater_wal::{Lsn, Wal};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -40,6 +44,9 @@ pub(crate) struct Core {
     pub(crate) events: Arc<Events>,
     /// Batches that wait for the driver.
     pub(crate) queue: Queue,
+    pub(crate) retained: Arc<Retained>,
+    /// Computes past batches again; datasets know it as long as this is there.
+    _replayer: Arc<Replayer>,
     pub(crate) replay_from: Lsn,
     pub(crate) report: RecoveryReport,
     /// The newest batch that was cut before this run.
@@ -53,7 +60,7 @@ pub(crate) struct Core {
 impl Core {
     /// Recovers what is in the directory, or creates it.
     pub(crate) fn open(settings: Settings, plan: Plan) -> Result<Self> {
-        let recovered = Recovered::open(&settings, &plan)?;
+        let mut recovered = Recovered::open(&settings, &plan)?;
         let wal = Arc::clone(&recovered.wal);
         if recovered.program_is_new {
             // Sources may store from here on, so their stream ids must be durable first.
@@ -79,6 +86,7 @@ impl Core {
             SourceContext::new(Arc::new(writer))
         });
         let sources = sources.collect();
+        let plan = Arc::new(plan);
         plan.streams
             .set(streams)
             .unwrap_or_else(|_| unreachable!("a plan is opened once"));
@@ -97,9 +105,21 @@ impl Core {
             checkpoints.recovered((number, batch.id, batch.to), recovered.report.loaded_in);
             status.recovered(batch.id);
         }
+        let values = plan.variables.restore(&mut recovered.state);
+        plan.variables
+            .newest
+            .set(Arc::new(values.map_err(variable_failed)?));
+        let checkpoint = recovered.report.checkpoint;
+        plan.datasets.restore(&mut recovered.state, checkpoint)?;
+        let (retained, replayer) = replayer(&settings, &plan, &recovered);
+        for slot in &plan.datasets.slots {
+            events.add_listener(Arc::<DatasetSlot>::clone(slot));
+        }
         Ok(Self {
+            retained,
+            _replayer: replayer,
             settings,
-            plan: Arc::new(plan),
+            plan,
             wal,
             admission,
             sources,
@@ -226,6 +246,28 @@ impl Core {
         self.admission.close();
         self.sources.iter().for_each(SourceContext::stop);
     }
+}
+
+/// What computes past batches again, and the checkpoints that it reads.
+fn replayer(
+    settings: &Settings,
+    plan: &Arc<Plan>,
+    recovered: &Recovered,
+) -> (Arc<Retained>, Arc<Replayer>) {
+    let retained = Arc::new(Retained::default());
+    retained.set(recovered.checkpoints.all());
+    let replayer = Arc::new(Replayer {
+        settings: settings.clone(),
+        plan: Arc::clone(plan),
+        wal: Arc::clone(&recovered.wal),
+        program: recovered.program.clone(),
+        key_groups: recovered.key_groups,
+        retained: Arc::clone(&retained),
+        busy: Mutex::default(),
+    });
+    let recompute: Arc<dyn Recompute> = Arc::<Replayer>::clone(&replayer);
+    plan.datasets.bind(&Arc::downgrade(&recompute));
+    (retained, replayer)
 }
 
 fn cutter(settings: &Settings, recovered: &Recovered, admission: &Arc<Admission>) -> Cutter {

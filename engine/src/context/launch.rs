@@ -7,9 +7,10 @@ use crate::checkpointing::writer::Writer;
 use crate::context::core::Core;
 use crate::error::{Error, Result};
 use crate::exec::executor::Executor;
-use crate::panics;
 use crate::recovery::recover::Recovered;
+use crate::recovery::states::begin;
 use crate::scheduler::driver::Driver;
+use crate::scheduler::side_values::SideValues;
 use crate::settings::BatchMode;
 use crate::sink::backoff::Backoff;
 use crate::sink::output::{OutputOwner, SinkContext};
@@ -40,6 +41,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
         kept: core
             .wal
             .retain_as(core.wal.first_lsn(), "the oldest retained checkpoint")?,
+        retained: Arc::clone(&core.retained),
         plan: Arc::clone(&core.plan),
         clock: Arc::clone(&core.settings.clock),
         metadata: Metadata {
@@ -71,6 +73,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
         admission: Arc::clone(&core.admission),
         executor,
         checkpointer,
+        side: SideValues::new(&core.plan),
         producers: recovered.producers,
         committed: recovered.committed,
         backoff,
@@ -88,20 +91,8 @@ fn begin_states(
     groups: KeyGroups,
     states: &mut BTreeMap<usize, RestoredState>,
 ) -> Result<()> {
-    for (index, info) in core.plan.states.iter().enumerate() {
-        if states.contains_key(&index) {
-            continue; // it was created before, and has become what it is
-        }
-        let initial = panics::catch(|| info.types.initial(groups));
-        let initial = initial.map_err(|message| Error::State {
-            name: info.name.clone(),
-            operator: info.kind.to_owned(),
-            message,
-        })?;
-        if let Some(initial) = initial {
-            core.states.restored(index, initial.keys);
-            states.insert(index, initial.groups);
-        }
+    for (index, keys) in begin(&core.plan, groups, states)? {
+        core.states.restored(index, keys);
     }
     Ok(())
 }

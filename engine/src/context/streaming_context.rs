@@ -7,6 +7,8 @@ use crate::context::queue::StopMode;
 use crate::context::stopping;
 use crate::context::thread::Thread;
 use crate::context::threads::{self, Threads};
+use crate::datasets::handle::Datasets;
+use crate::datasets::slot::DATASET;
 use crate::error::{Error, Result};
 use crate::ingest::sender::Sender;
 use crate::ingest::source_context::SourceStats;
@@ -20,10 +22,12 @@ use crate::record::Value;
 use crate::recovery::report::RecoveryReport;
 use crate::settings::Settings;
 use crate::thread_role::{self, Role};
+use crate::variables::declared::{BROADCAST, COUNTER};
 use highwater_wal::Wal;
 use parking_lot::Mutex;
 use std::any::TypeId;
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -237,6 +241,9 @@ impl StreamingContext {
     pub fn states(&self) -> Vec<StateStats> {
         let core = &self.owner.core;
         let states = core.plan.states.iter().enumerate();
+        // The driver's own have no keys.
+        let states =
+            states.filter(|(_, state)| ![COUNTER, BROADCAST, DATASET].contains(&state.kind));
         let stats = states.map(|(index, state)| {
             let counts = core.states.of(index);
             StateStats {
@@ -246,6 +253,47 @@ impl StreamingContext {
             }
         });
         stats.collect()
+    }
+
+    /// The results that the stream `name` had in past batches: of
+    /// [`DStream::datasets`](crate::DStream::datasets).
+    ///
+    /// # Errors
+    /// [`Error::NoSuchDataset`] if the program has no such dataset or it has other records.
+    pub fn datasets<T: Value>(&self, name: &str) -> Result<Datasets<T>> {
+        let slots = &self.owner.core.plan.datasets.slots;
+        let Some(slot) = slots.iter().find(|slot| &*slot.name == name) else {
+            let known: Vec<&str> = slots.iter().map(|slot| &*slot.name).collect();
+            return Err(Error::NoSuchDataset(format!(
+                "the program has no dataset \"{name}\" (it has: {})",
+                known.join(", ")
+            )));
+        };
+        let (id, found) = slot.records;
+        if id != TypeId::of::<T>() {
+            return Err(Error::NoSuchDataset(format!(
+                "dataset \"{name}\" has records of type {found}, not {}",
+                std::any::type_name::<T>()
+            )));
+        }
+        Ok(Datasets {
+            slot: Arc::clone(slot),
+            records: PhantomData,
+        })
+    }
+
+    /// The value of the counter `name` as of the last finished batch; `None` if the program has no
+    /// such counter.
+    #[must_use]
+    pub fn counter(&self, name: &str) -> Option<u64> {
+        let mut counters = self.counters().into_iter();
+        counters.find_map(|(counter, value)| (counter == name).then_some(value))
+    }
+
+    /// Every counter with its value as of the last finished batch, in the order of declaration.
+    #[must_use]
+    pub fn counters(&self) -> Vec<(String, u64)> {
+        self.owner.core.plan.variables.counters()
     }
 
     /// What the sources have done since the start, by name.

@@ -4,6 +4,7 @@ use crate::batch::chunk::Chunk;
 use crate::error::BatchFailure;
 use crate::observe::states::KeyCounts;
 use crate::state::table::block::Block;
+use crate::variables::scope::Added;
 use std::collections::BTreeMap;
 
 /// What a completed batch produced.
@@ -11,6 +12,10 @@ use std::collections::BTreeMap;
 pub(crate) struct Completed {
     /// What arrived at each output, in no particular order.
     pub(crate) outputs: BTreeMap<usize, Vec<Chunk>>,
+    /// What arrived at each tap, in no particular order.
+    pub(crate) tapped: BTreeMap<usize, Vec<Chunk>>,
+    /// What was added to each counter.
+    pub(crate) counted: Added,
     /// State blocks by state, if a snapshot was asked for.
     pub(crate) blocks: Vec<(usize, Block)>,
     /// How many keys the workers have of the states, where that has changed: by state and worker.

@@ -7,11 +7,11 @@ use crate::exec::union::union;
 use crate::exec::worker_context::WorkerContext;
 use crate::observe::states::KeyCounts;
 use crate::plan::ids::{NodeId, OperatorId};
-use crate::plan::node::{BatchOperator, LocalFn, NodeWork};
+use crate::plan::node::{BatchOperator, LocalFn, Node, NodeWork};
 use crate::plan::operator_context::OperatorContext;
 use crate::state::key_group::WorkerSlot;
 use crate::state::table::block::RestoredState;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use timely::container::CapacityContainerBuilder;
@@ -49,7 +49,8 @@ pub(super) fn build(
         let log: Stream<'_> = scope.input_from(&mut input);
         let mut streams: Vec<Stream<'_>> = Vec::new();
         let mut acks: Vec<Stream<'_>> = Vec::new();
-        for node in &context.plan.nodes {
+        let read: BTreeSet<NodeId> = inputs_of(&context.plan.nodes);
+        for (number, node) in context.plan.nodes.iter().enumerate() {
             let of = |id: &NodeId| {
                 streams
                     .get(id.0)
@@ -71,8 +72,9 @@ pub(super) fn build(
                     union(scope, inputs, *log_chunk_inputs, context, slot.index, merge)
                 }
                 NodeWork::Output { output } => {
-                    deliver(concatenated(scope, inputs), context, *output).probe_with(&done)
+                    deliver(concatenated(scope, inputs), context, *output)
                 }
+                NodeWork::Tap { tap: index } => tap(concatenated(scope, inputs), context, *index),
                 NodeWork::Batch {
                     operator,
                     make,
@@ -92,13 +94,25 @@ pub(super) fn build(
                     stream.probe_with(&done)
                 }
             };
-            streams.push(stream);
+            // A batch is complete when every branch is, also one that leads to no output: it may
+            // fail, and count.
+            let is_read = read.contains(&NodeId(number));
+            streams.push(match is_read {
+                true => stream,
+                false => stream.probe_with(&done),
+            });
         }
         acks.push(log.container::<Vec<_>>());
         scope.concatenate(acks).probe_with(&acked);
     });
     input.advance_to(context.first);
     Running { input, done, acked }
+}
+
+/// The nodes that other nodes read.
+fn inputs_of(nodes: &[Node]) -> BTreeSet<NodeId> {
+    let inputs = nodes.iter().flat_map(|node| &node.inputs);
+    inputs.copied().collect()
 }
 
 /// All inputs as one stream; a single one as it is.
@@ -123,8 +137,8 @@ fn in_context(
     if context.failed(epoch) {
         return;
     }
-    let ctx = OperatorContext::new(batch, tick, operator);
-    ctx.guard(|| work(&ctx));
+    let ctx = OperatorContext::new(batch, tick, context.scope(), operator);
+    context.counting(|| ctx.guard(|| work(&ctx)));
     if let Some(failure) = ctx.into_failure(|id| context.plan.operator_name(id)) {
         context.fail(failure);
     }
@@ -170,6 +184,15 @@ fn deliver<'s>(stream: Stream<'s>, context: &Rc<WorkerContext>, output: usize) -
             }
         },
     )
+}
+
+fn tap<'s>(stream: Stream<'s>, context: &Rc<WorkerContext>, tap: usize) -> Stream<'s> {
+    let context = Rc::clone(context);
+    stream.unary::<CapacityContainerBuilder<Vec<Chunk>>, _, _, _>(Pipeline, "Tap", move |_, _| {
+        move |input, _| {
+            input.for_each(|_, chunks| context.tapped(tap, std::mem::take(chunks)));
+        }
+    })
 }
 
 /// A batch operator, and which one of the plan it is.

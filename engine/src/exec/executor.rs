@@ -7,10 +7,12 @@ use crate::exec::completed::Completed;
 use crate::exec::report::Report;
 use crate::exec::worker::{self, Command, Start};
 use crate::panics::panic_message;
+use crate::plan::batch_scope::BatchScope;
 use crate::plan::program::Plan;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::block::RestoredState;
 use crate::thread_role::{Role, RoleGuard};
+use crate::variables::declared::add_all;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -69,8 +71,14 @@ impl Executor {
         Ok(executor)
     }
 
-    /// Runs one batch and waits until every worker is done with it.
-    pub(crate) fn run(&self, work: Work, input: Vec<Chunk>) -> Result<Completed, Error> {
+    /// Runs one batch and waits until every worker is done with it. `scope` is what its
+    /// operators are given beside that.
+    pub(crate) fn run(
+        &self,
+        work: Work,
+        input: Vec<Chunk>,
+        scope: &BatchScope,
+    ) -> Result<Completed, Error> {
         let peers = self.commands.len();
         let mut shares: Vec<Vec<Chunk>> = Vec::new();
         shares.resize_with(peers, Vec::new);
@@ -81,7 +89,8 @@ impl Executor {
                 .push(chunk);
         }
         for (command, input) in self.commands.iter().zip(shares) {
-            let sent = command.send(Command { work, input });
+            let scope = scope.clone();
+            let sent = command.send(Command { work, input, scope });
             sent.map_err(|_| Error::Worker(self.cause_of_death()))?;
         }
         self.threads.iter().for_each(Thread::unpark);
@@ -98,6 +107,10 @@ impl Executor {
                     let outputs = completed.outputs.entry(output).or_default();
                     outputs.append(&mut chunks);
                 }
+                Report::Tapped { tap, mut chunks } => {
+                    completed.tapped.entry(tap).or_default().append(&mut chunks);
+                }
+                Report::Counted(added) => add_all(&mut completed.counted, &added),
                 Report::State { state, blocks } => {
                     let blocks = blocks.into_iter().map(|block| (state, block));
                     completed.blocks.extend(blocks);
@@ -117,7 +130,7 @@ impl Executor {
                 {
                     break;
                 }
-                // A branch that leads to no output may fail after its batch is complete.
+                // A failure is of an earlier batch: every branch is waited for.
                 Report::Failed(_) | Report::Progress { .. } => {}
                 Report::Ready(_) | Report::Ended(_) => unreachable!("a worker starts once"),
             }
@@ -346,7 +359,9 @@ mod tests {
                 snapshot: Snapshot::Skip,
                 published: None,
             };
-            let done = executor.run(work, Vec::new()).unwrap();
+            let done = executor
+                .run(work, Vec::new(), &BatchScope::default())
+                .unwrap();
             assert_eq!(done.failure, None);
             let found = done.outputs.into_values().flat_map(in_order::<u64>);
             acted.extend(found.flatten().map(|count| (time_ms, count)));
@@ -404,7 +419,9 @@ mod tests {
                     published: None,
                 };
                 let input = (0..10).map(|n| Chunk::new(SequenceKey::Log(n), 0, vec![n * id]));
-                let done = executor.run(work, input.collect()).unwrap();
+                let done = executor
+                    .run(work, input.collect(), &BatchScope::default())
+                    .unwrap();
                 assert_eq!(done.failure, None);
                 let found = done.outputs.into_values().flat_map(in_order::<u64>);
                 let found = found.fold([0, 0], |sum, of| [sum[0] + of[0], sum[1] + of[1]]);

@@ -15,6 +15,10 @@ pub(super) enum Report {
     Ready(Thread),
     /// Chunks that arrived at an output.
     Output { output: usize, chunks: Vec<Chunk> },
+    /// Chunks that arrived at a tap.
+    Tapped { tap: usize, chunks: Vec<Chunk> },
+    /// What operators added to counters, by counter.
+    Counted(Vec<u64>),
     /// The worker's part of a state, for a checkpoint.
     State { state: usize, blocks: Vec<Block> },
     /// How many keys of a state the worker has, after a batch that has changed that.

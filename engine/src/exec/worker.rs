@@ -6,6 +6,7 @@ use crate::batch::work::Work;
 use crate::exec::dataflow::{self, Running};
 use crate::exec::report::Report;
 use crate::exec::worker_context::WorkerContext;
+use crate::plan::batch_scope::BatchScope;
 use crate::plan::program::Plan;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::block::RestoredState;
@@ -37,6 +38,7 @@ pub(super) struct Start {
 pub(super) struct Command {
     pub(super) work: Work,
     pub(super) input: Vec<Chunk>,
+    pub(super) scope: BatchScope,
 }
 
 /// Runs until the driver stops the executor or goes away.
@@ -59,8 +61,12 @@ pub(super) fn run(
     let mut reported = (start.first, start.first);
     loop {
         match commands.try_recv() {
-            Ok(Command { work, mut input }) => {
-                context.begin(work);
+            Ok(Command {
+                work,
+                mut input,
+                scope,
+            }) => {
+                context.begin(work, scope);
                 running.input.send_batch(&mut input);
                 running.input.advance_to(work.batch.id + 1);
                 running.input.flush();

@@ -5,10 +5,13 @@ use crate::batch::work::Work;
 use crate::error::BatchFailure;
 use crate::exec::report::Report;
 use crate::observe::states::KeyCounts;
+use crate::plan::batch_scope::BatchScope;
 use crate::plan::program::Plan;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::block::Block;
-use std::cell::Cell;
+use crate::variables::scope;
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
@@ -22,6 +25,8 @@ pub(super) struct WorkerContext {
     /// The first epoch.
     pub(super) first: u64,
     work: Cell<Option<Work>>,
+    /// What the operators of the batch are given beside its records.
+    scope: RefCell<Rc<BatchScope>>,
     reports: Sender<Report>,
     /// The newest batch that failed on any worker, 0 before the first. It spares the others what is
     /// in vain, and keeps operators from seeing a part of their input as if it were all.
@@ -42,14 +47,16 @@ impl WorkerContext {
             worker,
             first,
             work: Cell::new(None),
+            scope: RefCell::default(),
             reports,
             failed,
         }
     }
 
     /// A batch begins.
-    pub(super) fn begin(&self, work: Work) {
+    pub(super) fn begin(&self, work: Work, scope: BatchScope) {
         self.work.set(Some(work));
+        self.scope.replace(Rc::new(scope));
     }
 
     /// The batch with number `epoch`, if it is the one being run.
@@ -60,6 +67,19 @@ impl WorkerContext {
     /// Whether the batch with number `epoch` has failed, on any worker.
     pub(super) fn failed(&self, epoch: u64) -> bool {
         self.failed.load(Ordering::Acquire) == epoch
+    }
+
+    /// What the operators of the batch are given beside its records.
+    pub(super) fn scope(&self) -> Rc<BatchScope> {
+        Rc::clone(&self.scope.borrow())
+    }
+
+    /// Runs operators of the batch; what they count is reported.
+    pub(super) fn counting(&self, work: impl FnOnce()) {
+        let added = scope::run(&self.scope().visible, work);
+        if !added.is_empty() {
+            self.report(Report::Counted(added));
+        }
     }
 
     pub(super) fn fail(&self, failure: BatchFailure) {
@@ -73,6 +93,10 @@ impl WorkerContext {
 
     pub(super) fn deliver(&self, output: usize, chunks: Vec<Chunk>) {
         self.report(Report::Output { output, chunks });
+    }
+
+    pub(super) fn tapped(&self, tap: usize, chunks: Vec<Chunk>) {
+        self.report(Report::Tapped { tap, chunks });
     }
 
     pub(super) fn hand_over(&self, state: usize, blocks: Vec<Block>) {

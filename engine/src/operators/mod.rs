@@ -25,10 +25,13 @@
 //! | `by_group` | what arrived for each key in a batch, key group by key group |
 //! | `cogroup` | the same for two streams |
 //! | `stateless` | functions of the chunks of a batch |
+//! | `datasets` | results of past batches |
+//! | `variables` | counters and broadcast values |
 
 pub(crate) mod by_group;
 pub(crate) mod cogroup;
 pub(crate) mod combine;
+pub(crate) mod datasets;
 pub(crate) mod dstream;
 pub(crate) mod exchange;
 pub(crate) mod first_touch;
@@ -47,6 +50,7 @@ pub(crate) mod stateless;
 pub(crate) mod static_joins;
 mod update_state;
 pub(crate) mod values;
+pub(crate) mod variables;
 pub(crate) mod whole;
 #[allow(dead_code, reason = "the operators come next")]
 pub(crate) mod windows;

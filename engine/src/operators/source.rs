@@ -22,7 +22,8 @@ pub(crate) fn reader<T: 'static>(
     let streams = graph.streams();
     Arc::new(move |ctx: &OperatorContext, data, emit| {
         let chunk = open::<LogChunk>(data);
-        let Some(stream) = streams.get().and_then(|s| s.get(source)) else {
+        let streams = ctx.streams().or(streams.get().map(Vec::as_slice));
+        let Some(stream) = streams.and_then(|s| s.get(source)) else {
             return;
         };
         let bytes = Bytes::from_owner(chunk.clone());

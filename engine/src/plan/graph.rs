@@ -4,6 +4,7 @@
 //! The logical graph (every operator, for messages and manifests) is kept beside the physical one
 //! (what runs).
 
+use crate::datasets::declared::DatasetList;
 use crate::error::{GraphError, GraphErrors};
 use crate::plan::flatten::flatten_unions;
 use crate::plan::ids::{NodeId, OperatorId};
@@ -11,6 +12,7 @@ use crate::plan::node::{MergeFn, Node, NodeWork};
 use crate::plan::program::{OperatorInfo, OutputInfo, Plan, SourceInfo, StateInfo};
 use crate::plan::slide::{Slide, Slides};
 use crate::plan::source_stream::StreamTable;
+use crate::variables::declared::Variables;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,6 +33,12 @@ pub(crate) struct Graph {
     sources: Vec<SourceInfo>,
     states: Vec<StateInfo>,
     outputs: Vec<OutputInfo>,
+    /// How many taps there are.
+    taps: usize,
+    variables: Variables,
+    datasets: DatasetList,
+    /// How often results of streams go into checkpoints, in milliseconds.
+    checkpointed: BTreeMap<OperatorId, u64>,
     names: BTreeMap<String, String>,
     errors: Vec<GraphError>,
     streams: Arc<StreamTable>,
@@ -53,6 +61,10 @@ impl Graph {
             sources: Vec::new(),
             states: Vec::new(),
             outputs: Vec::new(),
+            taps: 0,
+            variables: Variables::default(),
+            datasets: DatasetList::default(),
+            checkpointed: BTreeMap::new(),
             names: BTreeMap::new(),
             errors: Vec::new(),
             streams: Arc::default(),
@@ -170,7 +182,7 @@ impl Graph {
             NodeWork::Union {
                 log_chunk_inputs, ..
             } => *log_chunk_inputs > 0,
-            NodeWork::Batch { .. } | NodeWork::Output { .. } => false,
+            NodeWork::Batch { .. } | NodeWork::Output { .. } | NodeWork::Tap { .. } => false,
         };
         self.nodes.push(Node { inputs, work });
         self.emits_log_chunks.push(emits_log_chunks);
@@ -221,6 +233,45 @@ impl Graph {
         setting.map_err(failed).ok()
     }
 
+    /// A new tap.
+    pub(crate) fn tap(&mut self) -> usize {
+        self.taps += 1;
+        self.taps - 1
+    }
+
+    pub(crate) fn variables(&mut self) -> &mut Variables {
+        &mut self.variables
+    }
+
+    /// Results of the stream of `operator` go into checkpoints every `interval_ms`, which `call`
+    /// asks for.
+    pub(crate) fn checkpoint_results(
+        &mut self,
+        operator: OperatorId,
+        interval_ms: u64,
+        call: String,
+    ) {
+        let batch_ms = self.interval_ms;
+        if interval_ms == 0 || !interval_ms.is_multiple_of(batch_ms) {
+            self.error(GraphError::BadSetting {
+                operator: call,
+                what: format!(
+                    "the interval of {interval_ms} ms is not a multiple of the batch interval of {batch_ms} ms"
+                ),
+            });
+        }
+        self.checkpointed.insert(operator, interval_ms);
+    }
+
+    /// How often results of the stream of `operator` go into checkpoints, if they do.
+    pub(crate) fn checkpoint_interval(&self, operator: OperatorId) -> Option<u64> {
+        self.checkpointed.get(&operator).copied()
+    }
+
+    pub(crate) fn datasets(&mut self) -> &mut DatasetList {
+        &mut self.datasets
+    }
+
     pub(crate) fn empty_union(&mut self, at: &Location<'_>) {
         self.error(GraphError::BadSetting {
             operator: format!("union at {}:{}", at.file(), at.line()),
@@ -236,7 +287,7 @@ impl Graph {
     /// Ends building: everything that is wrong with the program comes back at once.
     pub(crate) fn finish(&mut self) -> Result<Plan, GraphErrors> {
         let mut errors = std::mem::take(&mut self.errors);
-        if self.outputs.is_empty() {
+        if self.outputs.is_empty() && self.datasets.slots.is_empty() {
             errors.push(GraphError::NoOutput);
         }
         if !errors.is_empty() {
@@ -249,6 +300,8 @@ impl Graph {
             sources: std::mem::take(&mut self.sources),
             states: std::mem::take(&mut self.states),
             outputs: std::mem::take(&mut self.outputs),
+            variables: std::mem::take(&mut self.variables),
+            datasets: std::mem::take(&mut self.datasets),
             streams: Arc::clone(&self.streams),
         })
     }

@@ -5,6 +5,7 @@
 //! | `program` | the checked program: operators, sources, states, outputs |
 //! | `graph` | the program while the code builds it |
 //! | `flatten` | unions of unions become one |
+//! | `batch_scope` | what the operators of a batch are given beside its records |
 //! | `node` | what runs, and the functions inside |
 //! | `ids` | operators and nodes by index |
 //! | `slide` | when a stream has records |
@@ -12,6 +13,7 @@
 //! | `source_stream` | where the records of a source are in the log, and how to read old ones |
 //! | `changes` | renames, drops and conversions that the code asks for |
 
+pub(crate) mod batch_scope;
 pub(crate) mod changes;
 pub(crate) mod flatten;
 pub(crate) mod graph;

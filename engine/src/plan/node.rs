@@ -62,4 +62,7 @@ pub(crate) enum NodeWork {
     },
     /// The end of a stream: what arrives is handed to the driver.
     Output { output: usize },
+    /// The end of a stream that the driver needs in every run of a batch, also when its outputs
+    /// were committed before.
+    Tap { tap: usize },
 }

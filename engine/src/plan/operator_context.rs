@@ -6,9 +6,12 @@ use crate::batch::positioned::Position;
 use crate::batch::tick::Tick;
 use crate::error::BatchFailure;
 use crate::panics;
+use crate::plan::batch_scope::BatchScope;
 use crate::plan::ids::OperatorId;
+use crate::plan::source_stream::SourceStream;
 use highwater_wal::Lsn;
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 /// Where one worker is inside one batch. Operators write it as records pass, which costs two stores
 /// a record.
@@ -16,16 +19,23 @@ use std::cell::{Cell, RefCell};
 pub(crate) struct OperatorContext {
     batch: Batch,
     tick: Tick,
+    scope: Rc<BatchScope>,
     operator: Cell<OperatorId>,
     position: Cell<Option<Position>>,
     failure: RefCell<Option<(OperatorId, Option<Lsn>, String)>>,
 }
 
 impl OperatorContext {
-    pub(crate) fn new(batch: Batch, tick: Tick, operator: OperatorId) -> Self {
+    pub(crate) fn new(
+        batch: Batch,
+        tick: Tick,
+        scope: Rc<BatchScope>,
+        operator: OperatorId,
+    ) -> Self {
         Self {
             batch,
             tick,
+            scope,
             operator: Cell::new(operator),
             position: Cell::new(None),
             failure: RefCell::new(None),
@@ -40,6 +50,19 @@ impl OperatorContext {
     /// Its place in time: whether windows and timers move in it.
     pub(crate) fn tick(&self) -> &Tick {
         &self.tick
+    }
+
+    /// Whether the records of the dataset that ends in `tap` are wanted.
+    pub(crate) fn wants(&self, tap: usize) -> bool {
+        self.scope.wanted.contains(&tap)
+    }
+
+    /// Where the records of the sources are, if not where the plan says.
+    pub(crate) fn streams(&self) -> Option<&[SourceStream]> {
+        self.scope
+            .streams
+            .as_ref()
+            .map(|streams| streams.as_slice())
     }
 
     /// Code of `operator` runs from here on.

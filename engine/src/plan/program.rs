@@ -1,6 +1,7 @@
 //! The checked program. All workers share it, read-only.
 
 use crate::batch::tick::Tick;
+use crate::datasets::declared::DatasetList;
 use crate::ingest::decoder::RecordCheck;
 use crate::ingest::receiver::ReceiverFactory;
 use crate::plan::ids::OperatorId;
@@ -9,6 +10,7 @@ use crate::plan::slide::Slides;
 use crate::plan::source_stream::StreamTable;
 use crate::sink::erased::SinkSlot;
 use crate::state::restore::StateTypes;
+use crate::variables::declared::Variables;
 use serde::{Deserialize, Serialize};
 use std::any::TypeId;
 use std::fmt;
@@ -86,6 +88,8 @@ pub(crate) struct Plan {
     pub(crate) sources: Vec<SourceInfo>,
     pub(crate) states: Vec<StateInfo>,
     pub(crate) outputs: Vec<OutputInfo>,
+    pub(crate) variables: Variables,
+    pub(crate) datasets: DatasetList,
     /// Stream id of each source, assigned when the log is known.
     pub(crate) streams: Arc<StreamTable>,
 }

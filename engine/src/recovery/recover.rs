@@ -255,7 +255,7 @@ fn take_checkpointed_cut(
 }
 
 /// What the engine has written into the checkpoint's manifest.
-fn read_metadata(settings: &Settings, checkpoint: &Checkpoint) -> Result<Metadata> {
+pub(crate) fn read_metadata(settings: &Settings, checkpoint: &Checkpoint) -> Result<Metadata> {
     let manifest = checkpoint.manifest();
     serde_json::from_value(manifest.metadata.clone()).map_err(|e| Error::EngineLog {
         dir: settings.dir.clone(),

@@ -2,14 +2,17 @@
 //! and its entries.
 
 use crate::checkpointing::metadata::{Metadata, PRODUCERS};
+use crate::datasets::slot::DATASET;
 use crate::engine_log::program::HashSeed;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::mismatch::Mismatch;
+use crate::panics;
 use crate::plan::changes::Changes;
 use crate::plan::program::{Plan, StateInfo};
 use crate::recovery::load::{Loading, load};
 use crate::state::key_group::{GroupsOnDisk, KeyGroups};
 use crate::state::restore::{Regroup, Restored};
+use crate::state::table::block::RestoredState;
 use highwater_checkpoint::{Checkpoint, StateEntry};
 use std::collections::BTreeMap;
 
@@ -106,6 +109,32 @@ pub(crate) fn restore(
     load(loading, checkpoint, threads)
 }
 
+/// Gives the states that are new in the directory what they begin with; how many keys that is, by
+/// state.
+pub(crate) fn begin(
+    plan: &Plan,
+    groups: KeyGroups,
+    states: &mut BTreeMap<usize, RestoredState>,
+) -> Result<Vec<(usize, u64)>> {
+    let mut began = Vec::new();
+    for (index, info) in plan.states.iter().enumerate() {
+        if states.contains_key(&index) {
+            continue; // it was created before, and has become what it is
+        }
+        let initial = panics::catch(|| info.types.initial(groups));
+        let initial = initial.map_err(|message| Error::State {
+            name: info.name.clone(),
+            operator: info.kind.to_owned(),
+            message,
+        })?;
+        if let Some(initial) = initial {
+            began.push((index, initial.keys));
+            states.insert(index, initial.groups);
+        }
+    }
+    Ok(began)
+}
+
 /// The program's state for one on disk; `None` if there is none and nothing would be lost.
 fn slot_for<'a>(
     plan: &'a Plan,
@@ -119,7 +148,7 @@ fn slot_for<'a>(
         .enumerate()
         .find(|(_, slot)| slot.name == name);
     match slot {
-        None if state.entries == 0 => Ok(None),
+        None if state.entries == 0 || state.kind == DATASET => Ok(None),
         None => Err(Mismatch::StateWithoutOperator {
             name: state.name.clone(),
             entries: state.entries,

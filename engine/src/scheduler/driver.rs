@@ -22,6 +22,7 @@ use crate::faults::Faults;
 use crate::ingest::admission::Admission;
 use crate::observe::states::StateCounts;
 use crate::plan::program::{OutputInfo, Plan};
+use crate::scheduler::side_values::SideValues;
 use crate::sink::backoff::Backoff;
 use crate::sink::output::Guarantee;
 use highwater_wal::{Lsn, StreamId, Wal};
@@ -38,6 +39,7 @@ pub(crate) struct Driver {
     pub(crate) admission: Arc<Admission>,
     pub(crate) executor: Executor,
     pub(crate) checkpointer: Checkpointer,
+    pub(crate) side: SideValues,
     /// Producers' offsets up to the last completed batch.
     pub(crate) producers: BTreeMap<StreamId, Producers>,
     /// Batches up to this one were committed before the start.
@@ -76,7 +78,8 @@ impl Driver {
         };
         let tick = Tick::of_version_1(batch.time_ms, self.interval_ms, 0);
         let input = self.read(batch)?;
-        let completed = self.executor.run(
+        let scope = self.side.scope(&batch);
+        let mut completed = self.executor.run(
             Work {
                 batch,
                 tick,
@@ -85,13 +88,15 @@ impl Driver {
                 published: self.checkpointer.published(),
             },
             input,
+            &scope,
         )?;
         if let Some(failure) = completed.failure {
             return Err(failure.into());
         }
+        let results = self.side.after(&scope, &mut completed)?;
         let Completed {
             outputs,
-            blocks,
+            mut blocks,
             keys,
             ..
         } = completed;
@@ -99,9 +104,11 @@ impl Driver {
             self.commit(batch, tick, outputs)?;
         }
         self.states.update(keys);
+        self.side.finished(&batch, results);
         self.admission.processed(batch.to);
         let took = self.admission.clock.now().saturating_sub(started);
         if snapshot == Snapshot::Take {
+            blocks.extend(self.side.blocks(&batch)?);
             let producers = self.producers.clone();
             self.checkpointer.take(Capture {
                 batch,

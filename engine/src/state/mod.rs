@@ -9,9 +9,11 @@
 //! | `restore` | entries of a checkpoint become keys and states again |
 //! | `equal_keys` | keys that are equal and serialise differently, among the first ones |
 //! | `twins` | the same, among all keys of a state |
+//! | `encoded` | states that the driver keeps: counters, broadcast values, results of batches |
 //! | `access` | how update functions see the state of a key |
 
 pub(crate) mod access;
+pub(crate) mod encoded;
 pub(crate) mod equal_keys;
 pub(crate) mod key_group;
 pub(crate) mod key_hash;

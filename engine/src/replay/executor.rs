@@ -1,0 +1,106 @@
+//! A second executor on the plan, with state of its own.
+
+use crate::batch::Batch;
+use crate::batch::chunk::{Chunk, SequenceKey};
+use crate::batch::tick::Tick;
+use crate::batch::work::{Purpose, Snapshot, Work};
+use crate::error::Result;
+use crate::exec::completed::Completed;
+use crate::exec::executor::Executor;
+use crate::plan::batch_scope::BatchScope;
+use crate::plan::program::Plan;
+use crate::plan::source_stream::SourceStream;
+use crate::state::key_group::KeyGroups;
+use crate::state::table::block::RestoredState;
+use crate::variables::declared::variable_failed;
+use crate::variables::values::Values;
+use highwater_wal::Wal;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Runs batches that were run before: same plan, same input, state and variables of its own, no
+/// outputs. Nothing that it does is seen by the batches that run now.
+#[derive(Debug)]
+pub(crate) struct ReplayExecutor {
+    plan: Arc<Plan>,
+    executor: Executor,
+    values: Arc<Values>,
+    streams: Arc<Vec<SourceStream>>,
+    settings: ReplaySettings,
+}
+
+/// How a replay is run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReplaySettings {
+    pub(crate) workers: usize,
+    pub(crate) key_groups: KeyGroups,
+    /// As that of the batches that run now: how a batch is split may show in its results.
+    pub(crate) chunk_bytes: u64,
+    pub(crate) interval_ms: u64,
+}
+
+impl ReplayExecutor {
+    /// Starts threads whose first batch is number `first`, with the state as of the end of the
+    /// batch before. `streams` says where the records of the sources are.
+    pub(crate) fn start(
+        plan: Arc<Plan>,
+        settings: ReplaySettings,
+        first: u64,
+        mut state: BTreeMap<usize, RestoredState>,
+        streams: Vec<SourceStream>,
+    ) -> Result<Self> {
+        let values = plan.variables.restore(&mut state);
+        let values = Arc::new(values.map_err(variable_failed)?);
+        // Results of other batches are no state of this run.
+        for slot in &plan.datasets.slots {
+            state.remove(&slot.state);
+        }
+        Ok(Self {
+            executor: Executor::start(
+                Arc::clone(&plan),
+                settings.key_groups,
+                settings.workers,
+                first,
+                state,
+            )?,
+            plan,
+            values,
+            streams: Arc::new(streams),
+            settings,
+        })
+    }
+
+    /// Runs the next batch; `wanted` are the taps of datasets whose records it is to give.
+    pub(crate) fn run(
+        &mut self,
+        wal: &Wal,
+        batch: Batch,
+        wanted: &Arc<BTreeSet<usize>>,
+    ) -> Result<Completed> {
+        let work = Work {
+            batch,
+            tick: Tick::of_version_1(batch.time_ms, self.settings.interval_ms, 0),
+            purpose: Purpose::Rebuild,
+            snapshot: Snapshot::Skip,
+            published: None,
+        };
+        let scope = BatchScope {
+            visible: self.plan.variables.visible(&self.values),
+            wanted: Arc::clone(wanted),
+            streams: Some(Arc::clone(&self.streams)),
+        };
+        let chunks = wal.chunks(batch.from, batch.to, self.settings.chunk_bytes)?;
+        let input = chunks.into_iter().zip(0..);
+        let input = input.map(|(chunk, number)| Chunk::new(SequenceKey::Log(number), 0, chunk));
+        let mut completed = self.executor.run(work, input.collect(), &scope)?;
+        if let Some(failure) = completed.failure {
+            return Err(failure.into());
+        }
+        let Completed {
+            counted, tapped, ..
+        } = &mut completed;
+        let values = self.plan.variables.after(&self.values, counted, tapped);
+        self.values = Arc::new(values.map_err(variable_failed)?);
+        Ok(completed)
+    }
+}

@@ -1,0 +1,78 @@
+//! What the driver keeps from batch to batch beside the states of operators: variables, and results
+//! for datasets.
+
+use crate::batch::Batch;
+use crate::error::Result;
+use crate::exec::completed::Completed;
+use crate::plan::batch_scope::BatchScope;
+use crate::plan::program::Plan;
+use crate::state::table::block::Block;
+use crate::variables::declared::variable_failed;
+use crate::variables::values::Values;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+/// What the driver keeps beside the states of operators, as of the last finished batch.
+#[derive(Debug)]
+pub(crate) struct SideValues {
+    plan: Arc<Plan>,
+    values: Arc<Values>,
+}
+
+/// What a batch makes of it, to be taken over when the batch is committed.
+#[derive(Debug)]
+pub(crate) struct SideResults {
+    values: Arc<Values>,
+    /// By tap.
+    datasets: BTreeMap<usize, Arc<[u8]>>,
+}
+
+impl SideValues {
+    /// Begins with what was recovered.
+    pub(crate) fn new(plan: &Arc<Plan>) -> Self {
+        Self {
+            plan: Arc::clone(plan),
+            values: plan.variables.newest.get(),
+        }
+    }
+
+    /// What the operators of `batch` are given.
+    pub(crate) fn scope(&self, batch: &Batch) -> BatchScope {
+        BatchScope {
+            visible: self.plan.variables.visible(&self.values),
+            wanted: Arc::new(self.plan.datasets.wanted(batch)),
+            streams: None,
+        }
+    }
+
+    /// What a batch that ran in `scope` makes of it.
+    pub(crate) fn after(
+        &self,
+        scope: &BatchScope,
+        completed: &mut Completed,
+    ) -> Result<SideResults> {
+        let Completed {
+            counted, tapped, ..
+        } = completed;
+        let values = self.plan.variables.after(&self.values, counted, tapped);
+        Ok(SideResults {
+            values: Arc::new(values.map_err(variable_failed)?),
+            datasets: self.plan.datasets.results(&scope.wanted, tapped)?,
+        })
+    }
+
+    /// The batch is committed: its values and results are what everyone sees from now on.
+    pub(crate) fn finished(&mut self, batch: &Batch, results: SideResults) {
+        self.plan.variables.newest.set(Arc::clone(&results.values));
+        self.values = results.values;
+        self.plan.datasets.finished(batch, results.datasets);
+    }
+
+    /// The states of all of it, for a checkpoint after `batch`.
+    pub(crate) fn blocks(&self, batch: &Batch) -> Result<Vec<(usize, Block)>> {
+        let variables = self.plan.variables.blocks(&self.values);
+        let mut blocks = variables.map_err(variable_failed)?;
+        blocks.extend(self.plan.datasets.blocks(batch.id)?);
+        Ok(blocks)
+    }
+}
