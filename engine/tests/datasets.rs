@@ -19,7 +19,7 @@ use highwater_engine::{
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// How often a closure has run.
@@ -345,6 +345,41 @@ fn a_result_that_is_computed_again_equals_what_the_batch_gave() {
             );
         }
     }
+}
+
+/// Checkpoints are retired and the log is truncated while past batches are computed from them.
+#[test]
+fn past_batches_are_computed_while_batches_go_on() {
+    let (disk, seen) = (SimDisk::new(), Seen::default());
+    let builder = builder(&disk, 2).checkpoint(CheckpointPolicy::every_batches(1));
+    let context = context(builder, |ssc| rich(ssc, &seen)).unwrap();
+    let results = context.datasets::<(u64, u64, u64)>("results").unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let (stop, expected) = (Arc::clone(&over), Arc::clone(&seen));
+    let asking = std::thread::spawn(move || {
+        let (mut computed, mut gone) = (0, 0);
+        while !stop.load(Ordering::Relaxed) || computed == 0 {
+            let last = expected.lock().keys().next_back().copied().unwrap_or(0);
+            for batch in (1..=last.saturating_sub(1)).rev().take(3) {
+                match results.batch(batch).and_then(|past| past.collect()) {
+                    Ok(found) => {
+                        assert_eq!(found, expected.lock()[&batch], "batch {batch}");
+                        computed += 1;
+                    }
+                    Err(Error::Dataset { .. }) => gone += 1,
+                    Err(other) => panic!("{other}"),
+                }
+            }
+        }
+        (computed, gone)
+    });
+    for batch in 1..=60 {
+        run(&context, &(0..batch * 20).collect::<Vec<_>>());
+    }
+    over.store(true, Ordering::Relaxed);
+    let (computed, _) = asking.join().unwrap();
+    assert!(computed > 0);
+    assert_eq!(context.counter("all"), Some((1..=60).map(|n| n * 20).sum()));
 }
 
 #[test]
