@@ -44,9 +44,8 @@ pub(crate) struct Core {
     pub(crate) events: Arc<Events>,
     /// Batches that wait for the driver.
     pub(crate) queue: Queue,
-    pub(crate) retained: Arc<Retained>,
     /// Computes past batches again; datasets know it as long as this is there.
-    _replayer: Arc<Replayer>,
+    pub(crate) replayer: Arc<Replayer>,
     pub(crate) replay_from: Lsn,
     pub(crate) report: RecoveryReport,
     /// The newest batch that was cut before this run.
@@ -105,19 +104,9 @@ impl Core {
             checkpoints.recovered((number, batch.id, batch.to), recovered.report.loaded_in);
             status.recovered(batch.id);
         }
-        let values = plan.variables.restore(&mut recovered.state);
-        plan.variables
-            .newest
-            .set(Arc::new(values.map_err(variable_failed)?));
-        let checkpoint = recovered.report.checkpoint;
-        plan.datasets.restore(&mut recovered.state, checkpoint)?;
-        let (retained, replayer) = replayer(&settings, &plan, &recovered);
-        for slot in &plan.datasets.slots {
-            events.add_listener(Arc::<DatasetSlot>::clone(slot));
-        }
+        restore_side_values(&plan, &mut recovered, &events)?;
         Ok(Self {
-            retained,
-            _replayer: replayer,
+            replayer: replayer(&settings, &plan, &recovered),
             settings,
             plan,
             wal,
@@ -248,12 +237,21 @@ impl Core {
     }
 }
 
-/// What computes past batches again, and the checkpoints that it reads.
-fn replayer(
-    settings: &Settings,
-    plan: &Arc<Plan>,
-    recovered: &Recovered,
-) -> (Arc<Retained>, Arc<Replayer>) {
+/// Takes variables and results out of what a checkpoint had.
+fn restore_side_values(plan: &Plan, recovered: &mut Recovered, events: &Events) -> Result<()> {
+    let values = plan.variables.restore(&mut recovered.state);
+    let values = Arc::new(values.map_err(variable_failed)?);
+    plan.variables.newest.set(values);
+    let checkpoint = recovered.report.checkpoint;
+    plan.datasets.restore(&mut recovered.state, checkpoint)?;
+    for slot in &plan.datasets.slots {
+        events.add_listener(Arc::<DatasetSlot>::clone(slot));
+    }
+    Ok(())
+}
+
+/// What computes past batches again.
+fn replayer(settings: &Settings, plan: &Arc<Plan>, recovered: &Recovered) -> Arc<Replayer> {
     let retained = Arc::new(Retained::default());
     retained.set(recovered.checkpoints.all());
     let replayer = Arc::new(Replayer {
@@ -262,12 +260,12 @@ fn replayer(
         wal: Arc::clone(&recovered.wal),
         program: recovered.program.clone(),
         key_groups: recovered.key_groups,
-        retained: Arc::clone(&retained),
+        retained,
         busy: Mutex::default(),
     });
     let recompute: Arc<dyn Recompute> = Arc::<Replayer>::clone(&replayer);
     plan.datasets.bind(&Arc::downgrade(&recompute));
-    (retained, replayer)
+    replayer
 }
 
 fn cutter(settings: &Settings, recovered: &Recovered, admission: &Arc<Admission>) -> Cutter {

@@ -41,7 +41,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
         kept: core
             .wal
             .retain_as(core.wal.first_lsn(), "the oldest retained checkpoint")?,
-        retained: Arc::clone(&core.retained),
+        retained: Arc::clone(&core.replayer.retained),
         plan: Arc::clone(&core.plan),
         clock: Arc::clone(&core.settings.clock),
         metadata: Metadata {

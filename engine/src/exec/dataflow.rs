@@ -49,15 +49,11 @@ pub(super) fn build(
         let log: Stream<'_> = scope.input_from(&mut input);
         let mut streams: Vec<Stream<'_>> = Vec::new();
         let mut acks: Vec<Stream<'_>> = Vec::new();
-        let read: BTreeSet<NodeId> = inputs_of(&context.plan.nodes);
+        // A batch is complete when every branch is, also one that leads to no output: it may fail,
+        // and count.
+        let read = inputs_of(&context.plan.nodes);
         for (number, node) in context.plan.nodes.iter().enumerate() {
-            let of = |id: &NodeId| {
-                streams
-                    .get(id.0)
-                    .expect("inputs precede their readers")
-                    .clone()
-            };
-            let inputs: Vec<Stream<'_>> = node.inputs.iter().map(of).collect();
+            let inputs = of_nodes(&streams, &node.inputs);
             let stream = match &node.work {
                 NodeWork::Log => log.clone(),
                 NodeWork::Local { first, run } => {
@@ -94,12 +90,11 @@ pub(super) fn build(
                     stream.probe_with(&done)
                 }
             };
-            // A batch is complete when every branch is, also one that leads to no output: it may
-            // fail, and count.
             let is_read = read.contains(&NodeId(number));
-            streams.push(match is_read {
-                true => stream,
-                false => stream.probe_with(&done),
+            streams.push(if is_read {
+                stream
+            } else {
+                stream.probe_with(&done)
             });
         }
         acks.push(log.container::<Vec<_>>());
@@ -107,6 +102,13 @@ pub(super) fn build(
     });
     input.advance_to(context.first);
     Running { input, done, acked }
+}
+
+/// The streams that `nodes` emit.
+fn of_nodes<'s>(streams: &[Stream<'s>], nodes: &[NodeId]) -> Vec<Stream<'s>> {
+    let of = |id: &NodeId| streams.get(id.0).cloned();
+    let of = |id| of(id).expect("inputs precede their readers");
+    nodes.iter().map(of).collect()
 }
 
 /// The nodes that other nodes read.

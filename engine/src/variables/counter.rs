@@ -30,8 +30,8 @@ use std::sync::Arc;
 /// # Ok::<_, Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// - **Each batch counts once.** What a batch adds is seen when the batch has finished. What a batch
-///   that fails has added is discarded; when it runs again it counts anew. The value is in every
+/// - **Each batch counts once.** What a batch adds is seen when it has finished. What a batch that
+///   fails has added is discarded; when it runs again it counts anew. The value is in every
 ///   checkpoint, under the name of the counter, and a replay counts what came after. It does not
 ///   depend on the number of workers.
 /// - **A closure may run more than once for a record.** A stream with two readers computes its
