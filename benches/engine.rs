@@ -17,6 +17,7 @@ mod support;
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use highwater::prelude::*;
+use highwater::wal::disk::ManualClock;
 use highwater::{BatchMode, BoxError, Receiver, SourceContext};
 use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver as Done, Sender as Tell, channel};
@@ -131,6 +132,75 @@ fn word_count(c: &mut Criterion) {
     }
 }
 
+/// A count of each word in the last 60 batches, emitted with every batch: 100,000 keys.
+fn windowed_count(c: &mut Criterion) {
+    const PANES: u64 = 60;
+    let corpus = Arc::new(lines(sized(20_000, 200)));
+    let mut group = c.benchmark_group("windowed_count");
+    group.sample_size(10);
+    group.throughput(Throughput::Elements(corpus.len() as u64));
+    for has_inverse in [false, true] {
+        let dir = scratch();
+        let ((go, told), (done, finished)) = (channel(), channel());
+        let feeder = Feeder {
+            lines: Arc::clone(&corpus),
+            go: Mutex::new(told),
+            done,
+        };
+        let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+        let shared: Arc<ManualClock> = Arc::clone(&clock);
+        let emitted = Arc::new(Mutex::new(0_usize));
+        let seen = Arc::clone(&emitted);
+        let context = StreamingContext::builder(dir.path())
+            .batches(BatchMode::Manual)
+            .clock(shared)
+            .batch_interval(Duration::from_secs(1))
+            .checkpoint(CheckpointPolicy::every_batches(1_000_000))
+            .max_unprocessed_bytes(1 << 30)
+            .get_or_create(|ssc| {
+                let decode = Arc::new(Line::decode);
+                let words = ssc.source("feeder", "lines", decode, feeder).flat_map_into(
+                    |line: Line, out| {
+                        line.split_ascii_whitespace()
+                            .for_each(|w| out.emit((w.to_owned(), 1_u64)));
+                    },
+                );
+                let (length, slide) = (Duration::from_secs(PANES), Duration::from_secs(1));
+                let (add, subtract) = (|a, b| a + b, |a, b| a - b);
+                let counts = if has_inverse {
+                    words.reduce_by_key_and_window_inverse("counts", add, subtract, length, slide)
+                } else {
+                    words.reduce_by_key_and_window("counts", add, length, slide)
+                };
+                counts.for_each_batch("counts", move |_, counts: Vec<(String, u64)>| {
+                    *seen.lock().unwrap() = counts.len();
+                });
+                Ok(())
+            })
+            .unwrap();
+        context.start().unwrap();
+        let batch = || {
+            clock.advance(Duration::from_secs(1));
+            go.send(()).unwrap();
+            finished.recv().unwrap();
+            let start = Instant::now();
+            context.run_batch().unwrap();
+            start.elapsed()
+        };
+        (0..PANES).for_each(|_| drop(batch()));
+        let name = if has_inverse {
+            "with an inverse"
+        } else {
+            "without"
+        };
+        group.bench_function(name, |b| {
+            b.iter_custom(|iterations| (0..iterations).map(|_| batch()).sum());
+        });
+        println!("  keys of the last window: {}", emitted.lock().unwrap());
+        drop(go);
+    }
+}
+
 fn empty_batch(c: &mut Criterion) {
     let mut group = c.benchmark_group("empty_batch");
     for workers in [1, 2] {
@@ -163,5 +233,5 @@ fn machine(_: &mut Criterion) {
     print_machine();
 }
 
-criterion_group!(benches, machine, word_count, empty_batch);
+criterion_group!(benches, machine, word_count, windowed_count, empty_batch);
 criterion_main!(benches);

@@ -1,6 +1,7 @@
 //! Why a program and a directory do not fit, and what to do about each.
 
 use highwater_wal::Lsn;
+use std::time::Duration;
 
 /// The program in the code and the state on disk do not fit: starting would lose or misread state.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +34,20 @@ pub enum Mismatch {
         then: String,
         /// The kind in the program.
         now: String,
+    },
+    /// A window has other panes than the one that wrote its state, and the old ones do not fit.
+    #[error(
+        "the window \"{name}\" has panes of {now:?} in this program (the greatest common divisor of its length and slide), and those of checkpoint {checkpoint} are {then:?} long: a window would begin or end inside of one of them. Choose multiples of {then:?} for both, or throw away what the window holds with .drop_state(\"{name}\")"
+    )]
+    Panes {
+        /// Name of the window.
+        name: String,
+        /// The checkpoint that holds it.
+        checkpoint: u64,
+        /// Length of the panes in the checkpoint.
+        then: Duration,
+        /// Length of the panes in the program.
+        now: Duration,
     },
     /// State that does not decode as the program's type.
     #[error(

@@ -21,4 +21,7 @@ pub(crate) struct Metadata {
     /// How many calls of the program that wrote this drop a state, by name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) dropped: BTreeMap<String, usize>,
+    /// Lengths of the panes of windows, in milliseconds, by the names of their states.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) panes: BTreeMap<String, u64>,
 }

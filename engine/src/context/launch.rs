@@ -51,6 +51,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
             operators: core.plan.operators.clone(),
             migrations: recovered.migrations,
             dropped: recovered.dropped,
+            panes: core.plan.panes.clone(),
         },
         events: Arc::clone(&core.events),
         faults: core.settings.faults,

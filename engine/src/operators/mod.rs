@@ -52,5 +52,4 @@ mod update_state;
 pub(crate) mod values;
 pub(crate) mod variables;
 pub(crate) mod whole;
-#[allow(dead_code, reason = "the operators come next")]
-pub(crate) mod windows;
+mod windows;

@@ -71,7 +71,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     }
 
     /// The map side with combining: one value per key and chunk.
-    fn combine(&self, operator: OperatorId, f: Combine<V>) -> NodeId
+    pub(crate) fn combine(&self, operator: OperatorId, f: Combine<V>) -> NodeId
     where
         K: Key,
         V: Value,

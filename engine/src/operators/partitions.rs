@@ -11,10 +11,11 @@
 use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input, open};
 use crate::batch::positioned::Positioned;
 use crate::error::GraphError;
-use crate::operators::dstream::DStream;
+use crate::operators::dstream::{DStream, FusedFn};
 use crate::operators::stateless::stateless_node;
 use crate::plan::ids::NodeId;
 use crate::plan::node::LocalFn;
+use crate::plan::operator_context::OperatorContext;
 use crate::record::{Record, Value};
 use std::collections::BTreeMap;
 use std::panic::Location;
@@ -27,7 +28,7 @@ const PARTITION_BYTES: u64 = 512 << 10;
 const MAX_PARTITIONS: usize = 32_768;
 
 /// Records of one partition on their way to the worker that gathers it.
-type Part<T> = (SequenceKey, Vec<T>);
+pub(crate) type Part<T> = (SequenceKey, Vec<T>);
 
 impl<T: 'static> DStream<T> {
     /// One record per partition: all its records, in their order.
@@ -129,32 +130,47 @@ impl<T: 'static> DStream<T> {
     {
         let fused = Arc::clone(&self.fused);
         let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
-            let Chunk { sequence, data, .. } = chunk;
-            if let SequenceKey::Batch(_) = sequence {
-                let mut records = Vec::new();
-                fused(ctx, data, &mut |record| records.push(record));
-                let part: Vec<Part<T>> = vec![(sequence.clone(), records)];
-                return out.push(Chunk::new(sequence, slot.index, part));
-            }
-            let from = ctx.batch().from;
-            let mut parts: Vec<(u64, Vec<T>)> = Vec::new();
-            fused(ctx, data, &mut |record| {
-                let position = ctx.position();
-                let bytes = position.map_or(0, |position| position.lsn.bytes_since(from));
-                let number = bytes / PARTITION_BYTES;
-                match parts.last_mut() {
-                    Some((last, records)) if *last == number => records.push(record),
-                    _ => parts.push((number, vec![record])),
-                }
-            });
-            for (number, records) in parts {
-                let part: Vec<Part<T>> = vec![(SequenceKey::Log(number), records)];
-                let target = worker_of(number, slot.peers);
+            let sequence = chunk.sequence.clone();
+            for (partition, records) in parts_of(&fused, ctx, chunk) {
+                let target = match &partition {
+                    SequenceKey::Log(number) => worker_of(*number, slot.peers),
+                    SequenceKey::Batch(_) => slot.index,
+                };
+                let part: Vec<Part<T>> = vec![(partition, records)];
                 out.push(Chunk::new(sequence.clone(), target, part));
             }
         });
         self.local(run)
     }
+}
+
+/// What a chunk has of each partition.
+pub(crate) fn parts_of<T: 'static>(
+    fused: &FusedFn<T>,
+    ctx: &OperatorContext,
+    chunk: Chunk,
+) -> Vec<Part<T>> {
+    let Chunk { sequence, data, .. } = chunk;
+    if let SequenceKey::Batch(_) = sequence {
+        let mut records = Vec::new();
+        fused(ctx, data, &mut |record| records.push(record));
+        return vec![(sequence, records)];
+    }
+    let from = ctx.batch().from;
+    let mut parts: Vec<(u64, Vec<T>)> = Vec::new();
+    fused(ctx, data, &mut |record| {
+        let position = ctx.position();
+        let bytes = position.map_or(0, |position| position.lsn.bytes_since(from));
+        let number = bytes / PARTITION_BYTES;
+        match parts.last_mut() {
+            Some((last, records)) if *last == number => records.push(record),
+            _ => parts.push((number, vec![record])),
+        }
+    });
+    let parts = parts.into_iter();
+    parts
+        .map(|(number, records)| (SequenceKey::Log(number), records))
+        .collect()
 }
 
 /// The worker that gets part `number` of a batch.

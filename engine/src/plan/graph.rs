@@ -32,6 +32,7 @@ pub(crate) struct Graph {
     emits_log_chunks: Vec<bool>,
     sources: Vec<SourceInfo>,
     states: Vec<StateInfo>,
+    panes: BTreeMap<String, u64>,
     outputs: Vec<OutputInfo>,
     /// How many taps there are.
     taps: usize,
@@ -60,6 +61,7 @@ impl Graph {
             emits_log_chunks: vec![true],
             sources: Vec::new(),
             states: Vec::new(),
+            panes: BTreeMap::new(),
             outputs: Vec::new(),
             taps: 0,
             variables: Variables::default(),
@@ -144,7 +146,11 @@ impl Graph {
             .map_or(Slide::EveryBatch, |slides| slides.output)
     }
 
-    #[cfg_attr(not(test), expect(dead_code, reason = "for windows"))]
+    /// The time between two batches in which the stream of `operator` has records, in milliseconds.
+    pub(crate) fn step_ms(&self, operator: OperatorId) -> u64 {
+        self.slide(operator).millis(self.interval_ms)
+    }
+
     /// From `operator` on, the stream has records only where a window of this slide ends.
     pub(crate) fn set_slide(&mut self, operator: OperatorId, slide: Slide) {
         if let Some(slides) = self.slides.get_mut(operator.0) {
@@ -214,6 +220,11 @@ impl Graph {
     pub(crate) fn state(&mut self, slot: StateInfo) -> usize {
         self.states.push(slot);
         self.states.len() - 1
+    }
+
+    /// The state `name` is a window, which has panes of so many milliseconds.
+    pub(crate) fn panes(&mut self, name: &str, pane_ms: u64) {
+        self.panes.insert(name.to_owned(), pane_ms);
     }
 
     pub(crate) fn output(&mut self, slot: OutputInfo) -> usize {
@@ -299,6 +310,7 @@ impl Graph {
             nodes: flatten_unions(std::mem::take(&mut self.nodes)),
             sources: std::mem::take(&mut self.sources),
             states: std::mem::take(&mut self.states),
+            panes: std::mem::take(&mut self.panes),
             outputs: std::mem::take(&mut self.outputs),
             variables: std::mem::take(&mut self.variables),
             datasets: std::mem::take(&mut self.datasets),

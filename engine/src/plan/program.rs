@@ -13,6 +13,7 @@ use crate::state::restore::StateTypes;
 use crate::variables::declared::Variables;
 use serde::{Deserialize, Serialize};
 use std::any::TypeId;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -87,6 +88,8 @@ pub(crate) struct Plan {
     pub(crate) nodes: Vec<Node>,
     pub(crate) sources: Vec<SourceInfo>,
     pub(crate) states: Vec<StateInfo>,
+    /// Lengths of the panes of windows, in milliseconds, by the names of their states.
+    pub(crate) panes: BTreeMap<String, u64>,
     pub(crate) outputs: Vec<OutputInfo>,
     pub(crate) variables: Variables,
     pub(crate) datasets: DatasetList,

@@ -11,7 +11,6 @@ pub(crate) enum Slide {
     #[default]
     EveryBatch,
     /// In the last part of every tick that is a multiple of so many milliseconds after zero.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for windows"))]
     Millis(u64),
 }
 

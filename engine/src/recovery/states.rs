@@ -15,6 +15,7 @@ use crate::state::restore::{Regroup, Restored};
 use crate::state::table::block::RestoredState;
 use highwater_checkpoint::{Checkpoint, StateEntry};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How many migrations each state of the program will have gone through.
 pub(crate) fn migrations(
@@ -77,6 +78,7 @@ pub(crate) fn restore(
         let Some((index, slot)) = slot_for(plan, state, name, manifest.number)? else {
             continue;
         };
+        check_panes(plan, state, name, done, manifest.number)?;
         if let Some(first) = origins.insert(index, state.name.clone()) {
             return Err(Mismatch::TwoStatesForOne {
                 first,
@@ -133,6 +135,30 @@ pub(crate) fn begin(
         }
     }
     Ok(began)
+}
+
+/// Refuses a window in which the panes of the checkpoint do not fit: one of its windows would begin
+/// or end inside of such a pane.
+fn check_panes(
+    plan: &Plan,
+    state: &StateEntry,
+    name: &str,
+    done: &Metadata,
+    checkpoint: u64,
+) -> Result<()> {
+    let (then, now) = (done.panes.get(&state.name), plan.panes.get(name));
+    match (then, now) {
+        (Some(then), Some(now)) if state.entries > 0 && !now.is_multiple_of(*then) => {
+            Err(Mismatch::Panes {
+                name: name.to_owned(),
+                checkpoint,
+                then: Duration::from_millis(*then),
+                now: Duration::from_millis(*now),
+            }
+            .into())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The program's state for one on disk; `None` if there is none and nothing would be lost.

@@ -27,7 +27,7 @@ impl<V> Default for Running<V> {
     }
 }
 
-impl<V: Clone> Running<V> {
+impl<V> Running<V> {
     /// Whether no value is left.
     pub(crate) fn is_empty(&self) -> bool {
         self.panes.is_empty()
@@ -38,6 +38,19 @@ impl<V: Clone> Running<V> {
         self.total.as_ref()
     }
 
+    /// What was changed last: the total and the newest pane.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &V> {
+        let newest = self.panes.iter().next_back();
+        [self.total.as_ref(), newest].into_iter().flatten()
+    }
+
+    /// Whether a window that ends changes the total.
+    pub(crate) fn is_due(&self, ending: Ending) -> bool {
+        self.counted < self.panes.len() || self.panes.is_due(ending.outside_ms, ending.at_ms)
+    }
+}
+
+impl<V: Clone> Running<V> {
     /// Adds a value to the pane that ends at `end`, the newest one.
     pub(crate) fn add(&mut self, end: u64, value: V, f: &Combine<V>) {
         self.panes.clamp(end);
@@ -47,19 +60,6 @@ impl<V: Clone> Running<V> {
             None => value,
         };
         self.panes.push(end, value);
-    }
-
-    /// Whether a window that ends changes the total.
-    pub(crate) fn is_due(&self, ending: Ending) -> bool {
-        self.counted < self.panes.len()
-            || self
-                .panes
-                .oldest()
-                .is_some_and(|oldest| oldest <= ending.outside_ms)
-            || self
-                .panes
-                .newest()
-                .is_some_and(|newest| newest > ending.at_ms)
     }
 
     /// A window ends: as in Spark, what has left is put together and taken away first, then what is
@@ -78,7 +78,7 @@ impl<V: Clone> Running<V> {
             }
         }
         let new = self.panes.iter().skip(self.counted);
-        let new = new.map(|(_, value)| value.clone()).reduce(f);
+        let new = new.cloned().reduce(f);
         self.counted = self.panes.len();
         let rest = match (self.total.take(), old) {
             (Some(total), Some(old)) => Some(inverse(total, old)),

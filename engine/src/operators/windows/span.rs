@@ -54,6 +54,14 @@ impl Span {
         })
     }
 
+    /// A window of one batch, in place of one that was refused.
+    pub(crate) fn of_one_step(step_ms: u64) -> Self {
+        Self {
+            length_ms: step_ms.max(1),
+            slide_ms: step_ms.max(1),
+        }
+    }
+
     /// The time between two windows.
     pub(crate) fn slide_ms(self) -> u64 {
         self.slide_ms

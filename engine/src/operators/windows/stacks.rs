@@ -4,10 +4,9 @@
 //! younger one has panes as they are, and all but the last of them put together. So a window is at
 //! most three values, and every pane is put together twice while it is in the window.
 
-use crate::operators::windows::panes::Pane;
+use crate::operators::windows::panes::Panes;
 use serde::de::{Deserialize, Deserializer};
 use serde::ser::{Serialize, Serializer};
-use std::sync::Arc;
 
 /// Puts two values together; the first is the older one.
 pub(crate) type Combine<V> = dyn Fn(V, V) -> V + Send + Sync;
@@ -15,12 +14,9 @@ pub(crate) type Combine<V> = dyn Fn(V, V) -> V + Send + Sync;
 /// The values of one key in a window.
 #[derive(Debug, Clone)]
 pub(crate) struct Stacks<V> {
-    /// Oldest first: each pane with all that follow in here. Shared and never changed, so that a
-    /// copy, which the state table takes before a change, copies only the younger stack.
-    older: Arc<[Pane<V>]>,
-    /// So many of `older` have left.
-    gone: usize,
-    younger: Vec<Pane<V>>,
+    /// Oldest first: each pane with all that follow in here.
+    older: Panes<V>,
+    younger: Panes<V>,
     /// All of `younger` but the last, put together.
     closed: Option<V>,
 }
@@ -28,33 +24,27 @@ pub(crate) struct Stacks<V> {
 impl<V> Default for Stacks<V> {
     fn default() -> Self {
         Self {
-            older: Arc::from([]),
-            gone: 0,
-            younger: Vec::new(),
+            older: Panes::default(),
+            younger: Panes::default(),
             closed: None,
         }
     }
 }
 
 impl<V> Stacks<V> {
-    fn live_older(&self) -> &[Pane<V>] {
-        self.older.get(self.gone..).unwrap_or_default()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
-        self.younger.is_empty() && self.live_older().is_empty()
+        self.younger.is_empty() && self.older.is_empty()
     }
 
-    /// The end of the oldest pane.
-    pub(crate) fn oldest(&self) -> Option<u64> {
-        let oldest = self.live_older().first().or_else(|| self.younger.first());
-        oldest.map(|(end, _)| *end)
+    /// The values of which the window consists, in order.
+    pub(crate) fn parts(&self) -> impl Iterator<Item = &V> {
+        let (older, newest) = (self.older.iter().next(), self.younger.iter().next_back());
+        [older, self.closed.as_ref(), newest].into_iter().flatten()
     }
 
-    /// The end of the newest pane.
-    pub(crate) fn newest(&self) -> Option<u64> {
-        let newest = self.younger.last().or_else(|| self.live_older().last());
-        newest.map(|(end, _)| *end)
+    /// Whether [`Self::leave`] changes anything.
+    pub(crate) fn is_due(&self, outside: u64, now: u64) -> bool {
+        self.older.is_due(outside, now) || self.younger.is_due(outside, now)
     }
 }
 
@@ -62,64 +52,46 @@ impl<V: Clone> Stacks<V> {
     /// Adds a value to the pane that ends at `end`, the newest one.
     pub(crate) fn add(&mut self, end: u64, value: V, f: &Combine<V>) {
         self.clamp(end);
-        if let Some((_, before)) = self.younger.pop_if(|(newest, _)| *newest == end) {
-            self.younger.push((end, f(before, value)));
+        if let Some(before) = self.younger.take_newest(end) {
+            self.younger.push(end, f(before, value));
             return;
         }
-        if let Some((_, last)) = self.younger.last() {
+        if let Some(last) = self.younger.iter().next_back().cloned() {
             self.closed = Some(match self.closed.take() {
-                Some(closed) => f(closed, last.clone()),
-                None => last.clone(),
+                Some(closed) => f(closed, last),
+                None => last,
             });
         }
-        self.younger.push((end, value));
+        self.younger.push(end, value);
     }
 
-    /// Panes that end at `outside` or earlier leave.
-    pub(crate) fn leave(&mut self, outside: u64, f: &Combine<V>) {
-        let older = self.live_older();
-        self.gone += older.iter().take_while(|(end, _)| *end <= outside).count();
-        if !self.live_older().is_empty() {
+    /// A window ends at `now`: panes that end at `outside` or earlier leave.
+    pub(crate) fn leave(&mut self, outside: u64, now: u64, f: &Combine<V>) {
+        self.clamp(now);
+        while self.older.leave(outside).is_some() {}
+        if !self.older.is_empty() || self.younger.leave(outside).is_none() {
             return;
         }
-        (self.older, self.gone) = (Arc::from([]), 0);
-        if self.oldest().is_none_or(|oldest| oldest > outside) {
-            return;
-        }
+        while self.younger.leave(outside).is_some() {}
         self.closed = None;
-        let mut younger = std::mem::take(&mut self.younger);
-        younger.retain(|(end, _)| *end > outside);
-        let mut together = None;
-        for (_, value) in younger.iter_mut().rev() {
-            let all = match together.take() {
-                Some(later) => f(value.clone(), later),
-                None => value.clone(),
-            };
-            *value = all.clone();
-            together = Some(all);
+        self.older = std::mem::take(&mut self.younger);
+        let mut later: Option<V> = None;
+        for value in self.older.iter_mut().rev() {
+            if let Some(later) = later.take() {
+                *value = f(value.clone(), later);
+            }
+            later = Some(value.clone());
         }
-        self.older = younger.into();
     }
 
     /// Everything put together, in order.
     pub(crate) fn total(&self, f: &Combine<V>) -> Option<V> {
-        let older = self.live_older().first().map(|(_, value)| value);
-        let last = self.younger.last().map(|(_, value)| value);
-        let parts = [older, self.closed.as_ref(), last].into_iter().flatten();
-        parts.cloned().reduce(f)
+        self.parts().cloned().reduce(f)
     }
 
-    /// Panes that end after `end` end there from now on: the clock was set back.
-    pub(crate) fn clamp(&mut self, end: u64) {
-        if self.newest().is_none_or(|newest| newest <= end) {
-            return;
-        }
-        let clamped = |(pane, value): &Pane<V>| ((*pane).min(end), value.clone());
-        self.older = self.live_older().iter().map(clamped).collect();
-        self.gone = 0;
-        for (pane, _) in &mut self.younger {
-            *pane = (*pane).min(end);
-        }
+    fn clamp(&mut self, end: u64) {
+        self.older.clamp(end);
+        self.younger.clamp(end);
     }
 }
 
@@ -127,17 +99,16 @@ impl<V: Clone> Stacks<V> {
 /// written as a list, because an `Option` in an `Option` does not come back from MessagePack.
 impl<V: Serialize> Serialize for Stacks<V> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        (self.live_older(), &self.younger, self.closed.as_slice()).serialize(serializer)
+        (&self.older, &self.younger, self.closed.as_slice()).serialize(serializer)
     }
 }
 
 impl<'de, V: Deserialize<'de>> Deserialize<'de> for Stacks<V> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let (older, younger, mut closed) =
-            <(Vec<Pane<V>>, Vec<Pane<V>>, Vec<V>)>::deserialize(deserializer)?;
+            <(Panes<V>, Panes<V>, Vec<V>)>::deserialize(deserializer)?;
         Ok(Self {
-            older: older.into(),
-            gone: 0,
+            older,
             younger,
             closed: closed.pop(),
         })
@@ -181,8 +152,10 @@ mod tests {
                         model.push((end, value));
                     }
                     4..7 => {
-                        stacks.leave(outside, &show);
-                        restored.leave(outside, &show);
+                        let is_due = stacks.is_due(outside, end);
+                        prop_assert_eq!(is_due, model.iter().any(|(e, _)| *e <= outside));
+                        stacks.leave(outside, end, &show);
+                        restored.leave(outside, end, &show);
                         model.retain(|(e, _)| *e > outside);
                     }
                     _ if by > 1 => {
@@ -200,8 +173,6 @@ mod tests {
                 prop_assert_eq!(&total, &restored.total(&show));
                 let all: String = model.iter().map(|(_, v)| v.as_str()).collect();
                 prop_assert_eq!(letters(&total.unwrap_or_default()), all);
-                prop_assert_eq!(stacks.oldest(), model.first().map(|(e, _)| *e));
-                prop_assert_eq!(stacks.newest(), model.last().map(|(e, _)| *e));
                 prop_assert_eq!(stacks.is_empty(), model.is_empty());
             }
         }
@@ -213,13 +184,12 @@ mod tests {
             let mut stacks = Stacks::default();
             for end in 1..=10 * panes {
                 stacks.add(end, (1_u64, 0_u64), &count);
-                stacks.leave(end.saturating_sub(panes), &count);
+                stacks.leave(end.saturating_sub(panes), end, &count);
                 let (size, _) = stacks.total(&count).unwrap();
                 assert_eq!(size, end.min(panes));
             }
-            assert!(
-                stacks.live_older().len() + stacks.younger.len() <= usize::try_from(panes).unwrap()
-            );
+            let kept = stacks.older.len() + stacks.younger.len();
+            assert!(kept <= usize::try_from(panes).unwrap());
         }
         CALLS.with(|calls| {
             let (total, values) = (calls.get(), 10 * (10 + 1000));
@@ -242,12 +212,13 @@ mod tests {
         for end in 1..4 {
             stacks.add(end, None, &|_, b| b);
         }
-        stacks.leave(1, &|_, b| b);
+        stacks.leave(1, 3, &|_, b| b);
         stacks.add(4, None, &|_, b| b);
         stacks.add(5, None, &|_, b| b);
         let bytes = message_pack::encode(&stacks).unwrap();
         let restored: Stacks<Option<()>> = message_pack::decode(&bytes).unwrap();
         assert_eq!(restored.closed, Some(None));
-        assert_eq!((restored.oldest(), restored.newest()), (Some(2), Some(5)));
+        assert_eq!(restored.total(&|_, b| b), Some(None));
+        assert!(restored.is_due(2, 9) && !restored.is_due(1, 5) && restored.is_due(0, 4));
     }
 }

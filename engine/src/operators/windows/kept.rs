@@ -1,0 +1,218 @@
+//! The operator of all windows of pairs: keeps something for each key, and emits when a window
+//! ends.
+
+use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
+use crate::codec::round_trip;
+use crate::operators::first_touch::Keyed;
+use crate::operators::windows::span::{Ending, Span};
+use crate::plan::graph::SharedGraph;
+use crate::plan::ids::{NodeId, OperatorId};
+use crate::plan::node::{BatchOperator, BatchOperatorFactory, NodeWork};
+use crate::plan::operator_context::OperatorContext;
+use crate::plan::program::StateInfo;
+use crate::record::{Key, Record, State};
+use crate::state::access::StateGuard;
+use crate::state::restore::Types;
+use crate::state::table::group::Visited;
+use crate::state::table::states::{KeptState, StateTable};
+use std::sync::Arc;
+
+/// What a window keeps of each key. `A` is what a batch brings for a key.
+pub(crate) trait Kept<K, A>: Send + Sync + 'static {
+    /// The state of a key.
+    type State: State + Default;
+    /// What is emitted.
+    type Out: Record;
+
+    /// Adds what another chunk of the batch brings for the same key.
+    fn merge(&self, before: &mut A, more: A);
+
+    /// A batch has brought something, into the pane that ends at `pane`.
+    fn add(&self, state: &mut Self::State, pane: u64, value: A);
+
+    /// A window ends. What it has of the key is emitted, and what no later window has is removed.
+    fn close(
+        &self,
+        key: &K,
+        state: &mut StateGuard<Self::State>,
+        ending: Ending,
+    ) -> Option<Self::Out>;
+
+    /// Whether what was put into the state last can be written as it is.
+    fn check(state: &Self::State) -> Result<(), String>;
+}
+
+/// A window as the program declares it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Declared<'a> {
+    pub(crate) name: &'a str,
+    /// What wrote a state, and alone can read it.
+    pub(crate) kind: &'static str,
+    pub(crate) span: Span,
+    pub(crate) operator: OperatorId,
+}
+
+impl Declared<'_> {
+    /// Declares the state and adds the node of the operator that keeps it, made by `make` from each
+    /// worker's share of it.
+    pub(crate) fn node<K: Key, A: Send + 'static, S: State>(
+        self,
+        graph: &SharedGraph,
+        input: NodeId,
+        value_type: &str,
+        make: impl Fn(StateTable<K, A, S>) -> Box<dyn BatchOperator> + Send + Sync + 'static,
+    ) -> NodeId {
+        let info = StateInfo {
+            name: self.name.to_owned(),
+            kind: self.kind,
+            type_names: format!("{} -> {value_type}", std::any::type_name::<K>()),
+            types: Arc::new(Types::<K, A, S>::new(Vec::new())),
+        };
+        let make: BatchOperatorFactory =
+            Arc::new(move |slot, restored| make(StateTable::restore(restored, slot, None)));
+        let mut graph = graph.borrow_mut();
+        graph.panes(self.name, self.span.pane_ms());
+        let state = graph.state(info);
+        graph.node(
+            vec![input],
+            NodeWork::Batch {
+                operator: self.operator,
+                make,
+                state: Some(state),
+            },
+        )
+    }
+}
+
+/// Where a batch is in a window.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place {
+    /// The end of its pane.
+    pub(crate) pane: u64,
+    /// The window that ends with it.
+    pub(crate) ending: Option<Ending>,
+}
+
+impl Place {
+    pub(crate) fn of(ctx: &OperatorContext, span: Span) -> Self {
+        let tick = ctx.tick();
+        Self {
+            pane: span.pane(tick.time_ms, tick.zero_ms),
+            ending: tick
+                .ends_slide(span.slide_ms())
+                .then(|| span.ending(tick.time_ms)),
+        }
+    }
+}
+
+/// What a batch brings, in its order; nothing if no window has the pane.
+pub(crate) fn arrivals<K: Key, A: Clone + Send + 'static>(
+    ctx: &OperatorContext,
+    span: Span,
+    inputs: Vec<Vec<Chunk>>,
+) -> impl Iterator<Item = Keyed<K, A>> {
+    let pane = Place::of(ctx, span).pane;
+    let chunks = match span.has(pane, ctx.tick().zero_ms) {
+        true => only_input(inputs),
+        false => Vec::new(),
+    };
+    in_order::<Keyed<K, A>>(chunks).flatten()
+}
+
+/// Fails the batch if something cannot be written into a checkpoint as it is.
+pub(crate) fn check<K: Key>(ctx: &OperatorContext, key: &K, checked: Result<(), String>) {
+    if let Err(what) = checked {
+        let key = round_trip::show_value(key);
+        ctx.fail(format!(
+            "the window of the key {key} cannot be kept: {what}"
+        ));
+    }
+}
+
+/// A window of pairs after the exchange.
+struct Windowed<K, A, W: Kept<K, A>, E> {
+    operator: OperatorId,
+    span: Span,
+    table: StateTable<K, A, W::State>,
+    kept: Arc<W>,
+    emit: Arc<E>,
+}
+
+/// The node of a window of pairs; `emit` makes a record of what the window has of a key.
+pub(crate) fn windowed<K, A, W, U>(
+    graph: &SharedGraph,
+    declared: Declared<'_>,
+    input: NodeId,
+    value_type: &str,
+    kept: W,
+    emit: impl Fn(&K, W::Out) -> U + Send + Sync + 'static,
+) -> NodeId
+where
+    K: Key,
+    A: Record,
+    W: Kept<K, A>,
+    U: Record,
+{
+    let Declared { operator, span, .. } = declared;
+    let (kept, emit) = (Arc::new(kept), Arc::new(emit));
+    declared.node(graph, input, value_type, move |table| {
+        Box::new(Windowed {
+            operator,
+            span,
+            table,
+            kept: Arc::clone(&kept),
+            emit: Arc::clone(&emit),
+        })
+    })
+}
+
+impl<K, A, W, E, U> BatchOperator for Windowed<K, A, W, E>
+where
+    K: Key,
+    A: Record,
+    W: Kept<K, A>,
+    U: Record,
+    E: Fn(&K, W::Out) -> U,
+{
+    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
+        let Place { pane, ending } = Place::of(ctx, self.span);
+        let (kept, emit, now) = (&self.kept, &self.emit, ctx.batch().time_ms);
+        let items = arrivals(ctx, self.span, inputs);
+        let items = items.map(|Keyed { hash, key, value }| (hash, key, value));
+        let merge = |before: &mut A, more| kept.merge(before, more);
+        let applied = self.table.apply(now, items, merge, |number, group| {
+            let mut records = Vec::new();
+            let mut visit = |key: &K, value: Option<A>, state: &mut StateGuard<W::State>| {
+                if let Some(value) = value {
+                    kept.add(state.get_or_insert_with(W::State::default), pane, value);
+                }
+                if let Some(ending) = ending {
+                    let result = kept.close(key, state, ending);
+                    records.extend(result.map(|result| emit(key, result)));
+                }
+            };
+            let mut after = |visited: Visited<'_, K, W::State>| {
+                if let Some(state) = visited.state.filter(|_| visited.changed) {
+                    check(ctx, visited.key, W::check(state));
+                }
+            };
+            match ending {
+                // What a window has is emitted: that is every key.
+                Some(_) => group.visit_every(now, &mut visit, &mut after),
+                None => group.visit_touched(now, &mut visit, &mut after),
+            }
+            if !records.is_empty() {
+                let sequence = SequenceKey::batch(u64::from(number));
+                out.push(Chunk::new(sequence, 0, records));
+            }
+        });
+        if let Err(what) = applied {
+            ctx.fail(what);
+        }
+    }
+
+    fn state(&mut self) -> Option<&mut dyn KeptState> {
+        Some(&mut self.table)
+    }
+}
