@@ -49,7 +49,7 @@ fn context(builder: Builder, program: impl Fn(&StreamScope)) -> Result<Streaming
 
 fn run(context: &StreamingContext, numbers: &[u64]) {
     let input = context.input::<u64>("in").unwrap();
-    for frame in numbers.chunks(800) {
+    for frame in numbers.chunks(300) {
         input.send_all(frame).unwrap().wait().unwrap();
     }
     context.run_batch().unwrap();
