@@ -319,3 +319,43 @@ fn count_and_count_by_value_in_tables() {
 fn numbers_again(ssc: &StreamScope) -> DStream<u64> {
     ssc.input("again")
 }
+
+/// A record that fails is named by its place in the log, also behind nodes that gather records.
+#[test]
+fn a_failure_names_the_record_behind_repartition_and_behind_a_long_chain() {
+    type Program = fn(DStream<u64>) -> DStream<u64>;
+    let programs: [(Program, &str); 3] = [
+        (|numbers| numbers.map(fail_on_seven), "map"),
+        (|numbers| numbers.repartition(2).map(fail_on_seven), "map"),
+        (
+            |numbers| {
+                let chain = (0..200).fold(numbers, |numbers, _| numbers.filter(|_| true));
+                chain.flat_map(|n| [fail_on_seven(n)])
+            },
+            "flat_map",
+        ),
+    ];
+    for (program, operator) in programs {
+        let context = builder(&SimDisk::new(), 2)
+            .get_or_create(|ssc| {
+                program(numbers(ssc)).for_each_batch("out", |_, _| ());
+                Ok(())
+            })
+            .unwrap();
+        context.start().unwrap();
+        let input = context.input::<u64>("numbers").unwrap();
+        let lsns: Vec<_> = (5..9).map(|n| input.send(&n).unwrap().lsn()).collect();
+        let error = context.run_batch().unwrap_err().to_string();
+        let expected = format!("record at LSN {}", lsns[2]);
+        assert!(
+            error.contains(&expected) && error.contains("seven is refused"),
+            "{expected}: {error}"
+        );
+        assert!(error.contains(&format!("operator {operator} (")), "{error}");
+    }
+}
+
+fn fail_on_seven(n: u64) -> u64 {
+    assert!(n != 7, "seven is refused");
+    n
+}
