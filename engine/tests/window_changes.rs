@@ -20,7 +20,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-type Program = fn(DStream<(String, i64)>, Duration, Duration) -> DStream<(String, i64)>;
+type Pairs = DStream<(String, i64)>;
+
+type Program = fn(&Pairs, Duration, Duration) -> Pairs;
 
 /// What came out, by the second in which the batch was.
 type Seen = Arc<Mutex<BTreeMap<u64, Vec<(String, i64)>>>>;
@@ -53,7 +55,7 @@ impl World {
             .clock(clock)
             .checkpoint(CheckpointPolicy::every_batches(1))
             .get_or_create(move |ssc| {
-                let stream = program(ssc.input("in"), seconds(length), seconds(slide));
+                let stream = program(&ssc.input("in"), seconds(length), seconds(slide));
                 stream.for_each_batch("out", move |batch, mut records: Vec<(String, i64)>| {
                     records.sort();
                     let second = (batch.time_ms - START_MS) / 1000;
@@ -97,19 +99,19 @@ impl World {
     }
 }
 
-fn whole(s: DStream<(String, i64)>, length: Duration, slide: Duration) -> DStream<(String, i64)> {
+fn whole(s: &Pairs, length: Duration, slide: Duration) -> Pairs {
     s.window("w", length, slide)
 }
 
-fn reduced(s: DStream<(String, i64)>, length: Duration, slide: Duration) -> DStream<(String, i64)> {
+fn reduced(s: &Pairs, length: Duration, slide: Duration) -> Pairs {
     s.reduce_by_key_and_window("w", |a, b| a + b, length, slide)
 }
 
-fn inverse(s: DStream<(String, i64)>, length: Duration, slide: Duration) -> DStream<(String, i64)> {
+fn inverse(s: &Pairs, length: Duration, slide: Duration) -> Pairs {
     s.reduce_by_key_and_window_inverse("w", |a, b| a + b, |a, b| a - b, length, slide)
 }
 
-fn grouped(s: DStream<(String, i64)>, length: Duration, slide: Duration) -> DStream<(String, i64)> {
+fn grouped(s: &Pairs, length: Duration, slide: Duration) -> Pairs {
     s.group_by_key_and_window("w", length, slide)
         .map(|(key, values)| (key, values.into_iter().sum()))
 }
@@ -211,7 +213,7 @@ fn what_came_while_the_clock_was_ahead_leaves_after_it_is_set_back() {
             .clock(clock)
             .reset_batch_clock()
             .get_or_create(move |ssc| {
-                let stream = program(ssc.input("in"), seconds(4), seconds(2));
+                let stream = program(&ssc.input("in"), seconds(4), seconds(2));
                 stream.for_each_batch("out", move |batch, records: Vec<(String, i64)>| {
                     seen.lock()
                         .insert((batch.time_ms - START_MS) / 1000, records);
