@@ -427,3 +427,70 @@ fn equal_keys_of_different_bytes_on_the_two_sides_are_refused() {
     );
     assert!(error.contains("ANN"), "{error}");
 }
+
+fn seconds(seconds: u64) -> std::time::Duration {
+    std::time::Duration::from_secs(seconds)
+}
+
+/// Spark's way to join what came at different times: windows of different lengths.
+#[test]
+fn windows_of_different_lengths_are_joined() {
+    Table::new(|ssc| {
+        let short = left(ssc).window("short", seconds(2), seconds(1));
+        let long = right(ssc).window("long", seconds(3), seconds(1));
+        (
+            ByKey(short.join(&long)),
+            ByKey(short.full_outer_join(&long)),
+        )
+    })
+    .batch(
+        [send_left(&[("a", 1)]), send_right(&[("a", 'x')])],
+        (
+            owned(&[("a", (1, 'x'))]),
+            owned(&[("a", (Some(1), Some('x')))]),
+        ),
+    )
+    .batch(
+        [send_left(&[("a", 2)])],
+        (
+            owned(&[("a", (1, 'x')), ("a", (2, 'x'))]),
+            owned(&[("a", (Some(1), Some('x'))), ("a", (Some(2), Some('x')))]),
+        ),
+    )
+    .batch(
+        [],
+        (
+            owned(&[("a", (2, 'x'))]),
+            owned(&[("a", (Some(2), Some('x')))]),
+        ),
+    )
+    .batch(
+        [send_right(&[("b", 'y')])],
+        (vec![], owned(&[("b", (None, Some('y')))])),
+    )
+    .batch(
+        [send_left(&[("b", 3), ("a", 4)])],
+        (
+            owned(&[("b", (3, 'y'))]),
+            owned(&[("a", (Some(4), None)), ("b", (Some(3), Some('y')))]),
+        ),
+    )
+    .check();
+}
+
+#[test]
+fn streams_with_different_slides_are_not_joined() {
+    let refused = builder(&SimDisk::new(), 1).get_or_create(|ssc| {
+        let two = left(ssc).window("two", seconds(2), seconds(2));
+        let three = right(ssc).window("three", seconds(3), seconds(3));
+        two.join(&three).for_each_batch("out", |_, _| ());
+        Ok(())
+    });
+    let error = refused.unwrap_err().to_string();
+    assert!(
+        error.contains("join at engine/tests/joins.rs:")
+            && error.contains("2000 ms")
+            && error.contains("3000 ms"),
+        "{error}"
+    );
+}
