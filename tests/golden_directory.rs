@@ -1,9 +1,9 @@
-//! F81, P11: a whole directory as version 1 of the formats wrote it (log, engine records, state,
-//! checkpoints), with two checkpoints, a committed batch behind them, a cut batch and acknowledged
-//! lines in no batch. Every later version opens it.
+//! F81, P11: whole directories as versions 1 and 2 of the engine's records wrote them (log, engine
+//! records, state, checkpoints), with two checkpoints, a committed batch behind them, a cut batch
+//! and acknowledged lines in no batch. Every later version opens them.
 //!
-//! `HIGHWATER_WRITE_GOLDEN=1 cargo test --test golden_directory` writes it again, which only a new
-//! format may need.
+//! `HIGHWATER_WRITE_GOLDEN=1 cargo test --test golden_directory` writes the newest one again, which
+//! only a new format may need. The older ones are never written again.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -24,8 +24,11 @@ use std::sync::{Arc, Mutex};
 
 type Counts = Arc<Mutex<Vec<(String, u64)>>>;
 
-fn golden() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+/// The version that is written.
+const NEWEST: u8 = 2;
+
+fn golden(version: u8) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/v{version}"))
 }
 
 fn open(dir: &Path, counts: &Counts) -> StreamingContext {
@@ -97,18 +100,27 @@ fn write() {
             context.run_batch().unwrap();
         }
     }
-    let _ = fs::remove_dir_all(golden());
-    copy(&dir, &golden());
+    let _ = fs::remove_dir_all(golden(NEWEST));
+    copy(&dir, &golden(NEWEST));
 }
 
-#[test]
-fn a_directory_of_version_1_opens_and_goes_on() {
-    if std::env::var_os("HIGHWATER_WRITE_GOLDEN").is_some() {
-        write();
-    }
+/// A retry of the last line of a golden directory.
+fn retry(context: &StreamingContext) -> bool {
+    let input = context.input::<String>("lines").unwrap();
+    let ack = input
+        .send_once("golden", 5, &"all n1 n5".to_owned())
+        .unwrap();
+    let is_duplicate = ack.is_duplicate();
+    ack.wait().unwrap();
+    is_duplicate
+}
+
+/// Opens the directory of `version` and goes on in it: by a kill, whose log has records of both
+/// versions, and by a stop, whose checkpoint is of the newest one.
+fn goes_on(version: u8) {
     let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let dir = scratch.path().join("app");
-    copy(&golden(), &dir);
+    copy(&golden(version), &dir);
     let counts = Counts::default();
     let context = open(&dir, &counts);
     assert_eq!(
@@ -117,20 +129,21 @@ fn a_directory_of_version_1_opens_and_goes_on() {
         "{}",
         context.lineage()
     );
-    // Its keys are in the groups of another hash, and their types are what they were.
+    // The keys of version 1 are in the groups of another hash; their types are what they were.
     let states = &context.recovered().states;
     assert_eq!(states.len(), 2);
     assert!(states.iter().all(|s| s.keys > 0 && s.moved_keys == 0));
+    let found = context.recovered();
+    assert_eq!(found.record_versions, Some((version, version)));
+    // The fifth batch was committed; the sixth line is in no batch.
+    assert_eq!((found.batches_to_replay, found.committed), (1, Some(5)));
+    assert_eq!(found.incomplete, []);
+    let last_tick_ms = found.last_tick_ms.unwrap();
     context.start().unwrap();
-    let input = context.input::<String>("lines").unwrap();
     // The producer table is part of the format: a retry is recognised.
-    input
-        .send_once("golden", 5, &"all n1 n5".to_owned())
-        .unwrap()
-        .wait()
-        .unwrap();
+    assert!(retry(&context));
     let batch = context.run_batch().unwrap();
-    assert_eq!(batch.id, 6);
+    assert_eq!((batch.id, batch.time_ms), (6, last_tick_ms + 1000));
     let expected = [
         ("all", 6),
         ("n0", 4),
@@ -140,9 +153,55 @@ fn a_directory_of_version_1_opens_and_goes_on() {
         ("n4", 1),
         ("n5", 1),
     ];
-    assert_eq!(
-        *counts.lock().unwrap(),
-        expected.map(|(word, count)| (word.to_owned(), count))
-    );
-    context.stop(StopMode::Graceful).unwrap();
+    let expected = expected.map(|(word, count)| (word.to_owned(), count));
+    assert_eq!(*counts.lock().unwrap(), expected);
+    // A kill: the log has what both versions wrote.
+    let killed = scratch.path().join("killed");
+    copy(&dir, &killed);
+    drop(context);
+    for (dir, stopped) in [(&killed, false), (&killed, true)] {
+        counts.lock().unwrap().clear();
+        let context = open(dir, &counts);
+        if !stopped {
+            let newest = context
+                .recovered()
+                .record_versions
+                .map(|(_, newest)| newest);
+            assert_eq!(newest, Some(NEWEST));
+        }
+        context.start().unwrap();
+        assert!(retry(&context));
+        context.run_batch().unwrap();
+        assert_eq!(*counts.lock().unwrap(), expected, "stopped: {stopped}");
+        context.stop(StopMode::Graceful).unwrap();
+    }
+}
+
+#[test]
+fn a_directory_of_version_1_opens_and_goes_on() {
+    goes_on(1);
+}
+
+#[test]
+fn a_directory_of_version_2_opens_and_goes_on() {
+    if std::env::var_os("HIGHWATER_WRITE_GOLDEN").is_some() {
+        write();
+    }
+    goes_on(2);
+}
+
+/// The fifth batch of version 1 has the time of the four before it: the clock stood still, and
+/// version 1 had no ticks. In version 2 each has its own.
+#[test]
+fn ticks_ascend_from_version_2_on() {
+    for (version, ticks) in [(1, 1), (2, 5)] {
+        let scratch = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let dir = scratch.path().join("app");
+        copy(&golden(version), &dir);
+        let context = open(&dir, &Counts::default());
+        let found = context.recovered();
+        let last_ms = 1_700_000_000_000 + (ticks - 1) * 1000;
+        assert_eq!(found.last_tick_ms, Some(last_ms));
+        assert_eq!(found.zero_ms, Some(1_700_000_000_000 - 1000));
+    }
 }

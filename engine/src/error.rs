@@ -137,6 +137,22 @@ pub enum Error {
         /// What the serialiser said, or what would change.
         message: String,
     },
+    /// A producer writes with an epoch that a newer life of it has ended.
+    #[error(
+        "source \"{source_name}\": the producer \"{producer}\" wrote with epoch {epoch}, but a newer life of it has begun epoch {current}. Nothing was stored: end this producer, or give it an epoch above {current}"
+    )]
+    Fenced {
+        /// Name of the source.
+        source_name: String,
+        /// The producer.
+        producer: String,
+        /// Its epoch.
+        epoch: u64,
+        /// The epoch that the log knows.
+        current: u64,
+        /// A frame of that epoch. The refusal rests on it: it holds once this is durable.
+        lsn: Lsn,
+    },
     /// A source stored a record that it could not read back.
     #[error(
         "source \"{name}\" refused a record of {bytes} bytes: it does not decode ({message}). It was not stored and must not be acknowledged"

@@ -57,7 +57,7 @@ pub use operators::state_spec::{StateSpec, UpdateSpec};
 pub use operators::state_stream::StateStream;
 pub use plan::program::OperatorInfo;
 pub use record::{Key, Record, State, Value};
-pub use recovery::report::{RecoveryReport, StateReport};
+pub use recovery::report::{IncompleteBatch, RecoveryReport, StateReport};
 pub use settings::BatchMode;
 pub use sink::backoff::Backoff;
 pub use sink::batch_fn::IntoBatchResult;

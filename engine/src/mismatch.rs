@@ -220,6 +220,20 @@ pub enum Mismatch {
         /// Where it begins.
         first: u64,
     },
+    /// Windows would end between two ticks.
+    #[error(
+        "the batch interval was {then_ms} ms and is {now_ms} ms in this program, and {operator} has windows that are aligned to {zero_ms} ms since the Unix epoch, which is no multiple of {now_ms}: they would end between two ticks. Set .batch_interval(..) to {then_ms} ms, or to what divides it"
+    )]
+    BatchInterval {
+        /// As the directory has it, in milliseconds.
+        then_ms: u64,
+        /// As the program asks for.
+        now_ms: u64,
+        /// Where windows are aligned.
+        zero_ms: u64,
+        /// An operator with windows.
+        operator: String,
+    },
     /// Another application's directory.
     #[error(
         "this directory belongs to the application \"{on_disk}\", not to \"{in_code}\": take another directory, or call .application(\"{on_disk}\") if it is the same one"

@@ -143,7 +143,7 @@ fn a_run_with_a_wrong_clock_does_not_stop_batch_time_and_can_be_undone() {
     let later = right + 3_600_000;
     assert_eq!(
         times_of_a_run(&disk, later, plain),
-        [wrong + 1000, wrong + 2000]
+        [wrong + 2000, wrong + 3000]
     );
     let reset = times_of_a_run(&disk, later, Builder::reset_batch_clock);
     assert_eq!(reset, [later, later + 1000]);

@@ -13,7 +13,7 @@ mod common;
 use common::builder;
 use highwater_engine::wal::disk::SimDisk;
 use highwater_engine::{
-    BoxError, Receipt, Receiver, Sender, SourceContext, StopMode, StreamingContext,
+    BoxError, Error, Receipt, Receiver, Sender, SourceContext, StopMode, StreamingContext,
 };
 use std::sync::{Arc, Mutex};
 
@@ -137,4 +137,55 @@ fn each_record_of_several_has_its_receipt() {
             Duplicate(second),
         ]
     );
+}
+
+/// A producer's lives: a higher epoch begins its numbers again and fences the lower ones, across
+/// restarts with and without a checkpoint.
+#[test]
+fn a_higher_epoch_begins_its_numbers_again_and_fences_lower_ones() {
+    let disk = SimDisk::new();
+    let (context, input) = start(&disk);
+    let send = |input: &Sender<String>, epoch, sequence| {
+        let ack = input.send_once_as("p", epoch, sequence, &format!("{epoch} {sequence}"))?;
+        let receipt = (ack.is_duplicate(), ack.lsn());
+        ack.wait()?;
+        Ok::<_, Error>(receipt)
+    };
+    let (is_duplicate, first) = send(&input, 0, 7).unwrap();
+    assert!(!is_duplicate);
+    assert!(
+        input
+            .send_once("p", 7, &"again".to_owned())
+            .unwrap()
+            .is_duplicate()
+    );
+    let (is_duplicate, second) = send(&input, 2, 0).unwrap();
+    assert!(!is_duplicate && second > first, "the numbers begin again");
+    assert_eq!(send(&input, 2, 0).unwrap(), (true, second));
+    drop((context, input));
+    for stop in [StopMode::Immediate, StopMode::Graceful, StopMode::Graceful] {
+        let (context, input) = start(&disk);
+        for epoch in [0, 1] {
+            let error = send(&input, epoch, 100).unwrap_err();
+            assert!(
+                matches!(&error, Error::Fenced { current: 2, lsn, .. } if *lsn == second),
+                "{error}"
+            );
+            let shown = error.to_string();
+            assert!(
+                shown.contains("\"p\"") && shown.contains("above 2"),
+                "{shown}"
+            );
+        }
+        assert!(input.send_once("p", 100, &"0".to_owned()).is_err());
+        assert_eq!(send(&input, 2, 0).unwrap(), (true, second));
+        // Others are not affected.
+        input
+            .send_once("q", 1, &"q".to_owned())
+            .unwrap()
+            .wait()
+            .unwrap();
+        context.run_batch().unwrap();
+        context.stop(stop).unwrap();
+    }
 }

@@ -9,6 +9,7 @@
 mod common;
 
 use common::{builder, send};
+use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::wal::disk::{Clock, ManualClock, SimDisk};
 use highwater_engine::{
     Ack, BatchMode, BoxError, CheckpointPolicy, Error, Receiver, SourceContext, StopMode,
@@ -355,4 +356,71 @@ fn a_batch_bound_below_the_engines_own_records_does_not_cut_without_end() {
         (20..40).contains(&batches),
         "{batches} batches for 20 records"
     );
+}
+
+/// Runs a future to its end on this thread, which parks meanwhile.
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    struct Unpark(std::thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut future = std::pin::pin!(future);
+    loop {
+        match future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            std::task::Poll::Ready(result) => return result,
+            std::task::Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+#[test]
+fn try_append_once_is_refused_without_room_and_stores_nothing() {
+    let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+    let (context, source) = lending(&SimDisk::new(), &clock);
+    let record = [7; 1000];
+    let mut sequence = 0;
+    let error = loop {
+        match source.try_append_once("p", &[(sequence, &record)]) {
+            Ok(appended) => assert_eq!(appended.duplicates, 0),
+            Err(error) => break error,
+        }
+        sequence += 1;
+    };
+    assert!(matches!(error, Error::NoRoom { .. }), "{error}");
+    assert_eq!(source.last_sequence("p"), Some(sequence - 1));
+    block_on(source.ready()).unwrap();
+    // The retry of what was refused is new, and that of what was stored is not.
+    let records: [(u64, &[u8]); 2] = [(sequence - 1, &record), (sequence, &record)];
+    let appended = source.try_append_once("p", &records).unwrap();
+    assert_eq!(appended.duplicates, 1);
+    let fenced = source.try_append_once_as("p", 1, &[(0, &record)]);
+    match fenced {
+        Ok(_) => assert!(source.append_once("p", &[(99, &record)]).is_err()),
+        Err(error) => assert!(matches!(error, Error::NoRoom { .. }), "{error}"),
+    }
+    context.stop(StopMode::Graceful).unwrap();
+    let late = source.try_append_once("p", &[(1000, &record)]);
+    assert!(matches!(late, Err(Error::Stopped)));
+}
+
+#[test]
+fn a_future_tells_when_a_record_is_durable_or_why_it_never_will_be() {
+    let disk = SimDisk::new();
+    let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+    let (context, source) = lending(&disk, &clock);
+    let lsn = source.append(&[b"x"]).unwrap();
+    let (first, second) = (source.durable(lsn), source.durable(lsn));
+    drop(source.durable(lsn)); // whoever else waits is served all the same
+    let on_thread = std::thread::spawn(move || block_on(first));
+    block_on(second).unwrap();
+    on_thread.join().unwrap().unwrap();
+    assert!(context.log().durable_lsn() > lsn);
+    disk.fail(Fault::new(Call::SyncMap, FaultKind::Eio));
+    let lost = source.append(&[b"y"]).unwrap();
+    let error = block_on(source.durable(lost)).unwrap_err();
+    assert!(matches!(error, Error::Log(_)), "{error}");
+    assert!(context.stop(StopMode::Immediate).is_err());
 }

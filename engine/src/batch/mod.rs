@@ -22,8 +22,10 @@ pub struct Batch {
     /// Number of the batch, from 1, without gaps: the key for idempotent outputs. It is never
     /// reused, because a batch runs only after its cut is durable.
     pub id: u64,
-    /// Batch time in milliseconds since the Unix epoch, a multiple of the batch interval. Never
-    /// goes back, but two batches may share it (a byte bound can cut before the interval ends).
+    /// Batch time in milliseconds since the Unix epoch: its tick, a multiple of the batch interval.
+    /// It never goes back. Two batches share it only if they are parts of one tick, which had more
+    /// data than one batch may have
+    /// ([`max_batch_bytes`](crate::Builder::max_batch_bytes)).
     pub time_ms: u64,
     /// The log from here ...
     pub from: Lsn,

@@ -1,6 +1,8 @@
 //! The place of a batch in time: its tick.
 
+use crate::batch::Batch;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 
 /// The place of a batch in time. All parts of a tick have the same one but for their number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,20 @@ impl Tick {
     pub(crate) fn ends_slide(&self, slide_ms: u64) -> bool {
         let slide_ms = slide_ms.max(1);
         self.is_last_part && self.time_ms % slide_ms == self.zero_ms % slide_ms
+    }
+}
+
+/// A batch and its place in time: what the driver runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Timed {
+    pub(crate) batch: Batch,
+    pub(crate) tick: Tick,
+}
+
+impl fmt::Display for Timed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tick { time_ms, part, .. } = self.tick;
+        write!(f, "{}, part {part} of tick {time_ms}", self.batch)
     }
 }
 

@@ -13,6 +13,12 @@ pub(crate) const PRODUCERS: &str = "producers";
 pub(crate) struct Metadata {
     pub(crate) program: Program,
     pub(crate) batch_interval_ms: u64,
+    /// Where windows are aligned: the first tick less an interval. Version 1 has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) zero_ms: Option<u64>,
+    /// The number of the next record of each source, by name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) numbers: BTreeMap<String, u64>,
     pub(crate) workers: usize,
     pub(crate) operators: Vec<OperatorInfo>,
     /// Migrations that each state has gone through, by name.

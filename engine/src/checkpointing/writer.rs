@@ -4,7 +4,7 @@ use crate::batch::Batch;
 use crate::checkpointing::metadata::{Metadata, PRODUCERS};
 use crate::checkpointing::retained::Retained;
 use crate::codec::message_pack;
-use crate::engine_log::producers::Producers;
+use crate::engine_log::ledger::Settled;
 use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::observe::event::{ContextEvent, Events};
@@ -22,7 +22,10 @@ use std::time::Duration;
 pub(crate) struct Capture {
     pub(crate) batch: Batch,
     pub(crate) blocks: Vec<(usize, Block)>,
-    pub(crate) producers: BTreeMap<StreamId, Producers>,
+    /// Where windows are aligned.
+    pub(crate) zero_ms: u64,
+    /// What the end of the batch leaves behind of each source.
+    pub(crate) sources: BTreeMap<StreamId, Settled>,
 }
 
 /// The writing half: owns the store.
@@ -62,11 +65,8 @@ impl Writer {
             writer.add_block(&slot.name, block.group, block.entries, &block.bytes)?;
         }
         for (name, stream) in &self.metadata.program.sources {
-            if let Some(producers) = capture
-                .producers
-                .get(&StreamId(*stream))
-                .filter(|p| !p.is_empty())
-            {
+            let settled = capture.sources.get(&StreamId(*stream));
+            if let Some(producers) = settled.map(|s| &s.producers).filter(|p| !p.is_empty()) {
                 writer.add_block(name, 0, producers.len() as u64, &producers.encode())?;
             }
         }
@@ -96,8 +96,17 @@ impl Writer {
     /// What is true where the checkpoint ends. A batch that is replayed may end before this run's
     /// program entry in the log. Records between the two still need the conversions that this
     /// program was the first to have.
-    fn metadata_at(&self, end: Lsn) -> Metadata {
+    fn metadata_at(&self, capture: &Capture) -> Metadata {
+        let end = capture.batch.to;
         let mut metadata = self.metadata.clone();
+        metadata.zero_ms = Some(capture.zero_ms);
+        let sources = metadata.program.sources.iter();
+        let numbers = sources.filter_map(|(name, stream)| {
+            let settled = capture.sources.get(&StreamId(*stream))?;
+            Some((name.clone(), settled.next_number)).filter(|(_, next)| *next > 0)
+        });
+        let numbers: BTreeMap<String, u64> = numbers.collect();
+        metadata.numbers.extend(numbers);
         let streams = self.plan.streams.get().map_or(&[][..], Vec::as_slice);
         for (source, stream) in self.plan.sources.iter().zip(streams) {
             let known = stream
@@ -128,7 +137,7 @@ impl Writer {
             name: name.clone(),
             kind: PRODUCERS.to_owned(),
             codec: message_pack::NAME.to_owned(),
-            fingerprint: "producer -> (sequence, LSN)".to_owned(),
+            fingerprint: "producer -> (epoch, sequence, LSN)".to_owned(),
         });
         Meta {
             log_id: self.wal.log_id(),
@@ -139,7 +148,7 @@ impl Writer {
                 time_ms: capture.batch.time_ms,
             },
             lsn: capture.batch.to.get(),
-            metadata: serde_json::to_value(self.metadata_at(capture.batch.to))
+            metadata: serde_json::to_value(self.metadata_at(capture))
                 .expect("metadata is plain data"),
             states: states.chain(sources).collect(),
         }

@@ -81,8 +81,13 @@ impl Builder {
         self
     }
 
-    /// Time between two cuts, at least 1 ms. Default 1 s. With `Duration::MAX` batches are cut only
-    /// when they are full, and when the context is stopped.
+    /// Time between two batches, at least 1 ms. Default 1 s. Batch times are multiples of it.
+    ///
+    /// No tick is lost while a batch is slow: those that pass meanwhile run after it, each as a
+    /// batch, also without data. Downtime is not made up for. Another interval than before is
+    /// refused if the windows of the program would end between two ticks. With more than a year
+    /// (`Duration::MAX`) batches are cut only when they are full, and when the context is stopped;
+    /// batch time stands then.
     #[must_use]
     pub fn batch_interval(mut self, interval: Duration) -> Self {
         self.settings.batch_interval = interval;
@@ -136,8 +141,9 @@ impl Builder {
         self
     }
 
-    /// A batch is cut early when it has this many log bytes. Default 64 MiB. A backlog, from before
-    /// the start or a crash, is cut into batches of this size. Only a frame that is larger makes a
+    /// A batch is cut early when it has this many log bytes: it is a part of its tick then, and
+    /// windows move at the last part. Default 64 MiB. A backlog, from before the start or a crash,
+    /// is cut into batches of this size. Only a frame that is larger makes a
     /// larger batch.
     #[must_use]
     pub fn max_batch_bytes(mut self, bytes: u64) -> Self {

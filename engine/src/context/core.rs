@@ -1,10 +1,12 @@
 //! What the threads of a context share.
 
 use crate::batch::Batch;
+use crate::batch::tick::Timed;
 use crate::batch::work::Snapshot;
 use crate::checkpointing::retained::Retained;
 use crate::context::queue::{Queue, StopMode};
 use crate::datasets::slot::{DatasetSlot, Recompute};
+use crate::engine_log::cut::Cut;
 use crate::engine_log::entry::{self, Entry};
 use crate::error::{Error, Result};
 use crate::ingest::admission::Admission;
@@ -20,7 +22,7 @@ use crate::recovery::recover::Recovered;
 use crate::recovery::report::RecoveryReport;
 use crate::replay::replayer::Replayer;
 use crate::scheduler::clock::BatchClock;
-use crate::scheduler::cutter::Cutter;
+use crate::scheduler::cutter::{Cutter, GoneBefore, OpenTick};
 use crate::scheduler::driver::Driver;
 use crate::settings::{BatchMode, Settings};
 use crate::thread_role::{self, Role, RoleGuard};
@@ -78,10 +80,9 @@ impl Core {
             (recovered.replay_from(), recovered.last_cut()),
         ));
         let sources = plan.sources.iter().zip(&streams).map(|(source, stream)| {
-            let producers = recovered.producers_now.get(&stream.id);
-            let producers = producers.cloned().unwrap_or_default();
+            let ledger = recovered.ledger(stream.id);
             let (admission, check) = (Arc::clone(&admission), source.check_on_append());
-            let writer = SourceWriter::new(&source.name, stream.id, admission, producers, check);
+            let writer = SourceWriter::new(&source.name, stream.id, admission, ledger, check);
             SourceContext::new(Arc::new(writer))
         });
         let sources = sources.collect();
@@ -89,8 +90,12 @@ impl Core {
         plan.streams
             .set(streams)
             .unwrap_or_else(|_| unreachable!("a plan is opened once"));
-        let (last_id, _) = recovered.last_batch();
-        let cutter = cutter(&settings, &recovered, &admission);
+        recovered
+            .newest_data
+            .into_iter()
+            .for_each(|lsn| admission.has_data_at(lsn));
+        let last_id = recovered.last().map_or(0, |last| last.batch.id);
+        let cutter = cutter(&settings, &plan, &recovered, &admission);
         let (checkpoints, status) = <(Arc<CheckpointStatus>, Arc<Status>)>::default();
         let states = Arc::new(StateCounts::default());
         for (state, keys) in &recovered.keys {
@@ -100,7 +105,7 @@ impl Core {
         events.add_listener(Arc::new(LogEvents));
         events.add_listener(Arc::<Status>::clone(&status));
         events.add_listener(Arc::<CheckpointStatus>::clone(&checkpoints));
-        if let Some((number, batch)) = recovered.checkpoint {
+        if let Some((number, Timed { batch, .. })) = recovered.checkpoint {
             checkpoints.recovered((number, batch.id, batch.to), recovered.report.loaded_in);
             status.recovered(batch.id);
         }
@@ -151,17 +156,26 @@ impl Core {
         }
     }
 
-    /// Ends a batch: its cut is durable when this returns.
-    pub(crate) fn cut(&self) -> Result<Batch> {
-        let batch = self.cutter.lock().cut()?;
+    /// Ends the batch that is being filled: its cut is durable when this returns. By hand, a cut
+    /// implies nothing: only the calls say how many batches there are.
+    pub(crate) fn cut(&self) -> Result<Cut> {
+        let implied = self.settings.mode == BatchMode::Clock;
+        let cut = self.cutter.lock().cut(implied)?;
+        self.was_cut(&cut);
+        Ok(cut)
+    }
+
+    /// Tells everyone of a cut.
+    pub(crate) fn was_cut(&self, cut: &Cut) {
+        let batch = cut.last.batch;
         self.events.publish(&ContextEvent::BatchCut { batch });
-        Ok(batch)
     }
 
     /// Runs a batch on the calling thread.
-    pub(crate) fn run(&self, driver: &mut Driver, batch: Batch, snapshot: Snapshot) -> Result<()> {
+    pub(crate) fn run(&self, driver: &mut Driver, timed: Timed, snapshot: Snapshot) -> Result<()> {
+        let batch = timed.batch;
         self.events.publish(&ContextEvent::BatchStarted { batch });
-        let ran = driver.run(batch, snapshot);
+        let ran = driver.run(timed, snapshot);
         self.queue.idle();
         let event = match &ran {
             Ok((purpose, took)) => ContextEvent::BatchFinished {
@@ -192,11 +206,15 @@ impl Core {
             .as_mut()
             .ok_or(Error::LifeCycle("the context is being stopped"))?;
         let _role = RoleGuard::enter(Role::Batch);
-        let batch = match self.cut() {
+        let cut = match self.cut() {
             Err(error) if error.is_transient() => return Err(error),
             cut => cut,
         };
-        let ran = batch.and_then(|batch| self.run(driver, batch, snapshot).map(|()| batch));
+        let ran = cut.and_then(|cut| {
+            let mut batches = cut.batches();
+            batches.try_for_each(|timed| self.run(driver, timed, snapshot))?;
+            Ok(cut.last.batch)
+        });
         ran.map_err(|error| {
             self.quiesce();
             let error = Arc::new(error);
@@ -259,6 +277,7 @@ fn replayer(settings: &Settings, plan: &Arc<Plan>, recovered: &Recovered) -> Arc
         plan: Arc::clone(plan),
         wal: Arc::clone(&recovered.wal),
         program: recovered.program.clone(),
+        zero_ms: recovered.zero_ms,
         key_groups: recovered.key_groups,
         retained,
         busy: Mutex::default(),
@@ -268,23 +287,35 @@ fn replayer(settings: &Settings, plan: &Arc<Plan>, recovered: &Recovered) -> Arc
     replayer
 }
 
-fn cutter(settings: &Settings, recovered: &Recovered, admission: &Arc<Admission>) -> Cutter {
-    let (last_id, last_time_ms) = recovered.last_batch();
-    Cutter {
-        admission: Arc::clone(admission),
-        times: BatchClock::start(
-            Arc::clone(&settings.clock),
-            settings.batch_interval,
-            if settings.reset_batch_clock {
-                0
-            } else {
-                last_time_ms
-            },
-        ),
-        next_id: last_id + 1,
+fn cutter(
+    settings: &Settings,
+    plan: &Plan,
+    recovered: &Recovered,
+    admission: &Arc<Admission>,
+) -> Cutter {
+    let last = recovered.last();
+    let last_ms = last.map(|last| last.tick.time_ms);
+    let before = GoneBefore {
+        last_id: last.map_or(0, |last| last.batch.id),
+        last_ms: last_ms.filter(|_| !settings.reset_batch_clock),
+        open: last
+            .filter(|last| !last.tick.is_last_part)
+            .map(|last| OpenTick {
+                time_ms: last.tick.time_ms,
+                part: last.tick.part.saturating_add(1),
+            }),
+        zero_ms: recovered.zero_ms,
+        slides_ms: plan.slides_ms(),
         last_cut: recovered.last_cut(),
-        max_batch_bytes: settings.max_batch_bytes,
-        has_more: false,
-        faults: settings.faults,
-    }
+    };
+    let clock = Arc::clone(&settings.clock);
+    let times = BatchClock::start(clock, settings.interval_ms(), before.last_ms.unwrap_or(0));
+    Cutter::new(
+        settings.dir.clone(),
+        Arc::clone(admission),
+        times,
+        settings.max_batch_bytes,
+        settings.faults,
+        before,
+    )
 }

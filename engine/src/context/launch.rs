@@ -1,10 +1,10 @@
 //! From what was found on disk to a driver that runs: the first half of a start.
 
-use crate::batch::Batch;
 use crate::checkpointing::checkpointer::{Checkpointer, Schedule};
 use crate::checkpointing::metadata::Metadata;
 use crate::checkpointing::writer::Writer;
 use crate::context::core::Core;
+use crate::engine_log::cut::Cut;
 use crate::error::{Error, Result};
 use crate::exec::executor::Executor;
 use crate::recovery::recover::Recovered;
@@ -20,11 +20,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Opens the outputs and builds the driver; also the batches to replay.
-pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
+pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
     let recovered = core.recovered.lock().take();
     let recovered = recovered.ok_or(Error::LifeCycle("a streaming context can be started once"))?;
-    let (last_id, _) = recovered.last_batch();
-    let first = recovered.cuts.first().map_or(last_id + 1, |cut| cut.id);
+    let last_id = recovered.last().map_or(0, |last| last.batch.id);
+    let first = recovered.cuts.first().map_or(last_id + 1, Cut::first_id);
     let backoff = match core.settings.mode {
         BatchMode::Clock => Backoff::of(&core.admission),
         BatchMode::Manual => Backoff::none(),
@@ -32,6 +32,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
     open_outputs(core, &recovered, &backoff)?;
     let workers = core.settings.workers.get();
     let plan = Arc::clone(&core.plan);
+    let numbers = recovered.numbers();
     let mut state = recovered.state;
     begin_states(core, recovered.key_groups, &mut state)?;
     let executor = Executor::start(plan, recovered.key_groups, workers, first, state)?;
@@ -47,6 +48,8 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
         metadata: Metadata {
             program: recovered.program,
             batch_interval_ms: core.settings.interval_ms(),
+            zero_ms: None,
+            numbers,
             workers,
             operators: core.plan.operators.clone(),
             migrations: recovered.migrations,
@@ -60,7 +63,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
         policy: core.settings.policy,
         last: recovered
             .checkpoint
-            .map_or((0, core.replay_from), |(_, batch)| (batch.id, batch.to)),
+            .map_or((0, core.replay_from), |(_, at)| (at.batch.id, at.batch.to)),
         max_lineage: core.settings.max_unprocessed_bytes,
     };
     let status = Arc::clone(&core.checkpoints);
@@ -69,18 +72,16 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Batch>)> {
         BatchMode::Manual => Checkpointer::inline(schedule, writer, status),
     };
     let driver = Driver {
-        dir: core.settings.dir.clone(),
         plan: Arc::clone(&core.plan),
         admission: Arc::clone(&core.admission),
         executor,
         checkpointer,
         side: SideValues::new(&core.plan),
-        producers: recovered.producers,
+        sources: core.sources.clone(),
         committed: recovered.committed,
         backoff,
         states: Arc::clone(&core.states),
         faults: core.settings.faults,
-        interval_ms: core.settings.interval_ms(),
         chunk_bytes: core.settings.chunk_bytes,
     };
     Ok((driver, recovered.cuts))

@@ -1,8 +1,11 @@
 //! Batches that wait for the driver.
 
-use crate::batch::Batch;
+use crate::batch::tick::Timed;
+use crate::engine_log::cut::Cut;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
+use std::fmt;
+use std::iter::Peekable;
 
 /// Batches that were cut and wait for the driver. They wait in the log; this holds only their
 /// numbers.
@@ -12,24 +15,55 @@ pub(crate) struct Queue {
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+/// The batches of a cut that have not run.
+type Left = Peekable<Box<dyn Iterator<Item = Timed> + Send>>;
+
+#[derive(Default)]
 struct QueueState {
-    cuts: VecDeque<Batch>,
+    cuts: VecDeque<Cut>,
+    /// What is left of the cut whose batches run. Its empty ticks are made one by one.
+    current: Option<Left>,
     ending: Option<StopMode>,
     /// A batch runs.
     running: bool,
 }
 
+impl QueueState {
+    fn next(&mut self) -> Option<Timed> {
+        if self.current.is_none() {
+            let batches: Box<dyn Iterator<Item = Timed> + Send> =
+                Box::new(self.cuts.pop_front()?.batches());
+            self.current = Some(batches.peekable());
+        }
+        let left = self.current.as_mut()?;
+        let next = left.next();
+        if left.peek().is_none() {
+            self.current = None; // the backlog ends with its last batch, not when more is asked for
+        }
+        next
+    }
+}
+
+impl fmt::Debug for QueueState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueState")
+            .field("cuts", &self.cuts)
+            .field("ending", &self.ending)
+            .field("running", &self.running)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Queue {
-    pub(crate) fn push(&self, batch: Batch) {
-        self.state.lock().cuts.push_back(batch);
+    pub(crate) fn push(&self, cut: Cut) {
+        self.state.lock().cuts.push_back(cut);
         self.changed.notify_all();
     }
 
     /// Whether a batch waits or runs.
     pub(crate) fn has_backlog(&self) -> bool {
         let state = self.state.lock();
-        !state.cuts.is_empty() || state.running
+        !state.cuts.is_empty() || state.current.is_some() || state.running
     }
 
     /// The driver has ended a batch.
@@ -38,15 +72,15 @@ impl Queue {
     }
 
     /// The next batch, or `None` when the driver is to end.
-    pub(crate) fn next(&self) -> Option<Batch> {
+    pub(crate) fn next(&self) -> Option<Timed> {
         let mut state = self.state.lock();
         loop {
             if state.ending == Some(StopMode::Immediate) {
                 return None;
             }
-            if let Some(batch) = state.cuts.pop_front() {
+            if let Some(timed) = state.next() {
                 state.running = true;
-                return Some(batch);
+                return Some(timed);
             }
             if state.ending.is_some() {
                 return None;

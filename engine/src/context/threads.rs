@@ -5,6 +5,7 @@ use crate::context::core::Core;
 use crate::context::launch;
 use crate::context::queue::StopMode;
 use crate::context::thread::Thread;
+use crate::engine_log::cut::Cut;
 use crate::error::{Error, Result};
 use crate::flag::Flag;
 use crate::ingest::admission::Flow;
@@ -15,10 +16,8 @@ use crate::panics::panic_message;
 use crate::scheduler::driver::Driver;
 use crate::settings::BatchMode;
 use crate::thread_role::{Role, RoleGuard};
-use highwater_wal::disk::WaitResult;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The threads that run.
 #[derive(Debug, Default)]
@@ -37,14 +36,14 @@ pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
         BatchMode::Manual => {
             core.admission.start(Flow::Manual);
             let _role = RoleGuard::enter(Role::Batch);
-            for batch in cuts {
-                core.run(&mut driver, batch, Snapshot::Skip)?;
+            for timed in cuts.iter().flat_map(Cut::batches) {
+                core.run(&mut driver, timed, Snapshot::Skip)?;
             }
             *core.driver.lock() = Some(driver);
         }
         BatchMode::Clock => {
             core.admission.start(Flow::Running);
-            cuts.into_iter().for_each(|batch| core.queue.push(batch));
+            cuts.into_iter().for_each(|cut| core.queue.push(cut));
             let on_thread = Arc::clone(core);
             threads.driver = Some(Thread::spawn("driver", move || {
                 guarded(&on_thread, || drive(&on_thread, driver));
@@ -52,10 +51,9 @@ pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
             let off = Arc::new(Flag::sharing(&core.admission.full));
             let (on_thread, its_off) = (Arc::clone(core), Arc::clone(&off));
             // The first interval begins now, not when the thread gets to run.
-            let interval = core.settings.batch_interval;
-            let first = core.settings.clock.now().saturating_add(interval);
+            core.cutter.lock().begin();
             let cutter = Thread::spawn("cutter", move || {
-                guarded(&on_thread, || cut(&on_thread, &its_off, first));
+                guarded(&on_thread, || cut(&on_thread, &its_off));
             })?;
             threads.cutter = Some((off, cutter));
         }
@@ -100,59 +98,40 @@ fn guarded(core: &Core, work: impl FnOnce()) {
     }
 }
 
-/// Cuts a batch every interval, and sooner when it is full. While another batch waits or runs, only
-/// a full batch is cut: a backlog becomes batches of bounded size, not one batch per missed
-/// interval.
-fn cut(core: &Core, off: &Flag, mut next: Duration) {
-    let (clock, interval) = (&core.settings.clock, &core.settings.batch_interval);
+/// Cuts a batch when its tick is due, and sooner when it is full.
+fn cut(core: &Core, off: &Flag) {
     while !off.is_set() {
-        let woken = clock.wait(off.notify(), Some(next));
-        if off.is_set() {
-            return;
-        }
-        if woken == WaitResult::Deadline {
-            next = next_tick(next, clock.now(), *interval);
-        }
-        let full = core.admission.batch_is_full();
-        if !full && (woken == WaitResult::Notified || core.queue.has_backlog()) {
-            continue;
-        }
-        match core.cut() {
-            Ok(batch) => {
-                core.queue.push(batch);
-                if core.cutter.lock().has_more {
-                    off.notify().notify_one();
+        let due = core.cutter.lock().next_due();
+        let _woken = core.settings.clock.wait(off.notify(), Some(due));
+        while !off.is_set() {
+            let is_behind = core.queue.has_backlog();
+            let cut = core.cutter.lock().poll(is_behind);
+            match cut {
+                Ok(Some(cut)) => {
+                    core.was_cut(&cut);
+                    core.queue.push(cut);
                 }
-            }
-            Err(error) if error.is_transient() => {
-                core.admission.warn(
-                    "no batch could be cut; the next interval tries again",
-                    &error,
-                );
-            }
-            Err(error) => {
-                core.end_with(error);
-                return;
+                Ok(None) => break,
+                Err(error) if error.is_transient() => {
+                    core.admission.warn(
+                        "no batch could be cut; the next interval tries again",
+                        &error,
+                    );
+                    break;
+                }
+                Err(error) => {
+                    core.end_with(error);
+                    return;
+                }
             }
         }
     }
 }
 
-/// The first multiple of the interval from `due` on that lies after `now`; never, where that is not
-/// a time.
-fn next_tick(due: Duration, now: Duration, interval: Duration) -> Duration {
-    let Some(late) = now.checked_sub(due) else {
-        return due;
-    };
-    let missed = late.as_nanos() / interval.as_nanos().max(1);
-    let ticks = u32::try_from(missed).map_or(u32::MAX, |missed| missed.saturating_add(1));
-    due.saturating_add(interval.saturating_mul(ticks))
-}
-
 /// Runs batches until it is to end, or one fails.
 fn drive(core: &Core, mut driver: Driver) {
-    while let Some(batch) = core.queue.next() {
-        if let Err(error) = core.run(&mut driver, batch, Snapshot::Skip) {
+    while let Some(timed) = core.queue.next() {
+        if let Err(error) = core.run(&mut driver, timed, Snapshot::Skip) {
             core.end_with(error);
             break;
         }
@@ -173,13 +152,19 @@ fn drive(core: &Core, mut driver: Driver) {
 pub(crate) fn final_batches(core: &Core, driver: &mut Driver) -> Result<()> {
     let until = core.wal.end_lsn();
     while !core.queue.is_cut_short() {
-        let batch = core.cut()?;
-        let snapshot = match batch.to < until {
-            true => Snapshot::Skip,
-            false => Snapshot::Take,
-        };
-        core.run(driver, batch, snapshot)?;
-        if snapshot == Snapshot::Take {
+        let cut = core.cut()?;
+        let last = cut.last;
+        for timed in cut.batches() {
+            if core.queue.is_cut_short() {
+                break;
+            }
+            let snapshot = match timed == last && last.batch.to >= until {
+                true => Snapshot::Take,
+                false => Snapshot::Skip,
+            };
+            core.run(driver, timed, snapshot)?;
+        }
+        if last.batch.to >= until {
             break;
         }
     }

@@ -3,13 +3,17 @@
 //! | file | holds |
 //! |---|---|
 //! | `entry` | its own records: program, cut, committed |
+//! | `cut` | the end of a batch's input, and the empty ticks before it |
 //! | `program` | what belongs to a directory: the application, its sources |
-//! | `frame_header` | the first record of a source's frame |
+//! | `envelope` | the first record of a source's frame |
 //! | `producers` | which records of which producer the log already holds |
+//! | `ledger` | the producers of a source now, and as of the last completed batch |
 //! | `replay` | what the log holds after a position |
 
+pub(crate) mod cut;
 pub(crate) mod entry;
-pub(crate) mod frame_header;
+pub(crate) mod envelope;
+pub(crate) mod ledger;
 pub(crate) mod producers;
 pub(crate) mod program;
 pub(crate) mod replay;

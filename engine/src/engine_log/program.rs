@@ -102,6 +102,16 @@ impl Program {
         Some(StreamId(stream))
     }
 
+    /// Streams that others write into the log get no source: their frames would be read as its
+    /// records.
+    pub(crate) fn set_foreign<'a>(&mut self, streams: impl IntoIterator<Item = &'a StreamId>) {
+        for StreamId(stream) in streams {
+            if !self.retired.contains(stream) {
+                self.retired.push(*stream);
+            }
+        }
+    }
+
     /// Gives the source `old` another name.
     pub(crate) fn rename(&mut self, old: &str, new: &str) {
         fn moved<T>(map: &mut BTreeMap<String, T>, old: &str, new: &str) {

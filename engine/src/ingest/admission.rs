@@ -29,6 +29,8 @@ pub(crate) struct Admission {
     max_batch: u64,
     /// Where the newest cut is.
     cut: AtomicU64,
+    /// Behind the beginning of the newest frame of a source.
+    data: AtomicU64,
     state: Mutex<AdmissionState>,
     changed: Condvar,
     /// Warnings about what is scarce for the moment.
@@ -73,6 +75,7 @@ impl Admission {
             max_unprocessed,
             max_batch,
             cut: AtomicU64::new(cut.get()),
+            data: AtomicU64::new(0),
             state: Mutex::new(AdmissionState {
                 processed,
                 flow: Flow::NotStarted,
@@ -108,6 +111,17 @@ impl Admission {
     /// A cut was made at `lsn`.
     pub(crate) fn cut_at(&self, lsn: Lsn) {
         self.cut.fetch_max(lsn.get(), Ordering::Relaxed);
+    }
+
+    /// A frame of a source is at `lsn`.
+    pub(crate) fn has_data_at(&self, lsn: Lsn) {
+        let behind = lsn.get().saturating_add(1);
+        self.data.fetch_max(behind, Ordering::Relaxed);
+    }
+
+    /// Whether there is a frame of a source after the newest cut.
+    pub(crate) fn has_uncut_data(&self) -> bool {
+        self.data.load(Ordering::Relaxed) > self.cut.load(Ordering::Relaxed)
     }
 
     /// Log bytes after the newest cut.

@@ -92,6 +92,25 @@ impl<T: Value> Sender<T> {
         Ok(self.ack(receipt.expect("one record was offered, so there is one receipt")))
     }
 
+    /// Like [`Self::send_once`] for a producer that counts its lives: see
+    /// [`SourceContext::append_once_as`].
+    ///
+    /// # Errors
+    /// As [`Self::send`]; [`Error::Fenced`] if the log knows a higher epoch of the producer.
+    pub fn send_once_as(
+        &self,
+        producer: &str,
+        epoch: u64,
+        sequence: u64,
+        record: &T,
+    ) -> Result<Ack> {
+        let bytes = self.encode(record)?;
+        let records = [(sequence, bytes.as_slice())];
+        let appended = self.source.append_once_as(producer, epoch, &records)?;
+        let receipt = appended.receipts.first().copied();
+        Ok(self.ack(receipt.expect("one record was offered, so there is one receipt")))
+    }
+
     fn encode(&self, record: &T) -> Result<Vec<u8>> {
         round_trip::encode(record).map_err(|message| Error::Encode {
             input: self.source.name().to_owned(),

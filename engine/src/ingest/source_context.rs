@@ -1,12 +1,13 @@
 //! What a receiver works with.
 
+use crate::engine_log::ledger::Settled;
 use crate::engine_log::producers::MAX_PRODUCERS;
 use crate::error::{BoxError, Result};
 use crate::flag::Flag;
-use crate::ingest::source_writer::{Appended, SourceWriter};
+use crate::ingest::source_writer::{Appended, Room, SourceWriter};
 use crate::observe::throttle::Throttle;
-use highwater_wal::Lsn;
 use highwater_wal::disk::{Clock, Disk};
+use highwater_wal::{Lsn, StreamId};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
@@ -105,12 +106,16 @@ impl SourceContext {
     /// [`Error::Log`](crate::Error::Log) if the log refuses or has failed: none of the records may
     /// be acknowledged then.
     pub fn append(&self, records: &[&[u8]]) -> Result<Lsn> {
-        let lsn = self.inner.writer.append(records)?;
-        self.inner
-            .counters
-            .stored
-            .fetch_add(records.len() as u64, Ordering::Relaxed);
+        let lsn = self.inner.writer.append(records, Room::Wait)?;
+        self.count(records.len(), 0);
         Ok(lsn)
+    }
+
+    fn count(&self, stored: usize, duplicates: usize) {
+        let counters = &self.inner.counters;
+        let add = |counter: &AtomicU64, n: usize| counter.fetch_add(n as u64, Ordering::Relaxed);
+        add(&counters.stored, stored);
+        add(&counters.duplicates, duplicates);
     }
 
     /// Like [`Self::append`], but refuses at once instead of waiting.
@@ -120,11 +125,8 @@ impl SourceContext {
     /// too much of the log is unprocessed. A thread may try again; a task may await
     /// [`Self::ready`] first.
     pub fn try_append(&self, records: &[&[u8]]) -> Result<Lsn> {
-        let lsn = self.inner.writer.try_append(records)?;
-        self.inner
-            .counters
-            .stored
-            .fetch_add(records.len() as u64, Ordering::Relaxed);
+        let lsn = self.inner.writer.append(records, Room::Refuse)?;
+        self.count(records.len(), 0);
         Ok(lsn)
     }
 
@@ -145,17 +147,56 @@ impl SourceContext {
     ///
     /// # Errors
     /// As [`Self::append`].
+    /// [`Error::Fenced`](crate::Error::Fenced) if the producer has stored records with an epoch.
     pub fn append_once(&self, producer: &str, records: &[(u64, &[u8])]) -> Result<Appended> {
-        let appended = self.inner.writer.append_once(producer, records)?;
-        let fresh = records.len() - appended.duplicates;
-        self.inner
-            .counters
-            .stored
-            .fetch_add(fresh as u64, Ordering::Relaxed);
-        self.inner
-            .counters
-            .duplicates
-            .fetch_add(appended.duplicates as u64, Ordering::Relaxed);
+        self.once((producer, 0), records, Room::Wait)
+    }
+
+    /// Like [`Self::append_once`], but refuses at once instead of waiting.
+    ///
+    /// # Errors
+    /// As [`Self::append_once`] and [`Self::try_append`].
+    pub fn try_append_once(&self, producer: &str, records: &[(u64, &[u8])]) -> Result<Appended> {
+        self.once((producer, 0), records, Room::Refuse)
+    }
+
+    /// Like [`Self::append_once`] for a producer that counts its lives: each has an `epoch`, higher
+    /// than the one before, and begins its sequence numbers again. The first record of a higher
+    /// epoch fences all lower ones: what still comes of them is refused.
+    ///
+    /// # Errors
+    /// As [`Self::append`]. [`Error::Fenced`](crate::Error::Fenced), which has the current epoch,
+    /// if the log knows a higher one: nothing was stored.
+    pub fn append_once_as(
+        &self,
+        producer: &str,
+        epoch: u64,
+        records: &[(u64, &[u8])],
+    ) -> Result<Appended> {
+        self.once((producer, epoch), records, Room::Wait)
+    }
+
+    /// Like [`Self::append_once_as`], but refuses at once instead of waiting.
+    ///
+    /// # Errors
+    /// As [`Self::append_once_as`] and [`Self::try_append`].
+    pub fn try_append_once_as(
+        &self,
+        producer: &str,
+        epoch: u64,
+        records: &[(u64, &[u8])],
+    ) -> Result<Appended> {
+        self.once((producer, epoch), records, Room::Refuse)
+    }
+
+    fn once(
+        &self,
+        producer: (&str, u64),
+        records: &[(u64, &[u8])],
+        room: Room,
+    ) -> Result<Appended> {
+        let appended = self.inner.writer.append_once(producer, records, room)?;
+        self.count(records.len() - appended.duplicates, appended.duplicates);
         Ok(appended)
     }
 
@@ -178,8 +219,22 @@ impl SourceContext {
         self.inner.writer.sync_to(lsn)
     }
 
+    /// Resolves once everything up to the frame at `lsn` is durable, without blocking a thread: what
+    /// a task awaits before it acknowledges. One device flush serves every waiter. The future may
+    /// be dropped; what it waited for becomes durable all the same.
+    ///
+    /// # Errors
+    /// [`Error::Log`](crate::Error::Log) if the log has failed: nothing may be acknowledged.
+    pub fn durable(&self, lsn: Lsn) -> impl Future<Output = Result<()>> + Send + use<> {
+        let durable = self.inner.writer.admission.wal.durable(lsn);
+        async move {
+            durable.await?;
+            Ok(())
+        }
+    }
+
     /// The highest sequence number of `producer` that is in the log: where a replayable producer
-    /// goes on.
+    /// goes on. Of its newest epoch, if it has any.
     #[must_use]
     pub fn last_sequence(&self, producer: &str) -> Option<u64> {
         self.inner.writer.last_sequence(producer)
@@ -275,6 +330,16 @@ impl SourceContext {
             read_again: read(&counters.read_again),
             vanished: read(&counters.vanished),
         }
+    }
+
+    /// The batch that ends at `end` is complete.
+    pub(crate) fn settle(&self, end: Lsn) {
+        self.inner.writer.settle(end);
+    }
+
+    /// The source's stream, and its producers as of the end of the last completed batch.
+    pub(crate) fn settled(&self) -> (StreamId, Settled) {
+        (self.inner.writer.stream, self.inner.writer.settled())
     }
 
     pub(crate) fn stop(&self) {

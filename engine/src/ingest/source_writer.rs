@@ -1,7 +1,7 @@
 //! The way of one source's data into the log: deduplication, append, durability.
 
-use crate::engine_log::frame_header::{ProducerOffset, encode_header};
-use crate::engine_log::producers::Producers;
+use crate::engine_log::envelope::{Envelope, MAX_PRODUCER, Mark};
+use crate::engine_log::ledger::{Ledger, Settled};
 use crate::error::{Error, Result};
 use crate::ingest::admission::Admission;
 use crate::ingest::decoder::RecordCheck;
@@ -16,7 +16,7 @@ pub(crate) struct SourceWriter {
     pub(crate) name: String,
     pub(crate) stream: StreamId,
     pub(crate) admission: Arc<Admission>,
-    producers: Mutex<Producers>,
+    ledger: Mutex<Ledger>,
     /// Whether a record decodes. `None` for inputs, which have made sure of it themselves.
     check: Option<RecordCheck>,
 }
@@ -35,14 +35,14 @@ impl SourceWriter {
         name: &str,
         stream: StreamId,
         admission: Arc<Admission>,
-        producers: Producers,
+        ledger: Ledger,
         check: Option<RecordCheck>,
     ) -> Self {
         Self {
             name: name.to_owned(),
             stream,
             admission,
-            producers: Mutex::new(producers),
+            ledger: Mutex::new(ledger),
             check,
         }
     }
@@ -60,30 +60,49 @@ impl SourceWriter {
     }
 
     /// Appends records as one atomic frame; not durable yet.
-    pub(crate) fn append(&self, records: &[&[u8]]) -> Result<Lsn> {
+    pub(crate) fn append(&self, records: &[&[u8]], room: Room) -> Result<Lsn> {
         records.iter().try_for_each(|record| self.check(record))?;
-        self.admission.admit()?;
-        self.frame(None, records)
+        self.make_room(room)?;
+        self.frame(&mut self.ledger.lock(), None, records)
     }
 
-    /// The same, but refuses at once instead of waiting for room.
-    pub(crate) fn try_append(&self, records: &[&[u8]]) -> Result<Lsn> {
-        records.iter().try_for_each(|record| self.check(record))?;
-        self.admission.try_admit()?;
-        self.frame(None, records)
+    fn make_room(&self, room: Room) -> Result<()> {
+        match room {
+            Room::Wait => self.admission.admit(),
+            Room::Refuse => self.admission.try_admit(),
+        }
     }
 
-    /// Appends those of `records` whose sequence number is above the producer's last one, as one
-    /// atomic frame. Returns what became of each.
-    pub(crate) fn append_once(&self, producer: &str, records: &[(u64, &[u8])]) -> Result<Appended> {
+    /// Appends those of `records` whose sequence number is above the producer's last one of this
+    /// epoch, as one atomic frame. Returns what became of each.
+    pub(crate) fn append_once(
+        &self,
+        (producer, epoch): (&str, u64),
+        records: &[(u64, &[u8])],
+        room: Room,
+    ) -> Result<Appended> {
         records
             .iter()
             .try_for_each(|(_, record)| self.check(record))?;
-        self.admission.admit()?;
+        self.check_producer(producer)?;
+        self.make_room(room)?;
         // Held across the append: otherwise two connections of one producer could both find a
         // record new.
-        let mut producers = self.producers.lock();
-        let known = producers.last(producer);
+        let mut ledger = self.ledger.lock();
+        let known = ledger.producers().last(producer);
+        if let Some(known) = known
+            && known.epoch > epoch
+        {
+            return Err(Error::Fenced {
+                source_name: self.name.clone(),
+                producer: producer.to_owned(),
+                epoch,
+                current: known.epoch,
+                lsn: known.lsn,
+            });
+        }
+        let known = known.filter(|known| known.epoch == epoch);
+        let known = known.map(|known| (known.sequence, known.lsn));
         let mut last = known.map(|(sequence, _)| sequence);
         let mut is_fresh = Vec::with_capacity(records.len());
         let mut fresh = Vec::with_capacity(records.len());
@@ -97,86 +116,104 @@ impl SourceWriter {
         }
         let frame = match last {
             Some(sequence) if !fresh.is_empty() => {
-                let offset = ProducerOffset {
-                    producer: producer.to_owned(),
+                let mark = Mark {
+                    producer: ledger.producers().name(producer),
+                    epoch,
                     sequence,
                 };
-                let lsn = self.frame(Some(&offset), &fresh)?;
-                producers.advance(offset, lsn);
-                Some(lsn)
+                Some(self.frame(&mut ledger, Some(mark), &fresh)?)
             }
             _ => None,
         };
-        drop(producers);
-        let receipts = records
-            .iter()
-            .zip(is_fresh)
-            .filter_map(|((sequence, _), is_new)| {
-                let before = known
-                    .filter(|(last, _)| sequence <= last)
-                    .map(|(_, lsn)| lsn);
-                let receipt = if is_new {
-                    Receipt::Stored
-                } else {
-                    Receipt::Duplicate
-                };
-                before.or(frame).map(receipt)
-            });
-        let receipts: Vec<Receipt> = receipts.collect();
-        assert_eq!(receipts.len(), records.len(), "every record has its place");
-        Ok(Appended {
-            lsn: frame.or(known.filter(|_| !records.is_empty()).map(|(_, lsn)| lsn)),
-            duplicates: records.len() - fresh.len(),
-            receipts,
-        })
+        drop(ledger);
+        Ok(Appended::new(records, &is_fresh, known, frame))
     }
 
-    /// Sets the producer's offset: everything up to `sequence` is dealt with. A frame of the header
-    /// alone.
+    /// Sets the producer's offset: everything up to `sequence` is dealt with. A frame of the
+    /// envelope alone.
     pub(crate) fn advance_producer(&self, producer: &str, sequence: u64) -> Result<Lsn> {
+        self.check_producer(producer)?;
         self.admission.admit()?;
-        let mut producers = self.producers.lock();
-        let offset = ProducerOffset {
-            producer: producer.to_owned(),
+        let mut ledger = self.ledger.lock();
+        let known = ledger.producers().last(producer);
+        let mark = Mark {
+            producer: ledger.producers().name(producer),
+            epoch: known.map_or(0, |known| known.epoch),
             sequence,
         };
-        let lsn = self.frame(Some(&offset), &[])?;
-        producers.advance(offset, lsn);
-        Ok(lsn)
+        self.frame(&mut ledger, Some(mark), &[])
     }
 
-    fn frame(&self, offset: Option<&ProducerOffset>, records: &[&[u8]]) -> Result<Lsn> {
-        let header = encode_header(offset);
+    fn check_producer(&self, producer: &str) -> Result<()> {
+        match producer.len() {
+            0..=MAX_PRODUCER => Ok(()),
+            bytes => Err(Error::Record {
+                name: self.name.clone(),
+                bytes,
+                message: format!(
+                    "the name of its producer has {bytes} bytes, and {MAX_PRODUCER} are possible"
+                ),
+            }),
+        }
+    }
+
+    /// Appends a frame. The ledger is locked, so that numbers ascend in the order of the log.
+    fn frame(&self, ledger: &mut Ledger, mark: Option<Mark>, records: &[&[u8]]) -> Result<Lsn> {
+        let admission = &self.admission;
+        let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
+        let (first, now) = (ledger.next_number(), admission.clock.wall_ms());
+        let envelope = Envelope::of_data(first, count, now, mark);
+        let header = envelope.encode();
         let mut all = Vec::with_capacity(records.len() + 1);
         all.push(header.as_slice());
         all.extend_from_slice(records);
-        let range = self.admission.wal.append_batch_with(self.stream, &all)?;
-        if self.admission.batch_is_full() {
-            self.admission.full.notify_one();
+        let range = admission.wal.append_batch_with(self.stream, &all)?;
+        ledger.appended(range.first, envelope.mark, u64::from(count));
+        admission.has_data_at(range.first);
+        if admission.batch_is_full() {
+            admission.full.notify_one();
         }
         Ok(range.first)
     }
 
     /// The producer's highest sequence number in the log.
     pub(crate) fn last_sequence(&self, producer: &str) -> Option<u64> {
-        self.producers
-            .lock()
-            .last(producer)
-            .map(|(sequence, _)| sequence)
+        let ledger = self.ledger.lock();
+        let known = ledger.producers().last(producer);
+        known.map(|known| known.sequence)
     }
 
     /// Everything that is remembered of producers.
     pub(crate) fn producers(&self) -> Vec<(String, u64, Lsn)> {
-        let producers = self.producers.lock();
-        let all = producers.iter();
-        all.map(|(producer, sequence, lsn)| (producer.clone(), sequence, lsn))
+        let ledger = self.ledger.lock();
+        let all = ledger.producers().iter();
+        all.map(|(producer, at)| (producer.to_owned(), at.sequence, at.lsn))
             .collect()
+    }
+
+    /// The batch that ends at `end` is complete.
+    pub(crate) fn settle(&self, end: Lsn) {
+        self.ledger.lock().settle(end);
+    }
+
+    /// The producers as of the end of the last completed batch.
+    pub(crate) fn settled(&self) -> Settled {
+        self.ledger.lock().settled().clone()
     }
 
     /// Returns once everything up to the frame at `lsn` is durable.
     pub(crate) fn sync_to(&self, lsn: Lsn) -> Result<()> {
         Ok(self.admission.wal.sync_to(lsn)?)
     }
+}
+
+/// What an append does while too much is unprocessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// It waits for room.
+    Wait,
+    /// It is refused at once.
+    Refuse,
 }
 
 /// What became of records offered with sequence numbers.
@@ -188,6 +225,39 @@ pub struct Appended {
     pub duplicates: usize,
     /// What became of each, in the order in which they were offered.
     pub receipts: Vec<Receipt>,
+}
+
+impl Appended {
+    /// What became of `records`: `frame` holds those that are fresh. `known` is what the log had of
+    /// the producer before.
+    fn new(
+        records: &[(u64, &[u8])],
+        is_fresh: &[bool],
+        known: Option<(u64, Lsn)>,
+        frame: Option<Lsn>,
+    ) -> Self {
+        let receipts = records
+            .iter()
+            .zip(is_fresh)
+            .filter_map(|((sequence, _), is_new)| {
+                let before = known
+                    .filter(|(last, _)| sequence <= last)
+                    .map(|(_, lsn)| lsn);
+                let receipt = if *is_new {
+                    Receipt::Stored
+                } else {
+                    Receipt::Duplicate
+                };
+                before.or(frame).map(receipt)
+            });
+        let receipts: Vec<Receipt> = receipts.collect();
+        assert_eq!(receipts.len(), records.len(), "every record has its place");
+        Self {
+            lsn: frame.or(known.filter(|_| !records.is_empty()).map(|(_, lsn)| lsn)),
+            duplicates: is_fresh.iter().filter(|is_new| !**is_new).count(),
+            receipts,
+        }
+    }
 }
 
 /// What became of one record with a sequence number. Nothing may be acknowledged before it is

@@ -6,14 +6,14 @@ use crate::ingest::decoder::RecordCheck;
 use crate::ingest::receiver::ReceiverFactory;
 use crate::plan::ids::OperatorId;
 use crate::plan::node::Node;
-use crate::plan::slide::Slides;
+use crate::plan::slide::{Slide, Slides};
 use crate::plan::source_stream::StreamTable;
 use crate::sink::erased::SinkSlot;
 use crate::state::restore::StateTypes;
 use crate::variables::declared::Variables;
 use serde::{Deserialize, Serialize};
 use std::any::TypeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -103,6 +103,26 @@ impl Plan {
         self.slides
             .get(operator.0)
             .is_none_or(|slides| slides.input.ends_in(tick))
+    }
+
+    /// How often windows end: each slide of the program, in milliseconds.
+    pub(crate) fn slides_ms(&self) -> Vec<u64> {
+        let slides = self.slides.iter().map(|slides| slides.output);
+        let ends = slides.filter_map(|slide| match slide {
+            Slide::EveryBatch => None,
+            Slide::Millis(slide_ms) => Some(slide_ms.max(1)),
+        });
+        let distinct: BTreeSet<u64> = ends.collect();
+        distinct.into_iter().collect()
+    }
+
+    /// The first operator of the program whose windows are aligned.
+    pub(crate) fn first_window(&self) -> Option<OperatorId> {
+        let at = self
+            .slides
+            .iter()
+            .position(|slides| slides.output != Slide::EveryBatch);
+        at.map(OperatorId)
     }
 
     /// How messages name an operator.

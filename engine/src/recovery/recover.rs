@@ -4,16 +4,18 @@
 //! Nothing is written before every check has passed.
 
 use crate::batch::Batch;
+use crate::batch::tick::Timed;
 use crate::checkpointing::metadata::Metadata;
-use crate::engine_log::producers::Producers;
+use crate::engine_log::cut::Cut;
+use crate::engine_log::ledger::{Frames, Ledger, Settled};
 use crate::engine_log::program::{HashSeed, Program};
 use crate::engine_log::replay::Replay;
 use crate::error::{Error, Result};
 use crate::mismatch::Mismatch;
 use crate::plan::program::Plan;
 use crate::plan::source_stream::SourceStream;
-use crate::recovery::report::{RecoveryReport, StateReport};
-use crate::recovery::sources::{SourcesOnDisk, merge, restore_producers};
+use crate::recovery::report::{IncompleteBatch, RecoveryReport, StateReport};
+use crate::recovery::sources::{SourcesOnDisk, positions, restore_settled};
 use crate::recovery::states::{migrations, restore};
 use crate::settings::Settings;
 use crate::state::key_group::KeyGroups;
@@ -32,7 +34,7 @@ pub(crate) struct Recovered {
     pub(crate) wal: Arc<Wal>,
     pub(crate) checkpoints: Checkpoints,
     /// The checkpoint started from: number, batch, LSN.
-    pub(crate) checkpoint: Option<(u64, Batch)>,
+    pub(crate) checkpoint: Option<(u64, Timed)>,
     pub(crate) program: Program,
     /// The key groups, with the seed of the application.
     pub(crate) key_groups: KeyGroups,
@@ -50,12 +52,16 @@ pub(crate) struct Recovered {
     pub(crate) keys: BTreeMap<usize, u64>,
     /// Decoded state by state and key group.
     pub(crate) state: BTreeMap<usize, RestoredState>,
-    /// Producer tables as of the checkpoint.
-    pub(crate) producers: BTreeMap<StreamId, Producers>,
-    /// Producer tables as of the end of the log.
-    pub(crate) producers_now: BTreeMap<StreamId, Producers>,
+    /// The sources as of the checkpoint ...
+    settled: BTreeMap<StreamId, Settled>,
+    /// ... and what the log after it has of them.
+    frames: BTreeMap<StreamId, Frames>,
+    /// The newest frame of a source after the checkpoint.
+    pub(crate) newest_data: Option<Lsn>,
+    /// Where windows are aligned, if there was a batch.
+    pub(crate) zero_ms: Option<u64>,
     /// Batches to replay, in order.
-    pub(crate) cuts: Vec<Batch>,
+    pub(crate) cuts: Vec<Cut>,
     /// The newest batch whose outputs were committed.
     pub(crate) committed: Option<u64>,
 }
@@ -69,24 +75,25 @@ impl Recovered {
         let from = checkpoint
             .as_ref()
             .map_or_else(|| wal.first_lsn(), |c| Lsn::new(c.manifest().lsn));
-        let mut replay = Replay::read(&wal, &settings.dir, from)?;
-        let (mut at_checkpoint, mut metadata) = (None, None);
-        if let Some(checkpoint) = &checkpoint {
-            at_checkpoint = Some(take_checkpointed_cut(settings, checkpoint, &mut replay)?);
-            metadata = Some(read_metadata(settings, checkpoint)?);
-        }
+        let OnDisk {
+            metadata,
+            replay,
+            zero_ms,
+            at_checkpoint,
+        } = OnDisk::read(settings, plan, &wal, checkpoint.as_ref(), from)?;
         let found = found_program(settings, &wal, metadata.as_ref(), &replay)?;
         let (mut program, key_groups) = check_program(settings, found.as_ref())?;
-        let producers = match (&checkpoint, &metadata) {
-            (Some(checkpoint), Some(metadata)) => restore_producers(checkpoint, metadata)?,
+        program.set_foreign(&replay.foreign);
+        let settled = match (&checkpoint, &metadata) {
+            (Some(checkpoint), Some(metadata)) => restore_settled(checkpoint, metadata)?,
             _ => BTreeMap::new(),
         };
-        let producers_now = merge(&producers, &replay);
+        let positions = positions(&settled, &replay);
         let sources = SourcesOnDisk {
             plan,
             changes: &settings.sources,
             replay: &replay,
-            producers: &producers_now,
+            positions: &positions,
             metadata: metadata.as_ref(),
         };
         sources.apply(&mut program)?;
@@ -109,16 +116,22 @@ impl Recovered {
         };
         let loaded_in = settings.clock.now().saturating_sub(began);
         let metadata = metadata.unwrap_or_default();
-        let committed = replay.committed.max(at_checkpoint.map(|b| b.id));
+        let committed = replay.committed.max(at_checkpoint.map(|at| at.batch.id));
         let checkpoint = checkpoint
             .zip(at_checkpoint)
-            .map(|(c, batch)| (c.manifest().number, batch));
+            .map(|(c, at)| (c.manifest().number, at));
+        let last = replay.cuts.last().map(|cut| cut.last).or(at_checkpoint);
         Ok(Self {
             report: RecoveryReport {
-                checkpoint: checkpoint.map(|(number, batch)| (number, batch.id)),
+                checkpoint: checkpoint.map(|(number, at)| (number, at.batch.id)),
                 states: reports(plan, &state),
-                batches_to_replay: replay.cuts.len() as u64,
+                batches_to_replay: replay.cuts.iter().map(Cut::count).sum(),
                 bytes_to_replay: wal.end_lsn().bytes_since(from),
+                committed,
+                incomplete: incomplete(&replay.cuts, committed),
+                record_versions: replay.versions,
+                last_tick_ms: last.map(|last| last.tick.time_ms),
+                zero_ms,
                 loaded_in,
             },
             wal,
@@ -132,8 +145,10 @@ impl Recovered {
             dropped: settings.states.drops(),
             keys: state.iter().map(|(i, s)| (*i, s.keys)).collect(),
             state: state.into_iter().map(|(i, s)| (i, s.groups)).collect(),
-            producers,
-            producers_now,
+            settled,
+            frames: replay.frames,
+            newest_data: replay.newest_data,
+            zero_ms,
             cuts: replay.cuts,
             committed,
         })
@@ -141,35 +156,130 @@ impl Recovered {
 
     /// Where the batch that is being filled began.
     pub(crate) fn last_cut(&self) -> Lsn {
-        let last = self
-            .cuts
-            .last()
-            .copied()
-            .or(self.checkpoint.map(|(_, batch)| batch));
-        last.map_or_else(|| self.wal.first_lsn(), |batch| batch.to)
+        let last = self.last();
+        last.map_or_else(|| self.wal.first_lsn(), |last| last.batch.to)
     }
 
-    /// The last batch that was cut: id and time; 0 before the first.
-    pub(crate) fn last_batch(&self) -> (u64, u64) {
-        let last = self
-            .cuts
-            .last()
-            .copied()
-            .or(self.checkpoint.map(|(_, batch)| batch));
-        last.map_or((0, 0), |batch| (batch.id, batch.time_ms))
+    /// The last batch that was cut.
+    pub(crate) fn last(&self) -> Option<Timed> {
+        let checkpointed = self.checkpoint.map(|(_, at)| at);
+        self.cuts.last().map(|cut| cut.last).or(checkpointed)
     }
 
     /// The batches that are known: the checkpoint's and those after it.
     pub(crate) fn batches(&self) -> Arc<[Batch]> {
-        let checkpointed = self.checkpoint.map(|(_, batch)| batch);
-        checkpointed.iter().chain(&self.cuts).copied().collect()
+        let checkpointed = self.checkpoint.map(|(_, at)| at);
+        let after = self.cuts.iter().flat_map(Cut::batches);
+        let all = checkpointed.into_iter().chain(after);
+        all.map(|timed| timed.batch).collect()
     }
 
     /// From where replay starts.
     pub(crate) fn replay_from(&self) -> Lsn {
         self.checkpoint
-            .map_or_else(|| self.wal.first_lsn(), |(_, batch)| batch.to)
+            .map_or_else(|| self.wal.first_lsn(), |(_, at)| at.batch.to)
     }
+
+    /// The number of the next record of each source as of the checkpoint, also of those that the
+    /// program does not have.
+    pub(crate) fn numbers(&self) -> BTreeMap<String, u64> {
+        let sources = self.program.sources.iter();
+        let known = sources.filter_map(|(name, stream)| {
+            let settled = self.settled.get(&StreamId(*stream))?;
+            Some((name.clone(), settled.next_number))
+        });
+        known.filter(|(_, next)| *next > 0).collect()
+    }
+
+    /// What is known of the producers of a source.
+    pub(crate) fn ledger(&self, stream: StreamId) -> Ledger {
+        let settled = self.settled.get(&stream).cloned().unwrap_or_default();
+        let frames = self.frames.get(&stream).cloned().unwrap_or_default();
+        Ledger::new(settled, frames)
+    }
+}
+
+/// What the checkpoint's manifest says, and the log after it.
+struct OnDisk {
+    metadata: Option<Metadata>,
+    replay: Replay,
+    zero_ms: Option<u64>,
+    at_checkpoint: Option<Timed>,
+}
+
+impl OnDisk {
+    fn read(
+        settings: &Settings,
+        plan: &Plan,
+        wal: &Wal,
+        checkpoint: Option<&Checkpoint>,
+        from: Lsn,
+    ) -> Result<Self> {
+        let metadata = checkpoint.map(|checkpoint| read_metadata(settings, checkpoint));
+        let metadata = metadata.transpose()?;
+        let known = metadata.as_ref().map(|metadata| &metadata.program);
+        let mut replay = Replay::read(wal, &settings.dir, from, known)?;
+        let interval_ms = metadata.as_ref().map(|metadata| metadata.batch_interval_ms);
+        let zero_ms = metadata.as_ref().and_then(|metadata| metadata.zero_ms);
+        let interval_ms = interval_ms.unwrap_or(settings.interval_ms());
+        let zero_ms = replay.complete_version_1(interval_ms, zero_ms);
+        let zero_ms = check_interval(settings, plan, metadata.as_ref(), (&replay, zero_ms))?;
+        let at_checkpoint =
+            checkpoint.map(|checkpoint| take_checkpointed_batch(settings, checkpoint, &mut replay));
+        Ok(Self {
+            at_checkpoint: at_checkpoint.transpose()?,
+            metadata,
+            replay,
+            zero_ms,
+        })
+    }
+}
+
+/// Windows are aligned to a zero for good: with another batch interval it must be a multiple of
+/// that too. (So must lengths and slides: that is an error of the program.) Without windows the
+/// next multiple below is as good.
+fn check_interval(
+    settings: &Settings,
+    plan: &Plan,
+    metadata: Option<&Metadata>,
+    (replay, zero_ms): (&Replay, Option<u64>),
+) -> Result<Option<u64>> {
+    let interval_ms = settings.interval_ms().max(1);
+    let Some(zero_ms) = zero_ms else {
+        return Ok(None);
+    };
+    let rest = zero_ms % interval_ms;
+    match plan.first_window().filter(|_| rest != 0) {
+        None => Ok(Some(zero_ms - rest)),
+        Some(window) => {
+            let newest = replay.cuts.last().map(|cut| cut.last.tick.interval_ms);
+            let before = newest.or(metadata.map(|m| m.batch_interval_ms));
+            Err(Mismatch::BatchInterval {
+                then_ms: before.unwrap_or(interval_ms),
+                now_ms: interval_ms,
+                zero_ms,
+                operator: plan.operator_name(window),
+            }
+            .into())
+        }
+    }
+}
+
+/// The cuts whose last batch was not committed, with the part of their batches that was not.
+fn incomplete(cuts: &[Cut], committed: Option<u64>) -> Vec<IncompleteBatch> {
+    let open = cuts
+        .iter()
+        .filter(|cut| committed.is_none_or(|newest| cut.last.batch.id > newest));
+    open.map(|cut| {
+        let newest = committed.map_or(0, |newest| newest + 1);
+        IncompleteBatch {
+            first_id: cut.first_id().max(newest),
+            batch: cut.last.batch,
+            part: cut.last.tick.part,
+            is_last_part: cut.last.tick.is_last_part,
+        }
+    })
+    .collect()
 }
 
 fn open_log(settings: &Settings) -> Result<Wal> {
@@ -224,31 +334,45 @@ fn reports(plan: &Plan, state: &BTreeMap<usize, Restored>) -> Vec<StateReport> {
 }
 
 /// A checkpoint's LSN is the end of its batch, so the cut of that batch comes after it. It is the
-/// first one there, unless earlier batches were cut at the same time.
-fn take_checkpointed_cut(
+/// first one there, unless earlier batches were cut at the same time. What is left of the cut, if
+/// the batch was an empty tick of it, is to be replayed.
+fn take_checkpointed_batch(
     settings: &Settings,
     checkpoint: &Checkpoint,
     replay: &mut Replay,
-) -> Result<Batch> {
+) -> Result<Timed> {
     let manifest = checkpoint.manifest();
+    let id = manifest.batch.id;
     let earlier = replay
         .cuts
         .iter()
-        .take_while(|cut| cut.id < manifest.batch.id)
+        .take_while(|cut| cut.last.batch.id < id)
         .count();
     drop(replay.cuts.drain(..earlier));
-    match replay.cuts.first() {
-        Some(cut) if cut.id == manifest.batch.id && cut.to.get() == manifest.lsn => {
-            Ok(replay.cuts.remove(0))
+    let found = replay.cuts.first_mut();
+    let taken = found.and_then(|cut| {
+        let at = cut.batch(id)?;
+        (at.batch.to.get() == manifest.lsn).then_some((at, cut.drop_through(id)))
+    });
+    match taken {
+        Some((at, has_more)) => {
+            if !has_more {
+                drop(replay.cuts.remove(0));
+            }
+            Ok(at)
         }
-        other => Err(Error::EngineLog {
+        None => Err(Error::EngineLog {
             dir: settings.dir.clone(),
             lsn: Lsn::new(manifest.lsn),
             what: format!(
-                "checkpoint {} was taken at the end of batch {}, but the log has {}",
+                "checkpoint {} was taken at the end of batch {id}, but the log has {}",
                 manifest.number,
-                manifest.batch.id,
-                other.map_or("no cut there".to_owned(), |cut| format!("the cut of {cut}")),
+                replay
+                    .cuts
+                    .first()
+                    .map_or("no cut there".to_owned(), |cut| {
+                        format!("the cut of {}", cut.last.batch)
+                    }),
             ),
         }),
     }
@@ -276,7 +400,7 @@ fn found_program(
     }
     match metadata {
         Some(metadata) => Ok(Some(metadata.program.clone())),
-        None if replay.cuts.is_empty() && replay.records.is_empty() => Ok(None),
+        None if replay.cuts.is_empty() && replay.foreign.is_empty() => Ok(None),
         None => {
             let (dir, first) = (settings.dir.display().to_string(), wal.first_lsn().get());
             Err(Mismatch::NoCheckpoint { dir, first }.into())

@@ -2,6 +2,7 @@
 //! whether the program can read what it holds.
 
 use crate::checkpointing::metadata::{Metadata, PRODUCERS};
+use crate::engine_log::ledger::Settled;
 use crate::engine_log::producers::Producers;
 use crate::engine_log::program::{Program, SourceKind};
 use crate::engine_log::replay::Replay;
@@ -15,15 +16,15 @@ use crate::plan::source_stream::{SourceStream, Upgrade};
 use bytes::Bytes;
 use highwater_checkpoint::Checkpoint;
 use highwater_wal::{FrameKind, Lsn, StreamId, Wal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// What is on disk of the sources.
 pub(crate) struct SourcesOnDisk<'a> {
     pub(crate) plan: &'a Plan,
     pub(crate) changes: &'a Changes,
     pub(crate) replay: &'a Replay,
-    /// Producer tables as of the end of the log.
-    pub(crate) producers: &'a BTreeMap<StreamId, Producers>,
+    /// How many producers of each stream have positions.
+    pub(crate) positions: &'a BTreeMap<StreamId, usize>,
     /// The metadata of the checkpoint, if there is one.
     pub(crate) metadata: Option<&'a Metadata>,
 }
@@ -35,8 +36,8 @@ impl SourcesOnDisk<'_> {
     }
 
     fn positions(&self, stream: u16) -> usize {
-        let producers = self.producers.get(&StreamId(stream));
-        producers.map_or(0, Producers::len)
+        let positions = self.positions.get(&StreamId(stream));
+        positions.copied().unwrap_or(0)
     }
 
     fn in_code(&self, name: &str) -> Option<&SourceInfo> {
@@ -279,12 +280,17 @@ impl SourcesOnDisk<'_> {
     }
 }
 
-/// The producer tables of a checkpoint, by stream. Its own metadata has the stream of each name.
-pub(crate) fn restore_producers(
+/// What a checkpoint has of the sources, by stream. Its own metadata has the stream of each name.
+pub(crate) fn restore_settled(
     checkpoint: &Checkpoint,
     metadata: &Metadata,
-) -> Result<BTreeMap<StreamId, Producers>> {
-    let mut tables = BTreeMap::new();
+) -> Result<BTreeMap<StreamId, Settled>> {
+    let mut all = BTreeMap::<StreamId, Settled>::new();
+    for (name, next) in &metadata.numbers {
+        if let Some(stream) = metadata.program.sources.get(name) {
+            all.entry(StreamId(*stream)).or_default().next_number = *next;
+        }
+    }
     let states = checkpoint.manifest().states.iter();
     for state in states.filter(|s| s.kind == PRODUCERS) {
         let Some(stream) = metadata.program.sources.get(&state.name) else {
@@ -301,19 +307,27 @@ pub(crate) fn restore_producers(
             then: state.fingerprint.clone(),
             message,
         })?;
-        tables.insert(StreamId(*stream), table);
+        all.entry(StreamId(*stream)).or_default().producers = table;
     }
-    Ok(tables)
+    Ok(all)
 }
 
-/// The tables as of the end of the log: those of the checkpoint and every offset after it.
-pub(crate) fn merge(
-    at_checkpoint: &BTreeMap<StreamId, Producers>,
+/// How many producers of each stream have positions at the end of the log.
+pub(crate) fn positions(
+    settled: &BTreeMap<StreamId, Settled>,
     replay: &Replay,
-) -> BTreeMap<StreamId, Producers> {
-    let mut now = at_checkpoint.clone();
-    for (stream, newer) in &replay.producers {
-        now.entry(*stream).or_default().absorb(newer);
+) -> BTreeMap<StreamId, usize> {
+    let mut names = BTreeMap::<StreamId, BTreeSet<&str>>::new();
+    for (stream, settled) in settled {
+        let known = settled.producers.iter().map(|(name, _)| name);
+        names.entry(*stream).or_default().extend(known);
     }
-    now
+    for (stream, frames) in &replay.frames {
+        let marked = frames.marks().map(|(_, mark)| &*mark.producer);
+        names.entry(*stream).or_default().extend(marked);
+    }
+    let counts = names.into_iter();
+    counts
+        .map(|(stream, names)| (stream, names.len()))
+        .collect()
 }

@@ -1,8 +1,7 @@
 //! A second executor on the plan, with state of its own.
 
-use crate::batch::Batch;
 use crate::batch::chunk::{Chunk, SequenceKey};
-use crate::batch::tick::Tick;
+use crate::batch::tick::Timed;
 use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::error::Result;
 use crate::exec::completed::Completed;
@@ -36,7 +35,6 @@ pub(crate) struct ReplaySettings {
     pub(crate) key_groups: KeyGroups,
     /// As that of the batches that run now: how a batch is split may show in its results.
     pub(crate) chunk_bytes: u64,
-    pub(crate) interval_ms: u64,
 }
 
 impl ReplayExecutor {
@@ -74,12 +72,12 @@ impl ReplayExecutor {
     pub(crate) fn run(
         &mut self,
         wal: &Wal,
-        batch: Batch,
+        Timed { batch, tick }: Timed,
         wanted: &Arc<BTreeSet<usize>>,
     ) -> Result<Completed> {
         let work = Work {
             batch,
-            tick: Tick::of_version_1(batch.time_ms, self.settings.interval_ms, 0),
+            tick,
             purpose: Purpose::Rebuild,
             snapshot: Snapshot::Skip,
             published: None,
@@ -89,7 +87,10 @@ impl ReplayExecutor {
             wanted: Arc::clone(wanted),
             streams: Some(Arc::clone(&self.streams)),
         };
-        let chunks = wal.chunks(batch.from, batch.to, self.settings.chunk_bytes)?;
+        let chunks = match batch.from < batch.to {
+            true => wal.chunks(batch.from, batch.to, self.settings.chunk_bytes)?,
+            false => Vec::new(), // an empty tick
+        };
         let input = chunks.into_iter().zip(0..);
         let input = input.map(|(chunk, number)| Chunk::new(SequenceKey::Log(number), 0, chunk));
         let mut completed = self.executor.run(work, input.collect(), &scope)?;

@@ -1,6 +1,8 @@
 //! From where a batch can be computed again.
 
-use crate::batch::Batch;
+use crate::batch::tick::Timed;
+use crate::engine_log::cut::Cut;
+use crate::engine_log::program::Program;
 use crate::engine_log::replay::Replay;
 use crate::error::{Error, Result};
 use highwater_checkpoint::Checkpoint;
@@ -10,13 +12,22 @@ use std::path::Path;
 /// What keeps the log meanwhile, as `Wal::holds` names it.
 const HOLD: &str = "a past batch that is computed again";
 
+/// What is known of the directory beside the log.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Known<'a> {
+    pub(crate) program: &'a Program,
+    /// The interval and the zero of batches of version 1.
+    pub(crate) interval_ms: u64,
+    pub(crate) zero_ms: Option<u64>,
+}
+
 /// From where a batch can be computed again, and what the log holds from there on.
 #[derive(Debug)]
 pub(crate) struct Origin {
     /// `None` for the beginning of the log, without state.
     pub(crate) checkpoint: Option<Checkpoint>,
     /// The batches to run, in order; the last one is the one that is wanted.
-    pub(crate) batches: Vec<Batch>,
+    pub(crate) batches: Vec<Timed>,
     pub(crate) log: Replay,
     /// Keeps the log from there on.
     _kept: RetentionGuard,
@@ -28,24 +39,30 @@ impl Origin {
     pub(crate) fn at_checkpoint(
         wal: &Wal,
         dir: &Path,
+        known: Known<'_>,
         checkpoint: Checkpoint,
         wanted: u64,
     ) -> Result<Option<Self>> {
         let after = checkpoint.manifest().batch.id;
         let from = Lsn::new(checkpoint.lsn());
-        Self::at(wal, dir, from, Some(checkpoint), after, wanted)
+        Self::at(wal, dir, known, (from, Some(checkpoint)), after, wanted)
     }
 
     /// Begins where the log does; `None` if that is after batch 1.
-    pub(crate) fn at_the_beginning(wal: &Wal, dir: &Path, wanted: u64) -> Result<Option<Self>> {
-        Self::at(wal, dir, wal.first_lsn(), None, 0, wanted)
+    pub(crate) fn at_the_beginning(
+        wal: &Wal,
+        dir: &Path,
+        known: Known<'_>,
+        wanted: u64,
+    ) -> Result<Option<Self>> {
+        Self::at(wal, dir, known, (wal.first_lsn(), None), 0, wanted)
     }
 
     fn at(
         wal: &Wal,
         dir: &Path,
-        from: Lsn,
-        checkpoint: Option<Checkpoint>,
+        known: Known<'_>,
+        (from, checkpoint): (Lsn, Option<Checkpoint>),
         after: u64,
         wanted: u64,
     ) -> Result<Option<Self>> {
@@ -54,17 +71,19 @@ impl Origin {
             Err(WalError::Truncated { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let log = Replay::read(wal, dir, from)?;
-        let cuts = log.cuts.iter().copied();
-        let batches: Vec<Batch> = cuts
-            .filter(|cut| cut.id > after && cut.id <= wanted)
+        let mut log = Replay::read(wal, dir, from, Some(known.program))?;
+        log.complete_version_1(known.interval_ms, known.zero_ms);
+        let batches = log.cuts.iter().flat_map(Cut::batches);
+        let batches: Vec<Timed> = batches
+            .skip_while(|timed| timed.batch.id <= after)
+            .take_while(|timed| timed.batch.id <= wanted)
             .collect();
-        let first = batches.first();
+        let first = batches.first().map(|timed| timed.batch);
         if first.is_none_or(|first| first.id != after + 1 || first.from < from) {
             return Ok(None);
         }
         match batches.last() {
-            Some(last) if last.id == wanted => Ok(Some(Self {
+            Some(last) if last.batch.id == wanted => Ok(Some(Self {
                 checkpoint,
                 batches,
                 log,
@@ -87,6 +106,7 @@ impl Origin {
     /// Log bytes of the batches to run.
     pub(crate) fn bytes(&self) -> u64 {
         let batches = self.batches.iter();
-        batches.map(|batch| batch.to.bytes_since(batch.from)).sum()
+        let bytes = batches.map(|timed| timed.batch.to.bytes_since(timed.batch.from));
+        bytes.sum()
     }
 }

@@ -4,6 +4,7 @@ use crate::checkpointing::retained::Retained;
 use crate::datasets::declared::joined_chunks;
 use crate::datasets::lineage::DatasetLineage;
 use crate::datasets::slot::Recompute;
+use crate::engine_log::cut::Cut;
 use crate::engine_log::program::Program;
 use crate::engine_log::replay::Replay;
 use crate::error::{Error, Result};
@@ -13,7 +14,7 @@ use crate::recovery::recover::read_metadata;
 use crate::recovery::sources::SourcesOnDisk;
 use crate::recovery::states::{begin, restore};
 use crate::replay::executor::{ReplayExecutor, ReplaySettings};
-use crate::replay::origin::Origin;
+use crate::replay::origin::{Known, Origin};
 use crate::settings::Settings;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::block::RestoredState;
@@ -30,6 +31,8 @@ pub(crate) struct Replayer {
     pub(crate) plan: Arc<Plan>,
     pub(crate) wal: Arc<Wal>,
     pub(crate) program: Program,
+    /// Where windows are aligned, if there was a batch before this run.
+    pub(crate) zero_ms: Option<u64>,
     pub(crate) key_groups: KeyGroups,
     pub(crate) retained: Arc<Retained>,
     /// Held while a result is computed: there is one more copy of the state, and no more.
@@ -37,6 +40,14 @@ pub(crate) struct Replayer {
 }
 
 impl Replayer {
+    fn known(&self) -> Known<'_> {
+        Known {
+            program: &self.program,
+            interval_ms: self.settings.interval_ms(),
+            zero_ms: self.zero_ms,
+        }
+    }
+
     /// Does `work` from the newest origin from which it can be done.
     fn with_newest_origin<R>(
         &self,
@@ -56,7 +67,7 @@ impl Replayer {
                 break;
             }
         }
-        match Origin::at_the_beginning(&self.wal, &self.settings.dir, batch)? {
+        match Origin::at_the_beginning(&self.wal, &self.settings.dir, self.known(), batch)? {
             Some(origin) => work(&origin),
             None => Err(self.out_of_reach(name, batch)),
         }
@@ -71,7 +82,13 @@ impl Replayer {
     ) -> Result<Option<R>> {
         for checkpoint in checkpoints {
             let number = checkpoint.number();
-            let origin = Origin::at_checkpoint(&self.wal, &self.settings.dir, checkpoint, batch)?;
+            let origin = Origin::at_checkpoint(
+                &self.wal,
+                &self.settings.dir,
+                self.known(),
+                checkpoint,
+                batch,
+            )?;
             let Some(origin) = origin else {
                 continue;
             };
@@ -105,9 +122,8 @@ impl Replayer {
             workers: self.settings.workers.get(),
             key_groups: self.key_groups,
             chunk_bytes: self.settings.chunk_bytes,
-            interval_ms: self.settings.interval_ms(),
         };
-        let first = origin.batches.first().map_or(1, |batch| batch.id);
+        let first = origin.batches.first().map_or(1, |timed| timed.batch.id);
         let plan = Arc::clone(&self.plan);
         let mut executor = ReplayExecutor::start(plan, settings, first, state, streams)?;
         let (nothing, wanted) = (Arc::default(), Arc::new(BTreeSet::from([tap])));
@@ -141,7 +157,7 @@ impl Replayer {
             plan: &self.plan,
             changes: &self.settings.sources,
             replay: &origin.log,
-            producers: &BTreeMap::new(),
+            positions: &BTreeMap::new(),
             metadata: metadata.as_ref(),
         };
         Ok((state, sources.streams(&self.program, self.wal.end_lsn())))
@@ -165,7 +181,11 @@ impl Recompute for Replayer {
     }
 
     fn batches(&self) -> Result<Vec<(u64, u64)>> {
-        let log = Replay::read(&self.wal, &self.settings.dir, self.wal.first_lsn())?;
-        Ok(log.cuts.iter().map(|cut| (cut.id, cut.time_ms)).collect())
+        let (dir, first) = (&self.settings.dir, self.wal.first_lsn());
+        let log = Replay::read(&self.wal, dir, first, Some(&self.program))?;
+        let batches = log.cuts.iter().flat_map(Cut::batches);
+        Ok(batches
+            .map(|timed| (timed.batch.id, timed.batch.time_ms))
+            .collect())
     }
 }

@@ -8,40 +8,36 @@
 
 use crate::batch::Batch;
 use crate::batch::chunk::{Chunk, SequenceKey};
-use crate::batch::tick::Tick;
+use crate::batch::tick::{Tick, Timed};
 use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::checkpointing::checkpointer::Checkpointer;
 use crate::checkpointing::writer::Capture;
-use crate::engine_log::entry::{self, Entry};
-use crate::engine_log::producers::Producers;
-use crate::engine_log::replay;
+use crate::engine_log::entry::{self, Committed, Entry};
 use crate::error::{Error, Result};
 use crate::exec::completed::Completed;
 use crate::exec::executor::Executor;
 use crate::faults::Faults;
 use crate::ingest::admission::Admission;
+use crate::ingest::source_context::SourceContext;
 use crate::observe::states::StateCounts;
 use crate::plan::program::{OutputInfo, Plan};
 use crate::scheduler::side_values::SideValues;
 use crate::sink::backoff::Backoff;
 use crate::sink::output::Guarantee;
-use highwater_wal::{Lsn, StreamId, Wal};
+use highwater_wal::{Lsn, Wal};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs batches.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    pub(crate) dir: PathBuf,
     pub(crate) plan: Arc<Plan>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) executor: Executor,
     pub(crate) checkpointer: Checkpointer,
     pub(crate) side: SideValues,
-    /// Producers' offsets up to the last completed batch.
-    pub(crate) producers: BTreeMap<StreamId, Producers>,
+    pub(crate) sources: Vec<SourceContext>,
     /// Batches up to this one were committed before the start.
     pub(crate) committed: Option<u64>,
     /// For a full disk, unless batches are run by hand.
@@ -49,8 +45,6 @@ pub(crate) struct Driver {
     /// For observers.
     pub(crate) states: Arc<StateCounts>,
     pub(crate) faults: Faults,
-    /// The batch interval, in milliseconds.
-    pub(crate) interval_ms: u64,
     /// Size of the chunks into which a batch is split, in log bytes.
     pub(crate) chunk_bytes: u64,
 }
@@ -62,7 +56,8 @@ impl Driver {
 
     /// Runs a batch up to its commit, and then a checkpoint if one is due or `snapshot` asks for
     /// it. Returns what the batch was run for, and how long that took.
-    pub(crate) fn run(&mut self, batch: Batch, snapshot: Snapshot) -> Result<(Purpose, Duration)> {
+    pub(crate) fn run(&mut self, timed: Timed, snapshot: Snapshot) -> Result<(Purpose, Duration)> {
+        let Timed { batch, tick } = timed;
         let started = self.admission.clock.now();
         let committed = self.committed.is_some_and(|newest| batch.id <= newest);
         let purpose = if committed {
@@ -76,7 +71,6 @@ impl Driver {
         } else {
             Snapshot::Skip
         };
-        let tick = Tick::of_version_1(batch.time_ms, self.interval_ms, 0);
         let input = self.read(batch)?;
         let scope = self.side.scope(&batch);
         let mut completed = self.executor.run(
@@ -105,41 +99,31 @@ impl Driver {
         }
         self.states.update(keys);
         self.side.finished(&batch, results);
+        // All that its frames say of producers is known: they were appended here, or read at start.
+        self.sources.iter().for_each(|s| s.settle(batch.to));
         self.admission.processed(batch.to);
         let took = self.admission.clock.now().saturating_sub(started);
         if snapshot == Snapshot::Take {
             blocks.extend(self.side.blocks(&batch)?);
-            let producers = self.producers.clone();
             self.checkpointer.take(Capture {
                 batch,
+                zero_ms: tick.zero_ms,
                 blocks,
-                producers,
+                sources: self.sources.iter().map(SourceContext::settled).collect(),
             })?;
         }
         Ok((purpose, took))
     }
 
-    /// The batch's input: chunks of the log, numbered in order.
-    fn read(&mut self, batch: Batch) -> Result<Vec<Chunk>> {
+    /// The batch's input: chunks of the log, numbered in order. An empty tick has none.
+    fn read(&self, batch: Batch) -> Result<Vec<Chunk>> {
+        if batch.from == batch.to {
+            return Ok(Vec::new());
+        }
         let chunks = self
             .admission
             .wal
             .chunks(batch.from, batch.to, self.chunk_bytes)?;
-        for chunk in &chunks {
-            // Checked: a source checks its own frames alone, and one that no operator reads has an
-            // offset here all the same.
-            for frame in chunk.frames() {
-                let frame = frame?;
-                let lsn = frame.lsn;
-                replay::note_offset(&frame, &mut self.producers).map_err(|what| {
-                    Error::EngineLog {
-                        dir: self.dir.clone(),
-                        lsn,
-                        what,
-                    }
-                })?;
-            }
-        }
         Ok(chunks
             .into_iter()
             .zip(0..)
@@ -184,7 +168,11 @@ impl Driver {
     /// run by hand.
     fn append_committed(&self, batch: Batch) -> Result<Lsn> {
         loop {
-            let appended = entry::append(self.wal(), &Entry::Committed { batch: batch.id });
+            let entry = Entry::Committed(Committed {
+                batch: batch.id,
+                ..Committed::default()
+            });
+            let appended = entry::append(self.wal(), &entry);
             match appended.map_err(Error::from) {
                 Err(error) if error.is_transient() && self.backoff.wait(&error) => {}
                 other => return other,
