@@ -73,8 +73,15 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         K: Key,
         V: Value,
     {
-        let spec = UpdateSpec::new(move |_, key: &K, new: &[V], state: &mut G| f(key, new, state));
-        self.update(name, spec, Location::caller())
+        let f: UpdateFn<K, V, G> = Arc::new(move |_, key, new, state| f(key, new, state));
+        let operator = self.update_operator(name, Visit::EveryKey, Location::caller());
+        let declared = Declared {
+            name,
+            kind: UPDATE_STATE,
+            initial: Vec::new(),
+            timeout_ms: None,
+        };
+        self.update_node::<G, ()>(operator, Visit::EveryKey, f, declared)
     }
 
     /// Like [`Self::update_state_by_key`], but `f` is called, and records are emitted, only for
@@ -89,8 +96,15 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         K: Key,
         V: Value,
     {
-        let spec = UpdateSpec::new(move |_, key: &K, new: &[V], state: &mut G| f(key, new, state));
-        self.update(name, spec.changed_keys_only(), Location::caller())
+        let f: UpdateFn<K, V, G> = Arc::new(move |_, key, new, state| f(key, new, state));
+        let operator = self.update_operator(name, Visit::ChangedKeys, Location::caller());
+        let declared = Declared {
+            name,
+            kind: UPDATE_STATE,
+            initial: Vec::new(),
+            timeout_ms: None,
+        };
+        self.update_node::<G, ()>(operator, Visit::ChangedKeys, f, declared)
     }
 
     /// Like [`Self::update_state_by_key`], with what the [`UpdateSpec`] says: an initial state, a
@@ -105,26 +119,12 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         K: Key,
         V: Value,
     {
-        self.update(name, spec, Location::caller())
-    }
-
-    fn update<G: StateAccess>(
-        &self,
-        name: &str,
-        spec: UpdateSpec<K, V, G>,
-        at: &Location<'_>,
-    ) -> DStream<(K, G::State)>
-    where
-        K: Key,
-        V: Value,
-    {
         let visit = match spec.changed_keys_only {
             true => Visit::ChangedKeys,
             false => Visit::EveryKey,
         };
-        let kind = visit.operator_kind();
+        let operator = self.update_operator(name, visit, Location::caller());
         let mut graph = self.graph.borrow_mut();
-        let operator = graph.operator(kind, Some(name), &[self.operator], at);
         let initial = checked_initial(spec.initial);
         let initial = graph.checked(operator, initial).unwrap_or_default();
         let time_to_live = spec
@@ -142,6 +142,11 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
             Some(_) => self.update_node::<G, LastVisit>(operator, visit, spec.f, declared),
             None => self.update_node::<G, ()>(operator, visit, spec.f, declared),
         }
+    }
+
+    fn update_operator(&self, name: &str, visit: Visit, at: &Location<'_>) -> OperatorId {
+        let mut graph = self.graph.borrow_mut();
+        graph.operator(visit.operator_kind(), Some(name), &[self.operator], at)
     }
 
     fn update_node<G: StateAccess, T: Stamp>(
