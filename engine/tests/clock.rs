@@ -19,7 +19,7 @@ use highwater_engine::{
     StreamScope, StreamingContext, wal,
 };
 use parking_lot::{Condvar, Mutex};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -714,4 +714,108 @@ fn a_full_disk_delays_batches_and_does_not_end_the_context() {
         seen.lock().values().next_back().unwrap(),
         &[("word".to_owned(), accepted + 1)]
     );
+}
+
+/// A running count of lines. `tell` is called with each line by its operator, `output` with each
+/// batch.
+fn count_lines(
+    tell: impl Fn(&str) + Send + Sync + 'static,
+    output: impl Fn(u64, Vec<(String, u64)>) -> Result<(), BoxError> + Send + Sync + 'static,
+) -> impl FnOnce(&StreamScope) -> Result<(), BoxError> {
+    move |ssc| {
+        let lines = ssc.input::<String>("lines").map(move |line: String| {
+            tell(line.trim_end());
+            (line.trim_end().to_owned(), 1_u64)
+        });
+        let counts =
+            lines.update_state_by_key("counts", |_, new: &[u64], count: &mut Option<u64>| {
+                *count = Some(count.unwrap_or(0) + new.len() as u64);
+            });
+        counts.for_each_batch("out", move |batch, counts| output(batch.id, counts));
+        Ok(())
+    }
+}
+
+/// Waits until the log has so many records of the engine's own.
+fn await_engine_records(context: &StreamingContext, wanted: usize) {
+    let seen = || {
+        let mut frames = context.log().read_from(wal::Lsn::ZERO).unwrap();
+        let mut seen = 0;
+        while let Some(frame) = frames.next_frame().unwrap() {
+            seen += usize::from(frame.kind == wal::FrameKind::Control);
+        }
+        seen
+    };
+    while seen() < wanted {
+        std::thread::yield_now();
+    }
+}
+
+/// The workers run batch 3 while the output of batch 2 has not returned. It fails: nothing that
+/// batch 3 did may be seen then, and the next start runs both as if for the first time.
+#[test]
+fn the_next_batch_runs_while_one_is_committed_and_a_failed_commit_does_not_show_it() {
+    for workers in [1, 2] {
+        let (disk, clock) = (SimDisk::new(), clock());
+        let ((go, told), (saw, seen)) = (mpsc::channel::<()>(), mpsc::channel());
+        let (entered, in_output) = mpsc::channel();
+        let ends = Mutex::new((told, seen));
+        let output = move |id, _| {
+            entered.send(id)?;
+            let ends = ends.lock();
+            match id {
+                1 => Ok(ends.0.recv()?),
+                2 => {
+                    ends.1.recv_timeout(LONG).expect("batch 3 runs meanwhile");
+                    Err("on purpose".into())
+                }
+                _ => panic!("batch {id} is output before the one before it is committed"),
+            }
+        };
+        let tell = move |line: &str| {
+            if line == "third" {
+                let _not_awaited = saw.send(());
+            }
+        };
+        let context = by_clock(&disk, &clock, workers)
+            .max_batch_bytes(200)
+            .get_or_create(count_lines(tell, output))
+            .unwrap();
+        context.start().unwrap();
+        // Each line fills a batch. The program, a cut, another one, another one.
+        let full = |line: &str| format!("{line}{}", " ".repeat(300));
+        send(&context, &full("first"));
+        assert_eq!(in_output.recv().unwrap(), 1);
+        send(&context, &full("second"));
+        await_engine_records(&context, 3);
+        send(&context, &full("third"));
+        await_engine_records(&context, 4);
+        go.send(()).unwrap();
+        let error = context.await_termination().unwrap_err();
+        assert!(error.to_string().contains("on purpose"), "{error}");
+        assert_eq!(in_output.try_iter().collect::<Vec<_>>(), [2]);
+        drop(context);
+
+        let seen = common::Seen::default();
+        let noted = Arc::clone(&seen);
+        let output = move |id, counts: Vec<(String, u64)>| {
+            noted.lock().insert(id, sorted(&counts));
+            Ok(())
+        };
+        let context = by_clock(&disk, &clock, workers)
+            .get_or_create(count_lines(|_| (), output))
+            .unwrap();
+        context.start().unwrap();
+        context.await_batch(3).unwrap();
+        context.stop(StopMode::Immediate).unwrap();
+        let counts = |lines: &[&str]| -> Vec<(String, u64)> {
+            lines.iter().map(|line| ((*line).to_owned(), 1)).collect()
+        };
+        let expected = [
+            (2, counts(&["first", "second"])),
+            (3, counts(&["first", "second", "third"])),
+        ];
+        let expected = std::collections::BTreeMap::from(expected);
+        assert_eq!(*seen.lock(), expected, "{workers} workers");
+    }
 }

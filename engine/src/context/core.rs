@@ -171,11 +171,11 @@ impl Core {
         self.events.publish(&ContextEvent::BatchCut { batch });
     }
 
-    /// Runs a batch on the calling thread.
+    /// Runs a batch on the calling thread. In clock mode the workers begin the one that waits next.
     pub(crate) fn run(&self, driver: &mut Driver, timed: Timed, snapshot: Snapshot) -> Result<()> {
         let batch = timed.batch;
         self.events.publish(&ContextEvent::BatchStarted { batch });
-        let ran = driver.run(timed, snapshot);
+        let ran = driver.run(timed, snapshot, || self.queue.peek());
         self.queue.idle();
         let event = match &ran {
             Ok((purpose, took)) => ContextEvent::BatchFinished {

@@ -83,6 +83,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         states: Arc::clone(&core.states),
         faults: core.settings.faults,
         chunk_bytes: core.settings.chunk_bytes,
+        begun: None,
     };
     Ok((driver, recovered.cuts))
 }

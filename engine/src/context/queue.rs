@@ -29,13 +29,18 @@ struct QueueState {
 }
 
 impl QueueState {
-    fn next(&mut self) -> Option<Timed> {
+    /// The batches of the cut that has its turn.
+    fn left(&mut self) -> Option<&mut Left> {
         if self.current.is_none() {
             let batches: Box<dyn Iterator<Item = Timed> + Send> =
                 Box::new(self.cuts.pop_front()?.batches());
             self.current = Some(batches.peekable());
         }
-        let left = self.current.as_mut()?;
+        self.current.as_mut()
+    }
+
+    fn next(&mut self) -> Option<Timed> {
+        let left = self.left()?;
         let next = left.next();
         if left.peek().is_none() {
             self.current = None; // the backlog ends with its last batch, not when more is asked for
@@ -86,6 +91,15 @@ impl Queue {
                 return None;
             }
             self.changed.wait(&mut state);
+        }
+    }
+
+    /// The batch that [`Self::next`] would return, without waiting for one.
+    pub(crate) fn peek(&self) -> Option<Timed> {
+        let mut state = self.state.lock();
+        match state.ending {
+            Some(StopMode::Immediate) => None,
+            _ => state.left()?.peek().copied(),
         }
     }
 

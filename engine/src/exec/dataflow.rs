@@ -1,13 +1,14 @@
 //! Turns a plan into a timely dataflow.
 
-use crate::batch::chunk::Chunk;
+use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::batch::work::{Purpose, Snapshot, Work};
+use crate::exec::arrivals::{Arrivals, EndOfLogChunk};
 use crate::exec::stream::Stream;
 use crate::exec::union::union;
 use crate::exec::worker_context::WorkerContext;
 use crate::observe::states::KeyCounts;
 use crate::plan::ids::{NodeId, OperatorId};
-use crate::plan::node::{BatchOperator, LocalFn, Node, NodeWork};
+use crate::plan::node::{BatchOperator, LocalFn, Node, NodeWork, ends_log_chunks};
 use crate::plan::operator_context::OperatorContext;
 use crate::state::key_group::WorkerSlot;
 use crate::state::table::block::RestoredState;
@@ -52,13 +53,19 @@ pub(super) fn build(
         // A batch is complete when every branch is, also one that leads to no output: it may fail,
         // and count.
         let read = inputs_of(&context.plan.nodes);
-        for (number, node) in context.plan.nodes.iter().enumerate() {
+        let ends = ends_log_chunks(&context.plan.nodes);
+        for ((number, node), ends_log_chunks) in context.plan.nodes.iter().enumerate().zip(ends) {
             let inputs = of_nodes(&streams, &node.inputs);
             let stream = match &node.work {
                 NodeWork::Log => log.clone(),
                 NodeWork::Local { first, run } => {
-                    let input = concatenated(scope, inputs);
-                    local(input, context, slot, *first, Arc::clone(run))
+                    let unit = LocalWork {
+                        slot,
+                        first: *first,
+                        run: Arc::clone(run),
+                        ends_log_chunks,
+                    };
+                    local(concatenated(scope, inputs), context, unit)
                 }
                 NodeWork::Union {
                     log_chunk_inputs,
@@ -146,22 +153,40 @@ fn in_context(
     }
 }
 
-fn local<'s>(
-    stream: Stream<'s>,
-    context: &Rc<WorkerContext>,
+/// A function from chunk to chunks, and where it runs.
+struct LocalWork {
     slot: WorkerSlot,
     first: OperatorId,
     run: LocalFn,
-) -> Stream<'s> {
+    /// Whether it tells its readers, which are batch operators, when nothing more comes of a chunk
+    /// of the log.
+    ends_log_chunks: bool,
+}
+
+impl LocalWork {
+    fn run(&self, context: &WorkerContext, epoch: u64, chunk: Chunk, out: &mut Vec<Chunk>) {
+        let end = match chunk.sequence {
+            SequenceKey::Log(number) if self.ends_log_chunks => Some(number),
+            _ => None,
+        };
+        in_context(context, epoch, self.first, |ctx| {
+            (self.run)(&self.slot, ctx, chunk, out);
+        });
+        out.extend(
+            end.into_iter()
+                .flat_map(|number| EndOfLogChunk::of(number, self.slot.peers)),
+        );
+    }
+}
+
+fn local<'s>(stream: Stream<'s>, context: &Rc<WorkerContext>, unit: LocalWork) -> Stream<'s> {
     let context = Rc::clone(context);
     stream.unary::<CapacityContainerBuilder<Vec<Chunk>>, _, _, _>(Pipeline, "Local", move |_, _| {
         move |input, output| {
             input.for_each(|time, chunks| {
                 let mut out = Vec::new();
                 for chunk in chunks.drain(..) {
-                    in_context(&context, *time.time(), first, |ctx| {
-                        run(&slot, ctx, chunk, &mut out)
-                    });
+                    unit.run(&context, *time.time(), chunk, &mut out);
                 }
                 output.session(&time).give_iterator(out.into_iter());
             });
@@ -202,7 +227,7 @@ struct BatchWork {
     operator: OperatorId,
     state: Option<usize>,
     work: Box<dyn BatchOperator>,
-    /// The newest batch for which the operator ran.
+    /// The newest batch of which the operator has seen anything.
     ran: u64,
     /// The newest batch after which a checkpoint took the state.
     captured: Option<u64>,
@@ -210,24 +235,74 @@ struct BatchWork {
     reported: Option<KeyCounts>,
 }
 
+/// What has arrived at a batch operator in one epoch, of one input.
+#[derive(Default)]
+struct Gathered {
+    arrivals: Arrivals,
+    /// What the operator gave back.
+    kept: Vec<Chunk>,
+}
+
 impl BatchWork {
+    /// Hands over a chunk that has its turn.
+    fn arrive(
+        &mut self,
+        context: &WorkerContext,
+        ctx: &OperatorContext,
+        rank: usize,
+        chunk: Chunk,
+        kept: &mut Vec<Chunk>,
+    ) {
+        self.begin(context, ctx.batch().id);
+        match context.plan.acts(self.operator, ctx.tick()) {
+            _ if ctx.failed() => {}
+            true => kept.extend(self.work.arrive(ctx, rank, chunk)),
+            false => ctx.fail("records have come between two slides of the stream"),
+        }
+    }
+
+    /// Hands over the chunks of an input that have their turn. Other workers' may come before this
+    /// worker has begun the batch: they wait.
+    fn gather(&mut self, context: &WorkerContext, epoch: u64, rank: usize, input: &mut Gathered) {
+        if context.work(epoch).is_none() {
+            return;
+        }
+        let Gathered { arrivals, kept } = input;
+        if let Some(first) = arrivals.next_ready() {
+            in_context(context, epoch, self.operator, |ctx| {
+                self.arrive(context, ctx, rank, first, kept);
+                while let Some(chunk) = arrivals.next_ready() {
+                    self.arrive(context, ctx, rank, chunk, kept);
+                }
+            });
+        }
+    }
+
     /// Applies the operator to a complete epoch.
-    fn run(&mut self, context: &WorkerContext, epoch: u64, inputs: Vec<Vec<Chunk>>) -> Vec<Chunk> {
+    fn run(&mut self, context: &WorkerContext, epoch: u64, inputs: Vec<Gathered>) -> Vec<Chunk> {
         let mut out = Vec::new();
         in_context(context, epoch, self.operator, |ctx| {
             self.begin(context, epoch);
-            if context.plan.acts(self.operator, ctx.tick()) {
-                self.work.apply(ctx, inputs, &mut out);
-            } else if inputs.iter().any(|chunks| !chunks.is_empty()) {
-                ctx.fail("records have come between two slides of the stream");
+            let mut all = Vec::with_capacity(inputs.len());
+            for (rank, Gathered { arrivals, mut kept }) in inputs.into_iter().enumerate() {
+                for chunk in arrivals.rest() {
+                    self.arrive(context, ctx, rank, chunk, &mut kept);
+                }
+                all.push(kept);
+            }
+            if !ctx.failed() && context.plan.acts(self.operator, ctx.tick()) {
+                self.work.apply(ctx, all, &mut out);
             }
         });
         self.report(context);
         out
     }
 
-    /// What is known now of the batches before goes to the state.
+    /// At the first call for a batch: what is known now of the batches before goes to the state.
     fn begin(&mut self, context: &WorkerContext, epoch: u64) {
+        if self.ran == epoch {
+            return;
+        }
         let failed = context.failed(self.ran);
         self.ran = epoch;
         let Some(state) = self.work.state() else {
@@ -271,7 +346,7 @@ impl BatchWork {
     }
 }
 
-/// A batch operator, each of its inputs after an exchange: collects an epoch's chunks and acts
+/// A batch operator, each of its inputs after an exchange: gathers an epoch's chunks and acts
 /// once, when none can come any more. It keeps a capability for the next epoch at all times, so it
 /// acts in every epoch, also in an empty one.
 fn batch<'s>(
@@ -292,15 +367,19 @@ fn batch<'s>(
     let (_, acks) = builder.new_output::<Vec<Chunk>>();
     builder.build(move |mut capabilities| {
         let mut held = hold(&mut capabilities, context.first);
-        let mut pending = BTreeMap::<u64, Vec<Vec<Chunk>>>::new();
+        let mut pending = BTreeMap::<u64, Vec<Gathered>>::new();
         move |frontiers| {
             let count = inputs.len();
             for (rank, input) in inputs.iter_mut().enumerate() {
                 input.for_each(|time, chunks| {
-                    let arrived = pending.entry(*time.time()).or_default();
-                    arrived.resize_with(count, Vec::new);
+                    let epoch = *time.time();
+                    let arrived = pending.entry(epoch).or_default();
+                    arrived.resize_with(count, Gathered::default);
                     let arrived = arrived.get_mut(rank).expect("every input has its place");
-                    arrived.append(chunks);
+                    for chunk in chunks.drain(..) {
+                        arrived.arrivals.add(chunk);
+                    }
+                    unit.gather(&context, epoch, rank, arrived);
                 });
             }
             let mut output = output.activate();
@@ -314,7 +393,7 @@ fn batch<'s>(
                     return;
                 }
                 let mut arrived = pending.remove(&epoch).unwrap_or_default();
-                arrived.resize_with(count, Vec::new);
+                arrived.resize_with(count, Gathered::default);
                 let out = unit.run(&context, epoch, arrived);
                 output.session(&*result).give_iterator(out.into_iter());
                 result.downgrade(&(epoch + 1));

@@ -4,8 +4,9 @@ use crate::batch::chunk::Chunk;
 use crate::batch::work::{Snapshot, Work};
 use crate::error::Error;
 use crate::exec::completed::Completed;
+use crate::exec::feed::Feed;
 use crate::exec::report::Report;
-use crate::exec::worker::{self, Command, Start};
+use crate::exec::worker::{self, Command, PATIENCE, Start};
 use crate::panics::panic_message;
 use crate::plan::batch_scope::BatchScope;
 use crate::plan::program::Plan;
@@ -71,34 +72,38 @@ impl Executor {
         Ok(executor)
     }
 
-    /// Runs one batch and waits until every worker is done with it. `scope` is what its
-    /// operators are given beside that.
+    /// Runs one batch and waits until every worker is done with it. `scope` is what its operators
+    /// are given beside that.
     pub(crate) fn run(
         &self,
         work: Work,
         input: Vec<Chunk>,
         scope: &BatchScope,
     ) -> Result<Completed, Error> {
-        let peers = self.commands.len();
-        let mut shares: Vec<Vec<Chunk>> = Vec::new();
-        shares.resize_with(peers, Vec::new);
-        for (share, chunk) in (0..peers).cycle().zip(input) {
-            shares
-                .get_mut(share)
-                .expect("cycles below the number of peers")
-                .push(chunk);
-        }
-        for (command, input) in self.commands.iter().zip(shares) {
-            let scope = scope.clone();
-            let sent = command.send(Command { work, input, scope });
-            sent.map_err(|_| Error::Worker(self.cause_of_death()))?;
-        }
-        self.threads.iter().for_each(Thread::unpark);
+        self.begin(work, input, scope)?;
         self.complete(work)
     }
 
-    /// Takes in what the workers report of a batch, until all of them are done with it.
-    fn complete(&self, work: Work) -> Result<Completed, Error> {
+    /// Has the workers begin a batch. The one before must be complete.
+    pub(crate) fn begin(
+        &self,
+        work: Work,
+        input: Vec<Chunk>,
+        scope: &BatchScope,
+    ) -> Result<(), Error> {
+        let feed = Arc::new(Feed::new(input));
+        for command in &self.commands {
+            let (feed, scope) = (Arc::clone(&feed), scope.clone());
+            let sent = command.send(Command { work, feed, scope });
+            sent.map_err(|_| Error::Worker(self.cause_of_death()))?;
+        }
+        self.threads.iter().for_each(Thread::unpark);
+        Ok(())
+    }
+
+    /// Takes in what the workers report of the batch that was begun, until all of them are done
+    /// with it.
+    pub(crate) fn complete(&self, work: Work) -> Result<Completed, Error> {
         let epoch = work.batch.id;
         let mut completed = Completed::default();
         loop {
@@ -142,7 +147,15 @@ impl Executor {
     }
 
     fn next_report(&self) -> Result<Report, Error> {
-        match self.reports.recv() {
+        let mut soon = None;
+        for _ in 0..PATIENCE {
+            soon = self.reports.try_recv().ok();
+            if soon.is_some() {
+                break;
+            }
+            std::thread::yield_now();
+        }
+        match soon.map_or_else(|| self.reports.recv(), Ok) {
             Ok(Report::Ended(cause)) => Err(Error::Worker(cause)),
             Ok(report) => Ok(report),
             Err(_) => Err(Error::Worker(CHANNEL_CLOSED.to_owned())),

@@ -4,7 +4,9 @@
 //! |---|---|
 //! | `executor` | starts the worker threads, and runs batches on them |
 //! | `worker` | one worker thread |
+//! | `feed` | the input of a batch, on its way to the workers |
 //! | `dataflow` | turns a plan into a timely dataflow |
+//! | `arrivals` | what arrives at a batch operator, in the order of the batch |
 //! | `union` | several streams in one, in the order of the log |
 //! | `worker_context` | what the operators of one worker share |
 //! | `report` | what a worker reports to the driver |
@@ -20,9 +22,11 @@
 //! Nothing of the user's ever unwinds into timely: a panic there leaves the other workers waiting
 //! for ever. Failures travel beside the data, and the driver finds them when the epoch is complete.
 
+mod arrivals;
 pub(crate) mod completed;
 mod dataflow;
 pub(crate) mod executor;
+mod feed;
 mod report;
 mod stream;
 mod union;

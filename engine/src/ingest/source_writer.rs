@@ -48,20 +48,29 @@ impl SourceWriter {
     }
 
     /// What cannot be read back must not be acknowledged.
-    fn check(&self, record: &[u8]) -> Result<()> {
+    fn check<'a>(&self, records: impl Iterator<Item = &'a [u8]> + Clone) -> Result<()> {
         let Some(check) = &self.check else {
             return Ok(());
         };
-        check(Bytes::copy_from_slice(record)).map_err(|message| Error::Record {
-            name: self.name.clone(),
-            bytes: record.len(),
-            message,
-        })
+        // Decoders take bytes that live on. One copy of all costs less than one of each.
+        let mut copied = Vec::with_capacity(records.clone().map(<[u8]>::len).sum());
+        records
+            .clone()
+            .for_each(|record| copied.extend_from_slice(record));
+        let mut copied = Bytes::from(copied);
+        for record in records {
+            check(copied.split_to(record.len())).map_err(|message| Error::Record {
+                name: self.name.clone(),
+                bytes: record.len(),
+                message,
+            })?;
+        }
+        Ok(())
     }
 
     /// Appends records as one atomic frame; not durable yet.
     pub(crate) fn append(&self, records: &[&[u8]], room: Room) -> Result<Lsn> {
-        records.iter().try_for_each(|record| self.check(record))?;
+        self.check(records.iter().copied())?;
         self.make_room(room)?;
         self.frame(&mut self.ledger.lock(), None, records)
     }
@@ -81,9 +90,7 @@ impl SourceWriter {
         records: &[(u64, &[u8])],
         room: Room,
     ) -> Result<Appended> {
-        records
-            .iter()
-            .try_for_each(|(_, record)| self.check(record))?;
+        self.check(records.iter().map(|(_, record)| *record))?;
         self.check_producer(producer)?;
         self.make_room(room)?;
         // Held across the append: otherwise two connections of one producer could both find a

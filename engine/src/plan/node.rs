@@ -21,8 +21,15 @@ pub(crate) type MergeFn = Arc<dyn Fn(Vec<Box<dyn ChunkData>>) -> Box<dyn ChunkDa
 
 /// An operator that acts once a batch, when all its input has arrived.
 pub(crate) trait BatchOperator {
+    /// Takes in a chunk of input `rank`. The chunks of one input come in the order of the batch,
+    /// early: so the operator may gather what it needs and drop the rest. What it gives back waits
+    /// for `apply`. It emits nothing and visits no state: of a batch that fails, only a part comes.
+    fn arrive(&mut self, ctx: &OperatorContext, rank: usize, chunk: Chunk) -> Option<Chunk> {
+        let _: (&OperatorContext, usize) = (ctx, rank);
+        Some(chunk)
+    }
     /// Processes the whole input of a batch and emits. `inputs` has the chunks of each input of the
-    /// node, in no particular order.
+    /// node that [`Self::arrive`] gave back, in the order of the batch.
     fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>);
     /// The state that it keeps, if it keeps one.
     fn state(&mut self) -> Option<&mut dyn KeptState> {
@@ -33,6 +40,26 @@ pub(crate) trait BatchOperator {
 /// Makes a worker's instance of a batch operator, taking the restored state that belongs to it.
 pub(crate) type BatchOperatorFactory =
     Arc<dyn Fn(&WorkerSlot, &mut RestoredState) -> Box<dyn BatchOperator> + Send + Sync>;
+
+/// For each node, whether a batch operator, and nothing else, reads what it makes of chunks of the
+/// log. It makes its part of each chunk at once, so it can say that nothing more comes of one.
+pub(crate) fn ends_log_chunks(nodes: &[Node]) -> Vec<bool> {
+    let of_log = |node: &Node| match (&node.work, node.inputs.as_slice()) {
+        (NodeWork::Local { .. }, [input]) => nodes
+            .get(input.0)
+            .is_some_and(|input| matches!(input.work, NodeWork::Log | NodeWork::Union { .. })),
+        _ => false,
+    };
+    let mut ends: Vec<bool> = nodes.iter().map(of_log).collect();
+    for reader in nodes {
+        for input in &reader.inputs {
+            if let Some(ends) = ends.get_mut(input.0) {
+                *ends &= matches!(reader.work, NodeWork::Batch { .. });
+            }
+        }
+    }
+    ends
+}
 
 /// A node of the physical graph: what it reads, and what it does with it.
 pub(crate) struct Node {

@@ -5,6 +5,11 @@
 //! rests on it. Cut durable -> run -> every output staged -> `committed` durable -> every output
 //! published -> checkpoint may be taken -> checkpoint published -> log truncated to what the oldest
 //! retained checkpoint needs.
+//!
+//! The workers run the next batch while the outputs of this one are staged and published, if the
+//! cut of the next one is durable. That changes memory alone: its own outputs are staged after this
+//! one's are published. So a crash, or an output that fails, finds on disk what it would find
+//! without that.
 
 use crate::batch::Batch;
 use crate::batch::chunk::{Chunk, SequenceKey};
@@ -20,6 +25,7 @@ use crate::faults::Faults;
 use crate::ingest::admission::Admission;
 use crate::ingest::source_context::SourceContext;
 use crate::observe::states::StateCounts;
+use crate::plan::batch_scope::BatchScope;
 use crate::plan::program::{OutputInfo, Plan};
 use crate::scheduler::side_values::SideValues;
 use crate::sink::backoff::Backoff;
@@ -47,6 +53,15 @@ pub(crate) struct Driver {
     pub(crate) faults: Faults,
     /// Size of the chunks into which a batch is split, in log bytes.
     pub(crate) chunk_bytes: u64,
+    /// The batch that the workers began while the one before was committed.
+    pub(crate) begun: Option<Begun>,
+}
+
+/// A batch that the workers run.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    work: Work,
+    scope: BatchScope,
 }
 
 impl Driver {
@@ -56,34 +71,25 @@ impl Driver {
 
     /// Runs a batch up to its commit, and then a checkpoint if one is due or `snapshot` asks for
     /// it. Returns what the batch was run for, and how long that took.
-    pub(crate) fn run(&mut self, timed: Timed, snapshot: Snapshot) -> Result<(Purpose, Duration)> {
+    ///
+    /// `next` tells the batch after this one, if its cut is durable. The workers begin it while
+    /// this one is committed; `run` must be called for it next. Not if a checkpoint is taken, nor
+    /// in a program with variables or datasets, whose values this batch must give to the next.
+    pub(crate) fn run(
+        &mut self,
+        timed: Timed,
+        snapshot: Snapshot,
+        next: impl FnOnce() -> Option<Timed>,
+    ) -> Result<(Purpose, Duration)> {
         let Timed { batch, tick } = timed;
         let started = self.admission.clock.now();
-        let committed = self.committed.is_some_and(|newest| batch.id <= newest);
-        let purpose = if committed {
-            Purpose::Rebuild
-        } else {
-            Purpose::Run
+        let begun = match self.begun.take() {
+            Some(begun) => begun,
+            None => self.begin(timed, snapshot)?,
         };
-        let due = self.checkpointer.is_due(&batch);
-        let snapshot = if due || snapshot == Snapshot::Take {
-            Snapshot::Take
-        } else {
-            Snapshot::Skip
-        };
-        let input = self.read(batch)?;
-        let scope = self.side.scope(&batch);
-        let mut completed = self.executor.run(
-            Work {
-                batch,
-                tick,
-                purpose,
-                snapshot,
-                published: self.checkpointer.published(),
-            },
-            input,
-            &scope,
-        )?;
+        let Begun { work, scope } = begun;
+        assert_eq!(work.batch, batch, "batches run in the order of their cuts");
+        let mut completed = self.executor.complete(work)?;
         if let Some(failure) = completed.failure {
             return Err(failure.into());
         }
@@ -94,7 +100,13 @@ impl Driver {
             keys,
             ..
         } = completed;
-        if purpose == Purpose::Run {
+        if work.snapshot == Snapshot::Skip
+            && self.side.is_empty()
+            && let Some(next) = next()
+        {
+            self.begun = Some(self.begin(next, Snapshot::Skip)?);
+        }
+        if work.purpose == Purpose::Run {
             self.commit(batch, tick, outputs)?;
         }
         self.states.update(keys);
@@ -103,7 +115,7 @@ impl Driver {
         self.sources.iter().for_each(|s| s.settle(batch.to));
         self.admission.processed(batch.to);
         let took = self.admission.clock.now().saturating_sub(started);
-        if snapshot == Snapshot::Take {
+        if work.snapshot == Snapshot::Take {
             blocks.extend(self.side.blocks(&batch)?);
             self.checkpointer.take(Capture {
                 batch,
@@ -112,23 +124,38 @@ impl Driver {
                 sources: self.sources.iter().map(SourceContext::settled).collect(),
             })?;
         }
-        Ok((purpose, took))
+        Ok((work.purpose, took))
     }
 
-    /// The batch's input: chunks of the log, numbered in order. An empty tick has none.
-    fn read(&self, batch: Batch) -> Result<Vec<Chunk>> {
-        if batch.from == batch.to {
-            return Ok(Vec::new());
-        }
-        let chunks = self
-            .admission
-            .wal
-            .chunks(batch.from, batch.to, self.chunk_bytes)?;
-        Ok(chunks
-            .into_iter()
-            .zip(0..)
-            .map(|(chunk, number)| Chunk::new(SequenceKey::Log(number), 0, chunk))
-            .collect())
+    /// Hands a batch to the workers: chunks of the log, numbered in order. An empty tick has none.
+    fn begin(&self, timed: Timed, snapshot: Snapshot) -> Result<Begun> {
+        let Timed { batch, tick } = timed;
+        let committed = self.committed.is_some_and(|newest| batch.id <= newest);
+        let work = Work {
+            batch,
+            tick,
+            purpose: match committed {
+                true => Purpose::Rebuild,
+                false => Purpose::Run,
+            },
+            snapshot: match self.checkpointer.is_due(&batch) {
+                true => Snapshot::Take,
+                false => snapshot,
+            },
+            published: self.checkpointer.published(),
+        };
+        let chunks = match batch.from == batch.to {
+            true => Vec::new(),
+            false => {
+                let wal = self.wal();
+                wal.chunks(batch.from, batch.to, self.chunk_bytes)?
+            }
+        };
+        let input = chunks.into_iter().zip(0..);
+        let input = input.map(|(chunk, number)| Chunk::new(SequenceKey::Log(number), 0, chunk));
+        let scope = self.side.scope(&batch);
+        self.executor.begin(work, input.collect(), &scope)?;
+        Ok(Begun { work, scope })
     }
 
     /// The outputs that a batch has: those of windows are called only where one ends.

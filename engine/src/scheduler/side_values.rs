@@ -36,6 +36,13 @@ impl SideValues {
         }
     }
 
+    /// Whether the program has neither, so that a batch gives nothing to the next one here.
+    pub(crate) fn is_empty(&self) -> bool {
+        let variables = &self.plan.variables;
+        let none = variables.counters.is_empty() && variables.broadcasts.is_empty();
+        none && self.plan.datasets.slots.is_empty()
+    }
+
     /// What the operators of `batch` are given.
     pub(crate) fn scope(&self, batch: &Batch) -> BatchScope {
         BatchScope {
