@@ -63,9 +63,9 @@ impl Builder {
     }
 
     /// Draws from `seed` what is otherwise drawn by chance: the identity of a new log, the seed of
-    /// the hash of keys in a new directory, and the writer id in the names of checkpoint files. With
-    /// a simulated disk, a manual clock, batches run by hand, and a log that works inline, a run
-    /// then repeats exactly. Two logs of one identity cannot tell each other's segments apart, and
+    /// the hash of keys in a new directory, the writer id in the names of checkpoint files. With a
+    /// simulated disk, a manual clock, batches run by hand, and a log that works inline, a run then
+    /// repeats exactly. Two logs of one identity cannot tell each other's segments apart, and
     /// senders that know the hash can choose keys that all collide: never use it for real data.
     #[must_use]
     pub fn seed(mut self, seed: u64) -> Self {

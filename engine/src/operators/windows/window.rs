@@ -2,7 +2,7 @@
 //!
 //! What a partition of a batch has is kept as one entry that is never changed, under the number of
 //! the batch and the place of the partition in it. So entries are spread over key groups and move
-//! with them, a checkpoint writes each once, and their keys are the order in which they are emitted.
+//! with them, a checkpoint writes each once, and their keys are the order in which they come out.
 
 use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::operators::dstream::{DStream, FusedFn};

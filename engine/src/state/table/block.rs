@@ -109,7 +109,7 @@ fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
 }
 
 /// The state in the bytes of a value, and the time of the last visit. The bytes of a state may
-/// happen to end like such a time (a string can); whether they do is seen only where the state ends.
+/// happen to end like such a time (a string can): whether they do is seen where the state ends.
 fn split(value: &[u8]) -> (&[u8], Option<u64>) {
     let whole = (value, None);
     let Some((state, last)) = value.split_last_chunk::<10>() else {
