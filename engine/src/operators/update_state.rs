@@ -208,8 +208,13 @@ fn visit_group<K: Key, V: Value, G: StateAccess, T: Stamp>(
         group.time_out(slot, |_, _: &mut StateGuard<G::State>| ());
     }
     match visit {
-        Visit::EveryKey => group.visit_every(batch.time_ms, &mut update, &mut emit),
-        Visit::ChangedKeys => group.visit_touched(batch.time_ms, &mut update, &mut emit),
+        Visit::EveryKey if is_last_part => {
+            group.visit_every(batch.time_ms, &mut update, &mut emit);
+        }
+        // A part of a tick, before the last one, has the keys that it touches.
+        Visit::EveryKey | Visit::ChangedKeys => {
+            group.visit_touched(batch.time_ms, &mut update, &mut emit)
+        }
     }
     records
 }
