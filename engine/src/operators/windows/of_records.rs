@@ -39,7 +39,8 @@ impl<T: 'static> DStream<T> {
     /// # use std::time::Duration;
     /// # fn program(ssc: &StreamScope) {
     /// let lines: DStream<String> = ssc.input("lines");
-    /// let last_minute = lines.window("last minute", Duration::from_secs(60), Duration::from_secs(10));
+    /// let (minute, slide) = (Duration::from_secs(60), Duration::from_secs(10));
+    /// let last_minute = lines.window("last minute", minute, slide);
     /// last_minute.count().for_each_batch("lines per minute", |batch, count| {
     ///     println!("{}: {count:?}", batch.time_ms);
     /// });
