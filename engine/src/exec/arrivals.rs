@@ -1,9 +1,9 @@
 //! What arrives at an input of a batch operator, in the order of the batch.
 //!
 //! Chunks come from all workers, in any order. But an operator may take them in as they come, so
-//! that a batch need not be in memory as a whole. So whoever makes something of a chunk of the log
-//! tells each worker that nothing more comes of it. When that is known of all lower ones, a chunk
-//! has its turn.
+//! that a batch need not be in memory as a whole. So the worker that makes something of a chunk of
+//! the log tells each worker that nothing more comes of it. When that is known of all lower ones, a
+//! chunk has its turn.
 
 use crate::batch::chunk::{Chunk, ChunkData, SequenceKey};
 use std::any::Any;

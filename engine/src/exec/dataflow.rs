@@ -84,14 +84,7 @@ pub(super) fn build(
                     state,
                 } => {
                     let restored = restored.entry(state.unwrap_or(usize::MAX)).or_default();
-                    let unit = BatchWork {
-                        operator: *operator,
-                        state: *state,
-                        work: make(&slot, restored),
-                        ran: 0,
-                        captured: None,
-                        reported: None,
-                    };
+                    let unit = BatchWork::new(*operator, *state, make(&slot, restored));
                     let (stream, ack) = batch(scope, inputs, context, unit);
                     acks.push(ack);
                     stream.probe_with(&done)
@@ -244,6 +237,17 @@ struct Gathered {
 }
 
 impl BatchWork {
+    fn new(operator: OperatorId, state: Option<usize>, work: Box<dyn BatchOperator>) -> Self {
+        Self {
+            operator,
+            state,
+            work,
+            ran: 0,
+            captured: None,
+            reported: None,
+        }
+    }
+
     /// Hands over a chunk that has its turn.
     fn arrive(
         &mut self,

@@ -121,7 +121,7 @@ impl<K, S, T> Slots<K, S, T> {
         self.place_mut(slot)?.as_mut()
     }
 
-    /// The place of a slot. Whoever empties it counts that with [`Self::emptied`].
+    /// The place of a slot. A caller that empties it counts that with [`Self::emptied`].
     pub(crate) fn place_mut(&mut self, slot: u32) -> Option<&mut Option<Entry<K, S, T>>> {
         let (page, at) = place(slot);
         self.pages.get_mut(page)?.get_mut(at)

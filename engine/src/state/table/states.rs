@@ -45,8 +45,9 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
         }
     }
 
-    /// Brings the items of the batch at `now_ms` to their keys, in their order, and works off group by group, in
-    /// order: `merge` adds an item to what a key has already, `visit` runs the operator.
+    /// Brings the items of the batch at `now_ms` to their keys, in their order, and works off group
+    /// by group, in order: `merge` adds an item to what a key has already, `visit` runs the
+    /// operator.
     ///
     /// # Errors
     /// What is wrong with a key that cannot be kept. The batch has failed.
