@@ -1,4 +1,4 @@
-//! What stands in front of the records of a frame, and frames that are not the engine's.
+//! The envelope of a frame, and frames that are not the engine's.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -138,7 +138,7 @@ fn frames_of_others_are_skipped_and_their_streams_are_not_given_to_sources() {
     }
 }
 
-/// A log that somebody else fills is not taken for an empty one.
+/// A log that another program fills is not taken for an empty one.
 #[test]
 fn a_log_without_a_program_but_with_frames_is_refused() {
     let disk = SimDisk::new();

@@ -413,7 +413,7 @@ fn a_future_tells_when_a_record_is_durable_or_why_it_never_will_be() {
     let (context, source) = lending(&disk, &clock);
     let lsn = source.append(&[b"x"]).unwrap();
     let (first, second) = (source.durable(lsn), source.durable(lsn));
-    drop(source.durable(lsn)); // whoever else waits is served all the same
+    drop(source.durable(lsn)); // the other waiters are served all the same
     let on_thread = std::thread::spawn(move || block_on(first));
     block_on(second).unwrap();
     on_thread.join().unwrap().unwrap();

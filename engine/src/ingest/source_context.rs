@@ -219,9 +219,9 @@ impl SourceContext {
         self.inner.writer.sync_to(lsn)
     }
 
-    /// Resolves once everything up to the frame at `lsn` is durable, without blocking a thread: what
-    /// a task awaits before it acknowledges. One device flush serves every waiter. The future may
-    /// be dropped; what it waited for becomes durable all the same.
+    /// Resolves once everything up to the frame at `lsn` is durable, without blocking a thread:
+    /// what a task awaits before it acknowledges. One device flush serves every waiter. The future
+    /// may be dropped; what it waited for becomes durable all the same.
     ///
     /// # Errors
     /// [`Error::Log`](crate::Error::Log) if the log has failed: nothing may be acknowledged.

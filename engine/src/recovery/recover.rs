@@ -100,39 +100,22 @@ impl Recovered {
         let streams = sources.streams(&program, wal.end_lsn());
         sources.check_records(&wal, from, &program, &streams)?;
         sources.report_skipped(&program);
-        let state = match (&checkpoint, &metadata) {
-            (Some(checkpoint), Some(done)) => {
-                let threads = settings.workers.get();
-                restore(
-                    plan,
-                    &settings.states,
-                    checkpoint,
-                    done,
-                    key_groups,
-                    threads,
-                )?
-            }
-            _ => BTreeMap::new(),
-        };
+        let on_disk = checkpoint.as_ref().zip(metadata.as_ref());
+        let state = restored_states(settings, plan, on_disk, key_groups)?;
         let loaded_in = settings.clock.now().saturating_sub(began);
         let metadata = metadata.unwrap_or_default();
         let committed = replay.committed.max(at_checkpoint.map(|at| at.batch.id));
         let checkpoint = checkpoint
             .zip(at_checkpoint)
             .map(|(c, at)| (c.manifest().number, at));
-        let last = replay.cuts.last().map(|cut| cut.last).or(at_checkpoint);
+        let bytes_to_replay = wal.end_lsn().bytes_since(from);
         Ok(Self {
             report: RecoveryReport {
-                checkpoint: checkpoint.map(|(number, at)| (number, at.batch.id)),
                 states: reports(plan, &state),
-                batches_to_replay: replay.cuts.iter().map(Cut::count).sum(),
-                bytes_to_replay: wal.end_lsn().bytes_since(from),
-                committed,
-                incomplete: incomplete(&replay.cuts, committed),
-                record_versions: replay.versions,
-                last_tick_ms: last.map(|last| last.tick.time_ms),
+                bytes_to_replay,
                 zero_ms,
                 loaded_in,
+                ..report(&replay, checkpoint, committed)
             },
             wal,
             checkpoints,
@@ -232,6 +215,46 @@ impl OnDisk {
             replay,
             zero_ms,
         })
+    }
+}
+
+/// The states of the checkpoint, decoded.
+fn restored_states(
+    settings: &Settings,
+    plan: &Plan,
+    on_disk: Option<(&Checkpoint, &Metadata)>,
+    key_groups: KeyGroups,
+) -> Result<BTreeMap<usize, Restored>> {
+    let Some((checkpoint, done)) = on_disk else {
+        return Ok(BTreeMap::new());
+    };
+    let threads = settings.workers.get();
+    restore(
+        plan,
+        &settings.states,
+        checkpoint,
+        done,
+        key_groups,
+        threads,
+    )
+}
+
+/// What checkpoint and log say of batches.
+fn report(
+    replay: &Replay,
+    checkpoint: Option<(u64, Timed)>,
+    committed: Option<u64>,
+) -> RecoveryReport {
+    let last = replay.cuts.last().map(|cut| cut.last);
+    let last = last.or(checkpoint.map(|(_, at)| at));
+    RecoveryReport {
+        checkpoint: checkpoint.map(|(number, at)| (number, at.batch.id)),
+        batches_to_replay: replay.cuts.iter().map(Cut::count).sum(),
+        committed,
+        incomplete: incomplete(&replay.cuts, committed),
+        record_versions: replay.versions,
+        last_tick_ms: last.map(|last| last.tick.time_ms),
+        ..RecoveryReport::default()
     }
 }
 

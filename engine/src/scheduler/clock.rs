@@ -1,8 +1,8 @@
 //! The batch clock: which tick is due.
 //!
-//! At start, it is set by the wall clock. From then on it follows the monotonic one. So a wall clock
-//! that is wrong for a moment changes nothing. One that is wrong at start does not make time stand
-//! still until it has caught up.
+//! At start, it is set by the wall clock. From then on it follows the monotonic one. So a wall
+//! clock that is wrong for a moment changes nothing. One that is wrong at start does not make time
+//! stand still until it has caught up.
 
 use highwater_wal::disk::Clock;
 use std::sync::Arc;

@@ -250,9 +250,9 @@ impl Cutter {
         ends.collect()
     }
 
-    /// Where the batch ends, if that is not at its cut, and whether more has gathered. A small batch
-    /// ends at its cut, a large one where the log ends now: the cut may begin a segment, whose
-    /// header would be counted.
+    /// Where the batch ends, if that is not at its cut, and whether more has gathered. A small
+    /// batch ends at its cut, a large one where the log ends now: the cut may begin a segment,
+    /// whose header would be counted.
     fn end(&self) -> Result<(Option<Lsn>, bool)> {
         let max = self.max_batch_bytes;
         let uncut = self.admission.uncut_bytes();
