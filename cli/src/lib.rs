@@ -11,6 +11,7 @@
 //! | `log/`, `checkpoint/`, `demo/`, `bench/` | the commands |
 //! | `faults/` | how the demo is broken on purpose, in tests |
 //! | `outcome` | how a command ends, and the exit codes |
+//! | `engine_records` | what an engine writes into its log, as JSON |
 //! | `output`, `text`, `decode` | printing, values as text, MessagePack as JSON |
 
 mod args;
@@ -18,6 +19,7 @@ mod bench;
 mod checkpoint;
 mod decode;
 mod demo;
+mod engine_records;
 mod faults;
 mod log;
 mod outcome;

@@ -205,7 +205,7 @@ fn checkpoints_are_listed_and_shown() {
     let producers = checkpoint("show", &dir, &["--state", "lines-in"])
         .exits(0)
         .out;
-    assert!(producers.starts_with("\"demo\"\t[6000,"), "{producers}");
+    assert!(producers.starts_with("\"demo\"\t[0,6000,"), "{producers}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The checkpoints of a directory, and whether they belong to the log next to them.
 
 use crate::decode;
+use crate::engine_records;
 use crate::outcome::{Failure, Result};
 use highwater::checkpoint::{
     Checkpoint, Checkpoints, Inspected, LocalStore, Manifest, StateEntry, Store, Validity,
@@ -141,13 +142,15 @@ impl Found {
             };
             if state.kind == PRODUCERS {
                 let table = decode::to_json_or_base64(&bytes);
-                let known = table
-                    .get("known")
-                    .and_then(Value::as_object)
-                    .cloned()
-                    .unwrap_or_default();
-                for (producer, last) in known {
-                    each(block.key_group, Value::String(producer), last)?;
+                // Checkpoints of the first version have no epochs.
+                for table in ["known", "producers"].map(|name| table.get(name)) {
+                    for (producer, last) in table.and_then(Value::as_object).into_iter().flatten() {
+                        each(
+                            block.key_group,
+                            Value::String(producer.clone()),
+                            last.clone(),
+                        )?;
+                    }
                 }
                 continue;
             }
@@ -200,7 +203,7 @@ fn is_engines(log: &Log) -> bool {
     let frames = log.frames(Lsn::ZERO).into_iter().flatten();
     let mut frames = frames.map_while(std::result::Result::ok);
     let first = frames.find(|f| f.kind == FrameKind::Control && f.stream == StreamId(0));
-    let entry = first.and_then(|frame| decode::to_json(&frame.payload));
+    let entry = first.and_then(|frame| engine_records::control(&frame.payload));
     let entry = entry.as_ref().and_then(Value::as_object);
     let known = ["Program", "Cut", "Committed"];
     entry.is_some_and(|entry| entry.keys().all(|key| known.contains(&key.as_str())))

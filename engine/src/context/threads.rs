@@ -151,20 +151,26 @@ fn drive(core: &Core, mut driver: Driver) {
 /// immediate stop comes in between.
 pub(crate) fn final_batches(core: &Core, driver: &mut Driver) -> Result<()> {
     let until = core.wal.end_lsn();
+    let mut closing = false;
     while !core.queue.is_cut_short() {
         let cut = core.cut()?;
         let last = cut.last;
+        // The engine's own records may have filled the batch after the last one. Then this one is a
+        // part, and one more ends its tick: windows and visits of every key are in that.
+        let all = last.batch.to >= until;
+        let ends = all && (last.tick.is_last_part || closing);
+        closing = all;
         for timed in cut.batches() {
             if core.queue.is_cut_short() {
                 break;
             }
-            let snapshot = match timed == last && last.batch.to >= until {
+            let snapshot = match timed == last && ends {
                 true => Snapshot::Take,
                 false => Snapshot::Skip,
             };
             core.run(driver, timed, snapshot)?;
         }
-        if last.batch.to >= until {
+        if ends {
             break;
         }
     }

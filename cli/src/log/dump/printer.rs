@@ -1,7 +1,7 @@
 //! Which records of a log are printed, and how.
 
 use crate::args::{DumpArgs, PayloadFormat};
-use crate::decode;
+use crate::engine_records;
 use crate::log::dump::decoder::{Decoder, Question};
 use crate::log::open::Owner;
 use crate::outcome::Result;
@@ -144,8 +144,12 @@ fn rows(frame: &DumpedFrame, owner: Owner, args: &DumpArgs) -> Vec<Row> {
     };
     let engines = owner == Owner::Engine;
     let of_record = |kind, index, bytes: &[u8]| {
-        let decoded = kind != "data" && engines;
-        row(index, kind, bytes.len(), payload(bytes, decoded, args))
+        let decode: Option<Decode> = match kind {
+            "mark" if engines => Some(engine_records::envelope),
+            "engine" if engines => Some(engine_records::control),
+            _ => None,
+        };
+        row(index, kind, bytes.len(), payload(bytes, decode, args))
     };
     match frame.kind {
         FrameKind::Data => vec![of_record("data", None, &frame.payload)],
@@ -195,19 +199,18 @@ fn durable_lsn(frame: &DumpedFrame) -> Payload {
         .map_or(Payload::None {}, |lsn| Payload::DurableLsn(lsn.get()))
 }
 
-fn payload(bytes: &[u8], decoded: bool, args: &DumpArgs) -> Payload {
-    if args.decoder.is_some() && !decoded {
+/// Turns a record of an engine into JSON.
+type Decode = fn(&[u8]) -> Option<Value>;
+
+fn payload(bytes: &[u8], decode: Option<Decode>, args: &DumpArgs) -> Payload {
+    if args.decoder.is_some() && decode.is_none() {
         return Payload::Undecoded(bytes.to_vec());
     }
     match args.payload {
         PayloadFormat::None => Payload::None {},
         PayloadFormat::Hex => Payload::Hex(text::hex(bytes)),
         PayloadFormat::Text => {
-            let value = if decoded {
-                decode::to_json(bytes)
-            } else {
-                None
-            };
+            let value = decode.and_then(|decode| decode(bytes));
             match (value, std::str::from_utf8(bytes)) {
                 (Some(value), _) => Payload::Decoded(value),
                 (None, Ok(text)) if args.log.json => Payload::Text(text.to_owned()),
