@@ -69,6 +69,38 @@ impl Receiver for Feeder {
     }
 }
 
+/// How the words of a line become keys.
+#[derive(Clone, Copy)]
+enum Keys {
+    Owned,
+    Borrowed,
+}
+
+/// The counts of the words that a batch has.
+fn counts(lines: &DStream<Line>, keys: Keys) -> DStream<u64> {
+    match keys {
+        Keys::Owned => lines
+            .flat_map_into(|line: Line, out| {
+                line.split_ascii_whitespace()
+                    .for_each(|w| out.emit(w.to_owned()))
+            })
+            .map(|word| (word, 1_u64))
+            .update_state_by_key_changed("counts", |_word, new, total: &mut Option<u64>| {
+                *total = Some(total.unwrap_or(0) + new.iter().sum::<u64>());
+            })
+            .map(|(_, count)| count),
+        Keys::Borrowed => lines
+            .key_by_ref::<str, u64>(|line, out| {
+                line.split_ascii_whitespace().for_each(|w| out.emit(w, 1))
+            })
+            .reduce(|total, n| *total += n)
+            .update_state("counts", |_word, n, total: &mut KeyState<'_, u64>| {
+                total.update(total.get().copied().unwrap_or(0) + n)
+            })
+            .map(|_, count| *count),
+    }
+}
+
 fn word_count(c: &mut Criterion) {
     let corpus = Arc::new(lines(sized(400_000, 200)));
     let mut group = c.benchmark_group("word_count");
@@ -76,7 +108,13 @@ fn word_count(c: &mut Criterion) {
         .sample_size(10)
         .measurement_time(Duration::from_secs(10));
     group.throughput(Throughput::Elements(corpus.len() as u64));
-    for workers in [1, 2] {
+    let all = [
+        (1, Keys::Owned),
+        (2, Keys::Owned),
+        (1, Keys::Borrowed),
+        (2, Keys::Borrowed),
+    ];
+    for (workers, keys) in all {
         let dir = scratch();
         let ((go, told), (done, finished)) = (channel(), channel());
         let feeder = Feeder {
@@ -93,16 +131,8 @@ fn word_count(c: &mut Criterion) {
             .workers(NonZeroUsize::new(workers).unwrap())
             .get_or_create(|ssc| {
                 let decode = Arc::new(Line::decode);
-                ssc.source("feeder", "lines", decode, feeder)
-                    .flat_map_into(|line: Line, out| {
-                        line.split_ascii_whitespace()
-                            .for_each(|w| out.emit(w.to_owned()))
-                    })
-                    .map(|word| (word, 1_u64))
-                    .update_state_by_key_changed("counts", |_word, new, total: &mut Option<u64>| {
-                        *total = Some(total.unwrap_or(0) + new.iter().sum::<u64>());
-                    })
-                    .map(|(_, count)| count)
+                let lines = ssc.source("feeder", "lines", decode, feeder);
+                counts(&lines, keys)
                     .transform(|counts, _| vec![counts.iter().sum::<u64>()])
                     .for_each_batch("total", move |_, sums| {
                         *seen.lock().unwrap() = sums.iter().sum()
@@ -111,7 +141,11 @@ fn word_count(c: &mut Criterion) {
             })
             .unwrap();
         context.start().unwrap();
-        group.bench_function(format!("lines, {workers} workers"), |b| {
+        let name = match keys {
+            Keys::Owned => format!("lines, {workers} workers"),
+            Keys::Borrowed => format!("lines, borrowed keys, {workers} workers"),
+        };
+        group.bench_function(name, |b| {
             b.iter_custom(|iterations| {
                 let mut took = Duration::ZERO;
                 for _ in 0..iterations {

@@ -51,6 +51,8 @@ pub use observe::lineage::Lineage;
 pub use observe::states::StateStats;
 pub use observe::status::Progress;
 pub use operators::dstream::{DStream, Emitter};
+pub use operators::key_by_ref::{KeyedRef, Pairs};
+pub use operators::reduced::{Changes, Reduced};
 pub use operators::remember::Remembered;
 pub use operators::scope::StreamScope;
 pub use operators::state_spec::{StateSpec, UpdateSpec};
@@ -63,6 +65,7 @@ pub use sink::backoff::Backoff;
 pub use sink::batch_fn::IntoBatchResult;
 pub use sink::output::{Guarantee, OutputOwner, Sink, SinkContext};
 pub use state::access::{KeyState, StateAccess, StateGuard};
+pub use state::borrowed_key::BorrowedKey;
 #[doc(hidden)]
 pub use state::key_group::key_group;
 pub use variables::broadcast::Broadcast;

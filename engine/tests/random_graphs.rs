@@ -20,7 +20,7 @@ use common::builder;
 use common::table::{INTERVAL_MS, START_MS};
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{
-    Batch, CheckpointPolicy, DStream, Error, KeyState, Result, StopMode, StreamScope,
+    Batch, CheckpointPolicy, DStream, Error, KeyState, Reduced, Result, StopMode, StreamScope,
     StreamingContext, key_group,
 };
 use parking_lot::Mutex;
@@ -63,6 +63,8 @@ enum Op {
     Group(usize),
     UpdateEvery(usize),
     UpdateChanged(usize),
+    ReduceRef(usize),
+    UpdateRef(usize),
     MapWithState(usize),
     Transform(usize),
     TransformWith(usize, usize),
@@ -97,6 +99,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => of.clone().prop_map(Op::Group),
         1 => of.clone().prop_map(Op::UpdateEvery),
         1 => of.clone().prop_map(Op::UpdateChanged),
+        1 => of.clone().prop_map(Op::ReduceRef),
+        1 => of.clone().prop_map(Op::UpdateRef),
         2 => of.clone().prop_map(Op::MapWithState),
         1 => of.clone().prop_map(Op::Transform),
         1 => (of.clone(), of.clone()).prop_map(|(a, b)| Op::TransformWith(a, b)),
@@ -198,6 +202,8 @@ fn resolved(sources: usize, ops: &[Op]) -> Vec<Op> {
             | Op::Group(s)
             | Op::UpdateEvery(s)
             | Op::UpdateChanged(s)
+            | Op::ReduceRef(s)
+            | Op::UpdateRef(s)
             | Op::MapWithState(s)
             | Op::Transform(s)
             | Op::FlatMapValues(s, _)
@@ -355,6 +361,11 @@ fn join(n: u8, a: &DStream<Record>, b: &DStream<Record>) -> DStream<Record> {
     }
 }
 
+fn totals(stream: &DStream<Record>) -> Reduced<u8, Affine> {
+    let pairs = stream.key_by_ref(|(key, value), out| out.emit(key, *value));
+    pairs.reduce(|total, value| *total = compose(*total, value))
+}
+
 fn build(ssc: &StreamScope, sources: usize, ops: &[Op]) -> Vec<DStream<Record>> {
     let mut streams: Vec<DStream<Record>> = (0..sources)
         .map(|n| ssc.input::<Record>(&format!("in{n}")))
@@ -386,6 +397,17 @@ fn build(ssc: &StreamScope, sources: usize, ops: &[Op]) -> Vec<DStream<Record>> 
             Op::UpdateChanged(s) => of(s).update_state_by_key_changed(&name, |_, new, state| {
                 *state = updated(new, *state);
             }),
+            Op::ReduceRef(s) => totals(&of(s)).cloned(),
+            Op::UpdateRef(s) => {
+                let update = |_: &u8, total, state: &mut KeyState<'_, Affine>| match updated(
+                    &[total],
+                    state.get().copied(),
+                ) {
+                    Some(next) => state.update(next),
+                    None => drop(state.remove()),
+                };
+                totals(&of(s)).update_state(&name, update).cloned()
+            }
             Op::MapWithState(s) => {
                 of(s).map_with_state(&name, |key, value, state: &mut KeyState<'_, Affine>| {
                     let before = state.get().copied();
@@ -807,6 +829,8 @@ fn model_op(op: &Op, state: &mut State, streams: &[Option<Model>], tick: u64) ->
         | Op::Group(s)
         | Op::UpdateEvery(s)
         | Op::UpdateChanged(s)
+        | Op::ReduceRef(s)
+        | Op::UpdateRef(s)
         | Op::MapWithState(s)
         | Op::Transform(s)
         | Op::FlatMapValues(s, _)
@@ -829,11 +853,11 @@ fn model_op(op: &Op, state: &mut State, streams: &[Option<Model>], tick: u64) ->
             Op::Union(inputs) => Model::union(&inputs.iter().map(of).collect::<Vec<_>>()),
             Op::Pairwise(a, b) => Model::union(&[of(a), of(b)]),
             Op::Persist(s) => of(s).clone(),
-            Op::Reduce(s) | Op::Group(s) => {
+            Op::Reduce(s) | Op::ReduceRef(s) | Op::Group(s) => {
                 let keys = of(s).by_key().into_iter();
                 by_group(keys.map(|(key, values)| (key, all(values))))
             }
-            Op::UpdateChanged(s) | Op::UpdateEvery(s) => {
+            Op::UpdateChanged(s) | Op::UpdateRef(s) | Op::UpdateEvery(s) => {
                 let touched = of(s).by_key();
                 let mut visited: Vec<u8> = touched.iter().map(|(key, _)| *key).collect();
                 if matches!(op, Op::UpdateEvery(_)) {

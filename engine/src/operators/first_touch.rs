@@ -30,6 +30,44 @@ impl<K, V> Default for FirstTouch<K, V> {
     }
 }
 
+impl<K, V> FirstTouch<K, V> {
+    /// With room for `keys` keys.
+    pub(crate) fn with_capacity(keys: usize) -> Self {
+        Self {
+            items: Vec::with_capacity(keys),
+            places: HashTable::with_capacity(keys),
+        }
+    }
+
+    /// The value of the key of which `is` is true and which hashes to `hash`.
+    #[inline]
+    pub(crate) fn find(&mut self, hash: KeyHash, is: impl Fn(&K) -> bool) -> Option<&mut V> {
+        let items = &self.items;
+        let is_key = |place: &u32| {
+            let item = items.get(index(*place));
+            item.is_some_and(|item| item.hash == hash && is(&item.key))
+        };
+        let place = index(*self.places.find(hash.0, is_key)?);
+        self.items.get_mut(place).map(|item| &mut item.value)
+    }
+
+    /// Adds a key that is not there.
+    #[inline]
+    pub(crate) fn insert(&mut self, hash: KeyHash, key: K, value: V) {
+        let place = u32::try_from(self.items.len()).expect("memory holds fewer than 2^32 keys");
+        self.items.push(Keyed { hash, key, value });
+        let items = &self.items;
+        let hash_of = |place: &u32| items.get(index(*place)).map_or(0, |item| item.hash.0);
+        self.places.insert_unique(hash.0, place, hash_of);
+    }
+
+    /// Takes out all keys; memory is kept for the next ones.
+    pub(crate) fn take(&mut self) -> Vec<Keyed<K, V>> {
+        self.places.clear();
+        std::mem::take(&mut self.items)
+    }
+}
+
 impl<K: Eq, V: Default> FirstTouch<K, V> {
     /// The value of `key`, which hashes to `hash`; its default at the first touch.
     #[inline]
@@ -52,12 +90,6 @@ impl<K: Eq, V: Default> FirstTouch<K, V> {
         };
         let item = items.get_mut(place);
         &mut item.expect("a place is that of an item").value
-    }
-
-    /// Takes out all keys; memory is kept for the next ones.
-    pub(crate) fn take(&mut self) -> Vec<Keyed<K, V>> {
-        self.places.clear();
-        std::mem::take(&mut self.items)
     }
 }
 
@@ -90,5 +122,21 @@ mod tests {
         let values: Vec<Vec<u32>> = keys.take().into_iter().map(|item| item.value).collect();
         let expected: Vec<Vec<u32>> = (0..100).rev().map(|n| vec![200 + n]).collect();
         assert_eq!(values, expected);
+    }
+
+    #[test]
+    fn keys_may_be_found_by_what_they_stand_for() {
+        let words = ["b", "a", "b", "c", "a", "b"];
+        let mut counts = FirstTouch::<usize, u32>::with_capacity(1);
+        for (at, word) in words.iter().enumerate() {
+            let hash = KeyHash(1);
+            match counts.find(hash, |first| words[*first] == *word) {
+                Some(count) => *count += 1,
+                None => counts.insert(hash, at, 1),
+            }
+        }
+        let found = counts.take().into_iter().map(|item| (item.key, item.value));
+        assert_eq!(found.collect::<Vec<_>>(), [(0, 3), (1, 2), (3, 1)]);
+        assert!(counts.find(KeyHash(1), |_| true).is_none());
     }
 }

@@ -21,6 +21,8 @@
 //! | `remember` | batches kept in memory, and slices of them |
 //! | `source` | reads the records of one source from a chunk of the log |
 //! | `first_touch` | something for each key, in order of first touch, found by the carried hash |
+//! | `key_by_ref` | pairs of a borrowed key and a value, combined chunk by chunk |
+//! | `reduced` | one total for each borrowed key, and a state that follows from it |
 //! | `exchange` | brings keys to the workers that own them |
 //! | `by_group` | what arrived for each key in a batch, key group by key group |
 //! | `cogroup` | the same for two streams |
@@ -36,10 +38,12 @@ pub(crate) mod dstream;
 pub(crate) mod exchange;
 pub(crate) mod first_touch;
 pub(crate) mod joins;
+pub(crate) mod key_by_ref;
 mod map_with_state;
 pub(crate) mod output;
 pub(crate) mod pairs;
 pub(crate) mod partitions;
+pub(crate) mod reduced;
 pub(crate) mod remember;
 pub(crate) mod scope;
 pub(crate) mod source;

@@ -8,6 +8,7 @@ use crate::operators::first_touch::FirstTouch;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperatorFactory, LocalFn, NodeWork};
 use crate::record::{Key, Record, Value};
+use crate::state::equal_keys::{FirstKeys, MAX_NOTED};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -93,6 +94,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         V: Value,
     {
         let fused = Arc::clone(&self.fused);
+        let first_keys = FirstKeys::new(MAX_NOTED);
         let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
             let mut keys = FirstTouch::<K, T>::default();
             let sequence = chunk.sequence;
@@ -104,7 +106,12 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
                 }
             });
             ctx.enter(operator);
-            send_by_key(slot, &sequence, keys.take(), out);
+            let items = keys.take();
+            let keys = items.iter().map(|item| (item.hash, &item.key));
+            match first_keys.check(ctx.batch().id, keys) {
+                Ok(()) => send_by_key(slot, &sequence, items, out),
+                Err(what) => ctx.fail(what),
+            }
         });
         self.local(run)
     }

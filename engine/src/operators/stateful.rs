@@ -30,11 +30,11 @@ pub(crate) struct Declared<'a, K, S> {
 
 /// Declares a state and adds the operator that keeps it, made by `make` from each worker's share of
 /// it.
-pub(crate) fn stateful_node<K: Key, V: Value, S: State, T: Stamp>(
+pub(crate) fn stateful_node<K: Key, A: Send + 'static, S: State, T: Stamp>(
     graph: &SharedGraph,
     declared: Declared<'_, K, S>,
     (input, operator): (NodeId, OperatorId),
-    make: impl Fn(StateTable<K, Vec<V>, S, T>) -> Box<dyn BatchOperator> + Send + Sync + 'static,
+    make: impl Fn(StateTable<K, A, S, T>) -> Box<dyn BatchOperator> + Send + Sync + 'static,
 ) -> NodeId {
     let info = StateInfo {
         name: declared.name.to_owned(),
@@ -44,7 +44,7 @@ pub(crate) fn stateful_node<K: Key, V: Value, S: State, T: Stamp>(
             std::any::type_name::<K>(),
             std::any::type_name::<S>()
         ),
-        types: Arc::new(Types::<K, Vec<V>, S, T>::new(declared.initial)),
+        types: Arc::new(Types::<K, A, S, T>::new(declared.initial)),
     };
     let timeout_ms = declared.timeout_ms;
     let make: BatchOperatorFactory =

@@ -37,7 +37,7 @@ impl Visit {
 }
 
 /// Both kinds of update keep the same state: a program may change from one to the other.
-const UPDATE_STATE: &str = "update_state_by_key";
+pub(crate) const UPDATE_STATE: &str = "update_state_by_key";
 
 impl<K: 'static, V: 'static> DStream<(K, V)> {
     /// Updates the state `name` of each key with the values that arrived for it, and emits every

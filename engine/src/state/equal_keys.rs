@@ -5,11 +5,15 @@
 //! such keys would be counted as two, and stored in two places. A type like that shows early: only
 //! the first keys that an operator meets are looked at.
 
+use crate::codec::round_trip;
 use crate::state::key_hash::KeyHash;
 use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+use serde::Serialize;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, Hash};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// So many keys are looked at by an operator on a worker.
 pub(crate) const MAX_NOTED: usize = 65_536;
@@ -54,6 +58,68 @@ impl EqualKeys {
     }
 }
 
+/// The same for all workers together, before keys go to the workers that own them: equal keys of
+/// one batch that serialise differently go to different ones.
+#[derive(Debug)]
+pub(crate) struct FirstKeys {
+    /// Whether the first keys were seen already.
+    is_over: AtomicBool,
+    noted: Mutex<Noted>,
+}
+
+#[derive(Debug)]
+struct Noted {
+    /// Keys are told apart by 128 bits of their own hash.
+    hashers: [RandomState; 2],
+    /// The hash of what a key serialises to, and the batch that had it.
+    hashes: HashMap<[u64; 2], (KeyHash, u64), RandomState>,
+    remaining: usize,
+}
+
+impl FirstKeys {
+    /// Looks at the first `limit` keys.
+    pub(crate) fn new(limit: usize) -> Self {
+        Self {
+            is_over: AtomicBool::new(limit == 0),
+            noted: Mutex::new(Noted {
+                hashers: [RandomState::default(), RandomState::default()],
+                hashes: HashMap::default(),
+                remaining: limit,
+            }),
+        }
+    }
+
+    /// Looks at keys that a chunk of `batch` has, each with the hash of what it serialises to.
+    ///
+    /// # Errors
+    /// Names a key that is equal to another one of the batch, which serialises to something else.
+    pub(crate) fn check<'a, K: Hash + Serialize + ?Sized + 'a>(
+        &self,
+        batch: u64,
+        keys: impl IntoIterator<Item = (KeyHash, &'a K)>,
+    ) -> Result<(), String> {
+        if self.is_over.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let mut noted = self.noted.lock();
+        for (hash, key) in keys {
+            let Some(remaining) = noted.remaining.checked_sub(1) else {
+                noted.hashes = HashMap::default();
+                self.is_over.store(true, Ordering::Relaxed);
+                break;
+            };
+            noted.remaining = remaining;
+            let id = noted.hashers.each_ref().map(|hasher| hasher.hash_one(key));
+            let before = noted.hashes.insert(id, (hash, batch));
+            if before.is_some_and(|(other, of)| other != hash && of == batch) {
+                let key = round_trip::show_value(key);
+                return Err(format!("the key {key} {UNEQUAL_BYTES}"));
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What is wrong with a key that is equal to one of other bytes.
 pub(crate) const UNEQUAL_BYTES: &str = "is equal to a key that serialises to something else, so they count as different keys. Keys that are \
     equal must serialise to the same: make them alike with a map(..) before they are keys (the same scale, the same time zone, \
@@ -82,5 +148,22 @@ mod tests {
         assert!(equal_keys.is_over());
         assert_eq!(equal_keys.hashes.len(), 40 + 18);
         assert_eq!(equal_keys.note(&7_u64, KeyHash(3)), None);
+    }
+
+    #[test]
+    fn the_first_keys_are_compared_within_a_batch_whichever_worker_has_them() {
+        let first = FirstKeys::new(6);
+        let check = |batch, keys: &[(u64, &str)]| {
+            let keys = keys.iter().map(|(hash, key)| (KeyHash(*hash), *key));
+            first.check(batch, keys)
+        };
+        check(1, &[(1, "a"), (2, "b")]).unwrap();
+        check(2, &[(3, "a")]).unwrap(); // another batch
+        let text = check(2, &[(4, "a")]).unwrap_err();
+        assert!(text.contains("the key \"a\" is equal"), "{text}");
+        check(3, &[(1, "a"), (1, "a"), (1, "c")]).unwrap();
+        assert!(first.is_over.load(Ordering::Relaxed));
+        check(3, &[(2, "a")]).unwrap(); // nothing is compared any more
+        assert!(first.noted.lock().hashes.is_empty());
     }
 }

@@ -9,6 +9,7 @@ use crate::state::key_hash::KeyHash;
 use crate::state::table::block::{self, Block, RestoredState};
 use crate::state::table::group::Group;
 use crate::state::table::slots::Stamp;
+use std::borrow::Borrow;
 
 /// The state of one operator on one worker. `A` is what a batch brings for a key.
 #[derive(Debug)]
@@ -55,10 +56,28 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
         &mut self,
         now_ms: u64,
         items: impl Iterator<Item = (KeyHash, K, A)>,
+        merge: impl FnMut(&mut A, A),
+        visit: impl FnMut(u32, &mut Group<K, A, S, T>),
+    ) -> Result<(), String> {
+        self.apply_keyed(now_ms, &ItsOwnKey, items, merge, visit)
+    }
+
+    /// Like [`Self::apply`], with items whose keys are in `keys`. A key is owned only if it is new.
+    ///
+    /// # Errors
+    /// What is wrong with a key that cannot be kept. The batch has failed.
+    pub(crate) fn apply_keyed<H, Q: Eq + ToOwned<Owned = K> + ?Sized>(
+        &mut self,
+        now_ms: u64,
+        keys: &impl ItemKeys<H, Q>,
+        items: impl Iterator<Item = (KeyHash, H, A)>,
         mut merge: impl FnMut(&mut A, A),
         mut visit: impl FnMut(u32, &mut Group<K, A, S, T>),
-    ) -> Result<(), String> {
-        let mut buckets: Vec<Vec<(KeyHash, K, A)>> = Vec::new();
+    ) -> Result<(), String>
+    where
+        K: Borrow<Q>,
+    {
+        let mut buckets: Vec<Vec<(KeyHash, H, A)>> = Vec::new();
         buckets.resize_with(self.groups.len(), Vec::new);
         for item in items {
             let (_, at) = self.group_of(item.0);
@@ -67,8 +86,8 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
             }
         }
         for ((number, bucket), at) in (0..).zip(buckets).zip(0..) {
-            for item in bucket {
-                self.arrive(at, item, &mut merge)?;
+            for (hash, key, value) in bucket {
+                self.arrive(at, (hash, keys.key(&key), value), &mut merge)?;
             }
             if let Some(group) = self.groups.get_mut(at) {
                 group.first_batch(now_ms);
@@ -84,18 +103,21 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
         (group, usize::try_from(group).unwrap_or(usize::MAX))
     }
 
-    fn arrive(
+    fn arrive<Q: Eq + ToOwned<Owned = K> + ?Sized>(
         &mut self,
         at: usize,
-        (hash, key, value): (KeyHash, K, A),
+        (hash, key, value): (KeyHash, &Q, A),
         merge: &mut impl FnMut(&mut A, A),
-    ) -> Result<(), String> {
+    ) -> Result<(), String>
+    where
+        K: Borrow<Q>,
+    {
         let group = self.groups.get_mut(at);
         let group = group.expect("there is a group for every number");
-        let Some(value) = group.arrive(hash, &key, value, merge) else {
+        let Some(value) = group.arrive(hash, key, value, merge) else {
             return Ok(());
         };
-        let key = self.own(hash, &key)?;
+        let key = self.own(hash, &key.to_owned())?;
         let group = self.groups.get_mut(at);
         let group = group.expect("there is a group for every number");
         group.arrive_new(hash, key, value)
@@ -120,6 +142,21 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
             "the key {} {UNEQUAL_BYTES}",
             round_trip::show_value(key)
         ))
+    }
+}
+
+/// Where the keys of a batch's items are. `H` is what an item has of its key.
+pub(crate) trait ItemKeys<H, Q: ?Sized> {
+    /// The key of an item.
+    fn key<'a>(&'a self, handle: &'a H) -> &'a Q;
+}
+
+/// Items have their keys with them.
+struct ItsOwnKey;
+
+impl<K> ItemKeys<K, K> for ItsOwnKey {
+    fn key<'a>(&'a self, key: &'a K) -> &'a K {
+        key
     }
 }
 
