@@ -110,7 +110,7 @@ impl Bench<'_> {
     fn empty_batches(&self) -> Result<Vec<EmptyBatch>> {
         let measure = |workers: &NonZeroUsize| {
             let dir = self.scratch()?;
-            let program = Program::RunningCount;
+            let program = Program::Running;
             let workload = Workload::start(dir.path(), program, *workers, &self.corpus)?;
             workload.empty_batch(&self.clock)?;
             let times = (0..EMPTY_BATCHES).map(|_| Ok(workload.empty_batch(&self.clock)?.0));
@@ -129,7 +129,7 @@ impl Bench<'_> {
         let length = Duration::from_secs_f64(self.args.seconds);
         let running = programs
             .iter()
-            .filter(|measured| measured.program == Program::RunningCount);
+            .filter(|measured| measured.program == Program::Running);
         for (measured, workers) in running.zip(&self.args.workers) {
             for batch_interval in INTERVALS {
                 let load = Load {

@@ -1,6 +1,6 @@
 //! The programs that are measured, written as a user writes them.
 
-use highwater::{DStream, Line, StreamScope};
+use highwater::{DStream, KeyState, Line, StreamScope};
 use serde::Serialize;
 
 /// What a program does with the words of the corpus.
@@ -8,28 +8,31 @@ use serde::Serialize;
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Program {
     /// A running count of each word, in owned keys.
-    RunningCount,
+    Running,
+    /// The same in borrowed keys, and the changed ones lent to a reader.
+    Borrowed,
     /// The count of each word in the batch.
-    BatchCount,
+    OfBatch,
 }
 
 impl Program {
     /// Every program.
-    pub(crate) const ALL: [Self; 2] = [Self::RunningCount, Self::BatchCount];
+    pub(crate) const ALL: [Self; 3] = [Self::Running, Self::Borrowed, Self::OfBatch];
 
     /// What people call it.
     pub(crate) fn title(self) -> &'static str {
         match self {
-            Self::RunningCount => "running word count (update_state_by_key_changed)",
-            Self::BatchCount => "word count of the batch (reduce_by_key)",
+            Self::Running => "running word count (update_state_by_key_changed)",
+            Self::Borrowed => "running word count in borrowed keys (key_by_ref)",
+            Self::OfBatch => "word count of the batch (reduce_by_key)",
         }
     }
 
     /// What the counts of a batch add up to, if it is the `rounds`-th with so many words.
     pub(crate) fn expected(self, words: u64, rounds: usize) -> u64 {
         match self {
-            Self::RunningCount => words * u64::try_from(rounds).unwrap_or(u64::MAX),
-            Self::BatchCount => words,
+            Self::Running | Self::Borrowed => words * u64::try_from(rounds).unwrap_or(u64::MAX),
+            Self::OfBatch => words,
         }
     }
 
@@ -40,6 +43,25 @@ impl Program {
         lines: &DStream<Line>,
         tell: impl Fn(u64) + Send + Sync + 'static,
     ) {
+        if self == Self::Borrowed {
+            let counts = lines
+                .key_by_ref::<str, u64>(|line, out| {
+                    line.split_ascii_whitespace()
+                        .for_each(|word| out.emit(word, 1));
+                })
+                .reduce(|total, n| *total += n)
+                .update_state("counts", |_, n, count: &mut KeyState<'_, u64>| {
+                    count.update(count.get().copied().unwrap_or(0) + n);
+                });
+            let counts = counts.cloned();
+            counts.for_each_batch(
+                "counts of the batch",
+                move |_, counts: Vec<(String, u64)>| {
+                    tell(counts.iter().map(|(_, count)| count).sum());
+                },
+            );
+            return;
+        }
         let words = lines
             .flat_map_into(|line: Line, out| {
                 line.split_ascii_whitespace()
@@ -47,12 +69,12 @@ impl Program {
             })
             .map(|word| (word, 1_u64));
         let counts = match self {
-            Self::RunningCount => {
+            Self::Running | Self::Borrowed => {
                 words.update_state_by_key_changed("counts", |_, new, total: &mut Option<u64>| {
                     *total = Some(total.unwrap_or(0) + new.iter().sum::<u64>());
                 })
             }
-            Self::BatchCount => words.reduce_by_key(|a, b| a + b),
+            Self::OfBatch => words.reduce_by_key(|a, b| a + b),
         };
         counts.for_each_batch(
             "counts of the batch",

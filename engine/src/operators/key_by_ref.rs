@@ -2,8 +2,9 @@
 //! the way.
 
 use crate::batch::chunk::{Chunk, ChunkData};
+use crate::operators::chunk_totals::{ChunkTotals, Merge};
 use crate::operators::dstream::DStream;
-use crate::operators::first_touch::{FirstTouch, Keyed};
+use crate::operators::first_touch::FirstTouch;
 use crate::operators::reduced::Reduced;
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
@@ -18,9 +19,6 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Adds a value to the total of its key.
-pub(crate) type Merge<V> = Arc<dyn Fn(&mut V, V) + Send + Sync>;
 
 /// The pairs of a chunk, given to [`Pairs`].
 type EmitFn<Q, V> =
@@ -181,21 +179,6 @@ impl<Q: BorrowedKey + ?Sized, V> fmt::Debug for Pairs<'_, Q, V> {
 struct Totals<Q: BorrowedKey + ?Sized, V> {
     keys: Q::Arena,
     items: FirstTouch<Span, V>,
-}
-
-/// The totals of a chunk: keys in one buffer, items in order of first touch.
-pub(crate) struct ChunkTotals<Q: BorrowedKey + ?Sized, V> {
-    pub(crate) keys: Q::Arena,
-    pub(crate) items: Vec<Keyed<Span, V>>,
-}
-
-impl<Q: BorrowedKey + ?Sized, V: Clone> Clone for ChunkTotals<Q, V> {
-    fn clone(&self) -> Self {
-        Self {
-            keys: self.keys.clone(),
-            items: self.items.clone(),
-        }
-    }
 }
 
 /// The map side of the exchange: the totals of a chunk, for the workers that own their keys.

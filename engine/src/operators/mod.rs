@@ -21,6 +21,7 @@
 //! | `remember` | batches kept in memory, and slices of them |
 //! | `source` | reads the records of one source from a chunk of the log |
 //! | `first_touch` | something for each key, in order of first touch, found by the carried hash |
+//! | `chunk_totals` | what a chunk adds up to for each borrowed key |
 //! | `key_by_ref` | pairs of a borrowed key and a value, combined chunk by chunk |
 //! | `reduced` | one total for each borrowed key, and a state that follows from it |
 //! | `exchange` | brings keys to the workers that own them |
@@ -31,6 +32,7 @@
 //! | `variables` | counters and broadcast values |
 
 pub(crate) mod by_group;
+pub(crate) mod chunk_totals;
 pub(crate) mod cogroup;
 pub(crate) mod combine;
 pub(crate) mod datasets;

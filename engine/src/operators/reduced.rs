@@ -3,9 +3,9 @@
 
 use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
 use crate::codec::round_trip;
+use crate::operators::chunk_totals::{ChunkTotals, Merge};
 use crate::operators::dstream::DStream;
 use crate::operators::first_touch::{FirstTouch, Keyed};
-use crate::operators::key_by_ref::{ChunkTotals, Merge};
 use crate::operators::stateful::{Declared, check_state, stateful_node};
 use crate::operators::update_state::UPDATE_STATE;
 use crate::plan::graph::SharedGraph;
