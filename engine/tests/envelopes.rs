@@ -107,7 +107,7 @@ fn the_records_of_a_source_are_numbered_without_gaps() {
     assert_eq!(next, 16);
 }
 
-/// Frames in streams of their own are nobody's business: recovery refused the whole log.
+/// Streams that no source of the directory has: recovery refused the whole log because of them.
 #[test]
 fn frames_of_others_are_skipped_and_their_streams_are_not_given_to_sources() {
     let (disk, lines) = (SimDisk::new(), Lines::default());

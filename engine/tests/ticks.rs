@@ -15,7 +15,8 @@ use common::builder;
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::wal::{FrameKind, Lsn};
 use highwater_engine::{
-    BatchMode, BoxError, Builder, CheckpointPolicy, Result, StopMode, StreamScope, StreamingContext,
+    BatchMode, BoxError, Builder, CheckpointPolicy, Error, Mismatch, Result, StopMode, StreamScope,
+    StreamingContext,
 };
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
@@ -306,6 +307,88 @@ fn a_backlog_is_parts_of_one_tick() {
     assert!(parts >= 4, "{parts} parts");
     assert_eq!(next.time_ms, time_ms + 1000);
     assert_eq!(next.id, parts + 1);
+}
+
+/// A key without values is visited once a tick, however many parts that has.
+#[test]
+fn a_part_visits_the_keys_that_it_touches_and_the_last_one_every_key() {
+    let disk = SimDisk::new();
+    let (seen, gate) = (Seen::default(), Arc::default());
+    let noted = seen.clone();
+    let context = builder(&disk, 2)
+        .max_batch_bytes(2000)
+        .get_or_create(move |ssc| visits(ssc, noted, gate))
+        .unwrap();
+    context.start().unwrap();
+    send(&context, "old");
+    let first = context.run_batch().unwrap();
+    for number in 0..40 {
+        send(&context, &format!("{number:0200}"));
+    }
+    let mut parts = vec![context.run_batch().unwrap()];
+    while seen.0.lock()[&parts[parts.len() - 1].id].1.len() < 41 {
+        parts.push(context.run_batch().unwrap());
+        assert!(parts.len() < 40, "no last part");
+    }
+    assert!(parts.len() >= 4, "{parts:?}");
+    assert!(
+        parts
+            .iter()
+            .all(|part| part.time_ms == first.time_ms + 1000)
+    );
+    let old = |id: u64| {
+        let seen = seen.0.lock();
+        let row = seen[&id].1.iter();
+        row.clone()
+            .find(|(key, _)| key == "old")
+            .map(|(_, state)| *state)
+    };
+    let (last, before) = parts.split_last().unwrap();
+    assert!(before.iter().all(|part| old(part.id).is_none()));
+    assert_eq!(old(last.id), Some(201));
+}
+
+/// A window would end between two ticks.
+#[test]
+fn another_interval_is_refused_if_windows_would_not_be_aligned() {
+    let disk = SimDisk::new();
+    let run = |interval_ms, with_windows| {
+        let builder = builder(&disk, 1).batch_interval(Duration::from_millis(interval_ms));
+        let context = builder.get_or_create(move |ssc| {
+            let numbers = ssc.input::<u64>("numbers");
+            if with_windows {
+                let four = 4 * SECOND;
+                let numbers = numbers.window("four", four, four);
+                numbers.for_each_batch("windows", |_, _| ());
+            } else {
+                numbers.for_each_batch("out", |_, _| ());
+            }
+            Ok(())
+        })?;
+        context.start()?;
+        context.run_batch()?;
+        Ok::<_, Error>(context.recovered().zero_ms)
+    };
+    assert_eq!(run(1000, true).unwrap(), None);
+    // Zero is an odd second.
+    let error = run(2000, true).unwrap_err();
+    let Error::Mismatch(mismatch) = &error else {
+        panic!("{error}");
+    };
+    let expected = (1000, 2000, START - 1000);
+    assert!(
+        matches!(mismatch, Mismatch::BatchInterval { then_ms, now_ms, zero_ms, .. }
+            if (*then_ms, *now_ms, *zero_ms) == expected),
+        "{error}"
+    );
+    for part in ["1000 ms", "2000 ms", "window \"four\""] {
+        assert!(error.to_string().contains(part), "{error}");
+    }
+    assert_eq!(run(500, true).unwrap(), Some(START - 1000));
+    assert_eq!(run(1000, true).unwrap(), Some(START - 1000));
+    // Without windows nothing is aligned to it.
+    assert_eq!(run(2000, false).unwrap(), Some(START - 2000));
+    assert_eq!(run(2000, true).unwrap(), Some(START - 2000));
 }
 
 /// The power fails before each disk operation of a run with slow batches and ticks in parts: every
