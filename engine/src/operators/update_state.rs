@@ -10,7 +10,7 @@ use crate::operators::stateful::{
 use crate::plan::ids::OperatorId;
 use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;
-use crate::record::{Key, Value};
+use crate::record::{Key, State, Value};
 use crate::state::access::{StateAccess, StateGuard};
 use crate::state::table::group::{Group, Visited};
 use crate::state::table::slots::{LastVisit, Stamp};
@@ -72,6 +72,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     where
         K: Key,
         V: Value,
+        G::State: State,
     {
         let f: UpdateFn<K, V, G> = Arc::new(move |_, key, new, state| f(key, new, state));
         let operator = self.update_operator(name, Visit::EveryKey, Location::caller());
@@ -95,6 +96,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     where
         K: Key,
         V: Value,
+        G::State: State,
     {
         let f: UpdateFn<K, V, G> = Arc::new(move |_, key, new, state| f(key, new, state));
         let operator = self.update_operator(name, Visit::ChangedKeys, Location::caller());
@@ -118,6 +120,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     where
         K: Key,
         V: Value,
+        G::State: State,
     {
         let visit = match spec.changed_keys_only {
             true => Visit::ChangedKeys,
@@ -159,6 +162,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     where
         K: Key,
         V: Value,
+        G::State: State,
     {
         let input = self.group(operator);
         let make = move |table: StateTable<K, Vec<V>, G::State, T>| {
@@ -189,7 +193,10 @@ fn visit_group<K: Key, V: Value, G: StateAccess, T: Stamp>(
     visit: Visit,
     ctx: &OperatorContext,
     group: &mut Group<K, Vec<V>, G::State, T>,
-) -> Vec<(K, G::State)> {
+) -> Vec<(K, G::State)>
+where
+    G::State: State,
+{
     let batch = ctx.batch();
     let mut records = Vec::new();
     let mut update = |key: &K, values: Option<Vec<V>>, state: &mut G| {
@@ -219,7 +226,10 @@ fn visit_group<K: Key, V: Value, G: StateAccess, T: Stamp>(
     records
 }
 
-impl<K: Key, V: Value, G: StateAccess, T: Stamp> BatchOperator for UpdateState<K, V, G, T> {
+impl<K: Key, V: Value, G: StateAccess, T: Stamp> BatchOperator for UpdateState<K, V, G, T>
+where
+    G::State: State,
+{
     fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
         ctx.enter(self.operator);
         let (f, visit) = (&self.f, self.visit);

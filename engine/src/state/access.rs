@@ -1,8 +1,6 @@
 //! How an update function reads and changes the state of a key, and how it is known afterwards
 //! whether it did.
 
-use crate::record::State;
-
 /// What an update function of
 /// [`update_state_by_key`](crate::DStream::update_state_by_key) takes as its last parameter:
 /// [`StateGuard<S>`], which knows whether the state was changed, or `Option<S>`, of which every
@@ -12,8 +10,9 @@ use crate::record::State;
     label = "the last parameter is `&mut StateGuard<S>` or `&mut Option<S>`"
 )]
 pub trait StateAccess: sealed::Sealed + Sized + 'static {
-    /// The type of the state.
-    type State: State;
+    /// The type of the state. The operators ask that it is a [`State`](crate::State), so that the
+    /// compiler names the state, and not this trait, where it is none.
+    type State: Clone + 'static;
 
     /// What is kept of a state before it is lent: what the type cannot give back itself.
     #[doc(hidden)]
@@ -124,7 +123,7 @@ impl<S: Clone> StateGuard<S> {
     }
 }
 
-impl<S: State> StateAccess for StateGuard<S> {
+impl<S: Clone + 'static> StateAccess for StateGuard<S> {
     type State = S;
 
     fn keep(_: &S) -> Option<S> {
@@ -152,7 +151,7 @@ impl<S: State> StateAccess for StateGuard<S> {
     }
 }
 
-impl<S: State> StateAccess for Option<S> {
+impl<S: Clone + 'static> StateAccess for Option<S> {
     type State = S;
 
     fn keep(state: &S) -> Option<S> {
