@@ -84,7 +84,11 @@ impl Driver {
         let Timed { batch, tick } = timed;
         let started = self.admission.clock.now();
         let begun = match self.begun.take() {
-            Some(begun) => begun,
+            Some(begun) => {
+                // The workers run it already: it is too late to ask for their state.
+                assert_eq!(snapshot, Snapshot::Skip, "{batch} was begun without one");
+                begun
+            }
             None => self.begin(timed, snapshot)?,
         };
         let Begun { work, scope } = begun;
