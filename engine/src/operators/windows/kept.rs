@@ -3,7 +3,7 @@
 
 use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
 use crate::codec::round_trip;
-use crate::operators::first_touch::Keyed;
+use crate::operators::pairs::first_touch::Keyed;
 use crate::operators::windows::span::{Ending, Span};
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};

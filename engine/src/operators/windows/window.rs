@@ -6,8 +6,8 @@
 
 use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::operators::dstream::{DStream, FusedFn};
-use crate::operators::exchange::send_by_key;
-use crate::operators::first_touch::Keyed;
+use crate::operators::pairs::exchange::send_by_key;
+use crate::operators::pairs::first_touch::Keyed;
 use crate::operators::partitions::parts_of;
 use crate::operators::windows::kept::{Declared, Place, arrivals, check};
 use crate::operators::windows::shared::Shared;

@@ -1,10 +1,10 @@
 //! Keyed operators: any stream of pairs. The bounds are on the methods, so that the compiler
 //! reports a missing derive as such and not as a missing method.
 
-use crate::operators::by_group::by_group;
 use crate::operators::dstream::DStream;
-use crate::operators::exchange::send_by_key;
-use crate::operators::first_touch::FirstTouch;
+use crate::operators::pairs::by_group::by_group;
+use crate::operators::pairs::exchange::send_by_key;
+use crate::operators::pairs::first_touch::FirstTouch;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperatorFactory, LocalFn, NodeWork};
 use crate::record::{Key, Record, Value};

@@ -1,7 +1,7 @@
 //! The way of keys to the workers that own their key groups.
 
 use crate::batch::chunk::{Chunk, SequenceKey};
-use crate::operators::first_touch::Keyed;
+use crate::operators::pairs::first_touch::Keyed;
 use crate::record::{Key, Value};
 use crate::state::key_group::WorkerSlot;
 

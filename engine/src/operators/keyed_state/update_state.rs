@@ -2,11 +2,11 @@
 
 use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::operators::dstream::DStream;
-use crate::operators::pairs::append;
-use crate::operators::state_spec::{UpdateFn, UpdateSpec};
-use crate::operators::stateful::{
+use crate::operators::keyed_state::state_spec::{UpdateFn, UpdateSpec};
+use crate::operators::keyed_state::stateful::{
     Declared, arrivals, check_state, checked_initial, checked_timeout, stateful_node,
 };
+use crate::operators::pairs::by_key::append;
 use crate::plan::ids::OperatorId;
 use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;

@@ -1,7 +1,7 @@
 //! Operators that combine the values of a key in a batch to something of another type.
 
-use crate::operators::by_group::by_group;
 use crate::operators::dstream::DStream;
+use crate::operators::pairs::by_group::by_group;
 use crate::plan::ids::OperatorId;
 use crate::record::{Key, Value};
 use std::panic::Location;

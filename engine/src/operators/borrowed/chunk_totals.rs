@@ -1,6 +1,6 @@
 //! What a chunk of the log adds up to for each borrowed key.
 
-use crate::operators::first_touch::Keyed;
+use crate::operators::pairs::first_touch::Keyed;
 use crate::state::borrowed_key::{BorrowedKey, Span};
 use std::sync::Arc;
 

@@ -3,8 +3,8 @@
 
 use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::codec::round_trip;
-use crate::operators::by_group::{buckets, is_among};
-use crate::operators::first_touch::{FirstTouch, Keyed};
+use crate::operators::pairs::by_group::{buckets, is_among};
+use crate::operators::pairs::first_touch::{FirstTouch, Keyed};
 use crate::plan::ids::OperatorId;
 use crate::plan::node::{BatchOperator, BatchOperatorFactory};
 use crate::plan::operator_context::OperatorContext;

@@ -2,10 +2,10 @@
 //! the way.
 
 use crate::batch::chunk::{Chunk, ChunkData};
-use crate::operators::chunk_totals::{ChunkTotals, Merge};
+use crate::operators::borrowed::chunk_totals::{ChunkTotals, Merge};
+use crate::operators::borrowed::reduced::Reduced;
 use crate::operators::dstream::DStream;
-use crate::operators::first_touch::FirstTouch;
-use crate::operators::reduced::Reduced;
+use crate::operators::pairs::first_touch::FirstTouch;
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{LocalFn, NodeWork};

@@ -3,12 +3,12 @@
 use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::codec::round_trip;
 use crate::operators::dstream::DStream;
-use crate::operators::pairs::append;
-use crate::operators::state_spec::{MapFn, StateSpec};
-use crate::operators::state_stream::{self, StateStream};
-use crate::operators::stateful::{
+use crate::operators::keyed_state::state_spec::{MapFn, StateSpec};
+use crate::operators::keyed_state::state_stream::{self, StateStream};
+use crate::operators::keyed_state::stateful::{
     Declared, arrivals, check_state, checked_initial, checked_timeout, stateful_node,
 };
+use crate::operators::pairs::by_key::append;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;

@@ -2,7 +2,7 @@
 
 use crate::batch::chunk::{Chunk, in_order, only_input};
 use crate::codec::round_trip;
-use crate::operators::first_touch::Keyed;
+use crate::operators::pairs::first_touch::Keyed;
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperator, BatchOperatorFactory, NodeWork};

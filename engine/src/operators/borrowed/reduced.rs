@@ -3,11 +3,11 @@
 
 use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
 use crate::codec::round_trip;
-use crate::operators::chunk_totals::{ChunkTotals, Merge};
+use crate::operators::borrowed::chunk_totals::{ChunkTotals, Merge};
 use crate::operators::dstream::DStream;
-use crate::operators::first_touch::{FirstTouch, Keyed};
-use crate::operators::stateful::{Declared, check_state, stateful_node};
-use crate::operators::update_state::UPDATE_STATE;
+use crate::operators::keyed_state::stateful::{Declared, check_state, stateful_node};
+use crate::operators::keyed_state::update_state::UPDATE_STATE;
+use crate::operators::pairs::first_touch::{FirstTouch, Keyed};
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperator, NodeWork};

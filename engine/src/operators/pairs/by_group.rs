@@ -2,7 +2,7 @@
 
 use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
 use crate::codec::round_trip;
-use crate::operators::first_touch::{FirstTouch, Keyed};
+use crate::operators::pairs::first_touch::{FirstTouch, Keyed};
 use crate::plan::ids::OperatorId;
 use crate::plan::node::{BatchOperator, BatchOperatorFactory};
 use crate::plan::operator_context::OperatorContext;

@@ -1,7 +1,7 @@
 //! Operators that bring the pairs of two streams together by their keys: those of one batch.
 
-use crate::operators::cogroup::cogroup;
 use crate::operators::dstream::DStream;
+use crate::operators::pairs::cogroup::cogroup;
 use crate::plan::node::NodeWork;
 use crate::record::{Key, Record, Value};
 use std::panic::Location;
