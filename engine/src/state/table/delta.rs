@@ -94,3 +94,21 @@ fn new_number(moved: &[u32], slot: u32) -> Option<u32> {
     let at = usize::try_from(slot).ok()?;
     moved.get(at).copied().filter(|slot| *slot != u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_a_failed_checkpoint_the_one_before_it_counts() {
+        let mut failed = Delta::new(10);
+        failed.changed(11);
+        let mut delta = Delta::new(12);
+        delta.merge(failed);
+        assert_eq!(delta.slots(), [11]);
+        delta.removed(11, "created after the checkpoint");
+        delta.removed(9, "in the checkpoint");
+        assert_eq!(delta.gone(), ["in the checkpoint"]);
+        assert!(delta.slots().is_empty());
+    }
+}
