@@ -206,7 +206,7 @@ fn windowed_count(c: &mut Criterion) {
                 } else {
                     words.reduce_by_key_and_window("counts", add, length, slide)
                 };
-                counts.for_each_batch("counts", move |_, counts: Vec<(String, u64)>| {
+                counts.for_each_batch("emitted", move |_, counts: Vec<(String, u64)>| {
                     *seen.lock().unwrap() = counts.len();
                 });
                 Ok(())
