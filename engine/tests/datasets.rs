@@ -13,8 +13,8 @@ mod common;
 use common::builder;
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{
-    Builder, CheckpointPolicy, DStream, DatasetLineage, Datasets, Error, Result, StopMode,
-    StreamScope, StreamingContext,
+    Batch, Builder, CheckpointPolicy, DStream, DatasetLineage, Datasets, Error, Result, StopMode,
+    StreamScope, StreamingContext, UpdateSpec,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -125,6 +125,29 @@ fn without_persist_a_result_is_computed_when_it_is_asked_for() {
     assert_eq!(evaluations(&count), 2);
     assert_eq!(fifth.collect().unwrap(), [25, 25]);
     assert_eq!(evaluations(&count), 2, "it was not kept");
+}
+
+/// The state had been handed to the batches of today, and was missing from those that were computed
+/// again from the beginning of the log.
+#[test]
+fn a_past_batch_begins_with_the_initial_state() {
+    let context = context(builder(&SimDisk::new(), 2), |ssc| {
+        let spec = UpdateSpec::new(|_: &Batch, _: &u64, new: &[u64], sum: &mut Option<u64>| {
+            *sum = Some(sum.unwrap_or(0) + new.iter().sum::<u64>());
+        });
+        let pairs = ssc.input::<u64>("in").map(|n| (n, n));
+        let sums = pairs.update_state_by_key_spec("sums", spec.initial_state([(7, 100)]));
+        sums.datasets("past");
+    });
+    let context = context.unwrap();
+    run(&context, &[7]);
+    run(&context, &[]);
+    let sums = context.datasets::<(u64, u64)>("past").unwrap();
+    for _ in 0..2 {
+        for batch in 1..=2 {
+            assert_eq!(sums.batch(batch).unwrap().collect().unwrap(), [(7, 107)]);
+        }
+    }
 }
 
 /// A checkpoint cuts lineage, also after a restart; `persist` does not.

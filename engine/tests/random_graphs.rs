@@ -18,10 +18,11 @@ mod saved_seeds;
 
 use common::builder;
 use common::table::{INTERVAL_MS, START_MS};
+use highwater_engine::wal::Lsn;
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{
-    Batch, CheckpointPolicy, DStream, Error, KeyState, Reduced, Result, StopMode, StreamScope,
-    StreamingContext, key_group,
+    Batch, CheckpointPolicy, DStream, Error, KeyState, Reduced, Result, StateGuard, StateSpec,
+    StopMode, StreamScope, StreamingContext, UpdateSpec, key_group,
 };
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -66,6 +67,9 @@ enum Op {
     ReduceRef(usize),
     UpdateRef(usize),
     MapWithState(usize),
+    /// The number decides about initial state, timeout and snapshots: see [`Spec`].
+    MapSpec(usize, u8),
+    UpdateSpec(usize, u8),
     Transform(usize),
     TransformWith(usize, usize),
     FlatMapValues(usize, u8),
@@ -102,6 +106,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => of.clone().prop_map(Op::ReduceRef),
         1 => of.clone().prop_map(Op::UpdateRef),
         2 => of.clone().prop_map(Op::MapWithState),
+        3 => (of.clone(), any::<u8>()).prop_map(|(s, n)| Op::MapSpec(s, n)),
+        3 => (of.clone(), any::<u8>()).prop_map(|(s, n)| Op::UpdateSpec(s, n)),
         1 => of.clone().prop_map(Op::Transform),
         1 => (of.clone(), of.clone()).prop_map(|(a, b)| Op::TransformWith(a, b)),
         1 => (of.clone(), any::<u8>()).prop_map(|(s, n)| Op::FlatMapValues(s, n)),
@@ -205,6 +211,8 @@ fn resolved(sources: usize, ops: &[Op]) -> Vec<Op> {
             | Op::ReduceRef(s)
             | Op::UpdateRef(s)
             | Op::MapWithState(s)
+            | Op::MapSpec(s, _)
+            | Op::UpdateSpec(s, _)
             | Op::Transform(s)
             | Op::FlatMapValues(s, _)
             | Op::ReduceAll(s)
@@ -268,6 +276,57 @@ fn updated(new: &[Affine], state: Option<Affine>) -> Option<Affine> {
     let next = all(state.into_iter().chain(new.iter().copied()));
     // Now and then a key goes; it may come back as the youngest of its group.
     (next.1 % 5 != 0).then_some(next)
+}
+
+/// What an operator with a spec is told.
+#[derive(Debug, Clone)]
+struct Spec {
+    initial: Vec<Record>,
+    /// In ticks.
+    timeout: Option<u64>,
+    /// Snapshots are wanted, or only changed keys are visited.
+    other: bool,
+}
+
+impl Spec {
+    fn of(n: u8) -> Self {
+        let initial = [(7, (2, 1)), (2, (3, 5)), (9, (4, u32::from(n)))];
+        Self {
+            initial: initial[..usize::from(n % 4)].to_vec(),
+            timeout: Some(u64::from(n / 4 % 4)).filter(|ticks| *ticks > 0),
+            other: n / 16 % 2 == 1,
+        }
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        let ticks = self.timeout?;
+        Some(Duration::from_millis(ticks * INTERVAL_MS))
+    }
+}
+
+fn tick_of(batch: &Batch) -> u64 {
+    (batch.time_ms - START_MS) / INTERVAL_MS
+}
+
+/// What `map_with_state_spec` makes of a value, or of a key that times out: the next state, and
+/// what is emitted.
+fn spec_mapped(
+    tick: u64,
+    key: u8,
+    value: Option<Affine>,
+    before: Option<Affine>,
+) -> (Option<Affine>, Record) {
+    let seen = compose(before.unwrap_or((7, 7)), (1, tick as u32));
+    match value {
+        Some(value) => (updated(&[value], before), (key, compose(seen, value))),
+        None => (None, (key, compose(seen, (13, 1)))),
+    }
+}
+
+/// What `update_state_by_key_spec` makes of a state; `None` if it leaves it alone.
+fn spec_updated(tick: u64, new: &[Affine], before: Option<Affine>) -> Option<Option<Affine>> {
+    let quiet = new.is_empty() && before.is_some_and(|state| u64::from(state.1) % 3 != tick % 3);
+    (!quiet).then(|| updated(new, before.map(|state| compose(state, (1, tick as u32)))))
 }
 
 fn reversed(mut batch: Vec<Record>) -> Vec<Record> {
@@ -418,6 +477,8 @@ fn build(ssc: &StreamScope, sources: usize, ops: &[Op]) -> Vec<DStream<Record>> 
                     (*key, compose(before.unwrap_or((7, 7)), value))
                 })
             }
+            Op::MapSpec(s, n) => map_spec(&of(s), &name, &Spec::of(*n)),
+            Op::UpdateSpec(s, n) => update_spec(&of(s), &name, &Spec::of(*n)),
             Op::Transform(s) => of(s).transform(|batch, _: &Batch| reversed(batch)),
             Op::TransformWith(a, b) => of(a).transform_with(&of(b), |a, b, _| crossed(a, b)),
             Op::FlatMapValues(s, n) => {
@@ -474,6 +535,49 @@ fn build(ssc: &StreamScope, sources: usize, ops: &[Op]) -> Vec<DStream<Record>> 
     streams
 }
 
+fn map_spec(stream: &DStream<Record>, name: &str, told: &Spec) -> DStream<Record> {
+    let f = |batch: &Batch, key: &u8, value: Option<Affine>, state: &mut KeyState<'_, Affine>| {
+        assert_eq!(state.is_timing_out(), value.is_none());
+        let (next, emitted) = spec_mapped(tick_of(batch), *key, value, state.get().copied());
+        match next {
+            _ if value.is_none() => {} // it is deleted anyway
+            Some(next) => state.update(next),
+            None => drop(state.remove()),
+        }
+        emitted
+    };
+    let mut spec = StateSpec::new(f).initial_state(told.initial.clone());
+    if let Some(timeout) = told.timeout() {
+        spec = spec.timeout(timeout);
+    }
+    let mapped = stream.map_with_state_spec(name, spec);
+    match told.other {
+        true => mapped.union(&mapped.state_snapshots()),
+        false => mapped.into(),
+    }
+}
+
+fn update_spec(stream: &DStream<Record>, name: &str, told: &Spec) -> DStream<Record> {
+    let f =
+        |batch: &Batch, _: &u8, new: &[Affine], state: &mut StateGuard<Affine>| match spec_updated(
+            tick_of(batch),
+            new,
+            state.get().copied(),
+        ) {
+            Some(Some(next)) => state.update(next),
+            Some(None) => drop(state.remove()),
+            None => {}
+        };
+    let mut spec = UpdateSpec::new(f).initial_state(told.initial.clone());
+    if let Some(time_to_live) = told.timeout() {
+        spec = spec.time_to_live(time_to_live);
+    }
+    if told.other {
+        spec = spec.changed_keys_only();
+    }
+    stream.update_state_by_key_spec(name, spec)
+}
+
 fn window(stream: &DStream<Record>, kind: Windowed, name: &str, span: Span) -> DStream<Record> {
     let [length, slide] = [span.length, span.slide].map(|n| Duration::from_millis(n * INTERVAL_MS));
     let zero = |value| (0, value);
@@ -508,8 +612,37 @@ fn window(stream: &DStream<Record>, kind: Windowed, name: &str, span: Span) -> D
     }
 }
 
-/// Outputs by stream and batch.
-type Outputs = Arc<Mutex<BTreeMap<(usize, u64), Vec<Record>>>>;
+/// What came out of each batch that ran.
+#[derive(Debug, Default)]
+struct Seen {
+    /// By stream and batch.
+    outputs: BTreeMap<(usize, u64), Vec<Record>>,
+    /// The batches, by number, as the first input has them: it has records in every one.
+    batches: BTreeMap<u64, Batch>,
+}
+
+type Outputs = Arc<Mutex<Seen>>;
+
+impl Seen {
+    fn note(&mut self, stream: usize, batch: &Batch, records: &[Record]) {
+        if stream == 0 {
+            let before = self.batches.insert(batch.id, *batch);
+            assert!(
+                before.is_none_or(|before| before == *batch),
+                "{before:?}, {batch:?}"
+            );
+        }
+        let before = self.outputs.insert((stream, batch.id), records.to_vec());
+        assert!(
+            before.as_ref().is_none_or(|before| before == records),
+            "{batch}, stream {stream}, ran again: {before:?}, {records:?}"
+        );
+    }
+
+    fn of(&self, stream: usize, batch: u64) -> Option<Vec<Record>> {
+        self.outputs.get(&(stream, batch)).cloned()
+    }
+}
 
 fn open(
     disk: &SimDisk,
@@ -526,6 +659,7 @@ fn open(
         .key_groups(GROUPS)
         .seed(SEED)
         .chunk_bytes(life.chunk_bytes)
+        .max_batch_bytes(life.max_batch_bytes)
         .checkpoint(CheckpointPolicy::every_batches(life.every))
         .get_or_create(move |ssc| {
             let streams = build(ssc, sources, &ops);
@@ -535,7 +669,7 @@ fn open(
             for (number, stream) in streams.into_iter().enumerate() {
                 let outputs = Arc::clone(&outputs);
                 stream.for_each_batch(&format!("out{number}"), move |batch, records| {
-                    outputs.lock().insert((number, batch.id), records);
+                    outputs.lock().note(number, batch, &records);
                 });
             }
             Ok(())
@@ -637,9 +771,113 @@ fn by_group(records: impl IntoIterator<Item = Record>) -> Model {
 struct State {
     keys: Keys,
     window: WindowState,
+    /// Those of an operator with a spec, once it has begun.
+    stamped: Option<Vec<Stamped>>,
 }
 
 type Keys = Vec<(u8, Affine)>;
+
+/// A key, its state, and the tick of its last values.
+type Stamped = (u8, Affine, u64);
+
+/// When a batch is: its tick, and whether it is the last part of it.
+#[derive(Debug, Clone, Copy)]
+struct When {
+    tick: u64,
+    is_last: bool,
+}
+
+fn group_of(key: u8) -> u32 {
+    key_group(&key, GROUPS, SEED).unwrap()
+}
+
+/// The keys of an operator with a spec: those that it begins with count as visited at once.
+fn begun(stamped: &mut Option<Vec<Stamped>>, spec: &Spec, tick: u64) -> Vec<Stamped> {
+    let initial = spec.initial.iter().map(|(key, state)| (*key, *state, tick));
+    stamped.take().unwrap_or_else(|| initial.collect())
+}
+
+/// Takes out the keys that have timed out, in order of creation, by group.
+fn timed_out(keys: &mut Vec<Stamped>, spec: &Spec, when: When, but: &[u8]) -> Vec<Stamped> {
+    let Some(timeout) = spec.timeout.filter(|_| when.is_last) else {
+        return vec![];
+    };
+    let is_out = |(key, _, last): &Stamped| last + timeout < when.tick && !but.contains(key);
+    let out = keys.extract_if(.., |key| is_out(key));
+    let mut out: Vec<Stamped> = out.collect();
+    out.sort_by_key(|(key, ..)| group_of(*key));
+    out
+}
+
+/// A key has another state, after values or without any.
+fn settle(keys: &mut Vec<Stamped>, key: u8, next: Option<Affine>, last: Option<u64>) {
+    let at = keys.iter().position(|(k, ..)| *k == key);
+    match (at, next) {
+        (Some(at), Some(next)) => keys[at] = (key, next, last.unwrap_or(keys[at].2)),
+        (None, Some(next)) => keys.push((key, next, last.unwrap())),
+        (Some(at), None) => drop(keys.remove(at)),
+        (None, None) => {}
+    }
+}
+
+fn state_in(keys: &[Stamped], key: u8) -> Option<Affine> {
+    let found = keys.iter().find(|(k, ..)| *k == key);
+    found.map(|(_, state, _)| *state)
+}
+
+fn model_map_spec(told: &Spec, state: &mut State, when: When, input: &Model) -> Model {
+    let mut keys = begun(&mut state.stamped, told, when.tick);
+    let (mut emitted, touched) = (Vec::new(), input.by_key());
+    for (key, values) in &touched {
+        let mut current = state_in(&keys, *key);
+        for value in values {
+            let (next, out) = spec_mapped(when.tick, *key, Some(*value), current);
+            emitted.push(out);
+            current = next;
+        }
+        settle(&mut keys, *key, current, Some(when.tick));
+    }
+    // Keys that the batch has touched have not timed out, or have no state.
+    for (key, before, _) in timed_out(&mut keys, told, when, &[]) {
+        emitted.push(spec_mapped(when.tick, key, None, Some(before)).1);
+    }
+    emitted.sort_by_key(|(key, _)| group_of(*key)); // stable
+    let mut states: Vec<Record> = keys.iter().map(|(key, state, _)| (*key, *state)).collect();
+    states.sort_by_key(|(key, _)| group_of(*key));
+    state.stamped = Some(keys);
+    match told.other {
+        true => Model::union(&[&by_group(emitted), &by_group(states)]),
+        false => by_group(emitted),
+    }
+}
+
+fn model_update_spec(told: &Spec, state: &mut State, when: When, input: &Model) -> Model {
+    let mut keys = begun(&mut state.stamped, told, when.tick);
+    let touched = input.by_key();
+    let but: Vec<u8> = touched.iter().map(|(key, _)| *key).collect();
+    timed_out(&mut keys, told, when, &but);
+    let mut visited = but;
+    if when.is_last && !told.other {
+        let old: Vec<u8> = keys.iter().map(|(key, ..)| *key).collect();
+        let new = visited.into_iter().filter(|key| !old.contains(key));
+        visited = old.iter().copied().chain(new).collect();
+        visited.sort_by_key(|key| group_of(*key));
+    }
+    let mut emitted = Vec::new();
+    for key in visited {
+        let new = touched.iter().find(|(k, _)| *k == key);
+        let (values, last) = match new {
+            Some((_, values)) => (&values[..], Some(when.tick)),
+            None => (&[][..], None),
+        };
+        let before = state_in(&keys, key);
+        let next = spec_updated(when.tick, values, before).unwrap_or(before);
+        settle(&mut keys, key, next, last);
+        emitted.extend(next.map(|next| (key, next)));
+    }
+    state.stamped = Some(keys);
+    by_group(emitted)
+}
 
 /// All batches that a window has ever had, and the keys of which it knows.
 #[derive(Debug, Clone, Default)]
@@ -661,7 +899,8 @@ impl WindowState {
     }
 
     /// A batch at `tick`; what the window emits, if one ends there.
-    fn batch(&mut self, kind: Windowed, span: Span, tick: u64, input: &Model) -> Option<Model> {
+    fn batch(&mut self, kind: Windowed, span: Span, when: When, input: &Model) -> Option<Model> {
+        let When { tick, is_last } = when;
         let key = |record: Record| match kind {
             Windowed::CountByValue => record,
             Windowed::Records | Windowed::Reduce | Windowed::ReduceInverse | Windowed::Count => {
@@ -678,7 +917,7 @@ impl WindowState {
                 self.keys.push((key(record), false));
             }
         }
-        if !tick.is_multiple_of(span.slide) {
+        if !is_last || !tick.is_multiple_of(span.slide) {
             return None;
         }
         let outside = tick.saturating_sub(span.length);
@@ -794,33 +1033,48 @@ fn model_join(n: u8, left: &Model, right: &Model) -> Vec<Record> {
     out
 }
 
-/// What every stream has at `tick`; nothing between two windows.
+/// What every stream has in a batch; nothing between two windows.
 fn model_batch(
     ops: &[Op],
     states: &mut [State],
     sources: Vec<Model>,
-    tick: u64,
+    when: When,
 ) -> Vec<Option<Model>> {
     let mut streams: Vec<Option<Model>> = sources.into_iter().map(Some).collect();
     for (op, state) in ops.iter().zip(states) {
-        let next = model_op(op, state, &streams, tick);
+        let next = model_op(op, state, &streams, when);
         streams.push(next);
     }
     streams
 }
 
-fn model_op(op: &Op, state: &mut State, streams: &[Option<Model>], tick: u64) -> Option<Model> {
+fn model_op(op: &Op, state: &mut State, streams: &[Option<Model>], when: When) -> Option<Model> {
     let nothing = Model::default();
     let input = |at: &usize| streams[at % streams.len()].as_ref();
     let of = |at: &usize| input(at).unwrap_or(&nothing);
-    let acts_with = match op {
-        Op::Union(inputs) => inputs[0],
-        Op::Pairwise(s, _)
-        | Op::TransformWith(s, _)
-        | Op::Cogroup(s, _)
-        | Op::Join(s, _, _)
-        | Op::Broadcast(_, s) => *s,
-        Op::Window(kind, s, span) => return state.window.batch(*kind, *span, tick, input(s)?),
+    // What reads several streams acts if one of them has this batch: a window that slides with
+    // every tick goes with a stream that has every part.
+    let acts = match op {
+        Op::Union(inputs) => inputs.iter().any(|s| input(s).is_some()),
+        Op::Pairwise(a, b) | Op::TransformWith(a, b) | Op::Cogroup(a, b) | Op::Join(a, b, _) => {
+            input(a).or(input(b)).is_some()
+        }
+        Op::Broadcast(a, b) => {
+            // The state is one entry: the newest record.
+            let before = state.keys.first().copied();
+            let newest = of(a).records().last().copied();
+            state.keys = newest.or(before).into_iter().collect();
+            let seen = |(key, value)| match before {
+                Some(newest) => vec![(key, compose(value, newest.1))],
+                None => vec![(key, value)],
+            };
+            return Some(input(b)?.each(seen));
+        }
+        Op::Window(kind, s, span) => return state.window.batch(*kind, *span, when, input(s)?),
+        Op::MapSpec(s, n) => return Some(model_map_spec(&Spec::of(*n), state, when, input(s)?)),
+        Op::UpdateSpec(s, n) => {
+            return Some(model_update_spec(&Spec::of(*n), state, when, input(s)?));
+        }
         Op::Map(s, _)
         | Op::Filter(s, _)
         | Op::FlatMap(s, _)
@@ -841,9 +1095,11 @@ fn model_op(op: &Op, state: &mut State, streams: &[Option<Model>], tick: u64) ->
         | Op::Combine(s)
         | Op::Aggregate(s)
         | Op::JoinStatic(s, _)
-        | Op::Count(s) => *s,
+        | Op::Count(s) => input(s).is_some(),
     };
-    input(&acts_with)?;
+    if !acts {
+        return None;
+    }
     let state = &mut state.keys;
     Some({
         match op {
@@ -860,7 +1116,7 @@ fn model_op(op: &Op, state: &mut State, streams: &[Option<Model>], tick: u64) ->
             Op::UpdateChanged(s) | Op::UpdateRef(s) | Op::UpdateEvery(s) => {
                 let touched = of(s).by_key();
                 let mut visited: Vec<u8> = touched.iter().map(|(key, _)| *key).collect();
-                if matches!(op, Op::UpdateEvery(_)) {
+                if matches!(op, Op::UpdateEvery(_)) && when.is_last {
                     // Every key of a group in order of creation; new ones come last, in order of
                     // their first touch.
                     let old = state.iter().map(|(key, _)| *key);
@@ -969,22 +1225,9 @@ fn model_op(op: &Op, state: &mut State, streams: &[Option<Model>], tick: u64) ->
                 let value = counted(u64::from(before));
                 of.each(|(key, record)| vec![(key, compose(record, value))])
             }
-            Op::Broadcast(a, b) => {
-                // The state is one entry: the newest record.
-                let before = state.first().copied();
-                *state = of(a)
-                    .records()
-                    .last()
-                    .copied()
-                    .or(before)
-                    .into_iter()
-                    .collect();
-                of(b).each(|(key, value)| match before {
-                    Some(newest) => vec![(key, compose(value, newest.1))],
-                    None => vec![(key, value)],
-                })
+            Op::Broadcast(..) | Op::Window(..) | Op::MapSpec(..) | Op::UpdateSpec(..) => {
+                unreachable!("it has returned")
             }
-            Op::Window(..) => unreachable!("it has returned"),
         }
     })
 }
@@ -1002,13 +1245,26 @@ struct Life {
     workers: usize,
     chunk_bytes: u64,
     every: u64,
-    /// How it ends.
-    graceful: bool,
+    end: End,
     /// How many of the batches it runs.
     batches: usize,
     /// How many ticks pass before it begins.
     downtime: u64,
+    /// A tick with more is cut into parts.
+    max_batch_bytes: u64,
 }
+
+/// How a life ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    Graceful,
+    Immediate,
+    /// The process is killed.
+    Killed,
+}
+
+/// Above all that a program here sends.
+const NO_PARTS: u64 = 64 << 20;
 
 /// One call of `send_all`: source, records.
 type Frame = (usize, Vec<Record>);
@@ -1023,18 +1279,19 @@ fn life() -> impl Strategy<Value = Life> {
         1_usize..4,
         100_u64..3000,
         1_u64..5,
-        any::<bool>(),
+        prop_oneof![Just(End::Graceful), Just(End::Immediate), Just(End::Killed)],
         1_usize..4,
         prop_oneof![3 => Just(0), 1 => 1_u64..6],
     )
         .prop_map(
-            |(workers, chunk_bytes, every, graceful, batches, downtime)| Life {
+            |(workers, chunk_bytes, every, end, batches, downtime)| Life {
                 workers,
                 chunk_bytes,
                 every,
-                graceful,
+                end,
                 batches,
                 downtime,
+                max_batch_bytes: NO_PARTS,
             },
         )
 }
@@ -1044,12 +1301,17 @@ fn frames() -> impl Strategy<Value = Vec<Frame>> {
     prop::collection::vec((0_usize..3, prop::collection::vec(record, 1..5)), 0..30)
 }
 
-fn send(context: &StreamingContext, plan: &Plan, frames: &[Frame]) {
+/// Sends the frames; where each is in the log.
+fn send(context: &StreamingContext, plan: &Plan, frames: &[Frame]) -> Vec<(Lsn, Frame)> {
+    let mut sent = Vec::new();
     for (source, records) in frames {
         let name = format!("in{}", source % plan.sources);
         let input = context.input::<Record>(&name).unwrap();
-        input.send_all(records).unwrap().wait().unwrap();
+        let ack = input.send_all(records).unwrap();
+        sent.push((ack.lsn(), (*source, records.clone())));
+        ack.wait().unwrap();
     }
+    sent
 }
 
 fn sources_of(plan: &Plan, frames: &[Frame]) -> Vec<Model> {
@@ -1064,7 +1326,7 @@ fn sources_of(plan: &Plan, frames: &[Frame]) -> Vec<Model> {
 }
 
 fn check(plan: &Plan, batches: &[Vec<Frame>], lives: &[Life]) {
-    let (disk, outputs) = (SimDisk::new(), Outputs::default());
+    let (mut disk, outputs) = (SimDisk::new(), Outputs::default());
     let mut states = vec![State::default(); plan.ops.len()];
     let ticks = Cell::new(0);
     let clock = Arc::new(ManualClock::new(START_MS));
@@ -1090,22 +1352,122 @@ fn check(plan: &Plan, batches: &[Vec<Frame>], lives: &[Life]) {
             assert_eq!(batch.time_ms, START_MS + ticks.get() * INTERVAL_MS);
             let missed = std::mem::take(&mut missed);
             let first = batch.id - missed.len() as u64;
+            let whole = |tick| When {
+                tick,
+                is_last: true,
+            };
             for (id, tick) in (first..).zip(missed) {
-                compare(plan, &mut states, &[], &outputs, (id, tick), life);
+                compare(plan, &mut states, &[], &outputs, (id, whole(tick)), life);
             }
-            let batch = (batch.id, ticks.get());
+            let batch = (batch.id, whole(ticks.get()));
             compare(plan, &mut states, frames, &outputs, batch, life);
         }
         compare_past(plan, &context, &outputs, life);
-        if life.graceful {
+        if life.end == End::Graceful {
             let last = context.progress().last_batch.unwrap() + 1;
             advance(1);
             context.stop(StopMode::Graceful).unwrap();
-            let last = (last, ticks.get());
-            compare(plan, &mut states, &[], &outputs, last, life);
+            let when = When {
+                tick: ticks.get(),
+                is_last: true,
+            };
+            compare(plan, &mut states, &[], &outputs, (last, when), life);
+        } else if life.end == End::Killed {
+            disk = disk.kill_process();
         }
         rest = later;
     }
+}
+
+/// A life of a program whose ticks are cut into parts: after each burst of frames so many batches
+/// run, whether all of them were cut or not.
+#[derive(Debug, Clone, Copy)]
+struct InParts {
+    life: Life,
+    runs: usize,
+}
+
+/// Like [`check`], with ticks that are cut into parts, and lives that end between two of them. What
+/// the batches are is read from the run, and the model must give what they gave. Returns how many
+/// parts there were before the last one of their tick, and how many lives ended behind such a one.
+fn check_parts(plan: &Plan, bursts: &[Vec<Frame>], lives: &[InParts]) -> (usize, usize) {
+    let (mut disk, outputs) = (SimDisk::new(), Outputs::default());
+    let clock = Arc::new(ManualClock::new(START_MS));
+    let tick = Duration::from_millis(INTERVAL_MS);
+    let (mut sent, mut bursts, mut ends) = (Vec::new(), bursts.iter().peekable(), Vec::new());
+    let mut all_lives = lives.iter().cycle();
+    let mut last_life = lives[0].life;
+    while bursts.peek().is_some() {
+        let InParts { life, runs } = *all_lives.next().unwrap();
+        last_life = life;
+        if !sent.is_empty() {
+            clock.advance(tick * life.downtime as u32);
+        }
+        let context = open(&disk, &clock, plan, life, &outputs).unwrap();
+        for frames in bursts.by_ref().take(life.batches) {
+            clock.advance(tick);
+            sent.extend(send(&context, plan, frames));
+            for _ in 0..runs {
+                context.run_batch().unwrap();
+            }
+        }
+        compare_past(plan, &context, &outputs, life);
+        ends.push(context.progress().last_batch.unwrap());
+        match life.end {
+            End::Graceful => context.stop(StopMode::Graceful).unwrap(),
+            End::Immediate => drop(context),
+            End::Killed => disk = disk.kill_process(),
+        }
+    }
+    // To the end of what was sent, and two batches more, so that the last tick is whole.
+    let context = open(&disk, &clock, plan, last_life, &outputs).unwrap();
+    let newest = sent.last().map_or(Lsn::ZERO, |(lsn, _)| *lsn);
+    let mut empty = 0;
+    while empty < 3 {
+        clock.advance(tick);
+        empty += usize::from(context.run_batch().unwrap().to > newest);
+    }
+    drop(context);
+    let batches: Vec<Batch> = outputs.lock().batches.values().copied().collect();
+    compare_all(plan, &batches, sent, &outputs, last_life);
+    let is_open = |at: usize| {
+        batches
+            .get(at + 1)
+            .is_some_and(|b| b.time_ms == batches[at].time_ms)
+    };
+    let parts = (0..batches.len()).filter(|at| is_open(*at)).count();
+    let ends = ends.into_iter().filter(|id| is_open(*id as usize - 1));
+    (parts, ends.count())
+}
+
+/// Every batch that ran, beside the model.
+fn compare_all(
+    plan: &Plan,
+    batches: &[Batch],
+    sent: Vec<(Lsn, Frame)>,
+    outputs: &Outputs,
+    life: Life,
+) {
+    let mut states = vec![State::default(); plan.ops.len()];
+    let mut sent = sent.into_iter().peekable();
+    let mut end = batches[0].from;
+    for (at, batch) in batches.iter().enumerate() {
+        assert_eq!(batch.id, at as u64 + 1, "{batches:?}");
+        assert_eq!(batch.from, end, "{batches:?}");
+        end = batch.to;
+        let mut frames = Vec::new();
+        while let Some((_, frame)) = sent.next_if(|(lsn, _)| *lsn < batch.to) {
+            frames.push(frame);
+        }
+        let next = batches.get(at + 1);
+        assert!(next.is_none_or(|next| next.time_ms >= batch.time_ms));
+        let when = When {
+            tick: tick_of(batch),
+            is_last: next.is_none_or(|next| next.time_ms > batch.time_ms),
+        };
+        compare(plan, &mut states, &frames, outputs, (batch.id, when), life);
+    }
+    assert_eq!(sent.next(), None, "every frame was in a batch");
 }
 
 /// The ends of windows that a downtime has missed and that come later: of each slide the first one,
@@ -1129,11 +1491,7 @@ fn compare_past(plan: &Plan, context: &StreamingContext, outputs: &Outputs, life
         match past.batch(batch).unwrap().collect() {
             Ok(found) => assert_eq!(
                 found,
-                outputs
-                    .lock()
-                    .get(&(stream, batch))
-                    .cloned()
-                    .unwrap_or_default(), // nothing between two windows
+                outputs.lock().of(stream, batch).unwrap_or_default(), // nothing between two windows
                 "batch {batch} again, stream {stream} of {plan:?}, {life:?}"
             ),
             Err(Error::Dataset { .. }) => assert!(batch < last, "the last batch is in reach"),
@@ -1147,17 +1505,17 @@ fn compare(
     states: &mut [State],
     frames: &[Frame],
     outputs: &Outputs,
-    (batch, tick): (u64, u64),
+    (batch, when): (u64, When),
     life: Life,
 ) {
     let ops = resolved(plan.sources, &plan.ops);
-    let expected = model_batch(&ops, states, sources_of(plan, frames), tick);
+    let expected = model_batch(&ops, states, sources_of(plan, frames), when);
     for (number, stream) in expected.iter().enumerate() {
-        let found = outputs.lock().get(&(number, batch)).cloned();
+        let found = outputs.lock().of(number, batch);
         assert_eq!(
             found,
             stream.as_ref().map(Model::records),
-            "batch {batch}, stream {number} of {plan:?}, {life:?}"
+            "batch {batch}, {when:?}, stream {number} of {plan:?}, {life:?}"
         );
     }
 }
@@ -1175,6 +1533,88 @@ proptest! {
     }
 }
 
+fn in_parts() -> impl Strategy<Value = InParts> {
+    (life(), 300_u64..3000, 1_usize..4).prop_map(|(life, max_batch_bytes, runs)| InParts {
+        life: Life {
+            max_batch_bytes,
+            ..life
+        },
+        runs,
+    })
+}
+
+proptest! {
+    #![proptest_config(saved_seeds::config(200, env!("CARGO_MANIFEST_DIR"), "random_graphs"))]
+
+    #[test]
+    fn any_graph_gives_what_the_model_gives_in_ticks_of_parts(
+        plan in plan(),
+        bursts in prop::collection::vec(frames(), 1..5),
+        lives in prop::collection::vec(in_parts(), 1..4),
+    ) {
+        check_parts(&plan, &bursts, &lives);
+    }
+}
+
+/// Windows, timers and timeouts move at the last part of a tick, whichever parts a process lived to
+/// see.
+#[test]
+fn every_window_and_timer_moves_at_the_last_part_of_a_tick() {
+    let span = |length, slide| Span { length, slide };
+    let kinds = [
+        Windowed::Records,
+        Windowed::Reduce,
+        Windowed::ReduceInverse,
+        Windowed::Count,
+        Windowed::CountByValue,
+        Windowed::GroupByKey,
+        Windowed::ReduceByKey,
+        Windowed::ReduceByKeyInverse,
+        Windowed::ReduceByKeyFiltered,
+    ];
+    let timers = (0..32).flat_map(|n| [Op::MapSpec(0, n), Op::UpdateSpec(0, n)]);
+    let plans = kinds.map(|kind| {
+        let mut ops = Vec::new();
+        for span in [span(1, 1), span(2, 1), span(3, 2), span(2, 3)] {
+            ops.push(Op::Window(kind, 0, span));
+        }
+        // What reads a stream of every part beside a window that slides with every tick.
+        ops.extend([Op::Join(0, 1, 3), Op::Pairwise(2, 0), Op::UpdateEvery(3)]);
+        ops
+    });
+    let plans = plans.into_iter().chain([timers.collect()]);
+    for ops in plans {
+        let plan = Plan { sources: 1, ops };
+        for (workers, runs) in [(1, 1), (2, 2), (3, 3), (2, 4), (1, 5)] {
+            let lives = [End::Killed, End::Immediate, End::Killed, End::Graceful].map(|end| {
+                let life = Life {
+                    workers,
+                    chunk_bytes: 300,
+                    every: 2,
+                    end,
+                    batches: 1,
+                    downtime: u64::from(end == End::Killed) * 2,
+                    max_batch_bytes: 1000,
+                };
+                InParts { life, runs }
+            });
+            let frame = |n: u32| {
+                (
+                    0,
+                    vec![((n % 5) as u8, (n + 2, n)), ((n % 7) as u8, (3, n))],
+                )
+            };
+            let bursts: Vec<Vec<Frame>> = [30, 2, 0, 25, 0, 1, 18, 0, 0, 0]
+                .iter()
+                .map(|count| (0..*count).map(frame).collect())
+                .collect();
+            let (parts, ends) = check_parts(&plan, &bursts, &lives);
+            assert!(parts >= 5, "{parts} parts");
+            assert!(ends > 0 || runs > 3, "no life ended within a tick");
+        }
+    }
+}
+
 /// `a.union(b).union(c)`: a later record of c overtook an earlier one of a at any distance.
 #[test]
 fn a_chain_of_unions_keeps_the_order_of_the_log() {
@@ -1187,9 +1627,10 @@ fn a_chain_of_unions_keeps_the_order_of_the_log() {
         workers,
         chunk_bytes,
         every: 3,
-        graceful: true,
+        end: End::Graceful,
         batches: 1,
         downtime: 0,
+        max_batch_bytes: NO_PARTS,
     };
     for (workers, chunk_bytes) in [(1, 1 << 20), (1, 100), (2, 1000), (3, 300)] {
         check(
@@ -1216,9 +1657,10 @@ fn branches_of_one_stream_alternate_record_by_record() {
         workers: 2,
         chunk_bytes: 200,
         every: 9,
-        graceful: false,
+        end: End::Immediate,
         batches: 2,
         downtime: 0,
+        max_batch_bytes: NO_PARTS,
     };
     check(
         &plan,

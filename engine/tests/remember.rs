@@ -134,31 +134,62 @@ fn what_is_older_than_the_duration_is_an_error_that_names_it() {
     }
 }
 
+/// The bound was in records once, of any size: a million of them could take all memory.
 #[test]
 fn what_is_more_than_the_bound_is_forgotten_whole_batches_first() {
-    let program = open(&SimDisk::new(), 0, |ssc| minute(ssc).at_most(5)).unwrap();
+    // A batch costs 128 bytes, one for the head of its list, and three for each of these numbers.
+    let two_batches_of_four = 2 * (128 + 1) + 4 * 3;
+    let program = open(&SimDisk::new(), 0, |ssc| {
+        let numbers = ssc.input::<u64>("in").map(|n| 1000 + n);
+        numbers
+            .remember(60 * SECOND)
+            .at_most_bytes(two_batches_of_four)
+    });
+    let program = program.unwrap();
     program.context.start().unwrap();
-    program.batch(&[1, 2]);
-    program.batch(&[3, 4, 5]);
-    assert_eq!(program.slice(0, 9000).len(), 2);
-    program.batch(&[6]);
-    assert_eq!(
-        program.slice(2000, 9000),
-        [(2, vec![30, 40, 50]), (3, vec![60])]
-    );
-    let message = program.refused(1000, 9000);
+    program.batch(&[1]);
+    program.batch(&[2, 3, 4]);
+    assert_eq!(program.slice(0, 9000).len(), 2, "they fit exactly");
+    program.batch(&[5, 6]);
+    assert_eq!(program.slice(3000, 9000), [(3, vec![1005, 1006])]);
+    let message = program.refused(2000, 9000);
     assert!(
-        message.contains("at most 5 records") && message.contains(".at_most("),
+        message.contains("at most 270 bytes") && message.contains(".at_most_bytes("),
         "{message}"
     );
-    program.batch(&[1, 2, 3, 4, 5, 6]);
+    program.batch(&(0..100).collect::<Vec<_>>());
     assert_eq!(program.slice(5000, 9000), []);
     assert!(
         program.refused(4000, 4000).contains("up to 4000 ms"),
         "a batch over the bound"
     );
     program.batch(&[7]);
-    assert_eq!(program.slice(5000, 9000), [(5, vec![70])]);
+    assert_eq!(program.slice(5000, 9000), [(5, vec![1007])]);
+    let smaller = program.recent.at_most_bytes(100);
+    assert!(
+        smaller.slice(5000, 5000).is_err(),
+        "a batch without records costs 128"
+    );
+}
+
+/// What serde would give back as something else is refused, and not shown as that.
+#[test]
+fn a_record_that_does_not_read_back_fails_its_batch() {
+    let context = builder(&SimDisk::new(), 1).get_or_create(|ssc| {
+        let numbers = ssc.input::<u64>("in");
+        drop(numbers.map(|n| Some((n > 1).then_some(n))).remember(SECOND));
+        Ok(())
+    });
+    let context = context.unwrap();
+    context.start().unwrap();
+    let input = context.input::<u64>("in").unwrap();
+    input.send(&1).unwrap().wait().unwrap();
+    let error = context.run_batch().unwrap_err().to_string();
+    assert!(
+        error.contains("remember (engine/tests/remember.rs:")
+            && error.contains("a record cannot be remembered"),
+        "{error}"
+    );
 }
 
 #[test]

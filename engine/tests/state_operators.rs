@@ -149,6 +149,39 @@ fn a_state_begins_with_its_initial_pairs_once() {
     .check();
 }
 
+/// Behind a window an operator has its first batch later than the program. A checkpoint before that
+/// said of the keys that they were last visited in 1970: after a restart they timed out at once.
+#[test]
+fn keys_of_the_beginning_are_visited_by_the_first_batch_of_their_operator() {
+    Table::new(|ssc| {
+        let windows = input(ssc).window("w", seconds(1), seconds(2));
+        let spec = adding().initial_state(pairs(&[("a", 10)]));
+        let stream = windows.map_with_state_spec("s", spec.timeout(seconds(2)));
+        let ttl = UpdateSpec::new(
+            |_: &Batch, _: &String, new: &[u64], sum: &mut StateGuard<u64>| {
+                if let Some(new) = new.first() {
+                    sum.update(sum.get().copied().unwrap_or(0) + new);
+                }
+            },
+        );
+        let ttl = ttl
+            .initial_state(pairs(&[("z", 7)]))
+            .time_to_live(seconds(2));
+        let lives = windows.update_state_by_key_spec("t", ttl);
+        (ByKey((*stream).clone()), ByKey(lives))
+    })
+    .silent([])
+    .batch(
+        sent(&[("b", 2)]),
+        (vec![saw("b", 2, Some(2))], pairs(&[("b", 2), ("z", 7)])),
+    )
+    .silent([])
+    .batch([], (vec![], pairs(&[("b", 2), ("z", 7)])))
+    .silent([])
+    .batch([], (vec![timed_out("a", 10), timed_out("b", 2)], vec![]))
+    .check();
+}
+
 #[test]
 fn an_update_sees_every_key_in_every_batch_and_its_batch() {
     Table::new(|ssc| {

@@ -23,10 +23,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Settings of a proptest of so many cases, whose failures go to `seeds/TEST.txt` beside the tests
-/// of `crate_dir` (`env!("CARGO_MANIFEST_DIR")`).
+/// of `crate_dir` (`env!("CARGO_MANIFEST_DIR")`). `PROPTEST_CASES` sets another number.
 pub(crate) fn config(cases: u32, crate_dir: &str, test: &str) -> Config {
+    let told = std::env::var("PROPTEST_CASES").ok();
     Config {
-        cases,
+        cases: told.and_then(|n| n.parse().ok()).unwrap_or(cases),
         failure_persistence: Some(Box::new(SavedSeeds::of(list_of(crate_dir, test)))),
         ..Config::default()
     }

@@ -320,7 +320,12 @@ impl<T: 'static> DStream<T> {
         self.local(run)
     }
 
-    /// Computes the stream once per batch for all its readers, instead of once for each.
+    /// Computes the stream once per batch for all its readers, instead of once for each. Nothing
+    /// is kept beyond the batch, so there is nothing to bound or to unpersist.
+    ///
+    /// Spark's `persist` also keeps results of past batches. Here that is
+    /// `stream.datasets(name).persist(max_bytes)`: what the bound has no room for is computed again
+    /// when it is asked for (see [`Datasets`](crate::Datasets)).
     #[track_caller]
     pub fn persist(&self) -> DStream<T>
     where

@@ -1,24 +1,31 @@
 //! Batches of a stream that are kept in memory for a while, and slices of them by time.
 
 use crate::batch::Batch;
+use crate::codec::{message_pack, round_trip};
+use crate::datasets::stored::RESULT_OVERHEAD;
 use crate::error::{BoxError, Error, GraphError, Result};
 use crate::operators::dstream::DStream;
-use crate::record::Record;
+use crate::record::Value;
 use crate::sink::output::{Guarantee, Sink, SinkContext};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fmt;
+use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// So many records are remembered of a stream, unless it says otherwise.
-const MAX_RECORDS: usize = 1 << 20;
+/// So many bytes are remembered of a stream, unless it says otherwise.
+const MAX_BYTES: u64 = 64 << 20;
 
-impl<T: Record> DStream<T> {
+impl<T: Value> DStream<T> {
     /// Keeps the batches of the last `duration` in memory, for [`Remembered::slice`]: a look at
-    /// recent results from outside, while the context runs. At most a million records are kept
-    /// ([`Remembered::at_most`]). It is an output: a batch is remembered once it is committed.
+    /// recent results from outside, while the context runs. They are held in encoded form, 64 MiB
+    /// at most ([`Remembered::at_most_bytes`]). It is an output: a batch is remembered once it is
+    /// committed.
+    ///
+    /// A batch that is no longer remembered is an error. [`datasets`](Self::datasets) would compute
+    /// it again, also after a restart; that needs a name and a log that reaches back.
     ///
     /// `duration` must not be shorter than the time between two batches of the stream; otherwise
     /// the program does not start.
@@ -67,10 +74,10 @@ impl<T: Record> DStream<T> {
             operator,
             duration_ms,
             slide_ms,
-            max_records: MAX_RECORDS,
+            max_bytes: MAX_BYTES,
             is_open: false,
             batches: VecDeque::new(),
-            records: 0,
+            bytes: 0,
             forgotten: None,
         }));
         let sink = Memorise {
@@ -78,20 +85,25 @@ impl<T: Record> DStream<T> {
             staged: None,
         };
         self.sink_of_kind("remember", None, sink);
-        Remembered { memory }
+        Remembered {
+            memory,
+            records: PhantomData,
+        }
     }
 }
 
 /// The recent batches of a stream (see [`DStream::remember`]). It may be cloned, and sent to other
 /// threads; every clone shows the same batches.
 pub struct Remembered<T> {
-    memory: Arc<Mutex<Memory<T>>>,
+    memory: Arc<Mutex<Memory>>,
+    records: PhantomData<fn() -> T>,
 }
 
 impl<T> Clone for Remembered<T> {
     fn clone(&self) -> Self {
         Self {
             memory: Arc::clone(&self.memory),
+            records: PhantomData,
         }
     }
 }
@@ -102,17 +114,20 @@ impl<T> fmt::Debug for Remembered<T> {
         f.debug_struct("Remembered")
             .field("operator", &memory.operator)
             .field("batches", &memory.batches.len())
-            .field("records", &memory.records)
+            .field("bytes", &memory.bytes)
             .finish_non_exhaustive()
     }
 }
 
-impl<T: Record> Remembered<T> {
-    /// Remembers at most `records` records: if a new batch would make them more, the oldest batches
-    /// are forgotten.
+impl<T: Value> Remembered<T> {
+    /// Remembers at most `bytes` bytes: if a new batch would make them more, the oldest batches are
+    /// forgotten. Counted are the records in encoded form, and 128 bytes for each batch.
     #[must_use = "it is the same memory, with another bound"]
-    pub fn at_most(self, records: usize) -> Self {
-        self.memory.lock().max_records = records;
+    pub fn at_most_bytes(self, bytes: u64) -> Self {
+        let mut memory = self.memory.lock();
+        memory.max_bytes = bytes;
+        memory.forget_beyond_bound();
+        drop(memory);
         self
     }
 
@@ -122,31 +137,38 @@ impl<T: Record> Remembered<T> {
     ///
     /// # Errors
     /// [`Error::LifeCycle`] before the context is started. [`Error::NotRemembered`] if one of the
-    /// batches is no longer remembered; it names the setting. What was remembered does not outlive
-    /// the process: after a restart that is the error for earlier times.
+    /// batches is no longer remembered, it names the setting, or if its records do not read back.
+    /// What was remembered does not outlive the process: after a restart that is the error for
+    /// earlier times.
     pub fn slice(&self, from_ms: u64, to_ms: u64) -> Result<Vec<(Batch, Vec<T>)>> {
-        let found = self.memory.lock().slice(from_ms, to_ms)?;
-        let copied = |(batch, records): (Batch, Kept<T>)| (batch, records.lock().clone());
-        Ok(found.into_iter().map(copied).collect())
+        let memory = self.memory.lock();
+        let (found, operator) = (memory.slice(from_ms, to_ms)?, memory.operator.clone());
+        drop(memory); // decoding many records does not keep the next batch waiting
+        let decoded = |(batch, bytes): (Batch, Arc<[u8]>)| {
+            let records = message_pack::decode(&bytes).map_err(|what| {
+                Error::NotRemembered(format!(
+                    "{operator}: the records of {batch} do not read back: {what}"
+                ))
+            })?;
+            Ok((batch, records))
+        };
+        found.into_iter().map(decoded).collect()
     }
 }
 
-/// The records of a batch. Each has its own lock: a reader who copies many does not keep the next
-/// batch waiting.
-type Kept<T> = Arc<Mutex<Vec<T>>>;
-
-struct Memory<T> {
+struct Memory {
     /// Kind and place of the operator.
     operator: String,
     duration_ms: u64,
     /// Time between two batches of the stream.
     slide_ms: u64,
-    max_records: usize,
+    max_bytes: u64,
     /// Whether the context has started.
     is_open: bool,
-    batches: VecDeque<(Batch, Kept<T>)>,
-    /// Records of all batches.
-    records: usize,
+    /// Each with its records, as a `Vec` of them serialises.
+    batches: VecDeque<(Batch, Arc<[u8]>)>,
+    /// What all batches cost.
+    bytes: u64,
     /// Batches up to this time are not remembered, and why.
     forgotten: Option<(u64, Why)>,
 }
@@ -158,28 +180,33 @@ enum Why {
     TooMany,
 }
 
-impl<T> Memory<T> {
-    fn add(&mut self, batch: Batch, records: Vec<T>) {
-        self.records += records.len();
-        self.batches
-            .push_back((batch, Arc::new(Mutex::new(records))));
-        let too_old = |first: &Batch, memory: &Self| {
-            first.time_ms.saturating_add(memory.duration_ms) <= batch.time_ms
+/// What a batch costs.
+fn cost(records: &[u8]) -> u64 {
+    records.len() as u64 + RESULT_OVERHEAD
+}
+
+impl Memory {
+    fn add(&mut self, batch: Batch, records: Arc<[u8]>) {
+        self.bytes += cost(&records);
+        self.batches.push_back((batch, records));
+        let is_old = |(first, _): &(Batch, Arc<[u8]>), duration_ms| {
+            first.time_ms.saturating_add(duration_ms) <= batch.time_ms
         };
-        while let Some((first, _)) = self.batches.front() {
-            if too_old(first, self) {
-                self.forget_first(Why::TooOld);
-            } else if self.records > self.max_records {
-                self.forget_first(Why::TooMany);
-            } else {
-                break;
-            }
+        while (self.batches.front()).is_some_and(|first| is_old(first, self.duration_ms)) {
+            self.forget_first(Why::TooOld);
+        }
+        self.forget_beyond_bound();
+    }
+
+    fn forget_beyond_bound(&mut self) {
+        while self.bytes > self.max_bytes {
+            self.forget_first(Why::TooMany);
         }
     }
 
     fn forget_first(&mut self, why: Why) {
         if let Some((batch, records)) = self.batches.pop_front() {
-            self.records -= records.lock().len();
+            self.bytes -= cost(&records);
             self.forget(batch.time_ms, why);
         }
     }
@@ -189,7 +216,7 @@ impl<T> Memory<T> {
         self.forgotten = Some((until_ms, why));
     }
 
-    fn slice(&self, from_ms: u64, to_ms: u64) -> Result<Vec<(Batch, Kept<T>)>> {
+    fn slice(&self, from_ms: u64, to_ms: u64) -> Result<Vec<(Batch, Arc<[u8]>)>> {
         if !self.is_open {
             return Err(Error::LifeCycle(
                 "a slice of what is remembered needs a context that was started",
@@ -203,7 +230,7 @@ impl<T> Memory<T> {
             return Err(self.not_remembered(until_ms, why));
         }
         let times = from_ms..=to_ms;
-        let within = |(batch, _): &&(Batch, Kept<T>)| times.contains(&batch.time_ms);
+        let within = |(batch, _): &&(Batch, Arc<[u8]>)| times.contains(&batch.time_ms);
         Ok(self.batches.iter().filter(within).cloned().collect())
     }
 
@@ -229,8 +256,8 @@ impl<T> Memory<T> {
             }
             Why::TooOld => format!("it remembers {duration_ms} ms: give it a longer duration"),
             Why::TooMany => format!(
-                "it remembers at most {} records: set another bound with .at_most(..)",
-                self.max_records
+                "it remembers at most {} bytes: set another bound with .at_most_bytes(..)",
+                self.max_bytes
             ),
         };
         Error::NotRemembered(format!(
@@ -240,12 +267,12 @@ impl<T> Memory<T> {
 }
 
 /// The sink that fills a memory.
-struct Memorise<T> {
-    memory: Arc<Mutex<Memory<T>>>,
-    staged: Option<(Batch, Vec<T>)>,
+struct Memorise {
+    memory: Arc<Mutex<Memory>>,
+    staged: Option<(Batch, Arc<[u8]>)>,
 }
 
-impl<T: Record> Sink<T> for Memorise<T> {
+impl<T: Value> Sink<T> for Memorise {
     fn guarantee(&self) -> Guarantee {
         Guarantee::AtLeastOnce
     }
@@ -262,7 +289,10 @@ impl<T: Record> Sink<T> for Memorise<T> {
     }
 
     fn stage(&mut self, batch: &Batch, records: Vec<T>) -> Result<(), BoxError> {
-        self.staged = Some((*batch, records));
+        let written = (records.iter().try_for_each(round_trip::check))
+            .and_then(|()| message_pack::encode(&records).map_err(|e| e.to_string()));
+        let written = written.map_err(|what| format!("a record cannot be remembered: {what}"))?;
+        self.staged = Some((*batch, written.into()));
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use crate::state::key_group::{GroupsOnDisk, KeyGroups};
 use crate::state::key_hash::{KeyError, KeyHash};
 use crate::state::table::block::{RawEntry, RestoredGroup, RestoredState, raw_entries};
 use crate::state::table::group::Group;
-use crate::state::table::slots::Stamp;
+use crate::state::table::slots::{BEFORE_FIRST_BATCH_MS, Stamp};
 use crate::state::twins::Twins;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
@@ -115,8 +115,8 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTypes for Types<K, A, S
     }
 
     fn initial(&self, groups: KeyGroups) -> Result<Option<Restored>, String> {
-        // A program runs once: nothing is needed twice.
-        let pairs = std::mem::take(&mut *self.initial.lock());
+        // Not taken: past batches that are computed again begin with it too.
+        let pairs = self.initial.lock().clone();
         if pairs.is_empty() {
             return Ok(None);
         }
@@ -126,9 +126,8 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTypes for Types<K, A, S
             let hash = groups.hash(&key).map_err(|e| e.to_string())?;
             let group = by_number.entry(groups.group_of(hash));
             let group = group.or_insert_with(Group::new);
-            // The time of the first batch takes the place of this.
             group
-                .restore(hash, key, state, T::at(0))
+                .restore(hash, key, state, T::at(BEFORE_FIRST_BATCH_MS))
                 .map_err(|key| format!("two of its keys are {}", round_trip::show_value(&key)))?;
         }
         let by_number = by_number.into_iter().map(|(number, mut group)| {

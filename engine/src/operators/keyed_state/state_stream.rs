@@ -1,9 +1,10 @@
 //! What `map_with_state_spec` returns: what the function returned, and the states after each batch.
 
 use crate::batch::chunk::{Chunk, SequenceKey, open};
-use crate::operators::dstream::{DStream, FusedFn};
+use crate::operators::dstream::DStream;
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
+use crate::plan::node::{LocalFn, NodeWork};
 use crate::record::{Key, Record, State};
 use std::fmt;
 use std::ops::Deref;
@@ -35,22 +36,15 @@ impl<K: Key, S: State, U: Record> StateStream<K, S, U> {
         operator: OperatorId,
         wanted: Arc<AtomicBool>,
     ) -> Self {
-        let fused: FusedFn<U> = Arc::new(|_, data, emit| {
-            for part in open::<Vec<Emitted<K, S, U>>>(data) {
-                if let Emitted::Mapped(records) = part {
-                    records.into_iter().for_each(&mut *emit);
-                }
-            }
+        // A node for each, so that neither has empty partitions where only the other has records.
+        let mapped = split(graph, node, operator, |part: Emitted<K, S, U>| match part {
+            Emitted::Mapped(records) => Some(records),
+            Emitted::States(_) => None,
         });
-        let mapped = DStream::read_by(graph, node, operator, fused);
-        let fused: FusedFn<(K, S)> = Arc::new(|_, data, emit| {
-            for part in open::<Vec<Emitted<K, S, U>>>(data) {
-                if let Emitted::States(records) = part {
-                    records.into_iter().for_each(&mut *emit);
-                }
-            }
+        let states = split(graph, node, operator, |part: Emitted<K, S, U>| match part {
+            Emitted::Mapped(_) => None,
+            Emitted::States(records) => Some(records),
         });
-        let states = DStream::read_by(graph, node, operator, fused);
         Self {
             mapped,
             states,
@@ -73,6 +67,26 @@ impl<K: Key, S: State, U: Record> StateStream<K, S, U> {
             ..self.states.clone()
         }
     }
+}
+
+/// The stream of what `of` takes from what the operator emits.
+fn split<E: Record, T: Record>(
+    graph: &SharedGraph,
+    node: NodeId,
+    operator: OperatorId,
+    of: impl Fn(E) -> Option<Vec<T>> + Send + Sync + 'static,
+) -> DStream<T> {
+    let run: LocalFn = Arc::new(move |slot, _, Chunk { sequence, data, .. }, out| {
+        for records in open::<Vec<E>>(data).into_iter().filter_map(&of) {
+            out.push(Chunk::new(sequence.clone(), slot.index, records));
+        }
+    });
+    let work = NodeWork::Local {
+        first: operator,
+        run,
+    };
+    let node = graph.borrow_mut().node(vec![node], work);
+    DStream::of_node(graph, node, operator)
 }
 
 /// What the function returned for a key group.

@@ -4,7 +4,7 @@
 use crate::state::key_hash::KeyHash;
 use crate::state::table::delta::Delta;
 use crate::state::table::group::{FRESH, Group, spread, tag_of};
-use crate::state::table::slots::{Entry, Stamp};
+use crate::state::table::slots::{BEFORE_FIRST_BATCH_MS, Entry, Stamp};
 
 /// A group with fewer slots is not worth compacting.
 const MIN_COMPACTED: u32 = 64;
@@ -115,6 +115,7 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
             return Err(key);
         }
         let tag = tag_of(hash);
+        self.unstamped |= stamp == T::at(BEFORE_FIRST_BATCH_MS) && stamp.time_ms().is_some();
         let slot = self.slots.push(Entry {
             tag,
             pending: u32::MAX,
@@ -143,20 +144,21 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
         self.delta = Delta::new(self.slots.len());
     }
 
-    /// All keys are what the state begins with: no checkpoint has them, and their first visit is
-    /// that of the first batch.
+    /// All keys are what the state begins with: no checkpoint has them.
     pub(crate) fn begun(&mut self) {
         self.undo.created_from = self.slots.len();
         (0..self.slots.len()).for_each(|slot| self.delta.changed(slot));
-        self.unstamped = true;
     }
 
-    /// The first batch begins at `now_ms`.
+    /// A batch begins at `now_ms`. If it is the operator's first one, it counts as a visit of the
+    /// keys that the state begins with.
     pub(crate) fn first_batch(&mut self, now_ms: u64) {
         if std::mem::take(&mut self.unstamped) {
             for slot in 0..self.slots.len() {
-                if let Some(entry) = self.slots.get_mut(slot) {
+                let entry = self.slots.get_mut(slot);
+                if let Some(entry) = entry.filter(|e| e.stamp == T::at(BEFORE_FIRST_BATCH_MS)) {
                     entry.stamp = T::at(now_ms);
+                    self.delta.changed(slot);
                 }
             }
             self.set_timeout(self.timers.timeout_ms());

@@ -28,6 +28,11 @@ impl Stamp for () {
     }
 }
 
+/// The last visit of a key that is what its state begins with, until the operator has its first
+/// batch: above every batch time, so no timeout is due. A checkpoint that is taken before that
+/// batch has it too.
+pub(crate) const BEFORE_FIRST_BATCH_MS: u64 = u64::MAX;
+
 /// The time of the last visit with data, in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct LastVisit(u64);
