@@ -4,12 +4,12 @@
 //! The guarantee depends on the order: append everything that was read, then sync once, then
 //! answer.
 
+use crate::answers::Answers;
 use crate::dial::notice_dead_peer;
-use crate::lines::{Limits, LineBuffer, Piece, check_utf8};
+use crate::lines::{Limits, LineBuffer, Piece, text_of};
 use highwater_engine::wal::Lsn;
 use highwater_engine::wal::disk::Clock;
 use highwater_engine::{Error, Receipt, SourceContext};
-use std::fmt::Write as _;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
@@ -50,11 +50,11 @@ pub(crate) struct Connection<'a> {
 /// A line to store, or why it is refused.
 #[derive(Debug)]
 enum Offer<'a> {
-    Line(&'a [u8]),
+    Line(&'a str),
     Numbered {
         producer: &'a str,
         sequence: u64,
-        line: &'a [u8],
+        line: &'a str,
     },
     Refused(String),
 }
@@ -63,7 +63,7 @@ enum Offer<'a> {
 /// did.
 #[derive(Debug, Default)]
 struct Round {
-    answers: Vec<Result<Receipt, String>>,
+    answers: Answers,
     newest: Option<Lsn>,
     failure: Option<Error>,
 }
@@ -157,17 +157,13 @@ impl Connection<'_> {
         {
             return Ok(Some(refusal(&error)));
         }
-        let mut text = String::with_capacity(16 * round.answers.len());
-        for answer in &round.answers {
-            let written = match answer {
-                Ok(Receipt::Stored(lsn)) => writeln!(text, "ok {lsn}"),
-                Ok(Receipt::Duplicate(lsn)) => writeln!(text, "ok {lsn} duplicate"),
-                Err(reason) => writeln!(text, "err {reason}"),
-            };
-            written.map_err(io::Error::other)?;
-        }
         let clock = self.source.clock();
-        write_within(&mut &*self.stream, text.as_bytes(), &*clock, WRITE_TIMEOUT)?;
+        write_within(
+            &mut &*self.stream,
+            round.answers.as_bytes(),
+            &*clock,
+            WRITE_TIMEOUT,
+        )?;
         Ok(round.failure.as_ref().map(refusal))
     }
 
@@ -184,7 +180,7 @@ impl Connection<'_> {
                     self.store_once(producer, run, &mut round)
                 }
                 Some(Offer::Refused(reason)) => {
-                    round.answers.push(Err(reason.clone()));
+                    round.answers.refused(reason);
                     Ok(())
                 }
                 Some(Offer::Line(_)) | None => self.store_plain(run, &mut round),
@@ -198,7 +194,7 @@ impl Connection<'_> {
     }
 
     fn store_plain(&self, run: &[Offer<'_>], round: &mut Round) -> Result<(), Error> {
-        let lines: Vec<&[u8]> = run
+        let lines: Vec<&str> = run
             .iter()
             .filter_map(|offer| {
                 if let Offer::Line(line) = offer {
@@ -209,10 +205,11 @@ impl Connection<'_> {
             })
             .collect();
         for group in self.limits.groups(&lines, |line| line.len()) {
-            let lsn = self.source.append(group)?;
+            let lsn = self.source.append_text(group)?;
             round.newest = round.newest.max(Some(lsn));
-            let stored = std::iter::repeat_n(Ok(Receipt::Stored(lsn)), group.len());
-            round.answers.extend(stored);
+            for _ in group {
+                round.answers.stored(Receipt::Stored(lsn));
+            }
         }
         Ok(())
     }
@@ -226,14 +223,16 @@ impl Connection<'_> {
         let lines: Vec<(u64, &[u8])> = run
             .iter()
             .filter_map(|offer| match offer {
-                Offer::Numbered { sequence, line, .. } => Some((*sequence, *line)),
+                Offer::Numbered { sequence, line, .. } => Some((*sequence, line.as_bytes())),
                 _ => None,
             })
             .collect();
         for group in self.limits.groups(&lines, |(_, line)| line.len()) {
             let appended = self.source.append_once(producer, group)?;
             round.newest = round.newest.max(appended.lsn);
-            round.answers.extend(appended.receipts.into_iter().map(Ok));
+            for receipt in appended.receipts {
+                round.answers.stored(receipt);
+            }
         }
         Ok(())
     }
@@ -302,7 +301,7 @@ fn is_timeout(error: &io::Error) -> bool {
 }
 
 fn parse(line: &[u8], framing: Framing) -> Result<Offer<'_>, String> {
-    check_utf8(line).map_err(|at| format!("not utf-8: the byte at {at} of the line"))?;
+    let line = text_of(line).map_err(|at| format!("not utf-8: the byte at {at} of the line"))?;
     match framing {
         Framing::Plain => Ok(Offer::Line(line)),
         Framing::Deduplicated => {
@@ -312,16 +311,14 @@ fn parse(line: &[u8], framing: Framing) -> Result<Offer<'_>, String> {
     }
 }
 
-fn parse_numbered(line: &[u8]) -> Option<Offer<'_>> {
-    let mut parts = line.splitn(3, |byte| *byte == b' ');
-    let producer = std::str::from_utf8(parts.next()?).ok()?;
-    let digits = std::str::from_utf8(parts.next()?).ok()?;
+fn parse_numbered(line: &str) -> Option<Offer<'_>> {
+    let (producer, rest) = line.split_once(' ')?;
+    let (digits, line) = rest.split_once(' ')?;
     // `parse` takes a sign too; a number that can be written in two ways causes mistakes.
     let sequence = digits
         .bytes()
         .all(|b| b.is_ascii_digit())
         .then(|| digits.parse().ok())??;
-    let line = parts.next()?;
     let named = (1..=MAX_PRODUCER_BYTES).contains(&producer.len());
     named.then_some(Offer::Numbered {
         producer,
@@ -400,16 +397,12 @@ mod tests {
     }
 
     fn numbered(line: &str) -> Option<(String, u64, String)> {
-        match parse_numbered(line.as_bytes())? {
+        match parse_numbered(line)? {
             Offer::Numbered {
                 producer,
                 sequence,
                 line,
-            } => Some((
-                producer.to_owned(),
-                sequence,
-                String::from_utf8(line.to_vec()).unwrap(),
-            )),
+            } => Some((producer.to_owned(), sequence, line.to_owned())),
             _ => None,
         }
     }

@@ -15,6 +15,7 @@
 //! | [`Outputs::print`] | at least once |
 //! | [`Outputs::save_as_text_files`] | exactly once |
 
+mod answers;
 mod connection;
 mod console;
 mod dial;

@@ -43,11 +43,6 @@ impl Line {
         let text = std::str::from_utf8(&bytes).map_err(|e| e.to_string())?;
         Ok(Self::from(text))
     }
-
-    /// [`Self::decode`] in the form that the engine takes.
-    pub(crate) fn decoder() -> highwater_engine::Decoder<Self> {
-        Arc::new(Self::decode)
-    }
 }
 
 impl Deref for Line {

@@ -7,7 +7,8 @@
 //! A byte order mark at the beginning of the stream does not belong to its first line.
 
 use highwater_engine::{BoxError, SourceContext};
-use std::io::{self, BufRead};
+use memchr::memchr;
+use std::io;
 use std::ops::Range;
 
 /// The first read of a quiet connection asks for so many bytes; each read that fills its room
@@ -162,7 +163,7 @@ impl LineBuffer {
         let mut pieces = Vec::new();
         while pieces.len() < most {
             let unsearched = self.buf.get(self.searched..self.end).unwrap_or_default();
-            let Some(found) = line_end(unsearched) else {
+            let Some(found) = memchr(b'\n', unsearched) else {
                 self.searched = self.end;
                 pieces.extend(self.overflow());
                 break;
@@ -268,19 +269,9 @@ impl LineBuffer {
     }
 }
 
-/// Where the first line end is. (A slice is a `BufRead`, and that one searches with the machine's
-/// `memchr`.)
-fn line_end(bytes: &[u8]) -> Option<usize> {
-    let mut rest = bytes;
-    let last = rest.skip_until(b'\n').ok()?.checked_sub(1)?;
-    (bytes.get(last) == Some(&b'\n')).then_some(last)
-}
-
-/// Where `line` stops being UTF-8.
-pub(crate) fn check_utf8(line: &[u8]) -> Result<(), usize> {
-    std::str::from_utf8(line)
-        .map(|_| ())
-        .map_err(|e| e.valid_up_to())
+/// The line as text, or where it stops being UTF-8.
+pub(crate) fn text_of(line: &[u8]) -> Result<&str, usize> {
+    std::str::from_utf8(line).map_err(|e| e.valid_up_to())
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `socket_text`: reads lines from a server.
 
 use crate::dial::{Dialer, connect};
-use crate::lines::{Limits, LineBuffer, Piece, check_utf8};
+use crate::lines::{Limits, LineBuffer, Piece, text_of};
 use highwater_engine::{BoxError, Error, Receiver, SourceContext};
 use std::io::{self, Read};
 use std::net::{Shutdown, TcpStream};
@@ -92,13 +92,13 @@ impl SocketText {
         pieces: &[Piece],
         limits: Limits,
     ) -> Result<(), Error> {
-        let lines: Vec<&[u8]> = pieces
+        let lines: Vec<&str> = pieces
             .iter()
             .filter_map(|p| self.accept(source, buffer, p, limits))
             .collect();
         let mut newest = None;
         for group in limits.groups(&lines, |line| line.len()) {
-            newest = newest.max(Some(source.append(group)?));
+            newest = newest.max(Some(source.append_text(group)?));
         }
         newest.map_or(Ok(()), |lsn| source.sync_to(lsn))
     }
@@ -109,13 +109,13 @@ impl SocketText {
         buffer: &'b LineBuffer,
         piece: &Piece,
         limits: Limits,
-    ) -> Option<&'b [u8]> {
+    ) -> Option<&'b str> {
         let (at, why) = match piece {
             Piece::TooLong { at } => (*at, format!("longer than {} bytes", limits.max_line_bytes)),
             Piece::Line { range, at, .. } => {
                 let line = buffer.bytes(range);
-                match check_utf8(line) {
-                    Ok(()) => return Some(line),
+                match text_of(line) {
+                    Ok(line) => return Some(line),
                     Err(wrong) => (*at, format!("not utf-8: the byte at {wrong} of the line")),
                 }
             }
@@ -204,8 +204,13 @@ mod tests {
                 .disk(Arc::new(SimDisk::new()))
                 .get_or_create(|ssc| {
                     let receiver = SocketText::with("10.0.0.1:9", black_hole);
-                    ssc.source("socket_text", "lines", Line::decoder(), receiver)
-                        .for_each_batch("nowhere", |_, _: Vec<Line>| ());
+                    ssc.text_source(
+                        "socket_text",
+                        "lines",
+                        |text: &str| Line::from(text),
+                        receiver,
+                    )
+                    .for_each_batch("nowhere", |_, _: Vec<Line>| ());
                     Ok(())
                 })
                 .unwrap();

@@ -139,25 +139,30 @@ pub trait Sources {
 impl Sources for StreamScope {
     #[track_caller]
     fn socket_text(&self, name: &str, addr: &str) -> DStream<Line> {
-        self.source("socket_text", name, Line::decoder(), SocketText::new(addr))
+        self.text_source(
+            "socket_text",
+            name,
+            |text: &str| Line::from(text),
+            SocketText::new(addr),
+        )
     }
 
     #[track_caller]
     fn socket_listen_with(&self, name: &str, addr: &str, options: ListenOptions) -> DStream<Line> {
-        self.source(
+        self.text_source(
             "socket_listen",
             name,
-            Line::decoder(),
+            |text: &str| Line::from(text),
             SocketListen::new(addr, options),
         )
     }
 
     #[track_caller]
     fn text_file_stream(&self, name: &str, dir: impl AsRef<Path>) -> DStream<Line> {
-        self.source(
+        self.text_source(
             "text_file_stream",
             name,
-            Line::decoder(),
+            |text: &str| Line::from(text),
             TextFiles::new(dir.as_ref()),
         )
     }

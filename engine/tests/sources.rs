@@ -462,6 +462,115 @@ fn a_record_that_its_source_cannot_read_back_is_not_stored() {
     );
 }
 
+/// Appends in every way what is no text, and what is none to a decoder of three letters.
+struct Texts {
+    errors: Arc<Mutex<Vec<String>>>,
+    last: Vec<u8>,
+}
+
+impl Receiver for Texts {
+    fn open(&mut self, source: &SourceContext) -> std::result::Result<(), BoxError> {
+        let bad: &[&[u8]] = &[b"good", b"caf\xE9", b"x"];
+        let mut errors = self.errors.lock();
+        let mut refused = |result: Result<()>| errors.push(result.unwrap_err().to_string());
+        refused(source.append(bad).map(drop));
+        refused(source.try_append(bad).map(drop));
+        refused(
+            source
+                .append_once("p", &[(1, b"ok"), (2, b"\xFF\xFE\xFD")])
+                .map(drop),
+        );
+        if self.last.is_empty() {
+            refused(source.append_text(&["abc", "four"]).map(drop));
+        }
+        let text = String::from_utf8(self.last.clone())?;
+        source.sync_to(source.append_text(&["abc", "", &text])?)?;
+        let lsn = source.append(&[b"xyz", "käse".as_bytes().get(..3).unwrap_or_default()])?;
+        source.sync_to(lsn)?;
+        Ok(())
+    }
+    fn run(&mut self, _: &SourceContext) -> std::result::Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// A source of text looks at its records where they lie; what is no text is refused as before, as a
+/// whole frame. `append_text` to a source with a decoder of its own asks that decoder.
+#[test]
+fn a_source_of_text_refuses_what_is_none_and_append_text_asks_the_decoder_of_another_source() {
+    for is_text in [true, false] {
+        let disk = SimDisk::new();
+        let (refused, seen) = (Seen::default(), Seen::default());
+        let (errors, out) = (Arc::clone(&refused), Arc::clone(&seen));
+        let context = builder(&disk, 1)
+            .get_or_create(move |ssc| {
+                let last = if is_text { "four".into() } else { Vec::new() };
+                let receiver = Texts { errors, last };
+                let lines = if is_text {
+                    ssc.text_source("lines", "in", |text: &str| text.to_owned(), receiver)
+                } else {
+                    let short: Decoder<String> = Arc::new(|bytes| match bytes.len() {
+                        0..=3 => text_decoder()(bytes),
+                        other => Err(format!("{other} letters")),
+                    });
+                    ssc.source("lines", "in", short, receiver)
+                };
+                lines.for_each_batch("out", move |_, records| out.lock().extend(records));
+                Ok(())
+            })
+            .unwrap();
+        context.start().unwrap();
+        context.run_batch().unwrap();
+        let last = if is_text { "four" } else { "" };
+        assert_eq!(*seen.lock(), ["abc", "", last, "xyz", "kä"]);
+        let refused = refused.lock();
+        let expected: &[(usize, &str)] = if is_text {
+            &[(4, "utf-8"), (4, "utf-8"), (3, "utf-8")]
+        } else {
+            &[(4, "letters"), (4, "letters"), (3, "utf-8"), (4, "letters")]
+        };
+        assert_eq!(refused.len(), expected.len(), "{refused:?}");
+        for (error, (bytes, why)) in refused.iter().zip(expected) {
+            let start = format!("source \"in\" refused a record of {bytes} bytes");
+            assert!(error.contains(&start) && error.contains(why), "{error}");
+        }
+    }
+}
+
+/// What was stored through a decoder is read as text, and the other way round: the log holds the
+/// same bytes.
+#[test]
+fn a_source_of_text_reads_what_a_source_with_a_decoder_has_stored() {
+    let disk = SimDisk::new();
+    let seen = Seen::default();
+    for round in 0..4 {
+        let out = Arc::clone(&seen);
+        let context = builder(&disk, 1)
+            .get_or_create(move |ssc| {
+                let receiver = Texts {
+                    errors: Seen::default(),
+                    last: b"last".to_vec(),
+                };
+                let lines = if round % 2 == 1 {
+                    ssc.text_source("lines", "in", |text: &str| text.to_owned(), receiver)
+                } else {
+                    ssc.source("lines", "in", text_decoder(), receiver)
+                };
+                lines.for_each_batch("out", move |_, records| out.lock().extend(records));
+                Ok(())
+            })
+            .unwrap();
+        context.start().unwrap();
+        if round % 2 == 1 {
+            context.run_batch().unwrap(); // what both have stored
+        }
+        context.stop(StopMode::Immediate).unwrap();
+        drop(context);
+    }
+    let one = ["abc", "", "last", "xyz", "kä"];
+    assert_eq!(*seen.lock(), [one, one, one, one].concat());
+}
+
 /// A program that keeps the sum of an input of cents; `change` is what the builder says of the
 /// input.
 fn summing(

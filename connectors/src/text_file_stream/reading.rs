@@ -1,6 +1,6 @@
 //! Reading one file: its lines go into the log together with how far it was read.
 
-use crate::lines::{Limits, LineBuffer, Piece, check_utf8};
+use crate::lines::{Limits, LineBuffer, Piece, text_of};
 use highwater_engine::wal::Lsn;
 use highwater_engine::wal::disk::DiskFile;
 use highwater_engine::{Error, SourceContext};
@@ -133,8 +133,8 @@ impl Reading<'_> {
             ),
             Piece::Line { range, at, next } => {
                 let line = buffer.bytes(range);
-                match check_utf8(line) {
-                    Ok(()) => return Some((*next, line)),
+                match text_of(line) {
+                    Ok(_) => return Some((*next, line)),
                     Err(wrong) => (*at, format!("not utf-8: the byte at {wrong} of the line")),
                 }
             }

@@ -1,4 +1,5 @@
-//! The bytes of a record, as what its stream carries.
+//! The bytes of a record, as what its stream carries, and how an append makes sure that they can be
+//! read back.
 
 use crate::error::Result;
 use crate::panics::panic_message;
@@ -11,14 +12,53 @@ use std::sync::Arc;
 /// longer than its batch should copy them.
 pub type Decoder<T> = Arc<dyn Fn(Bytes) -> Result<T, String> + Send + Sync>;
 
-/// A decoder as a check, for records that are not needed decoded yet.
-pub(crate) fn checking<T: 'static>(decode: Decoder<T>) -> RecordCheck {
-    Arc::new(move |bytes| {
-        catch_unwind(AssertUnwindSafe(|| decode(bytes).map(drop))).unwrap_or_else(|panic| {
-            Err(format!("the decoder panicked: {}", panic_message(&*panic)))
-        })
-    })
+/// How it is made sure that records can be read back, when they are appended and at every start.
+#[derive(Clone)]
+pub(crate) enum RecordCheck {
+    /// They are decoded.
+    Decoder(Arc<dyn Fn(Bytes) -> Result<(), String> + Send + Sync>),
+    /// They are UTF-8, which is all that the decoder of a text asks for. Nothing is copied.
+    Text,
 }
 
-/// Whether the bytes of a record decode as what its source carries.
-pub(crate) type RecordCheck = Arc<dyn Fn(Bytes) -> Result<(), String> + Send + Sync>;
+impl RecordCheck {
+    /// The check that decodes.
+    pub(crate) fn decoding<T: 'static>(decode: Decoder<T>) -> Self {
+        Self::Decoder(Arc::new(move |bytes| {
+            catch_unwind(AssertUnwindSafe(|| decode(bytes).map(drop))).unwrap_or_else(|panic| {
+                Err(format!("the decoder panicked: {}", panic_message(&*panic)))
+            })
+        }))
+    }
+
+    /// The length of the first record that cannot be read back, and why.
+    pub(crate) fn refused<'a>(
+        &self,
+        mut records: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> Option<(usize, String)> {
+        let Self::Decoder(check) = self else {
+            return records.find_map(|record| {
+                let error = std::str::from_utf8(record).err()?;
+                Some((record.len(), error.to_string()))
+            });
+        };
+        // Decoders take bytes that live on. One copy of all costs less than one of each.
+        let all = records.clone();
+        let mut copied = Vec::with_capacity(all.clone().map(<[u8]>::len).sum());
+        all.for_each(|record| copied.extend_from_slice(record));
+        let mut copied = Bytes::from(copied);
+        records.find_map(|record| {
+            let message = check(copied.split_to(record.len())).err()?;
+            Some((record.len(), message))
+        })
+    }
+}
+
+/// The decoder of a text: it refuses what is not UTF-8, and nothing else.
+pub(crate) fn text_decoder<T>(read: impl Fn(&str) -> T + Send + Sync + 'static) -> Decoder<T> {
+    Arc::new(move |bytes| {
+        std::str::from_utf8(&bytes)
+            .map(&read)
+            .map_err(|error| error.to_string())
+    })
+}

@@ -111,6 +111,18 @@ impl SourceContext {
         Ok(lsn)
     }
 
+    /// Like [`Self::append`] for text. A source of text
+    /// ([`StreamScope::text_source`](crate::StreamScope::text_source)) need not look at it: its
+    /// type says that it is UTF-8.
+    ///
+    /// # Errors
+    /// As [`Self::append`].
+    pub fn append_text(&self, records: &[&str]) -> Result<Lsn> {
+        let lsn = self.inner.writer.append_text(records, Room::Wait)?;
+        self.count(records.len(), 0);
+        Ok(lsn)
+    }
+
     fn count(&self, stored: usize, duplicates: usize) {
         let counters = &self.inner.counters;
         let add = |counter: &AtomicU64, n: usize| counter.fetch_add(n as u64, Ordering::Relaxed);

@@ -1,7 +1,7 @@
 //! The scope in which a program is built: sources and unions of streams.
 
 use crate::codec::message_pack;
-use crate::ingest::decoder::{Decoder, checking};
+use crate::ingest::decoder::{Decoder, RecordCheck, text_decoder};
 use crate::ingest::receiver::Receiver;
 use crate::ingest::sender::INPUT;
 use crate::operators::dstream::{DStream, union};
@@ -35,14 +35,44 @@ impl StreamScope {
         decode: Decoder<T>,
         receiver: impl Receiver,
     ) -> DStream<T> {
-        let receiver: Box<dyn Receiver> = Box::new(receiver);
         let info = SourceInfo {
             name: name.to_owned(),
             kind,
             record: std::any::type_name::<T>(),
             input_type: None,
-            check: checking(Arc::clone(&decode)),
-            receiver: Some(Mutex::new(Some(receiver))),
+            check: RecordCheck::decoding(Arc::clone(&decode)),
+            receiver: Some(Mutex::new(Some(Box::new(receiver)))),
+        };
+        self.declare(info, decode, Location::caller())
+    }
+
+    /// A stream of text that `receiver` stores, such as lines: each record is UTF-8, and `read`
+    /// makes of it what the stream carries. For authors of connectors.
+    ///
+    /// An append makes sure that its records are UTF-8 where they lie, without a copy: it costs
+    /// less than [`Self::source`] with the same decoder. It refuses what is not. A receiver that
+    /// has `&str` uses [`SourceContext::append_text`](crate::SourceContext::append_text), which has
+    /// nothing left to look at.
+    ///
+    /// `read` must take every text: it is not called before the batch is run, and a batch in which
+    /// it panics fails, again and again. A text may be no number, no date; a stream of those is
+    /// made of this one by `map` or `flat_map`, or of [`Self::source`], which decodes at the door.
+    #[track_caller]
+    pub fn text_source<T: Record>(
+        &self,
+        kind: &'static str,
+        name: &str,
+        read: impl Fn(&str) -> T + Send + Sync + 'static,
+        receiver: impl Receiver,
+    ) -> DStream<T> {
+        let decode = text_decoder(read);
+        let info = SourceInfo {
+            name: name.to_owned(),
+            kind,
+            record: std::any::type_name::<T>(),
+            input_type: None,
+            check: RecordCheck::Text,
+            receiver: Some(Mutex::new(Some(Box::new(receiver)))),
         };
         self.declare(info, decode, Location::caller())
     }
@@ -81,7 +111,7 @@ impl StreamScope {
             kind: INPUT,
             record: std::any::type_name::<T>(),
             input_type: Some(TypeId::of::<T>()),
-            check: checking(Arc::clone(&decode)),
+            check: RecordCheck::decoding(Arc::clone(&decode)),
             receiver: None,
         };
         self.declare(info, decode, Location::caller())

@@ -51,7 +51,7 @@ pub(crate) struct SourceInfo {
     pub(crate) record: &'static str,
     /// Set for inputs, whose records come from the program (`context.input::<T>`).
     pub(crate) input_type: Option<TypeId>,
-    /// Whether a record decodes.
+    /// Whether records can be read back.
     pub(crate) check: RecordCheck,
     pub(crate) receiver: Option<ReceiverFactory>,
 }
@@ -60,7 +60,7 @@ impl SourceInfo {
     /// The check that an append needs: the program's own inputs have made sure already that what
     /// they send decodes.
     pub(crate) fn check_on_append(&self) -> Option<RecordCheck> {
-        self.input_type.is_none().then(|| Arc::clone(&self.check))
+        self.input_type.is_none().then(|| self.check.clone())
     }
 }
 

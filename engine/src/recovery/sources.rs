@@ -236,19 +236,16 @@ impl SourcesOnDisk<'_> {
             if frame.kind != FrameKind::Batch {
                 continue;
             }
-            for record in frame.records().skip(1) {
-                let record = Bytes::copy_from_slice(record.bytes());
-                let readable = panics::catch(|| {
-                    let record = stream.upgrade(frame.lsn, record)?;
-                    (source.check)(record)
-                });
-                readable.map_err(|message| Mismatch::RecordType {
+            let records: Vec<&[u8]> = frame.records().skip(1).map(|r| r.bytes()).collect();
+            if let Some(message) = unreadable(source, stream, frame.lsn, &records) {
+                return Err(Mismatch::RecordType {
                     name: source.name.clone(),
                     lsn: frame.lsn,
                     now: source.record.to_owned(),
                     then: self.written_as(program, &source.name),
                     message,
-                })?;
+                }
+                .into());
             }
         }
         Ok(())
@@ -278,6 +275,27 @@ impl SourcesOnDisk<'_> {
                 kind.record.clone()
             })
     }
+}
+
+/// Why the first of these records of one frame cannot be read back, if one cannot.
+fn unreadable(
+    source: &SourceInfo,
+    stream: &SourceStream,
+    lsn: Lsn,
+    records: &[&[u8]],
+) -> Option<String> {
+    let why = |(_, message)| message;
+    if stream.is_current(lsn) {
+        return source.check.refused(records.iter().copied()).map(why);
+    }
+    records.iter().find_map(|record| {
+        let readable = panics::catch(|| {
+            let record = stream.upgrade(lsn, Bytes::copy_from_slice(record))?;
+            let refused = source.check.refused(std::iter::once(&record[..]));
+            refused.map_or(Ok(()), |refused| Err(why(refused)))
+        });
+        readable.err()
+    })
 }
 
 /// What a checkpoint has of the sources, by stream. Its own metadata has the stream of each name.
