@@ -22,8 +22,8 @@ mod support;
 use highwater::prelude::*;
 use highwater::{BatchMode, BoxError, Decoder, Receiver, SourceContext};
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Sender as Tell, channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, Sender as Tell, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -77,6 +77,8 @@ struct Seen {
     counts: Vec<u64>,
     records: u64,
     last_batch: u64,
+    /// Told after each batch.
+    batch: Tell<()>,
 }
 
 fn open(dir: &Path, mode: BatchMode, receiver: Store, seen: Arc<Mutex<Seen>>) -> StreamingContext {
@@ -111,17 +113,19 @@ fn open(dir: &Path, mode: BatchMode, receiver: Store, seen: Arc<Mutex<Seen>>) ->
                     let mut seen = seen.lock().unwrap();
                     seen.records += count[0];
                     seen.last_batch = batch.id;
+                    let _ = seen.batch.send(());
                 });
             Ok(())
         })
         .unwrap()
 }
 
-fn seen() -> Arc<Mutex<Seen>> {
+fn seen(batch: Tell<()>) -> Arc<Mutex<Seen>> {
     Arc::new(Mutex::new(Seen {
         counts: vec![0; KEYS as usize],
         records: 0,
         last_batch: 0,
+        batch,
     }))
 }
 
@@ -129,7 +133,12 @@ fn seen() -> Arc<Mutex<Seen>> {
 fn store(dir: &Path, records: u64) -> u64 {
     let step = Step::begin("stored");
     let (done, stored) = channel();
-    let context = open(dir, BatchMode::Manual, Store { records, done }, seen());
+    let context = open(
+        dir,
+        BatchMode::Manual,
+        Store { records, done },
+        seen(channel().0),
+    );
     context.start().unwrap();
     stored.recv().unwrap();
     let log = context.log();
@@ -143,7 +152,8 @@ fn store(dir: &Path, records: u64) -> u64 {
 /// Starts the program with its defaults, and returns the number of batches that it took.
 fn work_off(dir: &Path, records: u64) -> u64 {
     let step = Step::begin("opened and started");
-    let seen = seen();
+    let (tell, batches) = channel();
+    let seen = seen(tell);
     let (done, _) = channel();
     let nothing = Store { records: 0, done };
     let context = open(dir, BatchMode::Clock, nothing, Arc::clone(&seen));
@@ -151,7 +161,7 @@ fn work_off(dir: &Path, records: u64) -> u64 {
     step.end(records);
     let step = Step::begin("worked off");
     while seen.lock().unwrap().records < records {
-        std::thread::sleep(Duration::from_millis(1));
+        batches.recv().unwrap();
     }
     step.end(records);
     context.stop(StopMode::Graceful).unwrap();
@@ -167,13 +177,14 @@ struct Step {
     name: &'static str,
     began: Instant,
     peak: Arc<Peak>,
+    /// Dropped at the end.
+    over: Tell<()>,
     watch: JoinHandle<()>,
 }
 
 /// The most memory that was seen, in KiB.
 #[derive(Debug, Default)]
 struct Peak {
-    over: AtomicBool,
     anonymous: AtomicU64,
     mapped: AtomicU64,
 }
@@ -184,16 +195,18 @@ impl Step {
         let _ = std::fs::write("/proc/self/clear_refs", "5");
         let peak = Arc::new(Peak::default());
         let watched = Arc::clone(&peak);
+        let (over, is_over) = channel::<()>();
         let watch = std::thread::spawn(move || {
-            while !watched.over.load(Ordering::Relaxed) {
+            let interval = Duration::from_millis(5);
+            while is_over.recv_timeout(interval) == Err(RecvTimeoutError::Timeout) {
                 watched.look();
-                std::thread::sleep(Duration::from_millis(5));
             }
         });
         Self {
             name,
             began: Instant::now(),
             peak,
+            over,
             watch,
         }
     }
@@ -201,7 +214,7 @@ impl Step {
     fn end(self, records: u64) {
         let s = self.began.elapsed().as_secs_f64();
         self.peak.look();
-        self.peak.over.store(true, Ordering::Relaxed);
+        drop(self.over);
         self.watch.join().unwrap();
         let mib = |kib: u64| kib / 1024;
         println!(

@@ -135,6 +135,13 @@ impl Client {
         answer.trim_end().to_owned()
     }
 
+    /// The next answer, if there is one and the connection is there.
+    pub(crate) fn try_answer(&mut self) -> Option<String> {
+        let mut answer = String::new();
+        let read = self.answers.read_line(&mut answer).ok()?;
+        (read > 0).then(|| answer.trim_end().to_owned())
+    }
+
     /// The LSN in the next answer, which must be `ok` for a line that was stored.
     pub(crate) fn ok(&mut self) -> u64 {
         self.lsn("")
