@@ -4,6 +4,9 @@ pub use highwater_connectors::engine::wal::disk;
 pub use highwater_connectors::engine::*;
 pub use highwater_connectors::{BoundAddress, Line, ListenOptions, Outputs, Sources};
 
+#[doc = include_str!("../docs/from-spark.md")]
+pub mod from_spark {}
+
 /// What a program needs in scope: `use highwater::prelude::*;`
 pub mod prelude {
     pub use crate::{
