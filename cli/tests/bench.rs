@@ -24,7 +24,7 @@ fn bench_engine_measures_each_program_beside_its_bound_and_leaves_nothing_behind
     let report: Value = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!(report["words"], 3000);
     let programs = report["programs"].as_array().unwrap();
-    assert!(programs.len() >= 4, "{programs:?}");
+    assert_eq!(programs.len(), 5 * 2, "{programs:?}");
     for measured in programs {
         assert!(measured["speed"]["median"].as_f64().unwrap() > 0.0);
         assert!(measured["ratio"].as_f64().unwrap() > 0.0);
@@ -36,7 +36,13 @@ fn bench_engine_measures_each_program_beside_its_bound_and_leaves_nothing_behind
     }
     let text = run(&["--workers", "1"]);
     let text = String::from_utf8(text.stdout).unwrap();
-    for part in ["bound: one hash map", "empty batch", "batches of 50 ms"] {
+    for part in [
+        "bound: one hash map",
+        "bound: a hash map of totals",
+        "(join)",
+        "empty batch",
+        "batches of 50 ms",
+    ] {
         assert!(text.contains(part), "{text}");
     }
     assert_eq!(tmp.path().read_dir().unwrap().count(), 0);

@@ -50,6 +50,11 @@ impl Corpus {
         self.lines.len()
     }
 
+    /// How many words there are.
+    pub(crate) fn words(&self) -> u64 {
+        u64::try_from(self.lines.len() * WORDS_PER_LINE).unwrap_or(u64::MAX)
+    }
+
     /// The lines as one text, each with its end.
     pub(crate) fn text(&self) -> &str {
         &self.text

@@ -1,7 +1,7 @@
 //! `highwater bench engine`: runs the workloads.
 
 use crate::args::EngineBenchArgs;
-use crate::bench::bound;
+use crate::bench::bound::{self, Bound};
 use crate::bench::corpus::Corpus;
 use crate::bench::latency::{self, Load};
 use crate::bench::programs::Program;
@@ -30,16 +30,15 @@ pub(crate) fn bench_engine(args: &EngineBenchArgs, out: &mut Output) -> Result<O
         clock: OsClock::new(),
         corpus: Arc::new(Corpus::new(args.lines, args.keys)),
     };
-    let (hash_map, words, programs) = bench.programs()?;
+    let programs = bench.programs()?;
     let flushes = bound::flushes(bench.scratch()?.path(), EMPTY_BATCHES, &bench.clock)?;
     let report = Report {
         dir: args.dir.display().to_string(),
         file_system: kind.to_string(),
         device: device.map(|device| device.name()),
         lines: bench.corpus.len(),
-        words,
+        words: bench.corpus.words(),
         vocabulary: args.keys,
-        hash_map,
         latencies: bench.latencies(&programs)?,
         programs,
         flush_us: Spread::of_micros(&flushes),
@@ -73,38 +72,61 @@ impl Bench<'_> {
             .map_err(|e| Failure::io("cannot make a directory in", &self.args.dir, &e))
     }
 
-    /// Runs every program with every number of workers beside the hash map: what else the machine
-    /// does meets both.
-    fn programs(&self) -> Result<(Spread, u64, Vec<Measured>)> {
-        let (mut bounds, mut words, mut measured) = (Vec::new(), 0, Vec::new());
+    /// Runs every program with every number of workers beside its bound: what else the machine does
+    /// meets both.
+    fn programs(&self) -> Result<Vec<Measured>> {
+        let mut measured = Vec::new();
         for program in Program::ALL {
+            let part = self
+                .args
+                .lines
+                .div_ceil(usize::try_from(program.batches_before()).unwrap_or(1));
+            let part = match part < self.args.lines {
+                true => Arc::new(Corpus::new(part, self.args.keys)),
+                false => Arc::clone(&self.corpus),
+            };
             for workers in &self.args.workers {
-                let dir = self.scratch()?;
-                let workload = Workload::start(dir.path(), program, *workers, &self.corpus)?;
-                workload.round(&self.clock)?; // from an empty state; not measured
-                let (mut beside, mut times) = (Vec::new(), Vec::new());
-                for round in 1..=self.args.rounds {
-                    let (took, in_text) = bound::hash_map(&self.corpus, &self.clock);
-                    beside.push(took);
-                    words = in_text;
-                    let (took, counted) = workload.round(&self.clock)?;
-                    times.push(took);
-                    check(counted, program.expected(words, round + 1), program)?;
-                }
-                let lines = self.corpus.len();
-                let speed = Spread::of_speeds(lines, &times);
-                let bound = Spread::of_speeds(lines, &beside);
-                bounds.append(&mut beside);
-                measured.push(Measured {
-                    program,
-                    workers: workers.get(),
-                    speed,
-                    ratio: rounded(speed.median / bound.median.max(1e-9)),
-                });
+                measured.push(self.program(program, *workers, &part)?);
             }
         }
-        let bound = Spread::of_speeds(self.corpus.len(), &bounds);
-        Ok((bound, words, measured))
+        Ok(measured)
+    }
+
+    fn program(
+        &self,
+        program: Program,
+        workers: NonZeroUsize,
+        corpus: &Arc<Corpus>,
+    ) -> Result<Measured> {
+        let dir = self.scratch()?;
+        let workload = Workload::start(dir.path(), program, workers, corpus)?;
+        let mut bound = Bound::of(program);
+        let (mut beside, mut times, mut running) = (Vec::new(), Vec::new(), 0);
+        let before = usize::try_from(program.batches_before()).unwrap_or(1);
+        for round in 0..before + self.args.rounds {
+            let (bound_took, of_batch) = bound.round(corpus, &self.clock);
+            let (took, counted) = workload.round(&self.clock)?;
+            running += of_batch;
+            let expected = match program {
+                Program::Running | Program::Borrowed => running,
+                Program::OfBatch | Program::Windowed | Program::Joined => of_batch,
+            };
+            check(counted, expected, program)?;
+            // From an empty state it is not measured.
+            if round >= before {
+                beside.push(bound_took);
+                times.push(took);
+            }
+        }
+        let speed = Spread::of_speeds(corpus.len(), &times);
+        let bound = Spread::of_speeds(corpus.len(), &beside);
+        Ok(Measured {
+            program,
+            workers: workers.get(),
+            speed,
+            bound,
+            ratio: rounded(speed.median / bound.median.max(1e-9)),
+        })
     }
 
     fn empty_batches(&self) -> Result<Vec<EmptyBatch>> {

@@ -8,7 +8,7 @@
 //! | `programs` | the programs that are measured |
 //! | `latency` | from the source to the output, at half load |
 //! | `corpus` | the text that is counted |
-//! | `bound` | the same work with one hash map or one flush, and nothing else |
+//! | `bound` | the same work in plain code, or one flush, and nothing else |
 
 mod bound;
 mod corpus;

@@ -1,5 +1,6 @@
 //! What `bench engine` prints: each figure beside the bound of the same run.
 
+use crate::bench::bound::Bound;
 use crate::bench::programs::Program;
 use crate::outcome::Result;
 use crate::output::{Output, render, table};
@@ -15,8 +16,6 @@ pub(crate) struct Report {
     pub(crate) lines: usize,
     pub(crate) words: u64,
     pub(crate) vocabulary: u64,
-    /// Counting the words with one hash map, in million lines per second.
-    pub(crate) hash_map: Spread,
     pub(crate) programs: Vec<Measured>,
     /// One durable record in a log of its own, in microseconds.
     pub(crate) flush_us: Spread,
@@ -31,7 +30,9 @@ pub(crate) struct Measured {
     pub(crate) workers: usize,
     /// From the log to the result, in million lines per second.
     pub(crate) speed: Spread,
-    /// The same by the hash map's.
+    /// Plain code of one thread in the same rounds.
+    pub(crate) bound: Spread,
+    /// The one by the other.
     pub(crate) ratio: f64,
 }
 
@@ -116,13 +117,14 @@ impl Report {
         ))?;
         out.line("medians (lowest-highest); speeds from the log to the result\n")?;
         let mut rows = table(&["", "#workers", "#million lines/s", "#of the bound"]);
-        rows.add_row([
-            "bound: one hash map, one thread, borrowed keys".to_owned(),
-            String::new(),
-            self.hash_map.text(3),
-            "1.00x".to_owned(),
-        ]);
+        let mut bound = "";
         for measured in &self.programs {
+            let beside = Bound::title(measured.program);
+            if beside != bound {
+                bound = beside;
+                let cells = [beside, "", &measured.bound.text(3), "1.00x"];
+                rows.add_row(cells.map(str::to_owned));
+            }
             rows.add_row([
                 measured.program.title().to_owned(),
                 measured.workers.to_string(),

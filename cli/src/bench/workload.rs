@@ -1,7 +1,7 @@
 //! A program that counts a corpus, batch by batch, and the source that feeds it.
 
 use crate::bench::corpus::Corpus;
-use crate::bench::programs::Program;
+use crate::bench::programs::{INTERVAL, Program};
 use crate::outcome::{Failure, Result};
 use highwater::disk::Clock;
 use highwater::{
@@ -85,6 +85,7 @@ impl Workload {
         let context = StreamingContext::builder(dir)
             .application("highwater-bench")
             .batches(BatchMode::Manual)
+            .batch_interval(INTERVAL)
             .checkpoint(CheckpointPolicy::every_batches(BATCHES_PER_CHECKPOINT))
             .max_unprocessed_bytes(MAX_BATCH_BYTES)
             .max_batch_bytes(MAX_BATCH_BYTES)
