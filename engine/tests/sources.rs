@@ -571,6 +571,46 @@ fn a_source_of_text_reads_what_a_source_with_a_decoder_has_stored() {
     assert_eq!(*seen.lock(), [one, one, one, one].concat());
 }
 
+/// Stores a good record and one that is no text.
+struct Bytes;
+
+impl Receiver for Bytes {
+    fn open(&mut self, source: &SourceContext) -> std::result::Result<(), BoxError> {
+        source.sync_to(source.append(&[b"fine", b"\xFF"])?)?;
+        Ok(())
+    }
+    fn run(&mut self, _: &SourceContext) -> std::result::Result<(), BoxError> {
+        Ok(())
+    }
+}
+
+/// The start looks at texts where they lie, and must still see the one that is none.
+#[test]
+fn a_source_of_text_does_not_start_on_what_is_none() {
+    let disk = SimDisk::new();
+    let any: Decoder<Vec<u8>> = Arc::new(|bytes| Ok(bytes.to_vec()));
+    let context = builder(&disk, 1)
+        .get_or_create(move |ssc| {
+            ssc.source("lines", "in", any, Bytes)
+                .for_each_batch("out", |_, _| {});
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    context.stop(StopMode::Immediate).unwrap();
+    drop(context);
+    let opened = builder(&disk, 1).get_or_create(|ssc| {
+        ssc.text_source("lines", "in", |text: &str| text.to_owned(), Bytes)
+            .for_each_batch("out", |_, _| {});
+        Ok(())
+    });
+    let error = opened.unwrap_err();
+    assert!(
+        matches!(error, Error::Mismatch(Mismatch::RecordType { .. })),
+        "{error}"
+    );
+}
+
 /// A program that keeps the sum of an input of cents; `change` is what the builder says of the
 /// input.
 fn summing(
