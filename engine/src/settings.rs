@@ -1,5 +1,6 @@
 //! The settings of a context, as plain data.
 
+use crate::batch::chunk_size::ChunkSize;
 use crate::checkpointing::checkpointer::CheckpointPolicy;
 use crate::error::{Error, Result};
 use crate::faults::Faults;
@@ -10,11 +11,6 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-
-/// Size of the chunks into which a batch is split, in log bytes. It is the unit of map-side
-/// combining. It follows from the log alone, so that floating-point sums do not depend on the
-/// number of workers.
-const CHUNK_BYTES: u64 = 512 << 10;
 
 /// More worker threads are not meant.
 const MAX_WORKERS: usize = 1024;
@@ -42,7 +38,7 @@ pub(crate) struct Settings {
     pub(crate) checkpoint_store: Option<Arc<dyn Store>>,
     pub(crate) workers: NonZeroUsize,
     pub(crate) key_groups: u32,
-    pub(crate) chunk_bytes: u64,
+    pub(crate) chunk_size: ChunkSize,
     pub(crate) max_batch_bytes: u64,
     pub(crate) max_unprocessed_bytes: u64,
     pub(crate) log: highwater_wal::Options,
@@ -71,7 +67,7 @@ impl Settings {
             checkpoint_store: None,
             workers: NonZeroUsize::MIN,
             key_groups: 128,
-            chunk_bytes: CHUNK_BYTES,
+            chunk_size: ChunkSize::default(),
             max_batch_bytes: 64 << 20,
             max_unprocessed_bytes: 256 << 20,
             log: highwater_wal::Options::new(),

@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `work` | what the workers are asked to do with a batch |
 //! | `chunk` | what moves between the operators of a batch |
+//! | `chunk_size` | into chunks of what size a batch is split |
 //! | `positioned` | records with their positions in the log |
 //! | `tick` | the place of a batch in time |
 
 pub(crate) mod chunk;
+pub(crate) mod chunk_size;
 pub(crate) mod positioned;
 pub(crate) mod tick;
 pub(crate) mod work;

@@ -133,11 +133,12 @@ impl Builder {
         self
     }
 
-    /// Splits batches into chunks of this many log bytes: for tests of what must not depend on it.
+    /// Splits batches into chunks of this many log bytes, not as their size asks for: for tests of
+    /// what must not depend on it.
     #[doc(hidden)]
     #[must_use]
     pub fn chunk_bytes(mut self, bytes: u64) -> Self {
-        self.settings.chunk_bytes = bytes;
+        self.settings.chunk_size.fixed = Some(bytes);
         self
     }
 

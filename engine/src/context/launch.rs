@@ -82,7 +82,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         backoff,
         states: Arc::clone(&core.states),
         faults: core.settings.faults,
-        chunk_bytes: core.settings.chunk_bytes,
+        chunk_size: core.settings.chunk_size,
         begun: None,
     };
     Ok((driver, recovered.cuts))

@@ -309,6 +309,7 @@ impl BatchWork {
         }
         let failed = context.failed(self.ran);
         self.ran = epoch;
+        self.work.begin();
         let Some(state) = self.work.state() else {
             return;
         };

@@ -21,6 +21,8 @@ pub(crate) type MergeFn = Arc<dyn Fn(Vec<Box<dyn ChunkData>>) -> Box<dyn ChunkDa
 
 /// An operator that acts once a batch, when all its input has arrived.
 pub(crate) trait BatchOperator {
+    /// A batch begins: what [`Self::arrive`] took in of one that has failed is dropped.
+    fn begin(&mut self) {}
     /// Takes in a chunk of input `rank`. The chunks of one input come in the order of the batch,
     /// early: so the operator may gather what it needs and drop the rest. What it gives back waits
     /// for `apply`. It emits nothing and visits no state: of a batch that fails, only a part comes.

@@ -1,6 +1,7 @@
 //! A second executor on the plan, with state of its own.
 
 use crate::batch::chunk::{Chunk, SequenceKey};
+use crate::batch::chunk_size::ChunkSize;
 use crate::batch::tick::Timed;
 use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::error::Result;
@@ -34,7 +35,7 @@ pub(crate) struct ReplaySettings {
     pub(crate) workers: usize,
     pub(crate) key_groups: KeyGroups,
     /// As that of the batches that run now: how a batch is split may show in its results.
-    pub(crate) chunk_bytes: u64,
+    pub(crate) chunk_size: ChunkSize,
 }
 
 impl ReplayExecutor {
@@ -88,7 +89,7 @@ impl ReplayExecutor {
             streams: Some(Arc::clone(&self.streams)),
         };
         let chunks = match batch.from < batch.to {
-            true => wal.chunks(batch.from, batch.to, self.settings.chunk_bytes)?,
+            true => wal.chunks(batch.from, batch.to, self.settings.chunk_size.of(&batch))?,
             false => Vec::new(), // an empty tick
         };
         let input = chunks.into_iter().zip(0..);

@@ -121,7 +121,7 @@ impl Replayer {
         let settings = ReplaySettings {
             workers: self.settings.workers.get(),
             key_groups: self.key_groups,
-            chunk_bytes: self.settings.chunk_bytes,
+            chunk_size: self.settings.chunk_size,
         };
         let first = origin.batches.first().map_or(1, |timed| timed.batch.id);
         let plan = Arc::clone(&self.plan);

@@ -13,6 +13,7 @@
 
 use crate::batch::Batch;
 use crate::batch::chunk::{Chunk, SequenceKey};
+use crate::batch::chunk_size::ChunkSize;
 use crate::batch::tick::{Tick, Timed};
 use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::checkpointing::checkpointer::Checkpointer;
@@ -51,8 +52,7 @@ pub(crate) struct Driver {
     /// For observers.
     pub(crate) states: Arc<StateCounts>,
     pub(crate) faults: Faults,
-    /// Size of the chunks into which a batch is split, in log bytes.
-    pub(crate) chunk_bytes: u64,
+    pub(crate) chunk_size: ChunkSize,
     /// The batch that the workers began while the one before was committed.
     pub(crate) begun: Option<Begun>,
 }
@@ -152,7 +152,7 @@ impl Driver {
             true => Vec::new(),
             false => {
                 let wal = self.wal();
-                wal.chunks(batch.from, batch.to, self.chunk_bytes)?
+                wal.chunks(batch.from, batch.to, self.chunk_size.of(&batch))?
             }
         };
         let input = chunks.into_iter().zip(0..);

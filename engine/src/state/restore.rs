@@ -343,22 +343,19 @@ mod tests {
     fn blocks<K: Key, S: State>(entries: Vec<(K, S)>) -> Vec<Block> {
         let mut table = table::<K, S>(&mut RestoredState::new());
         for (key, state) in entries {
-            let item = (slot().groups.hash(&key).unwrap(), key, ());
+            let hash = slot().groups.hash(&key).unwrap();
             let state = std::cell::Cell::new(Some(state));
             table.begin(false);
-            let applied = table.apply(
-                0,
-                [item].into_iter(),
-                |(), ()| (),
-                |_, group| {
-                    group.visit_touched(
-                        0,
-                        &mut |_, _, guard: &mut StateGuard<S>| guard.update(state.take().unwrap()),
-                        &mut |_| (),
-                    );
-                },
-            );
-            applied.unwrap();
+            table
+                .bring(table.group(hash), (hash, &key, ()), |(), ()| ())
+                .unwrap();
+            table.visit(0, |_, group| {
+                group.visit_touched(
+                    0,
+                    &mut |_, _, guard: &mut StateGuard<S>| guard.update(state.take().unwrap()),
+                    &mut |_| (),
+                );
+            });
         }
         table.snapshot().unwrap()
     }
@@ -375,18 +372,11 @@ mod tests {
     /// All keys in the order in which a visit of every key meets them.
     fn entries<K: Key, S: State>(restored: &mut Restored) -> Vec<(u64, K, S)> {
         let mut found = Vec::new();
-        let applied = table::<K, S>(&mut restored.groups).apply(
-            0,
-            std::iter::empty(),
-            |(), ()| (),
-            |number, group| {
-                let entry = |(key, state, ()): (&K, &S, ())| {
-                    (u64::from(number), key.clone(), state.clone())
-                };
-                found.extend(group.iter().map(entry));
-            },
-        );
-        applied.unwrap();
+        table::<K, S>(&mut restored.groups).visit(0, |number, group| {
+            let entry =
+                |(key, state, ()): (&K, &S, ())| (u64::from(number), key.clone(), state.clone());
+            found.extend(group.iter().map(entry));
+        });
         found
     }
 

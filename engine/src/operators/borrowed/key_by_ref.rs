@@ -90,8 +90,8 @@ pub struct KeyedRef<Q: BorrowedKey + ?Sized, V> {
 impl<Q: BorrowedKey + ?Sized, V: Value> KeyedRef<Q, V> {
     /// Combines all values of a key in a batch. `f` adds a value to the total, which begins with
     /// the first value; it must be associative. Values are combined in order of arrival, first
-    /// within each chunk of the log: for floating-point numbers the result depends on
-    /// [`chunk_bytes`](crate::Builder::chunk_bytes), and on nothing else.
+    /// within each chunk of the log: into how many a batch is split follows from
+    /// its size alone, so floating-point sums do not depend on workers or restarts.
     #[track_caller]
     pub fn reduce(&self, f: impl Fn(&mut V, V) + Send + Sync + 'static) -> Reduced<Q, V> {
         let at = Location::caller();

@@ -1,13 +1,14 @@
 //! The reduce side of pairs with borrowed keys: one total for each key and batch, and a state that
 //! follows from the totals.
 
-use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
+use crate::batch::chunk::{Chunk, SequenceKey, open};
 use crate::codec::round_trip;
 use crate::operators::borrowed::chunk_totals::{ChunkTotals, Merge};
 use crate::operators::dstream::DStream;
 use crate::operators::keyed_state::stateful::{Declared, check_state, stateful_node};
 use crate::operators::keyed_state::update_state::UPDATE_STATE;
 use crate::operators::pairs::first_touch::{FirstTouch, Keyed};
+use crate::operators::pairs::intake::{Intake, group_mut, is_worth_waiting};
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperator, NodeWork};
@@ -15,10 +16,10 @@ use crate::plan::operator_context::OperatorContext;
 use crate::record::{Record, State, Value};
 use crate::state::access::{KeyState, StateGuard};
 use crate::state::borrowed_key::{BorrowedKey, Span};
-use crate::state::key_group::KeyGroups;
+use crate::state::key_group::{KeyGroups, WorkerSlot};
 use crate::state::key_hash::KeyHash;
 use crate::state::table::group::Visited;
-use crate::state::table::states::{ItemKeys, KeptState, StateTable};
+use crate::state::table::states::{KeptState, StateTable};
 use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -48,8 +49,9 @@ impl<Q: BorrowedKey + ?Sized, V: Value> Reduced<Q, V> {
                 Box::new(Collect::<Q, V> {
                     operator,
                     groups: slot.groups,
+                    waiting: Waiting::new(),
+                    totals: Vec::new(),
                     merge: Arc::clone(&merge),
-                    keys: PhantomData,
                 })
             }),
             state: None,
@@ -135,10 +137,11 @@ impl<Q: BorrowedKey + ?Sized, V: Value, S: State> Changes<Q, V, S> {
             initial: Vec::new(),
             timeout_ms: None,
         };
-        let make = move |table: StateTable<Q::Owned, V, S, ()>| {
+        let make = move |_: &WorkerSlot, table: StateTable<Q::Owned, V, S, ()>| {
             Box::new(UpdateState::<Q, V, S, _> {
                 operator,
                 table,
+                waiting: Waiting::new(),
                 merge: Arc::clone(&merge),
                 f: Arc::clone(&f),
                 emit: Arc::clone(&emit),
@@ -157,46 +160,96 @@ impl<Q: BorrowedKey + ?Sized, V, S> fmt::Debug for Changes<Q, V, S> {
     }
 }
 
-/// The keys of a batch, in the buffers of its chunks.
-struct Buffers<Q: BorrowedKey + ?Sized>(Vec<Q::Arena>);
-
 /// Where a key is: its buffer, and its place there.
 type Place = (usize, Span);
 
-impl<Q: BorrowedKey + ?Sized> ItemKeys<Place, Q> for Buffers<Q> {
-    #[inline]
-    fn key<'a>(&'a self, (buffer, span): &'a Place) -> &'a Q {
-        let buffer = self.0.get(*buffer).expect("an item names its buffer");
-        Q::get(buffer, *span)
-    }
+/// What a batch has brought so far and has not been brought to its keys.
+struct Waiting<Q: BorrowedKey + ?Sized, V> {
+    /// The keys, in the buffers of the chunks with which they came.
+    buffers: Vec<Q::Arena>,
+    items: Intake<(KeyHash, Place, V)>,
 }
 
-/// The items of a batch, in its order, and their keys.
-type Items<V> = Vec<(usize, Vec<Keyed<Span, V>>)>;
-
-fn arrivals<Q: BorrowedKey + ?Sized, V: Value>(inputs: Vec<Vec<Chunk>>) -> (Buffers<Q>, Items<V>) {
-    let (mut buffers, mut items) = (Vec::new(), Vec::new());
-    for totals in in_order::<ChunkTotals<Q, V>>(only_input(inputs)).flatten() {
-        items.push((buffers.len(), totals.items));
-        buffers.push(totals.keys);
+impl<Q: BorrowedKey + ?Sized, V: Value> Waiting<Q, V> {
+    fn new() -> Self {
+        Self {
+            buffers: Vec::new(),
+            items: Intake::default(),
+        }
     }
-    (Buffers(buffers), items)
-}
 
-fn each_item<V>(items: Items<V>) -> impl Iterator<Item = (KeyHash, Place, V)> {
-    items.into_iter().flat_map(|(buffer, items)| {
-        let items = items.into_iter();
-        items.map(move |item| (item.hash, (buffer, item.key), item.value))
-    })
+    fn clear(&mut self) {
+        self.items.clear();
+        self.buffers.clear();
+    }
+
+    /// Takes in a chunk of [`ChunkTotals`]: hands `f` its items, or keeps them if there are many
+    /// `keys`.
+    fn take_in(
+        &mut self,
+        (groups, keys): (KeyGroups, u64),
+        chunk: Chunk,
+        mut f: impl FnMut(u32, (KeyHash, &Q, V)) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let waits = is_worth_waiting(keys);
+        // Keys get more during a batch, never fewer. So no item overtakes one that waits.
+        assert!(waits || self.items.is_empty(), "items keep their order");
+        for ChunkTotals { keys, items } in open::<Vec<ChunkTotals<Q, V>>>(chunk.data) {
+            for Keyed { hash, key, value } in items {
+                let group = groups.group_of(hash);
+                if waits {
+                    self.items
+                        .add(group, (hash, (self.buffers.len(), key), value));
+                } else {
+                    f(group, (hash, Q::get(&keys, key), value))?;
+                }
+            }
+            self.buffers.extend(waits.then_some(keys));
+        }
+        match self.items.chunk_is_in() {
+            true => self.bring(f),
+            false => Ok(()),
+        }
+    }
+
+    /// Hands `f` all items, group by group.
+    fn bring(
+        &mut self,
+        mut f: impl FnMut(u32, (KeyHash, &Q, V)) -> Result<(), String>,
+    ) -> Result<(), String> {
+        let buffers = std::mem::take(&mut self.buffers);
+        self.items.bring(|group, (hash, (buffer, span), value)| {
+            let buffer = buffers.get(buffer).expect("an item names its buffer");
+            f(group, (hash, Q::get(buffer, span), value))
+        })
+    }
 }
 
 /// `update_state` after the exchange.
 struct UpdateState<Q: BorrowedKey + ?Sized, V, S, Emit> {
     operator: OperatorId,
     table: StateTable<Q::Owned, V, S, ()>,
+    waiting: Waiting<Q, V>,
     merge: Merge<V>,
     f: UpdateFn<Q, V, S>,
     emit: Arc<Emit>,
+}
+
+impl<Q: BorrowedKey + ?Sized, V: Value, S: State, Emit> UpdateState<Q, V, S, Emit> {
+    fn take_in(&mut self, chunk: Chunk) -> Result<(), String> {
+        let (table, merge) = (&mut self.table, &*self.merge);
+        let there = (table.key_groups(), table.keys());
+        self.waiting
+            .take_in(there, chunk, |group, item| table.bring(group, item, merge))
+    }
+
+    fn finish(&mut self) -> Result<(), String> {
+        let (table, merge) = (&mut self.table, &*self.merge);
+        self.waiting
+            .bring(|group, item| table.bring(group, item, merge))?;
+        self.waiting.clear();
+        Ok(())
+    }
 }
 
 impl<Q, V, S, U, Emit> BatchOperator for UpdateState<Q, V, S, Emit>
@@ -207,10 +260,24 @@ where
     U: Record,
     Emit: Fn(&Q::Owned, &S) -> Option<U>,
 {
-    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+    fn begin(&mut self) {
+        self.waiting.clear();
+    }
+
+    fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
-        let (f, emit, merge) = (&self.f, &self.emit, &*self.merge);
-        let (keys, items) = arrivals::<Q, V>(inputs);
+        if let Err(what) = self.take_in(chunk) {
+            ctx.fail(what);
+        }
+        None
+    }
+
+    fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
+        if let Err(what) = self.finish() {
+            return ctx.fail(what);
+        }
+        let (f, emit) = (&self.f, &self.emit);
         let now_ms = ctx.batch().time_ms;
         let mut update = |key: &Q::Owned, total: Option<V>, state: &mut StateGuard<S>| {
             let Some(total) = total else { return };
@@ -223,7 +290,7 @@ where
                 ));
             }
         };
-        let visit = |number: u32, group: &mut crate::state::table::group::Group<_, V, S, ()>| {
+        self.table.visit(now_ms, |number, group| {
             let mut records: Vec<U> = Vec::new();
             let mut after = |visited: Visited<'_, Q::Owned, S>| {
                 check_state(ctx, &visited);
@@ -234,13 +301,7 @@ where
                 let sequence = SequenceKey::batch(u64::from(number));
                 out.push(Chunk::new(sequence, 0, records));
             }
-        };
-        let applied = self
-            .table
-            .apply_keyed(now_ms, &keys, each_item(items), merge, visit);
-        if let Err(what) = applied {
-            ctx.fail(what);
-        }
+        });
     }
 
     fn state(&mut self) -> Option<&mut dyn KeptState> {
@@ -252,32 +313,70 @@ where
 struct Collect<Q: BorrowedKey + ?Sized, V> {
     operator: OperatorId,
     groups: KeyGroups,
+    waiting: Waiting<Q, V>,
+    /// By key group.
+    totals: Vec<FirstTouch<Q::Owned, V>>,
     merge: Merge<V>,
-    keys: PhantomData<fn() -> Box<Q>>,
+}
+
+/// Adds to the total of a key.
+fn collect<Q: BorrowedKey + ?Sized, V: Value>(
+    totals: &mut Vec<FirstTouch<Q::Owned, V>>,
+    merge: &Merge<V>,
+    group: u32,
+    (hash, key, value): (KeyHash, &Q, V),
+) {
+    let group = group_mut(totals, group);
+    match group.find(hash, |other| other.borrow() == key) {
+        Some(total) => merge(total, value),
+        None => group.insert(hash, key.to_owned(), value),
+    }
+}
+
+impl<Q: BorrowedKey + ?Sized, V: Value> Collect<Q, V> {
+    fn take_in(&mut self, chunk: Chunk) -> Result<(), String> {
+        let keys: usize = self.totals.iter().map(FirstTouch::len).sum();
+        let there = (self.groups, u64::try_from(keys).unwrap_or(u64::MAX));
+        let (totals, merge) = (&mut self.totals, &self.merge);
+        self.waiting.take_in(there, chunk, |group, item| {
+            collect(totals, merge, group, item);
+            Ok(())
+        })
+    }
+
+    fn finish(&mut self) -> Result<(), String> {
+        let (totals, merge) = (&mut self.totals, &self.merge);
+        self.waiting.bring(|group, item| {
+            collect(totals, merge, group, item);
+            Ok(())
+        })?;
+        self.waiting.clear();
+        Ok(())
+    }
 }
 
 impl<Q: BorrowedKey + ?Sized, V: Value> BatchOperator for Collect<Q, V> {
-    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+    fn begin(&mut self) {
+        self.waiting.clear();
+        self.totals.clear();
+    }
+
+    fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
-        let (keys, items) = arrivals::<Q, V>(inputs);
-        let mut groups: Vec<FirstTouch<Place, V>> = Vec::new();
-        for (hash, place, value) in each_item(items) {
-            let group = self.groups.group_of(hash);
-            let group = usize::try_from(group).expect("groups fit the address space");
-            if groups.len() <= group {
-                groups.resize_with(group + 1, FirstTouch::default);
-            }
-            let group = groups.get_mut(group).expect("the groups reach to this one");
-            let key = keys.key(&place);
-            match group.find(hash, |other| keys.key(other) == key) {
-                Some(total) => (self.merge)(total, value),
-                None => group.insert(hash, place, value),
-            }
+        if let Err(what) = self.take_in(chunk) {
+            ctx.fail(what);
         }
-        for (number, mut totals) in (0..).zip(groups) {
+        None
+    }
+
+    fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
+        if let Err(what) = self.finish() {
+            return ctx.fail(what);
+        }
+        for (number, mut totals) in (0..).zip(std::mem::take(&mut self.totals)) {
             let totals = totals.take().into_iter();
-            let records = totals.map(|item| (keys.key(&item.key).to_owned(), item.value));
-            let records: Vec<(Q::Owned, V)> = records.collect();
+            let records: Vec<(Q::Owned, V)> = totals.map(|item| (item.key, item.value)).collect();
             if !records.is_empty() {
                 out.push(Chunk::new(SequenceKey::batch(number), 0, records));
             }

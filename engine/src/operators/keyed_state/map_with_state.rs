@@ -3,17 +3,19 @@
 use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::codec::round_trip;
 use crate::operators::dstream::DStream;
+use crate::operators::keyed_state::list_intake::ListIntake;
 use crate::operators::keyed_state::state_spec::{MapFn, StateSpec};
 use crate::operators::keyed_state::state_stream::{self, StateStream};
 use crate::operators::keyed_state::stateful::{
-    Declared, arrivals, check_state, checked_initial, checked_timeout, stateful_node,
+    Declared, check_state, checked_initial, checked_timeout, stateful_node,
 };
-use crate::operators::pairs::by_key::append;
+use crate::operators::pairs::lists::{List, Lists};
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, Record, State, Value};
 use crate::state::access::{KeyState, StateGuard};
+use crate::state::key_group::WorkerSlot;
 use crate::state::table::group::{Group, Visited};
 use crate::state::table::slots::{LastVisit, Stamp};
 use crate::state::table::states::{KeptState, StateTable};
@@ -111,11 +113,13 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         K: Key,
         V: Value,
     {
-        let input = self.group(operator);
-        let make = move |table: StateTable<K, Vec<V>, S, T>| {
+        let input = self.gather(operator);
+        let fused = Arc::clone(&self.fused);
+        let make = move |slot: &WorkerSlot, table: StateTable<K, List, S, T>| {
             Box::new(MapWithState {
                 operator,
                 table,
+                intake: ListIntake::new(operator, slot, &fused),
                 f: Arc::clone(&f),
                 snapshots: snapshots.clone(),
             }) as Box<dyn BatchOperator>
@@ -127,7 +131,8 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
 /// `map_with_state` after the exchange.
 struct MapWithState<K, V, S, U, T> {
     operator: OperatorId,
-    table: StateTable<K, Vec<V>, S, T>,
+    table: StateTable<K, List, S, T>,
+    intake: ListIntake<K, V>,
     f: MapFn<K, V, S, U>,
     /// Set for a [`StateStream`]: whether its states are wanted.
     snapshots: Option<Arc<AtomicBool>>,
@@ -155,12 +160,15 @@ fn call<K: Key, V, S: State, U>(
 fn visit_group<K: Key, V: Value, S: State, U: Record, T: Stamp>(
     f: &MapFn<K, V, S, U>,
     ctx: &OperatorContext,
-    group: &mut Group<K, Vec<V>, S, T>,
+    group: &mut Group<K, List, S, T>,
+    lists: Lists<V>,
 ) -> Vec<U> {
     let now_ms = ctx.batch().time_ms;
     let mut mapped = Vec::new();
-    let mut map = |key: &K, values: Option<Vec<V>>, state: &mut StateGuard<S>| {
-        for value in values.unwrap_or_default() {
+    let mut lists = lists.into_lists();
+    let mut map = |key: &K, list: Option<List>, state: &mut StateGuard<S>| {
+        let Some(list) = list else { return };
+        for value in lists.take(list) {
             mapped.extend(call(f, ctx, (key, Some(value)), state));
         }
     };
@@ -179,13 +187,27 @@ fn visit_group<K: Key, V: Value, S: State, U: Record, T: Stamp>(
 impl<K: Key, V: Value, S: State, U: Record, T: Stamp> BatchOperator
     for MapWithState<K, V, S, U, T>
 {
-    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+    fn begin(&mut self) {
+        self.intake.clear();
+    }
+
+    fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
+        if let Err(what) = self.intake.take_in(ctx, &mut self.table, chunk) {
+            ctx.fail(what);
+        }
+        None
+    }
+
+    fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
+        if let Err(what) = self.intake.finish(&mut self.table) {
+            return ctx.fail(what);
+        }
         let (f, snapshots) = (&self.f, self.snapshots.as_deref());
-        let items = arrivals::<K, V>(inputs);
-        let now_ms = ctx.batch().time_ms;
-        let applied = self.table.apply(now_ms, items, append, |number, group| {
-            let mapped = visit_group(f, ctx, group);
+        let intake = &mut self.intake;
+        self.table.visit(ctx.batch().time_ms, |number, group| {
+            let mapped = visit_group(f, ctx, group, intake.lists(number));
             if !mapped.is_empty() {
                 out.push(match snapshots {
                     Some(_) => state_stream::mapped::<K, S, U>(number, mapped),
@@ -198,9 +220,6 @@ impl<K: Key, V: Value, S: State, U: Record, T: Stamp> BatchOperator
                 out.push(state_stream::states::<K, S, U>(number, states));
             }
         });
-        if let Err(what) = applied {
-            ctx.fail(what);
-        }
     }
 
     fn state(&mut self) -> Option<&mut dyn KeptState> {

@@ -1,15 +1,13 @@
 //! What all operators have in common that keep a state for each key.
 
-use crate::batch::chunk::{Chunk, in_order, only_input};
 use crate::codec::round_trip;
-use crate::operators::pairs::first_touch::Keyed;
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperator, BatchOperatorFactory, NodeWork};
 use crate::plan::operator_context::OperatorContext;
 use crate::plan::program::StateInfo;
-use crate::record::{Key, State, Value};
-use crate::state::key_hash::KeyHash;
+use crate::record::{Key, State};
+use crate::state::key_group::WorkerSlot;
 use crate::state::restore::Types;
 use crate::state::table::group::Visited;
 use crate::state::table::slots::Stamp;
@@ -34,7 +32,7 @@ pub(crate) fn stateful_node<K: Key, A: Send + 'static, S: State, T: Stamp>(
     graph: &SharedGraph,
     declared: Declared<'_, K, S>,
     (input, operator): (NodeId, OperatorId),
-    make: impl Fn(StateTable<K, A, S, T>) -> Box<dyn BatchOperator> + Send + Sync + 'static,
+    make: impl Fn(&WorkerSlot, StateTable<K, A, S, T>) -> Box<dyn BatchOperator> + Send + Sync + 'static,
 ) -> NodeId {
     let info = StateInfo {
         name: declared.name.to_owned(),
@@ -48,7 +46,7 @@ pub(crate) fn stateful_node<K: Key, A: Send + 'static, S: State, T: Stamp>(
     };
     let timeout_ms = declared.timeout_ms;
     let make: BatchOperatorFactory =
-        Arc::new(move |slot, restored| make(StateTable::restore(restored, slot, timeout_ms)));
+        Arc::new(move |slot, restored| make(slot, StateTable::restore(restored, slot, timeout_ms)));
     let mut graph = graph.borrow_mut();
     let state = graph.state(info);
     graph.node(
@@ -59,14 +57,6 @@ pub(crate) fn stateful_node<K: Key, A: Send + 'static, S: State, T: Stamp>(
             state: Some(state),
         },
     )
-}
-
-/// What a batch brings for its keys, in the order of the batch.
-pub(crate) fn arrivals<K: Key, V: Value>(
-    inputs: Vec<Vec<Chunk>>,
-) -> impl Iterator<Item = (KeyHash, K, Vec<V>)> {
-    let items = in_order::<Keyed<K, Vec<V>>>(only_input(inputs)).flatten();
-    items.map(|Keyed { hash, key, value }| (hash, key, value))
 }
 
 /// Fails the batch if a state that was changed cannot be written into a checkpoint as it is. Better

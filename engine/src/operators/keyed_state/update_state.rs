@@ -2,16 +2,18 @@
 
 use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::operators::dstream::DStream;
+use crate::operators::keyed_state::list_intake::ListIntake;
 use crate::operators::keyed_state::state_spec::{UpdateFn, UpdateSpec};
 use crate::operators::keyed_state::stateful::{
-    Declared, arrivals, check_state, checked_initial, checked_timeout, stateful_node,
+    Declared, check_state, checked_initial, checked_timeout, stateful_node,
 };
-use crate::operators::pairs::by_key::append;
+use crate::operators::pairs::lists::{List, Lists};
 use crate::plan::ids::OperatorId;
 use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, State, Value};
 use crate::state::access::{StateAccess, StateGuard};
+use crate::state::key_group::WorkerSlot;
 use crate::state::table::group::{Group, Visited};
 use crate::state::table::slots::{LastVisit, Stamp};
 use crate::state::table::states::{KeptState, StateTable};
@@ -164,12 +166,14 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         V: Value,
         G::State: State,
     {
-        let input = self.group(operator);
-        let make = move |table: StateTable<K, Vec<V>, G::State, T>| {
+        let input = self.gather(operator);
+        let fused = Arc::clone(&self.fused);
+        let make = move |slot: &WorkerSlot, table: StateTable<K, List, G::State, T>| {
             Box::new(UpdateState {
                 operator,
                 visit,
                 table,
+                intake: ListIntake::new(operator, slot, &fused),
                 f: Arc::clone(&f),
             }) as Box<dyn BatchOperator>
         };
@@ -182,7 +186,8 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
 struct UpdateState<K, V, G: StateAccess, T> {
     operator: OperatorId,
     visit: Visit,
-    table: StateTable<K, Vec<V>, G::State, T>,
+    table: StateTable<K, List, G::State, T>,
+    intake: ListIntake<K, V>,
     f: UpdateFn<K, V, G>,
 }
 
@@ -192,15 +197,17 @@ fn visit_group<K: Key, V: Value, G: StateAccess, T: Stamp>(
     f: &UpdateFn<K, V, G>,
     visit: Visit,
     ctx: &OperatorContext,
-    group: &mut Group<K, Vec<V>, G::State, T>,
+    group: &mut Group<K, List, G::State, T>,
+    lists: &Lists<V>,
 ) -> Vec<(K, G::State)>
 where
     G::State: State,
 {
     let batch = ctx.batch();
     let mut records = Vec::new();
-    let mut update = |key: &K, values: Option<Vec<V>>, state: &mut G| {
-        f(batch, key, values.as_deref().unwrap_or_default(), state);
+    let mut update = |key: &K, list: Option<List>, state: &mut G| {
+        let values = list.map(|list| lists.get(list));
+        f(batch, key, values.unwrap_or_default(), state);
     };
     let mut emit = |visited: Visited<'_, K, G::State>| {
         check_state(ctx, &visited);
@@ -230,21 +237,32 @@ impl<K: Key, V: Value, G: StateAccess, T: Stamp> BatchOperator for UpdateState<K
 where
     G::State: State,
 {
-    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+    fn begin(&mut self) {
+        self.intake.clear();
+    }
+
+    fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
-        let (f, visit) = (&self.f, self.visit);
-        let items = arrivals::<K, V>(inputs);
-        let now_ms = ctx.batch().time_ms;
-        let applied = self.table.apply(now_ms, items, append, |number, group| {
-            let records = visit_group(f, visit, ctx, group);
+        if let Err(what) = self.intake.take_in(ctx, &mut self.table, chunk) {
+            ctx.fail(what);
+        }
+        None
+    }
+
+    fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
+        if let Err(what) = self.intake.finish(&mut self.table) {
+            return ctx.fail(what);
+        }
+        let (f, visit, intake) = (&self.f, self.visit, &mut self.intake);
+        self.table.visit(ctx.batch().time_ms, |number, group| {
+            let lists = intake.lists(number);
+            let records = visit_group(f, visit, ctx, group, &lists);
             if !records.is_empty() {
                 let sequence = SequenceKey::batch(u64::from(number));
                 out.push(Chunk::new(sequence, 0, records));
             }
         });
-        if let Err(what) = applied {
-            ctx.fail(what);
-        }
     }
 
     fn state(&mut self) -> Option<&mut dyn KeptState> {

@@ -1,15 +1,13 @@
 //! The reduce side of an exchange: what arrived for each key in a batch, key group by key group.
 
-use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
-use crate::codec::round_trip;
-use crate::operators::pairs::first_touch::{FirstTouch, Keyed};
+use crate::batch::chunk::{Chunk, SequenceKey};
+use crate::operators::pairs::gathered::Gathered;
 use crate::plan::ids::OperatorId;
 use crate::plan::node::{BatchOperator, BatchOperatorFactory};
 use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, Record, Value};
-use crate::state::equal_keys::{EqualKeys, MAX_NOTED, UNEQUAL_BYTES};
+use crate::state::equal_keys::{EqualKeys, MAX_NOTED};
 use crate::state::key_group::{KeyGroups, WorkerSlot};
-use crate::state::key_hash::KeyHash;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
@@ -28,24 +26,26 @@ pub(crate) fn by_group<K: Key, V: Value, T: Default + 'static, U: Record>(
         Box::new(ByGroup {
             operator,
             groups: slot.groups,
+            gathered: Gathered::new(slot.groups),
             equal_keys: EqualKeys::new(MAX_NOTED),
             add: Arc::clone(&add),
             emit: Arc::clone(&emit),
-            types: PhantomData::<fn(K, V, T) -> U>,
+            records: PhantomData::<fn() -> U>,
         })
     })
 }
 
-struct ByGroup<Add, Emit, Types> {
+struct ByGroup<K, V, T, U, Add, Emit> {
     operator: OperatorId,
     groups: KeyGroups,
+    gathered: Gathered<K, V, T>,
     equal_keys: EqualKeys,
     add: Arc<Add>,
     emit: Arc<Emit>,
-    types: PhantomData<Types>,
+    records: PhantomData<fn() -> U>,
 }
 
-impl<K, V, T, U, Add, Emit> BatchOperator for ByGroup<Add, Emit, fn(K, V, T) -> U>
+impl<K, V, T, U, Add, Emit> BatchOperator for ByGroup<K, V, T, U, Add, Emit>
 where
     K: Key,
     V: Value,
@@ -54,77 +54,32 @@ where
     Add: Fn(&mut T, V),
     Emit: Fn(K, T) -> Option<U>,
 {
-    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+    fn begin(&mut self) {
+        self.gathered.clear();
+    }
+
+    fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
-        let buckets = buckets::<K, V>(self.groups, only_input(inputs));
-        if let Err(what) = check_equal_keys(&mut self.equal_keys, self.groups, &buckets) {
-            return ctx.fail(what);
+        let (equal_keys, add) = (&mut self.equal_keys, &*self.add);
+        let taken = self.gathered.take_in(chunk, equal_keys, |_, _| false, add);
+        if let Err(what) = taken {
+            ctx.fail(what);
         }
-        let mut keys = FirstTouch::<K, T>::default();
-        for (group, items) in (0..).zip(buckets) {
-            for item in items {
-                (self.add)(keys.value(item.hash, item.key), item.value);
-            }
-            let gathered = keys.take().into_iter();
+        None
+    }
+
+    fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
+        self.gathered.finish(&*self.add);
+        for group in 0..self.groups.count() {
+            let gathered = self.gathered.group(group).into_iter();
             let records: Vec<U> = gathered
                 .filter_map(|item| (self.emit)(item.key, item.value))
                 .collect();
             if !records.is_empty() {
-                out.push(Chunk::new(SequenceKey::batch(group), 0, records));
+                let sequence = SequenceKey::batch(u64::from(group));
+                out.push(Chunk::new(sequence, 0, records));
             }
         }
     }
-}
-
-/// The items of a batch, in its order, for each key group. Working off group by group keeps the
-/// keys of one group in the cache.
-pub(crate) fn buckets<K: Key, V: Value>(
-    groups: KeyGroups,
-    chunks: Vec<Chunk>,
-) -> Vec<Vec<Keyed<K, V>>> {
-    let mut buckets: Vec<Vec<Keyed<K, V>>> = Vec::new();
-    for item in in_order::<Keyed<K, V>>(chunks).flatten() {
-        if buckets.is_empty() {
-            let count = usize::try_from(groups.count()).expect("groups fit the address space");
-            buckets.resize_with(count, Vec::new);
-        }
-        let group = usize::try_from(groups.group_of(item.hash)).expect("so does each of them");
-        let bucket = buckets.get_mut(group);
-        bucket
-            .expect("a group is below the number of groups")
-            .push(item);
-    }
-    buckets
-}
-
-/// An error if equal keys have different hashes.
-fn check_equal_keys<K: Key, V>(
-    equal_keys: &mut EqualKeys,
-    groups: KeyGroups,
-    buckets: &[Vec<Keyed<K, V>>],
-) -> Result<(), String> {
-    for item in buckets.iter().flatten() {
-        if equal_keys.is_over() {
-            break;
-        }
-        if let Some(other) = equal_keys.note(&item.key, item.hash)
-            && is_among(buckets, groups, other, &item.key)
-        {
-            let key = round_trip::show_value(&item.key);
-            return Err(format!("the key {key} {UNEQUAL_BYTES}"));
-        }
-    }
-    Ok(())
-}
-
-/// Whether `key` arrived in this batch with the hash `hash`.
-pub(crate) fn is_among<K: Key, V>(
-    buckets: &[Vec<Keyed<K, V>>],
-    groups: KeyGroups,
-    hash: KeyHash,
-    key: &K,
-) -> bool {
-    let group = usize::try_from(groups.group_of(hash)).expect("groups fit the address space");
-    let mut items = buckets.get(group).into_iter().flatten();
-    items.any(|item| item.hash == hash && item.key == *key)
 }

@@ -3,14 +3,16 @@
 
 use crate::operators::dstream::DStream;
 use crate::operators::pairs::by_group::by_group;
-use crate::operators::pairs::exchange::send_by_key;
+use crate::operators::pairs::exchange::{send_by_key, send_lists};
 use crate::operators::pairs::first_touch::FirstTouch;
+use crate::operators::pairs::lists::Growing;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperatorFactory, LocalFn, NodeWork};
 use crate::record::{Key, Record, Value};
 use crate::state::equal_keys::{FirstKeys, MAX_NOTED};
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 type Combine<V> = Arc<dyn Fn(V, V) -> V + Send + Sync>;
 
@@ -83,7 +85,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     }
 
     /// The map side of an exchange: `add` gathers what a chunk has of each key. The hash of a key
-    /// is computed here, and nowhere else.
+    /// is computed here, and nowhere else. Room is made for as many keys as the last chunk had.
     pub(crate) fn touch<T: Value + Default>(
         &self,
         operator: OperatorId,
@@ -94,9 +96,9 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         V: Value,
     {
         let fused = Arc::clone(&self.fused);
-        let first_keys = FirstKeys::new(MAX_NOTED);
+        let (first_keys, expected) = (FirstKeys::new(MAX_NOTED), AtomicUsize::new(0));
         let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
-            let mut keys = FirstTouch::<K, T>::default();
+            let mut keys = FirstTouch::<K, T>::with_capacity(expected.load(Ordering::Relaxed));
             let sequence = chunk.sequence;
             fused(ctx, chunk.data, &mut |(key, value)| {
                 ctx.enter(operator);
@@ -107,9 +109,50 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
             });
             ctx.enter(operator);
             let items = keys.take();
+            expected.store(items.len(), Ordering::Relaxed);
             let keys = items.iter().map(|item| (item.hash, &item.key));
             match first_keys.check(ctx.batch().id, keys) {
                 Ok(()) => send_by_key(slot, &sequence, items, out),
+                Err(what) => ctx.fail(what),
+            }
+        });
+        self.local(run)
+    }
+
+    /// The same for lists of all values of a key, which lie in one vector.
+    ///
+    /// Where there is one worker, nothing is exchanged: its operator gets the chunks of this stream
+    /// as they are, and reads them itself.
+    pub(crate) fn gather(&self, operator: OperatorId) -> NodeId
+    where
+        K: Key,
+        V: Value,
+    {
+        let fused = Arc::clone(&self.fused);
+        let first_keys = FirstKeys::new(MAX_NOTED);
+        let expected = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
+            if slot.peers == 1 {
+                return out.push(chunk);
+            }
+            let (keys, values) = &expected;
+            let room = |of: &AtomicUsize| of.load(Ordering::Relaxed);
+            let mut lists = Growing::<K, V>::with_capacity(room(keys), room(values));
+            let sequence = chunk.sequence;
+            fused(ctx, chunk.data, &mut |(key, value)| {
+                ctx.enter(operator);
+                match slot.groups.hash(&key) {
+                    Ok(hash) => lists.push(hash, key, value),
+                    Err(error) => ctx.fail(error.to_string()),
+                }
+            });
+            ctx.enter(operator);
+            let lists = lists.finish();
+            keys.store(lists.keys.len(), Ordering::Relaxed);
+            values.store(lists.values.len(), Ordering::Relaxed);
+            let keys = lists.keys.iter().map(|item| (item.hash, &item.key));
+            match first_keys.check(ctx.batch().id, keys) {
+                Ok(()) => send_lists(slot, &sequence, lists, out),
                 Err(what) => ctx.fail(what),
             }
         });

@@ -2,20 +2,17 @@
 //! group by key group.
 
 use crate::batch::chunk::{Chunk, SequenceKey};
-use crate::codec::round_trip;
-use crate::operators::pairs::by_group::{buckets, is_among};
-use crate::operators::pairs::first_touch::{FirstTouch, Keyed};
+use crate::operators::pairs::by_key::append;
+use crate::operators::pairs::first_touch::FirstTouch;
+use crate::operators::pairs::gathered::Gathered;
 use crate::plan::ids::OperatorId;
 use crate::plan::node::{BatchOperator, BatchOperatorFactory};
 use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, Record, Value};
-use crate::state::equal_keys::{EqualKeys, MAX_NOTED, UNEQUAL_BYTES};
+use crate::state::equal_keys::{EqualKeys, MAX_NOTED};
 use crate::state::key_group::{KeyGroups, WorkerSlot};
 use std::marker::PhantomData;
 use std::sync::Arc;
-
-/// Items of one input by key group.
-type Buckets<K, V> = Vec<Vec<Keyed<K, Vec<V>>>>;
 
 /// Makes each worker's instance of an operator that gathers what both inputs have of a key in a
 /// batch. `emit` makes records of it. Keys come by key group, and then by first touch: those of the
@@ -29,22 +26,26 @@ pub(crate) fn cogroup<K: Key, V: Value, W: Value, U: Record>(
         Box::new(CoGroup {
             operator,
             groups: slot.groups,
+            left: Gathered::<K, Vec<V>, Vec<V>>::new(slot.groups),
+            right: Gathered::<K, Vec<W>, Vec<W>>::new(slot.groups),
             equal_keys: EqualKeys::new(MAX_NOTED),
             emit: Arc::clone(&emit),
-            types: PhantomData::<fn(K, V, W) -> U>,
+            records: PhantomData::<fn() -> U>,
         })
     })
 }
 
-struct CoGroup<Emit, Types> {
+struct CoGroup<K, V, W, U, Emit> {
     operator: OperatorId,
     groups: KeyGroups,
+    left: Gathered<K, Vec<V>, Vec<V>>,
+    right: Gathered<K, Vec<W>, Vec<W>>,
     equal_keys: EqualKeys,
     emit: Arc<Emit>,
-    types: PhantomData<Types>,
+    records: PhantomData<fn() -> U>,
 }
 
-impl<K, V, W, U, Emit> BatchOperator for CoGroup<Emit, fn(K, V, W) -> U>
+impl<K, V, W, U, Emit> BatchOperator for CoGroup<K, V, W, U, Emit>
 where
     K: Key,
     V: Value,
@@ -52,22 +53,35 @@ where
     U: Record,
     Emit: Fn(K, Vec<V>, Vec<W>, &mut Vec<U>),
 {
-    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+    fn begin(&mut self) {
+        self.left.clear();
+        self.right.clear();
+    }
+
+    fn arrive(&mut self, ctx: &OperatorContext, rank: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
-        let mut inputs = inputs.into_iter();
-        let left: Buckets<K, V> = buckets(self.groups, inputs.next().unwrap_or_default());
-        let right: Buckets<K, W> = buckets(self.groups, inputs.next().unwrap_or_default());
-        if let Err(what) = self.check_equal_keys(&left, &right) {
-            return ctx.fail(what);
+        let (left, right) = (&mut self.left, &mut self.right);
+        let taken = match rank {
+            0 => left.take_in(chunk, &mut self.equal_keys, |h, k| right.has(h, k), append),
+            _ => right.take_in(chunk, &mut self.equal_keys, |h, k| left.has(h, k), append),
+        };
+        if let Err(what) = taken {
+            ctx.fail(what);
         }
-        let (mut left, mut right) = (left.into_iter(), right.into_iter());
+        None
+    }
+
+    fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
+        self.left.finish(append);
+        self.right.finish(append);
         let mut keys = FirstTouch::<K, (Vec<V>, Vec<W>)>::default();
         for group in 0..self.groups.count() {
-            for item in left.next().unwrap_or_default() {
-                append(&mut keys.value(item.hash, item.key).0, item.value);
+            for item in self.left.group(group) {
+                keys.value(item.hash, item.key).0 = item.value;
             }
-            for item in right.next().unwrap_or_default() {
-                append(&mut keys.value(item.hash, item.key).1, item.value);
+            for item in self.right.group(group) {
+                keys.value(item.hash, item.key).1 = item.value;
             }
             let mut records = Vec::new();
             for item in keys.take() {
@@ -79,39 +93,5 @@ where
                 out.push(Chunk::new(sequence, 0, records));
             }
         }
-    }
-}
-
-impl<Emit, Types> CoGroup<Emit, Types> {
-    /// An error if equal keys have different hashes, on one side or across.
-    fn check_equal_keys<K: Key, V, W>(
-        &mut self,
-        left: &Buckets<K, V>,
-        right: &Buckets<K, W>,
-    ) -> Result<(), String> {
-        let keys_of_left = left.iter().flatten().map(|item| (item.hash, &item.key));
-        let keys_of_right = right.iter().flatten().map(|item| (item.hash, &item.key));
-        for (hash, key) in keys_of_left.chain(keys_of_right) {
-            if self.equal_keys.is_over() {
-                break;
-            }
-            if let Some(other) = self.equal_keys.note(key, hash)
-                && (is_among(left, self.groups, other, key)
-                    || is_among(right, self.groups, other, key))
-            {
-                let key = round_trip::show_value(key);
-                return Err(format!("the key {key} {UNEQUAL_BYTES}"));
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Adds `values` to `all`, without copying if they are the first.
-fn append<V>(all: &mut Vec<V>, mut values: Vec<V>) {
-    if all.is_empty() {
-        *all = values;
-    } else {
-        all.append(&mut values);
     }
 }

@@ -51,6 +51,24 @@ impl<K, V> FirstTouch<K, V> {
         self.items.get_mut(place).map(|item| &mut item.value)
     }
 
+    /// How many keys there are.
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// Whether `key` is there, with the hash `hash`.
+    pub(crate) fn has(&self, hash: KeyHash, key: &K) -> bool
+    where
+        K: Eq,
+    {
+        let items = &self.items;
+        let is_key = |place: &u32| {
+            let item = items.get(index(*place));
+            item.is_some_and(|item| item.hash == hash && item.key == *key)
+        };
+        self.places.find(hash.0, is_key).is_some()
+    }
+
     /// Adds a key that is not there.
     #[inline]
     pub(crate) fn insert(&mut self, hash: KeyHash, key: K, value: V) {
@@ -69,9 +87,10 @@ impl<K, V> FirstTouch<K, V> {
 }
 
 impl<K: Eq, V: Default> FirstTouch<K, V> {
-    /// The value of `key`, which hashes to `hash`; its default at the first touch.
+    /// The place of `key`, which hashes to `hash`, among all keys, and its value: the default at
+    /// the first touch.
     #[inline]
-    pub(crate) fn value(&mut self, hash: KeyHash, key: K) -> &mut V {
+    pub(crate) fn touch(&mut self, hash: KeyHash, key: K) -> (u32, &mut V) {
         let items = &mut self.items;
         let is_key = |place: &u32| {
             let item = items.get(index(*place));
@@ -79,20 +98,28 @@ impl<K: Eq, V: Default> FirstTouch<K, V> {
         };
         let hash_of = |place: &u32| items.get(index(*place)).map_or(0, |item| item.hash.0);
         let place = match self.places.entry(hash.0, is_key, hash_of) {
-            Entry::Occupied(found) => index(*found.get()),
+            Entry::Occupied(found) => *found.get(),
             Entry::Vacant(vacant) => {
-                let place = items.len();
-                vacant.insert(u32::try_from(place).expect("memory holds fewer than 2^32 keys"));
+                let place = u32::try_from(items.len());
+                let place = place.expect("memory holds fewer than 2^32 keys");
+                vacant.insert(place);
                 let value = V::default();
                 items.push(Keyed { hash, key, value });
                 place
             }
         };
-        let item = items.get_mut(place);
-        &mut item.expect("a place is that of an item").value
+        let item = items.get_mut(index(place));
+        (place, &mut item.expect("a place is that of an item").value)
+    }
+
+    /// The value of `key`, which hashes to `hash`; its default at the first touch.
+    #[inline]
+    pub(crate) fn value(&mut self, hash: KeyHash, key: K) -> &mut V {
+        self.touch(hash, key).1
     }
 }
 
+#[inline]
 fn index(place: u32) -> usize {
     usize::try_from(place).expect("a place fits the address space")
 }

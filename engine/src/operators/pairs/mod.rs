@@ -9,7 +9,10 @@
 //! | `static_joins` | joins with a data set |
 //! | `cogroup` | the same for two streams |
 //! | `by_group` | what arrived for each key in a batch, key group by key group |
+//! | `gathered` | what a batch has brought for each key, by key group |
 //! | `first_touch` | something for each key, in order of first touch, found by the carried hash |
+//! | `lists` | lists of values, one for each key, in one vector |
+//! | `intake` | items of a batch on their way to their keys |
 //! | `exchange` | brings keys to the workers that own them |
 
 pub(crate) mod by_group;
@@ -18,6 +21,9 @@ pub(crate) mod cogroup;
 pub(crate) mod combine;
 pub(crate) mod exchange;
 pub(crate) mod first_touch;
+mod gathered;
+pub(crate) mod intake;
 pub(crate) mod joins;
+pub(crate) mod lists;
 pub(crate) mod static_joins;
 pub(crate) mod values;

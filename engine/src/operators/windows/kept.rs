@@ -1,9 +1,10 @@
 //! The operator of all windows of pairs: keeps something for each key, and emits when a window
 //! ends.
 
-use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input};
+use crate::batch::chunk::{Chunk, SequenceKey, open};
 use crate::codec::round_trip;
 use crate::operators::pairs::first_touch::Keyed;
+use crate::operators::pairs::intake::{Intake, is_worth_waiting};
 use crate::operators::windows::span::{Ending, Span};
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
@@ -89,6 +90,8 @@ impl Declared<'_> {
 pub(crate) struct Place {
     /// The end of its pane.
     pub(crate) pane: u64,
+    /// Whether any window has it.
+    pub(crate) is_in_a_window: bool,
     /// The window that ends with it.
     pub(crate) ending: Option<Ending>,
 }
@@ -96,27 +99,15 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn of(ctx: &OperatorContext, span: Span) -> Self {
         let tick = ctx.tick();
+        let pane = span.pane(tick.time_ms, tick.zero_ms);
         Self {
-            pane: span.pane(tick.time_ms, tick.zero_ms),
+            pane,
+            is_in_a_window: span.has(pane, tick.zero_ms),
             ending: tick
                 .ends_slide(span.slide_ms())
                 .then(|| span.ending(tick.time_ms)),
         }
     }
-}
-
-/// What a batch brings, in its order; nothing if no window has the pane.
-pub(crate) fn arrivals<K: Key, A: Clone + Send + 'static>(
-    ctx: &OperatorContext,
-    span: Span,
-    inputs: Vec<Vec<Chunk>>,
-) -> impl Iterator<Item = Keyed<K, A>> {
-    let pane = Place::of(ctx, span).pane;
-    let chunks = match span.has(pane, ctx.tick().zero_ms) {
-        true => only_input(inputs),
-        false => Vec::new(),
-    };
-    in_order::<Keyed<K, A>>(chunks).flatten()
 }
 
 /// Fails the batch if something cannot be written into a checkpoint as it is.
@@ -134,6 +125,7 @@ struct Windowed<K, A, W: Kept<K, A>, E> {
     operator: OperatorId,
     span: Span,
     table: StateTable<K, A, W::State>,
+    intake: Intake<Keyed<K, A>>,
     kept: Arc<W>,
     emit: Arc<E>,
 }
@@ -160,10 +152,48 @@ where
             operator,
             span,
             table,
+            intake: Intake::default(),
             kept: Arc::clone(&kept),
             emit: Arc::clone(&emit),
         })
     })
+}
+
+impl<K: Key, A: Record, W: Kept<K, A>, E> Windowed<K, A, W, E> {
+    /// Takes in a chunk of [`Keyed`] items.
+    fn take_in(&mut self, chunk: Chunk) -> Result<(), String> {
+        let waits = is_worth_waiting(self.table.keys());
+        // Keys get more during a batch, never fewer. So no item overtakes one that waits.
+        assert!(waits || self.intake.is_empty(), "items keep their order");
+        for item in open::<Vec<Keyed<K, A>>>(chunk.data) {
+            let group = self.table.group(item.hash);
+            match waits {
+                true => self.intake.add(group, item),
+                false => bring(&mut self.table, &*self.kept, group, item)?,
+            }
+        }
+        match self.intake.chunk_is_in() {
+            true => self.bring(),
+            false => Ok(()),
+        }
+    }
+
+    /// Brings what waits to the keys.
+    fn bring(&mut self) -> Result<(), String> {
+        let (kept, table) = (&self.kept, &mut self.table);
+        self.intake
+            .bring(|group, item| bring(table, &**kept, group, item))
+    }
+}
+
+fn bring<K: Key, A: Record, W: Kept<K, A>>(
+    table: &mut StateTable<K, A, W::State>,
+    kept: &W,
+    group: u32,
+    Keyed { hash, key, value }: Keyed<K, A>,
+) -> Result<(), String> {
+    let merge = |before: &mut A, more| kept.merge(before, more);
+    table.bring(group, (hash, &key, value), merge)
 }
 
 impl<K, A, W, E, U> BatchOperator for Windowed<K, A, W, E>
@@ -174,14 +204,29 @@ where
     U: Record,
     E: Fn(&K, W::Out) -> U,
 {
-    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+    fn begin(&mut self) {
+        self.intake.clear();
+    }
+
+    fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
-        let Place { pane, ending } = Place::of(ctx, self.span);
+        if Place::of(ctx, self.span).is_in_a_window
+            && let Err(what) = self.take_in(chunk)
+        {
+            ctx.fail(what);
+        }
+        None
+    }
+
+    fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
+        if let Err(what) = self.bring() {
+            return ctx.fail(what);
+        }
+        self.intake.clear();
+        let Place { pane, ending, .. } = Place::of(ctx, self.span);
         let (kept, emit, now) = (&self.kept, &self.emit, ctx.batch().time_ms);
-        let items = arrivals(ctx, self.span, inputs);
-        let items = items.map(|Keyed { hash, key, value }| (hash, key, value));
-        let merge = |before: &mut A, more| kept.merge(before, more);
-        let applied = self.table.apply(now, items, merge, |number, group| {
+        self.table.visit(now, |number, group| {
             let mut records = Vec::new();
             let mut visit = |key: &K, value: Option<A>, state: &mut StateGuard<W::State>| {
                 if let Some(value) = value {
@@ -207,9 +252,6 @@ where
                 out.push(Chunk::new(sequence, 0, records));
             }
         });
-        if let Err(what) = applied {
-            ctx.fail(what);
-        }
     }
 
     fn state(&mut self) -> Option<&mut dyn KeptState> {

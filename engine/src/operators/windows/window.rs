@@ -4,12 +4,12 @@
 //! the batch and the place of the partition in it. So entries are spread over key groups and move
 //! with them, a checkpoint writes each once, and their keys are the order in which they come out.
 
-use crate::batch::chunk::{Chunk, SequenceKey};
+use crate::batch::chunk::{Chunk, SequenceKey, open};
 use crate::operators::dstream::{DStream, FusedFn};
 use crate::operators::pairs::exchange::send_by_key;
 use crate::operators::pairs::first_touch::Keyed;
 use crate::operators::partitions::parts_of;
-use crate::operators::windows::kept::{Declared, Place, arrivals, check};
+use crate::operators::windows::kept::{Declared, Place, check};
 use crate::operators::windows::shared::Shared;
 use crate::operators::windows::span::{Ending, Span};
 use crate::plan::ids::{NodeId, OperatorId};
@@ -106,14 +106,25 @@ fn close<T: Value>(
 }
 
 impl<T: Value> BatchOperator for Window<T> {
-    fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+    fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
-        let Place { pane, ending } = Place::of(ctx, self.span);
+        if Place::of(ctx, self.span).is_in_a_window {
+            for Keyed { hash, key, value } in open::<Vec<Keyed<PlaceInLog, Vec<T>>>>(chunk.data) {
+                let group = self.table.group(hash);
+                let merge = |before: &mut Vec<T>, more| before.extend(more);
+                if let Err(what) = self.table.bring(group, (hash, &key, value), merge) {
+                    ctx.fail(what);
+                }
+            }
+        }
+        None
+    }
+
+    fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
+        ctx.enter(self.operator);
+        let Place { pane, ending, .. } = Place::of(ctx, self.span);
         let now = ctx.batch().time_ms;
-        let items = arrivals(ctx, self.span, inputs);
-        let items = items.map(|Keyed { hash, key, value }| (hash, key, value));
-        let merge = |before: &mut Vec<T>, more| before.extend(more);
-        let applied = self.table.apply(now, items, merge, |_, group| {
+        self.table.visit(now, |_, group| {
             let mut visit = |key: &PlaceInLog, value: Option<Vec<T>>, state: &mut StateGuard<_>| {
                 if let Some(records) = value {
                     let records = Shared::new(records);
@@ -133,9 +144,6 @@ impl<T: Value> BatchOperator for Window<T> {
                 None => group.visit_touched(now, &mut visit, &mut after),
             }
         });
-        if let Err(what) = applied {
-            ctx.fail(what);
-        }
     }
 
     fn state(&mut self) -> Option<&mut dyn KeptState> {

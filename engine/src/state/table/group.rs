@@ -20,6 +20,9 @@ use std::num::NonZeroU32;
 /// In the index and among the touched: the number of a key that has no slot yet.
 pub(super) const FRESH: u32 = MAX_SLOTS;
 
+/// What stands in place of a key's place among the touched, if the batch has not touched it.
+pub(super) const NOT_TOUCHED: u32 = u32::MAX;
+
 /// A key of this batch that has no slot yet.
 #[derive(Debug)]
 pub(super) struct Fresh<K> {
@@ -44,8 +47,8 @@ pub(crate) struct Group<K, A, S, T = ()> {
     /// Slots by the hash of their keys, and numbers of fresh keys.
     pub(super) index: HashTable<u32>,
     pub(super) slots: Slots<K, S, T>,
-    /// What the batch has brought, in the order of first touch. With `Entry::pending` a sparse set:
-    /// each names the other, so nothing has to be reset.
+    /// What the batch has brought, in the order of first touch. `Entry::pending` is the place of a
+    /// key here, until it is visited.
     pub(super) touched: Vec<(u32, Option<A>)>,
     pub(super) fresh: Vec<Fresh<K>>,
     /// Whether the index has numbers of fresh keys.
@@ -60,6 +63,7 @@ pub(crate) struct Group<K, A, S, T = ()> {
 }
 
 /// What the index of a group uses of a hash: 32 bits that stay in the slot.
+#[inline]
 pub(super) fn tag_of(hash: KeyHash) -> NonZeroU32 {
     let bits = (hash.0 ^ hash.0 >> 40) & 0xFFFF_FFFF;
     let bits = u32::try_from(bits).unwrap_or(u32::MAX);
@@ -67,10 +71,12 @@ pub(super) fn tag_of(hash: KeyHash) -> NonZeroU32 {
 }
 
 /// Spreads a tag over 64 bits: the index takes its buckets and its own tags from both ends.
+#[inline]
 pub(super) fn spread(tag: NonZeroU32) -> u64 {
     u64::from(tag.get()).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
+#[inline]
 fn position(number: u32) -> usize {
     usize::try_from(number & !FRESH).unwrap_or(usize::MAX)
 }
@@ -94,6 +100,11 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
     /// Keys that have state.
     pub(crate) fn len(&self) -> u32 {
         self.slots.live()
+    }
+
+    /// The same, with those that the batch has brought.
+    pub(crate) fn keys(&self) -> u64 {
+        u64::from(self.len()) + u64::try_from(self.fresh.len()).unwrap_or(u64::MAX)
     }
 
     /// Keys that were changed since the last checkpoint that was published.
@@ -134,17 +145,39 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
         K: Borrow<Q>,
     {
         let tag = tag_of(hash);
-        let same = |number: &u32| match number & FRESH {
-            0 => {
-                let entry = self.slots.get(*number);
-                entry.is_some_and(|entry| entry.tag == tag && entry.key.borrow() == key)
-            }
-            _ => {
-                let fresh = self.fresh.get(position(*number));
-                fresh.is_some_and(|fresh| fresh.tag == tag && fresh.key.borrow() == key)
-            }
-        };
+        let same = |number: &u32| self.tag_at(*number) == Some(tag) && self.is_at(*number, key);
         self.index.find(spread(tag), same).copied()
+    }
+
+    /// Where a key with this hash is; nearly always the key that is meant.
+    ///
+    /// Nothing is compared. So the processor looks for several keys at once, each of which takes it
+    /// a few cache misses in turn.
+    #[inline]
+    pub(crate) fn guess(&self, hash: KeyHash) -> Option<u32> {
+        let tag = tag_of(hash);
+        let same = |number: &u32| self.tag_at(*number) == Some(tag);
+        self.index.find(spread(tag), same).copied()
+    }
+
+    #[inline]
+    fn tag_at(&self, number: u32) -> Option<NonZeroU32> {
+        match number & FRESH {
+            0 => self.slots.get(number).map(|entry| entry.tag),
+            _ => self.fresh.get(position(number)).map(|fresh| fresh.tag),
+        }
+    }
+
+    #[inline]
+    fn is_at<Q: Eq + ?Sized>(&self, number: u32, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        let at = match number & FRESH {
+            0 => self.slots.get(number).map(|entry| &entry.key),
+            _ => self.fresh.get(position(number)).map(|fresh| &fresh.key),
+        };
+        at.is_some_and(|at| at.borrow() == key)
     }
 
     /// Whether the group has `key`, or the batch has brought it.
@@ -158,6 +191,33 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
 
 /// What a batch brings.
 impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
+    /// Notes that a batch brings something for `key`, which may be at the `guess`. Its place among
+    /// the keys that the batch touches, where `first` makes what is kept of it at the first touch;
+    /// `None` if the key is new.
+    #[inline]
+    pub(crate) fn touch<Q: Eq + ?Sized>(
+        &mut self,
+        guess: Option<u32>,
+        (hash, key): (KeyHash, &Q),
+        first: impl FnOnce(u32) -> A,
+    ) -> Option<u32>
+    where
+        K: Borrow<Q>,
+    {
+        let guess = guess.filter(|number| self.is_at(*number, key));
+        let number = guess.or_else(|| self.find(hash, key))?;
+        let pending = match number & FRESH {
+            0 => self.slots.get_mut(number).map(|entry| &mut entry.pending),
+            _ => self.fresh.get_mut(position(number)).map(|f| &mut f.pending),
+        };
+        let pending = pending.expect("what is in the index is in its place");
+        if *pending == NOT_TOUCHED {
+            *pending = u32::try_from(self.touched.len()).unwrap_or(NOT_TOUCHED);
+            self.touched.push((number, Some(first(*pending))));
+        }
+        Some(*pending)
+    }
+
     /// Notes what a batch brings for `key`; `merge` adds it to what is there already. Gives the
     /// value back if the key is new.
     pub(crate) fn arrive<Q: Eq + ?Sized>(
@@ -170,30 +230,30 @@ impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
     where
         K: Borrow<Q>,
     {
-        let Some(number) = self.find(hash, key) else {
-            return Some(value);
+        let mut value = Some(value);
+        let first = |_| value.take().expect("it is taken once");
+        let Some(place) = self.touch(None, (hash, key), first) else {
+            return value;
         };
-        let next = u32::try_from(self.touched.len()).unwrap_or(u32::MAX);
-        let pending = match number & FRESH {
-            0 => self.slots.get_mut(number).map(|entry| &mut entry.pending),
-            _ => self.fresh.get_mut(position(number)).map(|f| &mut f.pending),
-        };
-        let pending = pending.expect("what is in the index is in its place");
-        match self.touched.get_mut(position(*pending)) {
-            Some((of, Some(there))) if *of == number => merge(there, value),
-            _ => {
-                *pending = next;
-                self.touched.push((number, Some(value)));
-            }
+        if let Some(value) = value
+            && let Some((_, there)) = self.touched.get_mut(position(place))
+        {
+            merge(there.as_mut().expect("the key was not visited yet"), value);
         }
         None
     }
 
-    /// Notes what a batch brings for `key`, which is new.
+    /// Notes what a batch brings for `key`, which is new; `first` makes it of the key's place among
+    /// those that the batch touches, which is returned.
     ///
     /// # Errors
     /// If the group has handed out all its numbers.
-    pub(crate) fn arrive_new(&mut self, hash: KeyHash, key: K, value: A) -> Result<(), String> {
+    pub(crate) fn arrive_new(
+        &mut self,
+        hash: KeyHash,
+        key: K,
+        first: impl FnOnce(u32) -> A,
+    ) -> Result<u32, String> {
         let (tag, numbers) = (tag_of(hash), self.fresh.len() + self.touched.len());
         let number = u32::try_from(numbers).ok().filter(|n| *n < FRESH);
         let (Some(_), true) = (number, self.slots.len() < FRESH) else {
@@ -205,8 +265,8 @@ impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
         self.fresh.push(Fresh { tag, pending, key });
         self.index_slot(number, tag);
         self.unsettled = true;
-        self.touched.push((number, Some(value)));
-        Ok(())
+        self.touched.push((number, Some(first(pending))));
+        Ok(pending)
     }
 }
 
@@ -246,9 +306,13 @@ impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
             let Some(entry) = self.slots.get(slot) else {
                 continue;
             };
-            let arrived = touched.get_mut(position(entry.pending));
-            let arrived = arrived.filter(|(of, _)| *of == slot);
-            let value = arrived.and_then(|(_, value)| value.take());
+            let value = match entry.pending {
+                NOT_TOUCHED => None,
+                place => {
+                    let arrived = touched.get_mut(position(place));
+                    arrived.and_then(|(_, value)| value.take())
+                }
+            };
             let stamp = value.is_some().then(|| T::at(now_ms));
             self.visit(slot, value, stamp, f, after);
         }
@@ -273,13 +337,12 @@ impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
     ///
     /// Keys that the batch has brought and that are not visited yet do not time out.
     pub(crate) fn timed_out(&mut self, now_ms: u64) -> Vec<u32> {
-        let (slots, touched) = (&self.slots, &self.touched);
+        let slots = &self.slots;
         self.timers.fire(now_ms, |slot| {
             let entry = slots.get(slot)?;
-            let arrived = touched.get(position(entry.pending));
-            match arrived.is_some_and(|(of, _)| *of == slot) {
-                true => Some(T::at(now_ms)),
-                false => Some(entry.stamp),
+            match entry.pending {
+                NOT_TOUCHED => Some(entry.stamp),
+                _ => Some(T::at(now_ms)),
             }
         })
     }
@@ -314,9 +377,11 @@ impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
         let Some(place) = self.slots.place_mut(slot) else {
             return;
         };
-        let Some(stamp_before) = place.as_ref().map(|entry| entry.stamp) else {
+        let Some(entry) = place else {
             return;
         };
+        entry.pending = NOT_TOUCHED;
+        let stamp_before = entry.stamp;
         let Some(mut lent) = Lent::<K, G, T>::take(place) else {
             return;
         };
@@ -390,7 +455,7 @@ impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
         };
         let slot = self.slots.push(Entry {
             tag,
-            pending: u32::MAX,
+            pending: NOT_TOUCHED,
             stamp: T::at(now_ms),
             key,
             state,

@@ -120,7 +120,7 @@ impl Pair {
                 .arrive(hash(key), key.as_str(), vec![*value], merge);
             if let Some(values) = new {
                 self.group
-                    .arrive_new(hash(key), key.clone(), values)
+                    .arrive_new(hash(key), key.clone(), |_| values)
                     .unwrap();
             }
         }

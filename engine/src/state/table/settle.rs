@@ -3,7 +3,7 @@
 
 use crate::state::key_hash::KeyHash;
 use crate::state::table::delta::Delta;
-use crate::state::table::group::{FRESH, Group, spread, tag_of};
+use crate::state::table::group::{FRESH, Group, NOT_TOUCHED, spread, tag_of};
 use crate::state::table::slots::{BEFORE_FIRST_BATCH_MS, Entry, Stamp};
 
 /// A group with fewer slots is not worth compacting.
@@ -34,6 +34,10 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
             // Keys that the batch has brought and not visited.
             self.index.retain(|number| *number & FRESH == 0);
         }
+        // Nothing is touched. A visit that panicked has left no list of what was.
+        self.slots
+            .entries_mut()
+            .for_each(|entry| entry.pending = NOT_TOUCHED);
         let taken = self.undo.take();
         for (slot, gone) in taken.removed {
             self.index_slot(slot, gone.tag);
@@ -118,7 +122,7 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
         self.unstamped |= stamp == T::at(BEFORE_FIRST_BATCH_MS) && stamp.time_ms().is_some();
         let slot = self.slots.push(Entry {
             tag,
-            pending: u32::MAX,
+            pending: NOT_TOUCHED,
             stamp,
             key,
             state,

@@ -51,7 +51,7 @@ impl Stamp for LastVisit {
 pub(crate) struct Entry<K, S, T> {
     /// Bits of the key's hash: growing an index never hashes a key.
     pub(crate) tag: NonZeroU32,
-    /// Where the batch's values of this key are, if the one found there names this slot.
+    /// The place of the key among those that the batch touches, until it is visited.
     pub(crate) pending: u32,
     pub(crate) stamp: T,
     pub(crate) key: K,
@@ -66,6 +66,7 @@ pub(crate) struct Slots<K, S, T> {
     live: u32,
 }
 
+#[inline]
 fn place(slot: u32) -> (usize, usize) {
     let slot = usize::try_from(slot).unwrap_or(usize::MAX);
     (slot / PAGE, slot % PAGE)
@@ -149,6 +150,11 @@ impl<K, S, T> Slots<K, S, T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Entry<K, S, T>)> {
         let slots = (0..).zip(self.pages.iter().flatten());
         slots.filter_map(|(slot, entry)| Some((slot, entry.as_ref()?)))
+    }
+
+    /// The same to change them.
+    pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry<K, S, T>> {
+        self.pages.iter_mut().flatten().flatten()
     }
 
     /// Closes the gaps, in place. Returns the new number of every slot; `u32::MAX` for a dead one.

@@ -46,81 +46,92 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
         }
     }
 
-    /// Brings the items of the batch at `now_ms` to their keys, in their order, and works off group
-    /// by group, in order: `merge` adds an item to what a key has already, `visit` runs the
-    /// operator.
+    /// Brings `value` to a key of `group`; `merge` adds it to what the batch has brought there
+    /// already. The key is owned only if it is new.
     ///
     /// # Errors
     /// What is wrong with a key that cannot be kept. The batch has failed.
-    pub(crate) fn apply(
+    pub(crate) fn bring<Q: Eq + ToOwned<Owned = K> + ?Sized>(
         &mut self,
-        now_ms: u64,
-        items: impl Iterator<Item = (KeyHash, K, A)>,
-        merge: impl FnMut(&mut A, A),
-        visit: impl FnMut(u32, &mut Group<K, A, S, T>),
-    ) -> Result<(), String> {
-        self.apply_keyed(now_ms, &ItsOwnKey, items, merge, visit)
-    }
-
-    /// Like [`Self::apply`], with items whose keys are in `keys`. A key is owned only if it is new.
-    ///
-    /// # Errors
-    /// What is wrong with a key that cannot be kept. The batch has failed.
-    pub(crate) fn apply_keyed<H, Q: Eq + ToOwned<Owned = K> + ?Sized>(
-        &mut self,
-        now_ms: u64,
-        keys: &impl ItemKeys<H, Q>,
-        items: impl Iterator<Item = (KeyHash, H, A)>,
-        mut merge: impl FnMut(&mut A, A),
-        mut visit: impl FnMut(u32, &mut Group<K, A, S, T>),
-    ) -> Result<(), String>
-    where
-        K: Borrow<Q>,
-    {
-        let mut buckets: Vec<Vec<(KeyHash, H, A)>> = Vec::new();
-        buckets.resize_with(self.groups.len(), Vec::new);
-        for item in items {
-            let (_, at) = self.group_of(item.0);
-            if let Some(bucket) = buckets.get_mut(at) {
-                bucket.push(item);
-            }
-        }
-        for ((number, bucket), at) in (0..).zip(buckets).zip(0..) {
-            for (hash, key, value) in bucket {
-                self.arrive(at, (hash, keys.key(&key), value), &mut merge)?;
-            }
-            if let Some(group) = self.groups.get_mut(at) {
-                group.first_batch(now_ms);
-                visit(number, group);
-            }
-        }
-        Ok(())
-    }
-
-    /// The number of a key's group, and its place.
-    fn group_of(&self, hash: KeyHash) -> (u32, usize) {
-        let group = self.key_groups.group_of(hash);
-        (group, usize::try_from(group).unwrap_or(usize::MAX))
-    }
-
-    fn arrive<Q: Eq + ToOwned<Owned = K> + ?Sized>(
-        &mut self,
-        at: usize,
+        group: u32,
         (hash, key, value): (KeyHash, &Q, A),
-        merge: &mut impl FnMut(&mut A, A),
+        merge: impl FnOnce(&mut A, A),
     ) -> Result<(), String>
     where
         K: Borrow<Q>,
     {
-        let group = self.groups.get_mut(at);
-        let group = group.expect("there is a group for every number");
-        let Some(value) = group.arrive(hash, key, value, merge) else {
+        let Some(value) = self.group_mut(group).arrive(hash, key, value, merge) else {
             return Ok(());
         };
         let key = self.own(hash, &key.to_owned())?;
-        let group = self.groups.get_mut(at);
-        let group = group.expect("there is a group for every number");
-        group.arrive_new(hash, key, value)
+        self.group_mut(group).arrive_new(hash, key, |_| value)?;
+        Ok(())
+    }
+
+    /// Where a key of `group` with this hash is: for [`Self::touch`].
+    #[inline]
+    pub(crate) fn guess(&self, group: u32, hash: KeyHash) -> Option<u32> {
+        let group = usize::try_from(group).ok();
+        group.and_then(|at| self.groups.get(at))?.guess(hash)
+    }
+
+    /// Notes that the batch brings something for a key of `group`, which may be at the `guess`. Its
+    /// place among the keys of the group that the batch touches, of which `first` makes what is kept
+    /// at the first touch.
+    ///
+    /// # Errors
+    /// What is wrong with a key that cannot be kept. The batch has failed.
+    #[inline]
+    pub(crate) fn touch(
+        &mut self,
+        (group, guess): (u32, Option<u32>),
+        (hash, key): (KeyHash, &K),
+        first: impl Fn(u32) -> A,
+    ) -> Result<u32, String> {
+        match self.group_mut(group).touch(guess, (hash, key), &first) {
+            Some(place) => Ok(place),
+            None => {
+                let key = self.own(hash, key)?;
+                self.group_mut(group).arrive_new(hash, key, first)
+            }
+        }
+    }
+
+    #[inline]
+    fn group_mut(&mut self, number: u32) -> &mut Group<K, A, S, T> {
+        let group = usize::try_from(number)
+            .ok()
+            .and_then(|at| self.groups.get_mut(at));
+        group.expect("there is a group for every number")
+    }
+
+    /// Everything that the batch at `now_ms` brings is there: runs the operator, group by group, in
+    /// order.
+    pub(crate) fn visit(
+        &mut self,
+        now_ms: u64,
+        mut visit: impl FnMut(u32, &mut Group<K, A, S, T>),
+    ) {
+        for (number, group) in (0..).zip(&mut self.groups) {
+            group.first_batch(now_ms);
+            visit(number, group);
+        }
+    }
+
+    /// How many keys have state, or are new in the batch.
+    pub(crate) fn keys(&self) -> u64 {
+        self.groups.iter().map(Group::keys).sum()
+    }
+
+    /// How keys are hashed and grouped.
+    pub(crate) fn key_groups(&self) -> KeyGroups {
+        self.key_groups
+    }
+
+    /// The group of the keys that hash to `hash`.
+    #[inline]
+    pub(crate) fn group(&self, hash: KeyHash) -> u32 {
+        self.key_groups.group_of(hash)
     }
 
     /// A new key as the table keeps it: as a checkpoint would give it back, which must be the same
@@ -130,9 +141,9 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
         let owned = round_trip::own(key)?;
         let again = self.key_groups.hash(&owned).map_err(|e| e.to_string())?;
         let other = self.equal_keys.note(&owned, hash).filter(|other| {
-            let (_, at) = self.group_of(*other);
-            self.groups
-                .get(at)
+            let at = usize::try_from(self.group(*other));
+            at.ok()
+                .and_then(|at| self.groups.get(at))
                 .is_some_and(|group| group.contains(*other, &owned))
         });
         if again == hash && other.is_none() {
@@ -142,21 +153,6 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
             "the key {} {UNEQUAL_BYTES}",
             round_trip::show_value(key)
         ))
-    }
-}
-
-/// Where the keys of a batch's items are. `H` is what an item has of its key.
-pub(crate) trait ItemKeys<H, Q: ?Sized> {
-    /// The key of an item.
-    fn key<'a>(&'a self, handle: &'a H) -> &'a Q;
-}
-
-/// Items have their keys with them.
-struct ItsOwnKey;
-
-impl<K> ItemKeys<K, K> for ItsOwnKey {
-    fn key<'a>(&'a self, key: &'a K) -> &'a K {
-        key
     }
 }
 
@@ -240,19 +236,16 @@ mod tests {
                 StateTable::restore(&mut RestoredState::new(), &slot, None);
             let mut bring = |name: &str| {
                 let key = Name(name.to_owned());
-                let item = (groups.hash(&key).unwrap(), key, 1);
+                let hash = groups.hash(&key).unwrap();
                 table.begin(false);
-                table.apply(
-                    0,
-                    [item].into_iter(),
-                    |a, b| *a += b,
-                    |_, group| {
-                        let mut add = |_: &Name, new: Option<u64>, state: &mut StateGuard<u64>| {
-                            *state.get_or_insert_with(|| 0) += new.unwrap_or(0);
-                        };
-                        group.visit_touched(0, &mut add, &mut |_| ());
-                    },
-                )
+                table.bring(groups.group_of(hash), (hash, &key, 1), |a, b| *a += b)?;
+                table.visit(0, |_, group| {
+                    let mut add = |_: &Name, new: Option<u64>, state: &mut StateGuard<u64>| {
+                        *state.get_or_insert_with(|| 0) += new.unwrap_or(0);
+                    };
+                    group.visit_touched(0, &mut add, &mut |_| ());
+                });
+                Ok::<(), String>(())
             };
             bring("Other").unwrap();
             bring("Other").unwrap();
