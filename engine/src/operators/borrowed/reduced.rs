@@ -16,7 +16,7 @@ use crate::plan::operator_context::OperatorContext;
 use crate::record::{Record, State, Value};
 use crate::state::access::{KeyState, StateGuard};
 use crate::state::borrowed_key::{BorrowedKey, Span};
-use crate::state::key_group::{KeyGroups, WorkerSlot};
+use crate::state::key_group::KeyGroups;
 use crate::state::key_hash::KeyHash;
 use crate::state::table::group::Visited;
 use crate::state::table::states::{KeptState, StateTable};
@@ -137,7 +137,7 @@ impl<Q: BorrowedKey + ?Sized, V: Value, S: State> Changes<Q, V, S> {
             initial: Vec::new(),
             timeout_ms: None,
         };
-        let make = move |_: &WorkerSlot, table: StateTable<Q::Owned, V, S, ()>| {
+        let make = move |table: StateTable<Q::Owned, V, S, ()>| {
             Box::new(UpdateState::<Q, V, S, _> {
                 operator,
                 table,

@@ -1,22 +1,15 @@
 //! Lists of values on their way to the states of their keys.
 
 use crate::batch::chunk::{Chunk, open};
-use crate::operators::dstream::FusedFn;
-use crate::operators::pairs::first_touch::Keyed;
+use crate::operators::pairs::first_touch::{BLOCK, Keyed};
 use crate::operators::pairs::intake::{Intake, group_mut, is_worth_waiting};
 use crate::operators::pairs::lists::{ChunkLists, List, Lists, values_of};
-use crate::plan::ids::OperatorId;
-use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, State, Value};
-use crate::state::key_group::WorkerSlot;
 use crate::state::table::slots::Stamp;
 use crate::state::table::states::StateTable;
-use std::sync::Arc;
-
-/// So many keys are looked for together.
-const BLOCK: usize = 64;
 
 /// What a batch has brought so far for the keys of a state: lists of values, by key group.
+#[derive(Debug)]
 pub(crate) struct ListIntake<K, V> {
     /// Keys with the number of their values, not brought to the table yet.
     waiting: Intake<Keyed<K, u32>>,
@@ -24,20 +17,14 @@ pub(crate) struct ListIntake<K, V> {
     lists: Vec<Lists<V>>,
     /// The next keys that are brought to the table, with their groups.
     block: Vec<(u32, Keyed<K, u32>)>,
-    operator: OperatorId,
-    /// What makes pairs of the chunks that come, if nothing was exchanged.
-    pairs: Option<FusedFn<(K, V)>>,
 }
 
 impl<K: Key, V: Value> ListIntake<K, V> {
-    /// Of `operator`, whose input was [gathered](crate::DStream::gather) from `pairs`.
-    pub(crate) fn new(operator: OperatorId, slot: &WorkerSlot, pairs: &FusedFn<(K, V)>) -> Self {
+    pub(crate) fn new() -> Self {
         Self {
             waiting: Intake::default(),
             lists: Vec::new(),
             block: Vec::with_capacity(BLOCK),
-            operator,
-            pairs: (slot.peers == 1).then(|| Arc::clone(pairs)),
         }
     }
 
@@ -48,46 +35,30 @@ impl<K: Key, V: Value> ListIntake<K, V> {
         self.block.clear();
     }
 
-    /// Takes in a chunk.
+    /// Takes in a chunk of [`ChunkLists`].
     ///
     /// # Errors
     /// What is wrong with a key that cannot be kept.
     pub(crate) fn take_in<S: State, T: Stamp>(
         &mut self,
-        ctx: &OperatorContext,
         table: &mut StateTable<K, List, S, T>,
         chunk: Chunk,
     ) -> Result<(), String> {
         let waits = is_worth_waiting(table.keys());
         // Keys get more during a batch, never fewer. So no item overtakes one that waits.
         assert!(waits || self.waiting.is_empty(), "items keep their order");
-        match self.pairs.clone() {
-            Some(pairs) => {
-                let groups = table.key_groups();
-                pairs(ctx, chunk.data, &mut |(key, value)| {
-                    ctx.enter(self.operator);
-                    let added = groups.hash(&key).map_err(|e| e.to_string());
-                    let added = added.and_then(|hash| {
-                        let item = Keyed {
-                            hash,
-                            key,
-                            value: 1,
-                        };
-                        self.add(table, waits, item, std::iter::once(value))
-                    });
-                    if let Err(what) = added {
-                        ctx.fail(what);
-                    }
-                });
-                ctx.enter(self.operator);
-            }
-            None => {
-                for ChunkLists { keys, values } in open::<Vec<ChunkLists<K, V>>>(chunk.data) {
-                    let mut values = values.into_iter();
-                    for item in keys {
-                        let of_item = item.value;
-                        self.add(table, waits, item, values_of(of_item, &mut values))?;
-                    }
+        for ChunkLists { keys, values } in open::<Vec<ChunkLists<K, V>>>(chunk.data) {
+            let mut values = values.into_iter();
+            for item in keys {
+                let group = table.group(item.hash);
+                let lists = group_mut(&mut self.lists, group);
+                lists.extend(values_of(item.value, &mut values));
+                match waits {
+                    true => self.waiting.add(group, item),
+                    false => self.block.push((group, item)),
+                }
+                if self.block.len() == BLOCK {
+                    bring(table, &mut self.lists, &mut self.block)?;
                 }
             }
         }
@@ -95,28 +66,6 @@ impl<K: Key, V: Value> ListIntake<K, V> {
         match self.waiting.chunk_is_in() {
             true => self.bring(table),
             false => Ok(()),
-        }
-    }
-
-    /// Adds a key with its values.
-    #[inline]
-    fn add<S: State, T: Stamp>(
-        &mut self,
-        table: &mut StateTable<K, List, S, T>,
-        waits: bool,
-        item: Keyed<K, u32>,
-        values: impl Iterator<Item = V>,
-    ) -> Result<(), String> {
-        let group = table.group(item.hash);
-        group_mut(&mut self.lists, group).extend(values);
-        if waits {
-            self.waiting.add(group, item);
-            return Ok(());
-        }
-        self.block.push((group, item));
-        match self.block.len() {
-            BLOCK => bring(table, &mut self.lists, &mut self.block),
-            _ => Ok(()),
         }
     }
 

@@ -15,7 +15,6 @@ use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, Record, State, Value};
 use crate::state::access::{KeyState, StateGuard};
-use crate::state::key_group::WorkerSlot;
 use crate::state::table::group::{Group, Visited};
 use crate::state::table::slots::{LastVisit, Stamp};
 use crate::state::table::states::{KeptState, StateTable};
@@ -114,12 +113,11 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         V: Value,
     {
         let input = self.gather(operator);
-        let fused = Arc::clone(&self.fused);
-        let make = move |slot: &WorkerSlot, table: StateTable<K, List, S, T>| {
+        let make = move |table: StateTable<K, List, S, T>| {
             Box::new(MapWithState {
                 operator,
                 table,
-                intake: ListIntake::new(operator, slot, &fused),
+                intake: ListIntake::new(),
                 f: Arc::clone(&f),
                 snapshots: snapshots.clone(),
             }) as Box<dyn BatchOperator>
@@ -193,7 +191,7 @@ impl<K: Key, V: Value, S: State, U: Record, T: Stamp> BatchOperator
 
     fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
-        if let Err(what) = self.intake.take_in(ctx, &mut self.table, chunk) {
+        if let Err(what) = self.intake.take_in(&mut self.table, chunk) {
             ctx.fail(what);
         }
         None

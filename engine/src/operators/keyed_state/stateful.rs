@@ -7,7 +7,6 @@ use crate::plan::node::{BatchOperator, BatchOperatorFactory, NodeWork};
 use crate::plan::operator_context::OperatorContext;
 use crate::plan::program::StateInfo;
 use crate::record::{Key, State};
-use crate::state::key_group::WorkerSlot;
 use crate::state::restore::Types;
 use crate::state::table::group::Visited;
 use crate::state::table::slots::Stamp;
@@ -32,7 +31,7 @@ pub(crate) fn stateful_node<K: Key, A: Send + 'static, S: State, T: Stamp>(
     graph: &SharedGraph,
     declared: Declared<'_, K, S>,
     (input, operator): (NodeId, OperatorId),
-    make: impl Fn(&WorkerSlot, StateTable<K, A, S, T>) -> Box<dyn BatchOperator> + Send + Sync + 'static,
+    make: impl Fn(StateTable<K, A, S, T>) -> Box<dyn BatchOperator> + Send + Sync + 'static,
 ) -> NodeId {
     let info = StateInfo {
         name: declared.name.to_owned(),
@@ -46,7 +45,7 @@ pub(crate) fn stateful_node<K: Key, A: Send + 'static, S: State, T: Stamp>(
     };
     let timeout_ms = declared.timeout_ms;
     let make: BatchOperatorFactory =
-        Arc::new(move |slot, restored| make(slot, StateTable::restore(restored, slot, timeout_ms)));
+        Arc::new(move |slot, restored| make(StateTable::restore(restored, slot, timeout_ms)));
     let mut graph = graph.borrow_mut();
     let state = graph.state(info);
     graph.node(

@@ -13,7 +13,6 @@ use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, State, Value};
 use crate::state::access::{StateAccess, StateGuard};
-use crate::state::key_group::WorkerSlot;
 use crate::state::table::group::{Group, Visited};
 use crate::state::table::slots::{LastVisit, Stamp};
 use crate::state::table::states::{KeptState, StateTable};
@@ -167,13 +166,12 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         G::State: State,
     {
         let input = self.gather(operator);
-        let fused = Arc::clone(&self.fused);
-        let make = move |slot: &WorkerSlot, table: StateTable<K, List, G::State, T>| {
+        let make = move |table: StateTable<K, List, G::State, T>| {
             Box::new(UpdateState {
                 operator,
                 visit,
                 table,
-                intake: ListIntake::new(operator, slot, &fused),
+                intake: ListIntake::new(),
                 f: Arc::clone(&f),
             }) as Box<dyn BatchOperator>
         };
@@ -243,7 +241,7 @@ where
 
     fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
-        if let Err(what) = self.intake.take_in(ctx, &mut self.table, chunk) {
+        if let Err(what) = self.intake.take_in(&mut self.table, chunk) {
             ctx.fail(what);
         }
         None

@@ -4,7 +4,7 @@
 use crate::operators::dstream::DStream;
 use crate::operators::pairs::by_group::by_group;
 use crate::operators::pairs::exchange::{send_by_key, send_lists};
-use crate::operators::pairs::first_touch::FirstTouch;
+use crate::operators::pairs::first_touch::{Block, FirstTouch};
 use crate::operators::pairs::lists::Growing;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperatorFactory, LocalFn, NodeWork};
@@ -99,15 +99,28 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         let (first_keys, expected) = (FirstKeys::new(MAX_NOTED), AtomicUsize::new(0));
         let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
             let mut keys = FirstTouch::<K, T>::with_capacity(expected.load(Ordering::Relaxed));
+            let mut block = Block::new();
+            let bring = |keys: &mut FirstTouch<K, T>, block: &mut Block<K, _>| {
+                let position = ctx.position();
+                keys.bring(block, |(value, position), _, total| {
+                    ctx.set_position(position); // `add` may panic
+                    add(total, value);
+                });
+                ctx.set_position(position);
+            };
             let sequence = chunk.sequence;
             fused(ctx, chunk.data, &mut |(key, value)| {
                 ctx.enter(operator);
                 match slot.groups.hash(&key) {
-                    Ok(hash) => add(keys.value(hash, key), value),
+                    Ok(hash) if block.push(hash, key, (value, ctx.position())) => {
+                        bring(&mut keys, &mut block);
+                    }
+                    Ok(_) => {}
                     Err(error) => ctx.fail(error.to_string()),
                 }
             });
             ctx.enter(operator);
+            bring(&mut keys, &mut block);
             let items = keys.take();
             expected.store(items.len(), Ordering::Relaxed);
             let keys = items.iter().map(|item| (item.hash, &item.key));
@@ -120,9 +133,6 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     }
 
     /// The same for lists of all values of a key, which lie in one vector.
-    ///
-    /// Where there is one worker, nothing is exchanged: its operator gets the chunks of this stream
-    /// as they are, and reads them itself.
     pub(crate) fn gather(&self, operator: OperatorId) -> NodeId
     where
         K: Key,
@@ -132,9 +142,6 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         let first_keys = FirstKeys::new(MAX_NOTED);
         let expected = (AtomicUsize::new(0), AtomicUsize::new(0));
         let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
-            if slot.peers == 1 {
-                return out.push(chunk);
-            }
             let (keys, values) = &expected;
             let room = |of: &AtomicUsize| of.load(Ordering::Relaxed);
             let mut lists = Growing::<K, V>::with_capacity(room(keys), room(values));

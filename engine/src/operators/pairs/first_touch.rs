@@ -87,25 +87,45 @@ impl<K, V> FirstTouch<K, V> {
 }
 
 impl<K: Eq, V: Default> FirstTouch<K, V> {
-    /// The place of `key`, which hashes to `hash`, among all keys, and its value: the default at
-    /// the first touch.
+    /// Where a key with this hash is, nearly always the key that is meant: for [`Self::touch`].
+    ///
+    /// Nothing is compared. So the processor looks for several keys at once, each of which takes it
+    /// a few cache misses in turn.
     #[inline]
-    pub(crate) fn touch(&mut self, hash: KeyHash, key: K) -> (u32, &mut V) {
-        let items = &mut self.items;
-        let is_key = |place: &u32| {
-            let item = items.get(index(*place));
-            item.is_some_and(|item| item.hash == hash && item.key == key)
+    fn guess(&self, hash: KeyHash) -> Option<u32> {
+        let has_hash = |place: &u32| {
+            self.items
+                .get(index(*place))
+                .is_some_and(|i| i.hash == hash)
         };
-        let hash_of = |place: &u32| items.get(index(*place)).map_or(0, |item| item.hash.0);
-        let place = match self.places.entry(hash.0, is_key, hash_of) {
-            Entry::Occupied(found) => *found.get(),
-            Entry::Vacant(vacant) => {
-                let place = u32::try_from(items.len());
-                let place = place.expect("memory holds fewer than 2^32 keys");
-                vacant.insert(place);
-                let value = V::default();
-                items.push(Keyed { hash, key, value });
-                place
+        self.places.find(hash.0, has_hash).copied()
+    }
+
+    /// The place of `key`, which may be at the `guess` and hashes to `hash`, among all keys, and its
+    /// value: the default at the first touch.
+    #[inline]
+    fn touch(&mut self, guess: Option<u32>, hash: KeyHash, key: K) -> (u32, &mut V) {
+        let items = &mut self.items;
+        let guess = guess.filter(|place| items.get(index(*place)).is_some_and(|i| i.key == key));
+        let place = match guess {
+            Some(place) => place,
+            None => {
+                let is_key = |place: &u32| {
+                    let item = items.get(index(*place));
+                    item.is_some_and(|item| item.hash == hash && item.key == key)
+                };
+                let hash_of = |place: &u32| items.get(index(*place)).map_or(0, |item| item.hash.0);
+                match self.places.entry(hash.0, is_key, hash_of) {
+                    Entry::Occupied(found) => *found.get(),
+                    Entry::Vacant(vacant) => {
+                        let place = u32::try_from(items.len());
+                        let place = place.expect("memory holds fewer than 2^32 keys");
+                        vacant.insert(place);
+                        let value = V::default();
+                        items.push(Keyed { hash, key, value });
+                        place
+                    }
+                }
             }
         };
         let item = items.get_mut(index(place));
@@ -115,7 +135,44 @@ impl<K: Eq, V: Default> FirstTouch<K, V> {
     /// The value of `key`, which hashes to `hash`; its default at the first touch.
     #[inline]
     pub(crate) fn value(&mut self, hash: KeyHash, key: K) -> &mut V {
-        self.touch(hash, key).1
+        self.touch(None, hash, key).1
+    }
+
+    /// Brings a block to its keys, in its order: `f` is given what came with a key, the place of
+    /// the key among all, and its value.
+    pub(crate) fn bring<W>(&mut self, block: &mut Block<K, W>, mut f: impl FnMut(W, u32, &mut V)) {
+        let mut guesses = [None; BLOCK];
+        for (guess, item) in guesses.iter_mut().zip(&block.items) {
+            *guess = self.guess(item.hash);
+        }
+        for (guess, item) in guesses.into_iter().zip(block.items.drain(..)) {
+            let (place, value) = self.touch(guess, item.hash, item.key);
+            f(item.value, place, value);
+        }
+    }
+}
+
+/// So many keys are looked for together.
+pub(crate) const BLOCK: usize = 64;
+
+/// Keys that are looked for together, each with what comes with it.
+#[derive(Debug)]
+pub(crate) struct Block<K, W> {
+    items: Vec<Keyed<K, W>>,
+}
+
+impl<K, W> Block<K, W> {
+    pub(crate) fn new() -> Self {
+        Self {
+            items: Vec::with_capacity(BLOCK),
+        }
+    }
+
+    /// Adds a key. Whether the block is full: then it must be brought to its keys.
+    #[inline]
+    pub(crate) fn push(&mut self, hash: KeyHash, key: K, value: W) -> bool {
+        self.items.push(Keyed { hash, key, value });
+        self.items.len() == BLOCK
     }
 }
 

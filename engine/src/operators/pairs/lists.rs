@@ -1,6 +1,6 @@
 //! Lists of values, one for each key, that lie in one vector: a list costs no allocation of its own.
 
-use crate::operators::pairs::first_touch::{FirstTouch, Keyed};
+use crate::operators::pairs::first_touch::{Block, FirstTouch, Keyed};
 use crate::state::key_hash::KeyHash;
 
 /// What a chunk has of each key, in the order of first touch.
@@ -25,6 +25,7 @@ pub(crate) fn values_of<V>(
 #[derive(Debug)]
 pub(crate) struct Growing<K, V> {
     keys: FirstTouch<K, u32>,
+    block: Block<K, V>,
     /// Values as they come, and the place of each one's key.
     values: Vec<V>,
     places: Vec<u32>,
@@ -35,6 +36,7 @@ impl<K: Eq, V> Growing<K, V> {
     pub(crate) fn with_capacity(keys: usize, values: usize) -> Self {
         Self {
             keys: FirstTouch::with_capacity(keys),
+            block: Block::new(),
             values: Vec::with_capacity(values),
             places: Vec::with_capacity(values),
         }
@@ -43,14 +45,22 @@ impl<K: Eq, V> Growing<K, V> {
     /// Adds a value of `key`, which hashes to `hash`.
     #[inline]
     pub(crate) fn push(&mut self, hash: KeyHash, key: K, value: V) {
-        let (place, count) = self.keys.touch(hash, key);
-        *count += 1;
-        self.places.push(place);
-        self.values.push(value);
+        if self.block.push(hash, key, value) {
+            self.bring();
+        }
+    }
+
+    fn bring(&mut self) {
+        self.keys.bring(&mut self.block, |value, place, count| {
+            *count = sum(*count, 1);
+            self.places.push(place);
+            self.values.push(value);
+        });
     }
 
     /// All that was added.
     pub(crate) fn finish(mut self) -> ChunkLists<K, V> {
+        self.bring();
         let keys = self.keys.take();
         // Where each key has one value, they came in the order of their keys.
         let values = match keys.len() == self.values.len() {
