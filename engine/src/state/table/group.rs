@@ -51,7 +51,7 @@ pub(crate) struct Group<K, A, S, T = ()> {
     /// key here, until it is visited.
     pub(super) touched: Vec<(u32, Option<A>)>,
     pub(super) fresh: Vec<Fresh<K>>,
-    /// Whether the index has numbers of fresh keys.
+    /// Whether the index has numbers of fresh keys, or visits have begun and not ended.
     pub(super) unsettled: bool,
     pub(super) undo: Undo<K, S, T>,
     pub(super) delta: Delta<K>,
@@ -280,6 +280,7 @@ impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
         f: &mut impl FnMut(&K, Option<A>, &mut G),
         after: &mut impl FnMut(Visited<'_, K, S>),
     ) {
+        self.unsettled = true;
         let mut touched = std::mem::take(&mut self.touched);
         let mut fresh = std::mem::take(&mut self.fresh).into_iter();
         for (number, value) in touched.drain(..) {
@@ -300,6 +301,7 @@ impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
         f: &mut impl FnMut(&K, Option<A>, &mut G),
         after: &mut impl FnMut(Visited<'_, K, S>),
     ) {
+        self.unsettled = true;
         let mut touched = std::mem::take(&mut self.touched);
         let fresh = std::mem::take(&mut self.fresh);
         for slot in 0..self.slots.len() {

@@ -34,15 +34,15 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
             // Keys that the batch has brought and not visited.
             self.index.retain(|number| *number & FRESH == 0);
         }
-        // Nothing is touched. A visit that panicked has left no list of what was.
-        self.slots
-            .entries_mut()
-            .for_each(|entry| entry.pending = NOT_TOUCHED);
         let taken = self.undo.take();
         for (slot, gone) in taken.removed {
             self.index_slot(slot, gone.tag);
             self.slots.put_back(slot, gone);
         }
+        // Nothing is touched. A visit that panicked has left no list of what was.
+        self.slots
+            .entries_mut()
+            .for_each(|entry| entry.pending = NOT_TOUCHED);
         for (slot, stamp) in taken.restamped.into_iter().rev() {
             if let Some(entry) = self.slots.get_mut(slot) {
                 entry.stamp = stamp;

@@ -257,4 +257,42 @@ mod tests {
             assert_eq!(table.counts().keys, 1);
         }
     }
+
+    /// A first visit that panicked had changed nothing yet, so the group counted as settled, and
+    /// the other keys of the batch as touched: what the next one brought for them was lost.
+    #[test]
+    fn no_key_stays_touched_when_the_first_visit_panics() {
+        let groups = KeyGroups::new(1, 7);
+        let slot = WorkerSlot {
+            index: 0,
+            peers: 1,
+            groups,
+        };
+        let mut table: StateTable<String, u64, u64> =
+            StateTable::restore(&mut RestoredState::new(), &slot, None);
+        let batch = |table: &mut StateTable<String, u64, u64>, panics: bool| {
+            for key in ["a", "b"] {
+                let hash = groups.hash(key).unwrap();
+                table.bring(0, (hash, key, 1), |a, b| *a += b).unwrap();
+            }
+            let visits = || {
+                table.visit(0, |_, group| {
+                    let mut add = |_: &String, new: Option<u64>, state: &mut StateGuard<u64>| {
+                        assert!(!panics, "as was asked");
+                        *state.get_or_insert_with(|| 0) += new.unwrap_or(0);
+                    };
+                    group.visit_touched(0, &mut add, &mut |_| ());
+                });
+            };
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(visits)).is_err()
+        };
+        let mut failed = false;
+        for panics in [false, true, false] {
+            table.begin(failed);
+            failed = batch(&mut table, panics);
+            assert_eq!(failed, panics);
+        }
+        let counts = table.groups.iter().flat_map(Group::iter);
+        assert!(counts.map(|(_, count, ())| *count).eq([2, 2]));
+    }
 }
