@@ -196,6 +196,9 @@ pub(crate) struct EngineBenchArgs {
     /// Batches of each program that are measured, after one that is not
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = between::<usize>(1..=1000))]
     pub(crate) rounds: usize,
+    /// Different keys of a state that is filled, touched, written and read again; 0 leaves it out
+    #[arg(long, value_name = "N", default_value_t = 10_000_000, value_parser = between::<u64>(0..=1_000_000_000))]
+    pub(crate) state_keys: u64,
     /// Length of each run of which the latency is measured
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds)]
     pub(crate) seconds: f64,

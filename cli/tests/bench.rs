@@ -19,7 +19,7 @@ fn bench_engine_measures_each_program_beside_its_bound_and_leaves_nothing_behind
         command.args(["bench", "engine", place]).args(quick);
         command.args(more).output().unwrap()
     };
-    let ran = run(&["--json"]);
+    let ran = run(&["--json", "--state-keys", "2000"]);
     assert!(ran.status.success(), "{ran:?}");
     let report: Value = serde_json::from_slice(&ran.stdout).unwrap();
     assert_eq!(report["words"], 3000);
@@ -34,7 +34,14 @@ fn bench_engine_measures_each_program_beside_its_bound_and_leaves_nothing_behind
         let [p50, p99] = ["p50_ms", "p99_ms"].map(|name| latency[name].as_f64().unwrap());
         assert!(p50 > 0.0 && p50 <= p99, "{latency}");
     }
-    let text = run(&["--workers", "1"]);
+    let many_keys = report["many_keys"].as_array().unwrap();
+    assert_eq!(many_keys.len(), 2);
+    for measured in many_keys {
+        assert_eq!(measured["keys"], 2000);
+        assert!(measured["fill"]["min"].as_f64().unwrap() > 0.0);
+        assert!(measured["restart_seconds"].as_f64().unwrap() > 0.0);
+    }
+    let text = run(&["--workers", "1", "--state-keys", "2000"]);
     let text = String::from_utf8(text.stdout).unwrap();
     for part in [
         "bound: one hash map",
@@ -42,9 +49,13 @@ fn bench_engine_measures_each_program_beside_its_bound_and_leaves_nothing_behind
         "(join)",
         "empty batch",
         "batches of 50 ms",
+        "state of 2000 keys",
     ] {
         assert!(text.contains(part), "{text}");
     }
+    let without = run(&["--workers", "1", "--state-keys", "0"]);
+    let without = String::from_utf8(without.stdout).unwrap();
+    assert!(!without.contains("state of"), "{without}");
     assert_eq!(tmp.path().read_dir().unwrap().count(), 0);
     assert_eq!(run(&["--workers", "0"]).status.code(), Some(2));
 }

@@ -26,6 +26,9 @@ pub enum BatchMode {
     Manual,
 }
 
+/// So many threads restore states at most, unless there are more workers, or the program says more.
+const MAX_RESTORE_THREADS: usize = 16;
+
 /// Every setting that [`Builder`](crate::Builder) collects; its methods describe them.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings {
@@ -37,6 +40,8 @@ pub(crate) struct Settings {
     /// Where checkpoints are kept; `None` for the directory `checkpoints` in `dir`.
     pub(crate) checkpoint_store: Option<Arc<dyn Store>>,
     pub(crate) workers: NonZeroUsize,
+    /// `None`: see [`Settings::restore_threads`].
+    pub(crate) restore_threads: Option<NonZeroUsize>,
     pub(crate) key_groups: u32,
     pub(crate) chunk_size: ChunkSize,
     pub(crate) max_batch_bytes: u64,
@@ -66,6 +71,7 @@ impl Settings {
             retain: 2,
             checkpoint_store: None,
             workers: NonZeroUsize::MIN,
+            restore_threads: None,
             key_groups: 128,
             chunk_size: ChunkSize::default(),
             max_batch_bytes: 64 << 20,
@@ -86,6 +92,18 @@ impl Settings {
     /// The batch interval in whole milliseconds.
     pub(crate) fn interval_ms(&self) -> u64 {
         u64::try_from(self.batch_interval.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Threads that restore states: nothing else runs yet, so every core may. Each has a block in
+    /// memory, which bounds their number.
+    pub(crate) fn restore_threads(&self) -> usize {
+        self.restore_threads.map_or_else(
+            || {
+                let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+                cores.get().min(MAX_RESTORE_THREADS).max(self.workers.get())
+            },
+            NonZeroUsize::get,
+        )
     }
 
     /// Refuses settings that cannot be meant.

@@ -4,8 +4,9 @@ use crate::args::EngineBenchArgs;
 use crate::bench::bound::{self, Bound};
 use crate::bench::corpus::Corpus;
 use crate::bench::latency::{self, Load};
+use crate::bench::many_keys;
 use crate::bench::programs::Program;
-use crate::bench::report::{EmptyBatch, Latency, Measured, Report, Spread, rounded};
+use crate::bench::report::{EmptyBatch, Latency, ManyKeys, Measured, Report, Spread, rounded};
 use crate::bench::workload::Workload;
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output::Output;
@@ -43,6 +44,7 @@ pub(crate) fn bench_engine(args: &EngineBenchArgs, out: &mut Output) -> Result<O
         programs,
         flush_us: Spread::of_micros(&flushes),
         empty_batches: bench.empty_batches()?,
+        many_keys: bench.many_keys()?,
     };
     out.show(args.json, &report, Report::print)?;
     Ok(Outcome::Clean)
@@ -143,6 +145,15 @@ impl Bench<'_> {
             })
         };
         self.args.workers.iter().map(measure).collect()
+    }
+
+    fn many_keys(&self) -> Result<Vec<ManyKeys>> {
+        let keys = self.args.state_keys;
+        let workers = self.args.workers.iter().filter(|_| keys > 0);
+        let measure = |workers: &NonZeroUsize| {
+            many_keys::measure(self.scratch()?.path(), keys, *workers, &self.clock)
+        };
+        workers.map(measure).collect()
     }
 
     /// At half of the speed that the running count has reached.

@@ -6,6 +6,7 @@
 //! | `report` | what is printed |
 //! | `workload` | a program, and the source that feeds it |
 //! | `programs` | the programs that are measured |
+//! | `many_keys` | a state of many keys |
 //! | `latency` | from the source to the output, at half load |
 //! | `corpus` | the text that is counted |
 //! | `bound` | the same work in plain code, or one flush, and nothing else |
@@ -14,6 +15,7 @@ mod bound;
 mod corpus;
 mod engine;
 mod latency;
+mod many_keys;
 mod programs;
 mod report;
 mod workload;

@@ -21,6 +21,25 @@ pub(crate) struct Report {
     pub(crate) flush_us: Spread,
     pub(crate) empty_batches: Vec<EmptyBatch>,
     pub(crate) latencies: Vec<Latency>,
+    pub(crate) many_keys: Vec<ManyKeys>,
+}
+
+/// A state of many keys: `u64` with 48 bytes.
+#[derive(Debug, Serialize)]
+pub(crate) struct ManyKeys {
+    pub(crate) workers: usize,
+    pub(crate) keys: u64,
+    /// Filling one hash map with the keys, in million keys per second.
+    pub(crate) hash_map: f64,
+    /// Batches that create keys, in million keys per second.
+    pub(crate) fill: Spread,
+    /// A batch that touches one key in a hundred, in million keys per second.
+    pub(crate) touch: f64,
+    /// The stop, with the checkpoint of all keys.
+    pub(crate) checkpoint_seconds: f64,
+    /// From opening to ready.
+    pub(crate) restart_seconds: f64,
+    pub(crate) first_batch_ms: f64,
 }
 
 /// A program with a number of workers.
@@ -148,7 +167,43 @@ impl Report {
             ]);
         }
         out.line(render(&rows))?;
-        self.print_latencies(out)
+        self.print_latencies(out)?;
+        self.print_many_keys(out)
+    }
+
+    fn print_many_keys(&self, out: &mut Output) -> Result<()> {
+        let Some(first) = self.many_keys.first() else {
+            return Ok(());
+        };
+        out.line("")?;
+        let state = format!("state of {} keys (u64 to 48 bytes)", first.keys);
+        let mut rows = table(&[&state, "#workers", "#"]);
+        for of in &self.many_keys {
+            let row =
+                |what: &str, figure: String| [what.to_owned(), of.workers.to_string(), figure];
+            rows.add_row(row(
+                "bound: a hash map is filled, million keys/s",
+                format!("{:.2}", of.hash_map),
+            ));
+            rows.add_row(row(
+                "keys created in batches, million keys/s",
+                of.fill.text(2),
+            ));
+            rows.add_row(row(
+                "one key in 100 touched, million keys/s",
+                format!("{:.2}", of.touch),
+            ));
+            rows.add_row(row(
+                "stop with a checkpoint, s",
+                format!("{:.2}", of.checkpoint_seconds),
+            ));
+            rows.add_row(row("restart, s", format!("{:.2}", of.restart_seconds)));
+            rows.add_row(row(
+                "first batch after it, ms",
+                format!("{:.1}", of.first_batch_ms),
+            ));
+        }
+        out.line(render(&rows))
     }
 
     fn print_latencies(&self, out: &mut Output) -> Result<()> {

@@ -2,8 +2,8 @@
 //! field (`#[serde(default)]`) or lose one, and old bytes still load. Other compact formats refuse
 //! that.
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 /// Name of the codec as checkpoints have it.
 pub(crate) const NAME: &str = "msgpack-named";
@@ -28,11 +28,12 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
 
 /// Decodes a value that fills `bytes` exactly.
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
-    let mut deserializer = rmp_serde::Deserializer::new(bytes);
+    // From the slice itself: a reader would copy every string, and take memory for each value.
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     let value = T::deserialize(&mut deserializer).map_err(|e| e.to_string())?;
-    match deserializer.get_ref().len() {
-        0 => Ok(value),
-        left => Err(format!("{left} bytes are left after the value")),
+    match <()>::deserialize(&mut deserializer) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
+        _ => Err(too_long::<T>(bytes)),
     }
 }
 
@@ -42,13 +43,20 @@ pub(crate) fn decode_noting<T: DeserializeOwned>(
     bytes: &[u8],
     ignored: &mut dyn FnMut(String),
 ) -> Result<T, String> {
-    let mut deserializer = rmp_serde::Deserializer::new(bytes);
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes);
     let value: T = serde_ignored::deserialize(&mut deserializer, |path| ignored(path.to_string()))
         .map_err(|e| e.to_string())?;
-    match deserializer.get_ref().len() {
-        0 => Ok(value),
-        left => Err(format!("{left} bytes are left after the value")),
+    match <()>::deserialize(&mut deserializer) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
+        _ => Err(too_long::<T>(bytes)),
     }
+}
+
+/// What is wrong with `bytes`, which begin with a `T`.
+fn too_long<T: DeserializeOwned>(bytes: &[u8]) -> String {
+    let mut deserializer = rmp_serde::Deserializer::new(bytes);
+    let left = T::deserialize(&mut deserializer).map(|_| deserializer.get_ref().len());
+    format!("{} bytes are left after the value", left.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -85,14 +93,25 @@ mod tests {
         );
     }
 
+    /// What is left may be a value, the beginning of one, or nothing that begins one.
     #[test]
     fn trailing_bytes_are_an_error() {
-        let mut bytes = encode(&1_u64).unwrap();
-        bytes.push(0);
-        assert!(
-            decode::<u64>(&bytes)
-                .unwrap_err()
-                .contains("1 bytes are left")
-        );
+        for left in [
+            &[0][..],
+            &[0x91],
+            &[0xC0],
+            &[0xC1],
+            &[0xA5, b'a'],
+            &[0xDB],
+            &[0xC7, 8, 1],
+        ] {
+            let mut bytes = encode(&1_u64).unwrap();
+            bytes.extend_from_slice(left);
+            let expected = format!("{} bytes are left", left.len());
+            let error = decode::<u64>(&bytes).unwrap_err();
+            assert!(error.contains(&expected), "{error}");
+            let error = decode_noting::<u64>(&bytes, &mut |_| ()).unwrap_err();
+            assert!(error.contains(&expected), "{error}");
+        }
     }
 }

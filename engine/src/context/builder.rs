@@ -125,6 +125,15 @@ impl Builder {
         self
     }
 
+    /// Threads that read and decode the states of the checkpoint at a start. What comes out does
+    /// not depend on their number; each has the bytes of one key group in memory. Default: one for
+    /// each core, at most 16, but at least one for each worker.
+    #[must_use]
+    pub fn restore_threads(mut self, threads: NonZeroUsize) -> Self {
+        self.settings.restore_threads = Some(threads);
+        self
+    }
+
     /// Number of key groups, the unit by which state is spread over workers. It is fixed when the
     /// directory is created, and an upper bound on useful workers. Default 128, from 1 to 32768.
     #[must_use]

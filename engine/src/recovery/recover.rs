@@ -228,14 +228,13 @@ fn restored_states(
     let Some((checkpoint, done)) = on_disk else {
         return Ok(BTreeMap::new());
     };
-    let threads = settings.workers.get();
     restore(
         plan,
         &settings.states,
         checkpoint,
         done,
         key_groups,
-        threads,
+        settings.restore_threads(),
     )
 }
 

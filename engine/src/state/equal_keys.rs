@@ -5,6 +5,7 @@
 //! such keys would be counted as two, and stored in two places. A type like that shows early: only
 //! the first keys that an operator meets are looked at.
 
+use crate::codec::exact::is_exact;
 use crate::codec::round_trip;
 use crate::state::key_hash::KeyHash;
 use foldhash::fast::RandomState;
@@ -16,7 +17,7 @@ use std::hash::{BuildHasher, Hash};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// So many keys are looked at by an operator on a worker.
-pub(crate) const MAX_NOTED: usize = 65_536;
+const MAX_NOTED: usize = 65_536;
 
 /// The hashes of the keys that were met first, by the hash that goes with their equality.
 #[derive(Debug)]
@@ -37,6 +38,11 @@ impl EqualKeys {
         }
     }
 
+    /// For keys of type `K`: there is nothing to look at where such keys cannot be.
+    pub(crate) fn of<K: 'static>() -> Self {
+        Self::new(if is_exact::<K>() { 0 } else { MAX_NOTED })
+    }
+
     /// Whether the first keys were seen already, and no more are looked at.
     pub(crate) fn is_over(&self) -> bool {
         self.remaining == 0
@@ -45,7 +51,13 @@ impl EqualKeys {
     /// Notes that `key` serialises to something with the hash `hash`. Gives back another hash that
     /// was noted for an equal key (or, rarely, for one that is not equal: the caller must compare).
     pub(crate) fn note<K: Hash>(&mut self, key: &K, hash: KeyHash) -> Option<KeyHash> {
-        self.remaining = self.remaining.checked_sub(1)?;
+        let Some(remaining) = self.remaining.checked_sub(1) else {
+            if self.hashes.capacity() > 0 {
+                self.hashes = HashMap::default(); // two megabytes
+            }
+            return None;
+        };
+        self.remaining = remaining;
         match self.hashes.entry(self.hasher.hash_one(key)) {
             Entry::Occupied(mut noted) => {
                 (*noted.get() != hash).then(|| std::mem::replace(noted.get_mut(), hash))
@@ -87,6 +99,11 @@ impl FirstKeys {
                 remaining: limit,
             }),
         }
+    }
+
+    /// For keys of type `K`: there is nothing to look at where such keys cannot be.
+    pub(crate) fn of<K: ?Sized + 'static>() -> Self {
+        Self::new(if is_exact::<K>() { 0 } else { MAX_NOTED })
     }
 
     /// Looks at keys that a chunk of `batch` has, each with the hash of what it serialises to.
@@ -146,8 +163,8 @@ mod tests {
             assert_eq!(equal_keys.note(&key, KeyHash(1)), None);
         }
         assert!(equal_keys.is_over());
-        assert_eq!(equal_keys.hashes.len(), 40 + 18);
         assert_eq!(equal_keys.note(&7_u64, KeyHash(3)), None);
+        assert_eq!(equal_keys.hashes.capacity(), 0);
     }
 
     #[test]

@@ -10,11 +10,13 @@
 //! which was faster: keys that stay are in the order of the checkpoint, and keys that move come
 //! after them, in the order of the checkpoint's groups.
 
-use crate::codec::{message_pack, round_trip};
+use crate::codec::exact::is_exact;
+use crate::codec::noting::Noting;
+use crate::codec::round_trip;
 use crate::record::{Key, State};
 use crate::state::key_group::{GroupsOnDisk, KeyGroups};
 use crate::state::key_hash::{KeyError, KeyHash};
-use crate::state::table::block::{RawEntry, RestoredGroup, RestoredState, raw_entries};
+use crate::state::table::block::{self, RawEntry, RestoredGroup, RestoredState, raw_entries};
 use crate::state::table::group::Group;
 use crate::state::table::slots::{BEFORE_FIRST_BATCH_MS, Stamp};
 use crate::state::twins::Twins;
@@ -190,6 +192,7 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restoring<K, A, S, T> {
     fn decode(
         &self,
         entry: RawEntry<'_>,
+        [keys, states]: &mut [Noting; 2],
         ignored: &mut BTreeSet<String>,
     ) -> Result<Keyed<K, S, T>, String> {
         let mut note = |part: &str, path: String| {
@@ -198,9 +201,11 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restoring<K, A, S, T> {
             }
         };
         let name = || round_trip::show(entry.key);
-        let key: K = message_pack::decode_noting(entry.key, &mut |path| note("key:", path))
+        let key: K = keys
+            .decode(entry.key, &mut |path| note("key:", path))
             .map_err(|e| format!("the key {}: {e}", name()))?;
-        let state = message_pack::decode_noting(entry.state, &mut |path| note("value:", path))
+        let state = states
+            .decode(entry.state, &mut |path| note("value:", path))
             .map_err(|e| format!("the value of the key {}: {e}", name()))?;
         let key = round_trip::stays(key, entry.key)?;
         let hash = self.regroup.to.hash(&key).map_err(|e| e.to_string())?;
@@ -221,17 +226,24 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
     fn add(&self, number: u32, bytes: &[u8]) -> Result<u64, RestoreError> {
         let Regroup { from, to, .. } = self.regroup;
         let mut group = Group::<K, A, S, T>::new();
+        group.expect(block::count(bytes));
         let (mut leaving, mut ignored) = (Vec::new(), BTreeSet::new());
         let mut twins = Twins::default();
+        if !is_exact::<K>() {
+            twins.expect(block::count(bytes));
+        }
+        let mut noting = [Noting::default(), Noting::default()];
         let (mut entries, mut moved) = (0, 0);
         for entry in raw_entries(bytes) {
             let entry = entry.map_err(RestoreError::Undecodable)?;
-            let decoded = self.decode(entry, &mut ignored);
+            let decoded = self.decode(entry, &mut noting, &mut ignored);
             let keyed = decoded.map_err(RestoreError::Undecodable)?;
             let belonged = from.group(&keyed.key, to, keyed.hash);
             let belonged =
                 belonged.map_err(|e: KeyError| RestoreError::Undecodable(e.to_string()))?;
-            twins.note(&self.hasher, &keyed.key, keyed.hash);
+            if !is_exact::<K>() {
+                twins.note(&self.hasher, &keyed.key);
+            }
             moved += u64::from(belonged != number);
             entries += 1;
             if to.group_of(keyed.hash) == number {
@@ -277,17 +289,9 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
                 return Err(same_key(&key));
             }
         }
-        for [one, other] in all.twins.find() {
-            let keys = |hash| {
-                all.groups
-                    .get(&to.group_of(hash))
-                    .map(|g| g.with_hash(hash))
-            };
-            let (ones, others) = (keys(one), keys(other));
-            let mut ones = ones.into_iter().flatten();
-            if let Some(key) = ones.find(|key| others.iter().flatten().any(|k| k == key)) {
-                return Err(same_key(key));
-            }
+        let keys = all.groups.values().flat_map(Group::iter);
+        if let Some(key) = all.twins.find(&self.hasher, keys.map(|(key, ..)| key)) {
+            return Err(same_key(key));
         }
         let groups = all.groups.into_iter().map(|(number, mut group)| {
             group.restored();
@@ -423,7 +427,7 @@ mod tests {
                 };
                 let mut blocks = BTreeMap::<u32, Vec<u8>>::new();
                 for (key, state) in &entries {
-                    let group = on_disk(message_pack::decode(key).unwrap());
+                    let group = on_disk(crate::codec::message_pack::decode(key).unwrap());
                     let bytes = blocks.entry(group).or_default();
                     for part in [key, state] {
                         bytes.extend(u32::try_from(part.len()).unwrap().to_le_bytes());
@@ -526,7 +530,8 @@ mod tests {
         let blocks = blocks(old);
         let order = |number: u32| {
             let entries = blocks.iter().flat_map(|b| raw_entries(&b.bytes));
-            let keys = entries.map(|e| message_pack::decode::<u32>(e.unwrap().key).unwrap());
+            let keys =
+                entries.map(|e| crate::codec::message_pack::decode::<u32>(e.unwrap().key).unwrap());
             keys.filter(|key| group_of(&Some(*key)) == number)
                 .map(|key| (group_of(&key) != number, key))
                 .collect::<Vec<_>>()

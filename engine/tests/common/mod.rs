@@ -22,8 +22,10 @@ pub(crate) fn builder(disk: &SimDisk, workers: usize) -> Builder {
     unseeded(disk, workers).seed(7)
 }
 
-/// The same, with a seed that is drawn by chance.
+/// The same, with a seed that is drawn by chance. States are restored by as many threads as there
+/// are workers, whatever machine this is: with one of each the calls to the disk have one order.
 pub(crate) fn unseeded(disk: &SimDisk, workers: usize) -> Builder {
+    let workers = NonZeroUsize::new(workers).unwrap();
     let log = wal::Options::new()
         .segment_size(8 << 10)
         .background(wal::Background::Inline);
@@ -34,7 +36,8 @@ pub(crate) fn unseeded(disk: &SimDisk, workers: usize) -> Builder {
         .batches(BatchMode::Manual)
         .batch_interval(Duration::from_secs(1))
         .checkpoint(CheckpointPolicy::every_batches(3))
-        .workers(NonZeroUsize::new(workers).unwrap())
+        .workers(workers)
+        .restore_threads(workers)
         .key_groups(8)
 }
 

@@ -12,7 +12,7 @@ use crate::plan::node::{LocalFn, NodeWork};
 use crate::plan::operator_context::OperatorContext;
 use crate::record::Value;
 use crate::state::borrowed_key::{BorrowedKey, Span};
-use crate::state::equal_keys::{FirstKeys, MAX_NOTED};
+use crate::state::equal_keys::FirstKeys;
 use crate::state::key_group::{KeyGroups, WorkerSlot};
 use std::fmt;
 use std::panic::Location;
@@ -104,7 +104,7 @@ impl<Q: BorrowedKey + ?Sized, V: Value> KeyedRef<Q, V> {
             reduce: operator,
             emit: Arc::clone(&self.emit),
             merge: Arc::clone(&merge),
-            first_keys: FirstKeys::new(MAX_NOTED),
+            first_keys: FirstKeys::of::<Q>(),
             keys_of_last_chunk: AtomicUsize::new(0),
         };
         let run: LocalFn =

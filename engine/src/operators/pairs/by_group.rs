@@ -6,7 +6,7 @@ use crate::plan::ids::OperatorId;
 use crate::plan::node::{BatchOperator, BatchOperatorFactory};
 use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, Record, Value};
-use crate::state::equal_keys::{EqualKeys, MAX_NOTED};
+use crate::state::equal_keys::EqualKeys;
 use crate::state::key_group::{KeyGroups, WorkerSlot};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -27,7 +27,7 @@ pub(crate) fn by_group<K: Key, V: Value, T: Default + 'static, U: Record>(
             operator,
             groups: slot.groups,
             gathered: Gathered::new(slot.groups),
-            equal_keys: EqualKeys::new(MAX_NOTED),
+            equal_keys: EqualKeys::of::<K>(),
             add: Arc::clone(&add),
             emit: Arc::clone(&emit),
             records: PhantomData::<fn() -> U>,

@@ -9,7 +9,7 @@ use crate::operators::pairs::lists::Growing;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperatorFactory, LocalFn, NodeWork};
 use crate::record::{Key, Record, Value};
-use crate::state::equal_keys::{FirstKeys, MAX_NOTED};
+use crate::state::equal_keys::FirstKeys;
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -96,7 +96,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         V: Value,
     {
         let fused = Arc::clone(&self.fused);
-        let (first_keys, expected) = (FirstKeys::new(MAX_NOTED), AtomicUsize::new(0));
+        let (first_keys, expected) = (FirstKeys::of::<K>(), AtomicUsize::new(0));
         let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
             let mut keys = FirstTouch::<K, T>::with_capacity(expected.load(Ordering::Relaxed));
             let mut block = Block::new();
@@ -139,7 +139,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         V: Value,
     {
         let fused = Arc::clone(&self.fused);
-        let first_keys = FirstKeys::new(MAX_NOTED);
+        let first_keys = FirstKeys::of::<K>();
         let expected = (AtomicUsize::new(0), AtomicUsize::new(0));
         let run: LocalFn = Arc::new(move |slot, ctx, chunk, out| {
             let (keys, values) = &expected;

@@ -9,7 +9,7 @@ use crate::plan::ids::OperatorId;
 use crate::plan::node::{BatchOperator, BatchOperatorFactory};
 use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, Record, Value};
-use crate::state::equal_keys::{EqualKeys, MAX_NOTED};
+use crate::state::equal_keys::EqualKeys;
 use crate::state::key_group::{KeyGroups, WorkerSlot};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) fn cogroup<K: Key, V: Value, W: Value, U: Record>(
             groups: slot.groups,
             left: Gathered::<K, Vec<V>, Vec<V>>::new(slot.groups),
             right: Gathered::<K, Vec<W>, Vec<W>>::new(slot.groups),
-            equal_keys: EqualKeys::new(MAX_NOTED),
+            equal_keys: EqualKeys::of::<K>(),
             emit: Arc::clone(&emit),
             records: PhantomData::<fn() -> U>,
         })

@@ -79,6 +79,15 @@ pub(crate) struct RawEntry<'a> {
     pub(crate) last_visit_ms: Option<u64>,
 }
 
+/// How many entries a block has, up to where it is damaged.
+pub(crate) fn count(bytes: &[u8]) -> u32 {
+    let (mut rest, mut count) = (bytes, 0);
+    while take(&mut rest).is_some() && take(&mut rest).is_some() {
+        count += 1;
+    }
+    count
+}
+
 /// The entries of a block.
 pub(crate) fn raw_entries(bytes: &[u8]) -> impl Iterator<Item = Result<RawEntry<'_>, String>> {
     let mut rest = bytes;

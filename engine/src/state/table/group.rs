@@ -12,7 +12,7 @@ use crate::state::table::delta::Delta;
 use crate::state::table::lent::{Lent, Settled};
 use crate::state::table::slots::{Entry, MAX_SLOTS, Slots, Stamp};
 use crate::state::table::timers::Timers;
-use crate::state::table::undo::{MAX_KEPT, Undo};
+use crate::state::table::undo::{Undo, max_kept};
 use hashbrown::HashTable;
 use std::borrow::Borrow;
 use std::num::NonZeroU32;
@@ -124,7 +124,7 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
     }
 
     /// The tag behind a number of the index.
-    fn tag(slots: &Slots<K, S, T>, fresh: &[Fresh<K>], number: u32) -> NonZeroU32 {
+    pub(super) fn tag(slots: &Slots<K, S, T>, fresh: &[Fresh<K>], number: u32) -> NonZeroU32 {
         let tag = match number & FRESH {
             0 => slots.get(number).map(|entry| entry.tag),
             _ => fresh.get(position(number)).map(|fresh| fresh.tag),
@@ -329,7 +329,7 @@ impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
 
     /// Every key of the batch was visited.
     fn settled(&mut self, touched: Vec<(u32, Option<A>)>) {
-        if touched.capacity() <= MAX_KEPT {
+        if touched.capacity() <= max_kept(self.slots.len()) {
             self.touched = touched; // keeps its memory for the next batch
         }
         self.unsettled = false;

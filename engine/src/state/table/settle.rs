@@ -12,7 +12,7 @@ const MIN_COMPACTED: u32 = 64;
 impl<K, A, S, T: Stamp> Group<K, A, S, T> {
     /// The batch is complete: what was before it is forgotten.
     pub(crate) fn commit(&mut self) {
-        for (slot, gone) in self.undo.forget() {
+        for (slot, gone) in self.undo.forget(self.slots.len()) {
             if let Some(delta) = &mut self.on_its_way {
                 delta.forget(slot);
             }
@@ -110,6 +110,16 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
         self.on_its_way = None;
     }
 
+    /// `keys` of a checkpoint are to come.
+    pub(crate) fn expect(&mut self, keys: u32) {
+        let (slots, fresh) = (&self.slots, &self.fresh);
+        self.index
+            .reserve(usize::try_from(keys).unwrap_or(0), |number| {
+                spread(Self::tag(slots, fresh, *number))
+            });
+        self.slots.expect(keys);
+    }
+
     /// Puts a key of a checkpoint at the end. Gives the key back if it is there already.
     pub(crate) fn restore(&mut self, hash: KeyHash, key: K, state: S, stamp: T) -> Result<(), K>
     where
@@ -131,19 +141,9 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
         Ok(())
     }
 
-    /// The keys whose hash may be `hash`.
-    pub(crate) fn with_hash(&self, hash: KeyHash) -> Vec<&K> {
-        let tag = tag_of(hash);
-        let slots = self.index.iter_hash(spread(tag));
-        let entries = slots.filter_map(|slot| self.slots.get(*slot));
-        entries
-            .filter(|entry| entry.tag == tag)
-            .map(|entry| &entry.key)
-            .collect()
-    }
-
     /// All keys have come from a checkpoint.
     pub(crate) fn restored(&mut self) {
+        self.slots.expect(0);
         self.undo.created_from = self.slots.len();
         self.delta = Delta::new(self.slots.len());
     }

@@ -3,7 +3,7 @@
 use crate::codec::round_trip;
 use crate::observe::states::KeyCounts;
 use crate::record::{Key, State};
-use crate::state::equal_keys::{EqualKeys, MAX_NOTED, UNEQUAL_BYTES};
+use crate::state::equal_keys::{EqualKeys, UNEQUAL_BYTES};
 use crate::state::key_group::{KeyGroups, WorkerSlot};
 use crate::state::key_hash::KeyHash;
 use crate::state::table::block::{self, Block, RestoredState};
@@ -42,7 +42,7 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
         Self {
             key_groups: slot.groups,
             groups: (0..slot.groups.count()).map(group).collect(),
-            equal_keys: EqualKeys::new(MAX_NOTED),
+            equal_keys: EqualKeys::of::<K>(),
         }
     }
 

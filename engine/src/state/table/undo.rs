@@ -2,8 +2,13 @@
 
 use crate::state::table::slots::{Entry, Stamp};
 
-/// More room than this, in entries, is given back after a batch.
-pub(crate) const MAX_KEPT: usize = 1024;
+/// How much room for the entries of a batch is kept for the next one, in a group of `slots` slots:
+/// a small part of what the group takes itself. The rest is given back.
+pub(crate) fn max_kept(slots: u32) -> usize {
+    usize::try_from(slots / 32)
+        .unwrap_or(usize::MAX)
+        .clamp(16, 1024)
+}
 
 /// What a batch has changed in a key group. Keys that it has created need no entry: they have the
 /// highest slots.
@@ -58,10 +63,10 @@ impl<K, S, T: Stamp> Undo<K, S, T> {
         self.removed.last().map(|(_, gone)| gone)
     }
 
-    /// Hands over what was removed, and forgets the rest.
-    pub(crate) fn forget(&mut self) -> impl Iterator<Item = (u32, Entry<K, S, T>)> {
-        clear(&mut self.changed);
-        clear(&mut self.restamped);
+    /// Hands over what was removed, and forgets the rest. The group has `slots` slots.
+    pub(crate) fn forget(&mut self, slots: u32) -> impl Iterator<Item = (u32, Entry<K, S, T>)> {
+        clear(&mut self.changed, max_kept(slots));
+        clear(&mut self.restamped, max_kept(slots));
         std::mem::take(&mut self.removed).into_iter()
     }
 
@@ -82,7 +87,7 @@ pub(crate) struct Taken<K, S, T> {
     pub(crate) changed: Vec<(u32, S)>,
 }
 
-fn clear<E>(list: &mut Vec<E>) {
+fn clear<E>(list: &mut Vec<E>, kept: usize) {
     list.clear();
-    list.shrink_to(MAX_KEPT);
+    list.shrink_to(kept);
 }
