@@ -274,13 +274,13 @@ mod tests {
     #[test]
     fn lists_that_grow_in_turns_are_read_one_by_one() {
         let mut seed = 9;
-        for (runs, keys) in [(0, 1), (1, 1), (200, 1), (300, 20), (40, 1 << 20)] {
+        for (runs, keys) in [(0_u32, 1), (1, 1), (200, 1), (300, 20), (40, 1 << 20)] {
             let mut lists = Lists::default();
             let mut model: Vec<Vec<String>> = Vec::new();
             let mut numbers = BTreeMap::new();
             for run in 0..runs {
                 // Values wait in one vector before it is said where they belong.
-                let (key, count) = (random(&mut seed) % keys, 1 + (run % 3) as u32);
+                let (key, count) = (random(&mut seed) % keys, 1 + run % 3);
                 let values: Vec<String> = (0..count).map(|n| format!("{key}:{run}.{n}")).collect();
                 lists.extend(values.clone().into_iter());
                 let list = *numbers.entry(key).or_insert(model.len());
