@@ -13,7 +13,7 @@ use common::table::{ByKey, INTERVAL_MS, Records, START_MS, Table, records};
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{
     Batch, CheckpointPolicy, DStream, Error, GraphError, KeyState, StateGuard, StateSpec,
-    StreamScope, StreamingContext, UpdateSpec,
+    StreamScope, StreamingContext, UpdateSpec, Value,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -283,6 +283,69 @@ fn a_guard_and_an_option_do_the_same() {
         .batch(sent(&[("b", 0), ("h", 2)]), both(&[("h", 17)]))
         .batch(sent(&[("b", 7), ("h", 1)]), both(&[("b", 7), ("h", 17)]))
         .check();
+}
+
+/// How many records a stream has in its partitions, and whether one is empty.
+type Sizes = (u64, bool);
+
+fn sizes<T: Value>(stream: &DStream<T>) -> DStream<Sizes> {
+    let sizes = stream.map_partitions(|part| [part.len() as u64]);
+    sizes.transform(|sizes, _| vec![(sizes.iter().sum(), sizes.contains(&0))])
+}
+
+/// Where only one of the two has records in a key group, the other has no partition there.
+#[test]
+fn reading_the_snapshots_does_not_change_the_partitions_of_the_results() {
+    let keys = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"];
+    let ten: Vec<(&str, u64)> = keys.into_iter().zip(2..).collect();
+    let looks: Vec<(&str, u64)> = keys.into_iter().map(|key| (key, 1)).collect();
+    Table::new(|ssc| {
+        let input = input(ssc);
+        let unread = input.map_with_state_spec("unread", adding());
+        let read = input.map_with_state_spec("read", adding());
+        let snapshots = read.state_snapshots();
+        // Whether the partitions are the same, how many there are up to three, and if one is empty.
+        let partitions = unread
+            .glom()
+            .transform_with(&read.glom(), |unread, read, _| {
+                let has_empty = read.iter().any(Vec::is_empty);
+                vec![(unread == read, read.len().min(3), has_empty)]
+            });
+        (partitions, (sizes(&read), sizes(&snapshots)))
+    })
+    .batch(
+        sent(&looks),
+        (
+            vec![(true, 3, false)],
+            (vec![(10, false)], vec![(0, false)]),
+        ),
+    )
+    .batch(
+        sent(&ten),
+        (
+            vec![(true, 3, false)],
+            (vec![(10, false)], vec![(10, false)]),
+        ),
+    )
+    .batch(
+        sent(&[("a", 5), ("a", 1)]),
+        (
+            vec![(true, 1, false)],
+            (vec![(2, false)], vec![(10, false)]),
+        ),
+    )
+    .batch(
+        [],
+        (
+            vec![(true, 0, false)],
+            (vec![(0, false)], vec![(10, false)]),
+        ),
+    )
+    .batch(
+        sent(&[("j", 0)]),
+        (vec![(true, 1, false)], (vec![(1, false)], vec![(9, false)])),
+    )
+    .check();
 }
 
 // ---- what is refused

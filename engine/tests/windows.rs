@@ -8,8 +8,11 @@
 
 mod common;
 
-use common::table::{AnyOrder, ByKey, Outputs, Records, Table, records};
+use common::builder;
+use common::table::{AnyOrder, ByKey, Outputs, Records, START_MS, Table, records};
+use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{DStream, StreamScope};
+use std::sync::Arc;
 use std::time::Duration;
 
 fn seconds(seconds: u64) -> Duration {
@@ -410,4 +413,124 @@ fn one_hot_key_is_reduced_in_order_beside_others() {
         table = table.batch(input, (0..20).map(|key| (key, of_key(key))).collect());
     }
     table.check();
+}
+
+// ---- How long a window keeps what came
+
+/// Keys of a batch. No other batch has them.
+const NEW_KEYS: u64 = 5;
+
+/// Batches with input; those after them have none.
+const WITH_INPUT: u64 = 24;
+
+/// More than the longest window and its slide.
+const WITHOUT_INPUT: u64 = 9;
+
+/// From when on a state needs what came.
+#[derive(Clone, Copy)]
+enum Needs {
+    /// The next window.
+    NextWindow,
+    /// Also the last one, whose values are taken away from its total later.
+    LastWindow,
+}
+
+impl Needs {
+    /// How many batches with input are needed after batch `now`, counted from 1.
+    fn batches(self, now: u64, length: u64, slide: u64) -> u64 {
+        let last = now / slide * slide;
+        let end = match self {
+            Self::NextWindow => last + slide,
+            Self::LastWindow => last,
+        };
+        let since = end.saturating_sub(length) + 1..=now.min(WITH_INPUT);
+        let in_a_window = |batch: &u64| batch.next_multiple_of(slide) - batch < length;
+        since.filter(in_a_window).count() as u64
+    }
+}
+
+/// Runs windows of several lengths and slides, and compares after every batch how many keys the
+/// states have. Of each state: its name, its keys of one batch, and what it needs.
+fn check_keys(
+    program: impl Fn(&DStream<(u64, u64)>, Duration, Duration),
+    states: &[(&str, u64, Needs)],
+) {
+    let spans = [(1, 1), (3, 1), (2, 2), (4, 2), (3, 2), (5, 2), (1, 2)];
+    for ((length, slide), workers) in spans.into_iter().zip([1, 2, 3].into_iter().cycle()) {
+        let clock = Arc::new(ManualClock::new(START_MS));
+        let builder = builder(&SimDisk::new(), workers).clock(Arc::<ManualClock>::clone(&clock));
+        let context = builder.get_or_create(|ssc| {
+            program(&ssc.input("in"), seconds(length), seconds(slide));
+            Ok(())
+        });
+        let context = context.unwrap();
+        context.start().unwrap();
+        let input = context.input::<(u64, u64)>("in").unwrap();
+        for now in 1..=WITH_INPUT + WITHOUT_INPUT {
+            if now <= WITH_INPUT {
+                let keys = now * NEW_KEYS..(now + 1) * NEW_KEYS;
+                let records: Vec<(u64, u64)> = keys.map(|key| (key, now)).collect();
+                input.send_all(&records).unwrap().wait().unwrap();
+            }
+            clock.advance(seconds(1));
+            context.run_batch().unwrap();
+            let kept = context.states().into_iter().map(|s| (s.name, s.keys));
+            let needed = states.iter().map(|(name, of_a_batch, needs)| {
+                let batches = needs.batches(now, length, slide);
+                ((*name).to_owned(), batches * of_a_batch)
+            });
+            assert_eq!(
+                kept.collect::<Vec<_>>(),
+                needed.collect::<Vec<_>>(),
+                "batch {now} of {length} s every {slide} s with {workers} workers"
+            );
+        }
+    }
+}
+
+/// What stays too long is in no result, but fills the memory and the checkpoints.
+#[test]
+fn a_window_keeps_its_partitions_as_long_as_a_later_window_has_them() {
+    check_keys(
+        |pairs, length, slide| {
+            let window = pairs.window("window", length, slide);
+            window.for_each_batch("out of window", |_, _| ());
+            let window = pairs.repartition(3).window("in parts", length, slide);
+            window.for_each_batch("out of in parts", |_, _| ());
+        },
+        &[
+            ("window", 1, Needs::NextWindow),
+            ("in parts", 3, Needs::NextWindow),
+        ],
+    );
+}
+
+/// The same for keys that stop coming.
+#[test]
+fn a_window_of_pairs_keeps_a_key_as_long_as_its_values_are_needed() {
+    check_keys(
+        |pairs, length, slide| {
+            let inverse = pairs.reduce_by_key_and_window_inverse_with_filter(
+                "inverse",
+                |a, b| a + b,
+                |a, b| a - b,
+                length,
+                slide,
+                |_, total| *total != 0,
+            );
+            inverse.for_each_batch("out of inverse", |_, _| ());
+            let counted = pairs.count_by_value_and_window("counted", length, slide);
+            counted.for_each_batch("out of counted", |_, _| ());
+            let reduced = pairs.reduce_by_key_and_window("reduced", |a, b| a + b, length, slide);
+            reduced.for_each_batch("out of reduced", |_, _| ());
+            let grouped = pairs.group_by_key_and_window("grouped", length, slide);
+            grouped.for_each_batch("out of grouped", |_, _| ());
+        },
+        &[
+            ("inverse", NEW_KEYS, Needs::LastWindow),
+            ("counted", NEW_KEYS, Needs::LastWindow),
+            ("reduced", NEW_KEYS, Needs::NextWindow),
+            ("grouped", NEW_KEYS, Needs::NextWindow),
+        ],
+    );
 }
