@@ -3,7 +3,7 @@
 use crate::batch::chunk::{Chunk, open};
 use crate::operators::pairs::first_touch::{BLOCK, Keyed};
 use crate::operators::pairs::intake::{Intake, group_mut, is_worth_waiting};
-use crate::operators::pairs::lists::{ChunkLists, List, Lists, values_of};
+use crate::operators::pairs::lists::{Arranged, ChunkLists, List, Lists, values_of};
 use crate::record::{Key, State, Value};
 use crate::state::table::slots::Stamp;
 use crate::state::table::states::StateTable;
@@ -83,12 +83,10 @@ impl<K: Key, V: Value> ListIntake<K, V> {
     }
 
     /// Hands over the lists of a group.
-    pub(crate) fn lists(&mut self, group: u32) -> Lists<V> {
+    pub(crate) fn lists(&mut self, group: u32) -> Arranged<V> {
         let at = usize::try_from(group).expect("groups fit the address space");
         let lists = self.lists.get_mut(at).map(std::mem::take);
-        let mut lists = lists.unwrap_or_default();
-        lists.arrange();
-        lists
+        lists.unwrap_or_default().arrange()
     }
 
     /// Brings all keys that wait to the table.

@@ -9,7 +9,7 @@ use crate::operators::keyed_state::state_stream::{self, StateStream};
 use crate::operators::keyed_state::stateful::{
     Declared, check_state, checked_initial, checked_timeout, stateful_node,
 };
-use crate::operators::pairs::lists::{List, Lists};
+use crate::operators::pairs::lists::{Arranged, List};
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;
@@ -159,7 +159,7 @@ fn visit_group<K: Key, V: Value, S: State, U: Record, T: Stamp>(
     f: &MapFn<K, V, S, U>,
     ctx: &OperatorContext,
     group: &mut Group<K, List, S, T>,
-    lists: Lists<V>,
+    lists: Arranged<V>,
 ) -> Vec<U> {
     let now_ms = ctx.batch().time_ms;
     let mut mapped = Vec::new();

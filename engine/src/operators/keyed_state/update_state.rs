@@ -7,7 +7,7 @@ use crate::operators::keyed_state::state_spec::{UpdateFn, UpdateSpec};
 use crate::operators::keyed_state::stateful::{
     Declared, check_state, checked_initial, checked_timeout, stateful_node,
 };
-use crate::operators::pairs::lists::{List, Lists};
+use crate::operators::pairs::lists::{Arranged, List};
 use crate::plan::ids::OperatorId;
 use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;
@@ -196,7 +196,7 @@ fn visit_group<K: Key, V: Value, G: StateAccess, T: Stamp>(
     visit: Visit,
     ctx: &OperatorContext,
     group: &mut Group<K, List, G::State, T>,
-    lists: &Lists<V>,
+    lists: &Arranged<V>,
 ) -> Vec<(K, G::State)>
 where
     G::State: State,

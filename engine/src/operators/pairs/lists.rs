@@ -65,7 +65,11 @@ impl<K: Eq, V> Growing<K, V> {
         // Where each key has one value, they came in the order of their keys.
         let values = match keys.len() == self.values.len() {
             true => self.values,
-            false => arrange(self.values, &self.places, keys.iter().map(|key| key.value)),
+            false => arrange(
+                self.values.into_iter(),
+                &self.places,
+                keys.iter().map(|key| key.value),
+            ),
         };
         ChunkLists { keys, values }
     }
@@ -73,21 +77,26 @@ impl<K: Eq, V> Growing<K, V> {
 
 /// Puts values into the order of their places; those of one place keep their order. `counts` says
 /// how many each place has.
-fn arrange<V>(values: Vec<V>, places: &[u32], counts: impl Iterator<Item = u32>) -> Vec<V> {
+fn arrange<V>(
+    values: impl Iterator<Item = V>,
+    places: &[u32],
+    counts: impl Iterator<Item = u32>,
+) -> Vec<V> {
     let mut next: Vec<u32> = counts
         .scan(0, |end, count| {
             Some(std::mem::replace(end, sum(*end, count)))
         })
         .collect();
-    assert_eq!(places.len(), values.len(), "every value has its place");
-    let mut order = vec![0_u32; values.len()];
+    let mut order = vec![0_u32; places.len()];
     for (value, place) in (0..).zip(places) {
         let next = at(&mut next, *place);
         *at(&mut order, *next) = value;
         *next += 1;
     }
-    let mut values: Vec<Option<V>> = values.into_iter().map(Some).collect();
-    let taken = order.into_iter().map(|value| at(&mut values, value).take());
+    let mut all: Vec<Option<V>> = Vec::with_capacity(places.len());
+    all.extend(values.map(Some));
+    assert_eq!(places.len(), all.len(), "every value has its place");
+    let taken = order.into_iter().map(|value| at(&mut all, value).take());
     taken
         .map(|value| value.expect("a value has one place"))
         .collect()
@@ -109,6 +118,39 @@ fn at<T>(list: &mut [T], place: u32) -> &mut T {
         .expect("a place is below the number of places")
 }
 
+/// Entries of a page.
+const PAGE: usize = 1024;
+
+/// A list that only grows, in pages: growing moves nothing, and leaves no memory behind.
+#[derive(Debug)]
+struct Pages<T>(Vec<Vec<T>>);
+
+impl<T> Pages<T> {
+    #[inline]
+    fn push(&mut self, entry: T) {
+        match self.0.last_mut() {
+            Some(page) if page.len() < PAGE => page.push(entry),
+            last => {
+                // The first page grows: most groups of a small batch have few entries.
+                let room = last.map_or(0, |_| PAGE);
+                let mut page = Vec::with_capacity(room);
+                page.push(entry);
+                self.0.push(page);
+            }
+        }
+    }
+
+    fn into_iter(self) -> impl Iterator<Item = T> {
+        self.0.into_iter().flatten()
+    }
+
+    fn into_vec(self) -> Vec<T> {
+        let mut all = Vec::with_capacity(self.0.iter().map(Vec::len).sum());
+        all.extend(self.into_iter());
+        all
+    }
+}
+
 /// The number of a list among [`Lists`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct List(u32);
@@ -121,26 +163,20 @@ impl List {
     }
 }
 
-/// Lists that grow in turns, and are then read.
+/// Lists that grow in turns.
 #[derive(Debug)]
 pub(crate) struct Lists<V> {
-    /// In the order in which they came, until [`Self::arrange`].
-    values: Vec<V>,
+    /// In the order in which they came.
+    values: Pages<V>,
     /// The list of each value.
-    places: Vec<u32>,
-    /// How many values each list has, from [`Self::arrange`] on.
-    counts: Vec<u32>,
-    /// Where each list ends, from [`Self::arrange`] on.
-    ends: Vec<u32>,
+    places: Pages<u32>,
 }
 
 impl<V> Default for Lists<V> {
     fn default() -> Self {
         Self {
-            values: Vec::new(),
-            places: Vec::new(),
-            counts: Vec::new(),
-            ends: Vec::new(),
+            values: Pages(Vec::new()),
+            places: Pages(Vec::new()),
         }
     }
 }
@@ -150,42 +186,50 @@ impl<V> Lists<V> {
     /// order in which they were added.
     #[inline]
     pub(crate) fn extend(&mut self, values: impl Iterator<Item = V>) {
-        self.values.extend(values);
+        values.for_each(|value| self.values.push(value));
     }
 
     /// The next `count` values belong to `list`.
     #[inline]
     pub(crate) fn assign(&mut self, List(list): List, count: u32) {
-        match count {
-            1 => self.places.push(list),
-            _ => {
-                let places = std::iter::repeat_n(list, index(count));
-                self.places.extend(places);
-            }
-        }
+        (0..count).for_each(|_| self.places.push(list));
     }
 
-    /// No more values come: from here on lists are read.
-    pub(crate) fn arrange(&mut self) {
-        let places = std::mem::take(&mut self.places);
+    /// No more values come.
+    pub(crate) fn arrange(self) -> Arranged<V> {
+        let places = self.places.into_vec();
         let lists = places.iter().max().map_or(0, |last| index(*last) + 1);
-        self.counts = vec![0; lists];
+        let mut counts = vec![0; lists];
         for place in &places {
-            let count = at(&mut self.counts, *place);
+            let count = at(&mut counts, *place);
             *count = sum(*count, 1);
         }
-        if places.len() > lists {
-            let values = std::mem::take(&mut self.values);
-            self.values = arrange(values, &places, self.counts.iter().copied());
-        }
-        let counts = self.counts.iter();
-        let ends = counts.scan(0, |end, count| {
+        let values = match places.len() > lists {
+            true => arrange(self.values.into_iter(), &places, counts.iter().copied()),
+            false => self.values.into_vec(),
+        };
+        let ends = counts.iter().scan(0, |end, count| {
             *end = sum(*end, *count);
             Some(*end)
         });
-        self.ends = ends.collect();
+        Arranged {
+            values,
+            ends: ends.collect(),
+            counts,
+        }
     }
+}
 
+/// Lists that are read.
+#[derive(Debug)]
+pub(crate) struct Arranged<V> {
+    values: Vec<V>,
+    /// How many values each list has, and where it ends.
+    counts: Vec<u32>,
+    ends: Vec<u32>,
+}
+
+impl<V> Arranged<V> {
     /// The values of a list.
     #[inline]
     pub(crate) fn get(&self, List(list): List) -> &[V] {
@@ -193,7 +237,7 @@ impl<V> Lists<V> {
         let count = self.counts.get(index(list)).copied();
         let range = end.zip(count).map(|(end, n)| index(end - n)..index(end));
         let values = range.and_then(|range| self.values.get(range));
-        values.expect("a list is read after it was arranged")
+        values.expect("a list that was begun has values")
     }
 
     /// All lists, one after the other, in the order in which they were begun.
@@ -288,7 +332,7 @@ mod tests {
                 model[list].extend(values);
                 lists.assign(List(u32::try_from(list).unwrap()), count);
             }
-            lists.arrange();
+            let lists = lists.arrange();
             for (n, expected) in (0..).zip(&model) {
                 assert_eq!(lists.get(List(n)), expected);
             }
