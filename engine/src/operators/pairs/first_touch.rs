@@ -101,8 +101,8 @@ impl<K: Eq, V: Default> FirstTouch<K, V> {
         self.places.find(hash.0, has_hash).copied()
     }
 
-    /// The place of `key`, which may be at the `guess` and hashes to `hash`, among all keys, and its
-    /// value: the default at the first touch.
+    /// The place of `key` among all keys, and its value: the default at the first touch. It hashes
+    /// to `hash` and may be at the `guess`.
     #[inline]
     fn touch(&mut self, guess: Option<u32>, hash: KeyHash, key: K) -> (u32, &mut V) {
         let items = &mut self.items;

@@ -1,4 +1,4 @@
-//! Lists of values, one for each key, that lie in one vector: a list costs no allocation of its own.
+//! Lists of values, one for each key, that lie together: a list costs no allocation of its own.
 
 use crate::operators::pairs::first_touch::{Block, FirstTouch, Keyed};
 use crate::state::key_hash::KeyHash;

@@ -20,7 +20,7 @@ use std::num::NonZeroU32;
 /// In the index and among the touched: the number of a key that has no slot yet.
 pub(super) const FRESH: u32 = MAX_SLOTS;
 
-/// What stands in place of a key's place among the touched, if the batch has not touched it.
+/// In place of a key's place among the touched: the batch has not touched it.
 pub(super) const NOT_TOUCHED: u32 = u32::MAX;
 
 /// A key of this batch that has no slot yet.

@@ -75,9 +75,9 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
         group.and_then(|at| self.groups.get(at))?.guess(hash)
     }
 
-    /// Notes that the batch brings something for a key of `group`, which may be at the `guess`. Its
-    /// place among the keys of the group that the batch touches, of which `first` makes what is kept
-    /// at the first touch.
+    /// Notes that the batch brings something for a key of `group`, which may be at the `guess`.
+    /// Returns its place among the keys of the group that the batch touches. `first` makes of that
+    /// what is kept at the first touch.
     ///
     /// # Errors
     /// What is wrong with a key that cannot be kept. The batch has failed.
