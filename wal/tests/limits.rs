@@ -58,6 +58,24 @@ fn errno_of(error: &WalError) -> Option<i32> {
     }
 }
 
+/// Waits until the threads of the log run. The standard library ends the process if a thread finds
+/// no memory for its signal stack, which it takes just before it gets its name.
+fn threads_run() {
+    let names = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = tasks.filter_map(|task| {
+            let comm = task.unwrap().path().join("comm");
+            std::fs::read_to_string(comm).ok()
+        });
+        names
+            .filter(|name| name.starts_with("highwater-wal-"))
+            .count()
+    };
+    while names() < 2 {
+        std::thread::yield_now();
+    }
+}
+
 /// Appends and syncs until an append fails; returns how many were acknowledged and the error.
 fn fill(log: &Wal, size: usize) -> (usize, WalError) {
     for n in 0.. {
@@ -166,6 +184,8 @@ fn without_address_space(dir: &Path) {
     let log = Wal::open_with(dir.join("log"), options.clone()).unwrap();
     let lsn = log.append("first").unwrap();
     log.sync_to(lsn).unwrap();
+    // On a busy machine the limit came before the flusher ran, and the process was aborted.
+    threads_run();
     // The prepared segment may be there or not; room for one more there is not.
     limit(Resource::As, Some(address_space() + (24 << 20)));
     let (acked, error) = fill(&log, 8 << 20);
