@@ -436,14 +436,14 @@ enum Needs {
 }
 
 impl Needs {
-    /// How many batches with input are needed after batch `now`, counted from 1.
-    fn batches(self, now: u64, length: u64, slide: u64) -> u64 {
-        let last = now / slide * slide;
+    /// How many batches with input are needed after batch `newest`, counted from 1.
+    fn batches(self, newest: u64, length: u64, slide: u64) -> u64 {
+        let last = newest / slide * slide;
         let end = match self {
             Self::NextWindow => last + slide,
             Self::LastWindow => last,
         };
-        let since = end.saturating_sub(length) + 1..=now.min(WITH_INPUT);
+        let since = end.saturating_sub(length) + 1..=newest.min(WITH_INPUT);
         let in_a_window = |batch: &u64| batch.next_multiple_of(slide) - batch < length;
         since.filter(in_a_window).count() as u64
     }
@@ -466,23 +466,23 @@ fn check_keys(
         let context = context.unwrap();
         context.start().unwrap();
         let input = context.input::<(u64, u64)>("in").unwrap();
-        for now in 1..=WITH_INPUT + WITHOUT_INPUT {
-            if now <= WITH_INPUT {
-                let keys = now * NEW_KEYS..(now + 1) * NEW_KEYS;
-                let records: Vec<(u64, u64)> = keys.map(|key| (key, now)).collect();
+        for newest in 1..=WITH_INPUT + WITHOUT_INPUT {
+            if newest <= WITH_INPUT {
+                let keys = newest * NEW_KEYS..(newest + 1) * NEW_KEYS;
+                let records: Vec<(u64, u64)> = keys.map(|key| (key, newest)).collect();
                 input.send_all(&records).unwrap().wait().unwrap();
             }
             clock.advance(seconds(1));
             context.run_batch().unwrap();
             let kept = context.states().into_iter().map(|s| (s.name, s.keys));
             let needed = states.iter().map(|(name, of_a_batch, needs)| {
-                let batches = needs.batches(now, length, slide);
+                let batches = needs.batches(newest, length, slide);
                 ((*name).to_owned(), batches * of_a_batch)
             });
             assert_eq!(
                 kept.collect::<Vec<_>>(),
                 needed.collect::<Vec<_>>(),
-                "batch {now} of {length} s every {slide} s with {workers} workers"
+                "batch {newest} of {length} s every {slide} s with {workers} workers"
             );
         }
     }

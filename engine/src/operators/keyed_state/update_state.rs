@@ -75,15 +75,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         V: Value,
         G::State: State,
     {
-        let f: UpdateFn<K, V, G> = Arc::new(move |_, key, new, state| f(key, new, state));
-        let operator = self.update_operator(name, Visit::EveryKey, Location::caller());
-        let declared = Declared {
-            name,
-            kind: UPDATE_STATE,
-            initial: Vec::new(),
-            timeout_ms: None,
-        };
-        self.update_node::<G, ()>(operator, Visit::EveryKey, f, declared)
+        self.update(name, Visit::EveryKey, f, Location::caller())
     }
 
     /// Like [`Self::update_state_by_key`], but `f` is called, and records are emitted, only for
@@ -99,15 +91,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         V: Value,
         G::State: State,
     {
-        let f: UpdateFn<K, V, G> = Arc::new(move |_, key, new, state| f(key, new, state));
-        let operator = self.update_operator(name, Visit::ChangedKeys, Location::caller());
-        let declared = Declared {
-            name,
-            kind: UPDATE_STATE,
-            initial: Vec::new(),
-            timeout_ms: None,
-        };
-        self.update_node::<G, ()>(operator, Visit::ChangedKeys, f, declared)
+        self.update(name, Visit::ChangedKeys, f, Location::caller())
     }
 
     /// Like [`Self::update_state_by_key`], with what the [`UpdateSpec`] says: an initial state, a
@@ -146,6 +130,30 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
             Some(_) => self.update_node::<G, LastVisit>(operator, visit, spec.f, declared),
             None => self.update_node::<G, ()>(operator, visit, spec.f, declared),
         }
+    }
+
+    /// A state without anything that a specification could say.
+    fn update<G: StateAccess>(
+        &self,
+        name: &str,
+        visit: Visit,
+        f: impl Fn(&K, &[V], &mut G) + Send + Sync + 'static,
+        at: &Location<'_>,
+    ) -> DStream<(K, G::State)>
+    where
+        K: Key,
+        V: Value,
+        G::State: State,
+    {
+        let f: UpdateFn<K, V, G> = Arc::new(move |_, key, new, state| f(key, new, state));
+        let operator = self.update_operator(name, visit, at);
+        let declared = Declared {
+            name,
+            kind: UPDATE_STATE,
+            initial: Vec::new(),
+            timeout_ms: None,
+        };
+        self.update_node::<G, ()>(operator, visit, f, declared)
     }
 
     fn update_operator(&self, name: &str, visit: Visit, at: &Location<'_>) -> OperatorId {
