@@ -9,6 +9,7 @@ use crate::error::{Error, Result};
 use crate::exec::executor::Executor;
 use crate::recovery::recover::Recovered;
 use crate::recovery::states::begin;
+use crate::scheduler::commit::Committer;
 use crate::scheduler::driver::Driver;
 use crate::scheduler::side_values::SideValues;
 use crate::settings::BatchMode;
@@ -72,16 +73,19 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         BatchMode::Manual => Checkpointer::inline(schedule, writer, status),
     };
     let driver = Driver {
-        plan: Arc::clone(&core.plan),
         admission: Arc::clone(&core.admission),
         executor,
+        committer: Committer {
+            plan: Arc::clone(&core.plan),
+            wal: Arc::clone(&core.wal),
+            backoff,
+            faults: core.settings.faults,
+        },
         checkpointer,
         side: SideValues::new(&core.plan),
         sources: core.sources.clone(),
         committed: recovered.committed,
-        backoff,
         states: Arc::clone(&core.states),
-        faults: core.settings.faults,
         chunk_size: core.settings.chunk_size,
         begun: None,
     };

@@ -11,47 +11,38 @@
 //! one's are published. So a crash, or an output that fails, finds on disk what it would find
 //! without that.
 
-use crate::batch::Batch;
 use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::batch::chunk_size::ChunkSize;
-use crate::batch::tick::{Tick, Timed};
+use crate::batch::tick::Timed;
 use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::checkpointing::checkpointer::Checkpointer;
 use crate::checkpointing::writer::Capture;
-use crate::engine_log::entry::{self, Committed, Entry};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::exec::completed::Completed;
 use crate::exec::executor::Executor;
-use crate::faults::Faults;
 use crate::ingest::admission::Admission;
 use crate::ingest::source_context::SourceContext;
 use crate::observe::states::StateCounts;
 use crate::plan::batch_scope::BatchScope;
-use crate::plan::program::{OutputInfo, Plan};
+use crate::scheduler::commit::Committer;
 use crate::scheduler::side_values::SideValues;
-use crate::sink::backoff::Backoff;
-use crate::sink::output::Guarantee;
-use highwater_wal::{Lsn, Wal};
-use std::collections::BTreeMap;
+use highwater_wal::Wal;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs batches.
 #[derive(Debug)]
 pub(crate) struct Driver {
-    pub(crate) plan: Arc<Plan>,
     pub(crate) admission: Arc<Admission>,
     pub(crate) executor: Executor,
+    pub(crate) committer: Committer,
     pub(crate) checkpointer: Checkpointer,
     pub(crate) side: SideValues,
     pub(crate) sources: Vec<SourceContext>,
     /// Batches up to this one were committed before the start.
     pub(crate) committed: Option<u64>,
-    /// For a full disk, unless batches are run by hand.
-    pub(crate) backoff: Backoff,
     /// For observers.
     pub(crate) states: Arc<StateCounts>,
-    pub(crate) faults: Faults,
     pub(crate) chunk_size: ChunkSize,
     /// The batch that the workers began while the one before was committed.
     pub(crate) begun: Option<Begun>,
@@ -111,7 +102,7 @@ impl Driver {
             self.begun = Some(self.begin(next, Snapshot::Skip)?);
         }
         if work.purpose == Purpose::Run {
-            self.commit(batch, tick, outputs)?;
+            self.committer.commit(timed, outputs)?;
         }
         self.states.update(keys);
         self.side.finished(&batch, results);
@@ -160,59 +151,5 @@ impl Driver {
         let scope = self.side.scope(&batch);
         self.executor.begin(work, input.collect(), &scope)?;
         Ok(Begun { work, scope })
-    }
-
-    /// The outputs that a batch has: those of windows are called only where one ends.
-    fn outputs(&self, tick: Tick) -> impl Iterator<Item = (usize, &OutputInfo)> {
-        let outputs = self.plan.outputs.iter().enumerate();
-        outputs.filter(move |(_, output)| self.plan.acts(output.operator, &tick))
-    }
-
-    fn commit(
-        &self,
-        batch: Batch,
-        tick: Tick,
-        mut outputs: BTreeMap<usize, Vec<Chunk>>,
-    ) -> Result<()> {
-        for (index, output) in self.outputs(tick) {
-            let chunks = outputs.remove(&index).unwrap_or_default();
-            output
-                .sink
-                .stage(&self.plan.operator_name(output.operator), batch, chunks)?;
-        }
-        if self.faults.publish_before_commit() {
-            self.publish(batch, tick)?;
-        }
-        let committed = self.append_committed(batch)?;
-        // Outputs that promise no more than "at least once" do not need the flush: the next cut
-        // brings it.
-        if self
-            .outputs(tick)
-            .any(|(_, o)| o.sink.guarantee == Guarantee::ExactlyOnce)
-        {
-            self.wal().sync_to(committed)?;
-        }
-        self.publish(batch, tick)
-    }
-
-    /// The outputs are staged, so a full disk is waited out (P8) unless the context is stopping or
-    /// run by hand.
-    fn append_committed(&self, batch: Batch) -> Result<Lsn> {
-        loop {
-            let entry = Entry::Committed(Committed {
-                batch: batch.id,
-                ..Committed::default()
-            });
-            let appended = entry::append(self.wal(), &entry);
-            match appended.map_err(Error::from) {
-                Err(error) if error.is_transient() && self.backoff.wait(&error) => {}
-                other => return other,
-            }
-        }
-    }
-
-    fn publish(&self, batch: Batch, tick: Tick) -> Result<()> {
-        let mut outputs = self.outputs(tick);
-        outputs.try_for_each(|(_, o)| o.sink.publish(&self.plan.operator_name(o.operator), batch))
     }
 }
