@@ -2,15 +2,15 @@
 
 use crate::batch::Batch;
 
-/// The largest chunk. Fewer chunks have fewer keys in all, so less is sent and merged; the keys of
-/// a larger one would not stay in the cache.
-const LARGEST: u64 = 2 << 20;
+/// The largest chunk. Fewer chunks have fewer keys in all, so less is sent, merged and brought to
+/// states. Beyond this size that gains nothing, and what a chunk is combined into takes memory.
+const LARGEST: u64 = 16 << 20;
 
 /// The smallest chunk that a batch is split into.
 const SMALLEST: u64 = 512 << 10;
 
-/// A large batch has at least so many chunks, so that all workers have work until its end.
-const CHUNKS: u64 = 16;
+/// A large batch has about so many chunks, so that workers have work until its end.
+const CHUNKS: u64 = 8;
 
 /// Size of the chunks of a batch, in log bytes. A chunk is the unit of map-side combining. Its size
 /// follows from the batch alone, so that floating-point sums do not depend on the number of

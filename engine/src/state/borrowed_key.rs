@@ -18,9 +18,17 @@ pub trait BorrowedKey:
     #[doc(hidden)]
     type Arena: Default + Clone + Send + 'static;
 
+    /// Whether a copy in an arena costs little: bytes, and no allocation of its own.
+    #[doc(hidden)]
+    const CHEAP: bool;
+
     /// Copies a key into an arena; `None` if that is full.
     #[doc(hidden)]
     fn put(arena: &mut Self::Arena, key: &Self) -> Option<Span>;
+
+    /// Forgets all keys; their memory is kept.
+    #[doc(hidden)]
+    fn clear(arena: &mut Self::Arena);
 
     /// The key that was put at `span`.
     #[doc(hidden)]
@@ -59,11 +67,16 @@ impl Span {
 
 impl<K: Key> BorrowedKey for K {
     type Arena = Vec<K>;
+    const CHEAP: bool = false;
 
     fn put(arena: &mut Vec<K>, key: &K) -> Option<Span> {
         let span = Span::new(arena.len(), arena.len() + 1)?;
         arena.push(key.clone());
         Some(span)
+    }
+
+    fn clear(arena: &mut Vec<K>) {
+        arena.clear();
     }
 
     fn get(arena: &Vec<K>, span: Span) -> &K {
@@ -74,12 +87,17 @@ impl<K: Key> BorrowedKey for K {
 
 impl BorrowedKey for str {
     type Arena = String;
+    const CHEAP: bool = true;
 
     #[inline]
     fn put(arena: &mut String, key: &str) -> Option<Span> {
         let span = Span::new(arena.len(), arena.len() + key.len())?;
         arena.push_str(key);
         Some(span)
+    }
+
+    fn clear(arena: &mut String) {
+        arena.clear();
     }
 
     #[inline]
@@ -91,12 +109,17 @@ impl BorrowedKey for str {
 
 impl BorrowedKey for [u8] {
     type Arena = Vec<u8>;
+    const CHEAP: bool = true;
 
     #[inline]
     fn put(arena: &mut Vec<u8>, key: &[u8]) -> Option<Span> {
         let span = Span::new(arena.len(), arena.len() + key.len())?;
         arena.extend_from_slice(key);
         Some(span)
+    }
+
+    fn clear(arena: &mut Vec<u8>) {
+        arena.clear();
     }
 
     #[inline]

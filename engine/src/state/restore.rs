@@ -351,7 +351,7 @@ mod tests {
             let state = std::cell::Cell::new(Some(state));
             table.begin(false);
             table
-                .bring(table.group(hash), (hash, &key, ()), |(), ()| ())
+                .bring((table.group(hash), None), (hash, &key, ()), |(), ()| ())
                 .unwrap();
             table.visit(0, |_, group| {
                 group.visit_touched(

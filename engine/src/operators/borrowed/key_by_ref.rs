@@ -2,10 +2,11 @@
 //! the way.
 
 use crate::batch::chunk::{Chunk, ChunkData};
+use crate::batch::positioned::Position;
 use crate::operators::borrowed::chunk_totals::{ChunkTotals, Merge};
 use crate::operators::borrowed::reduced::Reduced;
 use crate::operators::dstream::DStream;
-use crate::operators::pairs::first_touch::FirstTouch;
+use crate::operators::pairs::first_touch::{BLOCK, FirstTouch, Keyed};
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{LocalFn, NodeWork};
@@ -14,6 +15,7 @@ use crate::record::Value;
 use crate::state::borrowed_key::{BorrowedKey, Span};
 use crate::state::equal_keys::FirstKeys;
 use crate::state::key_group::{KeyGroups, WorkerSlot};
+use crate::state::key_hash::KeyHash;
 use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
@@ -28,9 +30,9 @@ impl<T: 'static> DStream<T> {
     /// Pairs of a borrowed key and a value: `f` emits them for every record. `Q` is `str`, `[u8]`
     /// or any key.
     ///
-    /// It is the fast way to a reduction. A key is hashed once and copied into one buffer per chunk
-    /// of the log, and only if the chunk has not had it before. State owns it only when it is new.
-    /// The results are those of `flat_map`, [`reduce_by_key`](Self::reduce_by_key) and
+    /// It is the fast way to a reduction. A key is hashed once and copied into one buffer per
+    /// chunk of the log, and only if the chunk has not had it before. State owns it only when it
+    /// is new. The results are those of `flat_map`, [`reduce_by_key`](Self::reduce_by_key) and
     /// [`update_state_by_key_changed`](Self::update_state_by_key_changed), in the same order.
     ///
     /// ```
@@ -156,18 +158,45 @@ impl<Q: BorrowedKey + ?Sized, V> Pairs<'_, Q, V> {
             peers => self.groups.owner(self.groups.group_of(hash), peers),
         };
         let totals = self.totals.get_mut(target);
-        let Totals { keys, items } = totals.expect("an owner is one of the peers");
-        if let Some(total) = items.find(hash, |span| Q::get(keys, *span) == key) {
-            self.ctx.enter(self.reduce);
-            (self.merge)(total, value);
-            self.ctx.enter(self.key_by);
-        } else if let Some(span) = Q::put(keys, key) {
-            items.insert(hash, span, value);
+        let totals = totals.expect("an owner is one of the peers");
+        if Q::CHEAP {
+            match Q::put(&mut totals.waiting_keys, key) {
+                Some(key) => {
+                    let position = self.ctx.position();
+                    let item = Keyed { hash, key, value };
+                    totals.waiting.push((item, position));
+                }
+                None => self.ctx.fail(FULL),
+            }
+            if totals.waiting.len() >= BLOCK {
+                self.bring(target);
+            }
         } else {
-            self.ctx.fail("the keys of one chunk of the log take 4 GiB");
+            self.ctx.enter(self.reduce);
+            if !totals.add(None, (hash, key, value), self.merge) {
+                self.ctx.fail(FULL);
+            }
+            self.ctx.enter(self.key_by);
         }
     }
+
+    /// Brings the pairs that wait to their totals.
+    fn bring(&mut self, target: usize) {
+        let Some(totals) = self.totals.get_mut(target) else {
+            return;
+        };
+        let position = self.ctx.position();
+        self.ctx.enter(self.reduce);
+        if !totals.bring(self.ctx, self.merge) {
+            self.ctx.fail(FULL);
+        }
+        self.ctx.enter(self.key_by);
+        self.ctx.set_position(position);
+    }
 }
+
+/// Why the keys of a chunk cannot be combined.
+const FULL: &str = "the keys of one chunk of the log take 4 GiB";
 
 impl<Q: BorrowedKey + ?Sized, V> fmt::Debug for Pairs<'_, Q, V> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -179,6 +208,64 @@ impl<Q: BorrowedKey + ?Sized, V> fmt::Debug for Pairs<'_, Q, V> {
 struct Totals<Q: BorrowedKey + ?Sized, V> {
     keys: Q::Arena,
     items: FirstTouch<Span, V>,
+    /// Pairs that are looked for together, if their keys can be copied at little cost: a key that
+    /// is not in the cache is then waited for together with others.
+    waiting: Vec<(Keyed<Span, V>, Option<Position>)>,
+    waiting_keys: Q::Arena,
+}
+
+impl<Q: BorrowedKey + ?Sized, V> Totals<Q, V> {
+    fn with_capacity(keys: usize) -> Self {
+        Self {
+            keys: Q::Arena::default(),
+            items: FirstTouch::with_capacity(keys),
+            waiting: Vec::new(),
+            waiting_keys: Q::Arena::default(),
+        }
+    }
+
+    /// Adds a pair, whose key is where it was `found`, if it was. False if the arena is full.
+    #[inline]
+    fn add(
+        &mut self,
+        found: Option<u32>,
+        (hash, key, value): (KeyHash, &Q, V),
+        merge: &(dyn Fn(&mut V, V) + Send + Sync),
+    ) -> bool {
+        let Self { keys, items, .. } = self;
+        if let Some(total) = items.find_at(found, hash, |span| Q::get(keys, *span) == key) {
+            merge(total, value);
+            return true;
+        }
+        let span = Q::put(keys, key);
+        span.map(|span| items.insert(hash, span, value)).is_some()
+    }
+
+    /// Adds the pairs that wait. False if the arena is full.
+    fn bring(&mut self, ctx: &OperatorContext, merge: &(dyn Fn(&mut V, V) + Send + Sync)) -> bool {
+        let mut found = [None; BLOCK];
+        for (found, (item, _)) in found.iter_mut().zip(&self.waiting) {
+            *found = self.items.guess(item.hash);
+        }
+        for (found, (item, _)) in found.iter_mut().zip(&self.waiting) {
+            let key = Q::get(&self.waiting_keys, item.key);
+            let is = |there: &Span| Q::get(&self.keys, *there) == key;
+            *found = found.filter(|guess| self.items.is_at(*guess, is));
+        }
+        let (mut waiting, mut keys) = (
+            std::mem::take(&mut self.waiting),
+            std::mem::take(&mut self.waiting_keys),
+        );
+        let mut pairs = found.into_iter().zip(waiting.drain(..));
+        let all_fit = pairs.all(|(found, (Keyed { hash, key, value }, position))| {
+            ctx.set_position(position);
+            self.add(found, (hash, Q::get(&keys, key), value), merge)
+        });
+        drop(pairs);
+        Q::clear(&mut keys);
+        (self.waiting, self.waiting_keys) = (waiting, keys);
+        all_fit
+    }
 }
 
 /// The map side of the exchange: the totals of a chunk, for the workers that own their keys.
@@ -196,10 +283,7 @@ impl<Q: BorrowedKey + ?Sized, V: Value> Combine<Q, V> {
     fn run(&self, slot: &WorkerSlot, ctx: &OperatorContext, chunk: Chunk, out: &mut Vec<Chunk>) {
         let expected = self.keys_of_last_chunk.load(Ordering::Relaxed) / slot.peers;
         let mut totals: Vec<Totals<Q, V>> = Vec::new();
-        totals.resize_with(slot.peers, || Totals {
-            keys: Q::Arena::default(),
-            items: FirstTouch::with_capacity(expected),
-        });
+        totals.resize_with(slot.peers, || Totals::with_capacity(expected));
         let mut pairs = Pairs {
             ctx,
             groups: slot.groups,
@@ -210,6 +294,7 @@ impl<Q: BorrowedKey + ?Sized, V: Value> Combine<Q, V> {
             totals: &mut totals,
         };
         (self.emit)(ctx, chunk.data, &mut pairs);
+        (0..slot.peers).for_each(|target| pairs.bring(target));
         ctx.enter(self.reduce);
         let mut found = 0;
         for (target, mut totals) in totals.into_iter().enumerate() {

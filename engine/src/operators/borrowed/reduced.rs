@@ -1,5 +1,5 @@
-//! The reduce side of pairs with borrowed keys: one total for each key and batch, and a state that
-//! follows from the totals.
+//! The reduce side of pairs with borrowed keys: one total for each key and batch, and a state
+//! that follows from the totals.
 
 use crate::batch::chunk::{Chunk, SequenceKey, open};
 use crate::codec::round_trip;
@@ -7,7 +7,7 @@ use crate::operators::borrowed::chunk_totals::{ChunkTotals, Merge};
 use crate::operators::dstream::DStream;
 use crate::operators::keyed_state::stateful::{Declared, check_state, stateful_node};
 use crate::operators::keyed_state::update_state::UPDATE_STATE;
-use crate::operators::pairs::first_touch::{FirstTouch, Keyed};
+use crate::operators::pairs::first_touch::{BLOCK, FirstTouch, Keyed};
 use crate::operators::pairs::intake::{Intake, group_mut, is_worth_waiting};
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
@@ -63,8 +63,8 @@ impl<Q: BorrowedKey + ?Sized, V: Value> Reduced<Q, V> {
     /// Updates the state `name` of every key that the batch has, with its total. Costs follow the
     /// input. The function runs once for a key and batch.
     ///
-    /// The state is the one that [`update_state_by_key`](DStream::update_state_by_key) keeps under
-    /// that name, so a program may change from one to the other.
+    /// The state is the one that [`update_state_by_key`](DStream::update_state_by_key) keeps
+    /// under that name, so a program may change from one to the other.
     #[track_caller]
     pub fn update_state<S: State>(
         &self,
@@ -94,8 +94,8 @@ impl<Q: BorrowedKey + ?Sized, V> fmt::Debug for Reduced<Q, V> {
     }
 }
 
-/// The keys of each batch with their new states: what [`Reduced::update_state`] returns. One of its
-/// methods makes a stream of them.
+/// The keys of each batch with their new states: what [`Reduced::update_state`] returns. One of
+/// its methods makes a stream of them.
 #[must_use = "a state is kept once its changes are read: call cloned(), map(..) or filter_map(..)"]
 pub struct Changes<Q: BorrowedKey + ?Sized, V, S> {
     graph: SharedGraph,
@@ -107,8 +107,8 @@ pub struct Changes<Q: BorrowedKey + ?Sized, V, S> {
 }
 
 impl<Q: BorrowedKey + ?Sized, V: Value, S: State> Changes<Q, V, S> {
-    /// Every key of the batch that has state, with its state: by key group, then in order of first
-    /// touch.
+    /// Every key of the batch that has state, with its state: by key group, then in order of
+    /// first touch.
     pub fn cloned(self) -> DStream<(Q::Owned, S)> {
         self.map(|key, state| (key.clone(), state.clone()))
     }
@@ -183,46 +183,80 @@ impl<Q: BorrowedKey + ?Sized, V: Value> Waiting<Q, V> {
         self.buffers.clear();
     }
 
-    /// Takes in a chunk of [`ChunkTotals`]: hands `f` its items, or keeps them if there are many
-    /// `keys`.
+    /// Takes in a chunk of [`ChunkTotals`]: brings its items to `keys`, or keeps them if there
+    /// are many of those.
     fn take_in(
         &mut self,
-        (groups, keys): (KeyGroups, u64),
+        groups: KeyGroups,
         chunk: Chunk,
-        mut f: impl FnMut(u32, (KeyHash, &Q, V)) -> Result<(), String>,
+        keys: &mut impl Keys<Q, V>,
     ) -> Result<(), String> {
-        let waits = is_worth_waiting(keys);
+        let waits = is_worth_waiting(keys.count());
         // Keys get more during a batch, never fewer. So no item overtakes one that waits.
         assert!(waits || self.items.is_empty(), "items keep their order");
-        for ChunkTotals { keys, items } in open::<Vec<ChunkTotals<Q, V>>>(chunk.data) {
-            for Keyed { hash, key, value } in items {
-                let group = groups.group_of(hash);
-                if waits {
-                    self.items
-                        .add(group, (hash, (self.buffers.len(), key), value));
-                } else {
-                    f(group, (hash, Q::get(&keys, key), value))?;
-                }
+        for totals in open::<Vec<ChunkTotals<Q, V>>>(chunk.data) {
+            if !waits {
+                bring_in_blocks(groups, totals, keys)?;
+                continue;
             }
-            self.buffers.extend(waits.then_some(keys));
+            for Keyed { hash, key, value } in totals.items {
+                let item = (hash, (self.buffers.len(), key), value);
+                self.items.add(groups.group_of(hash), item);
+            }
+            self.buffers.push(totals.keys);
         }
         match self.items.chunk_is_in() {
-            true => self.bring(f),
+            true => self.bring(keys),
             false => Ok(()),
         }
     }
 
-    /// Hands `f` all items, group by group.
-    fn bring(
-        &mut self,
-        mut f: impl FnMut(u32, (KeyHash, &Q, V)) -> Result<(), String>,
-    ) -> Result<(), String> {
+    /// Brings all items to `keys`, group by group.
+    fn bring(&mut self, keys: &mut impl Keys<Q, V>) -> Result<(), String> {
         let buffers = std::mem::take(&mut self.buffers);
         self.items.bring(|group, (hash, (buffer, span), value)| {
             let buffer = buffers.get(buffer).expect("an item names its buffer");
-            f(group, (hash, Q::get(buffer, span), value))
+            keys.bring((group, None), (hash, Q::get(buffer, span), value))
         })
     }
+}
+
+/// The keys of an operator, to which it brings totals.
+trait Keys<Q: ?Sized, V> {
+    /// How many there are.
+    fn count(&self) -> u64;
+    /// Where a key of `group` with this hash is, nearly always the one that is meant.
+    fn guess(&self, group: u32, hash: KeyHash) -> Option<u32>;
+    /// Whether a key of `group` is at a guess.
+    fn is_at(&self, group: u32, guess: u32, key: &Q) -> bool;
+    /// Brings a total to a key of a group, which is where it was found, if it was.
+    fn bring(&mut self, at: (u32, Option<u32>), item: (KeyHash, &Q, V)) -> Result<(), String>;
+}
+
+/// Brings totals to their keys. A block of them is looked for together: the processor then waits
+/// for what is not in the cache once, not for each key.
+fn bring_in_blocks<Q: BorrowedKey + ?Sized, V>(
+    groups: KeyGroups,
+    totals: ChunkTotals<Q, V>,
+    keys: &mut impl Keys<Q, V>,
+) -> Result<(), String> {
+    let buffer = totals.keys;
+    let mut items = totals.items.into_iter();
+    while !items.as_slice().is_empty() {
+        let mut places = [(0, None); BLOCK];
+        for (place, item) in places.iter_mut().zip(items.as_slice()) {
+            let group = groups.group_of(item.hash);
+            *place = (group, keys.guess(group, item.hash));
+        }
+        for ((group, place), item) in places.iter_mut().zip(items.as_slice()) {
+            let key = Q::get(&buffer, item.key);
+            *place = place.filter(|guess| keys.is_at(*group, *guess, key));
+        }
+        for (place, Keyed { hash, key, value }) in places.into_iter().zip(&mut items) {
+            keys.bring(place, (hash, Q::get(&buffer, key), value))?;
+        }
+    }
+    Ok(())
 }
 
 /// `update_state` after the exchange.
@@ -235,19 +269,49 @@ struct UpdateState<Q: BorrowedKey + ?Sized, V, S, Emit> {
     emit: Arc<Emit>,
 }
 
+/// The keys of a state, with the function that adds up their totals.
+struct StateKeys<'a, Q: BorrowedKey + ?Sized, V, S> {
+    table: &'a mut StateTable<Q::Owned, V, S, ()>,
+    merge: &'a (dyn Fn(&mut V, V) + Send + Sync),
+}
+
+impl<Q: BorrowedKey + ?Sized, V: Value, S: State> Keys<Q, V> for StateKeys<'_, Q, V, S> {
+    fn count(&self) -> u64 {
+        self.table.keys()
+    }
+
+    #[inline]
+    fn guess(&self, group: u32, hash: KeyHash) -> Option<u32> {
+        self.table.guess(group, hash)
+    }
+
+    #[inline]
+    fn is_at(&self, group: u32, guess: u32, key: &Q) -> bool {
+        self.table.is_at(group, guess, key)
+    }
+
+    #[inline]
+    fn bring(&mut self, at: (u32, Option<u32>), item: (KeyHash, &Q, V)) -> Result<(), String> {
+        self.table.bring(at, item, self.merge)
+    }
+}
+
 impl<Q: BorrowedKey + ?Sized, V: Value, S: State, Emit> UpdateState<Q, V, S, Emit> {
-    fn take_in(&mut self, chunk: Chunk) -> Result<(), String> {
+    fn keys(&mut self) -> (&mut Waiting<Q, V>, StateKeys<'_, Q, V, S>) {
         let (table, merge) = (&mut self.table, &*self.merge);
-        let there = (table.key_groups(), table.keys());
-        self.waiting
-            .take_in(there, chunk, |group, item| table.bring(group, item, merge))
+        (&mut self.waiting, StateKeys { table, merge })
+    }
+
+    fn take_in(&mut self, chunk: Chunk) -> Result<(), String> {
+        let groups = self.table.key_groups();
+        let (waiting, mut keys) = self.keys();
+        waiting.take_in(groups, chunk, &mut keys)
     }
 
     fn finish(&mut self) -> Result<(), String> {
-        let (table, merge) = (&mut self.table, &*self.merge);
-        self.waiting
-            .bring(|group, item| table.bring(group, item, merge))?;
-        self.waiting.clear();
+        let (waiting, mut keys) = self.keys();
+        waiting.bring(&mut keys)?;
+        waiting.clear();
         Ok(())
     }
 }
@@ -319,38 +383,62 @@ struct Collect<Q: BorrowedKey + ?Sized, V> {
     merge: Merge<V>,
 }
 
-/// Adds to the total of a key.
-fn collect<Q: BorrowedKey + ?Sized, V: Value>(
-    totals: &mut Vec<FirstTouch<Q::Owned, V>>,
-    merge: &Merge<V>,
-    group: u32,
-    (hash, key, value): (KeyHash, &Q, V),
-) {
-    let group = group_mut(totals, group);
-    match group.find(hash, |other| other.borrow() == key) {
-        Some(total) => merge(total, value),
-        None => group.insert(hash, key.to_owned(), value),
+/// The keys of a batch, by key group, with the function that adds up their totals.
+struct BatchKeys<'a, Q: BorrowedKey + ?Sized, V> {
+    totals: &'a mut Vec<FirstTouch<Q::Owned, V>>,
+    merge: &'a (dyn Fn(&mut V, V) + Send + Sync),
+}
+
+impl<Q: BorrowedKey + ?Sized, V: Value> Keys<Q, V> for BatchKeys<'_, Q, V> {
+    fn count(&self) -> u64 {
+        let keys: usize = self.totals.iter().map(FirstTouch::len).sum();
+        u64::try_from(keys).unwrap_or(u64::MAX)
+    }
+
+    #[inline]
+    fn guess(&self, group: u32, hash: KeyHash) -> Option<u32> {
+        let group = usize::try_from(group).ok();
+        group.and_then(|at| self.totals.get(at))?.guess(hash)
+    }
+
+    #[inline]
+    fn is_at(&self, group: u32, guess: u32, key: &Q) -> bool {
+        let group = usize::try_from(group).ok();
+        let group = group.and_then(|at| self.totals.get(at));
+        group.is_some_and(|group| group.is_at(guess, |other| other.borrow() == key))
+    }
+
+    #[inline]
+    fn bring(
+        &mut self,
+        (group, found): (u32, Option<u32>),
+        (hash, key, value): (KeyHash, &Q, V),
+    ) -> Result<(), String> {
+        let group = group_mut(self.totals, group);
+        match group.find_at(found, hash, |other| other.borrow() == key) {
+            Some(total) => (self.merge)(total, value),
+            None => group.insert(hash, key.to_owned(), value),
+        }
+        Ok(())
     }
 }
 
 impl<Q: BorrowedKey + ?Sized, V: Value> Collect<Q, V> {
+    fn keys(&mut self) -> (&mut Waiting<Q, V>, BatchKeys<'_, Q, V>) {
+        let (totals, merge) = (&mut self.totals, &*self.merge);
+        (&mut self.waiting, BatchKeys { totals, merge })
+    }
+
     fn take_in(&mut self, chunk: Chunk) -> Result<(), String> {
-        let keys: usize = self.totals.iter().map(FirstTouch::len).sum();
-        let there = (self.groups, u64::try_from(keys).unwrap_or(u64::MAX));
-        let (totals, merge) = (&mut self.totals, &self.merge);
-        self.waiting.take_in(there, chunk, |group, item| {
-            collect(totals, merge, group, item);
-            Ok(())
-        })
+        let groups = self.groups;
+        let (waiting, mut keys) = self.keys();
+        waiting.take_in(groups, chunk, &mut keys)
     }
 
     fn finish(&mut self) -> Result<(), String> {
-        let (totals, merge) = (&mut self.totals, &self.merge);
-        self.waiting.bring(|group, item| {
-            collect(totals, merge, group, item);
-            Ok(())
-        })?;
-        self.waiting.clear();
+        let (waiting, mut keys) = self.keys();
+        waiting.bring(&mut keys)?;
+        waiting.clear();
         Ok(())
     }
 }

@@ -112,12 +112,15 @@ fn bring<K: Key, V: Value, S: State, T: Stamp>(
     lists: &mut Vec<Lists<V>>,
     block: &mut Vec<(u32, Keyed<K, u32>)>,
 ) -> Result<(), String> {
-    let mut guesses = [None; BLOCK];
-    for (guess, (group, item)) in guesses.iter_mut().zip(&*block) {
-        *guess = table.guess(*group, item.hash);
+    let mut found = [None; BLOCK];
+    for (found, (group, item)) in found.iter_mut().zip(&*block) {
+        *found = table.guess(*group, item.hash);
     }
-    for (guess, (group, Keyed { hash, key, value })) in guesses.into_iter().zip(block.drain(..)) {
-        let place = table.touch((group, guess), (hash, &key), List::of_place)?;
+    for (found, (group, item)) in found.iter_mut().zip(&*block) {
+        *found = found.filter(|guess| table.is_at(*group, *guess, &item.key));
+    }
+    for (found, (group, Keyed { hash, key, value })) in found.into_iter().zip(block.drain(..)) {
+        let place = table.touch((group, found), (hash, &key), List::of_place)?;
         group_mut(lists, group).assign(List::of_place(place), value);
     }
     Ok(())

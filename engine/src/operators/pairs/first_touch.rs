@@ -51,6 +51,43 @@ impl<K, V> FirstTouch<K, V> {
         self.items.get_mut(place).map(|item| &mut item.value)
     }
 
+    /// Where a key with this hash is, nearly always the key that is meant.
+    ///
+    /// Nothing is compared. So the processor looks for several keys at once, each of which takes
+    /// it a few cache misses in turn.
+    #[inline]
+    pub(crate) fn guess(&self, hash: KeyHash) -> Option<u32> {
+        let has_hash = |place: &u32| {
+            self.items
+                .get(index(*place))
+                .is_some_and(|i| i.hash == hash)
+        };
+        self.places.find(hash.0, has_hash).copied()
+    }
+
+    /// Whether the key of which `is` is true is at a guess. Where several keys are compared in a
+    /// row, the processor waits for what is not in the cache once.
+    #[inline]
+    pub(crate) fn is_at(&self, guess: u32, is: impl Fn(&K) -> bool) -> bool {
+        let item = self.items.get(index(guess));
+        item.is_some_and(|item| is(&item.key))
+    }
+
+    /// Like [`Self::find`], for a key that is where it was `found`, if it was.
+    #[inline]
+    pub(crate) fn find_at(
+        &mut self,
+        found: Option<u32>,
+        hash: KeyHash,
+        is: impl Fn(&K) -> bool,
+    ) -> Option<&mut V> {
+        debug_assert!(found.is_none_or(|place| self.is_at(place, &is)));
+        match found {
+            Some(place) => self.items.get_mut(index(place)).map(|i| &mut i.value),
+            None => self.find(hash, is),
+        }
+    }
+
     /// How many keys there are.
     pub(crate) fn len(&self) -> usize {
         self.items.len()
@@ -87,27 +124,13 @@ impl<K, V> FirstTouch<K, V> {
 }
 
 impl<K: Eq, V: Default> FirstTouch<K, V> {
-    /// Where a key with this hash is, nearly always the key that is meant: for [`Self::touch`].
-    ///
-    /// Nothing is compared. So the processor looks for several keys at once, each of which takes it
-    /// a few cache misses in turn.
+    /// The place of `key` among all keys, and its value: the default at the first touch. It
+    /// hashes to `hash` and is where it was `found`, if it was.
     #[inline]
-    fn guess(&self, hash: KeyHash) -> Option<u32> {
-        let has_hash = |place: &u32| {
-            self.items
-                .get(index(*place))
-                .is_some_and(|i| i.hash == hash)
-        };
-        self.places.find(hash.0, has_hash).copied()
-    }
-
-    /// The place of `key` among all keys, and its value: the default at the first touch. It hashes
-    /// to `hash` and may be at the `guess`.
-    #[inline]
-    fn touch(&mut self, guess: Option<u32>, hash: KeyHash, key: K) -> (u32, &mut V) {
+    fn touch(&mut self, found: Option<u32>, hash: KeyHash, key: K) -> (u32, &mut V) {
+        debug_assert!(found.is_none_or(|place| self.is_at(place, |there| *there == key)));
         let items = &mut self.items;
-        let guess = guess.filter(|place| items.get(index(*place)).is_some_and(|i| i.key == key));
-        let place = match guess {
+        let place = match found {
             Some(place) => place,
             None => {
                 let is_key = |place: &u32| {
@@ -141,12 +164,15 @@ impl<K: Eq, V: Default> FirstTouch<K, V> {
     /// Brings a block to its keys, in its order: `f` is given what came with a key, the place of
     /// the key among all, and its value.
     pub(crate) fn bring<W>(&mut self, block: &mut Block<K, W>, mut f: impl FnMut(W, u32, &mut V)) {
-        let mut guesses = [None; BLOCK];
-        for (guess, item) in guesses.iter_mut().zip(&block.items) {
-            *guess = self.guess(item.hash);
+        let mut found = [None; BLOCK];
+        for (found, item) in found.iter_mut().zip(&block.items) {
+            *found = self.guess(item.hash);
         }
-        for (guess, item) in guesses.into_iter().zip(block.items.drain(..)) {
-            let (place, value) = self.touch(guess, item.hash, item.key);
+        for (found, item) in found.iter_mut().zip(&block.items) {
+            *found = found.filter(|guess| self.is_at(*guess, |key| *key == item.key));
+        }
+        for (found, item) in found.into_iter().zip(block.items.drain(..)) {
+            let (place, value) = self.touch(found, item.hash, item.key);
             f(item.value, place, value);
         }
     }

@@ -10,7 +10,7 @@ use std::mem::size_of;
 const MAX_WAITING: usize = 32 << 20;
 
 /// So many chunks wait at most: that bounds what items own elsewhere.
-const MAX_CHUNKS: usize = 32;
+const MAX_CHUNKS: usize = 8;
 
 /// So many keys stay in the cache all together. Then items do not wait: they are in the cache, too.
 const FEW_KEYS: u64 = 1 << 18;

@@ -193,7 +193,7 @@ fn bring<K: Key, A: Record, W: Kept<K, A>>(
     Keyed { hash, key, value }: Keyed<K, A>,
 ) -> Result<(), String> {
     let merge = |before: &mut A, more| kept.merge(before, more);
-    table.bring(group, (hash, &key, value), merge)
+    table.bring((group, None), (hash, &key, value), merge)
 }
 
 impl<K, A, W, E, U> BatchOperator for Windowed<K, A, W, E>

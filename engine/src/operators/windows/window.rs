@@ -112,7 +112,8 @@ impl<T: Value> BatchOperator for Window<T> {
             for Keyed { hash, key, value } in open::<Vec<Keyed<PlaceInLog, Vec<T>>>>(chunk.data) {
                 let group = self.table.group(hash);
                 let merge = |before: &mut Vec<T>, more| before.extend(more);
-                if let Err(what) = self.table.bring(group, (hash, &key, value), merge) {
+                let at = (group, None);
+                if let Err(what) = self.table.bring(at, (hash, &key, value), merge) {
                     ctx.fail(what);
                 }
             }

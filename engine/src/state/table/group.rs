@@ -1,9 +1,10 @@
-//! One key group: its keys and states, what a batch brings for them, and what puts the batch back.
+//! One key group: its keys and states, what a batch brings for them, and what puts the batch
+//! back.
 //!
-//! The order matters: it decides in which order keys are visited and so the order of outputs. Keys
-//! that a batch touches are visited in the order of their first touch; a visit of every key goes in
-//! the order of creation, new keys last. That depends only on the input, never on a hash or a
-//! thread, and a checkpoint keeps it.
+//! The order matters: it decides in which order keys are visited and so the order of outputs.
+//! Keys that a batch touches are visited in the order of their first touch; a visit of every key
+//! goes in the order of creation, new keys last. That depends only on the input, never on a hash
+//! or a thread, and a checkpoint keeps it.
 
 use crate::record::{Key, State};
 use crate::state::access::StateAccess;
@@ -47,8 +48,8 @@ pub(crate) struct Group<K, A, S, T = ()> {
     /// Slots by the hash of their keys, and numbers of fresh keys.
     pub(super) index: HashTable<u32>,
     pub(super) slots: Slots<K, S, T>,
-    /// What the batch has brought, in the order of first touch. `Entry::pending` is the place of a
-    /// key here, until it is visited.
+    /// What the batch has brought, in the order of first touch. `Entry::pending` is the place of
+    /// a key here, until it is visited.
     pub(super) touched: Vec<(u32, Option<A>)>,
     pub(super) fresh: Vec<Fresh<K>>,
     /// Whether the index has numbers of fresh keys, or visits have begun and not ended.
@@ -151,8 +152,8 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
 
     /// Where a key with this hash is; nearly always the key that is meant.
     ///
-    /// Nothing is compared. So the processor looks for several keys at once, each of which takes it
-    /// a few cache misses in turn.
+    /// Nothing is compared. So the processor looks for several keys at once, each of which takes
+    /// it a few cache misses in turn.
     #[inline]
     pub(crate) fn guess(&self, hash: KeyHash) -> Option<u32> {
         let tag = tag_of(hash);
@@ -168,8 +169,10 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
         }
     }
 
+    /// Whether `key` is at a guess. Where several keys are compared in a row, the processor waits
+    /// for what is not in the cache once.
     #[inline]
-    fn is_at<Q: Eq + ?Sized>(&self, number: u32, key: &Q) -> bool
+    pub(crate) fn is_at<Q: Eq + ?Sized>(&self, number: u32, key: &Q) -> bool
     where
         K: Borrow<Q>,
     {
@@ -191,21 +194,21 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
 
 /// What a batch brings.
 impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
-    /// Notes that a batch brings something for `key`, which may be at the `guess`. Its place among
-    /// the keys that the batch touches, where `first` makes what is kept of it at the first touch;
-    /// `None` if the key is new.
+    /// Notes that a batch brings something for `key`, which is where it was `found`, if it was.
+    /// Its place among the keys that the batch touches, where `first` makes what is kept of it at
+    /// the first touch; `None` if the key is new.
     #[inline]
     pub(crate) fn touch<Q: Eq + ?Sized>(
         &mut self,
-        guess: Option<u32>,
+        found: Option<u32>,
         (hash, key): (KeyHash, &Q),
         first: impl FnOnce(u32) -> A,
     ) -> Option<u32>
     where
         K: Borrow<Q>,
     {
-        let guess = guess.filter(|number| self.is_at(*number, key));
-        let number = guess.or_else(|| self.find(hash, key))?;
+        debug_assert!(found.is_none_or(|number| self.is_at(number, key)));
+        let number = found.or_else(|| self.find(hash, key))?;
         let pending = match number & FRESH {
             0 => self.slots.get_mut(number).map(|entry| &mut entry.pending),
             _ => self.fresh.get_mut(position(number)).map(|f| &mut f.pending),
@@ -218,12 +221,13 @@ impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
         Some(*pending)
     }
 
-    /// Notes what a batch brings for `key`; `merge` adds it to what is there already. Gives the
-    /// value back if the key is new.
+    /// Notes what a batch brings for `key`, which is where it was `found`, if it was; `merge`
+    /// adds it to what is there already. Gives the value back if the key is new.
+    #[inline]
     pub(crate) fn arrive<Q: Eq + ?Sized>(
         &mut self,
-        hash: KeyHash,
-        key: &Q,
+        found: Option<u32>,
+        (hash, key): (KeyHash, &Q),
         value: A,
         merge: impl FnOnce(&mut A, A),
     ) -> Option<A>
@@ -232,7 +236,7 @@ impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
     {
         let mut value = Some(value);
         let first = |_| value.take().expect("it is taken once");
-        let Some(place) = self.touch(None, (hash, key), first) else {
+        let Some(place) = self.touch(found, (hash, key), first) else {
             return value;
         };
         if let Some(value) = value
@@ -243,8 +247,8 @@ impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
         None
     }
 
-    /// Notes what a batch brings for `key`, which is new; `first` makes it of the key's place among
-    /// those that the batch touches, which is returned.
+    /// Notes what a batch brings for `key`, which is new; `first` makes it of the key's place
+    /// among those that the batch touches, which is returned.
     ///
     /// # Errors
     /// If the group has handed out all its numbers.

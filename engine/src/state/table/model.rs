@@ -117,7 +117,7 @@ impl Pair {
             let merge = |all: &mut Vec<i64>, more: Vec<i64>| all.extend(more);
             let new = self
                 .group
-                .arrive(hash(key), key.as_str(), vec![*value], merge);
+                .arrive(None, (hash(key), key.as_str()), vec![*value], merge);
             if let Some(values) = new {
                 self.group
                     .arrive_new(hash(key), key.clone(), |_| values)

@@ -21,8 +21,8 @@ pub(crate) struct StateTable<K, A, S, T = ()> {
 }
 
 impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
-    /// Takes over the decoded groups that belong to this worker. Keys without data for longer than
-    /// `timeout_ms` time out.
+    /// Takes over the decoded groups that belong to this worker. Keys without data for longer
+    /// than `timeout_ms` time out.
     pub(crate) fn restore(
         restored: &mut RestoredState,
         slot: &WorkerSlot,
@@ -46,21 +46,22 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
         }
     }
 
-    /// Brings `value` to a key of `group`; `merge` adds it to what the batch has brought there
-    /// already. The key is owned only if it is new.
+    /// Brings `value` to a key of `group`, which is where it was `found`, if it was; `merge` adds
+    /// it to what the batch has brought there already. The key is owned only if it is new.
     ///
     /// # Errors
     /// What is wrong with a key that cannot be kept. The batch has failed.
     pub(crate) fn bring<Q: Eq + ToOwned<Owned = K> + ?Sized>(
         &mut self,
-        group: u32,
+        (group, found): (u32, Option<u32>),
         (hash, key, value): (KeyHash, &Q, A),
         merge: impl FnOnce(&mut A, A),
     ) -> Result<(), String>
     where
         K: Borrow<Q>,
     {
-        let Some(value) = self.group_mut(group).arrive(hash, key, value, merge) else {
+        let group_there = self.group_mut(group);
+        let Some(value) = group_there.arrive(found, (hash, key), value, merge) else {
             return Ok(());
         };
         let key = self.own(hash, &key.to_owned())?;
@@ -68,27 +69,38 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
         Ok(())
     }
 
-    /// Where a key of `group` with this hash is: for [`Self::touch`].
+    /// Where a key of `group` with this hash is: nearly always the key that is meant.
     #[inline]
     pub(crate) fn guess(&self, group: u32, hash: KeyHash) -> Option<u32> {
         let group = usize::try_from(group).ok();
         group.and_then(|at| self.groups.get(at))?.guess(hash)
     }
 
-    /// Notes that the batch brings something for a key of `group`, which may be at the `guess`.
-    /// Returns its place among the keys of the group that the batch touches. `first` makes of that
-    /// what is kept at the first touch.
+    /// Whether a key of `group` is at a guess.
+    #[inline]
+    pub(crate) fn is_at<Q: Eq + ?Sized>(&self, group: u32, guess: u32, key: &Q) -> bool
+    where
+        K: Borrow<Q>,
+    {
+        let group = usize::try_from(group).ok();
+        let group = group.and_then(|at| self.groups.get(at));
+        group.is_some_and(|group| group.is_at(guess, key))
+    }
+
+    /// Notes that the batch brings something for a key of `group`, which is where it was `found`,
+    /// if it was. Returns its place among the keys of the group that the batch touches. `first`
+    /// makes of that what is kept at the first touch.
     ///
     /// # Errors
     /// What is wrong with a key that cannot be kept. The batch has failed.
     #[inline]
     pub(crate) fn touch(
         &mut self,
-        (group, guess): (u32, Option<u32>),
+        (group, found): (u32, Option<u32>),
         (hash, key): (KeyHash, &K),
         first: impl Fn(u32) -> A,
     ) -> Result<u32, String> {
-        match self.group_mut(group).touch(guess, (hash, key), &first) {
+        match self.group_mut(group).touch(found, (hash, key), &first) {
             Some(place) => Ok(place),
             None => {
                 let key = self.own(hash, key)?;
@@ -105,8 +117,8 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
         group.expect("there is a group for every number")
     }
 
-    /// Everything that the batch at `now_ms` brings is there: runs the operator, group by group, in
-    /// order.
+    /// Everything that the batch at `now_ms` brings is there: runs the operator, group by group,
+    /// in order.
     pub(crate) fn visit(
         &mut self,
         now_ms: u64,
@@ -134,9 +146,9 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
         self.key_groups.group_of(hash)
     }
 
-    /// A new key as the table keeps it: as a checkpoint would give it back, which must be the same
-    /// key with the same hash. So a key that cannot be kept fails the batch that brings it. And no
-    /// key holds on to the chunk of the log that it came in.
+    /// A new key as the table keeps it: as a checkpoint would give it back, which must be the
+    /// same key with the same hash. So a key that cannot be kept fails the batch that brings it.
+    /// And no key holds on to the chunk of the log that it came in.
     fn own(&mut self, hash: KeyHash, key: &K) -> Result<K, String> {
         let owned = round_trip::own(key)?;
         let again = self.key_groups.hash(&owned).map_err(|e| e.to_string())?;
@@ -238,7 +250,9 @@ mod tests {
                 let key = Name(name.to_owned());
                 let hash = groups.hash(&key).unwrap();
                 table.begin(false);
-                table.bring(groups.group_of(hash), (hash, &key, 1), |a, b| *a += b)?;
+                table.bring((groups.group_of(hash), None), (hash, &key, 1), |a, b| {
+                    *a += b
+                })?;
                 table.visit(0, |_, group| {
                     let mut add = |_: &Name, new: Option<u64>, state: &mut StateGuard<u64>| {
                         *state.get_or_insert_with(|| 0) += new.unwrap_or(0);
@@ -273,7 +287,9 @@ mod tests {
         let batch = |table: &mut StateTable<String, u64, u64>, panics: bool| {
             for key in ["a", "b"] {
                 let hash = groups.hash(key).unwrap();
-                table.bring(0, (hash, key, 1), |a, b| *a += b).unwrap();
+                table
+                    .bring((0, None), (hash, key, 1), |a, b| *a += b)
+                    .unwrap();
             }
             let visits = || {
                 table.visit(0, |_, group| {
