@@ -7,6 +7,8 @@ pub use highwater_connectors::{BoundAddress, Line, ListenOptions, Outputs, Sourc
 #[doc = include_str!("../docs/from-spark.md")]
 pub mod from_spark {}
 
+pub mod testing;
+
 /// What a program needs in scope: `use highwater::prelude::*;`
 pub mod prelude {
     pub use crate::{

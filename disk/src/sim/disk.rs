@@ -81,6 +81,12 @@ impl SimDisk {
         state.cut_before = Some(n);
     }
 
+    /// The call before which the planned cut came, with its path. `None` if it has not come.
+    #[must_use]
+    pub fn power_cut_at(&self) -> Option<String> {
+        self.machine.state().cut_at.clone()
+    }
+
     /// Switches the power off. Does nothing if it is off.
     pub fn cut_power_now(&self) {
         self.machine.state().cut_power();

@@ -44,6 +44,8 @@ pub(super) struct State {
     pub(super) time_ms: u64,
     /// Every call, if a test asked for it.
     pub(super) trace: Option<Trace>,
+    /// The call that met the planned cut.
+    pub(super) cut_at: Option<String>,
     pub(super) locks: BTreeSet<Inode>,
     pub(super) tree: Tree,
     nodes: BTreeMap<Inode, Node>,
@@ -157,6 +159,7 @@ impl State {
             file_system: FileSystem::Ext4,
             time_ms: 0,
             trace: None,
+            cut_at: None,
             locks: BTreeSet::new(),
             tree: Tree::default(),
             nodes: BTreeMap::from([(ROOT, Node::Dir)]),
@@ -176,6 +179,7 @@ impl State {
                 // The one call of several steps: it may have got as far as any of them.
                 let _un_synced = self.make_dirs(path);
             }
+            self.cut_at = Some(format!("{call:?} {}", path.display()));
             self.cut_power();
         }
         if let Some(crash) = self.crash {
