@@ -190,6 +190,16 @@ pub enum Error {
     /// What ended the context, for every call that waits for the end.
     #[error(transparent)]
     Ended(std::sync::Arc<Error>),
+    /// The state of the workers was lost and could not be had again.
+    #[error(
+        "the workers could not be built again before batch {batch}: {message}. The batch was not committed and runs again at the next start"
+    )]
+    Rebuild {
+        /// The batch that was to run.
+        batch: u64,
+        /// Why, and what had gone before.
+        message: String,
+    },
     /// A worker thread went away.
     #[error(
         "a worker thread ended unexpectedly: {0}. The batch was not committed and runs again at the next start"
@@ -225,8 +235,14 @@ pub struct BatchFailure {
     pub operator: String,
     /// The record that failed. `None` after a shuffle, where only the batch's range is known.
     pub lsn: Option<Lsn>,
+    /// The key whose code panicked, as it serialises; a long one is cut. `None` where the code does
+    /// not run for one key, or where the message names the key.
+    pub key: Option<String>,
     /// The panic's or the error's message.
     pub message: String,
+    /// How many attempts at the batch have failed: this was the last one. See
+    /// [`max_batch_failures`](crate::Builder::max_batch_failures).
+    pub attempts: u32,
 }
 
 impl BatchFailure {
@@ -234,8 +250,14 @@ impl BatchFailure {
         let place = self
             .lsn
             .map_or(String::new(), |lsn| format!(", record at LSN {lsn}"));
+        let key = self.key.as_ref();
+        let key = key.map_or(String::new(), |key| format!(", key {key}"));
+        let attempts = match self.attempts {
+            0 | 1 => String::new(),
+            n => format!(" (the last of {n} attempts)"),
+        };
         format!(
-            "{} failed in operator {}{place}: {}. Nothing is lost: its input stays in the log and runs again at the next start",
+            "{} failed in operator {}{place}{key}: {}{attempts}. Nothing is lost: its input stays in the log and runs again at the next start",
             self.batch, self.operator, self.message
         )
     }

@@ -47,6 +47,7 @@ pub use ingest::source_writer::{Appended, Receipt};
 pub use mismatch::Mismatch;
 pub use observe::checkpoints::CheckpointStats;
 pub use observe::event::ContextState;
+pub use observe::failed_attempt::FailedAttempt;
 pub use observe::lineage::Lineage;
 pub use observe::states::StateStats;
 pub use observe::status::Progress;

@@ -7,13 +7,16 @@ use crate::faults::Faults;
 use crate::plan::changes::Changes;
 use highwater_checkpoint::Store;
 use highwater_wal::disk::{Clock, Disk, OsClock, OsDisk};
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// More worker threads are not meant.
 const MAX_WORKERS: usize = 1024;
+
+/// So often a batch may fail, unless the program says otherwise.
+const MAX_BATCH_FAILURES: NonZeroU32 = NonZeroU32::new(3).unwrap();
 
 /// When batches are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,10 @@ pub(crate) struct Settings {
     /// Whether the times of earlier batches do not bind the clock.
     pub(crate) reset_batch_clock: bool,
     pub(crate) receiver_stop_timeout: Duration,
+    /// So many failures of one batch end the context.
+    pub(crate) max_batch_failures: NonZeroU32,
+    /// Whether workers are built again after each failure, also where they could put it back.
+    pub(crate) always_rebuild: bool,
     pub(crate) mode: BatchMode,
     pub(crate) states: Changes,
     pub(crate) sources: Changes,
@@ -81,6 +88,8 @@ impl Settings {
             clock: Arc::new(OsClock::new()),
             reset_batch_clock: false,
             receiver_stop_timeout: Duration::from_secs(5),
+            max_batch_failures: MAX_BATCH_FAILURES,
+            always_rebuild: false,
             mode: BatchMode::Clock,
             states: Changes::default(),
             sources: Changes::default(),

@@ -1,6 +1,7 @@
 //! Random graphs of operators beside a model of the whole program: one thread, no pieces, no groups
-//! of workers, nothing but lists. Whatever the number of workers, the size of the pieces, and the
-//! restarts in between, every batch of every output must be equal, record by record, in order.
+//! of workers, nothing but lists. Whatever the number of workers, the size of the pieces, the
+//! restarts in between and the attempts that fail, every batch of every output must be equal, record
+//! by record, in order.
 //!
 //! Values are affine maps modulo a prime: putting two together is associative and depends on their
 //! order, so a record that overtakes another one shows in every result that is made of both.
@@ -28,7 +29,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 use std::time::Duration;
 
 const GROUPS: u32 = 8;
@@ -403,6 +404,60 @@ fn counted(before: u64) -> Affine {
 
 // ---- the engine's side
 
+/// Makes calls of closures panic: one after so many calls, and one after so many more.
+#[derive(Debug, Default)]
+struct Trap(Mutex<Vec<u16>>);
+
+impl Trap {
+    /// A batch may fail three times.
+    fn set(&self, failures: [u16; 2]) {
+        static QUIET: Once = Once::new();
+        QUIET.call_once(|| {
+            let hook = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                if !info.to_string().contains("on purpose") {
+                    hook(info);
+                }
+            }));
+        });
+        let mut left: Vec<u16> = failures.into_iter().filter(|calls| *calls > 0).collect();
+        left.reverse();
+        *self.0.lock() = left;
+    }
+
+    fn step(&self) {
+        let mut left = self.0.lock();
+        if let Some(calls) = left.last_mut() {
+            *calls -= 1;
+            if *calls == 0 {
+                left.pop();
+                drop(left);
+                panic!("on purpose");
+            }
+        }
+    }
+}
+
+/// Fails at any record, behind what the stream is made of.
+fn trapped(stream: &DStream<Record>, trap: &Arc<Trap>) -> DStream<Record> {
+    let trap = Arc::clone(trap);
+    stream.map(move |record| {
+        trap.step();
+        record
+    })
+}
+
+/// [`compose`], which may fail.
+fn composing(
+    trap: &Arc<Trap>,
+) -> impl Fn(Affine, Affine) -> Affine + Send + Sync + Clone + 'static {
+    let trap = Arc::clone(trap);
+    move |first, then| {
+        trap.step();
+        compose(first, then)
+    }
+}
+
 fn pick(streams: &[DStream<Record>], at: usize) -> &DStream<Record> {
     &streams[at % streams.len()]
 }
@@ -420,18 +475,20 @@ fn join(n: u8, a: &DStream<Record>, b: &DStream<Record>) -> DStream<Record> {
     }
 }
 
-fn totals(stream: &DStream<Record>) -> Reduced<u8, Affine> {
+fn totals(stream: &DStream<Record>, trap: &Arc<Trap>) -> Reduced<u8, Affine> {
+    let compose = composing(trap);
     let pairs = stream.key_by_ref(|(key, value), out| out.emit(key, *value));
-    pairs.reduce(|total, value| *total = compose(*total, value))
+    pairs.reduce(move |total, value| *total = compose(*total, value))
 }
 
-fn build(ssc: &StreamScope, sources: usize, ops: &[Op]) -> Vec<DStream<Record>> {
+fn build(ssc: &StreamScope, sources: usize, ops: &[Op], trap: &Arc<Trap>) -> Vec<DStream<Record>> {
     let mut streams: Vec<DStream<Record>> = (0..sources)
         .map(|n| ssc.input::<Record>(&format!("in{n}")))
         .collect();
     for (number, op) in ops.iter().enumerate() {
         let name = format!("state{number}");
         let of = |at: &usize| pick(&streams, *at).clone();
+        let its = Arc::clone(trap);
         let next = match op {
             Op::Map(s, n) => {
                 let n = *n;
@@ -448,37 +505,43 @@ fn build(ssc: &StreamScope, sources: usize, ops: &[Op]) -> Vec<DStream<Record>> 
             Op::Union(inputs) => ssc.union(inputs.iter().map(of)),
             Op::Pairwise(a, b) => of(a).union(&of(b)),
             Op::Persist(s) => of(s).persist(),
-            Op::Reduce(s) => of(s).reduce_by_key(compose),
+            Op::Reduce(s) => of(s).reduce_by_key(composing(trap)),
             Op::Group(s) => of(s).group_by_key().map(|(key, values)| (key, all(values))),
-            Op::UpdateEvery(s) => of(s).update_state_by_key(&name, |_, new, state| {
+            Op::UpdateEvery(s) => of(s).update_state_by_key(&name, move |_, new, state| {
                 *state = updated(new, *state);
+                its.step();
             }),
-            Op::UpdateChanged(s) => of(s).update_state_by_key_changed(&name, |_, new, state| {
-                *state = updated(new, *state);
-            }),
-            Op::ReduceRef(s) => totals(&of(s)).cloned(),
-            Op::UpdateRef(s) => {
-                let update = |_: &u8, total, state: &mut KeyState<'_, Affine>| match updated(
-                    &[total],
-                    state.get().copied(),
-                ) {
-                    Some(next) => state.update(next),
-                    None => drop(state.remove()),
-                };
-                totals(&of(s)).update_state(&name, update).cloned()
+            Op::UpdateChanged(s) => {
+                of(s).update_state_by_key_changed(&name, move |_, new, state| {
+                    *state = updated(new, *state);
+                    its.step();
+                })
             }
-            Op::MapWithState(s) => {
-                of(s).map_with_state(&name, |key, value, state: &mut KeyState<'_, Affine>| {
+            Op::ReduceRef(s) => totals(&of(s), trap).cloned(),
+            Op::UpdateRef(s) => {
+                let update = move |_: &u8, total, state: &mut KeyState<'_, Affine>| {
+                    match updated(&[total], state.get().copied()) {
+                        Some(next) => state.update(next),
+                        None => drop(state.remove()),
+                    }
+                    its.step();
+                };
+                totals(&of(s), trap).update_state(&name, update).cloned()
+            }
+            Op::MapWithState(s) => of(s).map_with_state(
+                &name,
+                move |key, value, state: &mut KeyState<'_, Affine>| {
                     let before = state.get().copied();
                     match updated(&[value], before) {
                         Some(next) => state.update(next),
                         None => drop(state.remove()),
                     }
+                    its.step();
                     (*key, compose(before.unwrap_or((7, 7)), value))
-                })
-            }
-            Op::MapSpec(s, n) => map_spec(&of(s), &name, &Spec::of(*n)),
-            Op::UpdateSpec(s, n) => update_spec(&of(s), &name, &Spec::of(*n)),
+                },
+            ),
+            Op::MapSpec(s, n) => map_spec(&of(s), &name, &Spec::of(*n), its),
+            Op::UpdateSpec(s, n) => update_spec(&of(s), &name, &Spec::of(*n), its),
             Op::Transform(s) => of(s).transform(|batch, _: &Batch| reversed(batch)),
             Op::TransformWith(a, b) => of(a).transform_with(&of(b), |a, b, _| crossed(a, b)),
             Op::FlatMapValues(s, n) => {
@@ -499,7 +562,7 @@ fn build(ssc: &StreamScope, sources: usize, ops: &[Op]) -> Vec<DStream<Record>> 
                     |a, b| [a, b].concat(),
                 )
                 .map_values(all),
-            Op::Aggregate(s) => of(s).aggregate_by_key((1, 0), compose, compose),
+            Op::Aggregate(s) => of(s).aggregate_by_key((1, 0), composing(trap), composing(trap)),
             Op::Cogroup(a, b) => of(a)
                 .cogroup(&of(b))
                 .map_values(|(left, right)| both(left, right)),
@@ -528,24 +591,28 @@ fn build(ssc: &StreamScope, sources: usize, ops: &[Op]) -> Vec<DStream<Record>> 
                     None => (key, value),
                 })
             }
-            Op::Window(kind, s, span) => window(&of(s), *kind, &name, *span),
+            Op::Window(kind, s, span) => window(&of(s), (*kind, *span), &name, trap),
         };
-        streams.push(next);
+        // Unions of unions are to stay what they are.
+        let is_union = matches!(op, Op::Union(_) | Op::Pairwise(..));
+        streams.push(if is_union { next } else { trapped(&next, trap) });
     }
     streams
 }
 
-fn map_spec(stream: &DStream<Record>, name: &str, told: &Spec) -> DStream<Record> {
-    let f = |batch: &Batch, key: &u8, value: Option<Affine>, state: &mut KeyState<'_, Affine>| {
-        assert_eq!(state.is_timing_out(), value.is_none());
-        let (next, emitted) = spec_mapped(tick_of(batch), *key, value, state.get().copied());
-        match next {
-            _ if value.is_none() => {} // it is deleted anyway
-            Some(next) => state.update(next),
-            None => drop(state.remove()),
-        }
-        emitted
-    };
+fn map_spec(stream: &DStream<Record>, name: &str, told: &Spec, trap: Arc<Trap>) -> DStream<Record> {
+    let f =
+        move |batch: &Batch, key: &u8, value: Option<Affine>, state: &mut KeyState<'_, Affine>| {
+            assert_eq!(state.is_timing_out(), value.is_none());
+            let (next, emitted) = spec_mapped(tick_of(batch), *key, value, state.get().copied());
+            match next {
+                _ if value.is_none() => {} // it is deleted anyway
+                Some(next) => state.update(next),
+                None => drop(state.remove()),
+            }
+            trap.step();
+            emitted
+        };
     let mut spec = StateSpec::new(f).initial_state(told.initial.clone());
     if let Some(timeout) = told.timeout() {
         spec = spec.timeout(timeout);
@@ -557,17 +624,20 @@ fn map_spec(stream: &DStream<Record>, name: &str, told: &Spec) -> DStream<Record
     }
 }
 
-fn update_spec(stream: &DStream<Record>, name: &str, told: &Spec) -> DStream<Record> {
-    let f =
-        |batch: &Batch, _: &u8, new: &[Affine], state: &mut StateGuard<Affine>| match spec_updated(
-            tick_of(batch),
-            new,
-            state.get().copied(),
-        ) {
+fn update_spec(
+    stream: &DStream<Record>,
+    name: &str,
+    told: &Spec,
+    trap: Arc<Trap>,
+) -> DStream<Record> {
+    let f = move |batch: &Batch, _: &u8, new: &[Affine], state: &mut StateGuard<Affine>| {
+        match spec_updated(tick_of(batch), new, state.get().copied()) {
             Some(Some(next)) => state.update(next),
             Some(None) => drop(state.remove()),
             None => {}
-        };
+        }
+        trap.step();
+    };
     let mut spec = UpdateSpec::new(f).initial_state(told.initial.clone());
     if let Some(time_to_live) = told.timeout() {
         spec = spec.time_to_live(time_to_live);
@@ -578,7 +648,13 @@ fn update_spec(stream: &DStream<Record>, name: &str, told: &Spec) -> DStream<Rec
     stream.update_state_by_key_spec(name, spec)
 }
 
-fn window(stream: &DStream<Record>, kind: Windowed, name: &str, span: Span) -> DStream<Record> {
+fn window(
+    stream: &DStream<Record>,
+    (kind, span): (Windowed, Span),
+    name: &str,
+    trap: &Arc<Trap>,
+) -> DStream<Record> {
+    let compose = composing(trap);
     let [length, slide] = [span.length, span.slide].map(|n| Duration::from_millis(n * INTERVAL_MS));
     let zero = |value| (0, value);
     match kind {
@@ -650,7 +726,9 @@ fn open(
     plan: &Plan,
     life: Life,
     outputs: &Outputs,
+    trap: &Arc<Trap>,
 ) -> Result<StreamingContext> {
+    let trap = Arc::clone(trap);
     let (outputs, sources) = (Arc::clone(outputs), plan.sources);
     let ops = resolved(sources, &plan.ops);
     let clock: Arc<ManualClock> = Arc::clone(clock);
@@ -660,9 +738,10 @@ fn open(
         .seed(SEED)
         .chunk_bytes(life.chunk_bytes)
         .max_batch_bytes(life.max_batch_bytes)
+        .always_rebuild(life.rebuilds)
         .checkpoint(CheckpointPolicy::every_batches(life.every))
         .get_or_create(move |ssc| {
-            let streams = build(ssc, sources, &ops);
+            let streams = build(ssc, sources, &ops, &trap);
             if let Some(last) = streams.last() {
                 last.datasets("past");
             }
@@ -1252,6 +1331,11 @@ struct Life {
     downtime: u64,
     /// A tick with more is cut into parts.
     max_batch_bytes: u64,
+    /// Each batch fails when closures were called so often, and again after so many calls more; 0
+    /// for never.
+    failures: [u16; 2],
+    /// Whether the workers are built again after a failure.
+    rebuilds: bool,
 }
 
 /// How a life ends.
@@ -1282,9 +1366,11 @@ fn life() -> impl Strategy<Value = Life> {
         prop_oneof![Just(End::Graceful), Just(End::Immediate), Just(End::Killed)],
         1_usize..4,
         prop_oneof![3 => Just(0), 1 => 1_u64..6],
+        prop_oneof![2 => Just([0, 0]), 1 => (1_u16..60, 0_u16..60).prop_map(|(a, b)| [a, b])],
+        any::<bool>(),
     )
         .prop_map(
-            |(workers, chunk_bytes, every, end, batches, downtime)| Life {
+            |(workers, chunk_bytes, every, end, batches, downtime, failures, rebuilds)| Life {
                 workers,
                 chunk_bytes,
                 every,
@@ -1292,6 +1378,8 @@ fn life() -> impl Strategy<Value = Life> {
                 batches,
                 downtime,
                 max_batch_bytes: NO_PARTS,
+                failures,
+                rebuilds,
             },
         )
 }
@@ -1327,6 +1415,7 @@ fn sources_of(plan: &Plan, frames: &[Frame]) -> Vec<Model> {
 
 fn check(plan: &Plan, batches: &[Vec<Frame>], lives: &[Life]) {
     let (mut disk, outputs) = (SimDisk::new(), Outputs::default());
+    let trap = Arc::new(Trap::default());
     let mut states = vec![State::default(); plan.ops.len()];
     let ticks = Cell::new(0);
     let clock = Arc::new(ManualClock::new(START_MS));
@@ -1343,11 +1432,13 @@ fn check(plan: &Plan, batches: &[Vec<Frame>], lives: &[Life]) {
             advance(life.downtime); // windows are aligned to the first batch
         }
         let mut missed = missed_ends(plan, last, ticks.get() + 1);
-        let context = open(&disk, &clock, plan, life, &outputs).unwrap();
+        trap.set(life.failures);
+        let context = open(&disk, &clock, plan, life, &outputs, &trap).unwrap();
         let (now, later) = rest.split_at(life.batches.min(rest.len()));
         for frames in now {
             advance(1);
             send(&context, plan, frames);
+            trap.set(life.failures);
             let batch = context.run_batch().unwrap();
             assert_eq!(batch.time_ms, START_MS + ticks.get() * INTERVAL_MS);
             let missed = std::mem::take(&mut missed);
@@ -1362,7 +1453,9 @@ fn check(plan: &Plan, batches: &[Vec<Frame>], lives: &[Life]) {
             let batch = (batch.id, whole(ticks.get()));
             compare(plan, &mut states, frames, &outputs, batch, life);
         }
+        trap.set([0, 0]);
         compare_past(plan, &context, &outputs, life);
+        trap.set(life.failures);
         if life.end == End::Graceful {
             let last = context.progress().last_batch.unwrap() + 1;
             advance(1);
@@ -1392,6 +1485,7 @@ struct InParts {
 /// parts there were before the last one of their tick, and how many lives ended behind such a one.
 fn check_parts(plan: &Plan, bursts: &[Vec<Frame>], lives: &[InParts]) -> (usize, usize) {
     let (mut disk, outputs) = (SimDisk::new(), Outputs::default());
+    let trap = Arc::new(Trap::default());
     let clock = Arc::new(ManualClock::new(START_MS));
     let tick = Duration::from_millis(INTERVAL_MS);
     let (mut sent, mut bursts, mut ends) = (Vec::new(), bursts.iter().peekable(), Vec::new());
@@ -1403,14 +1497,17 @@ fn check_parts(plan: &Plan, bursts: &[Vec<Frame>], lives: &[InParts]) -> (usize,
         if !sent.is_empty() {
             clock.advance(tick * life.downtime as u32);
         }
-        let context = open(&disk, &clock, plan, life, &outputs).unwrap();
+        trap.set(life.failures);
+        let context = open(&disk, &clock, plan, life, &outputs, &trap).unwrap();
         for frames in bursts.by_ref().take(life.batches) {
             clock.advance(tick);
             sent.extend(send(&context, plan, frames));
             for _ in 0..runs {
+                trap.set(life.failures);
                 context.run_batch().unwrap();
             }
         }
+        trap.set([0, 0]);
         compare_past(plan, &context, &outputs, life);
         ends.push(context.progress().last_batch.unwrap());
         match life.end {
@@ -1420,7 +1517,7 @@ fn check_parts(plan: &Plan, bursts: &[Vec<Frame>], lives: &[InParts]) -> (usize,
         }
     }
     // To the end of what was sent, and two batches more, so that the last tick is whole.
-    let context = open(&disk, &clock, plan, last_life, &outputs).unwrap();
+    let context = open(&disk, &clock, plan, last_life, &outputs, &trap).unwrap();
     let newest = sent.last().map_or(Lsn::ZERO, |(lsn, _)| *lsn);
     let mut empty = 0;
     while empty < 3 {
@@ -1595,6 +1692,8 @@ fn every_window_and_timer_moves_at_the_last_part_of_a_tick() {
                     batches: 1,
                     downtime: u64::from(end == End::Killed) * 2,
                     max_batch_bytes: 1000,
+                    failures: [0, 0],
+                    rebuilds: false,
                 };
                 InParts { life, runs }
             });
@@ -1631,6 +1730,8 @@ fn a_chain_of_unions_keeps_the_order_of_the_log() {
         batches: 1,
         downtime: 0,
         max_batch_bytes: NO_PARTS,
+        failures: [0, 0],
+        rebuilds: false,
     };
     for (workers, chunk_bytes) in [(1, 1 << 20), (1, 100), (2, 1000), (3, 300)] {
         check(
@@ -1661,6 +1762,8 @@ fn branches_of_one_stream_alternate_record_by_record() {
         batches: 2,
         downtime: 0,
         max_batch_bytes: NO_PARTS,
+        failures: [0, 0],
+        rebuilds: false,
     };
     check(
         &plan,

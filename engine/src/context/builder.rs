@@ -11,7 +11,7 @@ use highwater_checkpoint::Store;
 use highwater_wal::disk::{Clock, Disk};
 use std::cell::RefCell;
 use std::io;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf, absolute};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -215,6 +215,34 @@ impl Builder {
     #[must_use]
     pub fn receiver_stop_timeout(mut self, timeout: Duration) -> Self {
         self.settings.receiver_stop_timeout = timeout;
+        self
+    }
+
+    /// How often one batch may fail: the last of so many failures stops the context, with the error
+    /// of that attempt. So 1 means that a batch is not run again. 0 counts as 1; default 3.
+    ///
+    /// What is counted are attempts to compute the batch: a closure of an operator that panics or
+    /// fails, on any worker, or a worker that ends. A failed attempt leaves nothing behind: states,
+    /// windows, timers, counters and datasets are what they were, nothing reaches an output, and the
+    /// batch runs again with the same id, time and records. See `docs/guarantees.md` for closures
+    /// that have effects of their own. What the engine itself refuses, such as a key that does not
+    /// come back from a checkpoint, is not tried again.
+    ///
+    /// 200 ms pass before the second attempt, and twice as many before each later one, up to 10 s.
+    /// A graceful stop ends the wait and makes the attempts that are left; an immediate one makes
+    /// none. Where batches are run by hand ([`BatchMode::Manual`]), no time passes in between.
+    #[must_use]
+    pub fn max_batch_failures(mut self, failures: u32) -> Self {
+        self.settings.max_batch_failures = NonZeroU32::new(failures).unwrap_or(NonZeroU32::MIN);
+        self
+    }
+
+    /// After each failure of a batch the workers are built again, also where they could put the
+    /// batch back: for tests of what must not depend on it.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn always_rebuild(mut self, always: bool) -> Self {
+        self.settings.always_rebuild = always;
         self
     }
 

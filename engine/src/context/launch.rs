@@ -9,9 +9,13 @@ use crate::error::{Error, Result};
 use crate::exec::executor::Executor;
 use crate::recovery::recover::Recovered;
 use crate::recovery::states::begin;
+use crate::replay::replayer::Replayer;
+use crate::scheduler::attempts::Attempts;
 use crate::scheduler::commit::Committer;
 use crate::scheduler::driver::Driver;
+use crate::scheduler::rebuild::Rebuild;
 use crate::scheduler::side_values::SideValues;
+use crate::scheduler::workers::Workers;
 use crate::settings::BatchMode;
 use crate::sink::backoff::Backoff;
 use crate::sink::output::{OutputOwner, SinkContext};
@@ -24,8 +28,6 @@ use std::sync::Arc;
 pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
     let recovered = core.recovered.lock().take();
     let recovered = recovered.ok_or(Error::LifeCycle("a streaming context can be started once"))?;
-    let last_id = recovered.last().map_or(0, |last| last.batch.id);
-    let first = recovered.cuts.first().map_or(last_id + 1, Cut::first_id);
     let backoff = match core.settings.mode {
         BatchMode::Clock => Backoff::of(&core.admission),
         BatchMode::Manual => Backoff::none(),
@@ -36,7 +38,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
     let numbers = recovered.numbers();
     let mut state = recovered.state;
     begin_states(core, recovered.key_groups, &mut state)?;
-    let executor = Executor::start(plan, recovered.key_groups, workers, first, state)?;
+    let executor = Executor::start(plan, recovered.key_groups, workers, state)?;
     let writer = Writer {
         checkpoints: recovered.checkpoints,
         wal: Arc::clone(&core.wal),
@@ -74,7 +76,8 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
     };
     let driver = Driver {
         admission: Arc::clone(&core.admission),
-        executor,
+        workers: driver_workers(core, executor),
+        attempts: attempts(core),
         committer: Committer {
             plan: Arc::clone(&core.plan),
             wal: Arc::clone(&core.wal),
@@ -90,6 +93,22 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         begun: None,
     };
     Ok((driver, recovered.cuts))
+}
+
+fn driver_workers(core: &Core, executor: Executor) -> Workers {
+    let rebuild: Arc<dyn Rebuild> = Arc::<Replayer>::clone(&core.replayer);
+    Workers::new(executor, rebuild, Arc::clone(&core.queue.asked))
+}
+
+fn attempts(core: &Core) -> Attempts {
+    Attempts {
+        max_failures: core.settings.max_batch_failures,
+        always_rebuild: core.settings.always_rebuild,
+        pauses: core.settings.mode == BatchMode::Clock,
+        clock: Arc::clone(&core.settings.clock),
+        ending: Arc::clone(&core.queue.asked),
+        events: Arc::clone(&core.events),
+    }
 }
 
 /// Gives the states that are new in the directory what they begin with.

@@ -2,10 +2,12 @@
 
 use crate::batch::tick::Timed;
 use crate::engine_log::cut::Cut;
+use crate::scheduler::ending::Ending;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::fmt;
 use std::iter::Peekable;
+use std::sync::Arc;
 
 /// Batches that were cut and wait for the driver. They wait in the log; this holds only their
 /// numbers.
@@ -13,6 +15,8 @@ use std::iter::Peekable;
 pub(crate) struct Queue {
     state: Mutex<QueueState>,
     changed: Condvar,
+    /// For the driver, while it waits for something else.
+    pub(crate) asked: Arc<Ending>,
 }
 
 /// The batches of a cut that have not run.
@@ -119,6 +123,7 @@ impl Queue {
         if state.ending.is_none() || mode == StopMode::Immediate {
             state.ending = Some(mode);
         }
+        self.asked.ask(mode == StopMode::Immediate);
         self.changed.notify_all();
     }
 }

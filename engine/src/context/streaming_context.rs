@@ -14,6 +14,7 @@ use crate::ingest::sender::Sender;
 use crate::ingest::source_context::SourceStats;
 use crate::observe::checkpoints::CheckpointStats;
 use crate::observe::event::ContextState;
+use crate::observe::failed_attempt::FailedAttempt;
 use crate::observe::lineage::Lineage;
 use crate::observe::states::StateStats;
 use crate::observe::status::Progress;
@@ -228,6 +229,16 @@ impl StreamingContext {
     #[must_use]
     pub fn progress(&self) -> Progress {
         self.owner.core.status.progress()
+    }
+
+    /// The newest attempt at the present batch that has failed, until one succeeds or the context
+    /// has stopped: why, and when the next attempt is made. `None` if all goes well.
+    #[must_use]
+    pub fn failed_attempt(&self) -> Option<FailedAttempt> {
+        match self.state() {
+            ContextState::Stopped => None,
+            _ => self.owner.core.status.failed_attempt(),
+        }
     }
 
     /// Checkpoints of this run.

@@ -1,8 +1,8 @@
 //! What a batch produced.
 
 use crate::batch::chunk::Chunk;
-use crate::error::BatchFailure;
 use crate::observe::states::KeyCounts;
+use crate::plan::failed::Failed;
 use crate::state::table::block::Block;
 use crate::variables::scope::Added;
 use std::collections::BTreeMap;
@@ -20,6 +20,16 @@ pub(crate) struct Completed {
     pub(crate) blocks: Vec<(usize, Block)>,
     /// How many keys the workers have of the states, where that has changed: by state and worker.
     pub(crate) keys: BTreeMap<(usize, usize), KeyCounts>,
-    /// The first failure.
-    pub(crate) failure: Option<BatchFailure>,
+    /// The first failure, or one that asks for more than the first.
+    pub(crate) failure: Option<Failed>,
+}
+
+impl Completed {
+    /// Of several failures that with the greatest remedy counts, of those the first.
+    pub(crate) fn fail(&mut self, failed: Failed) {
+        let before = self.failure.as_ref();
+        if before.is_none_or(|before| before.remedy < failed.remedy) {
+            self.failure = Some(failed);
+        }
+    }
 }

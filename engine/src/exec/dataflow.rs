@@ -3,10 +3,12 @@
 use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::exec::arrivals::{Arrivals, EndOfLogChunk};
+use crate::exec::attempt::FIRST_EPOCH;
 use crate::exec::stream::Stream;
 use crate::exec::union::union;
 use crate::exec::worker_context::WorkerContext;
 use crate::observe::states::KeyCounts;
+use crate::plan::failed::Remedy;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperator, LocalFn, Node, NodeWork, ends_log_chunks};
 use crate::plan::operator_context::OperatorContext;
@@ -100,7 +102,7 @@ pub(super) fn build(
         acks.push(log.container::<Vec<_>>());
         scope.concatenate(acks).probe_with(&acked);
     });
-    input.advance_to(context.first);
+    input.advance_to(FIRST_EPOCH);
     Running { input, done, acked }
 }
 
@@ -141,8 +143,8 @@ fn in_context(
     }
     let ctx = OperatorContext::new(batch, tick, context.scope(), operator);
     context.counting(|| ctx.guard(|| work(&ctx)));
-    if let Some(failure) = ctx.into_failure(|id| context.plan.operator_name(id)) {
-        context.fail(failure);
+    if let Some(failed) = ctx.into_failure(|id| context.plan.operator_name(id)) {
+        context.fail(epoch, failed);
     }
 }
 
@@ -198,7 +200,9 @@ fn deliver<'s>(stream: Stream<'s>, context: &Rc<WorkerContext>, output: usize) -
                     Some(Work {
                         purpose: Purpose::Run,
                         ..
-                    }) => context.deliver(output, std::mem::take(chunks)),
+                    }) if !context.failed(*time.time()) => {
+                        context.deliver(output, std::mem::take(chunks));
+                    }
                     _ => chunks.clear(),
                 });
             }
@@ -220,7 +224,7 @@ struct BatchWork {
     operator: OperatorId,
     state: Option<usize>,
     work: Box<dyn BatchOperator>,
-    /// The newest batch of which the operator has seen anything.
+    /// The newest epoch of which the operator has seen anything.
     ran: u64,
     /// The newest batch after which a checkpoint took the state.
     captured: Option<u64>,
@@ -253,15 +257,15 @@ impl BatchWork {
         &mut self,
         context: &WorkerContext,
         ctx: &OperatorContext,
-        rank: usize,
+        (epoch, rank): (u64, usize),
         chunk: Chunk,
         kept: &mut Vec<Chunk>,
     ) {
-        self.begin(context, ctx.batch().id);
+        self.begin(context, ctx, epoch);
         match context.plan.acts(self.operator, ctx.tick()) {
             _ if ctx.failed() => {}
             true => kept.extend(self.work.arrive(ctx, rank, chunk)),
-            false => ctx.fail("records have come between two slides of the stream"),
+            false => ctx.refuse("records have come between two slides of the stream"),
         }
     }
 
@@ -274,9 +278,9 @@ impl BatchWork {
         let Gathered { arrivals, kept } = input;
         if let Some(first) = arrivals.next_ready() {
             in_context(context, epoch, self.operator, |ctx| {
-                self.arrive(context, ctx, rank, first, kept);
+                self.arrive(context, ctx, (epoch, rank), first, kept);
                 while let Some(chunk) = arrivals.next_ready() {
-                    self.arrive(context, ctx, rank, chunk, kept);
+                    self.arrive(context, ctx, (epoch, rank), chunk, kept);
                 }
             });
         }
@@ -286,11 +290,11 @@ impl BatchWork {
     fn run(&mut self, context: &WorkerContext, epoch: u64, inputs: Vec<Gathered>) -> Vec<Chunk> {
         let mut out = Vec::new();
         in_context(context, epoch, self.operator, |ctx| {
-            self.begin(context, epoch);
+            self.begin(context, ctx, epoch);
             let mut all = Vec::with_capacity(inputs.len());
             for (rank, Gathered { arrivals, mut kept }) in inputs.into_iter().enumerate() {
                 for chunk in arrivals.rest() {
-                    self.arrive(context, ctx, rank, chunk, &mut kept);
+                    self.arrive(context, ctx, (epoch, rank), chunk, &mut kept);
                 }
                 all.push(kept);
             }
@@ -302,14 +306,24 @@ impl BatchWork {
         out
     }
 
-    /// At the first call for a batch: what is known now of the batches before goes to the state.
-    fn begin(&mut self, context: &WorkerContext, epoch: u64) {
+    /// At the first call for an attempt: what the one before has done is kept, or put back.
+    ///
+    /// A panic in here comes from a value that is dropped. Then a part may be put back and a part
+    /// not, so all of it is built again.
+    fn begin(&mut self, context: &WorkerContext, ctx: &OperatorContext, epoch: u64) {
         if self.ran == epoch {
             return;
         }
-        let failed = context.failed(self.ran);
+        let failed = !context.keeps(self.ran);
         self.ran = epoch;
+        ctx.guard_with(Remedy::Rebuild, || self.settle(context, epoch, failed));
+    }
+
+    fn settle(&mut self, context: &WorkerContext, epoch: u64, failed: bool) {
         self.work.begin();
+        if failed {
+            self.reported = None; // the driver has thrown that away
+        }
         let Some(state) = self.work.state() else {
             return;
         };
@@ -346,7 +360,7 @@ impl BatchWork {
                 Ok(blocks) => context.hand_over(index, blocks),
                 Err(message) => ctx.fail(message),
             }
-            self.captured = Some(epoch);
+            self.captured = Some(ctx.batch().id);
         });
     }
 }
@@ -371,7 +385,7 @@ fn batch<'s>(
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Chunk>>>::from(output);
     let (_, acks) = builder.new_output::<Vec<Chunk>>();
     builder.build(move |mut capabilities| {
-        let mut held = hold(&mut capabilities, context.first);
+        let mut held = hold(&mut capabilities);
         let mut pending = BTreeMap::<u64, Vec<Gathered>>::new();
         move |frontiers| {
             let count = inputs.len();
@@ -411,12 +425,9 @@ fn batch<'s>(
 }
 
 /// The capabilities of both outputs, moved to the first epoch.
-fn hold(
-    capabilities: &mut Vec<Capability<u64>>,
-    first: u64,
-) -> Option<(Capability<u64>, Capability<u64>)> {
+fn hold(capabilities: &mut Vec<Capability<u64>>) -> Option<(Capability<u64>, Capability<u64>)> {
     let (mut ack, mut result) = (capabilities.pop()?, capabilities.pop()?);
-    result.downgrade(&first);
-    ack.downgrade(&first);
+    result.downgrade(&FIRST_EPOCH);
+    ack.downgrade(&FIRST_EPOCH);
     Some((result, ack))
 }

@@ -3,6 +3,7 @@
 use crate::batch::chunk::Chunk;
 use crate::batch::work::{Snapshot, Work};
 use crate::error::Error;
+use crate::exec::attempt::{Attempt, FIRST_EPOCH};
 use crate::exec::completed::Completed;
 use crate::exec::feed::Feed;
 use crate::exec::report::Report;
@@ -30,16 +31,16 @@ pub(crate) struct Executor {
     threads: Vec<Thread>,
     stopping: Arc<AtomicBool>,
     runner: Option<JoinHandle<()>>,
+    /// The newest attempt that was begun.
+    attempt: Attempt,
 }
 
 impl Executor {
-    /// Starts `workers` threads whose first epoch is `first`, with the state that was restored (by
-    /// state, by group).
+    /// Starts `workers` threads with the state that was restored (by state, by group).
     pub(crate) fn start(
         plan: Arc<Plan>,
         groups: KeyGroups,
         workers: usize,
-        first: u64,
         restored: BTreeMap<usize, RestoredState>,
     ) -> Result<Self, Error> {
         let (commands, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| channel()).unzip();
@@ -48,7 +49,6 @@ impl Executor {
         let start = Start {
             plan,
             groups,
-            first,
             restored: Arc::new(Mutex::new(restored)),
             failed: Arc::default(),
             stopping: Arc::clone(&stopping),
@@ -63,6 +63,10 @@ impl Executor {
             threads: Vec::new(),
             stopping,
             runner: Some(runner),
+            attempt: Attempt {
+                epoch: FIRST_EPOCH - 1,
+                kept: FIRST_EPOCH - 1,
+            },
         };
         while executor.threads.len() < workers {
             if let Report::Ready(thread) = executor.next_report()? {
@@ -72,39 +76,60 @@ impl Executor {
         Ok(executor)
     }
 
-    /// Runs one batch and waits until every worker is done with it. `scope` is what its operators
-    /// are given beside that.
+    /// Runs one batch, waits until every worker is done with it, and keeps it if it has not
+    /// failed. `scope` is what its operators are given beside that.
     pub(crate) fn run(
-        &self,
+        &mut self,
         work: Work,
         input: Vec<Chunk>,
         scope: &BatchScope,
     ) -> Result<Completed, Error> {
         self.begin(work, input, scope)?;
-        self.complete(work)
+        let completed = self.complete(work)?;
+        if completed.failure.is_none() {
+            self.keep();
+        }
+        Ok(completed)
     }
 
-    /// Has the workers begin a batch. The one before must be complete.
+    /// Has the workers begin an attempt at a batch. The one before must be complete: if it is not
+    /// kept by then, each operator puts it back before it sees anything of this one.
+    ///
+    /// # Errors
+    /// A worker has ended: nothing runs on these workers any more.
     pub(crate) fn begin(
-        &self,
+        &mut self,
         work: Work,
         input: Vec<Chunk>,
         scope: &BatchScope,
     ) -> Result<(), Error> {
-        let feed = Arc::new(Feed::new(input));
+        self.attempt.epoch += 1;
+        let (attempt, feed) = (self.attempt, Arc::new(Feed::new(input)));
         for command in &self.commands {
-            let (feed, scope) = (Arc::clone(&feed), scope.clone());
-            let sent = command.send(Command { work, feed, scope });
-            sent.map_err(|_| Error::Worker(self.cause_of_death()))?;
+            let command = command.send(Command {
+                attempt,
+                work,
+                feed: Arc::clone(&feed),
+                scope: scope.clone(),
+            });
+            command.map_err(|_| Error::Worker(self.cause_of_death()))?;
         }
         self.threads.iter().for_each(Thread::unpark);
         Ok(())
     }
 
-    /// Takes in what the workers report of the batch that was begun, until all of them are done
+    /// The batch that is complete has not failed: what it has changed stays.
+    pub(crate) fn keep(&mut self) {
+        self.attempt.kept = self.attempt.epoch;
+    }
+
+    /// Takes in what the workers report of the attempt that was begun, until all of them are done
     /// with it.
+    ///
+    /// # Errors
+    /// A worker has ended: nothing runs on these workers any more.
     pub(crate) fn complete(&self, work: Work) -> Result<Completed, Error> {
-        let epoch = work.batch.id;
+        let epoch = self.attempt.epoch;
         let mut completed = Completed::default();
         loop {
             match self.next_report()? {
@@ -127,16 +152,16 @@ impl Executor {
                 } => {
                     completed.keys.insert((state, worker), counts);
                 }
-                Report::Failed(failure) if failure.batch.id == epoch => {
-                    completed.failure.get_or_insert(failure);
+                Report::Failed { epoch: of, failed } => {
+                    debug_assert_eq!(of, epoch, "an attempt is complete before the next begins");
+                    completed.fail(failed);
                 }
                 Report::Progress { done, acked }
                     if done > epoch && (work.snapshot == Snapshot::Skip || acked > epoch) =>
                 {
                     break;
                 }
-                // A failure is of an earlier batch: every branch is waited for.
-                Report::Failed(_) | Report::Progress { .. } => {}
+                Report::Progress { .. } => {}
                 Report::Ready(_) | Report::Ended(_) => unreachable!("a worker starts once"),
             }
         }
@@ -341,7 +366,7 @@ mod tests {
     #[test]
     fn what_reads_a_window_acts_only_in_the_last_part_of_a_tick_where_it_ends() {
         let plan = Arc::new(behind_a_window());
-        let executor = Executor::start(plan, KeyGroups::new(8, 1), 1, 1, BTreeMap::new()).unwrap();
+        let mut executor = Executor::start(plan, KeyGroups::new(8, 1), 1, BTreeMap::new()).unwrap();
         let mut acted = Vec::new();
         for (id, (time_ms, is_last_part)) in [
             (5000, true),
@@ -415,8 +440,8 @@ mod tests {
     fn an_operator_may_have_several_inputs() {
         for workers in [1, 3] {
             let plan = Arc::new(two_inputs());
-            let executor =
-                Executor::start(plan, KeyGroups::new(8, 1), workers, 1, BTreeMap::new()).unwrap();
+            let mut executor =
+                Executor::start(plan, KeyGroups::new(8, 1), workers, BTreeMap::new()).unwrap();
             for id in 1..4 {
                 let batch = Batch {
                     id,

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `executor` | starts the worker threads, and runs batches on them |
 //! | `worker` | one worker thread |
+//! | `attempt` | the number under which a batch runs |
 //! | `feed` | the input of a batch, on its way to the workers |
 //! | `dataflow` | turns a plan into a timely dataflow |
 //! | `arrivals` | what arrives at a batch operator, in the order of the batch |
@@ -13,8 +14,9 @@
 //! | `completed` | what a batch produced |
 //! | `stream` | timely types with this engine's chunks in them |
 //!
-//! A batch is an epoch. The driver hands chunks of the log to the workers and advances their
-//! inputs. Timely's progress tracking says when a batch is complete on every worker.
+//! An attempt at a batch is an epoch. The driver hands chunks of the log to the workers and advances
+//! their inputs. Timely's progress tracking says when the attempt is complete on every worker: then
+//! nothing of it is on its way any more, whether it has failed or not.
 //!
 //! Batch operators have a second output, *acks*. It advances past an epoch only when the operator
 //! has handed over its snapshot of that epoch. So a probe on all acks is the checkpoint barrier.
@@ -23,6 +25,7 @@
 //! for ever. Failures travel beside the data, and the driver finds them when the epoch is complete.
 
 mod arrivals;
+mod attempt;
 pub(crate) mod completed;
 mod dataflow;
 pub(crate) mod executor;

@@ -2,8 +2,8 @@
 //! comes back as reports: they share no batch, only the number of the one that failed.
 
 use crate::batch::chunk::Chunk;
-use crate::error::BatchFailure;
 use crate::observe::states::KeyCounts;
+use crate::plan::failed::Failed;
 use crate::state::table::block::Block;
 use std::thread::Thread;
 
@@ -28,7 +28,11 @@ pub(super) enum Report {
         counts: KeyCounts,
     },
     /// User code failed.
-    Failed(BatchFailure),
+    Failed {
+        /// The attempt.
+        epoch: u64,
+        failed: Failed,
+    },
     /// How far all workers are, as this one sees it.
     Progress {
         /// Every epoch below is complete.
@@ -47,6 +51,8 @@ mod tests {
     use crate::batch::tick::Tick;
     use crate::batch::work::{Purpose, Snapshot, Work};
     use crate::codec::message_pack;
+    use crate::error::BatchFailure;
+    use crate::plan::failed::Remedy;
     use highwater_wal::Lsn;
     use serde::Serialize;
     use serde::de::DeserializeOwned;
@@ -77,12 +83,17 @@ mod tests {
             bytes: vec![1, 2, 3],
         };
         assert_eq!(crossed(&block), block);
-        let failure = BatchFailure {
-            batch,
-            operator: "map (main.rs:7)".to_owned(),
-            lsn: Some(Lsn::new(16)),
-            message: "panicked: on purpose".to_owned(),
+        let failed = Failed {
+            why: BatchFailure {
+                batch,
+                operator: "map (main.rs:7)".to_owned(),
+                lsn: Some(Lsn::new(16)),
+                key: None,
+                message: "panicked: on purpose".to_owned(),
+                attempts: 1,
+            },
+            remedy: Remedy::Rebuild,
         };
-        assert_eq!(crossed(&failure), failure);
+        assert_eq!(crossed(&failed), failed);
     }
 }

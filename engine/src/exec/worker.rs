@@ -2,6 +2,7 @@
 //! nothing to do.
 
 use crate::batch::work::Work;
+use crate::exec::attempt::{Attempt, FIRST_EPOCH};
 use crate::exec::dataflow::{self, Running};
 use crate::exec::feed::Feed;
 use crate::exec::report::Report;
@@ -29,11 +30,9 @@ pub(super) const PATIENCE: u32 = 100;
 pub(super) struct Start {
     pub(super) plan: Arc<Plan>,
     pub(super) groups: KeyGroups,
-    /// The first epoch.
-    pub(super) first: u64,
     /// Each worker takes the groups that it owns.
     pub(super) restored: Arc<Mutex<BTreeMap<usize, RestoredState>>>,
-    /// The newest batch that failed.
+    /// The newest epoch that failed.
     pub(super) failed: Arc<AtomicU64>,
     pub(super) stopping: Arc<AtomicBool>,
 }
@@ -41,6 +40,7 @@ pub(super) struct Start {
 /// What the driver asks of every worker: to process a batch, whose input they share.
 #[derive(Debug)]
 pub(super) struct Command {
+    pub(super) attempt: Attempt,
     pub(super) work: Work,
     pub(super) feed: Arc<Feed>,
     pub(super) scope: BatchScope,
@@ -57,21 +57,20 @@ pub(super) fn run(
     let context = Rc::new(WorkerContext::new(
         plan,
         (worker.index(), start.groups),
-        start.first,
         reports,
         failed,
     ));
     let mut running = dataflow::build(worker, &context, &mut start.restored.lock());
     context.report(Report::Ready(std::thread::current()));
-    let mut reported = (start.first, start.first);
-    let mut batch: Option<(Work, Arc<Feed>)> = None;
+    let mut reported = (FIRST_EPOCH, FIRST_EPOCH);
+    let mut batch: Option<(u64, Arc<Feed>)> = None;
     let mut patience = 0;
     while !start.stopping.load(Ordering::Acquire) {
-        let Some((work, feed)) = &batch else {
+        let Some((epoch, feed)) = &batch else {
             match commands.try_recv() {
-                Ok(Command { work, feed, scope }) => {
-                    context.begin(work, scope);
-                    batch = Some((work, feed));
+                Ok(command) => {
+                    batch = Some((command.attempt.epoch, command.feed));
+                    context.begin(command.attempt, command.work, command.scope);
                     continue;
                 }
                 Err(TryRecvError::Disconnected) => break,
@@ -100,7 +99,7 @@ pub(super) fn run(
                 worker.step();
             }
             None => {
-                running.input.advance_to(work.batch.id + 1);
+                running.input.advance_to(*epoch + 1);
                 running.input.flush();
                 (batch, patience) = (None, PATIENCE);
             }

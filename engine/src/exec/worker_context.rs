@@ -2,10 +2,11 @@
 
 use crate::batch::chunk::Chunk;
 use crate::batch::work::Work;
-use crate::error::BatchFailure;
+use crate::exec::attempt::Attempt;
 use crate::exec::report::Report;
 use crate::observe::states::KeyCounts;
 use crate::plan::batch_scope::BatchScope;
+use crate::plan::failed::Failed;
 use crate::plan::program::Plan;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::block::Block;
@@ -22,13 +23,11 @@ pub(super) struct WorkerContext {
     pub(super) plan: Arc<Plan>,
     pub(super) groups: KeyGroups,
     worker: usize,
-    /// The first epoch.
-    pub(super) first: u64,
-    work: Cell<Option<Work>>,
+    work: Cell<Option<(Attempt, Work)>>,
     /// What the operators of the batch are given beside its records.
     scope: RefCell<Rc<BatchScope>>,
     reports: Sender<Report>,
-    /// The newest batch that failed on any worker, 0 before the first. It spares the others what is
+    /// The newest epoch that failed on any worker, 0 before the first. It spares the others what is
     /// in vain, and keeps operators from seeing a part of their input as if it were all.
     failed: Arc<AtomicU64>,
 }
@@ -37,7 +36,6 @@ impl WorkerContext {
     pub(super) fn new(
         plan: Arc<Plan>,
         (worker, groups): (usize, KeyGroups),
-        first: u64,
         reports: Sender<Report>,
         failed: Arc<AtomicU64>,
     ) -> Self {
@@ -45,7 +43,6 @@ impl WorkerContext {
             plan,
             groups,
             worker,
-            first,
             work: Cell::new(None),
             scope: RefCell::default(),
             reports,
@@ -53,18 +50,26 @@ impl WorkerContext {
         }
     }
 
-    /// A batch begins.
-    pub(super) fn begin(&self, work: Work, scope: BatchScope) {
-        self.work.set(Some(work));
+    /// An attempt at a batch begins.
+    pub(super) fn begin(&self, attempt: Attempt, work: Work, scope: BatchScope) {
+        self.work.set(Some((attempt, work)));
         self.scope.replace(Rc::new(scope));
     }
 
-    /// The batch with number `epoch`, if it is the one being run.
+    /// The batch of the attempt `epoch`, if that is the one being run.
     pub(super) fn work(&self, epoch: u64) -> Option<Work> {
-        self.work.get().filter(|work| work.batch.id == epoch)
+        let (attempt, work) = self.work.get()?;
+        (attempt.epoch == epoch).then_some(work)
     }
 
-    /// Whether the batch with number `epoch` has failed, on any worker.
+    /// Whether what was done in `epoch` is kept, now that another one runs.
+    pub(super) fn keeps(&self, epoch: u64) -> bool {
+        self.work
+            .get()
+            .is_none_or(|(attempt, _)| epoch <= attempt.kept)
+    }
+
+    /// Whether the attempt `epoch` has failed, on any worker.
     pub(super) fn failed(&self, epoch: u64) -> bool {
         self.failed.load(Ordering::Acquire) == epoch
     }
@@ -82,12 +87,10 @@ impl WorkerContext {
         }
     }
 
-    pub(super) fn fail(&self, failure: BatchFailure) {
-        let epoch = failure.batch.id;
+    pub(super) fn fail(&self, epoch: u64, failed: Failed) {
         // The report comes first. A worker that sees the flag skips its work and reports progress:
         // the driver must have the failure before that, or it takes the batch for complete.
-        self.report(Report::Failed(failure));
-        // A branch that leads to no output may fail late: a newer batch keeps its failure.
+        self.report(Report::Failed { epoch, failed });
         self.failed.fetch_max(epoch, Ordering::AcqRel);
     }
 

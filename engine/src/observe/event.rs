@@ -3,6 +3,7 @@
 use crate::batch::Batch;
 use crate::batch::work::Purpose;
 use crate::error::Error;
+use crate::observe::failed_attempt::FailedAttempt;
 use parking_lot::RwLock;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -34,6 +35,8 @@ pub(crate) enum ContextEvent {
         purpose: Purpose,
         took: Duration,
     },
+    /// An attempt at a batch failed; another one follows.
+    AttemptFailed(FailedAttempt),
     /// A batch failed; the context stops.
     BatchFailed { batch: Batch, message: String },
     /// A checkpoint is published.
@@ -64,6 +67,7 @@ impl fmt::Display for ContextEvent {
             Self::BatchFinished { batch, took, .. } => {
                 write!(f, "{batch} is complete after {} ms", took.as_millis())
             }
+            Self::AttemptFailed(attempt) => write!(f, "{attempt}"),
             Self::BatchFailed { batch, message } => write!(f, "{batch} failed: {message}"),
             Self::CheckpointPublished { number, batch, .. } => {
                 write!(f, "checkpoint {number} is published, after {batch}")

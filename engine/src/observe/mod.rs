@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `event` | the events of a context, which every observer reads |
 //! | `status` | its state and progress |
+//! | `failed_attempt` | an attempt at a batch that failed |
 //! | `checkpoints` | the checkpoints of this run |
 //! | `states` | how many keys the states have |
 //! | `lineage` | what would have to be replayed |
@@ -11,6 +12,7 @@
 
 pub(crate) mod checkpoints;
 pub(crate) mod event;
+pub(crate) mod failed_attempt;
 pub(crate) mod lineage;
 pub(crate) mod states;
 pub(crate) mod status;

@@ -3,6 +3,7 @@
 use crate::batch::work::Purpose;
 use crate::error::{Error, Result};
 use crate::observe::event::{ContextEvent, ContextListener, ContextState};
+use crate::observe::failed_attempt::FailedAttempt;
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,6 +21,8 @@ pub struct Progress {
     pub bytes: u64,
     /// Time spent on batches with data.
     pub busy: Duration,
+    /// Attempts at batches that failed and were followed by another attempt.
+    pub failed_attempts: u64,
 }
 
 impl Progress {
@@ -41,9 +44,15 @@ struct Inner {
     state: ContextState,
     progress: Progress,
     error: Option<Arc<Error>>,
+    failed_attempt: Option<FailedAttempt>,
 }
 
 impl Status {
+    /// The newest attempt at the running batch that failed, until the batch is complete.
+    pub(crate) fn failed_attempt(&self) -> Option<FailedAttempt> {
+        self.inner.lock().failed_attempt.clone()
+    }
+
     pub(crate) fn state(&self) -> ContextState {
         self.inner.lock().state
     }
@@ -129,6 +138,11 @@ impl ContextListener for Status {
                 progress.replayed += u64::from(*purpose == Purpose::Rebuild);
                 progress.bytes += batch.to.bytes_since(batch.from);
                 progress.busy += *took;
+                inner.failed_attempt = None;
+            }
+            ContextEvent::AttemptFailed(attempt) => {
+                inner.progress.failed_attempts += 1;
+                inner.failed_attempt = Some(attempt.clone());
             }
             ContextEvent::StateChanged { state, error } => {
                 if inner.state != ContextState::Stopped {

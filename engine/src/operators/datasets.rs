@@ -88,7 +88,7 @@ fn encode_records<T: Value>(stream: &DStream<T>, operator: OperatorId, tap: usiz
             });
             match written {
                 Ok(()) => records.count += 1,
-                Err(what) => ctx.fail(format!("a record of a dataset cannot be kept: {what}")),
+                Err(what) => ctx.refuse(format!("a record of a dataset cannot be kept: {what}")),
             }
         });
         if records.count > 0 {

@@ -99,7 +99,7 @@ fn newest_of_chunk<T: Value>(stream: &DStream<T>, operator: OperatorId) -> Local
         ctx.enter(operator);
         match round_trip::encode(&newest) {
             Ok(encoded) => out.push(Chunk::new(sequence, 0, vec![encoded])),
-            Err(what) => ctx.fail(format!("a value to broadcast cannot be kept: {what}")),
+            Err(what) => ctx.refuse(format!("a value to broadcast cannot be kept: {what}")),
         }
     })
 }

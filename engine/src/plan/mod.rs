@@ -10,11 +10,13 @@
 //! | `ids` | operators and nodes by index |
 //! | `slide` | when a stream has records |
 //! | `operator_context` | which closure runs on which record |
+//! | `failed` | that a batch has failed, and what has to be done before it may run again |
 //! | `source_stream` | where the records of a source are in the log, and how to read old ones |
 //! | `changes` | renames, drops and conversions that the code asks for |
 
 pub(crate) mod batch_scope;
 pub(crate) mod changes;
+pub(crate) mod failed;
 pub(crate) mod flatten;
 pub(crate) mod graph;
 pub(crate) mod ids;

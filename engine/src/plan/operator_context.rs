@@ -1,16 +1,20 @@
-//! Where user code is running, so that a panic or an error can name the operator, the batch and the
-//! record.
+//! Where user code is running, so that a panic or an error can name the operator, the batch, the
+//! record and the key.
 
 use crate::batch::Batch;
 use crate::batch::positioned::Position;
 use crate::batch::tick::Tick;
+use crate::codec::round_trip;
 use crate::error::BatchFailure;
 use crate::panics;
 use crate::plan::batch_scope::BatchScope;
+use crate::plan::failed::{Failed, Remedy};
 use crate::plan::ids::OperatorId;
 use crate::plan::source_stream::SourceStream;
 use highwater_wal::Lsn;
+use serde::Serialize;
 use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
 /// Where one worker is inside one batch. Operators write it as records pass, which costs two stores
@@ -22,7 +26,35 @@ pub(crate) struct OperatorContext {
     scope: Rc<BatchScope>,
     operator: Cell<OperatorId>,
     position: Cell<Option<Position>>,
-    failure: RefCell<Option<(OperatorId, Option<Lsn>, String)>>,
+    /// The key whose code has panicked.
+    key: RefCell<Option<String>>,
+    failure: RefCell<Option<Noted>>,
+}
+
+/// The first failure.
+#[derive(Debug)]
+struct Noted {
+    operator: OperatorId,
+    lsn: Option<Lsn>,
+    key: Option<String>,
+    message: String,
+    remedy: Remedy,
+}
+
+/// Notes a key when it is dropped: by a panic in the code that runs for that key.
+struct OnPanic<'a, K: Serialize + ?Sized> {
+    ctx: &'a OperatorContext,
+    key: &'a K,
+}
+
+impl<K: Serialize + ?Sized> Drop for OnPanic<'_, K> {
+    fn drop(&mut self) {
+        // A second panic would end the process.
+        let shown = panics::catch(|| Ok::<_, String>(round_trip::show_value(self.key)));
+        if let (Ok(shown), Ok(mut key)) = (shown, self.ctx.key.try_borrow_mut()) {
+            *key = Some(shown);
+        }
+    }
 }
 
 impl OperatorContext {
@@ -38,6 +70,7 @@ impl OperatorContext {
             scope,
             operator: Cell::new(operator),
             position: Cell::new(None),
+            key: RefCell::new(None),
             failure: RefCell::new(None),
         }
     }
@@ -80,13 +113,38 @@ impl OperatorContext {
         self.position.get()
     }
 
-    /// Fails the batch at the present position; the first failure counts.
+    /// Fails the batch at the present position; the first failure counts. Another attempt at the
+    /// batch may succeed.
     pub(crate) fn fail(&self, message: impl Into<String>) {
+        self.note(Remedy::PutBack, message.into());
+    }
+
+    /// Fails the batch, and no other attempt is made: the engine refuses what it was given, and
+    /// would refuse it again, or, worse, take it the next time without a word.
+    pub(crate) fn refuse(&self, message: impl Into<String>) {
+        self.note(Remedy::Stop, message.into());
+    }
+
+    fn note(&self, remedy: Remedy, message: String) {
         let mut failure = self.failure.borrow_mut();
-        if failure.is_none() {
-            let lsn = self.position.get().map(|position| position.lsn);
-            *failure = Some((self.operator.get(), lsn, message.into()));
+        if failure.as_ref().is_none_or(|first| first.remedy < remedy) {
+            *failure = Some(Noted {
+                operator: self.operator.get(),
+                lsn: self.position.get().map(|position| position.lsn),
+                key: self.key.take(),
+                message,
+                remedy,
+            });
         }
+    }
+
+    /// Runs user code for a key, which a failure by a panic then names.
+    #[inline]
+    pub(crate) fn at_key<K: Serialize + ?Sized, R>(&self, key: &K, work: impl FnOnce() -> R) -> R {
+        let on_panic = OnPanic { ctx: self, key };
+        let done = work();
+        let _no_panic = ManuallyDrop::new(on_panic);
+        done
     }
 
     /// Whether something failed already: the rest of the batch is not worth processing.
@@ -97,25 +155,35 @@ impl OperatorContext {
     /// Runs user code; a panic in it becomes a failure of the batch. It must not unwind into the
     /// dataflow: the other workers would wait for ever.
     pub(crate) fn guard(&self, work: impl FnOnce()) {
+        self.guard_with(Remedy::PutBack, work);
+    }
+
+    /// The same; the remedy of a panic is given.
+    pub(crate) fn guard_with(&self, remedy: Remedy, work: impl FnOnce()) {
         let done: Result<(), String> = panics::catch(|| {
             work();
             Ok(())
         });
         if let Err(message) = done {
-            self.fail(message);
+            self.note(remedy, message);
         }
     }
 
     /// The failure, if there was one, in words.
-    pub(crate) fn into_failure(self, name: impl Fn(OperatorId) -> String) -> Option<BatchFailure> {
+    pub(crate) fn into_failure(self, name: impl Fn(OperatorId) -> String) -> Option<Failed> {
         let batch = self.batch;
-        self.failure
-            .into_inner()
-            .map(|(operator, lsn, message)| BatchFailure {
-                batch,
-                operator: name(operator),
-                lsn,
-                message,
-            })
+        let noted = self.failure.into_inner()?;
+        let why = BatchFailure {
+            batch,
+            operator: name(noted.operator),
+            lsn: noted.lsn,
+            key: noted.key,
+            message: noted.message,
+            attempts: 1,
+        };
+        Some(Failed {
+            why,
+            remedy: noted.remedy,
+        })
     }
 }

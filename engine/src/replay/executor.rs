@@ -39,12 +39,11 @@ pub(crate) struct ReplaySettings {
 }
 
 impl ReplayExecutor {
-    /// Starts threads whose first batch is number `first`, with the state as of the end of the
-    /// batch before. `streams` says where the records of the sources are.
+    /// Starts threads with the state as of the end of the batch before the first one that runs.
+    /// `streams` says where the records of the sources are.
     pub(crate) fn start(
         plan: Arc<Plan>,
         settings: ReplaySettings,
-        first: u64,
         mut state: BTreeMap<usize, RestoredState>,
         streams: Vec<SourceStream>,
     ) -> Result<Self> {
@@ -59,7 +58,6 @@ impl ReplayExecutor {
                 Arc::clone(&plan),
                 settings.key_groups,
                 settings.workers,
-                first,
                 state,
             )?,
             plan,
@@ -67,6 +65,11 @@ impl ReplayExecutor {
             streams: Arc::new(streams),
             settings,
         })
+    }
+
+    /// The workers, with the state as of the end of the last batch that ran.
+    pub(crate) fn into_executor(self) -> Executor {
+        self.executor
     }
 
     /// Runs the next batch; `wanted` are the taps of datasets whose records it is to give.
@@ -96,7 +99,7 @@ impl ReplayExecutor {
         let input = input.map(|(chunk, number)| Chunk::new(SequenceKey::Log(number), 0, chunk));
         let mut completed = self.executor.run(work, input.collect(), &scope)?;
         if let Some(failure) = completed.failure {
-            return Err(failure.into());
+            return Err(failure.why.into());
         }
         let Completed {
             counted, tapped, ..

@@ -1,4 +1,4 @@
-//! From where a batch can be computed again.
+//! From where a batch can be computed again, and the state after it.
 
 use crate::batch::tick::Timed;
 use crate::engine_log::cut::Cut;
@@ -21,12 +21,13 @@ pub(crate) struct Known<'a> {
     pub(crate) zero_ms: Option<u64>,
 }
 
-/// From where a batch can be computed again, and what the log holds from there on.
+/// From where the state after a batch can be had again, and what the log holds from there on.
 #[derive(Debug)]
 pub(crate) struct Origin {
     /// `None` for the beginning of the log, without state.
     pub(crate) checkpoint: Option<Checkpoint>,
-    /// The batches to run, in order; the last one is the one that is wanted.
+    /// The batches to run, in order; the last one is the one that is wanted. None if the origin is
+    /// at its end.
     pub(crate) batches: Vec<Timed>,
     pub(crate) log: Replay,
     /// Keeps the log from there on.
@@ -34,8 +35,8 @@ pub(crate) struct Origin {
 }
 
 impl Origin {
-    /// Begins at a checkpoint before batch `wanted`; `None` if the log does not reach back to it
-    /// any more.
+    /// Begins at a checkpoint before or after batch `wanted`; `None` if the log does not reach back
+    /// to it any more.
     pub(crate) fn at_checkpoint(
         wal: &Wal,
         dir: &Path,
@@ -79,11 +80,15 @@ impl Origin {
             .take_while(|timed| timed.batch.id <= wanted)
             .collect();
         let first = batches.first().map(|timed| timed.batch);
-        if first.is_none_or(|first| first.id != after + 1 || first.from < from) {
+        let reaches = match first {
+            Some(first) => first.id == after + 1 && first.from >= from,
+            None => after == wanted,
+        };
+        if !reaches {
             return Ok(None);
         }
-        match batches.last() {
-            Some(last) if last.batch.id == wanted => Ok(Some(Self {
+        match batches.last().map_or(after, |last| last.batch.id) {
+            last if last == wanted => Ok(Some(Self {
                 checkpoint,
                 batches,
                 log,

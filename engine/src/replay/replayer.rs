@@ -1,4 +1,4 @@
-//! Results of past batches, for datasets.
+//! Results of past batches, for datasets; and workers that are built again.
 
 use crate::checkpointing::retained::Retained;
 use crate::datasets::declared::joined_chunks;
@@ -15,6 +15,7 @@ use crate::recovery::sources::SourcesOnDisk;
 use crate::recovery::states::{begin, restore};
 use crate::replay::executor::{ReplayExecutor, ReplaySettings};
 use crate::replay::origin::{Known, Origin};
+use crate::scheduler::rebuild::{Rebuild, Rebuilt};
 use crate::settings::Settings;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::block::RestoredState;
@@ -48,29 +49,29 @@ impl Replayer {
         }
     }
 
-    /// Does `work` from the newest origin from which it can be done.
+    /// Does `work` from the newest origin from which it can be done: the beginning of the log, or a
+    /// checkpoint taken before batch `before`. `None` if neither reaches to the end of `batch`.
     fn with_newest_origin<R>(
         &self,
-        name: &str,
         batch: u64,
+        before: u64,
         work: impl Fn(&Origin) -> Result<R>,
-    ) -> Result<R> {
+    ) -> Result<Option<R>> {
         loop {
-            let checkpoints = self.retained.before(batch);
+            let checkpoints = self.retained.before(before);
             let newest = checkpoints.first().map(Checkpoint::number);
             if let Some(done) = self.with_one_of(checkpoints, batch, &work)? {
-                return Ok(done);
+                return Ok(Some(done));
             }
             // All of them may have been retired meanwhile, for newer ones.
-            let now = self.retained.before(batch);
+            let now = self.retained.before(before);
             if now.first().map(Checkpoint::number) == newest {
                 break;
             }
         }
-        match Origin::at_the_beginning(&self.wal, &self.settings.dir, self.known(), batch)? {
-            Some(origin) => work(&origin),
-            None => Err(self.out_of_reach(name, batch)),
-        }
+        let (wal, dir) = (&self.wal, &self.settings.dir);
+        let origin = Origin::at_the_beginning(wal, dir, self.known(), batch)?;
+        origin.map(|origin| work(&origin)).transpose()
     }
 
     /// Does `work` from the first of `checkpoints` that serves; `None` if none does.
@@ -116,16 +117,19 @@ impl Replayer {
         }
     }
 
-    fn run(&self, origin: &Origin, tap: usize) -> Result<Arc<[u8]>> {
+    /// An executor of its own, with the state at `origin`.
+    fn start(&self, origin: &Origin) -> Result<ReplayExecutor> {
         let (state, streams) = self.load(origin)?;
         let settings = ReplaySettings {
             workers: self.settings.workers.get(),
             key_groups: self.key_groups,
             chunk_size: self.settings.chunk_size,
         };
-        let first = origin.batches.first().map_or(1, |timed| timed.batch.id);
-        let plan = Arc::clone(&self.plan);
-        let mut executor = ReplayExecutor::start(plan, settings, first, state, streams)?;
+        ReplayExecutor::start(Arc::clone(&self.plan), settings, state, streams)
+    }
+
+    fn run(&self, origin: &Origin, tap: usize) -> Result<Arc<[u8]>> {
+        let mut executor = self.start(origin)?;
         let (nothing, wanted) = (Arc::default(), Arc::new(BTreeSet::from([tap])));
         let (last, before) = origin.batches.split_last().ok_or(Error::Stopped)?;
         for batch in before {
@@ -164,20 +168,56 @@ impl Replayer {
     }
 }
 
+impl Rebuild for Replayer {
+    fn rebuild(&self, next: u64, is_cut_short: &dyn Fn() -> bool) -> Result<Rebuilt> {
+        let last = next.saturating_sub(1);
+        let rebuilt = self.with_newest_origin(last, next, |origin| {
+            let (checkpoint, batches) = (origin.named(), origin.batches.len());
+            tracing::warn!(
+                ?checkpoint,
+                batches,
+                "the workers are built again, and batches replayed for their state"
+            );
+            let mut executor = self.start(origin)?;
+            let (nothing, mut keys) = (Arc::default(), BTreeMap::new());
+            for batch in &origin.batches {
+                if is_cut_short() {
+                    return Err(cannot_rebuild(next, "the context is stopping"));
+                }
+                keys.extend(executor.run(&self.wal, *batch, &nothing)?.keys);
+            }
+            let executor = executor.into_executor();
+            Ok(Rebuilt { executor, keys })
+        })?;
+        let unreachable =
+            "neither a retained checkpoint nor the log reaches back to what they held";
+        rebuilt.ok_or_else(|| cannot_rebuild(next, unreachable))
+    }
+}
+
+fn cannot_rebuild(batch: u64, message: &str) -> Error {
+    Error::Rebuild {
+        batch,
+        message: message.to_owned(),
+    }
+}
+
 impl Recompute for Replayer {
     fn recompute(&self, name: &str, tap: usize, batch: u64) -> Result<Arc<[u8]>> {
         let _one_at_a_time = self.busy.lock();
-        self.with_newest_origin(name, batch, |origin| self.run(origin, tap))
+        let done = self.with_newest_origin(batch, batch, |origin| self.run(origin, tap))?;
+        done.ok_or_else(|| self.out_of_reach(name, batch))
     }
 
     fn lineage(&self, name: &str, batch: u64) -> Result<DatasetLineage> {
-        self.with_newest_origin(name, batch, |origin| {
+        let lineage = self.with_newest_origin(batch, batch, |origin| {
             Ok(DatasetLineage::Recomputed {
                 checkpoint: origin.named(),
                 batches: origin.batches.len() as u64,
                 bytes: origin.bytes(),
             })
-        })
+        })?;
+        lineage.ok_or_else(|| self.out_of_reach(name, batch))
     }
 
     fn batches(&self) -> Result<Vec<(u64, u64)>> {

@@ -17,15 +17,18 @@ use crate::batch::tick::Timed;
 use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::checkpointing::checkpointer::Checkpointer;
 use crate::checkpointing::writer::Capture;
-use crate::error::Result;
+use crate::error::{BatchFailure, Error, Result};
 use crate::exec::completed::Completed;
-use crate::exec::executor::Executor;
 use crate::ingest::admission::Admission;
 use crate::ingest::source_context::SourceContext;
 use crate::observe::states::StateCounts;
+use crate::panics;
 use crate::plan::batch_scope::BatchScope;
+use crate::plan::failed::Remedy;
+use crate::scheduler::attempts::{Attempts, Failure};
 use crate::scheduler::commit::Committer;
-use crate::scheduler::side_values::SideValues;
+use crate::scheduler::side_values::{SideResults, SideValues};
+use crate::scheduler::workers::{Workers, dropped};
 use highwater_wal::Wal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +37,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(crate) struct Driver {
     pub(crate) admission: Arc<Admission>,
-    pub(crate) executor: Executor,
+    pub(crate) workers: Workers,
+    pub(crate) attempts: Attempts,
     pub(crate) committer: Committer,
     pub(crate) checkpointer: Checkpointer,
     pub(crate) side: SideValues,
@@ -74,21 +78,16 @@ impl Driver {
     ) -> Result<(Purpose, Duration)> {
         let Timed { batch, tick } = timed;
         let started = self.admission.clock.now();
-        let begun = match self.begun.take() {
-            Some(begun) => {
-                // The workers run it already: it is too late to ask for their state.
-                assert_eq!(snapshot, Snapshot::Skip, "{batch} was begun without one");
-                begun
-            }
-            None => self.begin(timed, snapshot)?,
-        };
-        let Begun { work, scope } = begun;
+        let begun = self.begun.take();
+        let is_begun = begun.is_some();
+        let begun = begun.unwrap_or_else(|| self.prepare(timed, snapshot));
+        let work = begun.work;
         assert_eq!(work.batch, batch, "batches run in the order of their cuts");
-        let mut completed = self.executor.complete(work)?;
-        if let Some(failure) = completed.failure {
-            return Err(failure.into());
-        }
-        let results = self.side.after(&scope, &mut completed)?;
+        assert!(
+            !is_begun || snapshot == Snapshot::Skip,
+            "{batch} was begun without a snapshot: it is too late to ask the workers for one"
+        );
+        let (completed, results) = self.try_until_kept(&begun, is_begun)?;
         let Completed {
             outputs,
             mut blocks,
@@ -99,7 +98,10 @@ impl Driver {
             && self.side.is_empty()
             && let Some(next) = next()
         {
-            self.begun = Some(self.begin(next, Snapshot::Skip)?);
+            let next = self.prepare(next, Snapshot::Skip);
+            // A failure here is that of the first attempt at `next`: it is met, and treated, when
+            // that has its turn. The outputs of this batch come first.
+            self.begun = self.begin(&next).is_ok().then_some(next);
         }
         if work.purpose == Purpose::Run {
             self.committer.commit(timed, outputs)?;
@@ -122,8 +124,70 @@ impl Driver {
         Ok((work.purpose, took))
     }
 
-    /// Hands a batch to the workers: chunks of the log, numbered in order. An empty tick has none.
-    fn begin(&self, timed: Timed, snapshot: Snapshot) -> Result<Begun> {
+    /// Runs a batch again and again, until an attempt has succeeded. `is_begun`: the workers run it
+    /// already.
+    fn try_until_kept(
+        &mut self,
+        begun: &Begun,
+        mut is_begun: bool,
+    ) -> Result<(Completed, SideResults)> {
+        let mut failures = 0;
+        loop {
+            let failure = match self.attempt(begun, std::mem::take(&mut is_begun)) {
+                Ok((mut completed, results)) => {
+                    let mut keys = self.workers.keep();
+                    keys.append(&mut completed.keys);
+                    completed.keys = keys;
+                    return Ok((completed, results));
+                }
+                Err(failure) => failure,
+            };
+            if failure.remedy == Remedy::Rebuild || self.attempts.always_rebuild {
+                self.workers.lose(&failure.error);
+            }
+            failures += 1;
+            self.attempts.after(begun.work.batch, failures, failure)?;
+        }
+    }
+
+    /// One attempt at a batch. It changes nothing that the driver keeps.
+    fn attempt(
+        &mut self,
+        begun: &Begun,
+        is_begun: bool,
+    ) -> Result<(Completed, SideResults), Failure> {
+        if !is_begun {
+            self.begin(begun)?;
+        }
+        let completed = self.workers.complete(begun.work);
+        let mut completed = completed.map_err(Failure::of_workers)?;
+        if let Some(failed) = completed.failure.take() {
+            dropped(completed);
+            return Err(failed.into());
+        }
+        // Decodes what is broadcast: that may panic.
+        let after = || Ok::<_, String>(self.side.after(&begun.scope, &mut completed));
+        let after = panics::catch(after).unwrap_or_else(|message| {
+            Err(Error::Batch(BatchFailure {
+                batch: begun.work.batch,
+                operator: "what the batch leaves to the next one".to_owned(),
+                lsn: None,
+                key: None,
+                message,
+                attempts: 1,
+            }))
+        });
+        match after {
+            Ok(results) => Ok((completed, results)),
+            Err(error) => {
+                dropped(completed);
+                Err(Failure::new(error, Remedy::PutBack))
+            }
+        }
+    }
+
+    /// What the workers are to do with a batch.
+    fn prepare(&self, timed: Timed, snapshot: Snapshot) -> Begun {
         let Timed { batch, tick } = timed;
         let committed = self.committed.is_some_and(|newest| batch.id <= newest);
         let work = Work {
@@ -139,17 +203,25 @@ impl Driver {
             },
             published: self.checkpointer.published(),
         };
+        let scope = self.side.scope(&batch);
+        Begun { work, scope }
+    }
+
+    /// Hands a batch to the workers: chunks of the log, numbered in order. An empty tick has none.
+    /// Workers that were lost are built again before.
+    fn begin(&mut self, Begun { work, scope }: &Begun) -> Result<(), Failure> {
+        let batch = work.batch;
         let chunks = match batch.from == batch.to {
             true => Vec::new(),
             false => {
-                let wal = self.wal();
-                wal.chunks(batch.from, batch.to, self.chunk_size.of(&batch))?
+                let chunks = self.chunk_size.of(&batch);
+                let chunks = self.wal().chunks(batch.from, batch.to, chunks);
+                chunks.map_err(|error| Failure::new(error.into(), Remedy::PutBack))?
             }
         };
         let input = chunks.into_iter().zip(0..);
         let input = input.map(|(chunk, number)| Chunk::new(SequenceKey::Log(number), 0, chunk));
-        let scope = self.side.scope(&batch);
-        self.executor.begin(work, input.collect(), &scope)?;
-        Ok(Begun { work, scope })
+        let begun = self.workers.begin(*work, input.collect(), scope);
+        begun.map_err(Failure::of_workers)
     }
 }

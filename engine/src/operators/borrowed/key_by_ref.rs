@@ -151,7 +151,7 @@ impl<Q: BorrowedKey + ?Sized, V> Pairs<'_, Q, V> {
     pub fn emit(&mut self, key: &Q, value: V) {
         let hash = match self.groups.hash(key) {
             Ok(hash) => hash,
-            Err(error) => return self.ctx.fail(error.to_string()),
+            Err(error) => return self.ctx.refuse(error.to_string()),
         };
         let target = match self.peers {
             1 => 0,
@@ -166,7 +166,7 @@ impl<Q: BorrowedKey + ?Sized, V> Pairs<'_, Q, V> {
                     let item = Keyed { hash, key, value };
                     totals.waiting.push((item, position));
                 }
-                None => self.ctx.fail(FULL),
+                None => self.ctx.refuse(FULL),
             }
             if totals.waiting.len() >= BLOCK {
                 self.bring(target);
@@ -174,7 +174,7 @@ impl<Q: BorrowedKey + ?Sized, V> Pairs<'_, Q, V> {
         } else {
             self.ctx.enter(self.reduce);
             if !totals.add(None, (hash, key, value), self.merge) {
-                self.ctx.fail(FULL);
+                self.ctx.refuse(FULL);
             }
             self.ctx.enter(self.key_by);
         }
@@ -188,7 +188,7 @@ impl<Q: BorrowedKey + ?Sized, V> Pairs<'_, Q, V> {
         let position = self.ctx.position();
         self.ctx.enter(self.reduce);
         if !totals.bring(self.ctx, self.merge) {
-            self.ctx.fail(FULL);
+            self.ctx.refuse(FULL);
         }
         self.ctx.enter(self.key_by);
         self.ctx.set_position(position);
@@ -304,7 +304,7 @@ impl<Q: BorrowedKey + ?Sized, V: Value> Combine<Q, V> {
                 .iter()
                 .map(|item| (item.hash, Q::get(&totals.keys, item.key)));
             if let Err(what) = self.first_keys.check(ctx.batch().id, pairs) {
-                return ctx.fail(what);
+                return ctx.refuse(what);
             }
             if !items.is_empty() {
                 let keys = totals.keys;

@@ -271,6 +271,7 @@ struct UpdateState<Q: BorrowedKey + ?Sized, V, S, Emit> {
 
 /// The keys of a state, with the function that adds up their totals.
 struct StateKeys<'a, Q: BorrowedKey + ?Sized, V, S> {
+    ctx: &'a OperatorContext,
     table: &'a mut StateTable<Q::Owned, V, S, ()>,
     merge: &'a (dyn Fn(&mut V, V) + Send + Sync),
 }
@@ -292,24 +293,29 @@ impl<Q: BorrowedKey + ?Sized, V: Value, S: State> Keys<Q, V> for StateKeys<'_, Q
 
     #[inline]
     fn bring(&mut self, at: (u32, Option<u32>), item: (KeyHash, &Q, V)) -> Result<(), String> {
-        self.table.bring(at, item, self.merge)
+        let (ctx, key) = (self.ctx, item.1);
+        let merge = |before: &mut V, more| ctx.at_key(key, || (self.merge)(before, more));
+        self.table.bring(at, item, merge)
     }
 }
 
 impl<Q: BorrowedKey + ?Sized, V: Value, S: State, Emit> UpdateState<Q, V, S, Emit> {
-    fn keys(&mut self) -> (&mut Waiting<Q, V>, StateKeys<'_, Q, V, S>) {
+    fn keys<'a>(
+        &'a mut self,
+        ctx: &'a OperatorContext,
+    ) -> (&'a mut Waiting<Q, V>, StateKeys<'a, Q, V, S>) {
         let (table, merge) = (&mut self.table, &*self.merge);
-        (&mut self.waiting, StateKeys { table, merge })
+        (&mut self.waiting, StateKeys { ctx, table, merge })
     }
 
-    fn take_in(&mut self, chunk: Chunk) -> Result<(), String> {
+    fn take_in(&mut self, ctx: &OperatorContext, chunk: Chunk) -> Result<(), String> {
         let groups = self.table.key_groups();
-        let (waiting, mut keys) = self.keys();
+        let (waiting, mut keys) = self.keys(ctx);
         waiting.take_in(groups, chunk, &mut keys)
     }
 
-    fn finish(&mut self) -> Result<(), String> {
-        let (waiting, mut keys) = self.keys();
+    fn finish(&mut self, ctx: &OperatorContext) -> Result<(), String> {
+        let (waiting, mut keys) = self.keys(ctx);
         waiting.bring(&mut keys)?;
         waiting.clear();
         Ok(())
@@ -330,23 +336,23 @@ where
 
     fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
-        if let Err(what) = self.take_in(chunk) {
-            ctx.fail(what);
+        if let Err(what) = self.take_in(ctx, chunk) {
+            ctx.refuse(what);
         }
         None
     }
 
     fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
         ctx.enter(self.operator);
-        if let Err(what) = self.finish() {
-            return ctx.fail(what);
+        if let Err(what) = self.finish(ctx) {
+            return ctx.refuse(what);
         }
         let (f, emit) = (&self.f, &self.emit);
         let now_ms = ctx.batch().time_ms;
         let mut update = |key: &Q::Owned, total: Option<V>, state: &mut StateGuard<S>| {
             let Some(total) = total else { return };
             let mut state = KeyState::new(state, false);
-            f(key.borrow(), total, &mut state);
+            ctx.at_key(key, || f(key.borrow(), total, &mut state));
             if let Some(what) = state.illegal() {
                 let key = round_trip::show_value(key);
                 ctx.fail(format!(
@@ -358,7 +364,8 @@ where
             let mut records: Vec<U> = Vec::new();
             let mut after = |visited: Visited<'_, Q::Owned, S>| {
                 check_state(ctx, &visited);
-                records.extend(visited.state.and_then(|state| emit(visited.key, state)));
+                let emitted = |state| ctx.at_key(visited.key, || emit(visited.key, state));
+                records.extend(visited.state.and_then(emitted));
             };
             group.visit_touched(now_ms, &mut update, &mut after);
             if !records.is_empty() {
@@ -385,6 +392,7 @@ struct Collect<Q: BorrowedKey + ?Sized, V> {
 
 /// The keys of a batch, by key group, with the function that adds up their totals.
 struct BatchKeys<'a, Q: BorrowedKey + ?Sized, V> {
+    ctx: &'a OperatorContext,
     totals: &'a mut Vec<FirstTouch<Q::Owned, V>>,
     merge: &'a (dyn Fn(&mut V, V) + Send + Sync),
 }
@@ -416,7 +424,7 @@ impl<Q: BorrowedKey + ?Sized, V: Value> Keys<Q, V> for BatchKeys<'_, Q, V> {
     ) -> Result<(), String> {
         let group = group_mut(self.totals, group);
         match group.find_at(found, hash, |other| other.borrow() == key) {
-            Some(total) => (self.merge)(total, value),
+            Some(total) => self.ctx.at_key(key, || (self.merge)(total, value)),
             None => group.insert(hash, key.to_owned(), value),
         }
         Ok(())
@@ -424,19 +432,22 @@ impl<Q: BorrowedKey + ?Sized, V: Value> Keys<Q, V> for BatchKeys<'_, Q, V> {
 }
 
 impl<Q: BorrowedKey + ?Sized, V: Value> Collect<Q, V> {
-    fn keys(&mut self) -> (&mut Waiting<Q, V>, BatchKeys<'_, Q, V>) {
+    fn keys<'a>(
+        &'a mut self,
+        ctx: &'a OperatorContext,
+    ) -> (&'a mut Waiting<Q, V>, BatchKeys<'a, Q, V>) {
         let (totals, merge) = (&mut self.totals, &*self.merge);
-        (&mut self.waiting, BatchKeys { totals, merge })
+        (&mut self.waiting, BatchKeys { ctx, totals, merge })
     }
 
-    fn take_in(&mut self, chunk: Chunk) -> Result<(), String> {
+    fn take_in(&mut self, ctx: &OperatorContext, chunk: Chunk) -> Result<(), String> {
         let groups = self.groups;
-        let (waiting, mut keys) = self.keys();
+        let (waiting, mut keys) = self.keys(ctx);
         waiting.take_in(groups, chunk, &mut keys)
     }
 
-    fn finish(&mut self) -> Result<(), String> {
-        let (waiting, mut keys) = self.keys();
+    fn finish(&mut self, ctx: &OperatorContext) -> Result<(), String> {
+        let (waiting, mut keys) = self.keys(ctx);
         waiting.bring(&mut keys)?;
         waiting.clear();
         Ok(())
@@ -451,16 +462,16 @@ impl<Q: BorrowedKey + ?Sized, V: Value> BatchOperator for Collect<Q, V> {
 
     fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
-        if let Err(what) = self.take_in(chunk) {
-            ctx.fail(what);
+        if let Err(what) = self.take_in(ctx, chunk) {
+            ctx.refuse(what);
         }
         None
     }
 
     fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
         ctx.enter(self.operator);
-        if let Err(what) = self.finish() {
-            return ctx.fail(what);
+        if let Err(what) = self.finish(ctx) {
+            return ctx.refuse(what);
         }
         for (number, mut totals) in (0..).zip(std::mem::take(&mut self.totals)) {
             let totals = totals.take().into_iter();

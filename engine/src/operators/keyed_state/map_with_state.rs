@@ -145,7 +145,7 @@ fn call<K: Key, V, S: State, U>(
 ) -> Option<U> {
     let timing_out = value.is_none();
     let mut state = KeyState::new(state, timing_out);
-    let mapped = f(ctx.batch(), key, value, &mut state);
+    let mapped = ctx.at_key(key, || f(ctx.batch(), key, value, &mut state));
     if let Some(what) = state.illegal() {
         let key = round_trip::show_value(key);
         ctx.fail(format!(
@@ -192,7 +192,7 @@ impl<K: Key, V: Value, S: State, U: Record, T: Stamp> BatchOperator
     fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
         if let Err(what) = self.intake.take_in(&mut self.table, chunk) {
-            ctx.fail(what);
+            ctx.refuse(what);
         }
         None
     }
@@ -200,7 +200,7 @@ impl<K: Key, V: Value, S: State, U: Record, T: Stamp> BatchOperator
     fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
         ctx.enter(self.operator);
         if let Err(what) = self.intake.finish(&mut self.table) {
-            return ctx.fail(what);
+            return ctx.refuse(what);
         }
         let (f, snapshots) = (&self.f, self.snapshots.as_deref());
         let intake = &mut self.intake;

@@ -65,7 +65,7 @@ pub(crate) fn check_state<K: Key, S: State>(ctx: &OperatorContext, visited: &Vis
         && let Err(what) = round_trip::check(state)
     {
         let key = round_trip::show_value(visited.key);
-        ctx.fail(format!("the state of the key {key} cannot be kept: {what}"));
+        ctx.refuse(format!("the state of the key {key} cannot be kept: {what}"));
     }
 }
 

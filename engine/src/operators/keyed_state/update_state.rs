@@ -213,7 +213,8 @@ where
     let mut records = Vec::new();
     let mut update = |key: &K, list: Option<List>, state: &mut G| {
         let values = list.map(|list| lists.get(list));
-        f(batch, key, values.unwrap_or_default(), state);
+        let values = values.unwrap_or_default();
+        ctx.at_key(key, || f(batch, key, values, state));
     };
     let mut emit = |visited: Visited<'_, K, G::State>| {
         check_state(ctx, &visited);
@@ -250,7 +251,7 @@ where
     fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
         if let Err(what) = self.intake.take_in(&mut self.table, chunk) {
-            ctx.fail(what);
+            ctx.refuse(what);
         }
         None
     }
@@ -258,7 +259,7 @@ where
     fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
         ctx.enter(self.operator);
         if let Err(what) = self.intake.finish(&mut self.table) {
-            return ctx.fail(what);
+            return ctx.refuse(what);
         }
         let (f, visit, intake) = (&self.f, self.visit, &mut self.intake);
         self.table.visit(ctx.batch().time_ms, |number, group| {

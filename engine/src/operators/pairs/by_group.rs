@@ -61,16 +61,19 @@ where
     fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
         let (equal_keys, add) = (&mut self.equal_keys, &*self.add);
+        let add = |key: &K, all: &mut T, value| ctx.at_key(key, || add(all, value));
         let taken = self.gathered.take_in(chunk, equal_keys, |_, _| false, add);
         if let Err(what) = taken {
-            ctx.fail(what);
+            ctx.refuse(what);
         }
         None
     }
 
     fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
         ctx.enter(self.operator);
-        self.gathered.finish(&*self.add);
+        let add = &*self.add;
+        let add = |key: &K, all: &mut T, value| ctx.at_key(key, || add(all, value));
+        self.gathered.finish(add);
         for group in 0..self.groups.count() {
             let gathered = self.gathered.group(group).into_iter();
             let records: Vec<U> = gathered

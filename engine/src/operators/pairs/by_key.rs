@@ -102,9 +102,9 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
             let mut block = Block::new();
             let bring = |keys: &mut FirstTouch<K, T>, block: &mut Block<K, _>| {
                 let position = ctx.position();
-                keys.bring(block, |(value, position), _, total| {
+                keys.bring(block, |(value, position), _, key, total| {
                     ctx.set_position(position); // `add` may panic
-                    add(total, value);
+                    ctx.at_key(key, || add(total, value));
                 });
                 ctx.set_position(position);
             };
@@ -116,7 +116,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
                         bring(&mut keys, &mut block);
                     }
                     Ok(_) => {}
-                    Err(error) => ctx.fail(error.to_string()),
+                    Err(error) => ctx.refuse(error.to_string()),
                 }
             });
             ctx.enter(operator);
@@ -126,7 +126,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
             let keys = items.iter().map(|item| (item.hash, &item.key));
             match first_keys.check(ctx.batch().id, keys) {
                 Ok(()) => send_by_key(slot, &sequence, items, out),
-                Err(what) => ctx.fail(what),
+                Err(what) => ctx.refuse(what),
             }
         });
         self.local(run)
@@ -150,7 +150,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
                 ctx.enter(operator);
                 match slot.groups.hash(&key) {
                     Ok(hash) => lists.push(hash, key, value),
-                    Err(error) => ctx.fail(error.to_string()),
+                    Err(error) => ctx.refuse(error.to_string()),
                 }
             });
             ctx.enter(operator);
@@ -160,7 +160,7 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
             let keys = lists.keys.iter().map(|item| (item.hash, &item.key));
             match first_keys.check(ctx.batch().id, keys) {
                 Ok(()) => send_lists(slot, &sequence, lists, out),
-                Err(what) => ctx.fail(what),
+                Err(what) => ctx.refuse(what),
             }
         });
         self.local(run)

@@ -35,6 +35,11 @@ pub(crate) fn cogroup<K: Key, V: Value, W: Value, U: Record>(
     })
 }
 
+/// Adds what a chunk has of a key.
+fn add<K, V>(_: &K, all: &mut Vec<V>, values: Vec<V>) {
+    append(all, values);
+}
+
 struct CoGroup<K, V, W, U, Emit> {
     operator: OperatorId,
     groups: KeyGroups,
@@ -62,19 +67,19 @@ where
         ctx.enter(self.operator);
         let (left, right) = (&mut self.left, &mut self.right);
         let taken = match rank {
-            0 => left.take_in(chunk, &mut self.equal_keys, |h, k| right.has(h, k), append),
-            _ => right.take_in(chunk, &mut self.equal_keys, |h, k| left.has(h, k), append),
+            0 => left.take_in(chunk, &mut self.equal_keys, |h, k| right.has(h, k), add),
+            _ => right.take_in(chunk, &mut self.equal_keys, |h, k| left.has(h, k), add),
         };
         if let Err(what) = taken {
-            ctx.fail(what);
+            ctx.refuse(what);
         }
         None
     }
 
     fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
         ctx.enter(self.operator);
-        self.left.finish(append);
-        self.right.finish(append);
+        self.left.finish(add);
+        self.right.finish(add);
         let mut keys = FirstTouch::<K, (Vec<V>, Vec<W>)>::default();
         for group in 0..self.groups.count() {
             for item in self.left.group(group) {

@@ -124,10 +124,10 @@ impl<K, V> FirstTouch<K, V> {
 }
 
 impl<K: Eq, V: Default> FirstTouch<K, V> {
-    /// The place of `key` among all keys, and its value: the default at the first touch. It
-    /// hashes to `hash` and is where it was `found`, if it was.
+    /// The place of `key` among all keys, the key, and its value: the default at the first touch.
+    /// It hashes to `hash` and is where it was `found`, if it was.
     #[inline]
-    fn touch(&mut self, found: Option<u32>, hash: KeyHash, key: K) -> (u32, &mut V) {
+    fn touch(&mut self, found: Option<u32>, hash: KeyHash, key: K) -> (u32, &K, &mut V) {
         debug_assert!(found.is_none_or(|place| self.is_at(place, |there| *there == key)));
         let items = &mut self.items;
         let place = match found {
@@ -152,18 +152,30 @@ impl<K: Eq, V: Default> FirstTouch<K, V> {
             }
         };
         let item = items.get_mut(index(place));
-        (place, &mut item.expect("a place is that of an item").value)
+        let item = item.expect("a place is that of an item");
+        (place, &item.key, &mut item.value)
     }
 
     /// The value of `key`, which hashes to `hash`; its default at the first touch.
     #[inline]
     pub(crate) fn value(&mut self, hash: KeyHash, key: K) -> &mut V {
-        self.touch(None, hash, key).1
+        self.touch(None, hash, key).2
+    }
+
+    /// The same, with the key.
+    #[inline]
+    pub(crate) fn entry(&mut self, hash: KeyHash, key: K) -> (&K, &mut V) {
+        let (_, key, value) = self.touch(None, hash, key);
+        (key, value)
     }
 
     /// Brings a block to its keys, in its order: `f` is given what came with a key, the place of
-    /// the key among all, and its value.
-    pub(crate) fn bring<W>(&mut self, block: &mut Block<K, W>, mut f: impl FnMut(W, u32, &mut V)) {
+    /// the key among all, the key, and its value.
+    pub(crate) fn bring<W>(
+        &mut self,
+        block: &mut Block<K, W>,
+        mut f: impl FnMut(W, u32, &K, &mut V),
+    ) {
         let mut found = [None; BLOCK];
         for (found, item) in found.iter_mut().zip(&block.items) {
             *found = self.guess(item.hash);
@@ -172,8 +184,8 @@ impl<K: Eq, V: Default> FirstTouch<K, V> {
             *found = found.filter(|guess| self.is_at(*guess, |key| *key == item.key));
         }
         for (found, item) in found.into_iter().zip(block.items.drain(..)) {
-            let (place, value) = self.touch(found, item.hash, item.key);
-            f(item.value, place, value);
+            let (place, key, value) = self.touch(found, item.hash, item.key);
+            f(item.value, place, key, value);
         }
     }
 }

@@ -43,7 +43,7 @@ impl<K: Key, V: Value, T: Default> Gathered<K, V, T> {
         chunk: Chunk,
         equal_keys: &mut EqualKeys,
         is_elsewhere: impl Fn(KeyHash, &K) -> bool,
-        add: impl Fn(&mut T, V),
+        add: impl Fn(&K, &mut T, V),
     ) -> Result<(), String> {
         let keys: usize = self.by_group.iter().map(FirstTouch::len).sum();
         let keys = u64::try_from(keys).unwrap_or(u64::MAX);
@@ -63,7 +63,8 @@ impl<K: Key, V: Value, T: Default> Gathered<K, V, T> {
                 self.waiting.add(group, item);
             } else {
                 let keys = group_mut(&mut self.by_group, group);
-                add(keys.value(item.hash, item.key), item.value);
+                let (key, there) = keys.entry(item.hash, item.key);
+                add(key, there, item.value);
             }
         }
         if self.waiting.chunk_is_in() {
@@ -73,16 +74,17 @@ impl<K: Key, V: Value, T: Default> Gathered<K, V, T> {
     }
 
     /// Nothing more comes: brings the rest to its keys.
-    pub(crate) fn finish(&mut self, add: impl Fn(&mut T, V)) {
+    pub(crate) fn finish(&mut self, add: impl Fn(&K, &mut T, V)) {
         self.bring(&add);
         self.waiting.clear();
     }
 
-    fn bring(&mut self, add: &impl Fn(&mut T, V)) {
+    fn bring(&mut self, add: &impl Fn(&K, &mut T, V)) {
         let by_group = &mut self.by_group;
         let brought = self.waiting.bring::<Infallible>(|group, item| {
             let keys = group_mut(by_group, group);
-            add(keys.value(item.hash, item.key), item.value);
+            let (key, there) = keys.entry(item.hash, item.key);
+            add(key, there, item.value);
             Ok(())
         });
         let Ok(()) = brought;

@@ -51,7 +51,7 @@ impl<K: Eq, V> Growing<K, V> {
     }
 
     fn bring(&mut self) {
-        self.keys.bring(&mut self.block, |value, place, count| {
+        self.keys.bring(&mut self.block, |value, place, _, count| {
             *count = sum(*count, 1);
             self.places.push(place);
             self.values.push(value);

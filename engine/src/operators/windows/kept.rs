@@ -114,7 +114,7 @@ impl Place {
 pub(crate) fn check<K: Key>(ctx: &OperatorContext, key: &K, checked: Result<(), String>) {
     if let Err(what) = checked {
         let key = round_trip::show_value(key);
-        ctx.fail(format!(
+        ctx.refuse(format!(
             "the window of the key {key} cannot be kept: {what}"
         ));
     }
@@ -161,7 +161,7 @@ where
 
 impl<K: Key, A: Record, W: Kept<K, A>, E> Windowed<K, A, W, E> {
     /// Takes in a chunk of [`Keyed`] items.
-    fn take_in(&mut self, chunk: Chunk) -> Result<(), String> {
+    fn take_in(&mut self, ctx: &OperatorContext, chunk: Chunk) -> Result<(), String> {
         let waits = is_worth_waiting(self.table.keys());
         // Keys get more during a batch, never fewer. So no item overtakes one that waits.
         assert!(waits || self.intake.is_empty(), "items keep their order");
@@ -169,30 +169,31 @@ impl<K: Key, A: Record, W: Kept<K, A>, E> Windowed<K, A, W, E> {
             let group = self.table.group(item.hash);
             match waits {
                 true => self.intake.add(group, item),
-                false => bring(&mut self.table, &*self.kept, group, item)?,
+                false => bring(ctx, &mut self.table, &*self.kept, group, item)?,
             }
         }
         match self.intake.chunk_is_in() {
-            true => self.bring(),
+            true => self.bring(ctx),
             false => Ok(()),
         }
     }
 
     /// Brings what waits to the keys.
-    fn bring(&mut self) -> Result<(), String> {
+    fn bring(&mut self, ctx: &OperatorContext) -> Result<(), String> {
         let (kept, table) = (&self.kept, &mut self.table);
         self.intake
-            .bring(|group, item| bring(table, &**kept, group, item))
+            .bring(|group, item| bring(ctx, table, &**kept, group, item))
     }
 }
 
 fn bring<K: Key, A: Record, W: Kept<K, A>>(
+    ctx: &OperatorContext,
     table: &mut StateTable<K, A, W::State>,
     kept: &W,
     group: u32,
     Keyed { hash, key, value }: Keyed<K, A>,
 ) -> Result<(), String> {
-    let merge = |before: &mut A, more| kept.merge(before, more);
+    let merge = |before: &mut A, more| ctx.at_key(&key, || kept.merge(before, more));
     table.bring((group, None), (hash, &key, value), merge)
 }
 
@@ -211,17 +212,17 @@ where
     fn arrive(&mut self, ctx: &OperatorContext, _: usize, chunk: Chunk) -> Option<Chunk> {
         ctx.enter(self.operator);
         if Place::of(ctx, self.span).is_in_a_window
-            && let Err(what) = self.take_in(chunk)
+            && let Err(what) = self.take_in(ctx, chunk)
         {
-            ctx.fail(what);
+            ctx.refuse(what);
         }
         None
     }
 
     fn apply(&mut self, ctx: &OperatorContext, _: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>) {
         ctx.enter(self.operator);
-        if let Err(what) = self.bring() {
-            return ctx.fail(what);
+        if let Err(what) = self.bring(ctx) {
+            return ctx.refuse(what);
         }
         self.intake.clear();
         let Place { pane, ending, .. } = Place::of(ctx, self.span);
@@ -229,13 +230,15 @@ where
         self.table.visit(now, |number, group| {
             let mut records = Vec::new();
             let mut visit = |key: &K, value: Option<A>, state: &mut StateGuard<W::State>| {
-                if let Some(value) = value {
-                    kept.add(state.get_or_insert_with(W::State::default), pane, value);
-                }
-                if let Some(ending) = ending {
-                    let result = kept.close(key, state, ending);
-                    records.extend(result.map(|result| emit(key, result)));
-                }
+                ctx.at_key(key, || {
+                    if let Some(value) = value {
+                        kept.add(state.get_or_insert_with(W::State::default), pane, value);
+                    }
+                    if let Some(ending) = ending {
+                        let result = kept.close(key, state, ending);
+                        records.extend(result.map(|result| emit(key, result)));
+                    }
+                });
             };
             let mut after = |visited: Visited<'_, K, W::State>| {
                 if let Some(state) = visited.state.filter(|_| visited.changed) {

@@ -75,7 +75,7 @@ fn by_place<T: Value>(operator: OperatorId, fused: FusedFn<T>) -> LocalFn {
             let key: PlaceInLog = (ctx.batch().id, numbers(partition));
             match slot.groups.hash(&key) {
                 Ok(hash) => send_by_key(slot, &sequence, vec![Keyed { hash, key, value }], out),
-                Err(error) => ctx.fail(error.to_string()),
+                Err(error) => ctx.refuse(error.to_string()),
             }
         }
     })
@@ -114,7 +114,7 @@ impl<T: Value> BatchOperator for Window<T> {
                 let merge = |before: &mut Vec<T>, more| before.extend(more);
                 let at = (group, None);
                 if let Err(what) = self.table.bring(at, (hash, &key, value), merge) {
-                    ctx.fail(what);
+                    ctx.refuse(what);
                 }
             }
         }

@@ -289,6 +289,11 @@ fn program(seed: u64) {
         }
         // The batch before the next one begins.
         if !ran || random(&mut seed).is_multiple_of(5) {
+            if ran && random(&mut seed).is_multiple_of(2) {
+                // A checkpoint was to follow: another operator failed behind this one.
+                pair.group.capture();
+                pair.captured = None;
+            }
             pair.group.roll_back();
             pair.model.clone_from(&pair.before);
         } else {

@@ -56,6 +56,9 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
         while self.slots.len() > self.undo.created_from {
             let slot = self.slots.len() - 1;
             self.delta.forget(slot);
+            if let Some(delta) = &mut self.on_its_way {
+                delta.forget(slot); // a checkpoint was to be taken after this batch
+            }
             if let Some(created) = self.slots.pop()
                 && let Ok(found) = self.index.find_entry(spread(created.tag), |n| *n == slot)
             {
