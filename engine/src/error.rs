@@ -52,7 +52,7 @@ pub enum Error {
     /// A batch failed: its outputs were not committed, its input stays in the log and runs again at
     /// the next start.
     #[error(transparent)]
-    Batch(#[from] BatchFailure),
+    Batch(Box<BatchFailure>),
     /// A sink failed.
     #[error(
         "{batch}: output {output} failed while it was {phase}: {source}. Nothing is lost: the batch stays in the log and runs again at the next start"
@@ -215,6 +215,12 @@ impl Error {
             self,
             Error::Log(WalError::Io { .. } | WalError::LogFull { .. })
         )
+    }
+}
+
+impl From<BatchFailure> for Error {
+    fn from(failure: BatchFailure) -> Self {
+        Self::Batch(Box::new(failure))
     }
 }
 

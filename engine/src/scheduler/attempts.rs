@@ -20,12 +20,13 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// An attempt at a batch that failed.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) error: Error,
+    pub(crate) error: Box<Error>,
     pub(crate) remedy: Remedy,
 }
 
 impl Failure {
     pub(crate) fn new(error: Error, remedy: Remedy) -> Self {
+        let error = Box::new(error);
         Self { error, remedy }
     }
 
@@ -68,7 +69,7 @@ impl Attempts {
         let Failure { error, remedy } = failure;
         let is_last = failures >= self.max_failures.get() || remedy == Remedy::Stop;
         if is_last || self.ending.is_at_once() {
-            return Err(counted(error, failures));
+            return Err(counted(*error, failures));
         }
         let next_in = match self.pauses {
             true => pause(failures),
@@ -88,7 +89,7 @@ impl Attempts {
             self.ending.wait_until(&*self.clock, until);
         }
         match self.ending.is_at_once() {
-            true => Err(counted(error, failures)),
+            true => Err(counted(*error, failures)),
             false => Ok(()),
         }
     }

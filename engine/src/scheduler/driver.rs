@@ -168,7 +168,7 @@ impl Driver {
         // Decodes what is broadcast: that may panic.
         let after = || Ok::<_, String>(self.side.after(&begun.scope, &mut completed));
         let after = panics::catch(after).unwrap_or_else(|message| {
-            Err(Error::Batch(BatchFailure {
+            Err(Error::from(BatchFailure {
                 batch: begun.work.batch,
                 operator: "what the batch leaves to the next one".to_owned(),
                 lsn: None,

@@ -61,7 +61,7 @@ impl Workers {
                 let cut_short = || self.ending.is_at_once();
                 let rebuilt = self.rebuild.rebuild(work.batch.id, &cut_short);
                 let Rebuilt { executor, keys } = rebuilt.map_err(|error| match error {
-                    Error::Batch(failure) => failure.into(), // a replayed batch: it says enough
+                    of_batch @ Error::Batch(_) => of_batch, // a replayed one: it says enough
                     error => cannot_rebuild(work.batch.id, &error, &self.lost),
                 })?;
                 self.keys = keys;

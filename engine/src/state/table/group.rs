@@ -115,7 +115,10 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
 
     /// Whether a batch has left anything to settle.
     pub(crate) fn is_settled(&self) -> bool {
-        self.touched.is_empty() && !self.unsettled && self.undo.is_empty(self.slots.len())
+        self.touched.is_empty()
+            && !self.unsettled
+            && !self.timers.has_fired()
+            && self.undo.is_empty(self.slots.len())
     }
 
     /// All keys that have state, in the order of creation.

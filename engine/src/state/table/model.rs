@@ -151,6 +151,8 @@ impl Pair {
             for slot in group.timed_out(now) {
                 group.time_out(slot, |key, guard: &mut StateGuard<i64>| {
                     seen.push((key.clone(), guard.get().copied()));
+                    left = left.wrapping_sub(1);
+                    assert!(left != 0, "on purpose");
                 });
             }
         }));

@@ -23,6 +23,7 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
             self.compact();
         }
         self.undo.created_from = self.slots.len();
+        self.timers.keep();
     }
 
     /// The batch has failed: everything is again as it was before it, except that what it changed

@@ -13,6 +13,8 @@ pub(crate) struct Timers {
     /// Keys without data for longer than this time out.
     timeout_ms: Option<u64>,
     due: BTreeMap<u64, Vec<u32>>,
+    /// Whether the batch has taken out entries of keys that have timed out.
+    has_fired: bool,
 }
 
 impl Timers {
@@ -24,9 +26,20 @@ impl Timers {
     ) {
         self.timeout_ms = timeout_ms;
         self.due.clear();
+        self.has_fired = false;
         if timeout_ms.is_some() {
             keys.for_each(|(slot, stamp)| self.created(slot, stamp));
         }
+    }
+
+    /// Whether a batch has taken out entries, and was not kept.
+    pub(crate) fn has_fired(&self) -> bool {
+        self.has_fired
+    }
+
+    /// The batch is kept: its keys are gone.
+    pub(crate) fn keep(&mut self) {
+        self.has_fired = false;
     }
 
     pub(crate) fn timeout_ms(&self) -> Option<u64> {
@@ -65,6 +78,7 @@ impl Timers {
                 }
             }
         }
+        self.has_fired |= !fired.is_empty();
         fired.sort_unstable();
         fired
     }
