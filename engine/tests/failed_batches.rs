@@ -1,6 +1,6 @@
 //! A batch that fails is put back and run again: with any operator, in any place, on any number of
-//! workers, nothing of the attempts that failed is to be seen. After the last one the context stops,
-//! with all that was acknowledged, and a start of the mended program goes on.
+//! workers, nothing of the attempts that failed is to be seen. After the last one the context
+//! stops, with all that was acknowledged, and a start of the mended program goes on.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

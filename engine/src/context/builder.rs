@@ -223,10 +223,10 @@ impl Builder {
     ///
     /// What is counted are attempts to compute the batch: a closure of an operator that panics or
     /// fails, on any worker, or a worker that ends. A failed attempt leaves nothing behind: states,
-    /// windows, timers, counters and datasets are what they were, nothing reaches an output, and the
-    /// batch runs again with the same id, time and records. See `docs/guarantees.md` for closures
-    /// that have effects of their own. What the engine itself refuses, such as a key that does not
-    /// come back from a checkpoint, is not tried again.
+    /// windows, timers, counters and datasets are what they were, nothing reaches an output, and
+    /// the batch runs again with the same id, time and records. See `docs/guarantees.md` for
+    /// closures that have effects of their own. What the engine itself refuses, such as a key that
+    /// does not come back from a checkpoint, is not tried again.
     ///
     /// 200 ms pass before the second attempt, and twice as many before each later one, up to 10 s.
     /// A graceful stop ends the wait and makes the attempts that are left; an immediate one makes

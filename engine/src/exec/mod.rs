@@ -14,9 +14,9 @@
 //! | `completed` | what a batch produced |
 //! | `stream` | timely types with this engine's chunks in them |
 //!
-//! An attempt at a batch is an epoch. The driver hands chunks of the log to the workers and advances
-//! their inputs. Timely's progress tracking says when the attempt is complete on every worker: then
-//! nothing of it is on its way any more, whether it has failed or not.
+//! An attempt at a batch is an epoch. The driver hands chunks of the log to the workers and
+//! advances their inputs. Timely's progress tracking says when the attempt is complete on every
+//! worker: then nothing of it is on its way any more, whether it has failed or not.
 //!
 //! Batch operators have a second output, *acks*. It advances past an epoch only when the operator
 //! has handed over its snapshot of that epoch. So a probe on all acks is the checkpoint barrier.

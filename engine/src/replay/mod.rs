@@ -1,5 +1,5 @@
-//! Runs batches of the past again: state from a checkpoint, input from the log, outputs muted. Beside
-//! those that run now, for datasets; before them, for workers whose state was lost.
+//! Runs batches of the past again: state from a checkpoint, input from the log, outputs muted.
+//! Beside those that run now, for datasets; before them, for workers whose state was lost.
 //!
 //! | file | holds |
 //! |---|---|
