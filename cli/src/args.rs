@@ -2,6 +2,7 @@
 
 use crate::faults::Faults;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -32,6 +33,12 @@ pub(crate) enum Command {
     /// Measure what this machine does, beside what it could do at most
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Run a program, and start it again when it fails
+    ///
+    /// With `--supervise` a program that ends with another code than 0, or by a signal, is started
+    /// again after a pause, from its last checkpoint. SIGTERM is handed on to it; then it is not
+    /// started again. Its last exit code is that of this command.
+    Run(RunArgs),
     /// Count words durably while being killed, and compare with the truth
     ///
     /// A child process runs a stateful word count. This process sends it text over TCP, line by
@@ -43,6 +50,33 @@ pub(crate) enum Command {
     /// The child of `demo`
     #[command(hide = true)]
     DemoChild(ChildArgs),
+}
+
+/// How to run a program.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Start it again when it fails
+    #[arg(long)]
+    pub(crate) supervise: bool,
+    /// Give up after so many failures in a row; one minute of running begins the count anew
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 10,
+        requires = "supervise"
+    )]
+    pub(crate) max_failures: u32,
+    /// Pause after the first failure; each is twice as long as the last one, up to one minute
+    #[arg(
+        long,
+        value_name = "MILLISECONDS",
+        default_value_t = 1_000,
+        requires = "supervise"
+    )]
+    pub(crate) pause_ms: u64,
+    /// The program and its arguments
+    #[arg(required = true, last = true, value_name = "PROGRAM")]
+    pub(crate) program: Vec<OsString>,
 }
 
 /// Commands about a log.

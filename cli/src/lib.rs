@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `args` | the command line, for parsing and for `--help` |
 //! | `log/`, `checkpoint/`, `demo/`, `bench/` | the commands |
+//! | `run` | a program as a child, started again when it fails |
 //! | `faults/` | how the demo is broken on purpose, in tests |
 //! | `outcome` | how a command ends, and the exit codes |
 //! | `engine_records` | what an engine writes into its log, as JSON |
@@ -24,6 +25,7 @@ mod faults;
 mod log;
 mod outcome;
 mod output;
+mod run;
 mod text;
 
 use args::{BenchCommand, CheckpointCommand, Cli, Command, LogCommand};
@@ -71,6 +73,7 @@ fn run(command: &Command, out: &mut Output) -> Result<Outcome> {
         Command::Checkpoint(CheckpointCommand::List(args)) => checkpoint::list(args, out),
         Command::Checkpoint(CheckpointCommand::Show(args)) => checkpoint::show(args, out),
         Command::Bench(BenchCommand::Engine(args)) => bench::bench_engine(args, out),
+        Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(args, out),
         Command::DemoChild(args) => demo::run_child(args, out),
     }

@@ -17,6 +17,8 @@ pub(crate) enum Outcome {
     Clean,
     /// Something is: it was printed.
     Finding,
+    /// A program that was run ended with this code.
+    Code(u8),
 }
 
 impl Outcome {
@@ -30,6 +32,7 @@ impl From<Outcome> for ExitCode {
         match outcome {
             Outcome::Clean => Self::SUCCESS,
             Outcome::Finding => Self::from(1),
+            Outcome::Code(code) => Self::from(code),
         }
     }
 }

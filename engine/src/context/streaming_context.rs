@@ -12,6 +12,7 @@ use crate::datasets::slot::DATASET;
 use crate::error::{Error, Result};
 use crate::ingest::sender::Sender;
 use crate::ingest::source_context::SourceStats;
+use crate::life::signals::{self, Urgency};
 use crate::observe::checkpoints::CheckpointStats;
 use crate::observe::event::ContextState;
 use crate::observe::failed_attempt::FailedAttempt;
@@ -110,6 +111,29 @@ impl StreamingContext {
         self.owner.core.status.await_end()
     }
 
+    /// Waits until the context has stopped, or the process gets SIGTERM or SIGINT (ctrl-c). Then it
+    /// stops the context gracefully: sources are closed, what they have stored is cut and processed,
+    /// and a final checkpoint is taken. So the next start replays nothing. A second signal stops it
+    /// at once; the next start then replays what was not processed.
+    ///
+    /// Returns when the log is closed. Signals that come later do what they do without Highwater.
+    ///
+    /// # Errors
+    /// What stopped the context, if that was an error; what kept a graceful stop from its end.
+    pub fn await_termination_or_signal(&self) -> Result<()> {
+        let context = self.clone();
+        let _registration = signals::on_signal(move |urgency| {
+            let mode = match urgency {
+                Urgency::Asked => StopMode::Graceful,
+                Urgency::Insisted => StopMode::Immediate,
+            };
+            if let Err(error) = context.stop_on_a_thread(mode) {
+                tracing::error!(%error, "the signal cannot stop the context");
+            }
+        })?;
+        self.await_termination()
+    }
+
     /// Waits until the context has stopped, or `timeout` has passed; false in the second case.
     ///
     /// # Errors
@@ -151,10 +175,15 @@ impl StreamingContext {
     /// own does it.
     fn stop_from_within(&self, mode: StopMode) -> Result<()> {
         self.owner.core.admission.close();
+        self.stop_on_a_thread(mode)
+    }
+
+    /// Stops the context on a thread of its own.
+    fn stop_on_a_thread(&self, mode: StopMode) -> Result<()> {
         let context = self.clone();
         let stopper = Thread::spawn("stopper", move || {
             if let Err(error) = context.stop(mode) {
-                tracing::warn!(%error, "stopping, as a callback asked for");
+                tracing::warn!(%error, "the stop has failed");
             }
         });
         stopper.map(drop)
