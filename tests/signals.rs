@@ -61,38 +61,29 @@ fn child() -> Result<(), BoxError> {
     let Ok(dir) = std::env::var(DIRECTORY) else {
         return Ok(());
     };
-    match std::env::var(MODE)?.as_str() {
-        "drain" => {
-            let context = program(&dir, Arc::default())?;
-            context.start()?;
-            store(&context, &["a", "b", "a"])?;
-            context.await_termination_or_signal()?;
-            println!("\nended");
-            // Nothing waits for signals any more.
-            let _line = std::io::stdin().read_line(&mut String::new());
+    let mode = std::env::var(MODE)?;
+    let mut runs = 0;
+    let policy = RestartPolicy::new().pauses(Duration::from_millis(1), Duration::MAX);
+    // It waits for signals from here on: the test does not know when the context does.
+    supervise(&policy, || {
+        runs += 1;
+        let context = program(&dir, Arc::default())?;
+        context.start()?;
+        let words: &[&str] = match mode.as_str() {
+            "drain" => &["a", "b", "a"],
+            "twice" => &["wait", "a"],
+            _ => &["a"],
+        };
+        store(&context, words)?;
+        if mode == "supervised" && runs < 3 {
+            return Err("on purpose".into());
         }
-        "twice" => {
-            let context = program(&dir, Arc::default())?;
-            context.start()?;
-            store(&context, &["wait", "a"])?;
-            context.await_termination_or_signal()?;
-            println!("\nended");
-        }
-        _ => {
-            let mut runs = 0;
-            let policy = RestartPolicy::new().pauses(Duration::from_millis(1), Duration::MAX);
-            supervise(&policy, || {
-                runs += 1;
-                let context = program(&dir, Arc::default())?;
-                context.start()?;
-                store(&context, &["a"])?;
-                if runs < 3 {
-                    return Err("on purpose".into());
-                }
-                Ok(context.await_termination_or_signal()?)
-            })?;
-            println!("\nended");
-        }
+        Ok(context.await_termination_or_signal()?)
+    })?;
+    println!("\nended");
+    if mode == "drain" {
+        // Nothing waits for signals any more.
+        let _line = std::io::stdin().read_line(&mut String::new());
     }
     Ok(())
 }
@@ -172,7 +163,9 @@ fn a_signal_drains_processes_and_checkpoints_and_a_restart_replays_nothing() {
         program.says("stored");
         program.signal(signal);
         program.says("ended");
-        // The signal means again what it means without Highwater.
+        // The signal means again what it means without Highwater. The program waits for its input,
+        // which waiting for its end would close.
+        let _open = program.child.stdin.take();
         program.signal("-TERM");
         assert_eq!(program.child.wait().unwrap().signal(), Some(15));
         assert_eq!(restarted(&dir), (counts(&[("a", 2), ("b", 1)]), 0));

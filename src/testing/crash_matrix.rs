@@ -231,7 +231,7 @@ impl CrashMatrix {
         report.cuts += 1;
         test.cut_power(rng.next_u64());
         test.replace(self.pipeline_with(self.next_workers(cut.workers)));
-        if report.cuts % 8 == 0 {
+        if report.cuts.is_multiple_of(8) {
             test.disk().cut_power_before(rng.below(40));
             if let Err(error) = live(&mut test, &self.input)
                 && !SimDisk::caused_by_power_cut(&*error)

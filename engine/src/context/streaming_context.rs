@@ -111,10 +111,10 @@ impl StreamingContext {
         self.owner.core.status.await_end()
     }
 
-    /// Waits until the context has stopped, or the process gets SIGTERM or SIGINT (ctrl-c). Then it
-    /// stops the context gracefully: sources are closed, what they have stored is cut and processed,
-    /// and a final checkpoint is taken. So the next start replays nothing. A second signal stops it
-    /// at once; the next start then replays what was not processed.
+    /// Waits until the context has stopped, or the process gets SIGTERM or SIGINT (ctrl-c). Then
+    /// it stops the context gracefully: sources are closed, what they have stored is cut and
+    /// processed, and a final checkpoint is taken. So the next start replays nothing. A second
+    /// signal stops it at once; the next start then replays what was not processed.
     ///
     /// Returns when the log is closed. Signals that come later do what they do without Highwater.
     ///

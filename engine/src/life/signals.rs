@@ -59,6 +59,9 @@ impl Drop for Registration {
 
 /// Calls `f` for each signal from now on, on a thread of its own. It must return at once.
 ///
+/// If something that waits was asked to end already, `f` is called now: a program that is being
+/// started while the signal comes would not hear of it, and run on.
+///
 /// # Errors
 /// If the signals cannot be taken, or the thread cannot start.
 pub(crate) fn on_signal(f: impl Fn(Urgency) + Send + Sync + 'static) -> Result<Registration> {
@@ -69,11 +72,17 @@ pub(crate) fn on_signal(f: impl Fn(Urgency) + Send + Sync + 'static) -> Result<R
     }
     let number = waiting.next;
     waiting.next += 1;
+    let asked = waiting.by_number.values().any(|waiter| waiter.asked);
+    let on_signal: OnSignal = Arc::new(f);
     let waiter = Waiter {
-        on_signal: Arc::new(f),
-        asked: false,
+        on_signal: Arc::clone(&on_signal),
+        asked,
     };
     waiting.by_number.insert(number, waiter);
+    drop(waiting);
+    if asked {
+        on_signal(Urgency::Asked);
+    }
     Ok(Registration(number))
 }
 
@@ -118,6 +127,34 @@ fn calls(waiting: &mut BTreeMap<u64, Waiter>) -> Vec<(OnSignal, Urgency)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A supervised program whose context began to wait just after the signal ran on for ever.
+    #[test]
+    fn what_begins_to_wait_after_the_signal_is_asked_at_once() {
+        let (tell, told) = std::sync::mpsc::channel();
+        let tells = |name: &'static str| {
+            let tell = tell.clone();
+            move |urgency| tell.send((name, urgency)).unwrap()
+        };
+        let outer = on_signal(tells("outer")).unwrap();
+        let before = on_signal(tells("before")).unwrap();
+        assert!(told.try_recv().is_err());
+        for (on_signal, urgency) in calls(&mut WAITING.lock().by_number) {
+            on_signal(urgency);
+        }
+        drop(before);
+        let after = on_signal(tells("after")).unwrap();
+        let all: Vec<_> = told.try_iter().collect();
+        let asked = |name| (name, Urgency::Asked);
+        assert_eq!(all, [asked("outer"), asked("before"), asked("after")]);
+        drop((outer, after));
+        let fresh = on_signal(tells("fresh")).unwrap();
+        assert!(
+            told.try_recv().is_err(),
+            "nothing that was asked waits any more"
+        );
+        drop(fresh);
+    }
 
     #[test]
     fn the_first_signal_asks_and_the_next_one_insists() {

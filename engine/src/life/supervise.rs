@@ -85,8 +85,8 @@ impl RestartPolicy {
 /// returns, so that the next one finds the directory free. A panic counts as a failure.
 ///
 /// After SIGTERM or SIGINT the program is not started again. If it waits with
-/// [`await_termination_or_signal`](crate::StreamingContext::await_termination_or_signal), it ends in
-/// order then.
+/// [`await_termination_or_signal`](crate::StreamingContext::await_termination_or_signal), it ends
+/// in order then.
 ///
 /// ```no_run
 /// use highwater_engine::{BoxError, RestartPolicy, StreamingContext, supervise};
@@ -105,8 +105,8 @@ impl RestartPolicy {
 /// ```
 ///
 /// # Errors
-/// The failure of the program: after as many as the policy allows; after a signal; and at once if a
-/// new start cannot help, because the program itself is wrong or does not fit its state.
+/// The failure of the program: after as many as the policy allows; after a signal; and at once if
+/// a new start cannot help, because the program itself is wrong or does not fit its state.
 pub fn supervise(
     policy: &RestartPolicy,
     mut program: impl FnMut() -> Result<(), BoxError>,
