@@ -311,19 +311,25 @@ fn open(
     Ok(context)
 }
 
+/// How many keys each state has after each batch.
+type KeyCounts = BTreeMap<u64, Vec<u64>>;
+
 /// Runs batches from where the context is to the end; the error of one that failed.
-fn live(context: &StreamingContext, run: &Run, trap: &Trap) -> Result<()> {
+fn live(context: &StreamingContext, run: &Run, trap: &Trap) -> Result<KeyCounts> {
     context.start()?;
     let input = context.input::<Pair>("pairs")?;
     let done = context.progress().last_batch.unwrap_or(0);
+    let mut keys = KeyCounts::new();
     for batch in done + 1..=BATCHES {
         if batch == BATCH {
             trap.set(run.times);
         }
         input.send_all(&sent(batch, run.place))?.wait()?;
         assert_eq!(context.run_batch()?.id, batch);
+        let states = context.states().into_iter();
+        keys.insert(batch, states.map(|state| state.keys).collect());
     }
-    Ok(())
+    Ok(keys)
 }
 
 fn summary(context: &StreamingContext, outputs: &Outputs) -> Seen {
@@ -362,7 +368,7 @@ fn quiet<R>(work: impl FnOnce() -> R) -> R {
     work()
 }
 
-fn undisturbed(program: Program, place: usize) -> Seen {
+fn undisturbed(program: Program, place: usize) -> (Seen, KeyCounts) {
     let (trap, outputs) = <(Arc<Trap>, Outputs)>::default();
     let run = Run {
         workers: 1,
@@ -371,9 +377,9 @@ fn undisturbed(program: Program, place: usize) -> Seen {
         change: honest,
     };
     let context = open(&SimDisk::new(), program, &run, &trap, &outputs).unwrap();
-    live(&context, &run, &trap).unwrap();
+    let keys = live(&context, &run, &trap).unwrap();
     assert_eq!(context.progress().failed_attempts, 0);
-    summary(&context, &outputs)
+    (summary(&context, &outputs), keys)
 }
 
 /// For every kind of operator: the batch fails once or twice, at the first record, in the middle,
@@ -383,7 +389,7 @@ fn nothing_of_a_failed_attempt_is_seen_with_any_operator() {
     quiet(|| {
         for (at, (name, program)) in programs().into_iter().enumerate() {
             for place in 0..3 {
-                let expected = undisturbed(program, place);
+                let (expected, expected_keys) = undisturbed(program, place);
                 for (workers, times, change) in [
                     (1, 1, honest as fn(Builder) -> Builder),
                     (2, 2, honest),
@@ -401,12 +407,13 @@ fn nothing_of_a_failed_attempt_is_seen_with_any_operator() {
                     };
                     let disk = SimDisk::new();
                     let context = open(&disk, program, &run, &trap, &outputs).unwrap();
-                    live(&context, &run, &trap).unwrap();
+                    let keys = live(&context, &run, &trap).unwrap();
                     let what = format!(
                         "program {at}, {name}: {workers} workers, {times} times, place {place}"
                     );
                     assert!(!trap.is_set(), "{what}: the trap did not go off");
                     assert_eq!(summary(&context, &outputs), expected, "{what}");
+                    assert_eq!(keys, expected_keys, "{what}");
                     let failed = context.progress().failed_attempts;
                     assert!(
                         failed >= 1 && failed <= u64::from(times),
@@ -442,7 +449,7 @@ fn failure(error: &Error) -> &BatchFailure {
 fn after_the_last_attempt_the_context_stops_and_a_mended_program_goes_on() {
     quiet(|| {
         for (name, program) in programs() {
-            let expected = undisturbed(program, 1);
+            let (expected, _) = undisturbed(program, 1);
             for workers in 1..=4 {
                 for change in [honest as fn(Builder) -> Builder, rebuilding] {
                     let (trap, outputs) = <(Arc<Trap>, Outputs)>::default();
@@ -490,6 +497,56 @@ fn after_the_last_attempt_the_context_stops_and_a_mended_program_goes_on() {
             }
         }
     });
+}
+
+/// A name that is compared without case.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+struct Name(String);
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Name {}
+
+impl std::hash::Hash for Name {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.0.to_ascii_lowercase().hash(state);
+    }
+}
+
+/// The check for equal keys of other bytes remembers the newest one: a second attempt would have
+/// taken what the first has refused, and counted the two apart.
+#[test]
+fn what_the_engine_refuses_is_not_tried_again() {
+    let context = builder(&SimDisk::new(), 1)
+        .get_or_create(|ssc| {
+            let f = |_: &Name, new: &[u64], state: &mut Option<u64>| {
+                *state = Some(state.unwrap_or(0) + new.iter().sum::<u64>());
+            };
+            let counts = ssc.input::<(Name, u64)>("names");
+            let counts = counts.update_state_by_key("s", f);
+            counts.for_each_batch("out", |_, _| ());
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    let input = context.input::<(Name, u64)>("names").unwrap();
+    let send = |name: &str| {
+        let record = (Name(name.to_owned()), 1);
+        input.send(&record).unwrap().wait().unwrap();
+        context.run_batch()
+    };
+    send("Other").unwrap();
+    let error = send("other").unwrap_err();
+    assert!(
+        error.to_string().contains("serialises to something else"),
+        "{error}"
+    );
+    assert_eq!(failure(&error).attempts, 1, "{error}");
+    assert_eq!(context.progress().failed_attempts, 0);
 }
 
 // ---- workers that end
@@ -625,13 +682,78 @@ fn workers_that_end_are_built_again() {
     });
 }
 
+/// How often the next states that are dropped panic.
+static DROPS: Trap = Trap(AtomicU32::new(0));
+
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+struct Dropped(u64);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            DROPS.step();
+        }
+    }
+}
+
+/// A state that panics while it is dropped, in the middle of putting a batch back: a part of the
+/// keys would be as before, a part not. So all of it is built again.
+#[test]
+fn a_batch_that_cannot_be_put_back_is_built_again() {
+    quiet(|| {
+        let run = |workers, times| {
+            let (trap, seen) = <(Arc<Trap>, Outputs)>::default();
+            let (of_program, out) = (Arc::clone(&trap), Arc::clone(&seen));
+            let context = builder(&SimDisk::new(), workers)
+                .get_or_create(move |ssc| {
+                    let f = |key: &u8, value, state: &mut KeyState<'_, Dropped>| {
+                        if state.modify(|state| state.0 += value).is_none() {
+                            state.update(Dropped(value));
+                        }
+                        (*key, state.get().map(|state| state.0))
+                    };
+                    let totals = pairs(ssc).map_with_state("s", f);
+                    let checked = totals.transform(move |records, batch: &Batch| {
+                        if batch.id == BATCH && of_program.is_set() {
+                            DROPS.set(1);
+                            of_program.step();
+                        }
+                        records
+                    });
+                    shown(&checked).for_each_batch("out", move |batch, records| {
+                        out.lock().insert(batch.id, records);
+                    });
+                    Ok(())
+                })
+                .unwrap();
+            let run = Run {
+                workers,
+                times,
+                place: 1,
+                change: honest,
+            };
+            live(&context, &run, &trap).unwrap();
+            assert!(!DROPS.is_set());
+            let outputs = seen.lock().clone();
+            (outputs, context.progress().failed_attempts)
+        };
+        let (expected, none) = run(1, 0);
+        assert_eq!(none, 0);
+        for workers in 1..=4 {
+            let (found, failed) = run(workers, 1);
+            assert_eq!(found, expected, "{workers} workers");
+            assert_eq!(failed, 2, "the attempt, and putting it back");
+        }
+    });
+}
+
 /// A start that replays batches meets the same failures.
 #[test]
 fn a_batch_that_fails_while_it_is_replayed_is_run_again() {
     quiet(|| {
         for change in [honest as fn(Builder) -> Builder, rebuilding] {
             for (name, program) in programs() {
-                let expected = undisturbed(program, 0);
+                let (expected, _) = undisturbed(program, 0);
                 let (trap, outputs) = <(Arc<Trap>, Outputs)>::default();
                 let never = |b: Builder| b.checkpoint(CheckpointPolicy::every_batches(100));
                 let mut run = Run {
@@ -997,7 +1119,7 @@ fn a_crash_between_two_attempts_loses_and_repeats_nothing() {
         let programs = programs();
         for at in [4, 7, 9, 13] {
             let (name, program) = programs[at];
-            let expected = undisturbed(program, 0).outputs;
+            let expected = undisturbed(program, 0).0.outputs;
             for change in [honest as fn(Builder) -> Builder, rebuilding] {
                 let (trap, outputs) = <(Arc<Trap>, Outputs)>::default();
                 let run = Run {
@@ -1055,7 +1177,7 @@ fn live_once(context: &StreamingContext, run: &Run, trap: &Trap) -> Result<()> {
 fn a_process_that_is_killed_in_an_attempt_goes_on_at_the_next_start() {
     quiet(|| {
         for (name, program) in programs() {
-            let expected = undisturbed(program, 2).outputs;
+            let expected = undisturbed(program, 2).0.outputs;
             for workers in [1, 3] {
                 let (trap, outputs) = <(Arc<Trap>, Outputs)>::default();
                 let run = Run {
