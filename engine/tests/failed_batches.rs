@@ -705,6 +705,7 @@ fn a_batch_that_cannot_be_put_back_is_built_again() {
             let (trap, seen) = <(Arc<Trap>, Outputs)>::default();
             let (of_program, out) = (Arc::clone(&trap), Arc::clone(&seen));
             let context = builder(&SimDisk::new(), workers)
+                .key_groups(1) // so that one panic would lose what is known of several keys
                 .get_or_create(move |ssc| {
                     let f = |key: &u8, value, state: &mut KeyState<'_, Dropped>| {
                         if state.modify(|state| state.0 += value).is_none() {
@@ -739,7 +740,7 @@ fn a_batch_that_cannot_be_put_back_is_built_again() {
         };
         let (expected, none) = run(1, 0);
         assert_eq!(none, 0);
-        for workers in 1..=4 {
+        for workers in [1, 2] {
             let (found, failed) = run(workers, 1);
             assert_eq!(found, expected, "{workers} workers");
             assert_eq!(failed, 2, "the attempt, and putting it back");
