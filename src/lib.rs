@@ -2,7 +2,12 @@
 
 pub use highwater_connectors::engine::wal::disk;
 pub use highwater_connectors::engine::*;
-pub use highwater_connectors::{BoundAddress, Line, ListenOptions, Outputs, Sources};
+pub use highwater_connectors::{
+    BoundAddress, Csv, FileFormat, Files, Line, ListenOptions, Ndjson, Outputs, Sources, Text,
+};
+
+#[cfg(feature = "sqlite")]
+pub use highwater_connectors::rusqlite;
 
 #[doc = include_str!("../docs/from-spark.md")]
 pub mod from_spark {}
@@ -12,8 +17,8 @@ pub mod testing;
 /// What a program needs in scope: `use highwater::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        Batch, BoundAddress, BoxError, CheckpointPolicy, DStream, KeyState, Line, ListenOptions,
-        Outputs, Sources, StateGuard, StateSpec, StopMode, StreamScope, StreamingContext,
-        UpdateSpec,
+        Batch, BoundAddress, BoxError, CheckpointPolicy, Csv, DStream, Files, KeyState, Line,
+        ListenOptions, Ndjson, Outputs, Sources, StateGuard, StateSpec, StopMode, StreamScope,
+        StreamingContext, UpdateSpec,
     };
 }

@@ -30,6 +30,11 @@ impl<T: Debug, W: Write + Send + 'static> Sink<T> for Console<W> {
         Guarantee::AtLeastOnce
     }
 
+    /// What cannot be printed is logged.
+    fn may_fail(&self) -> bool {
+        false
+    }
+
     fn limit(&self) -> usize {
         self.n.saturating_add(1) // one more, to know whether there are more
     }

@@ -13,7 +13,9 @@
 //! | sink | guarantee |
 //! |---|---|
 //! | [`Outputs::print`] | at least once |
-//! | [`Outputs::save_as_text_files`] | exactly once |
+//! | [`Outputs::save_as_text_files`] | transactional: exactly once |
+//! | [`Outputs::save_as_files`]: NDJSON, CSV, formats of your own | transactional: exactly once |
+//! | `Outputs::save_to_sqlite`, with the feature `sqlite` | idempotent: effectively once |
 
 mod answers;
 mod connection;
@@ -23,14 +25,19 @@ mod line;
 mod lines;
 mod outputs;
 mod paths;
-mod save_as_text_files;
+mod save_as_files;
 mod socket_listen;
 mod socket_text;
 mod sources;
+#[cfg(feature = "sqlite")]
+mod sql;
 mod text_file_stream;
 
 pub use highwater_engine as engine;
 pub use line::Line;
 pub use outputs::Outputs;
+#[cfg(feature = "sqlite")]
+pub use rusqlite;
+pub use save_as_files::{Csv, FileFormat, Files, Ndjson, Text};
 pub use socket_listen::{BoundAddress, ListenOptions};
 pub use sources::Sources;

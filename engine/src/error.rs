@@ -53,9 +53,12 @@ pub enum Error {
     /// the next start.
     #[error(transparent)]
     Batch(Box<BatchFailure>),
-    /// A sink failed.
+    /// A sink failed for good: its error is permanent, it was given up, or the context stopped
+    /// while it failed.
     #[error(
-        "{batch}: output {output} failed while it was {phase}: {source}. Nothing is lost: the batch stays in the log and runs again at the next start"
+        "{batch}: output {output} failed while it was {phase}{}: {source}. Nothing is lost: {}",
+        times(*attempts),
+        after_failed_output(phase)
     )]
     Output {
         /// Name and kind of the output.
@@ -64,6 +67,8 @@ pub enum Error {
         batch: Batch,
         /// What the sink was doing: staging or publishing.
         phase: &'static str,
+        /// How often it was tried.
+        attempts: u64,
         /// What it said.
         #[source]
         source: BoxError,
@@ -221,6 +226,20 @@ impl Error {
 impl From<BatchFailure> for Error {
     fn from(failure: BatchFailure) -> Self {
         Self::Batch(Box::new(failure))
+    }
+}
+
+fn times(attempts: u64) -> String {
+    match attempts {
+        0 | 1 => String::new(),
+        attempts => format!(" (tried {attempts} times)"),
+    }
+}
+
+fn after_failed_output(phase: &str) -> &'static str {
+    match phase {
+        "publishing" => "the batch is committed, and the next start publishes it",
+        _ => "the batch stays in the log and runs again at the next start",
     }
 }
 

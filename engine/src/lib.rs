@@ -66,7 +66,12 @@ pub use recovery::report::{IncompleteBatch, RecoveryReport, StateReport};
 pub use settings::BatchMode;
 pub use sink::backoff::Backoff;
 pub use sink::batch_fn::IntoBatchResult;
-pub use sink::output::{Guarantee, OutputOwner, Sink, SinkContext};
+pub use sink::output::{Guarantee, InDoubt, OutputOwner, Sink, SinkContext};
+pub use sink::part::{MAX_TOKEN_BYTES, Part, Records, StagedPart};
+pub use sink::retry::OutputRetry;
+pub use sink::sink_error::SinkError;
+pub use sink::staged::StagedSink;
+pub use sink::status::{OutputDelay, OutputStatus};
 pub use state::access::{KeyState, StateAccess, StateGuard};
 pub use state::borrowed_key::BorrowedKey;
 #[doc(hidden)]

@@ -21,6 +21,16 @@ pub enum Mismatch {
         /// The checkpoint that holds it.
         checkpoint: u64,
     },
+    /// An output has staged a batch, and nothing in the program would publish it.
+    #[error(
+        "the output \"{name}\" has staged batch {batch}, which is committed and may not be published, and this program has no such output, or one that takes no parts. Start once with the output as it was and stop, or call .drop_output(\"{name}\") on the builder to leave what it staged where it is"
+    )]
+    UnpublishedOutput {
+        /// Name of the output.
+        name: String,
+        /// The batch.
+        batch: u64,
+    },
     /// The operator of that name is of another kind.
     #[error(
         "state \"{name}\" of checkpoint {checkpoint} was written by {then}, but the program's \"{name}\" is {now}, which would misread it. Give the new operator another name and call .drop_state(\"{name}\"), or move it with .rename_state(..)"

@@ -5,8 +5,10 @@ use crate::checkpointing::checkpointer::CheckpointPolicy;
 use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::plan::changes::Changes;
+use crate::sink::retry::OutputRetry;
 use highwater_checkpoint::Store;
 use highwater_wal::disk::{Clock, Disk, OsClock, OsDisk};
+use std::collections::BTreeSet;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,6 +64,10 @@ pub(crate) struct Settings {
     pub(crate) mode: BatchMode,
     pub(crate) states: Changes,
     pub(crate) sources: Changes,
+    /// Outputs whose staged parts are given up.
+    pub(crate) dropped_outputs: BTreeSet<String>,
+    /// `None`: for ever by the clock, never by hand.
+    pub(crate) output_retry: Option<OutputRetry>,
     /// Where what is drawn by chance comes from, if not from chance.
     pub(crate) seed: Option<u64>,
     pub(crate) faults: Faults,
@@ -93,6 +99,8 @@ impl Settings {
             mode: BatchMode::Clock,
             states: Changes::default(),
             sources: Changes::default(),
+            dropped_outputs: BTreeSet::new(),
+            output_retry: None,
             seed: None,
             faults: Faults::default(),
         }

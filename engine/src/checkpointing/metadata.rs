@@ -3,7 +3,7 @@
 use crate::engine_log::program::Program;
 use crate::plan::program::OperatorInfo;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Kind of the blocks that hold a source's producer table.
 pub(crate) const PRODUCERS: &str = "producers";
@@ -30,4 +30,12 @@ pub(crate) struct Metadata {
     /// Lengths of the panes of windows, in milliseconds, by the names of their states.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) panes: BTreeMap<String, u64>,
+}
+
+impl Metadata {
+    /// Names in the program.
+    pub(crate) fn names(&self) -> BTreeSet<String> {
+        let operators = self.operators.iter();
+        operators.filter_map(|info| info.name.clone()).collect()
+    }
 }

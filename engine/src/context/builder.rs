@@ -7,6 +7,7 @@ use crate::operators::scope::StreamScope;
 use crate::plan::graph::{Graph, SharedGraph};
 use crate::record::{State, Value};
 use crate::settings::{BatchMode, Settings};
+use crate::sink::retry::OutputRetry;
 use highwater_checkpoint::Store;
 use highwater_wal::disk::{Clock, Disk};
 use std::cell::RefCell;
@@ -207,6 +208,24 @@ impl Builder {
     #[must_use]
     pub fn reset_batch_clock(mut self) -> Self {
         self.settings.reset_batch_clock = true;
+        self
+    }
+
+    /// What becomes of a batch whose sink fails. Default: it waits and is tried again for ever, as
+    /// [`OutputRetry::forever`] says. With [`BatchMode::Manual`] the default is
+    /// [`OutputRetry::never`]; with another setting `run_batch` waits too, by the clock of the
+    /// context.
+    #[must_use]
+    pub fn output_retry(mut self, retry: OutputRetry) -> Self {
+        self.settings.output_retry = Some(retry);
+        self
+    }
+
+    /// The output `name` is not in the program any more, and what it has staged of the newest batch
+    /// and not published is left where it is. The call may stay.
+    #[must_use]
+    pub fn drop_output(mut self, name: &str) -> Self {
+        self.settings.dropped_outputs.insert(name.to_owned());
         self
     }
 

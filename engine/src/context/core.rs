@@ -13,7 +13,7 @@ use crate::ingest::admission::Admission;
 use crate::ingest::source_context::SourceContext;
 use crate::ingest::source_writer::SourceWriter;
 use crate::observe::checkpoints::CheckpointStatus;
-use crate::observe::event::{ContextEvent, ContextState, Events, LogEvents};
+use crate::observe::event::{ContextEvent, ContextListener, ContextState, Events, LogEvents};
 use crate::observe::lineage::Lineage;
 use crate::observe::states::StateCounts;
 use crate::observe::status::Status;
@@ -25,6 +25,7 @@ use crate::scheduler::clock::BatchClock;
 use crate::scheduler::cutter::{Cutter, GoneBefore, OpenTick};
 use crate::scheduler::driver::Driver;
 use crate::settings::{BatchMode, Settings};
+use crate::sink::status::OutputDelays;
 use crate::thread_role::{self, Role, RoleGuard};
 use crate::variables::declared::variable_failed;
 use highwater_wal::{Lsn, Wal};
@@ -43,6 +44,7 @@ pub(crate) struct Core {
     pub(crate) checkpoints: Arc<CheckpointStatus>,
     pub(crate) status: Arc<Status>,
     pub(crate) states: Arc<StateCounts>,
+    pub(crate) output_delays: Arc<OutputDelays>,
     pub(crate) events: Arc<Events>,
     /// Batches that wait for the driver.
     pub(crate) queue: Queue,
@@ -97,14 +99,13 @@ impl Core {
         let last_id = recovered.last().map_or(0, |last| last.batch.id);
         let cutter = cutter(&settings, &plan, &recovered, &admission);
         let (checkpoints, status) = <(Arc<CheckpointStatus>, Arc<Status>)>::default();
-        let states = Arc::new(StateCounts::default());
-        for (state, keys) in &recovered.keys {
-            states.restored(*state, *keys);
-        }
-        let events = Arc::new(Events::default());
-        events.add_listener(Arc::new(LogEvents));
-        events.add_listener(Arc::<Status>::clone(&status));
-        events.add_listener(Arc::<CheckpointStatus>::clone(&checkpoints));
+        let states = restored_states(&recovered);
+        let output_delays = Arc::<OutputDelays>::default();
+        let events = events([
+            Arc::<Status>::clone(&status),
+            Arc::<CheckpointStatus>::clone(&checkpoints),
+            Arc::<OutputDelays>::clone(&output_delays),
+        ]);
         if let Some((number, Timed { batch, .. })) = recovered.checkpoint {
             checkpoints.recovered((number, batch.id, batch.to), recovered.report.loaded_in);
             status.recovered(batch.id);
@@ -121,6 +122,7 @@ impl Core {
             checkpoints,
             status,
             states,
+            output_delays,
             events,
             queue: Queue::default(),
             replay_from: recovered.replay_from(),
@@ -253,6 +255,25 @@ impl Core {
         self.admission.close();
         self.sources.iter().for_each(SourceContext::stop);
     }
+}
+
+/// How many keys the states have as restored.
+fn restored_states(recovered: &Recovered) -> Arc<StateCounts> {
+    let states = Arc::new(StateCounts::default());
+    for (state, keys) in &recovered.keys {
+        states.restored(*state, *keys);
+    }
+    states
+}
+
+/// The stream of events, which `listeners` read, and the program's log.
+fn events(listeners: [Arc<dyn ContextListener>; 3]) -> Arc<Events> {
+    let events = Arc::new(Events::default());
+    events.add_listener(Arc::new(LogEvents));
+    for listener in listeners {
+        events.add_listener(listener);
+    }
+    events
 }
 
 /// Takes variables and results out of what a checkpoint had.

@@ -5,8 +5,10 @@ use crate::checkpointing::metadata::Metadata;
 use crate::checkpointing::writer::Writer;
 use crate::context::core::Core;
 use crate::engine_log::cut::Cut;
+use crate::engine_log::entry::{self, Entry, Published};
 use crate::error::{Error, Result};
 use crate::exec::executor::Executor;
+use crate::recovery::outputs::last_call;
 use crate::recovery::recover::Recovered;
 use crate::recovery::states::begin;
 use crate::replay::replayer::Replayer;
@@ -18,7 +20,8 @@ use crate::scheduler::side_values::SideValues;
 use crate::scheduler::workers::Workers;
 use crate::settings::BatchMode;
 use crate::sink::backoff::Backoff;
-use crate::sink::output::{OutputOwner, SinkContext};
+use crate::sink::output::{InDoubt, OutputOwner, SinkContext};
+use crate::sink::retry::OutputRetry;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::block::RestoredState;
 use std::collections::BTreeMap;
@@ -33,6 +36,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         BatchMode::Manual => Backoff::none(),
     };
     open_outputs(core, &recovered, &backoff)?;
+    let committer = committer(core, backoff, recovered.committed);
     let workers = core.settings.workers.get();
     let plan = Arc::clone(&core.plan);
     let numbers = recovered.numbers();
@@ -78,12 +82,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         admission: Arc::clone(&core.admission),
         workers: driver_workers(core, executor),
         attempts: attempts(core),
-        committer: Committer {
-            plan: Arc::clone(&core.plan),
-            wal: Arc::clone(&core.wal),
-            backoff,
-            faults: core.settings.faults,
-        },
+        committer,
         checkpointer,
         side: SideValues::new(&core.plan),
         sources: core.sources.clone(),
@@ -111,6 +110,34 @@ fn attempts(core: &Core) -> Attempts {
     }
 }
 
+fn committer(core: &Core, backoff: Backoff, published: Option<u64>) -> Committer {
+    let settings = &core.settings;
+    let by_hand = settings.mode == BatchMode::Manual;
+    Committer {
+        plan: Arc::clone(&core.plan),
+        wal: Arc::clone(&core.wal),
+        clock: Arc::clone(&settings.clock),
+        events: Arc::clone(&core.events),
+        backoff: match settings.output_retry {
+            Some(_) => Backoff::of(&core.admission),
+            None => backoff,
+        },
+        retry: settings.output_retry.unwrap_or(match by_hand {
+            true => OutputRetry::never(),
+            false => OutputRetry::forever(),
+        }),
+        seed: settings.seed.unwrap_or_else(|| {
+            let id = core.wal.log_id();
+            u64::try_from(id & u128::from(u64::MAX)).unwrap_or_default()
+        }),
+        workers: settings.workers.get(),
+        // By hand, every disk operation comes in the same order in each run.
+        in_parallel: !by_hand,
+        faults: settings.faults,
+        published,
+    }
+}
+
 /// Gives the states that are new in the directory what they begin with.
 fn begin_states(
     core: &Core,
@@ -123,26 +150,46 @@ fn begin_states(
     Ok(())
 }
 
+/// Opens the outputs. What they have staged of the newest committed batch is published, as the log
+/// lists it.
 fn open_outputs(core: &Core, recovered: &Recovered, backoff: &Backoff) -> Result<()> {
     let batches = recovered.batches();
     for output in &core.plan.outputs {
         let shown = core.plan.operator_name(output.operator);
-        let info = core.plan.operators.get(output.operator.0);
+        let name = core.plan.output_name(output.operator);
         let owner = OutputOwner {
             log_id: core.wal.log_id(),
             application: core.settings.application.clone(),
-            output: info
-                .and_then(|i| i.name.clone())
-                .unwrap_or_else(|| shown.clone()),
+            output: name.clone(),
         };
+        let in_doubt = recovered.in_doubt.as_ref();
+        let in_doubt = in_doubt.map_or(InDoubt::Nothing, |batch| batch.of(&name));
         let context = SinkContext {
             disk: Arc::clone(&core.settings.disk),
             committed: recovered.committed,
             backoff: backoff.clone(),
             owner,
             batches: Arc::clone(&batches),
+            called: last_call(
+                &core.plan,
+                output.operator,
+                recovered.checkpoint.map(|(_, at)| at),
+                &recovered.cuts,
+                recovered.committed,
+            ),
+            known: recovered.known_names.contains(&name),
+            in_doubt,
         };
         output.sink.open(&shown, &context)?;
+        if let InDoubt::Listed { batch, parts } = &context.in_doubt {
+            output.sink.publish_again(&shown, batch, parts)?;
+        }
+    }
+    let in_doubt = recovered.in_doubt.as_ref();
+    if let Some(published) = in_doubt.filter(|batch| batch.has_parts()) {
+        let batch = published.batch.id;
+        let entry = Entry::Published(Published { batch });
+        core.wal.sync_to(entry::append(&core.wal, &entry)?)?;
     }
     Ok(())
 }

@@ -23,6 +23,7 @@ use crate::plan::program::Plan;
 use crate::record::Value;
 use crate::recovery::report::RecoveryReport;
 use crate::settings::Settings;
+use crate::sink::status::OutputStatus;
 use crate::thread_role::{self, Role};
 use crate::variables::declared::{BROADCAST, COUNTER};
 use highwater_wal::Wal;
@@ -293,6 +294,21 @@ impl StreamingContext {
             }
         });
         stats.collect()
+    }
+
+    /// The outputs of the program: what they promise, and which of them waits for its sink.
+    #[must_use]
+    pub fn outputs(&self) -> Vec<OutputStatus> {
+        let core = &self.owner.core;
+        let outputs = core.plan.outputs.iter().map(|output| {
+            let shown = core.plan.operator_name(output.operator);
+            OutputStatus {
+                guarantee: output.sink.guarantee,
+                delay: core.output_delays.of(&shown),
+                output: shown,
+            }
+        });
+        outputs.collect()
     }
 
     /// The results that the stream `name` had in past batches: of

@@ -27,6 +27,15 @@ pub(crate) enum Entry {
     Cut(CutRecord),
     /// Every output of the batch has staged it.
     Committed(Committed),
+    /// Every output of the batch has published its parts.
+    Published(Published),
+}
+
+/// Every output of a batch has published its parts: if one is not where it was published, another
+/// program has moved it. Written only for a batch with parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Published {
+    pub(crate) batch: u64,
 }
 
 /// Every output of a batch has staged it. The lists stay empty until outputs and operators have
@@ -34,9 +43,10 @@ pub(crate) enum Entry {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Committed {
     pub(crate) batch: u64,
-    /// What each output must be given to publish.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) tokens: Vec<Token>,
+    /// What each output must be given to publish: all parts, and no others. `None` if no output of
+    /// the program has parts, and in records of the version that had no lists.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tokens: Option<Vec<Token>>,
     /// Records that were left out because an operator refused them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) skips: Vec<Refused>,
@@ -177,11 +187,11 @@ mod tests {
         );
         let full = Entry::Committed(Committed {
             batch: 7,
-            tokens: vec![Token {
+            tokens: Some(vec![Token {
                 output: "out".to_owned(),
                 part: 1,
                 token: vec![1, 2],
-            }],
+            }]),
             skips: vec![Refused {
                 operator: "map".to_owned(),
                 lsn: Lsn::new(8),
@@ -195,6 +205,12 @@ mod tests {
             full,
             Entry::Cut(cut()),
             Entry::Program(Program::default()),
+            Entry::Committed(Committed {
+                batch: 8,
+                tokens: Some(Vec::new()),
+                ..Committed::default()
+            }),
+            Entry::Published(Published { batch: 8 }),
         ] {
             assert_eq!(decode(&encode(&entry)), Ok((2, entry)));
         }

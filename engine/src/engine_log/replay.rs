@@ -2,7 +2,7 @@
 
 use crate::batch::tick::Tick;
 use crate::engine_log::cut::Cut;
-use crate::engine_log::entry::{self, ENGINE, Entry};
+use crate::engine_log::entry::{self, ENGINE, Entry, Published, Token};
 use crate::engine_log::envelope::{Envelope, Kind};
 use crate::engine_log::ledger::Frames;
 use crate::engine_log::program::Program;
@@ -20,6 +20,10 @@ pub(crate) struct Replay {
     pub(crate) cuts: Vec<Cut>,
     /// The newest committed batch.
     pub(crate) committed: Option<u64>,
+    /// What its outputs staged, if the log lists it.
+    pub(crate) tokens: Option<Vec<Token>>,
+    /// The newest batch of which the log says that its parts are published.
+    pub(crate) published: Option<u64>,
     /// What the frames of each source leave behind.
     pub(crate) frames: BTreeMap<StreamId, Frames>,
     /// Data records of each source.
@@ -142,7 +146,13 @@ impl Replay {
                 self.programs.push((lsn, program));
             }
             Entry::Committed(committed) => {
-                self.committed = self.committed.max(Some(committed.batch));
+                if self.committed.is_none_or(|newest| newest < committed.batch) {
+                    self.committed = Some(committed.batch);
+                    self.tokens = committed.tokens;
+                }
+            }
+            Entry::Published(Published { batch }) => {
+                self.published = self.published.max(Some(batch));
             }
             Entry::Cut(record) => {
                 let cut = Cut::new(record, lsn)?;

@@ -15,6 +15,8 @@ pub enum Cheat {
     PublishBeforeCommit,
     /// A batch runs before its cut is durable.
     RunBeforeCut,
+    /// The record that commits a batch lists all parts of its outputs but one.
+    ForgetAPart,
 }
 
 /// What the engine does wrong on purpose.
@@ -41,5 +43,10 @@ impl Faults {
     /// Whether a batch runs before its cut is durable.
     pub(crate) fn run_before_cut(self) -> bool {
         self.0 == Cheat::RunBeforeCut
+    }
+
+    /// Whether the log lists one part less than was staged.
+    pub(crate) fn forget_a_part(self) -> bool {
+        self.0 == Cheat::ForgetAPart
     }
 }

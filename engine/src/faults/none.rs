@@ -17,4 +17,8 @@ impl Faults {
     pub(crate) const fn run_before_cut(self) -> bool {
         false
     }
+
+    pub(crate) const fn forget_a_part(self) -> bool {
+        false
+    }
 }

@@ -23,6 +23,8 @@ pub(crate) struct Admission {
     pub(crate) clock: Arc<dyn Clock>,
     /// Notified when a batch is full before its interval ends.
     pub(crate) full: Arc<Notify>,
+    /// Notified when nothing more is let in: what waits for something else gives up.
+    pub(crate) closing: Arc<Notify>,
     /// Log bytes that may wait for processing before appends wait.
     max_unprocessed: u64,
     /// Log bytes after which a batch is cut early.
@@ -72,6 +74,7 @@ impl Admission {
             disk,
             clock,
             full: Arc::default(),
+            closing: Arc::default(),
             max_unprocessed,
             max_batch,
             cut: AtomicU64::new(cut.get()),
@@ -140,6 +143,7 @@ impl Admission {
     /// Lets nothing in any more: appends that wait for room fail with [`Error::Stopped`].
     pub(crate) fn close(&self) {
         self.change(|state| state.flow = Flow::Closed);
+        self.closing.notify_one();
     }
 
     /// The context has been started.

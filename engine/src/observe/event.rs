@@ -39,6 +39,24 @@ pub(crate) enum ContextEvent {
     AttemptFailed(FailedAttempt),
     /// A batch failed; the context stops.
     BatchFailed { batch: Batch, message: String },
+    /// A sink has failed; the batch waits and it is tried again.
+    OutputDelayed {
+        output: String,
+        batch: Batch,
+        /// What it was doing: staging or publishing.
+        phase: &'static str,
+        /// When it failed first, by the wall clock.
+        since_ms: u64,
+        attempts: u64,
+        message: String,
+        retry_in: Duration,
+    },
+    /// A sink that had failed goes on.
+    OutputResumed {
+        output: String,
+        batch: Batch,
+        attempts: u64,
+    },
     /// A checkpoint is published.
     CheckpointPublished {
         number: u64,
@@ -69,6 +87,27 @@ impl fmt::Display for ContextEvent {
             }
             Self::AttemptFailed(attempt) => write!(f, "{attempt}"),
             Self::BatchFailed { batch, message } => write!(f, "{batch} failed: {message}"),
+            Self::OutputDelayed {
+                output,
+                batch,
+                phase,
+                attempts,
+                message,
+                retry_in,
+                ..
+            } => write!(
+                f,
+                "{batch} waits for output {output}, whose {phase} has failed {attempts} times: {message}. The next attempt is in {} ms",
+                retry_in.as_millis()
+            ),
+            Self::OutputResumed {
+                output,
+                batch,
+                attempts,
+            } => write!(
+                f,
+                "output {output} goes on with {batch} after {attempts} failures"
+            ),
             Self::CheckpointPublished { number, batch, .. } => {
                 write!(f, "checkpoint {number} is published, after {batch}")
             }

@@ -97,7 +97,7 @@ impl<T: 'static> DStream<T> {
     }
 
     /// Applies `f` to each partition.
-    fn partitioned<U: Record>(
+    pub(super) fn partitioned<U: Record>(
         &self,
         kind: &str,
         at: &Location<'_>,

@@ -7,6 +7,7 @@ use crate::error::{BoxError, Error, GraphError, Result};
 use crate::operators::dstream::DStream;
 use crate::record::Value;
 use crate::sink::output::{Guarantee, Sink, SinkContext};
+use crate::sink::sink_error::SinkError;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::fmt;
@@ -277,6 +278,11 @@ impl<T: Value> Sink<T> for Memorise {
         Guarantee::AtLeastOnce
     }
 
+    /// Not so that another attempt would help.
+    fn may_fail(&self) -> bool {
+        false
+    }
+
     fn open(&mut self, context: &SinkContext) -> Result<(), BoxError> {
         let mut memory = self.memory.lock();
         memory.is_open = true;
@@ -291,7 +297,9 @@ impl<T: Value> Sink<T> for Memorise {
     fn stage(&mut self, batch: &Batch, records: Vec<T>) -> Result<(), BoxError> {
         let written = (records.iter().try_for_each(round_trip::check))
             .and_then(|()| message_pack::encode(&records).map_err(|e| e.to_string()));
-        let written = written.map_err(|what| format!("a record cannot be remembered: {what}"))?;
+        let written = written.map_err(|what| {
+            SinkError::permanent(format!("a record cannot be remembered: {what}"))
+        })?;
         self.staged = Some((*batch, written.into()));
         Ok(())
     }

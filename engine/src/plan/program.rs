@@ -125,6 +125,12 @@ impl Plan {
         at.map(OperatorId)
     }
 
+    /// The name of an output, by which its parts are known in the log.
+    pub(crate) fn output_name(&self, id: OperatorId) -> String {
+        let name = self.operators.get(id.0).and_then(|info| info.name.clone());
+        name.unwrap_or_else(|| self.operator_name(id))
+    }
+
     /// How messages name an operator.
     pub(crate) fn operator_name(&self, id: OperatorId) -> String {
         let info = self.operators.get(id.0);

@@ -6,9 +6,11 @@
 //! | `states` | which state of the checkpoint belongs to which operator |
 //! | `load` | reads the key groups of the states, on several threads |
 //! | `sources` | which stream of the log belongs to which source |
+//! | `outputs` | what a crash left between committing a batch and publishing it |
 //! | `report` | what was found, for users |
 
 mod load;
+pub(crate) mod outputs;
 pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod sources;

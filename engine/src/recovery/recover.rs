@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::mismatch::Mismatch;
 use crate::plan::program::Plan;
 use crate::plan::source_stream::SourceStream;
+use crate::recovery::outputs::BatchInDoubt;
 use crate::recovery::report::{IncompleteBatch, RecoveryReport, StateReport};
 use crate::recovery::sources::{SourcesOnDisk, positions, restore_settled};
 use crate::recovery::states::{migrations, restore};
@@ -25,7 +26,7 @@ use highwater_checkpoint::{
     Checkpoint, Checkpoints, LocalStore, LogBounds, Options, Ownership, Store,
 };
 use highwater_wal::{Lsn, StreamId, Wal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Everything that was found on disk, and what follows from it.
@@ -64,6 +65,10 @@ pub(crate) struct Recovered {
     pub(crate) cuts: Vec<Cut>,
     /// The newest batch whose outputs were committed.
     pub(crate) committed: Option<u64>,
+    /// Names in the program that took the checkpoint.
+    pub(crate) known_names: BTreeSet<String>,
+    /// That batch, if its outputs may not be published.
+    pub(crate) in_doubt: Option<BatchInDoubt>,
 }
 
 impl Recovered {
@@ -77,7 +82,7 @@ impl Recovered {
             .map_or_else(|| wal.first_lsn(), |c| Lsn::new(c.manifest().lsn));
         let OnDisk {
             metadata,
-            replay,
+            mut replay,
             zero_ms,
             at_checkpoint,
         } = OnDisk::read(settings, plan, &wal, checkpoint.as_ref(), from)?;
@@ -100,19 +105,19 @@ impl Recovered {
         let streams = sources.streams(&program, wal.end_lsn());
         sources.check_records(&wal, from, &program, &streams)?;
         sources.report_skipped(&program);
-        let on_disk = checkpoint.as_ref().zip(metadata.as_ref());
-        let state = restored_states(settings, plan, on_disk, key_groups)?;
+        let at = checkpoint.as_ref().zip(metadata.as_ref());
+        let state = restored_states(settings, plan, at, key_groups)?;
         let loaded_in = settings.clock.now().saturating_sub(began);
         let metadata = metadata.unwrap_or_default();
+        let in_doubt = BatchInDoubt::find(&mut replay, plan, &settings.dropped_outputs)?;
         let committed = replay.committed.max(at_checkpoint.map(|at| at.batch.id));
         let checkpoint = checkpoint
             .zip(at_checkpoint)
             .map(|(c, at)| (c.manifest().number, at));
-        let bytes_to_replay = wal.end_lsn().bytes_since(from);
         Ok(Self {
             report: RecoveryReport {
                 states: reports(plan, &state),
-                bytes_to_replay,
+                bytes_to_replay: wal.end_lsn().bytes_since(from),
                 zero_ms,
                 loaded_in,
                 ..report(&replay, checkpoint, committed)
@@ -134,6 +139,8 @@ impl Recovered {
             zero_ms,
             cuts: replay.cuts,
             committed,
+            known_names: metadata.names(),
+            in_doubt,
         })
     }
 

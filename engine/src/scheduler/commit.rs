@@ -1,81 +1,266 @@
-//! Commits the outputs of a batch: every output staged -> `committed` durable -> every output
-//! published.
+//! Commits the outputs of a batch, and records in the log how far that is.
+//!
+//! | step | durable afterwards |
+//! |---|---|
+//! | every output stages its parts | the parts, not visible |
+//! | `committed(batch)` with a token for each part | that the batch is never run again |
+//! | every output publishes the parts of that list | the parts, visible |
+//! | `published(batch)`, if there are parts | that a part which is gone was not lost |
+//!
+//! Invariant: the outputs of a batch are published before those of the next one are staged, and
+//! before a checkpoint is taken after it. So only the newest committed batch can be in doubt. A
+//! `committed` record lies behind the cut of its batch, so the log, which is kept from the oldest
+//! retained checkpoint on, has that of every batch that may be in doubt.
+//!
+//! A sink that fails is tried again with the records in hand. Sinks that were done are not called
+//! again.
 
 use crate::batch::Batch;
 use crate::batch::chunk::Chunk;
 use crate::batch::tick::{Tick, Timed};
-use crate::engine_log::entry::{self, Committed, Entry};
-use crate::error::{Error, Result};
+use crate::engine_log::entry::{self, Committed, Entry, Published, Token};
+use crate::error::{BoxError, Error, Result};
 use crate::faults::Faults;
+use crate::observe::event::{ContextEvent, Events};
 use crate::plan::program::{OutputInfo, Plan};
 use crate::sink::backoff::Backoff;
 use crate::sink::output::Guarantee;
+use crate::sink::part::{MAX_TOKEN_BYTES, StagedPart};
+use crate::sink::retry::OutputRetry;
+use crate::sink::shares::Staging;
+use crate::sink::sink_error::SinkError;
+use highwater_wal::disk::Clock;
 use highwater_wal::{Lsn, Wal};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 /// Commits the outputs of batches, one after the other.
-#[derive(Debug)]
 pub(crate) struct Committer {
     pub(crate) plan: Arc<Plan>,
     pub(crate) wal: Arc<Wal>,
-    /// For a full disk, unless batches are run by hand.
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) events: Arc<Events>,
+    /// For a full disk and for sinks that fail, unless batches are run by hand.
     pub(crate) backoff: Backoff,
+    pub(crate) retry: OutputRetry,
+    /// Decides the waits between attempts.
+    pub(crate) seed: u64,
+    /// How many parts a batch has.
+    pub(crate) workers: usize,
+    /// Whether parts are staged at the same time.
+    pub(crate) in_parallel: bool,
     pub(crate) faults: Faults,
+    /// The newest batch whose outputs are published.
+    pub(crate) published: Option<u64>,
 }
 
+impl fmt::Debug for Committer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Committer")
+            .field("retry", &self.retry)
+            .field("published", &self.published)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An output and the parts that it has staged.
+type StagedOutput<'a> = (&'a OutputInfo, Vec<StagedPart>);
+
 impl Committer {
+    /// Commits a batch that has run; `outputs` is what arrived at each of its outputs.
+    pub(crate) fn commit(
+        &mut self,
+        Timed { batch, tick }: Timed,
+        mut outputs: BTreeMap<usize, Vec<Chunk>>,
+    ) -> Result<()> {
+        let mut staged = Vec::new();
+        for (index, output) in self.outputs(tick) {
+            let chunks = outputs.remove(&index).unwrap_or_default();
+            staged.push((output, self.stage(output, batch, chunks)?));
+        }
+        if self.faults.publish_before_commit() {
+            self.publish(batch, &staged)?;
+        }
+        let committed = self.append_committed(batch, &staged)?;
+        // Outputs that promise no more than "at least once" do not need the flush: the next cut
+        // brings it. Nor do idempotent ones, which see that they have a batch that runs again.
+        let has_parts = staged.iter().any(|(_, parts)| !parts.is_empty());
+        let has_transactional =
+            (staged.iter()).any(|(output, _)| output.sink.guarantee == Guarantee::Transactional);
+        if has_parts || has_transactional {
+            self.wal.sync_to(committed)?;
+        }
+        self.publish(batch, &staged)?;
+        if has_parts {
+            let published = self.append(&Entry::Published(Published { batch: batch.id }))?;
+            self.wal.sync_to(published)?;
+        }
+        self.published = Some(batch.id);
+        Ok(())
+    }
+
+    /// Whether every output of `batch`, and of all before it, is published.
+    pub(crate) fn has_published(&self, batch: &Batch) -> bool {
+        self.published.is_some_and(|newest| batch.id <= newest)
+    }
+
     /// The outputs that a batch has: those of windows are called only where one ends.
     fn outputs(&self, tick: Tick) -> impl Iterator<Item = (usize, &OutputInfo)> {
         let outputs = self.plan.outputs.iter().enumerate();
         outputs.filter(move |(_, output)| self.plan.acts(output.operator, &tick))
     }
 
-    /// Commits a batch that has run; `outputs` is what arrived at each of its outputs.
-    pub(crate) fn commit(
+    fn stage(
         &self,
-        Timed { batch, tick }: Timed,
-        mut outputs: BTreeMap<usize, Vec<Chunk>>,
+        output: &OutputInfo,
+        batch: Batch,
+        chunks: Vec<Chunk>,
+    ) -> Result<Vec<StagedPart>> {
+        let mut in_hand = output.sink.take(chunks, self.workers);
+        let staging = || Staging {
+            in_parallel: self.in_parallel,
+            once: self.retry.is_never() || !self.backoff.may_wait(),
+        };
+        self.repeat(output, batch, "staging", || {
+            in_hand.stage(&batch, staging())
+        })?;
+        let parts = in_hand.parts();
+        match parts.iter().find(|part| part.token.len() > MAX_TOKEN_BYTES) {
+            None => Ok(parts),
+            Some(StagedPart { part, token }) => {
+                let bytes = token.len();
+                let what = format!(
+                    "the token of part {part} has {bytes} bytes, and {MAX_TOKEN_BYTES} are allowed: it should say where the part is, not hold it"
+                );
+                Err(self.failed(output, batch, "staging", 1, what.into()))
+            }
+        }
+    }
+
+    fn publish(&self, batch: Batch, staged: &[StagedOutput<'_>]) -> Result<()> {
+        staged.iter().try_for_each(|(output, parts)| {
+            let publish = || output.sink.publish(&batch, parts);
+            self.repeat(output, batch, "publishing", publish)
+        })
+    }
+
+    /// Calls a sink until it succeeds, as long as the program wants to wait for it. A stop ends the
+    /// wait after one more attempt.
+    fn repeat(
+        &self,
+        output: &OutputInfo,
+        batch: Batch,
+        phase: &'static str,
+        mut attempt: impl FnMut() -> Result<(), BoxError>,
     ) -> Result<()> {
-        for (index, output) in self.outputs(tick) {
-            let chunks = outputs.remove(&index).unwrap_or_default();
-            output
-                .sink
-                .stage(&self.plan.operator_name(output.operator), batch, chunks)?;
+        let (mut attempts, mut since) = (0, None);
+        loop {
+            attempts += 1;
+            let Err(error) = attempt() else {
+                break;
+            };
+            let now = self.clock.now();
+            let (first, since_ms) = *since.get_or_insert_with(|| (now, self.clock.wall_ms()));
+            let goes_on = self.backoff.may_wait()
+                && self.retry.goes_on(attempts, now.saturating_sub(first))
+                && !SinkError::is_permanent(&error);
+            if !goes_on {
+                return Err(self.failed(output, batch, phase, attempts, error));
+            }
+            let wait = self
+                .retry
+                .wait(attempts, self.chance(output, batch, attempts));
+            let event = ContextEvent::OutputDelayed {
+                output: self.plan.operator_name(output.operator),
+                batch,
+                phase,
+                since_ms,
+                attempts,
+                message: error.to_string(),
+                retry_in: wait,
+            };
+            self.backoff.warn(
+                "an output fails: its batch waits and it is tried again",
+                &event,
+            );
+            self.events.publish(&event);
+            let _stopping = self.backoff.sleep(wait);
         }
-        if self.faults.publish_before_commit() {
-            self.publish(batch, tick)?;
+        if since.is_some() {
+            let event = ContextEvent::OutputResumed {
+                output: self.plan.operator_name(output.operator),
+                batch,
+                attempts: attempts - 1,
+            };
+            tracing::info!("{event}");
+            self.events.publish(&event);
         }
-        let committed = self.append_committed(batch)?;
-        // Outputs that promise no more than "at least once" do not need the flush: the next cut
-        // brings it.
-        if self
-            .outputs(tick)
-            .any(|(_, o)| o.sink.guarantee == Guarantee::ExactlyOnce)
-        {
-            self.wal.sync_to(committed)?;
+        Ok(())
+    }
+
+    fn failed(
+        &self,
+        output: &OutputInfo,
+        batch: Batch,
+        phase: &'static str,
+        attempts: u64,
+        source: BoxError,
+    ) -> Error {
+        Error::Output {
+            output: self.plan.operator_name(output.operator),
+            batch,
+            phase,
+            attempts,
+            source,
         }
-        self.publish(batch, tick)
+    }
+
+    /// A number that differs from attempt to attempt and from program to program.
+    fn chance(&self, output: &OutputInfo, batch: Batch, attempts: u64) -> u64 {
+        let place = output.operator.0 as u64;
+        let mut mixed = self.seed ^ place.rotate_left(48) ^ batch.id.rotate_left(16) ^ attempts;
+        // The end of SplitMix64.
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn append_committed(&self, batch: Batch, staged: &[StagedOutput<'_>]) -> Result<Lsn> {
+        let lists_parts = self.plan.outputs.iter().any(|o| o.sink.lists_parts);
+        let mut tokens = Vec::new();
+        for (output, parts) in staged {
+            let name = self.plan.output_name(output.operator);
+            tokens.extend(parts.iter().map(|StagedPart { part, token }| Token {
+                output: name.clone(),
+                part: *part,
+                token: token.clone(),
+            }));
+        }
+        if self.faults.forget_a_part() {
+            tokens.pop();
+        }
+        let committed = self.append(&Entry::Committed(Committed {
+            batch: batch.id,
+            tokens: lists_parts.then_some(tokens),
+            ..Committed::default()
+        }))?;
+        assert!(
+            committed >= batch.to,
+            "a checkpoint before {batch} keeps the log that says how it was committed"
+        );
+        Ok(committed)
     }
 
     /// The outputs are staged, so a full disk is waited out (P8) unless the context is stopping or
     /// run by hand.
-    fn append_committed(&self, batch: Batch) -> Result<Lsn> {
+    fn append(&self, entry: &Entry) -> Result<Lsn> {
         loop {
-            let entry = Entry::Committed(Committed {
-                batch: batch.id,
-                ..Committed::default()
-            });
-            let appended = entry::append(&self.wal, &entry);
+            let appended = entry::append(&self.wal, entry);
             match appended.map_err(Error::from) {
                 Err(error) if error.is_transient() && self.backoff.wait(&error) => {}
                 other => return other,
             }
         }
-    }
-
-    fn publish(&self, batch: Batch, tick: Tick) -> Result<()> {
-        let mut outputs = self.outputs(tick);
-        outputs.try_for_each(|(_, o)| o.sink.publish(&self.plan.operator_name(o.operator), batch))
     }
 }

@@ -113,6 +113,10 @@ impl Driver {
         self.admission.processed(batch.to);
         let took = self.admission.clock.now().saturating_sub(started);
         if work.snapshot == Snapshot::Take {
+            assert!(
+                self.committer.has_published(&batch),
+                "{batch} is in a checkpoint only after its outputs are published"
+            );
             blocks.extend(self.side.blocks(&batch)?);
             self.checkpointer.take(Capture {
                 batch,

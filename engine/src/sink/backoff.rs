@@ -1,6 +1,7 @@
 //! Back-off: a full disk delays a batch, it does not end the program (P8).
 
 use crate::ingest::admission::Admission;
+use highwater_wal::disk::WaitResult;
 use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
@@ -40,9 +41,39 @@ impl Backoff {
             return false;
         };
         admission.warn("no room: the batch waits and tries again", what);
-        let clock = &admission.clock;
-        // Nothing notifies: a stop is noticed at the end of the wait.
-        let _deadline = clock.wait(&Arc::default(), Some(clock.now() + RETRY));
+        // If a stop ends the wait, there is one more attempt.
+        let _stopping = self.sleep(RETRY);
         true
+    }
+
+    /// Whether a batch may wait now.
+    pub(crate) fn may_wait(&self) -> bool {
+        let admission = self.admission.as_ref();
+        admission.is_some_and(|admission| !admission.is_closed())
+    }
+
+    /// Logs why something waits, but not each time.
+    pub(crate) fn warn(&self, message: &str, error: &dyn Display) {
+        if let Some(admission) = &self.admission {
+            admission.warn(message, error);
+        }
+    }
+
+    /// Waits for so long; false as soon as the context stops.
+    pub(crate) fn sleep(&self, delay: Duration) -> bool {
+        let Some(admission) = &self.admission else {
+            return false;
+        };
+        let clock = &admission.clock;
+        let until = clock.now().saturating_add(delay);
+        while !admission.is_closed() {
+            match clock.wait(&admission.closing, Some(until)) {
+                WaitResult::Deadline => return true,
+                WaitResult::Notified => {}
+            }
+        }
+        // Others may wait too, and a notification wakes one.
+        admission.closing.notify_one();
+        false
     }
 }

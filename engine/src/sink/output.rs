@@ -4,10 +4,13 @@
 //! the log records `committed(batch)`, durably. Then every output *publishes* it. After a crash
 //! before the record, the batch runs again; after a crash that follows it, the batch is only
 //! published again. Outputs run in the order in which the program defines them.
+//!
+//! A sink that fails is tried again with the same records, for as long as it takes.
 
 use crate::batch::Batch;
 use crate::error::BoxError;
 use crate::sink::backoff::Backoff;
+use crate::sink::part::StagedPart;
 use highwater_wal::disk::Disk;
 use std::fmt;
 use std::sync::Arc;
@@ -15,18 +18,29 @@ use std::sync::Arc;
 /// What a sink promises about each batch when the process or the machine crashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Guarantee {
-    /// The batch in doubt may be seen twice, with the same id and the same records.
-    AtLeastOnce,
     /// Every batch becomes visible exactly once: staging leaves nothing visible, publishing can be
     /// repeated.
-    ExactlyOnce,
+    Transactional,
+    /// Staging makes the batch visible, together with its number: when the batch in doubt comes
+    /// again, the sink sees that it has it. Its effect is there once.
+    Idempotent,
+    /// The batch in doubt may be seen twice, with the same id and the same records.
+    AtLeastOnce,
+}
+
+impl Guarantee {
+    /// What [`Self::Transactional`] was called.
+    #[deprecated(note = "it is `Transactional` now")]
+    #[allow(non_upper_case_globals, reason = "the variant of this name is gone")]
+    pub const ExactlyOnce: Self = Self::Transactional;
 }
 
 impl fmt::Display for Guarantee {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Guarantee::Transactional => "transactional",
+            Guarantee::Idempotent => "idempotent",
             Guarantee::AtLeastOnce => "at least once",
-            Guarantee::ExactlyOnce => "exactly once",
         })
     }
 }
@@ -47,6 +61,37 @@ pub struct SinkContext {
     /// were cut after it. What a crash left between staging and publishing belongs to one of them.
     /// Empty if no batch was cut yet.
     pub batches: Arc<[Batch]>,
+    /// The newest committed batch in which this output was called, as far as the log still knows:
+    /// none, if it was not called since the newest checkpoint.
+    pub called: Option<Batch>,
+    /// Whether the program that took the newest checkpoint had this output.
+    pub known: bool,
+    /// What this output staged and has not published for certain.
+    pub in_doubt: InDoubt,
+}
+
+/// What an output has staged of the newest committed batch. Older batches are published: a batch is
+/// committed after all outputs of the one before have published it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum InDoubt {
+    /// Nothing: everything that is committed is published.
+    #[default]
+    Nothing,
+    /// These parts, as the log lists them. The engine has them published right after
+    /// [`StagedSink::open`](crate::StagedSink::open).
+    Listed {
+        /// The batch.
+        batch: Batch,
+        /// Its parts.
+        parts: Arc<[StagedPart]>,
+    },
+    /// The log has no list: no output of the program that committed it had parts to list, or it was
+    /// one of the version before lists. A sink that wrote in that version publishes what it finds
+    /// staged of this batch.
+    Unlisted {
+        /// The batch.
+        batch: Batch,
+    },
 }
 
 /// Identity of an output among all programs that may write to the same place.
@@ -60,7 +105,8 @@ pub struct OutputOwner {
     pub output: String,
 }
 
-/// A sink: takes the records of a stream, batch by batch, always on one thread and in order.
+/// A sink: takes the records of a stream, batch by batch, always on one thread and in order. (For
+/// one that stages its parts on several threads see [`StagedSink`](crate::StagedSink).)
 pub trait Sink<T>: Send + 'static {
     /// What it promises.
     fn guarantee(&self) -> Guarantee;
@@ -68,6 +114,12 @@ pub trait Sink<T>: Send + 'static {
     /// How many records of a batch it needs, at most: the first ones, in the order of the batch.
     fn limit(&self) -> usize {
         usize::MAX
+    }
+
+    /// Whether [`Self::stage`] can fail, so that a copy of the batch must be kept for another
+    /// attempt.
+    fn may_fail(&self) -> bool {
+        true
     }
 
     /// Called once, before any batch: completes or removes what a crash left.
@@ -79,17 +131,20 @@ pub trait Sink<T>: Send + 'static {
         Ok(())
     }
 
-    /// Takes a batch. An exactly-once sink makes it durable but not visible, and replaces what it
-    /// staged for the same batch before. An at-least-once sink may show it now.
+    /// Takes a batch. A transactional sink makes it durable but not visible, and replaces what it
+    /// staged for the same batch before. An idempotent one makes it durable and visible, unless it
+    /// has it already. An at-least-once sink may show it now.
     ///
     /// # Errors
-    /// Whatever went wrong; the batch is then not committed and the context stops.
+    /// Whatever went wrong: the batch waits and is tried again, unless the error is
+    /// [permanent](crate::SinkError). A panic counts as an error.
     fn stage(&mut self, batch: &Batch, records: Vec<T>) -> Result<(), BoxError>;
 
     /// Makes a staged batch visible, durably; must do nothing more if it already is.
     ///
-    /// # Errors
-    /// Whatever went wrong; the context stops and the next start publishes through [`Self::open`].
+    /// # Errors Whatever went wrong: it is tried again, unless the error is
+    /// [permanent](crate::SinkError). If the context stops meanwhile, the next start publishes
+    /// through [`Self::open`].
     fn publish(&mut self, batch: &Batch) -> Result<(), BoxError> {
         let _ = batch;
         Ok(())

@@ -39,7 +39,7 @@ pub(crate) struct Table {
 
 impl Sink<(String, u64)> for Table {
     fn guarantee(&self) -> Guarantee {
-        Guarantee::ExactlyOnce
+        Guarantee::Transactional
     }
     fn open(&mut self, context: &SinkContext) -> Result<(), BoxError> {
         let staged = std::mem::take(&mut *self.staged.lock());

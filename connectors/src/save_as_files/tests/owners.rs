@@ -18,7 +18,7 @@ fn leftovers_of_other_sinks_are_left_alone() {
         .iter()
         .for_each(|name| disk.put_file(format!("/out/deep/{name}"), "theirs"));
     disk.put_file("/out/deep/.words-1000-0000000001.txt.staged", "ours");
-    open(&disk, Log::at(1, 0)).unwrap();
+    open(&disk, &Log::at(1, 0)).unwrap();
     assert_eq!(disk.files().len(), others.len() + 1, "and the marker");
     assert!(disk.read_file(MARKER).is_some());
 }
@@ -32,23 +32,23 @@ fn the_marker_stays_readable() {
         "\n"
     );
     let disk = SimDisk::new();
-    open(&disk, EMPTY).unwrap();
+    open(&disk, &EMPTY).unwrap();
     assert_eq!(disk.read_file(MARKER).unwrap(), GOLDEN.as_bytes());
     let of_a_later_release = GOLDEN.replace("\"note\"", "\"more\":1,\"nota\"");
     disk.put_file(MARKER, of_a_later_release);
-    open(&disk, EMPTY).unwrap();
-    refused(&disk, Log { id: 8, ..EMPTY });
+    open(&disk, &EMPTY).unwrap();
+    refused(&disk, &Log { id: 8, ..EMPTY });
 }
 
 #[test]
 fn a_draft_that_a_crash_left_beside_its_marker_goes() {
     let disk = SimDisk::new();
-    open(&disk, EMPTY).unwrap();
+    open(&disk, &EMPTY).unwrap();
     disk.put_file(
         format!("/out/deep/.highwater-{:032x}.tmp", EMPTY.id),
         "draft",
     );
-    open(&disk, EMPTY).unwrap();
+    open(&disk, &EMPTY).unwrap();
     assert_eq!(disk.files(), [Path::new(MARKER)]);
 }
 
@@ -58,9 +58,9 @@ const MARKER: &str = "/out/deep/.words.txt.highwater";
 #[test]
 fn another_log_or_output_is_refused_and_told_who_owns_the_names() {
     let disk = SimDisk::new();
-    run(&disk, &mut EMPTY.clone()).unwrap();
+    run(&disk, &mut new_log()).unwrap();
     let other_log = Log { id: 8, ..EMPTY };
-    let error = refused(&disk, other_log);
+    let error = refused(&disk, &other_log);
     for part in [
         "output words of application \"app\"",
         MARKER,
@@ -72,13 +72,13 @@ fn another_log_or_output_is_refused_and_told_who_owns_the_names() {
         output: "more",
         ..Log::at(4, 4)
     };
-    let error = refused(&disk, other_output);
+    let error = refused(&disk, &other_output);
     assert!(
         error.contains("two outputs cannot share a prefix"),
         "{error}"
     );
     check(&disk, BATCHES);
-    open(&disk, Log::at(4, 4)).unwrap();
+    open(&disk, &Log::at(4, 4)).unwrap();
 }
 
 /// The power goes off before every mutation of one program's first start; then another one
@@ -89,16 +89,16 @@ fn a_crash_in_the_first_start_locks_nobody_out_and_lets_nobody_in() {
     for cut in 0.. {
         let disk = SimDisk::new();
         disk.cut_power_before(cut);
-        let first = open(&disk, EMPTY);
+        let first = open(&disk, &EMPTY);
         disk.cut_power_now();
         for seed in 0..8 {
             let disk = disk.restart_after_power_cut(seed);
             let (mut ours, mut theirs) = (EMPTY, Log { id: 8, ..EMPTY });
             if seed % 2 == 0 {
                 run(&disk, &mut ours).unwrap();
-                refused(&disk, theirs);
+                refused(&disk, &theirs);
             } else if run(&disk, &mut theirs).is_ok() {
-                refused(&disk, ours);
+                refused(&disk, &ours);
             } else {
                 run(&disk, &mut ours).unwrap();
             }
@@ -122,7 +122,7 @@ fn of_two_programs_that_start_at_once_one_gets_the_names() {
                 let (disk, start) = (&disk, &start);
                 scope.spawn(move || {
                     start.wait();
-                    open(disk, Log { id, ..EMPTY }).map_err(|e| e.to_string())
+                    open(disk, &Log { id, ..EMPTY }).map_err(|e| e.to_string())
                 })
             });
             opening.into_iter().map(|o| o.join().unwrap()).collect()
@@ -133,7 +133,7 @@ fn of_two_programs_that_start_at_once_one_gets_the_names() {
             "{outcomes:?}"
         );
         let owner = if outcomes[0].is_ok() { 7 } else { 8 };
-        open(&disk, Log { id: owner, ..EMPTY }).unwrap();
+        open(&disk, &Log { id: owner, ..EMPTY }).unwrap();
     }
 }
 
@@ -143,8 +143,8 @@ fn an_unfinished_marker_locks_nobody_out_and_a_foreign_file_in_its_place_is_told
         let disk = SimDisk::new();
         disk.create_dir_all(Path::new("/out/deep")).unwrap();
         disk.put_file(MARKER, torn);
-        run(&disk, &mut EMPTY.clone()).unwrap();
-        refused(&disk, Log { id: 8, ..EMPTY });
+        run(&disk, &mut new_log()).unwrap();
+        refused(&disk, &Log { id: 8, ..EMPTY });
         check(&disk, BATCHES);
     }
     for (foreign, says) in [
@@ -155,7 +155,7 @@ fn an_unfinished_marker_locks_nobody_out_and_a_foreign_file_in_its_place_is_told
         let disk = SimDisk::new();
         disk.create_dir_all(Path::new("/out/deep")).unwrap();
         disk.put_file(MARKER, foreign);
-        let error = refused(&disk, EMPTY);
+        let error = refused(&disk, &EMPTY);
         assert!(error.contains(says) && error.contains(MARKER), "{error}");
         assert_eq!(disk.read_file(MARKER).unwrap(), foreign.as_bytes());
     }
@@ -166,7 +166,7 @@ fn an_unfinished_marker_locks_nobody_out_and_a_foreign_file_in_its_place_is_told
 fn files_without_a_marker_are_taken_up_by_their_log_and_by_no_other() {
     let made = || {
         let disk = SimDisk::new();
-        run(&disk, &mut EMPTY.clone()).unwrap();
+        run(&disk, &mut new_log()).unwrap();
         disk.remove_file(Path::new(MARKER)).unwrap();
         disk
     };
@@ -175,11 +175,11 @@ fn files_without_a_marker_are_taken_up_by_their_log_and_by_no_other() {
         ..Log::at(4, 4)
     };
     for own in [Log::at(4, 4), with_checkpoint] {
-        open(&made(), own).unwrap();
+        open(&made(), &own).unwrap();
     }
     for other in [EMPTY, Log::at(2, 2), Log { id: 8, ..EMPTY }] {
         let disk = made();
-        let error = refused(&disk, other);
+        let error = refused(&disk, &other);
         assert!(
             error.contains("/out/deep/words-") && error.contains("not made it"),
             "{error}"
@@ -200,7 +200,7 @@ fn files_without_a_marker_are_taken_up_by_their_log_and_by_no_other() {
             ..Log::at(4, 4)
         },
     ] {
-        assert!(refused(&disk, other).contains(staged));
+        assert!(refused(&disk, &other).contains(staged));
     }
 }
 
@@ -208,8 +208,8 @@ fn files_without_a_marker_are_taken_up_by_their_log_and_by_no_other() {
 #[test]
 fn a_file_of_a_batch_that_the_log_has_not_made_is_an_error_at_the_start() {
     let disk = SimDisk::new();
-    run(&disk, &mut EMPTY.clone()).unwrap();
-    let error = refused(&disk, Log::at(2, 2));
+    run(&disk, &mut new_log()).unwrap();
+    let error = refused(&disk, &Log::at(2, 2));
     assert!(
         error.contains(&path(3)) || error.contains(&path(2)),
         "{error}"
@@ -219,28 +219,32 @@ fn a_file_of_a_batch_that_the_log_has_not_made_is_an_error_at_the_start() {
 #[test]
 fn a_name_that_is_taken_is_never_replaced() {
     let disk = SimDisk::new();
-    let mut sink = open(&disk, EMPTY).unwrap();
+    let sink = open(&disk, &EMPTY).unwrap();
     disk.put_file(path(1), "theirs");
-    sink.stage(&batch(1), vec!["a"]).unwrap();
-    let publish = |sink: &mut TextFileSink| Sink::<String>::publish(sink, &batch(1));
-    let error = publish(&mut sink).unwrap_err().to_string();
+    let staged = stage(&sink, &batch(1), &["a".to_owned()], None).unwrap();
+    let error = publish(&sink, &batch(1), &staged).unwrap_err();
+    assert!(SinkError::is_permanent(&error));
+    let error = error.to_string();
     assert!(
         error.contains(&path(1)) && error.contains("move"),
         "{error}"
     );
     assert_eq!(disk.read_file(path(1)).unwrap(), b"theirs");
     // The next start reports it too, and publishes once the file is gone.
-    let committed = Log::at(1, 1);
-    assert!(refused(&disk, committed).contains(&path(1)));
+    let committed = Log {
+        listed: Some(staged),
+        ..Log::at(1, 1)
+    };
+    assert!(refused(&disk, &committed).contains(&path(1)));
     assert_eq!(disk.read_file(path(1)).unwrap(), b"theirs");
     disk.remove_file(Path::new(&path(1))).unwrap();
-    open(&disk, committed).unwrap();
+    open(&disk, &committed).unwrap();
     assert_eq!(disk.read_file(path(1)).unwrap(), b"a\n");
     // A directory is in the way as well.
     disk.create_dir_all(Path::new(&path(2))).unwrap();
-    let mut sink = open(&disk, Log::at(2, 1)).unwrap();
-    sink.stage(&batch(2), vec!["b"]).unwrap();
-    let error = Sink::<String>::publish(&mut sink, &batch(2)).unwrap_err();
+    let sink = open(&disk, &Log::at(2, 1)).unwrap();
+    let staged = stage(&sink, &batch(2), &["b".to_owned()], None).unwrap();
+    let error = publish(&sink, &batch(2), &staged).unwrap_err();
     assert!(error.to_string().contains(&path(2)), "{error}");
 }
 
@@ -249,10 +253,10 @@ fn a_name_that_is_taken_is_never_replaced() {
 #[test]
 fn a_batch_that_is_published_already_is_not_an_error() {
     let disk = SimDisk::new();
-    run(&disk, &mut EMPTY.clone()).unwrap();
+    run(&disk, &mut new_log()).unwrap();
     let staged = format!("/out/deep/.{}.staged", path(4).rsplit_once('/').unwrap().1);
     disk.put_file(&staged, content(4));
-    open(&disk, Log::at(4, 4)).unwrap();
+    open(&disk, &Log::at(4, 4)).unwrap();
     check(&disk, BATCHES);
     assert_eq!(disk.read_file(&staged), None);
 }
@@ -260,9 +264,10 @@ fn a_batch_that_is_published_already_is_not_an_error() {
 #[test]
 fn a_staged_file_that_this_program_has_not_made_is_left_alone() {
     let disk = SimDisk::new();
-    let mut sink = open(&disk, EMPTY).unwrap();
+    let sink = open(&disk, &EMPTY).unwrap();
     disk.put_file("/out/deep/.words-1000-0000000001.txt.staged", "theirs");
-    let error = sink.stage(&batch(1), vec!["b"]).unwrap_err().to_string();
+    let error = stage(&sink, &batch(1), &["b".to_owned()], None).unwrap_err();
+    let error = error.to_string();
     assert!(
         error.contains(".staged") && error.contains("not replaced"),
         "{error}"
@@ -272,12 +277,13 @@ fn a_staged_file_that_this_program_has_not_made_is_left_alone() {
 #[test]
 fn staging_a_batch_again_replaces_what_this_run_staged() {
     let disk = SimDisk::new();
-    let mut sink = open(&disk, EMPTY).unwrap();
+    let sink = open(&disk, &EMPTY).unwrap();
     disk.fail(Fault::new(Call::Sync, FaultKind::Eio).on(".staged"));
-    assert!(sink.stage(&batch(1), vec!["a"]).is_err());
-    sink.stage(&batch(1), vec!["a again"]).unwrap();
-    sink.stage(&batch(1), vec!["and again"]).unwrap();
-    Sink::<String>::publish(&mut sink, &batch(1)).unwrap();
+    let stage = |text: &str| stage(&sink, &batch(1), &[text.to_owned()], None);
+    assert!(stage("a").is_err());
+    stage("a again").unwrap();
+    let staged = stage("and again").unwrap();
+    publish(&sink, &batch(1), &staged).unwrap();
     assert_eq!(disk.read_file(path(1)).unwrap(), b"and again\n");
 }
 
@@ -288,16 +294,17 @@ fn the_longest_prefix_that_can_be_staged_can_be_owned() {
     let real = tempfile::tempdir().unwrap();
     let fixed = ".-1000-0000000001.staged".len();
     let prefix = real.path().join("x".repeat(255 - fixed));
-    let mut sink = TextFileSink::new(&prefix, "");
+    let sink = FileSink::new(&Files::new(&prefix), "", Text);
     let disk = Arc::new(highwater_engine::wal::disk::OsDisk::new());
-    Sink::<&str>::open(&mut sink, &EMPTY.context_on(disk)).unwrap();
-    sink.stage(&batch(1), vec!["a"]).unwrap();
-    Sink::<&str>::publish(&mut sink, &batch(1)).unwrap();
+    StagedSink::<String>::open(&sink, &EMPTY.context_on(disk)).unwrap();
+    let staged = stage(&sink, &batch(1), &["a".to_owned()], None).unwrap();
+    publish(&sink, &batch(1), &staged).unwrap();
 }
 
 #[test]
 fn a_prefix_without_a_file_name_is_refused() {
-    let mut sink = TextFileSink::new(Path::new("/out/"), "txt");
-    let error = Sink::<String>::open(&mut sink, &EMPTY.context(&SimDisk::new())).unwrap_err();
+    let sink = FileSink::new(&Files::new("/out/"), "txt", Text);
+    let opened = StagedSink::<String>::open(&sink, &EMPTY.context(&SimDisk::new()));
+    let error = opened.unwrap_err();
     assert!(error.to_string().contains("prefix"), "{error}");
 }

@@ -8,7 +8,11 @@ const STAGED: &str = ".staged";
 /// What the name of the marker ends in.
 const MARKER: &str = ".highwater";
 
-/// How an output names its files: `<dir>/<base>-<time in ms>-<batch id, ten digits><ending>`.
+/// What comes between a batch and the number of its part.
+const PART: &str = "-part-";
+
+/// How an output names its files: `<dir>/<base>-<time in ms>-<batch id, ten digits><ending>`, with
+/// `-part-<number, five digits>` before the ending if each worker writes a file of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Names {
     pub(super) dir: PathBuf,
@@ -67,9 +71,10 @@ impl Names {
         })
     }
 
-    /// The name under which a batch is published.
-    pub(super) fn file(&self, time_ms: u64, batch: u64) -> String {
-        format!("{}-{time_ms}-{batch:010}{}", self.base, self.ending)
+    /// The name under which a batch, or a part of it, is published.
+    pub(super) fn file(&self, time_ms: u64, batch: u64, part: Option<u32>) -> String {
+        let part = part.map_or_else(String::new, |part| format!("{PART}{part:05}"));
+        format!("{}-{time_ms}-{batch:010}{part}{}", self.base, self.ending)
     }
 
     /// The path of a published file.
@@ -115,11 +120,15 @@ impl Names {
             .strip_prefix(&self.base)?
             .strip_prefix('-')?
             .strip_suffix(&self.ending)?;
+        let (numbers, part) = match numbers.split_once(PART) {
+            Some((numbers, part)) => (numbers, Some(part.parse().ok()?)),
+            None => (numbers, None),
+        };
         let (time, batch) = numbers.split_once('-')?;
         let (time_ms, batch) = (time.parse().ok()?, batch.parse().ok()?);
         // Another output whose prefix begins with this one has something else than two numbers
         // here. Another program may write numbers in another way.
-        (self.file(time_ms, batch) == name).then(|| Found {
+        (self.file(time_ms, batch, part) == name).then(|| Found {
             name: name.to_owned(),
             time_ms,
             batch,
@@ -131,9 +140,11 @@ impl Names {
 /// Whether names made of `base` and `ending` could be made of others too, or be staged files or
 /// markers of others.
 fn is_ambiguous(base: &str, ending: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let numbered = |piece: &str| {
+        let of_part = piece.rsplit_once(PART).filter(|(_, number)| digits(number));
+        let piece = of_part.map_or(piece, |(batch, _)| batch);
         let mut parts = piece.rsplitn(3, '-');
-        let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
         let batch = parts.next().is_some_and(|id| id.len() >= 10 && digits(id));
         batch && parts.next().is_some_and(digits) && parts.next().is_some()
     };
@@ -158,32 +169,37 @@ mod tests {
             names("/out/a-1", ""),
             names("/out/a-1", "txt"),
             names("/out/a-1-0000000001", ""),
+            names("/out/a-1-0000000001-part-00000", ""),
+            names("/out/a-part-00000", ""),
+            names("/out/a-part-00000", "part-00000"),
             names("/out/a-1-0000000001.txt", ""),
             names("/out/.a", ""),
             names("/out/a.txt", "txt"),
         ];
         for (i, maker) in outputs.iter().enumerate() {
             for (time_ms, batch) in [(0, 1), (1000, 9_999_999_999), (7, 10_000_000_000)] {
-                let name = maker.file(time_ms, batch);
-                let staged = format!(".{name}{STAGED}");
-                for (j, reader) in outputs.iter().enumerate() {
-                    let found = |stage| Found {
-                        name: name.clone(),
-                        time_ms,
-                        batch,
-                        stage,
-                    };
-                    let expected = |stage| (i == j).then(|| found(stage));
-                    assert_eq!(
-                        reader.parse(&name),
-                        expected(FileState::Published),
-                        "{name}"
-                    );
-                    assert_eq!(
-                        reader.parse(&staged),
-                        expected(FileState::Staged),
-                        "{staged}"
-                    );
+                for part in [None, Some(0), Some(99_999), Some(100_000)] {
+                    let name = maker.file(time_ms, batch, part);
+                    let staged = format!(".{name}{STAGED}");
+                    for (j, reader) in outputs.iter().enumerate() {
+                        let found = |stage| Found {
+                            name: name.clone(),
+                            time_ms,
+                            batch,
+                            stage,
+                        };
+                        let expected = |stage| (i == j).then(|| found(stage));
+                        assert_eq!(
+                            reader.parse(&name),
+                            expected(FileState::Published),
+                            "{name}"
+                        );
+                        assert_eq!(
+                            reader.parse(&staged),
+                            expected(FileState::Staged),
+                            "{staged}"
+                        );
+                    }
                 }
             }
         }
@@ -199,6 +215,10 @@ mod tests {
             "a-1-0000000001.txt.staged",
             "a-99999999999999999999-0000000001",
             "a--1-0000000001",
+            "a-1-0000000001-part-0",
+            "a-1-0000000001-part-000000",
+            "a-1-0000000001-part-",
+            "a-1-0000000001-part-00000-part-00001",
         ] {
             assert_eq!(names("/out/a", "").parse(name), None, "{name}");
         }
@@ -215,6 +235,7 @@ mod tests {
             ("/out/a", "x/y"),
             ("/out/a", "x-1-0000000001"),
             ("/out/a", "x-1-0000000001.gz"),
+            ("/out/a", "x-1-0000000001-part-00000"),
             ("/out/.a", "staged"),
             ("/out/.a", "highwater"),
         ] {
