@@ -6,6 +6,8 @@ pub use highwater_connectors::{
     BoundAddress, Csv, FileFormat, Files, Line, ListenOptions, Ndjson, Outputs, Sources, Text,
 };
 
+#[cfg(feature = "postgres")]
+pub use highwater_connectors::postgres;
 #[cfg(feature = "sqlite")]
 pub use highwater_connectors::rusqlite;
 

@@ -16,6 +16,7 @@
 //! | [`Outputs::save_as_text_files`] | transactional: exactly once |
 //! | [`Outputs::save_as_files`]: NDJSON, CSV, formats of your own | transactional: exactly once |
 //! | `Outputs::save_to_sqlite`, with the feature `sqlite` | idempotent: effectively once |
+//! | `Outputs::save_to_postgres`, with the feature `postgres` | idempotent: effectively once |
 
 mod answers;
 mod connection;
@@ -29,13 +30,15 @@ mod save_as_files;
 mod socket_listen;
 mod socket_text;
 mod sources;
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
 mod text_file_stream;
 
 pub use highwater_engine as engine;
 pub use line::Line;
 pub use outputs::Outputs;
+#[cfg(feature = "postgres")]
+pub use postgres;
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
 pub use save_as_files::{Csv, FileFormat, Files, Ndjson, Text};

@@ -2,7 +2,7 @@
 
 use crate::console::Console;
 use crate::save_as_files::{FileFormat, FileSink, Files, Text};
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "postgres"))]
 use highwater_engine::{Batch, BoxError, Records};
 use highwater_engine::{DStream, Record};
 use std::fmt::{Debug, Display};
@@ -132,6 +132,45 @@ pub trait Outputs<T> {
         + Sync
         + 'static,
     );
+
+    /// Calls `write` with every batch, in a transaction of a PostgreSQL database. `config` is a
+    /// connection string (`host=.. user=.. dbname=..`) or URL, as `libpq` has them; connections are
+    /// not encrypted.
+    ///
+    /// **Effectively once** ([idempotent](highwater_engine::Guarantee::Idempotent)), in the way of
+    /// `save_to_sqlite`: the number of the batch is written in the same transaction, into the table
+    /// `highwater_outputs`. A server that is down, or that does not answer within ten seconds,
+    /// delays the batch.
+    ///
+    /// ```no_run
+    /// use highwater_connectors::Outputs;
+    /// use highwater_connectors::engine::StreamingContext;
+    ///
+    /// # fn main() -> highwater_connectors::engine::Result<()> {
+    /// StreamingContext::builder("app").get_or_create(|ssc| {
+    ///     let words = ssc.input::<String>("words");
+    ///     words.save_to_postgres("words", "host=localhost user=app", |tx, _, words| {
+    ///         for word in words {
+    ///             tx.execute("INSERT INTO words VALUES ($1)", &[word])?;
+    ///         }
+    ///         Ok::<_, highwater_connectors::postgres::Error>(())
+    ///     });
+    ///     Ok(())
+    /// })?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[cfg(feature = "postgres")]
+    #[track_caller]
+    fn save_to_postgres<E: Into<BoxError>>(
+        &self,
+        name: &str,
+        config: &str,
+        write: impl Fn(&mut postgres::Transaction<'_>, &Batch, &Records<'_, T>) -> Result<(), E>
+        + Send
+        + Sync
+        + 'static,
+    );
 }
 
 impl<T: Record> Outputs<T> for DStream<T> {
@@ -173,5 +212,20 @@ impl<T: Record> Outputs<T> for DStream<T> {
     ) {
         let sink = crate::sql::SqliteSink::new(path.as_ref(), write);
         self.staged_sink_of_kind("save_to_sqlite", name, sink);
+    }
+
+    #[cfg(feature = "postgres")]
+    #[track_caller]
+    fn save_to_postgres<E: Into<BoxError>>(
+        &self,
+        name: &str,
+        config: &str,
+        write: impl Fn(&mut postgres::Transaction<'_>, &Batch, &Records<'_, T>) -> Result<(), E>
+        + Send
+        + Sync
+        + 'static,
+    ) {
+        let sink = crate::sql::PostgresSink::new(config, write);
+        self.staged_sink_of_kind("save_to_postgres", name, sink);
     }
 }

@@ -29,7 +29,8 @@ pub(super) const SELECT: &str =
 pub(super) const UPSERT: &str =
     "INSERT INTO highwater_outputs (output, log, application, batch, time_ms)
     VALUES ($1, $2, $3, $4, $5)
-    ON CONFLICT (output) DO UPDATE SET batch = excluded.batch, time_ms = excluded.time_ms";
+    ON CONFLICT (output) DO UPDATE SET batch = excluded.batch, time_ms = excluded.time_ms
+    WHERE highwater_outputs.log = excluded.log";
 
 /// What the database says of an output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,6 +150,25 @@ impl Ownership {
     /// Identity of the log, as the row has it.
     pub(super) fn log(&self) -> String {
         format!("{:032x}", self.owner.log_id)
+    }
+
+    /// Checks how many rows [`UPSERT`] has written: none, if another log was faster to make it.
+    pub(super) fn check_written(&self, rows: u64) -> Result<(), BoxError> {
+        match rows {
+            1 => Ok(()),
+            _ => Err(self.refusal(
+                "was taken by another log at this moment: give one of the two another name",
+            )),
+        }
+    }
+
+    /// The error of a closure that has ended the transaction of its batch.
+    pub(super) fn transaction_was_ended() -> BoxError {
+        SinkError::permanent(
+            "the closure has ended the transaction that it was given: what it wrote is there without the number of its batch. It \
+             must not call COMMIT or ROLLBACK",
+        )
+        .into()
     }
 
     fn check_owner(&self, row: &Row) -> Result<(), BoxError> {

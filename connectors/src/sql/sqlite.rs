@@ -88,11 +88,7 @@ impl Opened {
         if ownership.step(row.as_ref(), batch)? == Step::Write {
             write(&transaction)?;
             if transaction.is_autocommit() {
-                return Err(SinkError::permanent(
-                    "the closure has ended the transaction that it was given: what it wrote is there without the number of its \
-                     batch. It must not call COMMIT or ROLLBACK",
-                )
-                .into());
+                return Err(Ownership::transaction_was_ended());
             }
             let values = (
                 &owner.output,
@@ -101,7 +97,8 @@ impl Opened {
                 number(batch.id),
                 number(batch.time_ms),
             );
-            transaction.execute(UPSERT, values)?;
+            let written = transaction.execute(UPSERT, values)?;
+            ownership.check_written(written as u64)?;
             transaction.commit()?;
         }
         ownership.has(batch);
