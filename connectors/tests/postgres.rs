@@ -1,4 +1,5 @@
-//! PostgreSQL, on a real server that the test starts: each batch once, also when the server crashes.
+//! PostgreSQL, on a real server that the test starts: each batch once, also when the server
+//! crashes.
 //!
 //! Where no server is installed the tests say so and pass; with `HIGHWATER_REQUIRE_POSTGRES` set
 //! they fail.

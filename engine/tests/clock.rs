@@ -15,8 +15,8 @@ use common::{builder, send, sorted};
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{
-    BatchMode, BoxError, Builder, ContextState, Error, Receiver, SourceContext, StopMode,
-    StreamScope, StreamingContext, wal,
+    BatchMode, BoxError, Builder, ContextState, Error, Receiver, SinkError, SourceContext,
+    StopMode, StreamScope, StreamingContext, wal,
 };
 use parking_lot::{Condvar, Mutex};
 use std::sync::{Arc, mpsc};
@@ -767,7 +767,7 @@ fn the_next_batch_runs_while_one_is_committed_and_a_failed_commit_does_not_show_
                 1 => Ok(ends.0.recv()?),
                 2 => {
                     ends.1.recv_timeout(LONG).expect("batch 3 runs meanwhile");
-                    Err("on purpose".into())
+                    Err(SinkError::permanent("on purpose").into())
                 }
                 _ => panic!("batch {id} is output before the one before it is committed"),
             }

@@ -13,9 +13,9 @@ mod common;
 use common::{builder, send};
 use highwater_engine::wal::disk::{Clock, Disk, ManualClock, SimDisk};
 use highwater_engine::{
-    Batch, BatchMode, BoxError, Builder, Cheat, ContextState, Error, Guarantee, InDoubt, Mismatch,
-    OutputRetry, Part, Records, Result, SinkContext, SinkError, StagedPart, StagedSink, StopMode,
-    StreamScope, StreamingContext,
+    Batch, BatchMode, BoxError, Builder, Cheat, CheckpointPolicy, ContextState, Error, Guarantee,
+    InDoubt, Mismatch, OutputRetry, Part, Records, Result, SinkContext, SinkError, StagedPart,
+    StagedSink, StopMode, StreamScope, StreamingContext,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
@@ -750,6 +750,63 @@ fn a_program_without_an_output_that_has_staged_a_batch_is_refused() {
     without("other", |b| b.drop_output("out")).unwrap();
     without("other", honest).unwrap();
     assert_eq!(flaky.lines(), Vec::<String>::new());
+}
+
+/// A sink that keeps the number of its last batch compares it with that of the log: an output of a
+/// window is not called in each batch, also if the window of the program is another one now.
+#[test]
+fn a_sink_is_told_the_last_batch_in_which_it_was_called() {
+    type Calls = Arc<Mutex<Vec<(Option<u64>, bool)>>>;
+    #[derive(Debug)]
+    struct Told(Calls);
+    impl StagedSink<u64> for Told {
+        fn open(&self, context: &SinkContext) -> Result<(), BoxError> {
+            self.0.lock().push((context.called, context.known));
+            Ok(())
+        }
+        fn stage(
+            &self,
+            _: &Batch,
+            _: Part,
+            _: &Records<'_, u64>,
+        ) -> Result<Option<Vec<u8>>, BoxError> {
+            Ok(None)
+        }
+        fn publish(&self, _: &Batch, _: &[StagedPart]) -> Result<(), BoxError> {
+            Ok(())
+        }
+    }
+    for every in [100, 2] {
+        let (disk, told) = (SimDisk::new(), Calls::default());
+        // Windows are aligned to the first batch: one of three seconds ends in batch 3, 6, ...
+        for seconds in [3, 3, 1, 1] {
+            let mut builder = builder(&disk, 1).checkpoint(CheckpointPolicy::every_batches(every));
+            if seconds == 1 {
+                builder = builder.drop_state("3 seconds");
+            }
+            let context = builder
+                .get_or_create(|ssc| {
+                    let lines = ssc.input::<u64>("lines");
+                    let (name, length) = (format!("{seconds} seconds"), seconds * SECOND);
+                    let window = lines.window(&name, length, length);
+                    window.staged_sink("windowed", Told(Arc::clone(&told)));
+                    Ok(())
+                })
+                .unwrap();
+            context.start().unwrap();
+            context.run_batch().unwrap();
+            context.run_batch().unwrap();
+        }
+        // Batches 1 and 2; 3 and 4, of which 3 ends a window; from 5 on each ends one.
+        let known = every == 2;
+        let expected = [
+            (None, false),
+            (None, known),
+            (Some(3), known),
+            (Some(6), known),
+        ];
+        assert_eq!(*told.lock(), expected, "{every}");
+    }
 }
 
 /// The partitions are those of `glom`, for any number of workers, each once and in its place.

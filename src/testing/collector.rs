@@ -133,7 +133,7 @@ struct CollectorSink {
 
 impl<T: Record + Debug> Sink<T> for CollectorSink {
     fn guarantee(&self) -> Guarantee {
-        Guarantee::ExactlyOnce
+        Guarantee::Transactional
     }
 
     fn open(&mut self, context: &SinkContext) -> Result<(), BoxError> {

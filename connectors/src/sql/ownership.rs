@@ -97,13 +97,13 @@ impl Ownership {
             )));
         }
         if let Some(called) = context.called
-            && row.batch < number(called.id)
+            && row.batch < number(called)
         {
             return Err(taken.refusal(&format!(
                 "has batch {}, and the log has committed batch {}: the database is an older copy, and the batches between the two \
                  are gone from it. Put the newer one back. If they are to be left out, set batch in its row of \
-                 highwater_outputs to {}",
-                row.batch, called.id, called.id
+                 highwater_outputs to {called}",
+                row.batch, called
             )));
         }
         Ok(taken)
@@ -227,7 +227,7 @@ mod tests {
                 output: "out".to_owned(),
             },
             batches: (from.max(1)..=cut).map(batch).collect(),
-            called: (committed >= from.max(1)).then(|| batch(committed)),
+            called: (committed >= from.max(1)).then_some(committed),
             known: from > 0,
             in_doubt: InDoubt::Nothing,
         }

@@ -90,7 +90,7 @@ impl Opened {
         })
     }
 
-    /// Does `write` and notes the batch, in one transaction, unless the database has the batch.
+    /// Connects if need be, and writes a batch in one transaction.
     fn write(
         &mut self,
         batch: &Batch,
@@ -101,33 +101,38 @@ impl Opened {
             Some(client) if !client.is_closed() => client,
             _ => connect(&self.config)?,
         };
-        let owner = &self.ownership.owner;
-        let mut transaction = client.transaction()?;
-        let select = format!("{SELECT} FOR UPDATE");
-        let row = transaction.query_opt(&select, &[&owner.output])?;
-        let row = read_row(row.as_ref())?;
-        if self.ownership.step(row.as_ref(), batch)? == Step::Write {
-            let before = transaction_id(&mut transaction)?;
-            write(&mut transaction)?;
-            if transaction_id(&mut transaction)? != before {
-                return Err(Ownership::transaction_was_ended());
-            }
-            let (log, id, time_ms) = (
-                self.ownership.log(),
-                number(batch.id),
-                number(batch.time_ms),
-            );
-            let written = transaction.execute(
-                UPSERT,
-                &[&owner.output, &log, &owner.application, &id, &time_ms],
-            )?;
-            self.ownership.check_written(written)?;
-            transaction.commit()?;
-        }
+        write_in(&mut client, &self.ownership, batch, write)?;
         self.ownership.has(batch);
         self.client = Some(client);
         Ok(())
     }
+}
+
+/// Does `write` and notes the batch, unless the database has it.
+fn write_in(
+    client: &mut Client,
+    ownership: &Ownership,
+    batch: &Batch,
+    write: impl FnOnce(&mut Transaction<'_>) -> Result<(), BoxError>,
+) -> Result<(), BoxError> {
+    let owner = &ownership.owner;
+    let mut transaction = client.transaction()?;
+    let select = format!("{SELECT} FOR UPDATE");
+    let row = transaction.query_opt(&select, &[&owner.output])?;
+    if ownership.step(read_row(row.as_ref())?.as_ref(), batch)? == Step::Skip {
+        return Ok(());
+    }
+    let before = transaction_id(&mut transaction)?;
+    write(&mut transaction)?;
+    if transaction_id(&mut transaction)? != before {
+        return Err(Ownership::transaction_was_ended());
+    }
+    let (log, id, time_ms) = (ownership.log(), number(batch.id), number(batch.time_ms));
+    let values: [&(dyn postgres::types::ToSql + Sync); 5] =
+        [&owner.output, &log, &owner.application, &id, &time_ms];
+    let written = transaction.execute(UPSERT, &values)?;
+    ownership.check_written(written)?;
+    Ok(transaction.commit()?)
 }
 
 /// Which transaction this is. Outside of one, each statement has its own.

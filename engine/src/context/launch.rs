@@ -8,7 +8,6 @@ use crate::engine_log::cut::Cut;
 use crate::engine_log::entry::{self, Entry, Published};
 use crate::error::{Error, Result};
 use crate::exec::executor::Executor;
-use crate::recovery::outputs::last_call;
 use crate::recovery::recover::Recovered;
 use crate::recovery::states::begin;
 use crate::replay::replayer::Replayer;
@@ -170,13 +169,7 @@ fn open_outputs(core: &Core, recovered: &Recovered, backoff: &Backoff) -> Result
             backoff: backoff.clone(),
             owner,
             batches: Arc::clone(&batches),
-            called: last_call(
-                &core.plan,
-                output.operator,
-                recovered.checkpoint.map(|(_, at)| at),
-                &recovered.cuts,
-                recovered.committed,
-            ),
+            called: recovered.called.get(&name).copied(),
             known: recovered.known_names.contains(&name),
             in_doubt,
         };

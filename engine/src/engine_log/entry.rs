@@ -47,6 +47,9 @@ pub(crate) struct Committed {
     /// the program has parts, and in records of the version that had no lists.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) tokens: Option<Vec<Token>>,
+    /// Names of outputs that were not called: those of windows, where none ends.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) uncalled: Vec<String>,
     /// Records that were left out because an operator refused them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) skips: Vec<Refused>,
@@ -192,6 +195,7 @@ mod tests {
                 part: 1,
                 token: vec![1, 2],
             }]),
+            uncalled: vec!["hourly".to_owned()],
             skips: vec![Refused {
                 operator: "map".to_owned(),
                 lsn: Lsn::new(8),

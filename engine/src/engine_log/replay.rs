@@ -22,6 +22,9 @@ pub(crate) struct Replay {
     pub(crate) committed: Option<u64>,
     /// What its outputs staged, if the log lists it.
     pub(crate) tokens: Option<Vec<Token>>,
+    /// Outputs that were not called in the newest committed batch, with the newest one in which
+    /// they were.
+    uncalled: BTreeMap<String, Option<u64>>,
     /// The newest batch of which the log says that its parts are published.
     pub(crate) published: Option<u64>,
     /// What the frames of each source leave behind.
@@ -88,6 +91,12 @@ impl Replay {
         Some(zero_ms)
     }
 
+    /// The newest committed batch in which the output `name` was called, if there is one.
+    pub(crate) fn last_call(&self, name: &str) -> Option<u64> {
+        let uncalled = self.uncalled.get(name).copied();
+        uncalled.unwrap_or(self.committed)
+    }
+
     fn know(&mut self, program: &Program) {
         self.known.extend(program.sources.values());
         self.known.extend(&program.retired);
@@ -147,6 +156,9 @@ impl Replay {
             }
             Entry::Committed(committed) => {
                 if self.committed.is_none_or(|newest| newest < committed.batch) {
+                    let uncalled = committed.uncalled.into_iter();
+                    let uncalled = uncalled.map(|name| (self.last_call(&name), name));
+                    self.uncalled = uncalled.map(|(batch, name)| (name, batch)).collect();
                     self.committed = Some(committed.batch);
                     self.tokens = committed.tokens;
                 }

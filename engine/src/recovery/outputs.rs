@@ -1,12 +1,9 @@
 //! What a crash left between committing a batch and publishing its outputs.
 
 use crate::batch::Batch;
-use crate::batch::tick::Timed;
-use crate::engine_log::cut::Cut;
 use crate::engine_log::entry::Token;
 use crate::engine_log::replay::Replay;
 use crate::mismatch::Mismatch;
-use crate::plan::ids::OperatorId;
 use crate::plan::program::Plan;
 use crate::sink::output::InDoubt;
 use crate::sink::part::StagedPart;
@@ -89,22 +86,4 @@ impl BatchInDoubt {
     fn tokens(&self) -> &[Token] {
         self.tokens.as_deref().unwrap_or_default()
     }
-}
-
-/// The newest committed batch in which an output was called: of the checkpoint's batch and those
-/// after it.
-pub(crate) fn last_call(
-    plan: &Plan,
-    operator: OperatorId,
-    checkpointed: Option<Timed>,
-    cuts: &[Cut],
-    committed: Option<u64>,
-) -> Option<Batch> {
-    let called = |timed: &Timed| {
-        committed.is_some_and(|newest| timed.batch.id <= newest) && plan.acts(operator, &timed.tick)
-    };
-    let after = cuts.iter().flat_map(Cut::batches).filter(called).last();
-    after
-        .or(checkpointed.filter(called))
-        .map(|timed| timed.batch)
 }

@@ -67,7 +67,9 @@ pub(crate) struct Recovered {
     pub(crate) committed: Option<u64>,
     /// Names in the program that took the checkpoint.
     pub(crate) known_names: BTreeSet<String>,
-    /// That batch, if its outputs may not be published.
+    /// The newest committed batch in which each output of the program was called.
+    pub(crate) called: BTreeMap<String, u64>,
+    /// The newest committed batch, if its outputs may not be published.
     pub(crate) in_doubt: Option<BatchInDoubt>,
 }
 
@@ -122,6 +124,7 @@ impl Recovered {
                 loaded_in,
                 ..report(&replay, checkpoint, committed)
             },
+            called: calls(plan, &replay),
             wal,
             checkpoints,
             checkpoint,
@@ -243,6 +246,13 @@ fn restored_states(
         key_groups,
         settings.restore_threads(),
     )
+}
+
+/// The newest committed batch in which each output was called, by name.
+fn calls(plan: &Plan, replay: &Replay) -> BTreeMap<String, u64> {
+    let names = plan.outputs.iter().map(|o| plan.output_name(o.operator));
+    let called = names.filter_map(|name| Some((replay.last_call(&name)?, name)));
+    called.map(|(batch, name)| (name, batch)).collect()
 }
 
 /// What checkpoint and log say of batches.

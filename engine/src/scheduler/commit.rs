@@ -31,7 +31,7 @@ use crate::sink::shares::Staging;
 use crate::sink::sink_error::SinkError;
 use highwater_wal::disk::Clock;
 use highwater_wal::{Lsn, Wal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -240,9 +240,13 @@ impl Committer {
         if self.faults.forget_a_part() {
             tokens.pop();
         }
+        let called: BTreeSet<usize> = staged.iter().map(|(o, _)| o.operator.0).collect();
+        let uncalled = self.plan.outputs.iter().map(|output| output.operator);
+        let uncalled = uncalled.filter(|operator| !called.contains(&operator.0));
         let committed = self.append(&Entry::Committed(Committed {
             batch: batch.id,
             tokens: lists_parts.then_some(tokens),
+            uncalled: uncalled.map(|o| self.plan.output_name(o)).collect(),
             ..Committed::default()
         }))?;
         assert!(

@@ -63,7 +63,7 @@ pub struct SinkContext {
     pub batches: Arc<[Batch]>,
     /// The newest committed batch in which this output was called, as far as the log still knows:
     /// none, if it was not called since the newest checkpoint.
-    pub called: Option<Batch>,
+    pub called: Option<u64>,
     /// Whether the program that took the newest checkpoint had this output.
     pub known: bool,
     /// What this output staged and has not published for certain.
