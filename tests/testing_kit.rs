@@ -159,7 +159,7 @@ struct Appending {
 
 impl highwater::Sink<String> for Appending {
     fn guarantee(&self) -> highwater::Guarantee {
-        highwater::Guarantee::ExactlyOnce // which is not true
+        highwater::Guarantee::Transactional // which is not true
     }
     fn open(&mut self, context: &highwater::SinkContext) -> Result<(), BoxError> {
         self.disk = Some(Arc::clone(&context.disk));

@@ -799,10 +799,12 @@ fn a_sink_is_told_the_last_batch_in_which_it_was_called() {
         }
         // Batches 1 and 2; 3 and 4, of which 3 ends a window; from 5 on each ends one.
         let known = every == 2;
+        // After a checkpoint of batch 4 nothing before that is known.
+        let third = if known { None } else { Some(3) };
         let expected = [
             (None, false),
             (None, known),
-            (Some(3), known),
+            (third, known),
             (Some(6), known),
         ];
         assert_eq!(*told.lock(), expected, "{every}");
