@@ -19,8 +19,8 @@ pub mod testing;
 /// What a program needs in scope: `use highwater::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        Batch, BoundAddress, BoxError, CheckpointPolicy, Csv, DStream, Files, KeyState, Line,
-        ListenOptions, Ndjson, Outputs, Sources, StateGuard, StateSpec, StopMode, StreamScope,
-        StreamingContext, UpdateSpec,
+        Batch, BoundAddress, BoxError, CheckpointPolicy, Csv, DStream, ErrorPolicy, Files,
+        KeyState, Line, ListenOptions, Ndjson, Outputs, Sources, StateGuard, StateSpec, StopMode,
+        StreamScope, StreamingContext, UpdateSpec,
     };
 }

@@ -30,6 +30,9 @@ pub(crate) enum Command {
     /// Look into checkpoints
     #[command(subcommand)]
     Checkpoint(CheckpointCommand),
+    /// Look at records that were put aside because an operator failed on them, and replay them
+    #[command(subcommand)]
+    DeadLetters(DeadLettersCommand),
     /// Measure what this machine does, beside what it could do at most
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -318,6 +321,37 @@ pub(crate) struct ShowArgs {
     /// Print at most N keys
     #[arg(long, value_name = "N", requires = "state", value_parser = between::<u64>(ANY))]
     pub(crate) limit: Option<u64>,
+}
+
+/// Commands about dead letters.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersCommand {
+    /// List the dead letters: those of committed batches that were not replayed since
+    List(DeadLettersArgs),
+    /// Print dead letters with their records
+    Show(DeadLettersArgs),
+    /// Ask for a replay: each record goes to the operator that failed on it, and to no other
+    ///
+    /// The program takes the request in before its next batch, or at its next start. Asking twice
+    /// replays nothing twice. A record that fails again becomes a dead letter again, with the same
+    /// id and one more attempt.
+    Replay(DeadLettersArgs),
+}
+
+/// Which dead letters.
+#[derive(Debug, Args)]
+pub(crate) struct DeadLettersArgs {
+    /// Directory of an engine
+    pub(crate) dir: PathBuf,
+    /// Only those of this operator
+    #[arg(long, value_name = "NAME")]
+    pub(crate) operator: Option<String>,
+    /// Only the one with this id; may be given several times
+    #[arg(long = "id", value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Settings of the demo.

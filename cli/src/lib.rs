@@ -8,7 +8,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `args` | the command line, for parsing and for `--help` |
-//! | `log/`, `checkpoint/`, `demo/`, `bench/` | the commands |
+//! | `log/`, `checkpoint/`, `dead_letters/`, `demo/`, `bench/` | the commands |
 //! | `run` | a program as a child, started again when it fails |
 //! | `faults/` | how the demo is broken on purpose, in tests |
 //! | `outcome` | how a command ends, and the exit codes |
@@ -18,6 +18,7 @@
 mod args;
 mod bench;
 mod checkpoint;
+mod dead_letters;
 mod decode;
 mod demo;
 mod engine_records;
@@ -28,7 +29,7 @@ mod output;
 mod run;
 mod text;
 
-use args::{BenchCommand, CheckpointCommand, Cli, Command, LogCommand};
+use args::{BenchCommand, CheckpointCommand, Cli, Command, DeadLettersCommand, LogCommand};
 use clap::Parser;
 use outcome::{Failure, Outcome, Result};
 use output::{Messages, Output, tell};
@@ -72,6 +73,9 @@ fn run(command: &Command, out: &mut Output) -> Result<Outcome> {
         Command::Log(LogCommand::Bench(args)) => log::bench(args, out),
         Command::Checkpoint(CheckpointCommand::List(args)) => checkpoint::list(args, out),
         Command::Checkpoint(CheckpointCommand::Show(args)) => checkpoint::show(args, out),
+        Command::DeadLetters(DeadLettersCommand::List(args)) => dead_letters::list(args, out),
+        Command::DeadLetters(DeadLettersCommand::Show(args)) => dead_letters::show(args, out),
+        Command::DeadLetters(DeadLettersCommand::Replay(args)) => dead_letters::replay(args, out),
         Command::Bench(BenchCommand::Engine(args)) => bench::bench_engine(args, out),
         Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(args, out),

@@ -205,6 +205,28 @@ pub enum Error {
         /// Why, and what had gone before.
         message: String,
     },
+    /// The store of dead letters has no room.
+    #[error(
+        "the store of dead letters has no room for {bytes} bytes: {open} open letters take {used} of at most {max_dead_letter_bytes}. The batch stays in the log and runs again at the next start: set a larger .max_dead_letter_bytes(..), and replay what is there (highwater dead-letters replay)"
+    )]
+    DeadLettersFull {
+        /// Letters that were not replayed.
+        open: usize,
+        /// What the store has, in bytes.
+        used: u64,
+        /// What was to be put aside.
+        bytes: u64,
+        /// The bound, as set.
+        max_dead_letter_bytes: u64,
+    },
+    /// A request to replay dead letters could not be written or read.
+    #[error("requests to replay dead letters, in {dir}: {what}")]
+    DeadLetterRequest {
+        /// Where requests are.
+        dir: PathBuf,
+        /// What went wrong.
+        what: String,
+    },
     /// A worker thread went away.
     #[error(
         "a worker thread ended unexpectedly: {0}. The batch was not committed and runs again at the next start"
@@ -335,6 +357,14 @@ pub enum GraphError {
         /// The name.
         name: String,
         /// Whose.
+        operator: String,
+    },
+    /// An operator puts records aside, and has no name that stays.
+    #[error(
+        "{operator} puts records on which it fails aside as dead letters, which belong to its name: give it one with .named(\"..\") behind it"
+    )]
+    Unnamed {
+        /// Which operator.
         operator: String,
     },
     /// Streams of two contexts were mixed.

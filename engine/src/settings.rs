@@ -51,6 +51,10 @@ pub(crate) struct Settings {
     pub(crate) chunk_size: ChunkSize,
     pub(crate) max_batch_bytes: u64,
     pub(crate) max_unprocessed_bytes: u64,
+    /// Records of a batch that may be refused.
+    pub(crate) max_refused_records: u64,
+    /// Bytes of the store of dead letters.
+    pub(crate) max_dead_letter_bytes: u64,
     pub(crate) log: highwater_wal::Options,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) clock: Arc<dyn Clock>,
@@ -89,6 +93,8 @@ impl Settings {
             chunk_size: ChunkSize::default(),
             max_batch_bytes: 64 << 20,
             max_unprocessed_bytes: 256 << 20,
+            max_refused_records: 10_000,
+            max_dead_letter_bytes: 256 << 20,
             log: highwater_wal::Options::new(),
             disk: Arc::new(OsDisk::new()),
             clock: Arc::new(OsClock::new()),

@@ -22,8 +22,8 @@ use common::table::{INTERVAL_MS, START_MS};
 use highwater_engine::wal::Lsn;
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{
-    Batch, CheckpointPolicy, DStream, Error, KeyState, Reduced, Result, StateGuard, StateSpec,
-    StopMode, StreamScope, StreamingContext, UpdateSpec, key_group,
+    Batch, CheckpointPolicy, DStream, Error, ErrorPolicy, KeyState, Reduced, Result, StateGuard,
+    StateSpec, StopMode, StreamScope, StreamingContext, UpdateSpec, key_group,
 };
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -58,6 +58,8 @@ enum Op {
     Map(usize, u8),
     Filter(usize, u8),
     FlatMap(usize, u8),
+    /// Some records are refused, others panic.
+    Try(usize, u8),
     Union(Vec<usize>),
     Pairwise(usize, usize),
     Persist(usize),
@@ -97,6 +99,7 @@ fn op() -> impl Strategy<Value = Op> {
         2 => (of.clone(), any::<u8>()).prop_map(|(s, n)| Op::Map(s, n)),
         1 => (of.clone(), any::<u8>()).prop_map(|(s, n)| Op::Filter(s, n)),
         2 => (of.clone(), any::<u8>()).prop_map(|(s, n)| Op::FlatMap(s, n)),
+        2 => (of.clone(), any::<u8>()).prop_map(|(s, n)| Op::Try(s, n)),
         3 => prop::collection::vec(of.clone(), 1..5).prop_map(Op::Union),
         3 => (of.clone(), of.clone()).prop_map(|(a, b)| Op::Pairwise(a, b)),
         1 => of.clone().prop_map(Op::Persist),
@@ -204,6 +207,7 @@ fn resolved(sources: usize, ops: &[Op]) -> Vec<Op> {
             Op::Map(s, _)
             | Op::Filter(s, _)
             | Op::FlatMap(s, _)
+            | Op::Try(s, _)
             | Op::Persist(s)
             | Op::Reduce(s)
             | Op::Group(s)
@@ -270,6 +274,18 @@ fn flat(n: u8, (key, value): Record) -> Vec<Record> {
         0 => vec![],
         1 => vec![(key, value)],
         _ => vec![(key, value), second],
+    }
+}
+
+/// The same of the records that are kept; others fail, in one way or the other.
+fn tried_on(n: u8, record: Record) -> std::result::Result<Vec<Record>, &'static str> {
+    if kept(n, &record) {
+        Ok(flat(n, record))
+    } else if record.1.1.is_multiple_of(2) {
+        Err("refused")
+    } else {
+        // A panic without a message on the terminal.
+        std::panic::resume_unwind(Box::new("refused"))
     }
 }
 
@@ -501,6 +517,11 @@ fn build(ssc: &StreamScope, sources: usize, ops: &[Op], trap: &Arc<Trap>) -> Vec
             Op::FlatMap(s, n) => {
                 let n = *n;
                 of(s).flat_map(move |record| flat(n, record))
+            }
+            Op::Try(s, n) => {
+                let n = *n;
+                let tried = of(s).on_error(ErrorPolicy::Skip);
+                tried.try_flat_map(move |record| tried_on(n, record))
             }
             Op::Union(inputs) => ssc.union(inputs.iter().map(of)),
             Op::Pairwise(a, b) => of(a).union(&of(b)),
@@ -1156,6 +1177,7 @@ fn model_op(op: &Op, state: &mut State, streams: &[Option<Model>], when: When) -
         }
         Op::Map(s, _)
         | Op::Filter(s, _)
+        | Op::Try(s, _)
         | Op::FlatMap(s, _)
         | Op::Persist(s)
         | Op::Reduce(s)
@@ -1185,6 +1207,10 @@ fn model_op(op: &Op, state: &mut State, streams: &[Option<Model>], when: When) -
             Op::Map(s, n) => of(s).each(|record| vec![mapped(*n, record)]),
             Op::Filter(s, n) => of(s).each(|r| if kept(*n, &r) { vec![r] } else { vec![] }),
             Op::FlatMap(s, n) => of(s).each(|record| flat(*n, record)),
+            Op::Try(s, n) => of(s).each(|record| match kept(*n, &record) {
+                true => flat(*n, record),
+                false => vec![],
+            }),
             Op::Union(inputs) => Model::union(&inputs.iter().map(of).collect::<Vec<_>>()),
             Op::Pairwise(a, b) => Model::union(&[of(a), of(b)]),
             Op::Persist(s) => of(s).clone(),

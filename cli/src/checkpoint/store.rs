@@ -205,7 +205,7 @@ fn is_engines(log: &Log) -> bool {
     let first = frames.find(|f| f.kind == FrameKind::Control && f.stream == StreamId(0));
     let entry = first.and_then(|frame| engine_records::control(&frame.payload));
     let entry = entry.as_ref().and_then(Value::as_object);
-    let known = ["Program", "Cut", "Committed"];
+    let known = ["Program", "Cut", "Committed", "Refused"];
     entry.is_some_and(|entry| entry.keys().all(|key| known.contains(&key.as_str())))
 }
 

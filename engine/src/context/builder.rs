@@ -171,6 +171,24 @@ impl Builder {
         self
     }
 
+    /// How many records of one batch may be refused (see
+    /// [`DStream::on_error`](crate::DStream::on_error)). A batch with more fails: a log of garbage
+    /// is not meant to be skipped. Default 10,000.
+    #[must_use]
+    pub fn max_refused_records(mut self, count: u64) -> Self {
+        self.settings.max_refused_records = count;
+        self
+    }
+
+    /// How large the store of dead letters may become, in bytes. A batch whose dead letters have no
+    /// room fails; none is ever dropped to make room. What was replayed takes no room. Default
+    /// 256 MiB.
+    #[must_use]
+    pub fn max_dead_letter_bytes(mut self, bytes: u64) -> Self {
+        self.settings.max_dead_letter_bytes = bytes;
+        self
+    }
+
     /// Settings of the log. Its disk and clock are replaced by the context's.
     ///
     /// The log is kept from the oldest retained checkpoint on. If it is bounded

@@ -6,6 +6,7 @@ use crate::batch::work::Snapshot;
 use crate::checkpointing::retained::Retained;
 use crate::context::queue::{Queue, StopMode};
 use crate::datasets::slot::{DatasetSlot, Recompute};
+use crate::dead_letters::desk::Desk;
 use crate::engine_log::cut::Cut;
 use crate::engine_log::entry::{self, Entry};
 use crate::error::{Error, Result};
@@ -18,6 +19,7 @@ use crate::observe::lineage::Lineage;
 use crate::observe::states::StateCounts;
 use crate::observe::status::Status;
 use crate::plan::program::Plan;
+use crate::plan::refused_counts::refused_failed;
 use crate::recovery::recover::Recovered;
 use crate::recovery::report::RecoveryReport;
 use crate::replay::replayer::Replayer;
@@ -56,6 +58,8 @@ pub(crate) struct Core {
     last_batch_found: Option<u64>,
     /// What [`start`](crate::StreamingContext::start) takes.
     pub(crate) recovered: Mutex<Option<Recovered>>,
+    /// Where records are put aside, in a program that does that, once it was started.
+    pub(crate) desk: Mutex<Option<Arc<Desk>>>,
     /// In manual mode the driver lives here.
     pub(crate) driver: Mutex<Option<Driver>>,
 }
@@ -129,6 +133,7 @@ impl Core {
             report: recovered.report.clone(),
             last_batch_found: (last_id > 0).then_some(last_id),
             recovered: Mutex::new(Some(recovered)),
+            desk: Mutex::new(None),
             driver: Mutex::new(None),
         })
     }
@@ -283,6 +288,8 @@ fn restore_side_values(plan: &Plan, recovered: &mut Recovered, events: &Events) 
     plan.variables.newest.set(values);
     let checkpoint = recovered.report.checkpoint;
     plan.datasets.restore(&mut recovered.state, checkpoint)?;
+    let counts = plan.refusing.counts.restore(&mut recovered.state);
+    counts.map_err(refused_failed)?;
     for slot in &plan.datasets.slots {
         events.add_listener(Arc::<DatasetSlot>::clone(slot));
     }

@@ -4,6 +4,8 @@ use crate::checkpointing::checkpointer::{Checkpointer, Schedule};
 use crate::checkpointing::metadata::Metadata;
 use crate::checkpointing::writer::Writer;
 use crate::context::core::Core;
+use crate::dead_letters::desk::Desk;
+use crate::dead_letters::outlet::Outlet;
 use crate::engine_log::cut::Cut;
 use crate::engine_log::entry::{self, Entry, Published};
 use crate::error::{Error, Result};
@@ -15,6 +17,7 @@ use crate::scheduler::attempts::Attempts;
 use crate::scheduler::commit::Committer;
 use crate::scheduler::driver::Driver;
 use crate::scheduler::rebuild::Rebuild;
+use crate::scheduler::refused_records::RefusedRecords;
 use crate::scheduler::side_values::SideValues;
 use crate::scheduler::workers::Workers;
 use crate::settings::BatchMode;
@@ -34,6 +37,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         BatchMode::Clock => Backoff::of(&core.admission),
         BatchMode::Manual => Backoff::none(),
     };
+    let refused = refused_records(core, &recovered, &backoff)?;
     open_outputs(core, &recovered, &backoff)?;
     let committer = committer(core, backoff, recovered.committed);
     let workers = core.settings.workers.get();
@@ -86,6 +90,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         side: SideValues::new(&core.plan),
         sources: core.sources.clone(),
         committed: recovered.committed,
+        refused,
         states: Arc::clone(&core.states),
         chunk_size: core.settings.chunk_size,
         begun: None,
@@ -147,6 +152,55 @@ fn begin_states(
         core.states.restored(index, keys);
     }
     Ok(())
+}
+
+/// What batches have refused, and may refuse.
+fn refused_records(
+    core: &Core,
+    recovered: &Recovered,
+    backoff: &Backoff,
+) -> Result<RefusedRecords> {
+    Ok(RefusedRecords {
+        plan: Arc::clone(&core.plan),
+        committed: recovered.refused.clone(),
+        max_records: core.settings.max_refused_records,
+        max_bytes: core.settings.max_dead_letter_bytes,
+        desk: open_desk(core, recovered)?,
+        backoff: backoff.clone(),
+        faults: core.settings.faults,
+    })
+}
+
+/// Opens the store of dead letters, if the program puts records aside.
+fn open_desk(core: &Core, recovered: &Recovered) -> Result<Option<Arc<Desk>>> {
+    let outlets = core
+        .plan
+        .refusing
+        .keeping()
+        .filter_map(|(operator, index)| {
+            let source = core.sources.get(index)?.clone();
+            let outlet = Outlet {
+                stream: recovered.streams.get(index)?.id,
+                check: core.plan.sources.get(index)?.check.clone(),
+                source,
+            };
+            Some((operator.to_owned(), outlet))
+        });
+    let outlets: BTreeMap<String, Outlet> = outlets.collect();
+    if outlets.is_empty() {
+        return Ok(None);
+    }
+    let desk = Desk::open(
+        &core.settings,
+        &core.admission,
+        outlets,
+        recovered.committed,
+        recovered.last_cut(),
+    )?;
+    let desk = Arc::new(desk);
+    core.cutter.lock().desk = Some(Arc::clone(&desk));
+    *core.desk.lock() = Some(Arc::clone(&desk));
+    Ok(Some(desk))
 }
 
 /// Opens the outputs. What they have staged of the newest committed batch is published, as the log

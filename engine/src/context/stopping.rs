@@ -35,6 +35,8 @@ pub(crate) fn stop(core: &Arc<Core>, threads: &mut Threads, mode: StopMode) -> R
         );
     }
     let finished = stop_manual(core, mode);
+    let desk = core.desk.lock().take();
+    let finished = finished.and(desk.map_or(Ok(()), |desk| desk.close()));
     let closed = core.wal.close().map_err(Error::from);
     core.stopped(finished.and(closed).err().map(Arc::new));
     core.status

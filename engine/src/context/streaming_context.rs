@@ -9,6 +9,8 @@ use crate::context::thread::Thread;
 use crate::context::threads::{self, Threads};
 use crate::datasets::handle::Datasets;
 use crate::datasets::slot::DATASET;
+use crate::dead_letters::desk::no_dead_letters;
+use crate::dead_letters::request::DeadLetterFilter;
 use crate::error::{Error, Result};
 use crate::ingest::sender::Sender;
 use crate::ingest::source_context::SourceStats;
@@ -17,9 +19,11 @@ use crate::observe::checkpoints::CheckpointStats;
 use crate::observe::event::ContextState;
 use crate::observe::failed_attempt::FailedAttempt;
 use crate::observe::lineage::Lineage;
+use crate::observe::refused::RefusedStats;
 use crate::observe::states::StateStats;
 use crate::observe::status::Progress;
 use crate::plan::program::Plan;
+use crate::plan::refused_counts::REFUSED;
 use crate::record::Value;
 use crate::recovery::report::RecoveryReport;
 use crate::settings::Settings;
@@ -283,8 +287,8 @@ impl StreamingContext {
         let core = &self.owner.core;
         let states = core.plan.states.iter().enumerate();
         // The driver's own have no keys.
-        let states =
-            states.filter(|(_, state)| ![COUNTER, BROADCAST, DATASET].contains(&state.kind));
+        let states = states
+            .filter(|(_, state)| ![COUNTER, BROADCAST, DATASET, REFUSED].contains(&state.kind));
         let stats = states.map(|(index, state)| {
             let counts = core.states.of(index);
             StateStats {
@@ -350,6 +354,42 @@ impl StreamingContext {
     #[must_use]
     pub fn counters(&self) -> Vec<(String, u64)> {
         self.owner.core.plan.variables.counters()
+    }
+
+    /// How many records each operator has refused, as of the last finished batch: see
+    /// [`DStream::on_error`](crate::DStream::on_error). Only what a committed batch has refused
+    /// counts, and it counts once, whatever runs again. The counts are in checkpoints: they go back
+    /// to the first batch of a program with a policy. A start of a program without one ends them.
+    #[must_use]
+    pub fn refused(&self) -> Vec<RefusedStats> {
+        let counts = self.owner.core.plan.refusing.counts.get();
+        let stats = counts.into_iter().map(|(operator, count)| RefusedStats {
+            operator,
+            skipped: count.skipped,
+            dead_letters: count.dead_letters,
+        });
+        stats.collect()
+    }
+
+    /// How many dead letters there are: records that were put aside and not replayed since.
+    /// [`read_dead_letters`](crate::read_dead_letters) reads them.
+    #[must_use]
+    pub fn dead_letters(&self) -> usize {
+        let desk = self.owner.core.desk.lock().clone();
+        desk.map_or(0, |desk| desk.count())
+    }
+
+    /// Asks for a replay of dead letters: the next cut takes them into the log, and their
+    /// operators get them in the batch that it ends, each once. What follows the operator sees
+    /// them there; no other operator does. One that fails again is put aside again, with the same
+    /// identity. Returns how many are meant.
+    ///
+    /// # Errors
+    /// [`Error::LifeCycle`] if the context was not started or its program puts no records aside;
+    /// [`Error::DeadLetterRequest`] if the request cannot be written.
+    pub fn replay_dead_letters(&self, filter: &DeadLetterFilter) -> Result<usize> {
+        let desk = self.owner.core.desk.lock().clone();
+        desk.ok_or_else(no_dead_letters)?.request(filter)
     }
 
     /// What the sources have done since the start, by name.

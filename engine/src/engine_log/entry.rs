@@ -6,6 +6,7 @@
 use crate::codec::message_pack;
 use crate::engine_log::cut::CutRecord;
 use crate::engine_log::program::Program;
+use crate::refused::lists::{Refused, RefusedBy};
 use highwater_wal::{Lsn, StreamId, Wal};
 use serde::{Deserialize, Serialize};
 
@@ -29,6 +30,9 @@ pub(crate) enum Entry {
     Committed(Committed),
     /// Every output of the batch has published its parts.
     Published(Published),
+    /// A part of what a batch has refused that is too long for `Committed`. It counts if that names
+    /// it.
+    Refused(RefusedPart),
 }
 
 /// Every output of a batch has published its parts: if one is not where it was published, another
@@ -38,8 +42,7 @@ pub(crate) struct Published {
     pub(crate) batch: u64,
 }
 
-/// Every output of a batch has staged it. The lists stay empty until outputs and operators have
-/// something to put there.
+/// Every output of a batch has staged it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Committed {
     pub(crate) batch: u64,
@@ -52,10 +55,21 @@ pub(crate) struct Committed {
     pub(crate) uncalled: Vec<String>,
     /// Records that were left out because an operator refused them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) skips: Vec<Refused>,
+    pub(crate) skips: Vec<RefusedBy>,
     /// Records that were put aside.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) dead_letters: Vec<Refused>,
+    pub(crate) dead_letters: Vec<RefusedBy>,
+    /// Where the rest of both lists is, as entries before this one. Others of the same batch are of
+    /// attempts that were not committed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) refused_at: Vec<Lsn>,
+}
+
+/// A part of what a batch has refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RefusedPart {
+    pub(crate) batch: u64,
+    pub(crate) refused: Refused,
 }
 
 /// What an output has staged of a batch.
@@ -66,19 +80,6 @@ pub(crate) struct Token {
     /// Which of the workers' parts.
     pub(crate) part: u32,
     pub(crate) token: Vec<u8>,
-}
-
-/// An input of an operator that it has refused, by where it came from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Refused {
-    /// Name of the operator.
-    pub(crate) operator: String,
-    /// The frame, ...
-    pub(crate) lsn: Lsn,
-    /// ... the record in the frame, ...
-    pub(crate) index: u32,
-    /// ... and which of the records that were made of it.
-    pub(crate) output: u32,
 }
 
 /// The records of version 1, as far as they differ.
@@ -156,6 +157,8 @@ pub(crate) fn decode(payload: &[u8]) -> Result<(u8, Entry), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::refused::noted::Noted;
+    use crate::refused::place::Place;
 
     fn hex(bytes: &[u8]) -> String {
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
@@ -188,6 +191,16 @@ mod tests {
             hex(&encode(&committed)),
             "0281a9436f6d6d697474656481a5626174636807"
         );
+        let noted = Noted {
+            operator: 0,
+            place: Place::Log {
+                lsn: Lsn::new(8),
+                index: 1,
+                input: 0,
+            },
+            letter: None,
+        };
+        let refused = Refused::of(&[noted], |_| "map").unwrap();
         let full = Entry::Committed(Committed {
             batch: 7,
             tokens: Some(vec![Token {
@@ -196,17 +209,15 @@ mod tests {
                 token: vec![1, 2],
             }]),
             uncalled: vec!["hourly".to_owned()],
-            skips: vec![Refused {
-                operator: "map".to_owned(),
-                lsn: Lsn::new(8),
-                index: 1,
-                output: 0,
-            }],
+            skips: refused.skips.clone(),
             dead_letters: Vec::new(),
+            refused_at: vec![Lsn::new(8)],
         });
+        let part = Entry::Refused(RefusedPart { batch: 7, refused });
         for entry in [
             committed,
             full,
+            part,
             Entry::Cut(cut()),
             Entry::Program(Program::default()),
             Entry::Committed(Committed {

@@ -2,11 +2,12 @@
 
 use crate::batch::tick::Tick;
 use crate::engine_log::cut::Cut;
-use crate::engine_log::entry::{self, ENGINE, Entry, Published, Token};
+use crate::engine_log::entry::{self, Committed, ENGINE, Entry, Published, Token};
 use crate::engine_log::envelope::{Envelope, Kind};
 use crate::engine_log::ledger::Frames;
 use crate::engine_log::program::Program;
 use crate::error::{Error, Result};
+use crate::refused::lists::Refused;
 use highwater_wal::{Frame, FrameKind, Lsn, StreamId, Wal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,6 +28,12 @@ pub(crate) struct Replay {
     uncalled: BTreeMap<String, Option<u64>>,
     /// The newest batch of which the log says that its parts are published.
     pub(crate) published: Option<u64>,
+    /// What each committed batch has refused, if it has refused anything.
+    pub(crate) refused: BTreeMap<u64, Refused>,
+    /// From where the log is read.
+    from: Lsn,
+    /// Parts of it that no commit has named yet.
+    parts: BTreeMap<Lsn, Refused>,
     /// What the frames of each source leave behind.
     pub(crate) frames: BTreeMap<StreamId, Frames>,
     /// Data records of each source.
@@ -52,7 +59,10 @@ impl Replay {
         from: Lsn,
         program: Option<&Program>,
     ) -> Result<Self> {
-        let mut replay = Self::default();
+        let mut replay = Self {
+            from,
+            ..Self::default()
+        };
         program.into_iter().for_each(|known| replay.know(known));
         let mut frames = wal.read_from(from)?;
         while let Some(frame) = frames.next_frame()? {
@@ -148,20 +158,50 @@ impl Replay {
         Ok(())
     }
 
+    fn note_committed(&mut self, committed: Committed) -> Result<(), String> {
+        let batch = committed.batch;
+        if self.committed.is_none_or(|newest| newest < batch) {
+            let uncalled = committed.uncalled.into_iter();
+            let uncalled = uncalled.map(|name| (self.last_call(&name), name));
+            self.uncalled = uncalled.map(|(batch, name)| (name, batch)).collect();
+            self.committed = Some(batch);
+            self.tokens = committed.tokens;
+        }
+        let mut refused = Refused {
+            skips: committed.skips,
+            dead_letters: committed.dead_letters,
+        };
+        // What is not read is of a batch that the checkpoint covers: its cut, and this record, may
+        // come after the cut of a later one.
+        for lsn in committed
+            .refused_at
+            .into_iter()
+            .filter(|lsn| *lsn >= self.from)
+        {
+            let part = self.parts.remove(&lsn);
+            refused.append(part.ok_or_else(|| {
+                format!(
+                    "batch {batch} has refused records that LSN {lsn} should name, and does not"
+                )
+            })?);
+        }
+        // The others are of attempts that were not committed.
+        self.parts.clear();
+        if !refused.is_empty() {
+            self.refused.insert(batch, refused);
+        }
+        Ok(())
+    }
+
     fn note_entry(&mut self, entry: Entry, lsn: Lsn) -> Result<(), String> {
         match entry {
             Entry::Program(program) => {
                 self.know(&program);
                 self.programs.push((lsn, program));
             }
-            Entry::Committed(committed) => {
-                if self.committed.is_none_or(|newest| newest < committed.batch) {
-                    let uncalled = committed.uncalled.into_iter();
-                    let uncalled = uncalled.map(|name| (self.last_call(&name), name));
-                    self.uncalled = uncalled.map(|(batch, name)| (name, batch)).collect();
-                    self.committed = Some(committed.batch);
-                    self.tokens = committed.tokens;
-                }
+            Entry::Committed(committed) => self.note_committed(committed)?,
+            Entry::Refused(part) => {
+                self.parts.insert(lsn, part.refused);
             }
             Entry::Published(Published { batch }) => {
                 self.published = self.published.max(Some(batch));
@@ -178,5 +218,93 @@ impl Replay {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine_log::cut::CutRecord;
+    use crate::engine_log::entry::RefusedPart;
+    use crate::refused::noted::Noted;
+    use crate::refused::place::Place;
+    use highwater_wal::disk::{ManualClock, SimDisk};
+    use highwater_wal::{Background, Options};
+    use std::sync::Arc;
+
+    fn refused(index: u32) -> Refused {
+        let place = Place::Log {
+            lsn: Lsn::new(8),
+            index,
+            input: 0,
+        };
+        let noted = Noted {
+            operator: 0,
+            place,
+            letter: None,
+        };
+        Refused::of(&[noted], |_| "parse").unwrap()
+    }
+
+    /// A cut may come between the parts of a list and the commit that names them. Recovery from the
+    /// checkpoint of the later batch does not read the parts, and took the log for damaged.
+    #[test]
+    fn parts_of_uncommitted_attempts_and_of_covered_batches_are_nobodys() {
+        let options = Options::new()
+            .disk(Arc::new(SimDisk::new()))
+            .clock(Arc::new(ManualClock::new(0)))
+            .background(Background::Inline);
+        let wal = Wal::open_with("/log", options).unwrap();
+        let append = |entry: &Entry| entry::append(&wal, entry).unwrap();
+        let part = |batch, index| {
+            let refused = refused(index);
+            append(&Entry::Refused(RefusedPart { batch, refused }))
+        };
+        let commit = |batch, refused_at| {
+            append(&Entry::Committed(Committed {
+                batch,
+                refused_at,
+                ..Committed::default()
+            }))
+        };
+        let first = wal.first_lsn();
+        let covered = part(1, 1);
+        let cut = append(&Entry::Cut(CutRecord {
+            batch: 2,
+            tick_ms: 1000,
+            interval_ms: 1000,
+            zero_ms: 0,
+            wall_ms: 1000,
+            part: 0,
+            more_parts: false,
+            restarted: false,
+            from: first,
+            to: None,
+            empty: Vec::new(),
+            sources: Vec::new(),
+        }));
+        let _later = commit(1, vec![covered]);
+        let _of_a_failed_attempt = part(2, 2);
+        let whole = vec![part(2, 3), part(2, 4)];
+        let end = commit(2, whole);
+        wal.sync_to(end).unwrap();
+        let read = |from| {
+            Replay::read(&wal, Path::new("/"), from, None)
+                .unwrap()
+                .refused
+        };
+        let places = |refused: &Refused| {
+            let places = refused.places(|_| Some(0)).remove(&0).unwrap();
+            let text: Vec<String> = places.iter().map(ToString::to_string).collect();
+            text.join(" ")
+        };
+        let found = read(cut);
+        assert_eq!(found.keys().collect::<Vec<_>>(), [&2]);
+        assert_eq!(places(&found[&2]), "8.3.0 8.4.0");
+        assert_eq!(places(&read(first)[&1]), "8.1.0");
+        let missing = commit(3, vec![cut]);
+        wal.sync_to(missing).unwrap();
+        let error = Replay::read(&wal, Path::new("/"), first, None).unwrap_err();
+        assert!(error.to_string().contains("batch 3"), "{error}");
     }
 }

@@ -3,6 +3,7 @@
 use crate::batch::chunk::Chunk;
 use crate::observe::states::KeyCounts;
 use crate::plan::failed::Failed;
+use crate::refused::noted::Noted;
 use crate::state::table::block::Block;
 use crate::variables::scope::Added;
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ pub(crate) struct Completed {
     pub(crate) tapped: BTreeMap<usize, Vec<Chunk>>,
     /// What was added to each counter.
     pub(crate) counted: Added,
+    /// Records that operators have refused, in no particular order.
+    pub(crate) refused: Vec<Noted>,
     /// State blocks by state, if a snapshot was asked for.
     pub(crate) blocks: Vec<(usize, Block)>,
     /// How many keys the workers have of the states, where that has changed: by state and worker.

@@ -143,6 +143,7 @@ fn in_context(
     }
     let ctx = OperatorContext::new(batch, tick, context.scope(), operator);
     context.counting(|| ctx.guard(|| work(&ctx)));
+    context.refused(ctx.take_noted());
     if let Some(failed) = ctx.into_failure(|id| context.plan.operator_name(id)) {
         context.fail(epoch, failed);
     }
@@ -165,6 +166,7 @@ impl LocalWork {
             _ => None,
         };
         in_context(context, epoch, self.first, |ctx| {
+            ctx.set_chunk(chunk.sequence.clone());
             (self.run)(&self.slot, ctx, chunk, out);
         });
         out.extend(

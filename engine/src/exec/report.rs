@@ -4,6 +4,7 @@
 use crate::batch::chunk::Chunk;
 use crate::observe::states::KeyCounts;
 use crate::plan::failed::Failed;
+use crate::refused::noted::Noted;
 use crate::state::table::block::Block;
 use std::thread::Thread;
 
@@ -19,6 +20,8 @@ pub(super) enum Report {
     Tapped { tap: usize, chunks: Vec<Chunk> },
     /// What operators added to counters, by counter.
     Counted(Vec<u64>),
+    /// Records that operators have refused.
+    Refused(Vec<Noted>),
     /// The worker's part of a state, for a checkpoint.
     State { state: usize, blocks: Vec<Block> },
     /// How many keys of a state the worker has, after a batch that has changed that.

@@ -8,6 +8,7 @@ use crate::observe::states::KeyCounts;
 use crate::plan::batch_scope::BatchScope;
 use crate::plan::failed::Failed;
 use crate::plan::program::Plan;
+use crate::refused::noted::Noted;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::block::Block;
 use crate::variables::scope;
@@ -92,6 +93,13 @@ impl WorkerContext {
         // the driver must have the failure before that, or it takes the batch for complete.
         self.report(Report::Failed { epoch, failed });
         self.failed.fetch_max(epoch, Ordering::AcqRel);
+    }
+
+    /// Tells of records that operators have refused.
+    pub(super) fn refused(&self, noted: Vec<Noted>) {
+        if !noted.is_empty() {
+            self.report(Report::Refused(noted));
+        }
     }
 
     pub(super) fn deliver(&self, output: usize, chunks: Vec<Chunk>) {

@@ -17,6 +17,12 @@ pub enum Cheat {
     RunBeforeCut,
     /// The record that commits a batch lists all parts of its outputs but one.
     ForgetAPart,
+    /// A batch that was committed runs again without what it has refused then.
+    ForgetRefused,
+    /// Dead letters are put aside after their batch is committed.
+    CommitBeforeLetters,
+    /// Letters stay open when they are replayed.
+    ForgetReplays,
 }
 
 /// What the engine does wrong on purpose.
@@ -48,5 +54,20 @@ impl Faults {
     /// Whether the log lists one part less than was staged.
     pub(crate) fn forget_a_part(self) -> bool {
         self.0 == Cheat::ForgetAPart
+    }
+
+    /// Whether a rebuild does not know what was refused.
+    pub(crate) fn forget_refused(self) -> bool {
+        self.0 == Cheat::ForgetRefused
+    }
+
+    /// Whether a batch is committed before its dead letters are durable.
+    pub(crate) fn commit_before_letters(self) -> bool {
+        self.0 == Cheat::CommitBeforeLetters
+    }
+
+    /// Whether nothing remembers that a letter was replayed.
+    pub(crate) fn forget_replays(self) -> bool {
+        self.0 == Cheat::ForgetReplays
     }
 }

@@ -21,4 +21,16 @@ impl Faults {
     pub(crate) const fn forget_a_part(self) -> bool {
         false
     }
+
+    pub(crate) const fn forget_refused(self) -> bool {
+        false
+    }
+
+    pub(crate) const fn commit_before_letters(self) -> bool {
+        false
+    }
+
+    pub(crate) const fn forget_replays(self) -> bool {
+        false
+    }
 }

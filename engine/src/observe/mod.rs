@@ -6,6 +6,7 @@
 //! | `status` | its state and progress |
 //! | `failed_attempt` | an attempt at a batch that failed |
 //! | `checkpoints` | the checkpoints of this run |
+//! | `refused` | how many records were refused |
 //! | `states` | how many keys the states have |
 //! | `lineage` | what would have to be replayed |
 //! | `throttle` | a bound on warnings that outsiders can cause |
@@ -14,6 +15,7 @@ pub(crate) mod checkpoints;
 pub(crate) mod event;
 pub(crate) mod failed_attempt;
 pub(crate) mod lineage;
+pub(crate) mod refused;
 pub(crate) mod states;
 pub(crate) mod status;
 pub(crate) mod throttle;

@@ -15,6 +15,7 @@ use std::any::type_name;
 use std::marker::PhantomData;
 use std::panic::Location;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 impl<T: Value> DStream<T> {
@@ -73,11 +74,17 @@ impl<T> DStream<T> {
     }
 }
 
-/// The records of each chunk, encoded; nothing is computed in a batch whose result is not wanted.
+/// The records of each chunk, encoded. In a batch whose result is not wanted nothing is computed,
+/// unless records may be refused.
 fn encode_records<T: Value>(stream: &DStream<T>, operator: OperatorId, tap: usize) -> LocalFn {
-    let fused = Arc::clone(&stream.fused);
+    let (fused, refuses) = (Arc::clone(&stream.fused), stream.graph.borrow().refuses());
     Arc::new(move |_, ctx, chunk, out| {
         if !ctx.wants(tap) {
+            // What fails is refused when the batch is run, or never: a later computation of the
+            // result leaves out what the batch has.
+            if refuses.load(Ordering::Relaxed) {
+                fused(ctx, chunk.data, &mut drop);
+            }
             return;
         }
         let (sequence, mut records) = (chunk.sequence, EncodedRecords::default());

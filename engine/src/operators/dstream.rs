@@ -1,7 +1,8 @@
-//! `DStream` and its stateless operators.
+//! `DStream`: how streams are read, fused behind each other, and united.
 
 use crate::batch::chunk::{Chunk, ChunkData, only_input, open};
 use crate::batch::positioned::Positioned;
+use crate::operators::attempts::on_error::OnError;
 use crate::operators::stateless::stateless_node;
 use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
@@ -41,7 +42,14 @@ pub struct DStream<T> {
     /// The same stream with nothing fused behind its node. A function of its own, because methods
     /// such as `map` do not ask that `T` is a [`Record`]: what made the stream has.
     pub(crate) unfused: fn(&DStream<T>) -> DStream<T>,
+    /// What becomes of records on which the operators that read the stream fail.
+    pub(crate) on_error: OnError<T>,
+    /// Two such streams in one, in the order of the log. Known where the policy was set.
+    pub(crate) united: Option<UniteFn<T>>,
 }
+
+/// Makes one stream of two.
+pub(crate) type UniteFn<T> = fn(&DStream<T>, &DStream<T>) -> DStream<T>;
 
 /// So many operators are fused. Each calls the next one: a longer chain would use up the stack, so
 /// it is broken by a node.
@@ -57,6 +65,8 @@ impl<T> Clone for DStream<T> {
             depth: self.depth,
             is_positioned: self.is_positioned,
             unfused: self.unfused,
+            on_error: self.on_error,
+            united: self.united,
         }
     }
 }
@@ -66,24 +76,6 @@ impl<T> fmt::Debug for DStream<T> {
         f.debug_struct("DStream")
             .field("operator", &self.operator)
             .finish_non_exhaustive()
-    }
-}
-
-/// Where `flat_map_into` puts its results.
-pub struct Emitter<'a, T> {
-    emit: &'a mut dyn FnMut(T),
-}
-
-impl<T> Emitter<'_, T> {
-    /// Hands on one record.
-    pub fn emit(&mut self, record: T) {
-        (self.emit)(record);
-    }
-}
-
-impl<T> fmt::Debug for Emitter<'_, T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Emitter")
     }
 }
 
@@ -116,6 +108,8 @@ impl<T: 'static> DStream<T> {
             depth: 0,
             is_positioned: false,
             unfused: Self::unfuse,
+            on_error: OnError::default(),
+            united: None,
         }
     }
 
@@ -138,6 +132,8 @@ impl<T: 'static> DStream<T> {
             depth: 0,
             is_positioned: true,
             unfused: Self::unfuse,
+            on_error: OnError::default(),
+            united: None,
         }
     }
 
@@ -159,7 +155,7 @@ impl<T: 'static> DStream<T> {
         self.fuse_as(kind, at, DStream::unfuse, fused)
     }
 
-    fn fuse_as<U>(
+    pub(crate) fn fuse_as<U>(
         &self,
         kind: &str,
         at: &Location<'_>,
@@ -177,6 +173,8 @@ impl<T: 'static> DStream<T> {
             depth: input.depth + 1,
             is_positioned: false,
             unfused,
+            on_error: self.on_error.passed_on(),
+            united: None,
         }
     }
 
@@ -186,16 +184,19 @@ impl<T: 'static> DStream<T> {
         T: Record,
     {
         let node = self.materialize_positioned();
-        Self::of_positioned(&self.graph, node, self.operator)
+        self.like(Self::of_positioned(&self.graph, node, self.operator))
     }
 
-    /// Applies `f` to every record.
-    #[track_caller]
-    pub fn map<U: Record>(&self, f: impl Fn(T) -> U + Send + Sync + 'static) -> DStream<U> {
-        self.each("map", Location::caller(), f)
+    /// `other`, with the policy of this stream.
+    pub(crate) fn like(&self, other: Self) -> Self {
+        Self {
+            on_error: self.on_error,
+            united: self.united,
+            ..other
+        }
     }
 
-    /// Adds an operator that makes one record of each.
+    /// Adds an operator of the engine's own that makes one record of each.
     pub(crate) fn each<U: Record>(
         &self,
         kind: &str,
@@ -207,63 +208,6 @@ impl<T: 'static> DStream<T> {
                 fused(ctx, data, &mut |record| {
                     ctx.enter(operator);
                     emit(f(record));
-                });
-            })
-        })
-    }
-
-    /// Keeps the records for which `f` is true.
-    #[track_caller]
-    pub fn filter(&self, f: impl Fn(&T) -> bool + Send + Sync + 'static) -> DStream<T> {
-        let at = Location::caller();
-        self.fuse_as("filter", at, self.unfused, |operator, fused| {
-            Arc::new(move |ctx, data, emit| {
-                fused(ctx, data, &mut |record| {
-                    ctx.enter(operator);
-                    if f(&record) {
-                        emit(record);
-                    }
-                });
-            })
-        })
-    }
-
-    /// Applies `f` to every record and hands on everything that it returns.
-    #[track_caller]
-    pub fn flat_map<I>(&self, f: impl Fn(T) -> I + Send + Sync + 'static) -> DStream<I::Item>
-    where
-        I: IntoIterator,
-        I::Item: Record,
-    {
-        self.fuse("flat_map", Location::caller(), |operator, fused| {
-            Arc::new(move |ctx, data, emit| {
-                fused(ctx, data, &mut |record| {
-                    ctx.enter(operator);
-                    for item in f(record) {
-                        emit(item);
-                        ctx.enter(operator); // the iterator's code is this operator's too
-                    }
-                });
-            })
-        })
-    }
-
-    /// Like [`Self::flat_map`], but `f` emits instead of returning: nothing is collected, and
-    /// results may borrow from the record while they are made.
-    #[track_caller]
-    pub fn flat_map_into<U: Record>(
-        &self,
-        f: impl Fn(T, &mut Emitter<'_, U>) + Send + Sync + 'static,
-    ) -> DStream<U> {
-        self.fuse("flat_map_into", Location::caller(), |operator, fused| {
-            Arc::new(move |ctx, data, emit| {
-                fused(ctx, data, &mut |record| {
-                    ctx.enter(operator);
-                    let mut emit = |item| {
-                        emit(item);
-                        ctx.enter(operator);
-                    };
-                    f(record, &mut Emitter { emit: &mut emit });
                 });
             })
         })
@@ -336,7 +280,7 @@ impl<T: 'static> DStream<T> {
             self.graph
                 .borrow_mut()
                 .operator("persist", None, &[self.operator], Location::caller());
-        Self::of_positioned(&self.graph, node, operator)
+        self.like(Self::of_positioned(&self.graph, node, operator))
     }
 
     /// Spark's other name for [`Self::persist`].
@@ -455,5 +399,12 @@ pub(crate) fn union<T: Record>(
     let operator = graph.operator("union", None, &operators, at);
     let node = graph.union(inputs, merge);
     drop(graph);
-    DStream::of_positioned(shared, node, operator)
+    let united = DStream::of_positioned(shared, node, operator);
+    let policies = || streams.iter().map(|stream| stream.on_error.policy);
+    match streams.first() {
+        Some(first) if policies().all(|policy| policy == first.on_error.policy) => {
+            first.like(united)
+        }
+        _ => united,
+    }
 }

@@ -4,6 +4,7 @@ use crate::codec::message_pack;
 use crate::ingest::decoder::{Decoder, RecordCheck, text_decoder};
 use crate::ingest::receiver::Receiver;
 use crate::ingest::sender::INPUT;
+use crate::operators::attempts::on_error::OnError;
 use crate::operators::dstream::{DStream, union};
 use crate::operators::source::reader;
 use crate::plan::graph::{Graph, SharedGraph};
@@ -96,6 +97,8 @@ impl StreamScope {
             depth: 0,
             is_positioned: false,
             unfused: DStream::unfuse,
+            on_error: OnError::default(),
+            united: None,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What the operators of a batch are given beside its records.
 
 use crate::plan::source_stream::SourceStream;
+use crate::refused::refusals::Refusals;
 use crate::variables::scope::Visible;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -14,4 +15,6 @@ pub(crate) struct BatchScope {
     pub(crate) wanted: Arc<BTreeSet<usize>>,
     /// Where the records of the sources are, if not where the plan says: a replay reads older ones.
     pub(crate) streams: Option<Arc<Vec<SourceStream>>>,
+    /// What becomes of records that fail.
+    pub(crate) refusals: Refusals,
 }

@@ -10,8 +10,12 @@ use crate::plan::flatten::flatten_unions;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{MergeFn, Node, NodeWork};
 use crate::plan::program::{OperatorInfo, OutputInfo, Plan, SourceInfo, StateInfo};
+use crate::plan::refused_counts::{Counts, REFUSED, REFUSED_RECORDS};
+use crate::plan::refusing::{Described, Refusing};
 use crate::plan::slide::{Slide, Slides};
 use crate::plan::source_stream::StreamTable;
+use crate::refused::policy::ErrorPolicy;
+use crate::state::encoded::EncodedTypes;
 use crate::variables::declared::Variables;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,6 +23,7 @@ use std::fmt;
 use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// The graph while the user's code builds it.
 pub(crate) struct Graph {
@@ -38,6 +43,7 @@ pub(crate) struct Graph {
     taps: usize,
     variables: Variables,
     datasets: DatasetList,
+    refusing: Refusing,
     /// How often results of streams go into checkpoints, in milliseconds.
     checkpointed: BTreeMap<OperatorId, u64>,
     names: BTreeMap<String, String>,
@@ -66,6 +72,7 @@ impl Graph {
             taps: 0,
             variables: Variables::default(),
             datasets: DatasetList::default(),
+            refusing: Refusing::default(),
             checkpointed: BTreeMap::new(),
             names: BTreeMap::new(),
             errors: Vec::new(),
@@ -174,6 +181,47 @@ impl Graph {
         } else {
             self.names.insert(name.to_owned(), what);
         }
+    }
+
+    /// Names an operator that has no name yet.
+    pub(crate) fn name_operator(&mut self, operator: OperatorId, name: &str, at: &Location<'_>) {
+        let Some(info) = self.operators.get_mut(operator.0) else {
+            return;
+        };
+        if let Some(other) = &info.name {
+            let operator = format!("named(\"{name}\") at {}:{}", at.file(), at.line());
+            let what = format!("the stream is that of {}, called \"{other}\"", info.kind);
+            return self.error(GraphError::BadSetting { operator, what });
+        }
+        info.name = Some(name.to_owned());
+        let (kind, defined_at) = (info.kind.clone(), info.defined_at.clone());
+        self.claim(name, &kind, &defined_at);
+    }
+
+    /// `operator` reads single records of a stream with this policy.
+    pub(crate) fn may_refuse(&mut self, operator: OperatorId, policy: ErrorPolicy) {
+        self.refusing.add(operator, policy);
+    }
+
+    /// Dead letters of `operator` come back from `source`, whose name follows from its own.
+    pub(crate) fn replayed_from(&mut self, operator: OperatorId, source: usize) {
+        self.refusing.replayed_from(operator, source);
+    }
+
+    /// Names the sources of replayed letters.
+    fn name_replayed(&mut self, refusing: &Refusing) {
+        for (operator, index) in refusing.keeping() {
+            let name = format!("dead letters of {operator}");
+            self.claim(&name, "the replay of dead letters", operator);
+            if let Some(source) = self.sources.get_mut(index) {
+                source.name = name;
+            }
+        }
+    }
+
+    /// Whether the program, once it is complete, may refuse records.
+    pub(crate) fn refuses(&self) -> Arc<AtomicBool> {
+        self.refusing.possible()
     }
 
     pub(crate) fn error(&mut self, error: GraphError) {
@@ -295,9 +343,46 @@ impl Graph {
         self.error(GraphError::ForeignStream { operator });
     }
 
+    /// The state of the counts of refused records.
+    fn refused_state(&mut self) -> usize {
+        self.state(StateInfo {
+            name: REFUSED_RECORDS.to_owned(),
+            kind: REFUSED,
+            type_names: "operator -> refused records".to_owned(),
+            types: Arc::new(EncodedTypes::<(), Counts>::new()),
+        })
+    }
+
+    /// Gives operators that may refuse records, and what belongs to that, their names.
+    fn name_refusing(&mut self, refusing: &mut Refusing) -> Vec<GraphError> {
+        let describe = |operator: OperatorId| {
+            let info = self.operators.get(operator.0)?;
+            Some(Described {
+                kind: &info.kind,
+                name: info.name.as_deref(),
+                defined_at: &info.defined_at,
+            })
+        };
+        let is_taken = |name: &str| self.names.contains_key(name);
+        let unnamed = refusing.name_all(describe, is_taken);
+        if refusing.is_possible() {
+            self.claim(
+                REFUSED_RECORDS,
+                "the count of refused records",
+                "the engine",
+            );
+            refusing.counts.state = Some(self.refused_state());
+        }
+        self.name_replayed(refusing);
+        unnamed
+    }
+
     /// Ends building: everything that is wrong with the program comes back at once.
     pub(crate) fn finish(&mut self) -> Result<Plan, GraphErrors> {
+        let mut refusing = std::mem::take(&mut self.refusing);
+        let unnamed = self.name_refusing(&mut refusing);
         let mut errors = std::mem::take(&mut self.errors);
+        errors.extend(unnamed);
         if self.outputs.is_empty() && self.datasets.slots.is_empty() {
             errors.push(GraphError::NoOutput);
         }
@@ -314,6 +399,7 @@ impl Graph {
             outputs: std::mem::take(&mut self.outputs),
             variables: std::mem::take(&mut self.variables),
             datasets: std::mem::take(&mut self.datasets),
+            refusing,
             streams: Arc::clone(&self.streams),
         })
     }

@@ -8,6 +8,8 @@
 //! | `batch_scope` | what the operators of a batch are given beside its records |
 //! | `node` | what runs, and the functions inside |
 //! | `ids` | operators and nodes by index |
+//! | `refusing` | operators that may refuse records, and their names in the log |
+//! | `refused_counts` | how many records each operator has refused |
 //! | `slide` | when a stream has records |
 //! | `operator_context` | which closure runs on which record |
 //! | `failed` | that a batch has failed, and what has to be done before it may run again |
@@ -23,5 +25,7 @@ pub(crate) mod ids;
 pub(crate) mod node;
 pub(crate) mod operator_context;
 pub(crate) mod program;
+pub(crate) mod refused_counts;
+pub(crate) mod refusing;
 pub(crate) mod slide;
 pub(crate) mod source_stream;

@@ -2,6 +2,7 @@
 //! record and the key.
 
 use crate::batch::Batch;
+use crate::batch::chunk::SequenceKey;
 use crate::batch::positioned::Position;
 use crate::batch::tick::Tick;
 use crate::codec::round_trip;
@@ -11,9 +12,12 @@ use crate::plan::batch_scope::BatchScope;
 use crate::plan::failed::{Failed, Remedy};
 use crate::plan::ids::OperatorId;
 use crate::plan::source_stream::SourceStream;
+use crate::refused::noted::{self, NotedLetter};
+use crate::refused::place::Place;
+use crate::refused::refusals::Refusals;
 use highwater_wal::Lsn;
 use serde::Serialize;
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::mem::ManuallyDrop;
 use std::rc::Rc;
 
@@ -26,6 +30,10 @@ pub(crate) struct OperatorContext {
     scope: Rc<BatchScope>,
     operator: Cell<OperatorId>,
     position: Cell<Option<Position>>,
+    /// The chunk whose records are processed one by one.
+    chunk: RefCell<SequenceKey>,
+    /// Records that were left out.
+    left_out: RefCell<Vec<noted::Noted>>,
     /// The key whose code has panicked.
     key: RefCell<Option<String>>,
     failure: RefCell<Option<Noted>>,
@@ -70,6 +78,8 @@ impl OperatorContext {
             scope,
             operator: Cell::new(operator),
             position: Cell::new(None),
+            chunk: RefCell::new(SequenceKey::Log(0)),
+            left_out: RefCell::default(),
             key: RefCell::new(None),
             failure: RefCell::new(None),
         }
@@ -111,6 +121,52 @@ impl OperatorContext {
     /// The record of the log that is being processed.
     pub(crate) fn position(&self) -> Option<Position> {
         self.position.get()
+    }
+
+    /// The records of a chunk are processed, one by one.
+    pub(crate) fn set_chunk(&self, chunk: SequenceKey) {
+        self.chunk.replace(chunk);
+    }
+
+    /// The chunk whose records are processed.
+    pub(crate) fn chunk(&self) -> Ref<'_, SequenceKey> {
+        self.chunk.borrow()
+    }
+
+    /// What becomes of records that fail.
+    pub(crate) fn refusals(&self) -> &Refusals {
+        &self.scope.refusals
+    }
+
+    /// Whether `operator` leaves out inputs that it has refused in this batch before.
+    pub(crate) fn leaves_out(&self, operator: OperatorId) -> bool {
+        match &self.scope.refusals {
+            Refusals::Honour(left_out) => left_out.contains_key(&operator.0),
+            Refusals::Note(_) => false,
+        }
+    }
+
+    /// The batch goes on without an input of the operator whose code runs. If too many were left
+    /// out, it fails, and no other attempt is made.
+    pub(crate) fn leave_out(&self, place: Place, letter: Option<NotedLetter>) {
+        let Refusals::Note(budget) = &self.scope.refusals else {
+            return self.fail(format!(
+                "the record at {place} was not left out when the batch was committed, and is now"
+            ));
+        };
+        match budget.spend(letter.as_ref()) {
+            Ok(()) => self.left_out.borrow_mut().push(noted::Noted {
+                operator: self.operator.get().0,
+                place,
+                letter,
+            }),
+            Err(message) => self.refuse(message),
+        }
+    }
+
+    /// What was left out so far.
+    pub(crate) fn take_noted(&self) -> Vec<noted::Noted> {
+        self.left_out.take()
     }
 
     /// Fails the batch at the present position; the first failure counts. Another attempt at the

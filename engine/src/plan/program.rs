@@ -6,6 +6,7 @@ use crate::ingest::decoder::RecordCheck;
 use crate::ingest::receiver::ReceiverFactory;
 use crate::plan::ids::OperatorId;
 use crate::plan::node::Node;
+use crate::plan::refusing::Refusing;
 use crate::plan::slide::{Slide, Slides};
 use crate::plan::source_stream::StreamTable;
 use crate::sink::erased::SinkSlot;
@@ -93,6 +94,7 @@ pub(crate) struct Plan {
     pub(crate) outputs: Vec<OutputInfo>,
     pub(crate) variables: Variables,
     pub(crate) datasets: DatasetList,
+    pub(crate) refusing: Refusing,
     /// Stream id of each source, assigned when the log is known.
     pub(crate) streams: Arc<StreamTable>,
 }

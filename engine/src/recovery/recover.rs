@@ -18,6 +18,7 @@ use crate::recovery::outputs::BatchInDoubt;
 use crate::recovery::report::{IncompleteBatch, RecoveryReport, StateReport};
 use crate::recovery::sources::{SourcesOnDisk, positions, restore_settled};
 use crate::recovery::states::{migrations, restore};
+use crate::refused::lists::Refused;
 use crate::settings::Settings;
 use crate::state::key_group::KeyGroups;
 use crate::state::restore::Restored;
@@ -71,6 +72,8 @@ pub(crate) struct Recovered {
     pub(crate) called: BTreeMap<String, u64>,
     /// The newest committed batch, if its outputs may not be published.
     pub(crate) in_doubt: Option<BatchInDoubt>,
+    /// What committed batches have refused.
+    pub(crate) refused: BTreeMap<u64, Refused>,
 }
 
 impl Recovered {
@@ -107,6 +110,7 @@ impl Recovered {
         let streams = sources.streams(&program, wal.end_lsn());
         sources.check_records(&wal, from, &program, &streams)?;
         sources.report_skipped(&program);
+        report_refused(plan, &replay);
         let at = checkpoint.as_ref().zip(metadata.as_ref());
         let state = restored_states(settings, plan, at, key_groups)?;
         let loaded_in = settings.clock.now().saturating_sub(began);
@@ -144,6 +148,7 @@ impl Recovered {
             committed,
             known_names: metadata.names(),
             in_doubt,
+            refused: replay.refused,
         })
     }
 
@@ -319,6 +324,22 @@ fn incomplete(cuts: &[Cut], committed: Option<u64>) -> Vec<IncompleteBatch> {
         }
     })
     .collect()
+}
+
+/// Warns where the log knows refused records of operators that the program does not have.
+fn report_refused(plan: &Plan, replay: &Replay) {
+    let lists = replay.refused.values();
+    let names: BTreeSet<String> = lists
+        .flat_map(|refused| refused.counts().into_keys())
+        .collect();
+    for operator in names {
+        if plan.refusing.operator(&operator).is_none() {
+            tracing::warn!(
+                operator,
+                "batches that run again have refused records in this operator, which the program does not have: nothing is left out there. If it was renamed, give it this name with .named(..)"
+            );
+        }
+    }
 }
 
 fn open_log(settings: &Settings) -> Result<Wal> {

@@ -9,6 +9,7 @@ use crate::mismatch::Mismatch;
 use crate::panics;
 use crate::plan::changes::Changes;
 use crate::plan::program::{Plan, StateInfo};
+use crate::plan::refused_counts::REFUSED;
 use crate::recovery::load::{Loading, load};
 use crate::state::key_group::{GroupsOnDisk, KeyGroups};
 use crate::state::restore::{Regroup, Restored};
@@ -174,7 +175,7 @@ fn slot_for<'a>(
         .enumerate()
         .find(|(_, slot)| slot.name == name);
     match slot {
-        None if state.entries == 0 || state.kind == DATASET => Ok(None),
+        None if state.entries == 0 || [DATASET, REFUSED].contains(&state.kind.as_str()) => Ok(None),
         None => Err(Mismatch::StateWithoutOperator {
             name: state.name.clone(),
             entries: state.entries,

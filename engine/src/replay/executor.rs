@@ -10,6 +10,7 @@ use crate::exec::executor::Executor;
 use crate::plan::batch_scope::BatchScope;
 use crate::plan::program::Plan;
 use crate::plan::source_stream::SourceStream;
+use crate::refused::lists::Refused;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::block::RestoredState;
 use crate::variables::declared::variable_failed;
@@ -72,12 +73,14 @@ impl ReplayExecutor {
         self.executor
     }
 
-    /// Runs the next batch; `wanted` are the taps of datasets whose records it is to give.
+    /// Runs the next batch; `wanted` are the taps of datasets whose records it is to give,
+    /// `refused` is what the batch has refused when it was committed.
     pub(crate) fn run(
         &mut self,
         wal: &Wal,
         Timed { batch, tick }: Timed,
         wanted: &Arc<BTreeSet<usize>>,
+        refused: Option<&Refused>,
     ) -> Result<Completed> {
         let work = Work {
             batch,
@@ -90,6 +93,7 @@ impl ReplayExecutor {
             visible: self.plan.variables.visible(&self.values),
             wanted: Arc::clone(wanted),
             streams: Some(Arc::clone(&self.streams)),
+            refusals: self.plan.refusing.honour(refused),
         };
         let chunks = match batch.from < batch.to {
             true => wal.chunks(batch.from, batch.to, self.settings.chunk_size.of(&batch))?,

@@ -1,5 +1,6 @@
 //! Results of past batches, for datasets; and workers that are built again.
 
+use crate::batch::tick::Timed;
 use crate::checkpointing::retained::Retained;
 use crate::datasets::declared::joined_chunks;
 use crate::datasets::lineage::DatasetLineage;
@@ -132,10 +133,11 @@ impl Replayer {
         let mut executor = self.start(origin)?;
         let (nothing, wanted) = (Arc::default(), Arc::new(BTreeSet::from([tap])));
         let (last, before) = origin.batches.split_last().ok_or(Error::Stopped)?;
+        let refused = |timed: &Timed| origin.log.refused.get(&timed.batch.id);
         for batch in before {
-            executor.run(&self.wal, *batch, &nothing)?;
+            executor.run(&self.wal, *batch, &nothing, refused(batch))?;
         }
-        let mut completed = executor.run(&self.wal, *last, &wanted)?;
+        let mut completed = executor.run(&self.wal, *last, &wanted, refused(last))?;
         joined_chunks(completed.tapped.remove(&tap).unwrap_or_default()).map_err(Error::Worker)
     }
 
@@ -184,7 +186,8 @@ impl Rebuild for Replayer {
                 if is_cut_short() {
                     return Err(cannot_rebuild(next, "the context is stopping"));
                 }
-                keys.extend(executor.run(&self.wal, *batch, &nothing)?.keys);
+                let refused = origin.log.refused.get(&batch.batch.id);
+                keys.extend(executor.run(&self.wal, *batch, &nothing, refused)?.keys);
             }
             let executor = executor.into_executor();
             Ok(Rebuilt { executor, keys })

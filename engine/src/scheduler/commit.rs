@@ -23,6 +23,8 @@ use crate::error::{BoxError, Error, Result};
 use crate::faults::Faults;
 use crate::observe::event::{ContextEvent, Events};
 use crate::plan::program::{OutputInfo, Plan};
+use crate::refused::lists::Refused;
+use crate::scheduler::refused_records;
 use crate::sink::backoff::Backoff;
 use crate::sink::output::Guarantee;
 use crate::sink::part::{MAX_TOKEN_BYTES, StagedPart};
@@ -68,11 +70,13 @@ impl fmt::Debug for Committer {
 type StagedOutput<'a> = (&'a OutputInfo, Vec<StagedPart>);
 
 impl Committer {
-    /// Commits a batch that has run; `outputs` is what arrived at each of its outputs.
+    /// Commits a batch that has run; `outputs` is what arrived at each of its outputs, `refused`
+    /// what its operators have left out.
     pub(crate) fn commit(
         &mut self,
         Timed { batch, tick }: Timed,
         mut outputs: BTreeMap<usize, Vec<Chunk>>,
+        refused: &Refused,
     ) -> Result<()> {
         let mut staged = Vec::new();
         for (index, output) in self.outputs(tick) {
@@ -82,13 +86,14 @@ impl Committer {
         if self.faults.publish_before_commit() {
             self.publish(batch, &staged)?;
         }
-        let committed = self.append_committed(batch, &staged)?;
+        let committed = self.append_committed(batch, &staged, refused)?;
         // Outputs that promise no more than "at least once" do not need the flush: the next cut
         // brings it. Nor do idempotent ones, which see that they have a batch that runs again.
         let has_parts = staged.iter().any(|(_, parts)| !parts.is_empty());
         let has_transactional =
             (staged.iter()).any(|(output, _)| output.sink.guarantee == Guarantee::Transactional);
-        if has_parts || has_transactional {
+        // But what is shown without refused records must be what a restart computes.
+        if has_parts || has_transactional || !refused.is_empty() {
             self.wal.sync_to(committed)?;
         }
         self.publish(batch, &staged)?;
@@ -226,7 +231,12 @@ impl Committer {
         mixed ^ (mixed >> 31)
     }
 
-    fn append_committed(&self, batch: Batch, staged: &[StagedOutput<'_>]) -> Result<Lsn> {
+    fn append_committed(
+        &self,
+        batch: Batch,
+        staged: &[StagedOutput<'_>],
+        refused: &Refused,
+    ) -> Result<Lsn> {
         let lists_parts = self.plan.outputs.iter().any(|o| o.sink.lists_parts);
         let mut tokens = Vec::new();
         for (output, parts) in staged {
@@ -243,12 +253,15 @@ impl Committer {
         let called: BTreeSet<usize> = staged.iter().map(|(o, _)| o.operator.0).collect();
         let uncalled = self.plan.outputs.iter().map(|output| output.operator);
         let uncalled = uncalled.filter(|operator| !called.contains(&operator.0));
-        let committed = self.append(&Entry::Committed(Committed {
+        let committed = Committed {
             batch: batch.id,
             tokens: lists_parts.then_some(tokens),
             uncalled: uncalled.map(|o| self.plan.output_name(o)).collect(),
             ..Committed::default()
-        }))?;
+        };
+        let longest = self.wal.max_record_bytes();
+        let append = |entry| self.append(&entry);
+        let committed = refused_records::append_committed(committed, refused, longest, append)?;
         assert!(
             committed >= batch.to,
             "a checkpoint before {batch} keeps the log that says how it was committed"

@@ -4,6 +4,7 @@
 //! long as the driver keeps up. While it is behind, an empty tick is passed over: the next cut of
 //! the same run implies it. A batch that is full before its tick is due is a part of that tick.
 
+use crate::dead_letters::desk::Desk;
 use crate::engine_log::cut::{Cut, CutRecord, EmptyTicks};
 use crate::engine_log::entry::{self, Entry};
 use crate::error::{Error, Result};
@@ -56,6 +57,8 @@ pub(crate) struct Cutter {
     passed_ms: u64,
     /// Whether this run has not cut yet.
     is_first: bool,
+    /// Takes in what is to be replayed before a batch is cut.
+    pub(crate) desk: Option<Arc<Desk>>,
 }
 
 impl Cutter {
@@ -78,6 +81,7 @@ impl Cutter {
             open: None,
             passed_ms,
             is_first: true,
+            desk: None,
         }
     }
 
@@ -148,6 +152,9 @@ impl Cutter {
     /// has gathered, or as much of it as a batch may have. `is_whole` says whether it is the last
     /// part in the first case, `implied` whether ticks that were passed over are batches too.
     fn cut_tick(&mut self, tick_ms: u64, is_whole: bool, implied: bool) -> Result<Cut> {
+        if let Some(desk) = &self.desk {
+            desk.take_in()?;
+        }
         let wal = Arc::clone(&self.admission.wal);
         let interval_ms = self.times.interval_ms();
         let (to, has_more) = self.end()?;

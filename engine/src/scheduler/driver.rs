@@ -25,8 +25,10 @@ use crate::observe::states::StateCounts;
 use crate::panics;
 use crate::plan::batch_scope::BatchScope;
 use crate::plan::failed::Remedy;
+use crate::refused::lists::Refused;
 use crate::scheduler::attempts::{Attempts, Failure};
 use crate::scheduler::commit::Committer;
+use crate::scheduler::refused_records::RefusedRecords;
 use crate::scheduler::side_values::{SideResults, SideValues};
 use crate::scheduler::workers::{Workers, dropped};
 use highwater_wal::Wal;
@@ -45,6 +47,7 @@ pub(crate) struct Driver {
     pub(crate) sources: Vec<SourceContext>,
     /// Batches up to this one were committed before the start.
     pub(crate) committed: Option<u64>,
+    pub(crate) refused: RefusedRecords,
     /// For observers.
     pub(crate) states: Arc<StateCounts>,
     pub(crate) chunk_size: ChunkSize,
@@ -57,6 +60,8 @@ pub(crate) struct Driver {
 pub(crate) struct Begun {
     work: Work,
     scope: BatchScope,
+    /// What it has refused, if it was committed before.
+    refused: Option<Refused>,
 }
 
 impl Driver {
@@ -88,8 +93,13 @@ impl Driver {
             "{batch} was begun without a snapshot: it is too late to ask the workers for one"
         );
         let (completed, results) = self.try_until_kept(&begun, is_begun)?;
+        let refused = match begun.refused {
+            Some(refused) => refused,
+            None => self.refused.noted_in(&completed)?,
+        };
         let Completed {
             outputs,
+            refused: noted,
             mut blocks,
             keys,
             ..
@@ -104,9 +114,17 @@ impl Driver {
             self.begun = self.begin(&next).is_ok().then_some(next);
         }
         if work.purpose == Purpose::Run {
-            self.committer.commit(timed, outputs)?;
+            let early = !self.refused.faults.commit_before_letters();
+            if early {
+                self.refused.put_aside(&batch, &noted)?;
+            }
+            self.committer.commit(timed, outputs, &refused)?;
+            if !early {
+                self.refused.put_aside(&batch, &noted)?;
+            }
         }
         self.states.update(keys);
+        self.refused.finished(&batch, &refused);
         self.side.finished(&batch, results);
         // All that its frames say of producers is known: they were appended here, or read at start.
         self.sources.iter().for_each(|s| s.settle(batch.to));
@@ -208,13 +226,25 @@ impl Driver {
             published: self.checkpointer.published(),
         };
         let scope = self.side.scope(&batch);
-        Begun { work, scope }
+        let refused = committed.then(|| self.refused.of(&batch));
+        Begun {
+            work,
+            scope,
+            refused,
+        }
     }
 
     /// Hands a batch to the workers: chunks of the log, numbered in order. An empty tick has none.
     /// Workers that were lost are built again before.
-    fn begin(&mut self, Begun { work, scope }: &Begun) -> Result<(), Failure> {
+    fn begin(&mut self, begun: &Begun) -> Result<(), Failure> {
+        let Begun {
+            work,
+            scope,
+            refused,
+        } = begun;
         let batch = work.batch;
+        let mut scope = scope.clone();
+        scope.refusals = self.refused.refusals(refused.as_ref());
         let chunks = match batch.from == batch.to {
             true => Vec::new(),
             false => {
@@ -225,7 +255,7 @@ impl Driver {
         };
         let input = chunks.into_iter().zip(0..);
         let input = input.map(|(chunk, number)| Chunk::new(SequenceKey::Log(number), 0, chunk));
-        let begun = self.workers.begin(*work, input.collect(), scope);
+        let begun = self.workers.begin(*work, input.collect(), &scope);
         begun.map_err(Failure::of_workers)
     }
 }

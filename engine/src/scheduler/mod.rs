@@ -10,6 +10,7 @@
 //! | `attempts` | how often a batch that fails is run again, and after what time |
 //! | `ending` | whether the context is to end |
 //! | `commit` | commits their outputs |
+//! | `refused_records` | what batches have refused, on its way to the workers and into the log |
 //! | `side_values` | what the driver keeps beside the states of operators |
 
 pub(crate) mod attempts;
@@ -19,5 +20,6 @@ pub(crate) mod cutter;
 pub(crate) mod driver;
 pub(crate) mod ending;
 pub(crate) mod rebuild;
+pub(crate) mod refused_records;
 pub(crate) mod side_values;
 pub(crate) mod workers;

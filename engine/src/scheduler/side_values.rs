@@ -6,6 +6,8 @@ use crate::error::Result;
 use crate::exec::completed::Completed;
 use crate::plan::batch_scope::BatchScope;
 use crate::plan::program::Plan;
+use crate::plan::refused_counts::refused_failed;
+use crate::refused::refusals::Refusals;
 use crate::state::table::block::Block;
 use crate::variables::declared::variable_failed;
 use crate::variables::values::Values;
@@ -49,6 +51,7 @@ impl SideValues {
             visible: self.plan.variables.visible(&self.values),
             wanted: Arc::new(self.plan.datasets.wanted(batch)),
             streams: None,
+            refusals: Refusals::default(),
         }
     }
 
@@ -80,6 +83,7 @@ impl SideValues {
         let variables = self.plan.variables.blocks(&self.values);
         let mut blocks = variables.map_err(variable_failed)?;
         blocks.extend(self.plan.datasets.blocks(batch.id)?);
+        blocks.extend(self.plan.refusing.counts.block().map_err(refused_failed)?);
         Ok(blocks)
     }
 }

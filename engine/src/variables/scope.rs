@@ -68,6 +68,21 @@ pub(crate) fn add(program: &Arc<Newest>, counter: usize, n: u64) -> bool {
     })
 }
 
+/// Does `work` for one record. If it fails, what it has added to counters is taken back: in a
+/// rebuild, which leaves the record out, it would not be added.
+pub(crate) fn attempt<T, E>(work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+    let before = SCOPE.with_borrow(|scope| scope.as_ref().map(|scope| scope.added.clone()));
+    let done = work();
+    if done.is_err() {
+        SCOPE.with_borrow_mut(|scope| {
+            if let (Some(scope), Some(before)) = (scope, before) {
+                scope.added = before;
+            }
+        });
+    }
+    done
+}
+
 /// The values that this thread sees: in an operator those as of the end of the batch before,
 /// elsewhere those as of the last finished batch.
 pub(crate) fn values(program: &Arc<Newest>) -> Arc<Values> {
@@ -101,6 +116,25 @@ mod tests {
         });
         assert_eq!(added, [2, u64::MAX], "it saturates");
         assert!(!add(&mine, 0, 1));
+    }
+
+    #[test]
+    fn what_a_failed_attempt_has_added_is_taken_back() {
+        let program = Arc::<Newest>::default();
+        let visible = Visible {
+            program: Arc::clone(&program),
+            values: Arc::default(),
+        };
+        let added = run(&visible, || {
+            for failed in [false, true, false] {
+                let done = attempt(|| {
+                    add(&program, 1, 2);
+                    if failed { Err(()) } else { Ok(()) }
+                });
+                assert_eq!(done.is_err(), failed);
+            }
+        });
+        assert_eq!(added, [0, 4]);
     }
 
     #[test]

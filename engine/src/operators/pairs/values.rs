@@ -15,9 +15,22 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     where
         K: Record,
     {
-        self.each("map_values", Location::caller(), move |(key, value)| {
-            (key, f(value))
-        })
+        let f = Arc::new(f);
+        let careful = Arc::clone(&f);
+        self.record_by_record(
+            "map_values",
+            Location::caller(),
+            DStream::unfuse,
+            |operator, fused| {
+                Arc::new(move |ctx, data, emit| {
+                    fused(ctx, data, &mut |(key, value)| {
+                        ctx.enter(operator);
+                        emit((key, f(value)));
+                    });
+                })
+            },
+            move |(key, value), made| made.push((key, careful(value))),
+        )
     }
 
     /// Applies `f` to every value and hands on everything that it returns, each with the key.
@@ -31,17 +44,28 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
         I::Item: Record,
         K: Record,
     {
-        self.fuse("flat_map_values", Location::caller(), |operator, fused| {
-            Arc::new(move |ctx, data, emit| {
-                fused(ctx, data, &mut |(key, value)| {
-                    ctx.enter(operator);
-                    for item in f(value) {
-                        emit((key.clone(), item));
-                        ctx.enter(operator); // the iterator's code is this operator's too
-                    }
-                });
-            })
-        })
+        let f = Arc::new(f);
+        let careful = Arc::clone(&f);
+        self.record_by_record(
+            "flat_map_values",
+            Location::caller(),
+            DStream::unfuse,
+            |operator, fused| {
+                Arc::new(move |ctx, data, emit| {
+                    fused(ctx, data, &mut |(key, value)| {
+                        ctx.enter(operator);
+                        for item in f(value) {
+                            emit((key.clone(), item));
+                            ctx.enter(operator); // the iterator's code is this operator's too
+                        }
+                    });
+                })
+            },
+            move |(key, value): (K, V), made| {
+                let items = careful(value).into_iter();
+                made.extend(items.map(|item| (key.clone(), item)));
+            },
+        )
     }
 
     /// The key of every pair.

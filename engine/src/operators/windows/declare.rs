@@ -1,5 +1,6 @@
 //! Declares the window of a stream: checks length and slide, and gives the stream its slide.
 
+use crate::operators::attempts::on_error::OnError;
 use crate::operators::dstream::{DStream, FusedFn};
 use crate::operators::windows::kept::Declared;
 use crate::operators::windows::span::Span;
@@ -53,6 +54,8 @@ impl<T: 'static> DStream<T> {
             depth: self.depth + 1,
             is_positioned: false,
             unfused: DStream::unfuse,
+            on_error: OnError::default(),
+            united: None,
         }
     }
 

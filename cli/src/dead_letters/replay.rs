@@ -1,0 +1,28 @@
+//! `highwater dead-letters replay`.
+
+use crate::args::DeadLettersArgs;
+use crate::dead_letters::store::Chosen;
+use crate::outcome::{Outcome, Result};
+use crate::output::Output;
+use highwater::request_replay;
+use serde_json::json;
+
+/// Runs the command.
+pub(crate) fn replay(args: &DeadLettersArgs, out: &mut Output) -> Result<Outcome> {
+    let chosen = Chosen::of(args)?;
+    let mut count = 0_u64;
+    chosen.read(|_| {
+        count += 1;
+        Ok(())
+    })?;
+    if count > 0 {
+        request_replay(&chosen.disk, &chosen.dir, &chosen.filter)?;
+    }
+    out.show(args.json, &json!({ "requested": count }), |_, out| match count {
+        0 => out.line("there are no such dead letters: nothing to replay"),
+        _ => out.line(format!(
+            "{count} dead letters are to be replayed: by the program at its next batch, or at its next start"
+        )),
+    })?;
+    Ok(Outcome::Clean)
+}
