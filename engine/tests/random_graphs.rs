@@ -457,6 +457,8 @@ impl Trap {
 /// Fails at any record, behind what the stream is made of.
 fn trapped(stream: &DStream<Record>, trap: &Arc<Trap>) -> DStream<Record> {
     let trap = Arc::clone(trap);
+    // The batch is to fail, not the record.
+    let stream = stream.on_error(ErrorPolicy::FailBatch);
     stream.map(move |record| {
         trap.step();
         record
@@ -521,7 +523,8 @@ fn build(ssc: &StreamScope, sources: usize, ops: &[Op], trap: &Arc<Trap>) -> Vec
             Op::Try(s, n) => {
                 let n = *n;
                 let tried = of(s).on_error(ErrorPolicy::Skip);
-                tried.try_flat_map(move |record| tried_on(n, record))
+                let tried = tried.try_flat_map(move |record| tried_on(n, record));
+                tried.on_error(ErrorPolicy::FailBatch)
             }
             Op::Union(inputs) => ssc.union(inputs.iter().map(of)),
             Op::Pairwise(a, b) => of(a).union(&of(b)),

@@ -496,6 +496,52 @@ fn a_record_that_fails_in_a_rebuild_alone_is_an_error_that_says_so() {
     }
 }
 
+/// The workers are built again in the process, from the log: that leaves out what was refused too.
+#[test]
+fn a_record_that_was_refused_stays_out_when_the_workers_are_built_again() {
+    for workers in 1..=3 {
+        let disk = SimDisk::new();
+        let refuses = Arc::new(AtomicBool::new(true));
+        let flag = Arc::clone(&refuses);
+        let fails = Arc::new(AtomicBool::new(true));
+        let once = Arc::clone(&fails);
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let out = Arc::clone(&seen);
+        let context = builder(&disk, workers)
+            .always_rebuild(true)
+            .get_or_create(move |ssc| {
+                let all = ssc.input::<u64>("in").on_error(ErrorPolicy::Skip);
+                let good = all.try_map(move |n| match n == 7 && flag.load(Ordering::Relaxed) {
+                    true => Err("seven"),
+                    false => Ok((n, 1_u64)),
+                });
+                let sums = good.update_state_by_key(
+                    "sums",
+                    move |n, new: &[u64], total: &mut Option<u64>| {
+                        let fails = *n == 9 && once.swap(false, Ordering::Relaxed);
+                        assert!(!fails, "on purpose");
+                        *total = Some(total.unwrap_or(0) + new.iter().sum::<u64>());
+                    },
+                );
+                sums.for_each_batch("out", move |_, mut sums: Vec<(u64, u64)>| {
+                    sums.sort_unstable();
+                    *out.lock() = sums;
+                });
+                Ok(())
+            })
+            .unwrap();
+        context.start().unwrap();
+        send(&context, [1, 7]);
+        context.run_batch().unwrap();
+        refuses.store(false, Ordering::Relaxed);
+        send(&context, [9, 7]);
+        context.run_batch().unwrap();
+        assert!(!fails.load(Ordering::Relaxed));
+        assert_eq!(*seen.lock(), [(1, 1), (7, 1), (9, 1)]);
+        assert_eq!(context.refused(), skipped("try_map#1", 1));
+    }
+}
+
 #[test]
 fn a_batch_that_refuses_more_than_its_bound_fails_and_names_the_setting() {
     for workers in 1..=3 {
