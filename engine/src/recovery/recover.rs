@@ -110,7 +110,6 @@ impl Recovered {
         let streams = sources.streams(&program, wal.end_lsn());
         sources.check_records(&wal, from, &program, &streams)?;
         sources.report_skipped(&program);
-        report_refused(plan, &replay);
         let at = checkpoint.as_ref().zip(metadata.as_ref());
         let state = restored_states(settings, plan, at, key_groups)?;
         let loaded_in = settings.clock.now().saturating_sub(began);
