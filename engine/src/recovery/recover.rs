@@ -94,10 +94,9 @@ impl Recovered {
         let found = found_program(settings, &wal, metadata.as_ref(), &replay)?;
         let (mut program, key_groups) = check_program(settings, found.as_ref())?;
         program.set_foreign(&replay.foreign);
-        let settled = match (&checkpoint, &metadata) {
-            (Some(checkpoint), Some(metadata)) => restore_settled(checkpoint, metadata)?,
-            _ => BTreeMap::new(),
-        };
+        let settled = checkpoint.as_ref().zip(metadata.as_ref());
+        let settled = settled.map(|(found, metadata)| restore_settled(found, metadata));
+        let settled = settled.transpose()?.unwrap_or_default();
         let positions = positions(&settled, &replay);
         let sources = SourcesOnDisk {
             plan,
@@ -223,6 +222,7 @@ impl OnDisk {
         let zero_ms = check_interval(settings, plan, metadata.as_ref(), (&replay, zero_ms))?;
         let at_checkpoint =
             checkpoint.map(|checkpoint| take_checkpointed_batch(settings, checkpoint, &mut replay));
+        report_refused(plan, &replay);
         Ok(Self {
             at_checkpoint: at_checkpoint.transpose()?,
             metadata,
