@@ -52,7 +52,7 @@ pub use ingest::source_writer::{Appended, Receipt};
 pub use life::supervise::{RestartPolicy, supervise};
 pub use mismatch::Mismatch;
 pub use observe::checkpoints::CheckpointStats;
-pub use observe::event::ContextState;
+pub use observe::event::{ContextEvent, ContextState};
 pub use observe::failed_attempt::FailedAttempt;
 pub use observe::lineage::Lineage;
 pub use observe::refused::RefusedStats;

@@ -4,6 +4,7 @@ use crate::batch::chunk_size::ChunkSize;
 use crate::checkpointing::checkpointer::CheckpointPolicy;
 use crate::error::{Error, Result};
 use crate::faults::Faults;
+use crate::observe::event::UserListener;
 use crate::plan::changes::Changes;
 use crate::sink::retry::OutputRetry;
 use highwater_checkpoint::Store;
@@ -72,6 +73,8 @@ pub(crate) struct Settings {
     pub(crate) dropped_outputs: BTreeSet<String>,
     /// `None`: for ever by the clock, never by hand.
     pub(crate) output_retry: Option<OutputRetry>,
+    /// The program's own listeners.
+    pub(crate) listeners: Vec<UserListener>,
     /// Where what is drawn by chance comes from, if not from chance.
     pub(crate) seed: Option<u64>,
     pub(crate) faults: Faults,
@@ -107,6 +110,7 @@ impl Settings {
             sources: Changes::default(),
             dropped_outputs: BTreeSet::new(),
             output_retry: None,
+            listeners: Vec::new(),
             seed: None,
             faults: Faults::default(),
         }

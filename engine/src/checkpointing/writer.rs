@@ -52,6 +52,9 @@ impl Writer {
             self.kept.advance(capture.batch.to);
             self.wal.truncate_before(capture.batch.to)?;
         }
+        let (began, batch) = (self.clock.now(), capture.batch);
+        self.events
+            .publish(&ContextEvent::CheckpointStarted { batch });
         let meta = self.meta(capture);
         let mut writer = self.checkpoints.begin(meta)?;
         let mut load_time = Duration::ZERO;
@@ -59,9 +62,9 @@ impl Writer {
             let Some(slot) = self.plan.states.get(*state) else {
                 continue;
             };
-            let began = self.clock.now();
+            let read = self.clock.now();
             read_back(slot, block)?;
-            load_time += self.clock.now().saturating_sub(began);
+            load_time += self.clock.now().saturating_sub(read);
             writer.add_block(&slot.name, block.group, block.entries, &block.bytes)?;
         }
         for (name, stream) in &self.metadata.program.sources {
@@ -71,10 +74,11 @@ impl Writer {
             }
         }
         let published = writer.publish()?;
-        self.events.publish(&ContextEvent::CheckpointPublished {
+        self.events.publish(&ContextEvent::CheckpointCompleted {
             number: published.number,
             batch: capture.batch,
             size_bytes: published.bytes,
+            took: self.clock.now().saturating_sub(began),
             load_time,
         });
         // Only now, after the publication, the log is truncated to what the oldest retained
@@ -88,7 +92,9 @@ impl Writer {
                 "a checkpoint needs nothing after its own cut"
             );
             self.kept.advance(Lsn::new(oldest));
-            self.wal.truncate_before(Lsn::new(oldest))?;
+            let before = Lsn::new(oldest);
+            self.wal.truncate_before(before)?;
+            self.events.publish(&ContextEvent::LogTruncated { before });
         }
         Ok(())
     }

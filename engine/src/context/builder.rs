@@ -3,6 +3,7 @@
 use crate::checkpointing::checkpointer::CheckpointPolicy;
 use crate::context::streaming_context::StreamingContext;
 use crate::error::{BoxError, Error, Result};
+use crate::observe::event::{ContextEvent, UserListener};
 use crate::operators::scope::StreamScope;
 use crate::plan::graph::{Graph, SharedGraph};
 use crate::record::{State, Value};
@@ -280,6 +281,27 @@ impl Builder {
     #[must_use]
     pub fn always_rebuild(mut self, always: bool) -> Self {
         self.settings.always_rebuild = always;
+        self
+    }
+
+    /// Calls `f` for everything that happens in the context: see [`ContextEvent`]. It is called on
+    /// the thread on which the event happens, which waits for it, so it should be quick and must
+    /// not wait for the context. A panic in it is logged, and the context goes on. Several
+    /// listeners are called in the order in which they were added.
+    ///
+    /// ```
+    /// use highwater_engine::{ContextEvent, StreamingContext};
+    /// let builder = StreamingContext::builder("app.d").listener(|event| match event {
+    ///     ContextEvent::BatchCompleted { batch, scheduling_delay, .. } if !scheduling_delay.is_zero() => {
+    ///         eprintln!("{batch} waited for {scheduling_delay:?}");
+    ///     }
+    ///     ContextEvent::Stopped { .. } => eprintln!("{event}"),
+    ///     _ => {}
+    /// });
+    /// ```
+    #[must_use]
+    pub fn listener(mut self, f: impl Fn(&ContextEvent) + Send + Sync + 'static) -> Self {
+        self.settings.listeners.push(UserListener::new(f));
         self
     }
 

@@ -2,6 +2,7 @@
 
 use crate::batch::Batch;
 use crate::batch::tick::Timed;
+use crate::batch::work::Purpose;
 use crate::batch::work::Snapshot;
 use crate::checkpointing::retained::Retained;
 use crate::context::queue::{Queue, StopMode};
@@ -14,8 +15,10 @@ use crate::ingest::admission::Admission;
 use crate::ingest::source_context::SourceContext;
 use crate::ingest::source_writer::SourceWriter;
 use crate::observe::checkpoints::CheckpointStatus;
+use crate::observe::delays::SchedulingDelays;
 use crate::observe::event::{ContextEvent, ContextListener, ContextState, Events, LogEvents};
 use crate::observe::lineage::Lineage;
+use crate::observe::metrics::MetricsListener;
 use crate::observe::states::StateCounts;
 use crate::observe::status::Status;
 use crate::plan::program::Plan;
@@ -48,6 +51,8 @@ pub(crate) struct Core {
     pub(crate) states: Arc<StateCounts>,
     pub(crate) output_delays: Arc<OutputDelays>,
     pub(crate) events: Arc<Events>,
+    /// When the batches that wait were cut.
+    delays: Mutex<SchedulingDelays>,
     /// Batches that wait for the driver.
     pub(crate) queue: Queue,
     /// Computes past batches again; datasets know it as long as this is there.
@@ -105,11 +110,14 @@ impl Core {
         let (checkpoints, status) = <(Arc<CheckpointStatus>, Arc<Status>)>::default();
         let states = restored_states(&recovered);
         let output_delays = Arc::<OutputDelays>::default();
-        let events = events([
-            Arc::<Status>::clone(&status),
-            Arc::<CheckpointStatus>::clone(&checkpoints),
-            Arc::<OutputDelays>::clone(&output_delays),
-        ]);
+        let events = events(
+            &settings,
+            [
+                Arc::<Status>::clone(&status),
+                Arc::<CheckpointStatus>::clone(&checkpoints),
+                Arc::<OutputDelays>::clone(&output_delays),
+            ],
+        );
         if let Some((number, Timed { batch, .. })) = recovered.checkpoint {
             checkpoints.recovered((number, batch.id, batch.to), recovered.report.loaded_in);
             status.recovered(batch.id);
@@ -128,6 +136,7 @@ impl Core {
             states,
             output_delays,
             events,
+            delays: Mutex::default(),
             queue: Queue::default(),
             replay_from: recovered.replay_from(),
             report: recovered.report.clone(),
@@ -175,19 +184,23 @@ impl Core {
     /// Tells everyone of a cut.
     pub(crate) fn was_cut(&self, cut: &Cut) {
         let batch = cut.last.batch;
-        self.events.publish(&ContextEvent::BatchCut { batch });
+        let now = self.settings.clock.now();
+        self.delays.lock().was_cut(&batch, now);
+        self.events.publish(&ContextEvent::BatchSubmitted { batch });
     }
 
     /// Runs a batch on the calling thread. In clock mode the workers begin the one that waits next.
     pub(crate) fn run(&self, driver: &mut Driver, timed: Timed, snapshot: Snapshot) -> Result<()> {
         let batch = timed.batch;
+        let scheduling_delay = self.delays.lock().of(&batch, self.settings.clock.now());
         self.events.publish(&ContextEvent::BatchStarted { batch });
         let ran = driver.run(timed, snapshot, || self.queue.peek());
         self.queue.idle();
         let event = match &ran {
-            Ok((purpose, took)) => ContextEvent::BatchFinished {
+            Ok((purpose, took)) => ContextEvent::BatchCompleted {
                 batch,
-                purpose: *purpose,
+                replayed: *purpose == Purpose::Rebuild,
+                scheduling_delay,
                 took: *took,
             },
             Err(error) => ContextEvent::BatchFailed {
@@ -196,6 +209,14 @@ impl Core {
             },
         };
         self.events.publish(&event);
+        if let (Ok(_), Some(found)) = (&ran, self.last_batch_found)
+            && batch.id <= found
+        {
+            let of = self.report.batches_to_replay;
+            let done = of.saturating_sub(found - batch.id);
+            self.events
+                .publish(&ContextEvent::RecoveryProgress { done, of });
+        }
         ran.map(drop)
     }
 
@@ -232,18 +253,18 @@ impl Core {
 
     /// Tells everyone that the context has stopped, and why if that was an error.
     pub(crate) fn stopped(&self, error: Option<Arc<Error>>) {
-        let state = ContextState::Stopped;
-        self.events
-            .publish(&ContextEvent::StateChanged { state, error });
+        let stopped = ContextEvent::Stopped { error };
+        match self.status.state() {
+            // It was said already: what follows may only tell why.
+            ContextState::Stopped => self.status.on_event(&stopped),
+            _ => self.events.publish(&stopped),
+        }
     }
 
     /// The context runs from now on, unless it ran before.
     pub(crate) fn activate(&self) -> Result<()> {
         self.status.activate()?;
-        self.events.publish(&ContextEvent::StateChanged {
-            state: ContextState::Active,
-            error: None,
-        });
+        self.events.publish(&ContextEvent::Started);
         Ok(())
     }
 
@@ -271,10 +292,15 @@ fn restored_states(recovered: &Recovered) -> Arc<StateCounts> {
     states
 }
 
-/// The stream of events, which `listeners` read, and the program's log.
-fn events(listeners: [Arc<dyn ContextListener>; 3]) -> Arc<Events> {
+/// The stream of events. The program's log, its metrics and its own listeners read it, and then
+/// `listeners`: what waits for the context finds that all others know.
+fn events(settings: &Settings, listeners: [Arc<dyn ContextListener>; 3]) -> Arc<Events> {
     let events = Arc::new(Events::default());
     events.add_listener(Arc::new(LogEvents));
+    events.add_listener(Arc::new(MetricsListener::new(&settings.application)));
+    for listener in &settings.listeners {
+        events.add_listener(Arc::new(listener.clone()));
+    }
     for listener in listeners {
         events.add_listener(listener);
     }

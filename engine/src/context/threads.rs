@@ -63,8 +63,8 @@ pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
         let events = Arc::clone(&core.events);
         threads.receivers.push(Thread::spawn(&name, move || {
             let _role = RoleGuard::enter(Role::Receiver);
-            receiver::supervise(receiver, &source);
-            events.publish(&ContextEvent::SourceStopped {
+            receiver::supervise(receiver, &source, &events);
+            events.publish(&ContextEvent::ReceiverStopped {
                 source: source.name().to_owned(),
             });
         })?);

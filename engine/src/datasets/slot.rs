@@ -210,7 +210,7 @@ impl Inner {
 
 impl ContextListener for DatasetSlot {
     fn on_event(&self, event: &ContextEvent) {
-        if let ContextEvent::CheckpointPublished { number, batch, .. } = event {
+        if let ContextEvent::CheckpointCompleted { number, batch, .. } = event {
             for stored in self.inner.lock().checkpointed.values_mut() {
                 if stored.captured.is_some_and(|after| after <= batch.id) {
                     stored.checkpoint = Some(*number);

@@ -4,6 +4,7 @@
 
 use crate::error::{BoxError, Result};
 use crate::ingest::source_context::SourceContext;
+use crate::observe::event::{ContextEvent, Events};
 use crate::panics;
 use parking_lot::Mutex;
 use std::time::Duration;
@@ -34,8 +35,10 @@ pub trait Receiver: Send + 'static {
 pub(crate) type ReceiverFactory = Mutex<Option<Box<dyn Receiver>>>;
 
 /// Runs a receiver until it is done or the context stops, restarting it when it fails.
-pub(crate) fn supervise(mut receiver: Box<dyn Receiver>, source: &SourceContext) {
+pub(crate) fn supervise(mut receiver: Box<dyn Receiver>, source: &SourceContext, events: &Events) {
+    let name = || source.name().to_owned();
     while !source.is_stopping() {
+        events.publish(&ContextEvent::ReceiverStarted { source: name() });
         let ended = panics::catch(|| receiver.run(source));
         match ended {
             Ok(()) => return,
@@ -44,6 +47,11 @@ pub(crate) fn supervise(mut receiver: Box<dyn Receiver>, source: &SourceContext)
             }
             Err(error) => {
                 source.report_error(&error);
+                events.publish(&ContextEvent::ReceiverFailed {
+                    source: name(),
+                    message: error.to_string(),
+                    restarts_in: RESTART_DELAY,
+                });
                 let _stopping = source.rest(RESTART_DELAY);
             }
         }

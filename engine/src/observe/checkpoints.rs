@@ -82,11 +82,12 @@ impl ContextListener for CheckpointStatus {
     fn on_event(&self, event: &ContextEvent) {
         let mut inner = self.inner.lock();
         match event {
-            ContextEvent::CheckpointPublished {
+            ContextEvent::CheckpointCompleted {
                 number,
                 batch,
                 size_bytes,
                 load_time,
+                ..
             } => {
                 inner.load_time = *load_time;
                 inner.stats.published += 1;

@@ -1,9 +1,10 @@
 //! The events of a context: one stream, which every observer reads.
 
 use crate::batch::Batch;
-use crate::batch::work::Purpose;
 use crate::error::Error;
 use crate::observe::failed_attempt::FailedAttempt;
+use crate::panics;
+use highwater_wal::Lsn;
 use parking_lot::RwLock;
 use std::fmt::{self, Debug};
 use std::sync::Arc;
@@ -22,67 +23,149 @@ pub enum ContextState {
     Stopped,
 }
 
-/// Something that happened in a context.
+/// Something that happened in a context: for [`Builder::listener`](crate::Builder::listener). Its
+/// text says it in words.
 #[derive(Debug, Clone)]
-pub(crate) enum ContextEvent {
-    /// The cut of a batch is durable; the batch waits for the driver.
-    BatchCut { batch: Batch },
-    /// The driver begins with a batch.
-    BatchStarted { batch: Batch },
-    /// A batch is complete; its outputs, if it has any, are published.
-    BatchFinished {
+#[non_exhaustive]
+pub enum ContextEvent {
+    /// Batches run from now on.
+    Started,
+    /// The context has stopped.
+    Stopped {
+        /// Why, if that was an error.
+        error: Option<Arc<Error>>,
+    },
+    /// A batch that was cut before the start is complete: its state is restored, and its outputs
+    /// are published.
+    RecoveryProgress {
+        /// So many are.
+        done: u64,
+        /// So many there were at the start.
+        of: u64,
+    },
+    /// A receiver begins, at the start or after a failure.
+    ReceiverStarted {
+        /// Name of its source.
+        source: String,
+    },
+    /// A receiver has failed. It is started again.
+    ReceiverFailed {
+        /// Name of its source.
+        source: String,
+        /// Why.
+        message: String,
+        /// The time until it is started again.
+        restarts_in: Duration,
+    },
+    /// A receiver has returned, and is not started again.
+    ReceiverStopped {
+        /// Name of its source.
+        source: String,
+    },
+    /// The cut of a batch is durable; the batch waits for its turn. Empty batches between two cuts
+    /// are not announced.
+    BatchSubmitted {
+        /// The batch.
         batch: Batch,
-        purpose: Purpose,
+    },
+    /// A batch has its turn.
+    BatchStarted {
+        /// The batch.
+        batch: Batch,
+    },
+    /// A batch is complete; its outputs, if it has any, are published.
+    BatchCompleted {
+        /// The batch.
+        batch: Batch,
+        /// Whether it was run for its state alone: its outputs were committed before the start.
+        replayed: bool,
+        /// How long it waited after its cut; zero for batches that were cut before the start.
+        scheduling_delay: Duration,
+        /// How long it ran, outputs included.
         took: Duration,
     },
     /// An attempt at a batch failed; another one follows.
     AttemptFailed(FailedAttempt),
     /// A batch failed; the context stops.
-    BatchFailed { batch: Batch, message: String },
+    BatchFailed {
+        /// The batch.
+        batch: Batch,
+        /// Why.
+        message: String,
+    },
+    /// An output has a batch, visibly.
+    OutputCompleted {
+        /// Name and kind of the output.
+        output: String,
+        /// The batch.
+        batch: Batch,
+        /// How long staging and publishing took, waits included.
+        took: Duration,
+    },
     /// A sink has failed; the batch waits and it is tried again.
     OutputDelayed {
+        /// Name and kind of the output.
         output: String,
+        /// The batch.
         batch: Batch,
         /// What it was doing: staging or publishing.
         phase: &'static str,
-        /// When it failed first, by the wall clock.
+        /// When it failed first, by the wall clock, in milliseconds since the Unix epoch.
         since_ms: u64,
+        /// So often it has failed.
         attempts: u64,
+        /// Why.
         message: String,
+        /// The time until the next attempt.
         retry_in: Duration,
     },
     /// A sink that had failed goes on.
     OutputResumed {
+        /// Name and kind of the output.
         output: String,
+        /// The batch.
         batch: Batch,
+        /// So often it had failed.
         attempts: u64,
     },
-    /// A checkpoint is published.
-    CheckpointPublished {
-        number: u64,
+    /// A checkpoint is being written.
+    CheckpointStarted {
+        /// The batch after which it was taken.
         batch: Batch,
+    },
+    /// A checkpoint is published.
+    CheckpointCompleted {
+        /// Its number.
+        number: u64,
+        /// The batch after which it was taken.
+        batch: Batch,
+        /// Bytes of its files.
         size_bytes: u64,
-        /// How long it took to read the checkpoint back.
+        /// How long it took to write and publish it.
+        took: Duration,
+        /// How much of that it took to read the checkpoint back.
         load_time: Duration,
     },
     /// A checkpoint could not be taken; the log is kept instead.
-    CheckpointFailed { batch: Batch, message: String },
-    /// The context runs, or has stopped.
-    StateChanged {
-        state: ContextState,
-        /// Why it stopped, if that was an error.
-        error: Option<Arc<Error>>,
+    CheckpointFailed {
+        /// The batch after which it was taken.
+        batch: Batch,
+        /// Why.
+        message: String,
     },
-    /// The receiver of a source has returned.
-    SourceStopped { source: String },
+    /// The log was truncated: no checkpoint that is kept needs what was before.
+    LogTruncated {
+        /// The first position that is kept; the segment that holds it stays as a whole.
+        before: Lsn,
+    },
 }
 
 impl fmt::Display for ContextEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::BatchCut { batch } => write!(f, "{batch} is cut"),
+            Self::BatchSubmitted { batch } => write!(f, "{batch} is cut"),
             Self::BatchStarted { batch } => write!(f, "{batch} starts"),
-            Self::BatchFinished { batch, took, .. } => {
+            Self::BatchCompleted { batch, took, .. } => {
                 write!(f, "{batch} is complete after {} ms", took.as_millis())
             }
             Self::AttemptFailed(attempt) => write!(f, "{attempt}"),
@@ -108,18 +191,42 @@ impl fmt::Display for ContextEvent {
                 f,
                 "output {output} goes on with {batch} after {attempts} failures"
             ),
-            Self::CheckpointPublished { number, batch, .. } => {
+            Self::CheckpointCompleted { number, batch, .. } => {
                 write!(f, "checkpoint {number} is published, after {batch}")
             }
             Self::CheckpointFailed { batch, message } => {
                 write!(f, "no checkpoint after {batch}: {message}")
             }
-            Self::StateChanged { state, error: None } => write!(f, "the context is {state:?}"),
-            Self::StateChanged {
-                state,
-                error: Some(error),
-            } => write!(f, "the context is {state:?}: {error}"),
-            Self::SourceStopped { source } => write!(f, "source \"{source}\" has stopped"),
+            Self::Started => f.write_str("the context runs"),
+            Self::Stopped { error: None } => f.write_str("the context has stopped"),
+            Self::Stopped { error: Some(error) } => write!(f, "the context has stopped: {error}"),
+            Self::RecoveryProgress { done, of } => {
+                write!(f, "{done} of {of} batches are recovered")
+            }
+            Self::ReceiverStarted { source } => write!(f, "the receiver of \"{source}\" begins"),
+            Self::ReceiverFailed {
+                source,
+                message,
+                restarts_in,
+            } => write!(
+                f,
+                "the receiver of \"{source}\" failed: {message}. It begins again in {} ms",
+                restarts_in.as_millis()
+            ),
+            Self::ReceiverStopped { source } => {
+                write!(f, "the receiver of \"{source}\" has returned")
+            }
+            Self::OutputCompleted {
+                output,
+                batch,
+                took,
+            } => write!(
+                f,
+                "output {output} has {batch} after {} ms",
+                took.as_millis()
+            ),
+            Self::CheckpointStarted { batch } => write!(f, "a checkpoint after {batch} begins"),
+            Self::LogTruncated { before } => write!(f, "the log is truncated before {before}"),
         }
     }
 }
@@ -127,6 +234,36 @@ impl fmt::Display for ContextEvent {
 /// Reads events. Called on the thread on which the event happened, so it must be quick.
 pub(crate) trait ContextListener: Debug + Send + Sync {
     fn on_event(&self, event: &ContextEvent);
+}
+
+type OnEvent = dyn Fn(&ContextEvent) + Send + Sync;
+
+/// A listener of the program.
+#[derive(Clone)]
+pub(crate) struct UserListener(Arc<OnEvent>);
+
+impl UserListener {
+    pub(crate) fn new(f: impl Fn(&ContextEvent) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(f))
+    }
+}
+
+impl Debug for UserListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UserListener")
+    }
+}
+
+impl ContextListener for UserListener {
+    fn on_event(&self, event: &ContextEvent) {
+        let heard: Result<(), String> = panics::catch(|| {
+            (self.0)(event);
+            Ok(())
+        });
+        if let Err(message) = heard {
+            tracing::error!(%event, "a listener {message}; the context goes on");
+        }
+    }
 }
 
 /// Hands every event to every listener, in the order in which they were added.
@@ -146,12 +283,19 @@ impl Events {
     }
 }
 
-/// Writes every event into the program's log, for `RUST_LOG=highwater_engine=debug`.
+/// Writes every event into the program's log: changes of the context's state at the level `info`,
+/// all others at `debug`. What fails is warned of where it fails.
 #[derive(Debug)]
 pub(crate) struct LogEvents;
 
 impl ContextListener for LogEvents {
     fn on_event(&self, event: &ContextEvent) {
-        tracing::debug!("{event}");
+        match event {
+            ContextEvent::Started
+            | ContextEvent::Stopped { .. }
+            | ContextEvent::ReceiverStarted { .. }
+            | ContextEvent::ReceiverStopped { .. } => tracing::info!("{event}"),
+            _ => tracing::debug!("{event}"),
+        }
     }
 }

@@ -7,15 +7,19 @@
 //! | `failed_attempt` | an attempt at a batch that failed |
 //! | `checkpoints` | the checkpoints of this run |
 //! | `refused` | how many records were refused |
+//! | `delays` | how long batches wait for their turn |
+//! | `metrics` | what goes to the `metrics` facade |
 //! | `states` | how many keys the states have |
 //! | `lineage` | what would have to be replayed |
 //! | `throttle` | a bound on warnings that outsiders can cause |
 
 pub(crate) mod checkpoints;
+pub(crate) mod delays;
 pub(crate) mod event;
 pub(crate) mod failed_attempt;
 pub(crate) mod lineage;
 pub(crate) mod refused;
+pub(crate) mod metrics;
 pub(crate) mod states;
 pub(crate) mod status;
 pub(crate) mod throttle;

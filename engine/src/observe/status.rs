@@ -1,6 +1,5 @@
 //! The state of a context, and waiting for it.
 
-use crate::batch::work::Purpose;
 use crate::error::{Error, Result};
 use crate::observe::event::{ContextEvent, ContextListener, ContextState};
 use crate::observe::failed_attempt::FailedAttempt;
@@ -127,15 +126,16 @@ impl ContextListener for Status {
     fn on_event(&self, event: &ContextEvent) {
         let mut inner = self.inner.lock();
         match event {
-            ContextEvent::BatchFinished {
+            ContextEvent::BatchCompleted {
                 batch,
-                purpose,
+                replayed,
                 took,
+                ..
             } => {
                 let progress = &mut inner.progress;
                 progress.last_batch = Some(batch.id);
                 progress.batches += 1;
-                progress.replayed += u64::from(*purpose == Purpose::Rebuild);
+                progress.replayed += u64::from(*replayed);
                 progress.bytes += batch.to.bytes_since(batch.from);
                 progress.busy += *took;
                 inner.failed_attempt = None;
@@ -144,10 +144,13 @@ impl ContextListener for Status {
                 inner.progress.failed_attempts += 1;
                 inner.failed_attempt = Some(attempt.clone());
             }
-            ContextEvent::StateChanged { state, error } => {
+            ContextEvent::Started => {
                 if inner.state != ContextState::Stopped {
-                    inner.state = *state; // a stop is final
+                    inner.state = ContextState::Active; // a stop is final
                 }
+            }
+            ContextEvent::Stopped { error } => {
+                inner.state = ContextState::Stopped;
                 if inner.error.is_none() {
                     inner.error.clone_from(error); // the first one counts
                 }

@@ -78,10 +78,12 @@ impl Committer {
         mut outputs: BTreeMap<usize, Vec<Chunk>>,
         refused: &Refused,
     ) -> Result<()> {
-        let mut staged = Vec::new();
+        let (mut staged, mut took) = (Vec::new(), Vec::new());
         for (index, output) in self.outputs(tick) {
             let chunks = outputs.remove(&index).unwrap_or_default();
+            let began = self.clock.now();
             staged.push((output, self.stage(output, batch, chunks)?));
+            took.push(self.clock.now().saturating_sub(began));
         }
         if self.faults.publish_before_commit() {
             self.publish(batch, &staged)?;
@@ -96,7 +98,18 @@ impl Committer {
         if has_parts || has_transactional || !refused.is_empty() {
             self.wal.sync_to(committed)?;
         }
-        self.publish(batch, &staged)?;
+        for (one, took) in staged.chunks(1).zip(took) {
+            let began = self.clock.now();
+            self.publish(batch, one)?;
+            let output = one.first().map(|(output, _)| output.operator);
+            if let Some(output) = output {
+                self.events.publish(&ContextEvent::OutputCompleted {
+                    output: self.plan.operator_name(output),
+                    batch,
+                    took: took + self.clock.now().saturating_sub(began),
+                });
+            }
+        }
         if has_parts {
             let published = self.append(&Entry::Published(Published { batch: batch.id }))?;
             self.wal.sync_to(published)?;

@@ -85,8 +85,8 @@ impl ContextListener for OutputDelays {
     fn on_event(&self, event: &ContextEvent) {
         let mut state = self.state.lock();
         match event {
-            ContextEvent::BatchCut { batch } => state.last_cut = batch.id,
-            ContextEvent::BatchFinished { batch, .. } => state.last_finished = batch.id,
+            ContextEvent::BatchSubmitted { batch } => state.last_cut = batch.id,
+            ContextEvent::BatchCompleted { batch, .. } => state.last_finished = batch.id,
             ContextEvent::OutputDelayed {
                 output,
                 batch,
