@@ -118,10 +118,7 @@ impl Core {
                 Arc::<OutputDelays>::clone(&output_delays),
             ],
         );
-        if let Some((number, Timed { batch, .. })) = recovered.checkpoint {
-            checkpoints.recovered((number, batch.id, batch.to), recovered.report.loaded_in);
-            status.recovered(batch.id);
-        }
+        tell_of_checkpoint(&recovered, &checkpoints, &status);
         restore_side_values(&plan, &mut recovered, &events)?;
         Ok(Self {
             replayer: replayer(&settings, &plan, &recovered),
@@ -280,6 +277,14 @@ impl Core {
     pub(crate) fn quiesce(&self) {
         self.admission.close();
         self.sources.iter().for_each(SourceContext::stop);
+    }
+}
+
+/// Tells observers from which checkpoint the run starts.
+fn tell_of_checkpoint(recovered: &Recovered, checkpoints: &CheckpointStatus, status: &Status) {
+    if let Some((number, Timed { batch, .. })) = recovered.checkpoint {
+        checkpoints.recovered((number, batch.id, batch.to), recovered.report.loaded_in);
+        status.recovered(batch.id);
     }
 }
 
