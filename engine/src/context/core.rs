@@ -76,10 +76,8 @@ impl Core {
         let wal = Arc::clone(&recovered.wal);
         if recovered.program_is_new {
             // Sources may store from here on, so their stream ids must be durable first.
-            wal.sync_to(entry::append(
-                &wal,
-                &Entry::Program(recovered.program.clone()),
-            )?)?;
+            let program = Entry::Program(recovered.program.clone());
+            wal.sync_to(entry::append(&wal, &program)?)?;
         }
         let streams = recovered.streams.clone();
         let admission = Arc::new(Admission::new(
