@@ -132,7 +132,7 @@ fn each_frame(log: &Log, each: &mut dyn FnMut(&DumpedFrame) -> Result<()>) -> Re
             Ok(frame) if matches!(frame.kind, FrameKind::Batch | FrameKind::Control) => {
                 each(&frame)?
             }
-            // Not the program's; or nobody needs it any more.
+            // Not the program's; or it is not needed any more.
             Ok(_) | Err(WalError::Truncated { .. }) => {}
             Err(error) => return Err(error.into()),
         }

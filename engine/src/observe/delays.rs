@@ -17,7 +17,7 @@ impl SchedulingDelays {
         self.cuts.push_back((last.id, now));
     }
 
-    /// How long `batch`, whose turn it is at `now`, has waited after its cut; zero if the cut was
+    /// How long `batch`, which begins at `now`, has waited after its cut; zero if the cut was
     /// made before the start. Batches come in order.
     pub(crate) fn of(&mut self, batch: &Batch, now: Duration) -> Duration {
         while let Some((last, made)) = self.cuts.front().copied() {

@@ -9,7 +9,7 @@
 //!
 //! Invariant: the outputs of a batch are published before those of the next one are staged, and
 //! before a checkpoint is taken after it. So only the newest committed batch can be in doubt. A
-//! `committed` record lies behind the cut of its batch, so the log, which is kept from the oldest
+//! `committed` record comes after the cut of its batch, so the log, which is kept from the oldest
 //! retained checkpoint on, has that of every batch that may be in doubt.
 //!
 //! A sink that fails is tried again with the records in hand. Sinks that were done are not called

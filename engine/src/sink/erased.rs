@@ -7,6 +7,7 @@ use crate::panics;
 use crate::sink::output::{Guarantee, Sink, SinkContext};
 use crate::sink::part::StagedPart;
 use crate::sink::shares::{InHand, Shares, Staging};
+use crate::sink::sink_error::SinkError;
 use crate::sink::staged::StagedSink;
 use parking_lot::Mutex;
 use std::fmt;
@@ -130,7 +131,7 @@ impl<T: Clone + Send + 'static, S: Sink<T>> ErasedSink for Whole<T, S> {
         let records = in_order::<T>(chunks).flatten().take(limit);
         Box::new(WholeBatch {
             sink: Arc::clone(&self.sink),
-            records: Some(records.collect()),
+            records: WholeRecords::InHand(records.collect()),
         })
     }
     fn publish(&self, batch: &Batch, _: &[StagedPart]) -> Result<(), BoxError> {
@@ -138,28 +139,99 @@ impl<T: Clone + Send + 'static, S: Sink<T>> ErasedSink for Whole<T, S> {
     }
 }
 
+/// Why a batch cannot be staged again.
+const NO_COPY: &str = "the sink has failed, and no copy of the batch was kept for it";
+
 /// A batch for a [`Sink`].
 struct WholeBatch<T, S> {
     sink: Arc<Mutex<S>>,
-    /// `None` when it is staged.
-    records: Option<Vec<T>>,
+    records: WholeRecords<T>,
+}
+
+/// Where the records of a batch are.
+enum WholeRecords<T> {
+    InHand(Vec<T>),
+    Staged,
+    /// The sink has failed with them, and no copy was kept: see [`Sink::may_fail`].
+    Lost,
 }
 
 impl<T: Clone + Send + 'static, S: Sink<T>> InHand for WholeBatch<T, S> {
     fn stage(&mut self, batch: &Batch, how: Staging) -> Result<(), BoxError> {
-        let Some(records) = self.records.take() else {
-            return Ok(());
+        let records = match std::mem::replace(&mut self.records, WholeRecords::Lost) {
+            WholeRecords::InHand(records) => records,
+            WholeRecords::Staged => {
+                self.records = WholeRecords::Staged;
+                return Ok(());
+            }
+            WholeRecords::Lost => return Err(SinkError::permanent(NO_COPY).into()),
         };
         let mut sink = self.sink.lock();
         // The sink takes them for good, also if it fails.
         let kept = (!how.once && sink.may_fail()).then(|| records.clone());
-        let staged = panics::catch(|| sink.stage(batch, records));
-        if staged.is_err() {
-            self.records = kept;
+        match panics::catch(|| sink.stage(batch, records)) {
+            Ok(()) => {
+                self.records = WholeRecords::Staged;
+                Ok(())
+            }
+            Err(error) => match kept {
+                Some(kept) => {
+                    self.records = WholeRecords::InHand(kept);
+                    Err(error)
+                }
+                None if how.once => Err(error),
+                // Another attempt would have nothing to give.
+                None => Err(SinkError::permanent(error).into()),
+            },
         }
-        staged
     }
     fn parts(&self) -> Vec<StagedPart> {
         Vec::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::batch::chunk::SequenceKey;
+    use highwater_wal::Lsn;
+
+    /// Fails each time, though it says that it cannot.
+    struct FailsAfterAll;
+
+    impl Sink<u64> for FailsAfterAll {
+        fn guarantee(&self) -> Guarantee {
+            Guarantee::AtLeastOnce
+        }
+        fn may_fail(&self) -> bool {
+            false
+        }
+        fn stage(&mut self, _: &Batch, _: Vec<u64>) -> Result<(), BoxError> {
+            panic!("on purpose");
+        }
+    }
+
+    /// The second attempt found no records, took that for a batch that is staged, and the batch was
+    /// committed without its output.
+    #[test]
+    fn a_batch_without_a_copy_is_never_taken_for_staged() {
+        let slot = SinkSlot::new(FailsAfterAll);
+        let chunk = Chunk::new(SequenceKey::Log(0), 0, vec![7_u64]);
+        let mut in_hand = slot.take(vec![chunk], 1);
+        let batch = Batch {
+            id: 1,
+            time_ms: 0,
+            from: Lsn::ZERO,
+            to: Lsn::ZERO,
+        };
+        let how = Staging {
+            in_parallel: false,
+            once: false,
+        };
+        let first = in_hand.stage(&batch, how).unwrap_err();
+        assert!(SinkError::is_permanent(&first), "{first}");
+        assert!(first.to_string().contains("on purpose"), "{first}");
+        let second = in_hand.stage(&batch, how).unwrap_err();
+        assert!(SinkError::is_permanent(&second), "{second}");
     }
 }
