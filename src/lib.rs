@@ -11,9 +11,7 @@ pub use highwater_connectors::postgres;
 #[cfg(feature = "sqlite")]
 pub use highwater_connectors::rusqlite;
 
-#[doc = include_str!("../docs/from-spark.md")]
-pub mod from_spark {}
-
+pub mod guide;
 pub mod testing;
 
 /// What a program needs in scope: `use highwater::prelude::*;`

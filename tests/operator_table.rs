@@ -11,43 +11,16 @@
     reason = "this test reads the source tree itself"
 )]
 
+#[path = "support/operators.rs"]
+mod operators;
+
+use operators::{operators, sources};
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
-}
-
-/// All source files below a folder.
-fn sources(folder: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            found.extend(sources(&path));
-        } else if path.extension().is_some_and(|e| e == "rs") {
-            found.push(fs::read_to_string(path).unwrap());
-        }
-    }
-    found
-}
-
-/// The operators of the code: what knows where the program calls it.
-fn operators() -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for text in sources(&root().join("engine/src/operators")) {
-        let lines: Vec<&str> = text.lines().map(str::trim).collect();
-        for pair in lines.windows(2) {
-            if let ["#[track_caller]", function] = pair
-                && let Some(function) = function.strip_prefix("pub fn ")
-            {
-                let name = function.split(['(', '<']).next().unwrap();
-                found.insert(name.to_owned());
-            }
-        }
-    }
-    found
 }
 
 /// The names in the first and in the last column of each row.
@@ -68,7 +41,7 @@ fn rows() -> Vec<(Vec<String>, Vec<String>)> {
 
 #[test]
 fn every_operator_has_its_row_and_every_row_its_operator() {
-    let in_code = operators();
+    let in_code = operators(&root());
     assert!(in_code.contains("map") && in_code.len() > 30, "{in_code:?}");
     let in_rows: Vec<String> = rows().into_iter().flat_map(|(names, _)| names).collect();
     let set: BTreeSet<String> = in_rows.iter().cloned().collect();
