@@ -1,8 +1,5 @@
 //! A durable HTTP endpoint: a POST is answered when its body is on stable storage, and refused when
-//! it cannot be.
-//!
-//! `cargo run --release --example wal_axum`: serves on a free port, sends itself requests, checks
-//! and ends.
+//! it cannot be. `cargo run --release --example wal_axum` sends itself requests, checks and ends.
 
 use axum::{Router, body::Bytes, extract::State, http::StatusCode, routing::post};
 use highwater::wal::{Options, Wal, WalError};

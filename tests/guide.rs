@@ -230,3 +230,24 @@ fn every_call_of_spark_has_its_counterpart() {
         }
     }
 }
+
+#[test]
+fn examples_are_of_one_screen_and_the_guide_or_the_readme_names_them() {
+    let documents = chapters().into_iter();
+    let mut documents: Vec<String> = documents
+        .map(|chapter| read(&format!("docs/guide/src/{chapter}")))
+        .collect();
+    documents.push(read("README.md"));
+    documents.push(read("wal/README.md"));
+    let documents = documents.concat();
+    for entry in fs::read_dir(root().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let lines = fs::read_to_string(&path).unwrap().lines().count();
+        assert!(lines <= 60, "{name} has {lines} lines");
+        assert!(
+            documents.contains(&format!("`{name}`")),
+            "no document names {name}"
+        );
+    }
+}
