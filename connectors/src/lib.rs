@@ -41,6 +41,6 @@ pub use outputs::Outputs;
 pub use postgres;
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
-pub use save_as_files::{Csv, FileFormat, Files, Ndjson, Text};
+pub use save_as_files::{Csv, FileFormat, Files, Ndjson, Text, TextRecord};
 pub use socket_listen::{BoundAddress, ListenOptions};
 pub use sources::Sources;

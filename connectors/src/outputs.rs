@@ -1,11 +1,11 @@
 //! `Outputs`: where a program sends its results.
 
 use crate::console::Console;
-use crate::save_as_files::{FileFormat, FileSink, Files, Text};
+use crate::save_as_files::{FileFormat, FileSink, Files, Text, TextRecord};
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 use highwater_engine::{Batch, BoxError, Records};
 use highwater_engine::{DStream, Record};
-use std::fmt::{Debug, Display};
+use std::fmt::Debug;
 use std::path::Path;
 
 /// The sinks of this crate, as methods of [`DStream`].
@@ -36,7 +36,7 @@ pub trait Outputs<T> {
     #[track_caller]
     fn save_as_text_files(&self, name: &str, prefix: impl AsRef<Path>)
     where
-        T: Display,
+        T: TextRecord,
     {
         self.save_as_text_files_with_suffix(name, prefix, "");
     }
@@ -62,7 +62,7 @@ pub trait Outputs<T> {
     #[track_caller]
     fn save_as_text_files_with_suffix(&self, name: &str, prefix: impl AsRef<Path>, suffix: &str)
     where
-        T: Display;
+        T: TextRecord;
 
     /// Writes every batch to files in `format`: [`Ndjson`](crate::Ndjson), [`Csv`](crate::Csv),
     /// [`Text`](crate::Text), or one of your own. `files` is a path, or says more
@@ -185,7 +185,7 @@ impl<T: Record> Outputs<T> for DStream<T> {
     #[track_caller]
     fn save_as_text_files_with_suffix(&self, name: &str, prefix: impl AsRef<Path>, suffix: &str)
     where
-        T: Display,
+        T: TextRecord,
     {
         let files = Files::new(prefix).suffix(suffix);
         let sink = FileSink::new(&files, suffix, Text);

@@ -20,11 +20,21 @@ pub trait FileFormat<T>: Send + Sync + 'static {
     fn write(&self, records: &Records<'_, T>, out: &mut dyn io::Write) -> Result<(), BoxError>;
 }
 
+/// A record that is a line of a text file: every type that has a `Display`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a line of a text file",
+    label = "a line is written by the record's `Display`",
+    note = "make a text of it first, as in `.map(|(word, count)| format!(\"{{word}} {{count}}\"))`, or call `save_as_files` with `Csv::new()` or `Ndjson`"
+)]
+pub trait TextRecord: Display {}
+
+impl<T: Display> TextRecord for T {}
+
 /// One record per line, by its `Display`. A record that has a line end in it takes several lines.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Text;
 
-impl<T: Display> FileFormat<T> for Text {
+impl<T: TextRecord> FileFormat<T> for Text {
     fn suffix(&self) -> &str {
         ""
     }

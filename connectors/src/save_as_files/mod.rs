@@ -39,5 +39,5 @@ mod tests;
 mod token;
 
 pub use files::Files;
-pub use format::{Csv, FileFormat, Ndjson, Text};
+pub use format::{Csv, FileFormat, Ndjson, Text, TextRecord};
 pub(crate) use sink::FileSink;
