@@ -23,6 +23,23 @@ use std::time::Duration;
 const MIN_UNPROCESSED: u64 = 16 << 10;
 
 /// Builds a [`StreamingContext`]. Every setting has a default.
+///
+/// ```
+/// use highwater_engine::{CheckpointPolicy, StreamingContext};
+/// use std::time::Duration;
+///
+/// # let dir = tempfile::tempdir()?;
+/// let context = StreamingContext::builder(dir.path())
+///     .application("till")
+///     .batch_interval(Duration::from_millis(500))
+///     .checkpoint(CheckpointPolicy::every_batches(20)) // every ten seconds
+///     .get_or_create(|ssc| {
+///         ssc.input::<u64>("cents").count().for_each_batch("sales", |_, _| ());
+///         Ok(())
+///     })?;
+/// # drop(context);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Builder {
     settings: Settings,

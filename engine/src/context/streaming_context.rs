@@ -42,6 +42,30 @@ use std::time::Duration;
 ///
 /// Dropping the last clone stops it at once, as a crash would, but tidily: nothing is lost either
 /// way.
+///
+/// ```
+/// use highwater_engine::{BatchMode, StopMode, StreamingContext};
+/// use std::sync::{Arc, Mutex};
+///
+/// # let dir = tempfile::tempdir()?;
+/// let sums = Arc::new(Mutex::new(Vec::new()));
+/// let seen = Arc::clone(&sums);
+/// let context = StreamingContext::builder(dir.path())
+///     .batches(BatchMode::Manual) // without it, every second
+///     .get_or_create(move |ssc| {
+///         let numbers = ssc.input::<u64>("numbers");
+///         numbers.reduce(|a, b| a + b).for_each_batch("sums", move |_batch, sum| {
+///             seen.lock().unwrap().extend(sum);
+///         });
+///         Ok(())
+///     })?;
+/// context.start()?;
+/// context.input::<u64>("numbers")?.send_all(&[1, 2, 3])?.wait()?;
+/// context.run_batch()?;
+/// assert_eq!(*sums.lock().unwrap(), [6]);
+/// context.stop(StopMode::Graceful)?;
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone)]
 pub struct StreamingContext {
     owner: Arc<Owner>,

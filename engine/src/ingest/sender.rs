@@ -18,6 +18,24 @@ pub(crate) const INPUT: &str = "input";
 /// The sending end of an in-process input. Clone it for more threads.
 ///
 /// It is bounded: [`Self::send`] waits while too much of the log is unprocessed.
+///
+/// ```
+/// use highwater_engine::{BatchMode, StreamingContext};
+///
+/// # let dir = tempfile::tempdir()?;
+/// # let context = StreamingContext::builder(dir.path()).batches(BatchMode::Manual).get_or_create(|ssc| {
+/// #     ssc.input::<String>("lines").for_each_batch("out", |_, _| ());
+/// #     Ok(())
+/// # })?;
+/// # context.start()?;
+/// let lines = context.input::<String>("lines")?;
+/// lines.send(&"to be".to_owned())?.wait()?; // durable now
+///
+/// // With a number, a retry is not stored again.
+/// assert!(!lines.send_once("till 7", 1, &"or not".to_owned())?.is_duplicate());
+/// assert!(lines.send_once("till 7", 1, &"or not".to_owned())?.is_duplicate());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
 pub struct Sender<T> {
     source: SourceContext,
     wal: Arc<Wal>,

@@ -30,6 +30,17 @@ pub(crate) type FusedFn<T> =
 /// Closures are `Fn + Send + Sync`: hidden mutable state would be lost in a crash and does not
 /// compile. A panic in a closure fails the batch with the operator, the batch and the record's LSN;
 /// it never takes the process down.
+///
+/// ```
+/// # use highwater_engine::{BoxError, StreamScope};
+/// // What a context runs: it is given to `get_or_create`.
+/// fn program(ssc: &StreamScope) -> Result<(), BoxError> {
+///     let lines = ssc.input::<String>("lines");
+///     let long = lines.filter(|line| line.len() > 80);
+///     long.count().for_each_batch("long lines", |batch, count| println!("{batch}: {count:?}"));
+///     Ok(())
+/// }
+/// ```
 pub struct DStream<T> {
     pub(crate) graph: SharedGraph,
     pub(crate) input: NodeId,
@@ -270,6 +281,16 @@ impl<T: 'static> DStream<T> {
     /// Spark's `persist` also keeps results of past batches. Here that is
     /// `stream.datasets(name).persist(max_bytes)`: what the bound has no room for is computed again
     /// when it is asked for (see [`Datasets`](crate::Datasets)).
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(lines: &DStream<String>) {
+    /// let words = lines.flat_map_into(|line, out| line.split(' ').for_each(|w| out.emit(w.to_owned())));
+    /// let words = words.persist(); // split once, for both readers
+    /// let (longest, all) = (words.map(|word| word.len()).reduce(usize::max), words.count());
+    /// # let _ = (longest, all);
+    /// # }
+    /// ```
     #[track_caller]
     pub fn persist(&self) -> DStream<T>
     where
@@ -298,6 +319,14 @@ impl<T: 'static> DStream<T> {
     /// whichever stream it came through. Of one record, what came through this stream comes first.
     /// What keyed operators and [`Self::transform`] made of the whole batch comes after that, first
     /// this stream's and then the other's.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(web: &DStream<String>, shop: &DStream<String>) {
+    /// let orders = web.union(shop);
+    /// # let _ = orders;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn union(&self, other: &DStream<T>) -> DStream<T>
     where

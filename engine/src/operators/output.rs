@@ -22,6 +22,17 @@ impl<T: Record> DStream<T> {
     /// `f` may return `()` or a `Result`. After an error or a panic the batch waits and `f` is
     /// called again with the same records, as [`OutputRetry`](crate::OutputRetry) says, unless the
     /// error is [permanent](crate::SinkError). Meanwhile the context takes in data.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(counts: &DStream<(String, u64)>) {
+    /// counts.for_each_batch("to the log", |batch, counts| {
+    ///     for (word, n) in counts {
+    ///         println!("{} {word}: {n}", batch.id);
+    ///     }
+    /// });
+    /// # }
+    /// ```
     #[track_caller]
     pub fn for_each_batch<O: IntoBatchResult>(
         &self,

@@ -49,6 +49,17 @@ impl<T: 'static> DStream<T> {
     /// Calls `f` with the records of each partition (see [`Self::glom`]) and hands on everything
     /// that it returns: for work with a costly beginning, which is then done once per partition.
     /// Partitions are spread over the workers.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(names: &DStream<String>) {
+    /// let known = names.map_partitions(|names| {
+    ///     let table = std::collections::HashSet::from(["ada", "grace"]); // costly: once per partition
+    ///     names.into_iter().filter(move |name| table.contains(name.as_str()))
+    /// });
+    /// # let _: DStream<String> = known;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn map_partitions<I>(
         &self,

@@ -106,6 +106,14 @@ impl StreamScope {
 impl StreamScope {
     /// A stream of what the program sends through
     /// [`StreamingContext::input`](crate::StreamingContext::input).
+    ///
+    /// ```
+    /// # use highwater_engine::{DStream, StreamScope};
+    /// # fn program(ssc: &StreamScope) {
+    /// let orders: DStream<(u64, String)> = ssc.input("orders"); // or `ssc.input::<(u64, String)>("orders")`
+    /// # let _ = orders;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn input<T: Value>(&self, name: &str) -> DStream<T> {
         let decode: Decoder<T> = Arc::new(|bytes| message_pack::decode::<T>(&bytes));

@@ -30,6 +30,14 @@ impl<T> fmt::Debug for Emitter<'_, T> {
 
 impl<T: 'static> DStream<T> {
     /// Applies `f` to every record.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(lines: &DStream<String>) {
+    /// let lengths: DStream<usize> = lines.map(|line| line.len());
+    /// # let _ = lengths;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn map<U: Record>(&self, f: impl Fn(T) -> U + Send + Sync + 'static) -> DStream<U> {
         let f = Arc::new(f);
@@ -51,6 +59,14 @@ impl<T: 'static> DStream<T> {
     }
 
     /// Keeps the records for which `f` is true.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(lines: &DStream<String>) {
+    /// let errors: DStream<String> = lines.filter(|line| line.contains("ERROR"));
+    /// # let _ = errors;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn filter(&self, f: impl Fn(&T) -> bool + Send + Sync + 'static) -> DStream<T> {
         let f = Arc::new(f);
@@ -79,6 +95,15 @@ impl<T: 'static> DStream<T> {
     }
 
     /// Applies `f` to every record and hands on everything that it returns.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(pairs: &DStream<(u64, u64)>) {
+    /// // What is returned owns its records. To borrow from the record, see `flat_map_into`.
+    /// let numbers: DStream<u64> = pairs.flat_map(|(from, to)| from..to);
+    /// # let _ = numbers;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn flat_map<I>(&self, f: impl Fn(T) -> I + Send + Sync + 'static) -> DStream<I::Item>
     where
@@ -108,6 +133,18 @@ impl<T: 'static> DStream<T> {
 
     /// Like [`Self::flat_map`], but `f` emits instead of returning: nothing is collected, and
     /// results may borrow from the record while they are made.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(lines: &DStream<String>) {
+    /// let words: DStream<String> = lines.flat_map_into(|line, out| {
+    ///     for word in line.split_whitespace() {
+    ///         out.emit(word.to_owned());
+    ///     }
+    /// });
+    /// # let _ = words;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn flat_map_into<U: Record>(
         &self,

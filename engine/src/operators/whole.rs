@@ -80,6 +80,14 @@ impl<T: 'static> DStream<T> {
 
     /// All records of a batch combined to one with `f`, which must be associative; nothing for an
     /// empty batch. Records are combined in order of arrival, first within each chunk of the log.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(temperatures: &DStream<i64>) {
+    /// let highest: DStream<i64> = temperatures.reduce(i64::max);
+    /// # let _ = highest;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn reduce(&self, f: impl Fn(T, T) -> T + Send + Sync + 'static) -> DStream<T>
     where

@@ -10,6 +10,16 @@ use std::panic::Location;
 impl<T: Value> DStream<T> {
     /// Applies `f` to every record. What becomes of one on which it returns an error, or panics, is
     /// up to the stream: see [`Self::on_error`].
+    ///
+    /// ```
+    /// # use highwater_engine::{DStream, ErrorPolicy};
+    /// # fn program(lines: &DStream<String>) {
+    /// let numbers = lines
+    ///     .on_error(ErrorPolicy::Skip) // without it, the batch fails
+    ///     .try_map(|line| line.parse::<f64>());
+    /// # let _ = numbers;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn try_map<U: Record, E: Into<BoxError>>(
         &self,

@@ -28,6 +28,18 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     /// Runs `f` for every record with the state that its key has in `name`, and emits what `f`
     /// returns. Costs follow the input. Keys are visited by key group, in the order of their first
     /// record in the batch, and the records of a key in order of arrival.
+    ///
+    /// ```
+    /// # use highwater_engine::{DStream, KeyState};
+    /// # fn program(clicks: &DStream<(String, u64)>) {
+    /// // The n-th click of a user.
+    /// let numbered = clicks.map_with_state("seen", |user, page, seen: &mut KeyState<'_, u64>| {
+    ///     seen.update(seen.get().copied().unwrap_or(0) + 1);
+    ///     (user.clone(), page, seen.get().copied())
+    /// });
+    /// # let _: DStream<(String, u64, Option<u64>)> = numbered.clone();
+    /// # }
+    /// ```
     #[track_caller]
     pub fn map_with_state<S, U>(
         &self,

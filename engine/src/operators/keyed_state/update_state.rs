@@ -80,6 +80,16 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
 
     /// Like [`Self::update_state_by_key`], but `f` is called, and records are emitted, only for
     /// keys with values in the batch. The cost follows the input, not the number of keys ever seen.
+    ///
+    /// ```
+    /// # use highwater_engine::{DStream, StateGuard};
+    /// # fn program(sales: &DStream<(String, u64)>) {
+    /// let totals = sales.update_state_by_key_changed("totals", |_, new, total: &mut StateGuard<u64>| {
+    ///     *total.get_or_insert_with(|| 0) += new.iter().sum::<u64>();
+    /// });
+    /// # let _ = totals;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn update_state_by_key_changed<G: StateAccess>(
         &self,

@@ -20,6 +20,14 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     /// Combines all values of a key in the batch with `f`, which must be associative. Values are
     /// combined in order of arrival, first within each chunk of the log, before anything is
     /// shuffled.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(words: &DStream<String>) {
+    /// let counts: DStream<(String, u64)> = words.map(|word| (word, 1)).reduce_by_key(|a, b| a + b);
+    /// # let _ = counts;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn reduce_by_key(&self, f: impl Fn(V, V) -> V + Send + Sync + 'static) -> DStream<(K, V)>
     where
@@ -45,6 +53,14 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     }
 
     /// Gathers all values of a key in the batch, in order of arrival.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(clicks: &DStream<(String, u64)>) {
+    /// let pages: DStream<(String, Vec<u64>)> = clicks.group_by_key();
+    /// # let _ = pages;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn group_by_key(&self) -> DStream<(K, Vec<V>)>
     where

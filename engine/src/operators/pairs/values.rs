@@ -7,6 +7,14 @@ use std::sync::Arc;
 
 impl<K: 'static, V: 'static> DStream<(K, V)> {
     /// Applies `f` to every value and keeps the keys.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(prices: &DStream<(String, f64)>) {
+    /// let cents: DStream<(String, i64)> = prices.map_values(|price| (price * 100.0).round() as i64);
+    /// # let _ = cents;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn map_values<U: Record>(
         &self,
@@ -34,6 +42,14 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     }
 
     /// Applies `f` to every value and hands on everything that it returns, each with the key.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(orders: &DStream<(u64, Vec<String>)>) {
+    /// let items: DStream<(u64, String)> = orders.flat_map_values(|items| items);
+    /// # let _ = items;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn flat_map_values<I>(
         &self,
@@ -87,6 +103,14 @@ impl<K: 'static, V: 'static> DStream<(K, V)> {
     }
 
     /// Every pair with key and value exchanged.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(counts: &DStream<(String, u64)>) {
+    /// let by_count: DStream<(u64, String)> = counts.swap();
+    /// # let _ = by_count;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn swap(&self) -> DStream<(V, K)>
     where
