@@ -422,6 +422,7 @@ fn a_drop_that_stays_drops_a_later_state_without_operator() {
         send(&context, "a");
         context.stop(StopMode::Graceful).unwrap();
         drop(context);
+        assert_eq!(last(&seen), pairs(&[("a", 1)]), "{state} begins anew");
         if state == "totals" {
             // So that the next program may go without it.
             let without = start(dropping().drop_state("totals"), counts("counts", &seen)).unwrap();

@@ -658,6 +658,8 @@ fn a_checkpoint_in_the_middle_of_a_replay_does_not_skip_conversions() {
         Ok(())
     };
     run(&whole).unwrap();
+    let steps = whole.mutations() - before;
+    assert!(steps > 10, "only {steps} operations are cut");
     for cut in before..whole.mutations() {
         let disk = disk.snapshot();
         disk.cut_power_before(cut);
