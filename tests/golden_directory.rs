@@ -15,9 +15,9 @@
     reason = "this test copies a directory of the source tree"
 )]
 
-use highwater::disk::ManualClock;
+use highwater::disk::{Disk, ManualClock, SimDisk};
 use highwater::prelude::*;
-use highwater::{BatchMode, wal};
+use highwater::{BatchMode, Builder, wal};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -32,8 +32,13 @@ fn golden(version: u8) -> PathBuf {
 }
 
 fn open(dir: &Path, counts: &Counts) -> StreamingContext {
+    open_with(StreamingContext::builder(dir), counts).unwrap()
+}
+
+/// The program that wrote the golden directories, with the settings of a builder.
+fn open_with(builder: Builder, counts: &Counts) -> highwater::Result<StreamingContext> {
     let counts = Arc::clone(counts);
-    StreamingContext::builder(dir)
+    builder
         .application("golden")
         .clock(Arc::new(ManualClock::new(1_700_000_000_000)))
         .log(
@@ -66,7 +71,6 @@ fn open(dir: &Path, counts: &Counts) -> StreamingContext {
                 });
             Ok(())
         })
-        .unwrap()
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -203,5 +207,58 @@ fn ticks_ascend_from_version_2_on() {
         let last_ms = 1_700_000_000_000 + (ticks - 1) * 1000;
         assert_eq!(found.last_tick_ms, Some(last_ms));
         assert_eq!(found.zero_ms, Some(1_700_000_000_000 - 1000));
+    }
+}
+
+/// A golden directory as `/app` on a simulated disk.
+fn on_simulated_disk(version: u8) -> SimDisk {
+    fn put(from: &Path, to: &Path, disk: &SimDisk) {
+        disk.create_dir_all(to).unwrap();
+        disk.sync_dir(to.parent().unwrap()).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let entry = entry.unwrap();
+            let target = to.join(entry.file_name());
+            if entry.file_type().unwrap().is_dir() {
+                put(&entry.path(), &target, disk);
+            } else {
+                disk.put_file(target, fs::read(entry.path()).unwrap());
+            }
+        }
+    }
+    let disk = SimDisk::new();
+    put(&golden(version), Path::new("/app"), &disk);
+    disk
+}
+
+/// F83: the power fails while a newer version takes over the directory of an older one, which it
+/// then opens all the same.
+#[test]
+fn an_upgrade_survives_a_power_cut_anywhere() {
+    let run = |disk: &SimDisk, counts: &Counts| -> highwater::Result<()> {
+        let builder = StreamingContext::builder("/app").disk(Arc::new(disk.clone()));
+        let context = open_with(builder, counts)?;
+        context.start()?;
+        context.run_batch()?;
+        context.stop(StopMode::Graceful)
+    };
+    for version in 1..=NEWEST {
+        let old = on_simulated_disk(version);
+        let whole = old.snapshot();
+        let counts = Counts::default();
+        run(&whole, &counts).unwrap();
+        let expected = counts.lock().unwrap().clone();
+        assert!(expected.contains(&("all".to_owned(), 6)), "{expected:?}");
+        let steps = whole.mutations();
+        assert!(steps > 20, "only {steps} operations are cut");
+        for cut in 0..steps {
+            let disk = old.snapshot();
+            disk.cut_power_before(cut);
+            let _ = run(&disk, &Counts::default());
+            let disk = disk.restart_after_power_cut(cut);
+            let counts = Counts::default();
+            run(&disk, &counts).unwrap_or_else(|e| panic!("version {version}, cut {cut}: {e}"));
+            let counts = counts.lock().unwrap();
+            assert_eq!(*counts, expected, "version {version}, cut {cut}");
+        }
     }
 }

@@ -158,7 +158,7 @@ fn each_line_is_there_once_whenever_the_process_is_killed() {
     assert_eq!(lines(&db), expected, "after {kills} kills");
 }
 
-/// The batch is in the database, and the crash came before the log said that it is committed.
+/// F78: the batch is in the database, and the crash came before the log said that it is committed.
 #[test]
 fn a_batch_in_doubt_is_not_written_again() {
     let scratch = scratch();
@@ -239,6 +239,7 @@ fn databases_of_other_logs_and_other_times_are_refused() {
     assert!(error.contains("has lost"), "{error}");
 }
 
+/// F80: nothing is there of a batch whose rows were written in part.
 #[test]
 fn nothing_of_a_batch_is_there_if_its_closure_fails() {
     let scratch = scratch();

@@ -15,8 +15,8 @@ use common::{builder, send, sorted};
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{
-    BatchMode, BoxError, Builder, ContextState, Error, Receiver, SinkError, SourceContext,
-    StopMode, StreamScope, StreamingContext, wal,
+    BatchMode, BoxError, Builder, ContextState, Error, KeyState, Receiver, SinkError,
+    SourceContext, StateSpec, StopMode, StreamScope, StreamingContext, wal,
 };
 use parking_lot::{Condvar, Mutex};
 use std::sync::{Arc, mpsc};
@@ -151,6 +151,72 @@ fn a_run_with_a_wrong_clock_does_not_stop_batch_time_and_can_be_undone() {
         times_of_a_run(&disk, later + 60_000, plain),
         [later + 60_000, later + 61_000]
     );
+}
+
+/// F68: timers go by batch time. A wall clock that jumps in a run moves none; one that was wrong over
+/// a restart lets them fire, once, and they do not fire again when it is right again.
+#[test]
+fn no_timer_is_lost_or_fires_twice_when_the_wall_clock_jumps() {
+    const RIGHT: u64 = 1_700_000_000_000;
+    let disk = SimDisk::new();
+    // A life of three batches; the wall clock jumps after the first one.
+    let fired = |start_ms: u64, jump_to_ms: u64, key: Option<&str>| {
+        let clock = Arc::new(ManualClock::new(start_ms));
+        let fired = Arc::new(Mutex::new(Vec::new()));
+        let noted = Arc::clone(&fired);
+        let context = builder(&disk, 2)
+            .clock(Arc::<ManualClock>::clone(&clock))
+            .get_or_create(|ssc| {
+                let spec =
+                    StateSpec::new(|_, key: &String, value, state: &mut KeyState<'_, u64>| {
+                        match value {
+                            Some(n) => state.update(n),
+                            None => return Some(key.clone()),
+                        }
+                        None
+                    });
+                let lines = ssc.input::<String>("lines").map(|key: String| (key, 1));
+                let timed = lines.map_with_state_spec("timed", spec.timeout(10 * SECOND));
+                timed
+                    .flat_map(|key| key)
+                    .for_each_batch("fired", move |_, keys| {
+                        noted.lock().extend(keys);
+                    });
+                Ok(())
+            })
+            .unwrap();
+        context.start().unwrap();
+        if let Some(key) = key {
+            send(&context, key);
+        }
+        for batch in 0..3 {
+            context.run_batch().unwrap();
+            if batch == 0 {
+                clock.set_wall_ms(jump_to_ms);
+            }
+            clock.advance(SECOND);
+        }
+        drop(context);
+        let mut fired = fired.lock().clone();
+        fired.sort();
+        fired
+    };
+    let wrong = RIGHT + 10 * 365 * 86_400_000;
+    let none: [&str; 0] = [];
+    assert_eq!(fired(RIGHT, wrong, Some("a")), none, "a jump in a run");
+    assert_eq!(fired(RIGHT + 3000, 5, Some("b")), none, "and back");
+    assert_eq!(
+        fired(wrong, wrong, None),
+        ["a", "b"],
+        "a restart at a wrong time"
+    );
+    assert_eq!(
+        fired(RIGHT + 9000, RIGHT, Some("c")),
+        none,
+        "and one at the right time"
+    );
+    assert_eq!(fired(wrong + 60_000, RIGHT, None), ["c"]);
+    assert_eq!(fired(wrong + 600_000, RIGHT, None), none);
 }
 
 /// "Never": no panic in `start`, and a graceful stop processes what came.

@@ -479,6 +479,7 @@ impl Running {
     }
 }
 
+/// F77: other outputs are not held up by more than their order, and how far it lags is shown.
 #[test]
 fn a_sink_that_is_down_delays_its_batches_and_the_context_lives() {
     for failure in [Failure::Error, Failure::Panic] {
@@ -604,6 +605,7 @@ fn output_error(error: &Error) -> (String, u64, &'static str) {
     }
 }
 
+/// F79: a sink that will never take a batch ends the context, with output, batch and positions.
 /// What ended a context is kept for the next start: a batch that was not staged runs again, one
 /// that was is only published.
 #[test]

@@ -1,7 +1,7 @@
 //! Random graphs of operators beside a model of the whole program: one thread, no pieces, no groups
 //! of workers, nothing but lists. Whatever the number of workers, the size of the pieces, the
 //! restarts in between and the attempts that fail, every batch of every output must be equal,
-//! record by record, in order.
+//! record by record, in order. F65: a replay gives the same, whatever it runs on.
 //!
 //! Values are affine maps modulo a prime: putting two together is associative and depends on their
 //! order, so a record that overtakes another one shows in every result that is made of both.

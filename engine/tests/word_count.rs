@@ -12,8 +12,8 @@
 mod common;
 
 use common::{open, send, sorted};
-use highwater_engine::StopMode;
 use highwater_engine::wal::disk::SimDisk;
+use highwater_engine::{Builder, CheckpointPolicy, StopMode};
 
 #[test]
 fn counts_continue_after_a_graceful_stop() {
@@ -101,4 +101,59 @@ fn long_batches_make_a_checkpoint_due_before_the_policy_does() {
         context.run_batch().unwrap();
     }
     assert!(context.checkpoints().published > 0, "{}", context.lineage());
+}
+
+/// F66: a replay takes checkpoints too. So one that is interrupted again and again gets on, instead
+/// of beginning anew each time.
+#[test]
+fn a_replay_that_is_interrupted_keeps_its_progress() {
+    const BATCHES: u64 = 30;
+    let (disk, seen) = (SimDisk::new(), common::Seen::default());
+    let rarely = |b: Builder| b.checkpoint(CheckpointPolicy::every_batches(1000));
+    let open = |disk: &SimDisk, change: fn(Builder) -> Builder, seen: &common::Seen| {
+        let seen = std::sync::Arc::clone(seen);
+        change(common::builder(disk, 2)).get_or_create(move |ssc| {
+            common::word_count(ssc).for_each_batch("out", move |batch, counts| {
+                seen.lock().insert(batch.id, counts);
+            });
+            Ok(())
+        })
+    };
+    let context = open(&disk, rarely, &seen).unwrap();
+    context.start().unwrap();
+    for n in 0..BATCHES {
+        send(&context, &format!("all n{}", n % 3));
+        context.run_batch().unwrap();
+    }
+    drop(context);
+    let whole = disk.snapshot();
+    open(&whole, |b| b, &seen).unwrap().start().unwrap();
+    let mut left = Vec::new();
+    for cut in 0..whole.mutations() {
+        let disk = disk.snapshot();
+        disk.cut_power_before(cut);
+        let _ = open(&disk, |b| b, &seen).and_then(|context| context.start().map(drop));
+        let disk = disk.restart_after_power_cut(cut);
+        let seen = common::Seen::default();
+        let context = open(&disk, |b| b, &seen).unwrap();
+        left.push(context.recovered().batches_to_replay);
+        context.start().unwrap();
+        let last = context.run_batch().unwrap();
+        let expected = [("all", BATCHES), ("n0", 10), ("n1", 10), ("n2", 10)];
+        assert_eq!(
+            sorted(&seen.lock()[&last.id]),
+            pairs(&expected),
+            "cut {cut}"
+        );
+    }
+    // What a manifest that was not synced is worth is up to the disk: one checkpoint more or less.
+    let mut best = BATCHES;
+    for left in &left {
+        assert!(*left <= best + 3, "{left} batches, after {best}");
+        best = best.min(*left);
+    }
+    assert_eq!(left.first(), Some(&BATCHES), "{left:?}");
+    assert!(left.last() < Some(&4), "{left:?}");
+    left.dedup();
+    assert!(left.len() > 5, "{left:?}");
 }
