@@ -153,8 +153,8 @@ fn a_run_with_a_wrong_clock_does_not_stop_batch_time_and_can_be_undone() {
     );
 }
 
-/// F68: timers go by batch time. A wall clock that jumps in a run moves none; one that was wrong over
-/// a restart lets them fire, once, and they do not fire again when it is right again.
+/// F68: timers go by batch time. A wall clock that jumps in a run moves none. One that was wrong
+/// over a restart lets them fire, once, and they do not fire again when it is right again.
 #[test]
 fn no_timer_is_lost_or_fires_twice_when_the_wall_clock_jumps() {
     const RIGHT: u64 = 1_700_000_000_000;
