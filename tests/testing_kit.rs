@@ -311,6 +311,20 @@ fn another_program_goes_on_with_the_state() {
     assert_eq!(doubled[&batch.id], [("a".to_owned(), 6)]);
 }
 
+/// A batch of the test may have more records than a tenth of a second.
+#[test]
+fn a_rate_does_not_bound_the_input_of_a_test() {
+    let pipeline = Pipeline::new(|ssc: &StreamScope, out: &Collector| {
+        let numbers = ssc.input::<u64>("numbers").max_rate(10);
+        out.collect("numbers", &numbers);
+        Ok(())
+    });
+    let mut test = TestContext::start(pipeline).unwrap();
+    test.run_batch([records::<u64>("numbers", 0_u64..50)])
+        .unwrap();
+    assert_eq!(test.output::<u64>("numbers")[&1].len(), 50);
+}
+
 #[test]
 #[should_panic(expected = "no output \"count\" is collected (there is: counts)")]
 fn an_output_that_is_not_there_is_named() {

@@ -132,6 +132,20 @@ pub enum Error {
         /// What makes room.
         remedy: &'static str,
     },
+    /// A source is faster than its rate, and the call does not wait, or nothing would end the wait.
+    #[error(
+        "source \"{source_name}\" may have {records_per_second} records per second, and has had them. The record was not accepted: another one may pass in {retry_in:?}. {remedy}, or set a higher .max_rate(..) or other .back_pressure(..)"
+    )]
+    RateExceeded {
+        /// Name of the source.
+        source_name: String,
+        /// Its rate at the moment.
+        records_per_second: u64,
+        /// When the next record may pass.
+        retry_in: Duration,
+        /// What to do.
+        remedy: &'static str,
+    },
     /// A record does not serialise, or would not come back from the log as it is.
     #[error(
         "a record for input \"{input}\" cannot be written as it is: {message}. It was not accepted"

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::observe::event::UserListener;
 use crate::plan::changes::Changes;
+use crate::rates::back_pressure::BackPressure;
 use crate::sink::retry::OutputRetry;
 use highwater_checkpoint::Store;
 use highwater_wal::disk::{Clock, Disk, OsClock, OsDisk};
@@ -52,6 +53,11 @@ pub(crate) struct Settings {
     pub(crate) chunk_size: ChunkSize,
     pub(crate) max_batch_bytes: u64,
     pub(crate) max_unprocessed_bytes: u64,
+    /// Records per second of each source that has no bound of its own.
+    pub(crate) max_rate: Option<u64>,
+    pub(crate) back_pressure: BackPressure,
+    /// Whether bounds on rates hold.
+    pub(crate) bounds_rates: bool,
     /// Records of a batch that may be refused.
     pub(crate) max_refused_records: u64,
     /// Bytes of the store of dead letters.
@@ -96,6 +102,9 @@ impl Settings {
             chunk_size: ChunkSize::default(),
             max_batch_bytes: 64 << 20,
             max_unprocessed_bytes: 256 << 20,
+            max_rate: None,
+            back_pressure: BackPressure::off(),
+            bounds_rates: true,
             max_refused_records: 10_000,
             max_dead_letter_bytes: 256 << 20,
             log: highwater_wal::Options::new(),
@@ -151,6 +160,15 @@ impl Settings {
                 "workers must be from 1 to {MAX_WORKERS}, not {}",
                 self.workers
             )));
+        }
+        if self.max_rate == Some(0) {
+            return Err(Error::Setting(
+                "max_rate must be at least 1 record per second; without the call there is no bound"
+                    .to_owned(),
+            ));
+        }
+        if let Some(refused) = self.back_pressure.refused() {
+            return Err(Error::Setting(refused));
         }
         self.states.check("rename_state")?;
         self.sources.check("rename_source")?;

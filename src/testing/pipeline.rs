@@ -86,6 +86,7 @@ impl Pipeline {
             .disk(Arc::new(disk.clone()))
             .clock(shared)
             .batches(BatchMode::Manual)
+            .without_rates() // the input is given, batch by batch
             .batch_interval(self.interval)
             .workers(self.workers)
             .restore_threads(self.workers)

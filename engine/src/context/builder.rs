@@ -6,6 +6,7 @@ use crate::error::{BoxError, Error, Result};
 use crate::observe::event::{ContextEvent, UserListener};
 use crate::operators::scope::StreamScope;
 use crate::plan::graph::{Graph, SharedGraph};
+use crate::rates::back_pressure::BackPressure;
 use crate::record::{State, Value};
 use crate::settings::{BatchMode, Settings};
 use crate::sink::retry::OutputRetry;
@@ -186,6 +187,43 @@ impl Builder {
     #[must_use]
     pub fn max_unprocessed_bytes(mut self, bytes: u64) -> Self {
         self.settings.max_unprocessed_bytes = bytes.max(MIN_UNPROCESSED);
+        self
+    }
+
+    /// How many records per second each source may store, at least 1; a source with a
+    /// [`DStream::max_rate`](crate::DStream::max_rate) of its own has that one. Default: no bound.
+    /// Spark's `spark.streaming.receiver.maxRate`.
+    ///
+    /// What is too fast waits, by the clock of the context, and its sender with it. What passes in
+    /// a tenth of a second may pass at once. A frame passes as a whole, and later ones wait the
+    /// longer. Output that is fed back into the program never waits, and does not count.
+    ///
+    /// A call that does not wait, such as [`Sender::try_send`](crate::Sender::try_send), is refused
+    /// with [`Error::RateExceeded`]. So is every call before the start, and where batches are run
+    /// by hand ([`BatchMode::Manual`]): the clock may stand still until the same thread moves it.
+    #[must_use]
+    pub fn max_rate(mut self, records_per_second: u64) -> Self {
+        self.settings.max_rate = Some(records_per_second);
+        self
+    }
+
+    /// Whether the rates of sources follow what the batches can process. Default: off. `true` is
+    /// [`BackPressure::pid`], which is Spark's `spark.streaming.backpressure.enabled`.
+    ///
+    /// After each batch the next rate of each source is estimated, from its records in the batch,
+    /// and how long that ran and had waited. A source never exceeds [`Self::max_rate`] either.
+    /// [`StreamingContext::rates`] tells what holds. Without back-pressure, what is too fast
+    /// gathers in the log until [`Self::max_unprocessed_bytes`] is reached.
+    #[must_use]
+    pub fn back_pressure(mut self, back_pressure: impl Into<BackPressure>) -> Self {
+        self.settings.back_pressure = back_pressure.into();
+        self
+    }
+
+    /// No bound on rates holds, whatever builder and program say: for tests, whose input is given.
+    #[must_use]
+    pub fn without_rates(mut self) -> Self {
+        self.settings.bounds_rates = false;
         self
     }
 

@@ -8,10 +8,12 @@ use crate::checkpointing::retained::Retained;
 use crate::context::queue::{Queue, StopMode};
 use crate::datasets::slot::{DatasetSlot, Recompute};
 use crate::dead_letters::desk::Desk;
+use crate::dead_letters::outlet::DEAD_LETTERS;
 use crate::engine_log::cut::Cut;
 use crate::engine_log::entry::{self, Entry};
 use crate::error::{Error, Result};
 use crate::ingest::admission::Admission;
+use crate::ingest::rate_gate::RateGate;
 use crate::ingest::source_context::SourceContext;
 use crate::ingest::source_writer::SourceWriter;
 use crate::observe::checkpoints::CheckpointStatus;
@@ -23,12 +25,13 @@ use crate::observe::states::StateCounts;
 use crate::observe::status::Status;
 use crate::plan::program::Plan;
 use crate::plan::refused_counts::refused_failed;
+use crate::rates::source_rate::{BatchOfSource, SourceRate};
 use crate::recovery::recover::Recovered;
 use crate::recovery::report::RecoveryReport;
 use crate::replay::replayer::Replayer;
 use crate::scheduler::clock::BatchClock;
 use crate::scheduler::cutter::{Cutter, GoneBefore, OpenTick};
-use crate::scheduler::driver::Driver;
+use crate::scheduler::driver::{Driver, Ran};
 use crate::settings::{BatchMode, Settings};
 use crate::sink::status::OutputDelays;
 use crate::thread_role::{self, Role, RoleGuard};
@@ -90,8 +93,9 @@ impl Core {
         ));
         let sources = plan.sources.iter().zip(&streams).map(|(source, stream)| {
             let ledger = recovered.ledger(stream.id);
+            let rate = rate_gate(&settings, &plan, &source.name, &admission);
             let (admission, check) = (Arc::clone(&admission), source.check_on_append());
-            let writer = SourceWriter::new(&source.name, stream.id, admission, ledger, check);
+            let writer = SourceWriter::new(&source.name, stream.id, admission, ledger, check, rate);
             SourceContext::new(Arc::new(writer))
         });
         let sources = sources.collect();
@@ -191,12 +195,17 @@ impl Core {
         self.events.publish(&ContextEvent::BatchStarted { batch });
         let ran = driver.run(timed, snapshot, || self.queue.peek());
         self.queue.idle();
+        // Before anyone learns that the batch is complete.
+        if let Ok(ran) = &ran {
+            self.adapt_rates(ran, scheduling_delay);
+        }
         let event = match &ran {
-            Ok((purpose, took)) => ContextEvent::BatchCompleted {
+            Ok(ran) => ContextEvent::BatchCompleted {
                 batch,
-                replayed: *purpose == Purpose::Rebuild,
+                replayed: ran.purpose == Purpose::Rebuild,
+                records: ran.records.iter().sum(),
                 scheduling_delay,
-                took: *took,
+                took: ran.took,
             },
             Err(error) => ContextEvent::BatchFailed {
                 batch,
@@ -213,6 +222,31 @@ impl Core {
                 .publish(&ContextEvent::RecoveryProgress { done, of });
         }
         ran.map(drop)
+    }
+
+    /// Tells each source what became of its records. A batch that was run for its state alone says
+    /// nothing of the outputs.
+    fn adapt_rates(&self, ran: &Ran, waited: Duration) {
+        if ran.purpose == Purpose::Rebuild {
+            return;
+        }
+        for (source, records) in self.sources.iter().zip(&ran.records) {
+            let Some(gate) = source.rate() else {
+                continue;
+            };
+            let changed = gate.completed(BatchOfSource {
+                at: self.settings.clock.now(),
+                records: *records,
+                took: ran.took,
+                waited,
+            });
+            if let Some(records_per_second) = changed {
+                self.events.publish(&ContextEvent::RateChanged {
+                    source: source.name().to_owned(),
+                    records_per_second,
+                });
+            }
+        }
     }
 
     pub(crate) fn run_manually(&self, snapshot: Snapshot) -> Result<Batch> {
@@ -342,6 +376,25 @@ fn replayer(settings: &Settings, plan: &Arc<Plan>, recovered: &Recovered) -> Arc
     let recompute: Arc<dyn Recompute> = Arc::<Replayer>::clone(&replayer);
     plan.datasets.bind(&Arc::downgrade(&recompute));
     replayer
+}
+
+/// What bounds the rate of a source, if anything does. Dead letters that are replayed come from a
+/// thread that nothing may keep waiting.
+fn rate_gate(
+    settings: &Settings,
+    plan: &Plan,
+    source: &str,
+    admission: &Arc<Admission>,
+) -> Option<RateGate> {
+    let mut sources = plan.sources.iter().enumerate();
+    let (index, info) = sources.find(|(_, info)| info.name == source)?;
+    if info.kind == DEAD_LETTERS || !settings.bounds_rates {
+        return None;
+    }
+    let own = plan.max_rates.get(&index).copied();
+    let (max_rate, interval) = (own.or(settings.max_rate), settings.batch_interval);
+    let rate = SourceRate::new(max_rate, &settings.back_pressure, interval)?;
+    Some(RateGate::new(source, admission, rate))
 }
 
 fn cutter(

@@ -26,6 +26,9 @@ pub(crate) fn stop(core: &Arc<Core>, threads: &mut Threads, mode: StopMode) -> R
         off.set();
         join(clock, cutter, "a batch is being cut");
     }
+    if let Some(alarm) = threads.alarm.take() {
+        join(clock, alarm, "tasks that wait for their rate are told");
+    }
     core.queue.end(mode);
     if let Some(driver) = threads.driver.take() {
         join(

@@ -24,6 +24,7 @@ use crate::observe::states::StateStats;
 use crate::observe::status::Progress;
 use crate::plan::program::Plan;
 use crate::plan::refused_counts::REFUSED;
+use crate::rates::source_rate::RateStatus;
 use crate::record::Value;
 use crate::recovery::report::RecoveryReport;
 use crate::settings::Settings;
@@ -425,6 +426,14 @@ impl StreamingContext {
             .iter()
             .map(|s| (s.name().to_owned(), s.stats()))
             .collect()
+    }
+
+    /// How fast the sources may be at the moment, in the order of their declaration. A source whose
+    /// rate nothing bounds, now or after a later batch, is not in it.
+    #[must_use]
+    pub fn rates(&self) -> Vec<RateStatus> {
+        let sources = self.owner.core.sources.iter();
+        sources.filter_map(|s| Some(s.rate()?.status())).collect()
     }
 
     /// The log underneath: its statistics, its recovery report, its frontier.

@@ -26,6 +26,8 @@ pub(crate) struct Threads {
     /// With the flag that ends it.
     pub(crate) cutter: Option<(Arc<Flag>, Thread)>,
     pub(crate) driver: Option<Thread>,
+    /// Wakes tasks whose source has to wait for its rate.
+    pub(crate) alarm: Option<Thread>,
 }
 
 /// Opens sources and sinks, replays, and starts the threads.
@@ -43,6 +45,7 @@ pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
         }
         BatchMode::Clock => {
             core.admission.start(Flow::Running);
+            threads.alarm = start_alarm(core)?;
             cuts.into_iter().for_each(|cut| core.queue.push(cut));
             let on_thread = Arc::clone(core);
             threads.driver = Some(Thread::spawn("driver", move || {
@@ -70,6 +73,22 @@ pub(crate) fn start(core: &Arc<Core>, threads: &mut Threads) -> Result<()> {
         })?);
     }
     Ok(())
+}
+
+/// The thread that wakes tasks, if a source may have to wait for its rate.
+fn start_alarm(core: &Arc<Core>) -> Result<Option<Thread>> {
+    if core.sources.iter().all(|source| source.rate().is_none()) {
+        return Ok(None);
+    }
+    let on_thread = Arc::clone(core);
+    let alarm = Thread::spawn("alarm", move || {
+        guarded(&on_thread, || {
+            let admission = &on_thread.admission;
+            let clock = &*on_thread.settings.clock;
+            admission.alarm.run(clock, || admission.wake());
+        });
+    });
+    alarm.map(Some)
 }
 
 type Opened = Vec<(Box<dyn Receiver>, SourceContext)>;

@@ -78,14 +78,16 @@ impl Ledger {
         self.frames.push(lsn, mark, Some(self.now.next_number));
     }
 
-    /// The batch that ends at `end` is complete.
-    pub(crate) fn settle(&mut self, end: Lsn) {
+    /// The batch that ends at `end` is complete; how many records it had of the source.
+    pub(crate) fn settle(&mut self, end: Lsn) -> u64 {
+        let before = self.settled.next_number;
         let Frames { numbers, marks } = &mut self.frames;
         let below = Frames {
             numbers: front(numbers, end),
             marks: front(marks, end),
         };
         apply(&mut self.settled, below);
+        self.settled.next_number.saturating_sub(before)
     }
 
     /// The source as of the end of the last completed batch.
@@ -138,14 +140,14 @@ mod tests {
         ledger.appended(Lsn::new(32), None, 1);
         assert_eq!((sequence(&ledger.now), ledger.next_number()), (Some(2), 6));
         let mut at = |end| {
-            ledger.settle(Lsn::new(end));
+            let records = ledger.settle(Lsn::new(end));
             let settled = ledger.settled();
-            (sequence(settled), settled.next_number)
+            (sequence(settled), settled.next_number, records)
         };
-        assert_eq!(at(8), (None, 0));
-        assert_eq!(at(9), (Some(1), 2));
-        assert_eq!(at(24), (Some(1), 2));
-        assert_eq!(at(32), (Some(2), 5));
-        assert_eq!(at(40), (Some(2), 6));
+        assert_eq!(at(8), (None, 0, 0));
+        assert_eq!(at(9), (Some(1), 2, 2));
+        assert_eq!(at(24), (Some(1), 2, 0));
+        assert_eq!(at(32), (Some(2), 5, 3));
+        assert_eq!(at(40), (Some(2), 6, 1));
     }
 }

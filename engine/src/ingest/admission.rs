@@ -1,6 +1,7 @@
 //! Admission: how much data may wait for processing, for all sources together.
 
 use crate::error::{Error, Result};
+use crate::ingest::alarm::Alarm;
 use crate::observe::throttle::Throttle;
 use crate::thread_role::{self, Role};
 use highwater_wal::disk::{Clock, Disk, Notify};
@@ -25,6 +26,8 @@ pub(crate) struct Admission {
     pub(crate) full: Arc<Notify>,
     /// Notified when nothing more is let in: what waits for something else gives up.
     pub(crate) closing: Arc<Notify>,
+    /// Wakes tasks that wait for time to pass.
+    pub(crate) alarm: Alarm,
     /// Log bytes that may wait for processing before appends wait.
     max_unprocessed: u64,
     /// Log bytes after which a batch is cut early.
@@ -43,8 +46,10 @@ pub(crate) struct Admission {
 struct AdmissionState {
     processed: Lsn,
     flow: Flow,
-    /// Tasks that wait for room.
+    /// Tasks that wait for room, or for their rate.
     tasks: Vec<Waker>,
+    /// Threads that wait for their rate, by the clock.
+    sleepers: Vec<Arc<Notify>>,
 }
 
 /// Whether batches make room for more.
@@ -58,6 +63,15 @@ pub(crate) enum Flow {
     Running,
     /// Nothing is let in any more.
     Closed,
+}
+
+/// What an append does while there is no room, or its source is too fast.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Room {
+    /// It waits.
+    Wait,
+    /// It is refused at once.
+    Refuse,
 }
 
 impl Admission {
@@ -75,6 +89,7 @@ impl Admission {
             clock,
             full: Arc::default(),
             closing: Arc::default(),
+            alarm: Alarm::default(),
             max_unprocessed,
             max_batch,
             cut: AtomicU64::new(cut.get()),
@@ -83,6 +98,7 @@ impl Admission {
                 processed,
                 flow: Flow::NotStarted,
                 tasks: Vec::new(),
+                sleepers: Vec::new(),
             }),
             changed: Condvar::new(),
             warnings: Throttle::default(),
@@ -106,6 +122,7 @@ impl Admission {
         let mut state = self.state.lock();
         change(&mut state);
         let tasks = std::mem::take(&mut state.tasks);
+        state.sleepers.iter().for_each(|s| s.notify_one());
         drop(state);
         self.changed.notify_all();
         tasks.into_iter().for_each(Waker::wake);
@@ -144,6 +161,7 @@ impl Admission {
     pub(crate) fn close(&self) {
         self.change(|state| state.flow = Flow::Closed);
         self.closing.notify_one();
+        self.alarm.end();
     }
 
     /// The context has been started.
@@ -153,6 +171,34 @@ impl Admission {
                 state.flow = flow;
             }
         });
+    }
+
+    /// Whether batches make room.
+    pub(crate) fn flow(&self) -> Flow {
+        self.state.lock().flow
+    }
+
+    /// Wakes everything that waits, to look again.
+    pub(crate) fn wake(&self) {
+        self.change(|_| ());
+    }
+
+    /// Wakes a task at the next change.
+    pub(crate) fn wake_later(&self, waker: &Waker) {
+        let tasks = &mut self.state.lock().tasks;
+        if !tasks.iter().any(|task| task.will_wake(waker)) {
+            tasks.push(waker.clone());
+        }
+    }
+
+    /// What a thread waits with that waits for time to pass. Each change wakes it.
+    pub(crate) fn sleeper(&self) -> Sleeper<'_> {
+        let notify = Arc::new(Notify::default());
+        self.state.lock().sleepers.push(Arc::clone(&notify));
+        Sleeper {
+            admission: self,
+            notify,
+        }
     }
 
     /// Whether nothing is let in any more.
@@ -201,12 +247,9 @@ impl Admission {
             }
             Ok(Some(_)) => {
                 self.full.notify_one();
-                if !state
-                    .tasks
-                    .iter()
-                    .any(|task| task.will_wake(context.waker()))
-                {
-                    state.tasks.push(context.waker().clone());
+                let tasks = &mut state.tasks;
+                if !tasks.iter().any(|task| task.will_wake(context.waker())) {
+                    tasks.push(context.waker().clone());
                 }
                 Poll::Pending
             }
@@ -238,5 +281,26 @@ impl Admission {
                 Flow::Running | Flow::Closed => "try again after the next batch",
             },
         }
+    }
+}
+
+/// What a thread waits with that waits for time to pass.
+#[derive(Debug)]
+pub(crate) struct Sleeper<'a> {
+    admission: &'a Admission,
+    notify: Arc<Notify>,
+}
+
+impl Sleeper<'_> {
+    /// Waits until the clock reaches `deadline`, or something has changed.
+    pub(crate) fn wait_until(&self, deadline: Duration) {
+        let _woken = self.admission.clock.wait(&self.notify, Some(deadline));
+    }
+}
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        let mut state = self.admission.state.lock();
+        state.sleepers.retain(|s| !Arc::ptr_eq(s, &self.notify));
     }
 }

@@ -7,10 +7,14 @@
 //! | `sender` | the in-process input |
 //! | `decoder` | bytes to records, and the check that they decode |
 //! | `source_writer` | deduplication and append, for one source |
+//! | `rate_gate` | the rate of one source |
 //! | `admission` | back-pressure, for all sources |
+//! | `alarm` | wakes tasks when time has passed |
 
 pub(crate) mod admission;
+pub(crate) mod alarm;
 pub(crate) mod decoder;
+pub(crate) mod rate_gate;
 pub(crate) mod receiver;
 pub(crate) mod sender;
 pub(crate) mod source_context;

@@ -17,7 +17,8 @@ pub(crate) const INPUT: &str = "input";
 
 /// The sending end of an in-process input. Clone it for more threads.
 ///
-/// It is bounded: [`Self::send`] waits while too much of the log is unprocessed.
+/// It is bounded: [`Self::send`] waits while too much of the log is unprocessed, and while the
+/// input is faster than its [rate](crate::DStream::max_rate).
 ///
 /// ```
 /// use highwater_engine::{BatchMode, StreamingContext};
@@ -74,10 +75,23 @@ impl<T: Value> Sender<T> {
     /// # Errors
     /// [`Error::Stopped`] if the context is stopped. [`Error::Log`] if the log refuses the record
     /// (too large, disk full) or has failed. [`Error::Encode`] if the record does not serialise or
-    /// would not come back as it is. The record is not accepted then.
+    /// would not come back as it is. Where nothing would end a wait, because batches are run by
+    /// hand or the context was not started: what [`Self::try_send`] returns. The record is not
+    /// accepted then.
     pub fn send(&self, record: &T) -> Result<Ack> {
         let bytes = self.encode(record)?;
         let lsn = self.source.append(&[&bytes])?;
+        Ok(self.ack(Receipt::Stored(lsn)))
+    }
+
+    /// Like [`Self::send`], but refuses at once instead of waiting.
+    ///
+    /// # Errors
+    /// As [`Self::send`]; [`Error::NoRoom`] while too much of the log is unprocessed, and
+    /// [`Error::RateExceeded`] while the input is faster than its rate.
+    pub fn try_send(&self, record: &T) -> Result<Ack> {
+        let bytes = self.encode(record)?;
+        let lsn = self.source.try_append(&[&bytes])?;
         Ok(self.ack(Receipt::Stored(lsn)))
     }
 

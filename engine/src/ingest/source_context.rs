@@ -4,7 +4,9 @@ use crate::engine_log::ledger::Settled;
 use crate::engine_log::producers::MAX_PRODUCERS;
 use crate::error::{BoxError, Result};
 use crate::flag::Flag;
-use crate::ingest::source_writer::{Appended, Room, SourceWriter};
+use crate::ingest::admission::Room;
+use crate::ingest::rate_gate::RateGate;
+use crate::ingest::source_writer::{Appended, SourceWriter};
 use crate::observe::throttle::Throttle;
 use highwater_wal::disk::{Clock, Disk};
 use highwater_wal::{Lsn, StreamId};
@@ -99,7 +101,10 @@ impl SourceContext {
 
     /// Appends records as one frame that is in the log completely or not at all. **Not durable
     /// yet**: acknowledge only after [`Self::sync_to`]. Waits while too much of the log is
-    /// unprocessed.
+    /// unprocessed, and while the source is faster than its rate
+    /// ([`DStream::max_rate`](crate::DStream::max_rate)). Where nothing would end the wait, because
+    /// batches are run by hand or the context was not started, it refuses as
+    /// [`Self::try_append`] does.
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped) when the context stops,
@@ -134,7 +139,8 @@ impl SourceContext {
     ///
     /// # Errors
     /// As [`Self::append`]; [`Error::NoRoom`](crate::Error::NoRoom), which names the bound, while
-    /// too much of the log is unprocessed. A thread may try again; a task may await
+    /// too much of the log is unprocessed; [`Error::RateExceeded`](crate::Error::RateExceeded)
+    /// while the source is faster than its rate. A thread may try again; a task may await
     /// [`Self::ready`] first.
     pub fn try_append(&self, records: &[&[u8]]) -> Result<Lsn> {
         let lsn = self.inner.writer.append(records, Room::Refuse)?;
@@ -142,15 +148,17 @@ impl SourceContext {
         Ok(lsn)
     }
 
-    /// Resolves when there is room for more unprocessed data, without blocking a thread. Another
-    /// source may take the room before [`Self::try_append`]: then await it once more.
+    /// Resolves when there is room for more unprocessed data and the rate lets a record pass,
+    /// without blocking a thread. Another one may take the place before [`Self::try_append`]: then
+    /// await it once more.
     ///
     /// # Errors
     /// [`Error::Stopped`](crate::Error::Stopped) when the context stops, and
-    /// [`Error::NoRoom`](crate::Error::NoRoom) if no batch would ever make room.
+    /// [`Error::NoRoom`](crate::Error::NoRoom) or
+    /// [`Error::RateExceeded`](crate::Error::RateExceeded) where nothing would end the wait.
     pub fn ready(&self) -> impl Future<Output = Result<()>> + Send + use<> {
         let writer = Arc::clone(&self.inner.writer);
-        std::future::poll_fn(move |context| writer.admission.poll_admit(context))
+        std::future::poll_fn(move |context| writer.poll_ready(context))
     }
 
     /// Like [`Self::append`] for records that carry their producer's sequence numbers, in ascending
@@ -344,9 +352,14 @@ impl SourceContext {
         }
     }
 
-    /// The batch that ends at `end` is complete.
-    pub(crate) fn settle(&self, end: Lsn) {
-        self.inner.writer.settle(end);
+    /// The batch that ends at `end` is complete; how many records it had of the source.
+    pub(crate) fn settle(&self, end: Lsn) -> u64 {
+        self.inner.writer.settle(end)
+    }
+
+    /// Its rate, if that is bounded or may be.
+    pub(crate) fn rate(&self) -> Option<&RateGate> {
+        self.inner.writer.rate.as_ref()
     }
 
     /// The source's stream, and its producers as of the end of the last completed batch.

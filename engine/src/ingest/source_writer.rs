@@ -3,12 +3,14 @@
 use crate::engine_log::envelope::{Envelope, MAX_PRODUCER, Mark};
 use crate::engine_log::ledger::{Ledger, Settled};
 use crate::error::{Error, Result};
-use crate::ingest::admission::Admission;
+use crate::ingest::admission::{Admission, Room};
 use crate::ingest::decoder::RecordCheck;
+use crate::ingest::rate_gate::{RateGate, Taken};
 use highwater_wal::{Lsn, StreamId};
 use parking_lot::Mutex;
 use std::fmt;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 /// Writes one source's data into the log.
 pub(crate) struct SourceWriter {
@@ -18,6 +20,8 @@ pub(crate) struct SourceWriter {
     ledger: Mutex<Ledger>,
     /// `None` for inputs, which have made sure of it themselves.
     check: Option<RecordCheck>,
+    /// If its rate is bounded, or may be.
+    pub(crate) rate: Option<RateGate>,
 }
 
 impl fmt::Debug for SourceWriter {
@@ -36,6 +40,7 @@ impl SourceWriter {
         admission: Arc<Admission>,
         ledger: Ledger,
         check: Option<RecordCheck>,
+        rate: Option<RateGate>,
     ) -> Self {
         Self {
             name: name.to_owned(),
@@ -43,6 +48,7 @@ impl SourceWriter {
             admission,
             ledger: Mutex::new(ledger),
             check,
+            rate,
         }
     }
 
@@ -61,8 +67,10 @@ impl SourceWriter {
     /// Appends records as one atomic frame; not durable yet.
     pub(crate) fn append(&self, records: &[&[u8]], room: Room) -> Result<Lsn> {
         self.check(records.iter().copied())?;
-        self.make_room(room)?;
-        self.frame(&mut self.ledger.lock(), None, records.iter().copied())
+        let taken = self.make_room(records.len(), room)?;
+        let lsn = self.frame(&mut self.ledger.lock(), None, records.iter().copied())?;
+        taken.used(records.len());
+        Ok(lsn)
     }
 
     /// The same for records that are UTF-8 by their type: a source of text needs no check.
@@ -71,15 +79,34 @@ impl SourceWriter {
         if !matches!(self.check, Some(RecordCheck::Text)) {
             self.check(records.clone())?;
         }
-        self.make_room(room)?;
-        self.frame(&mut self.ledger.lock(), None, records)
+        let taken = self.make_room(records.len(), room)?;
+        let count = records.len();
+        let lsn = self.frame(&mut self.ledger.lock(), None, records)?;
+        taken.used(count);
+        Ok(lsn)
     }
 
-    fn make_room(&self, room: Room) -> Result<()> {
+    /// Takes the rate first: while records wait for it, others may take the room.
+    fn make_room(&self, records: usize, room: Room) -> Result<Taken<'_>> {
+        let taken = match &self.rate {
+            Some(gate) => gate.take(records, room)?,
+            None => Taken::nothing(),
+        };
         match room {
-            Room::Wait => self.admission.admit(),
-            Room::Refuse => self.admission.try_admit(),
+            Room::Wait => self.admission.admit()?,
+            Room::Refuse => self.admission.try_admit()?,
         }
+        Ok(taken)
+    }
+
+    /// Resolves when there is room, and the rate lets a record pass.
+    pub(crate) fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<()>> {
+        match self.admission.poll_admit(context) {
+            Poll::Ready(Ok(())) => {}
+            other => return other,
+        }
+        let gate = self.rate.as_ref();
+        gate.map_or(Poll::Ready(Ok(())), |gate| gate.poll_ready(context))
     }
 
     /// Appends those of `records` whose sequence number is above the producer's last one of this
@@ -92,7 +119,7 @@ impl SourceWriter {
     ) -> Result<Appended> {
         self.check(records.iter().map(|(_, record)| *record))?;
         self.check_producer(producer)?;
-        self.make_room(room)?;
+        let taken = self.make_room(records.len(), room)?;
         // Held across the append: otherwise two connections of one producer could both find a
         // record new.
         let mut ledger = self.ledger.lock();
@@ -128,7 +155,10 @@ impl SourceWriter {
                     epoch,
                     sequence,
                 };
-                Some(self.frame(&mut ledger, Some(mark), fresh.into_iter())?)
+                let count = fresh.len();
+                let lsn = self.frame(&mut ledger, Some(mark), fresh.into_iter())?;
+                taken.used(count);
+                Some(lsn)
             }
             _ => None,
         };
@@ -203,9 +233,9 @@ impl SourceWriter {
             .collect()
     }
 
-    /// The batch that ends at `end` is complete.
-    pub(crate) fn settle(&self, end: Lsn) {
-        self.ledger.lock().settle(end);
+    /// The batch that ends at `end` is complete; how many records it had of the source.
+    pub(crate) fn settle(&self, end: Lsn) -> u64 {
+        self.ledger.lock().settle(end)
     }
 
     /// The producers as of the end of the last completed batch.
@@ -217,15 +247,6 @@ impl SourceWriter {
     pub(crate) fn sync_to(&self, lsn: Lsn) -> Result<()> {
         Ok(self.admission.wal.sync_to(lsn)?)
     }
-}
-
-/// What an append does while too much is unprocessed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Room {
-    /// It waits for room.
-    Wait,
-    /// It is refused at once.
-    Refuse,
 }
 
 /// What became of records offered with sequence numbers.

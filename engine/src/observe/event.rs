@@ -79,10 +79,19 @@ pub enum ContextEvent {
         batch: Batch,
         /// Whether it was run for its state alone: its outputs were committed before the start.
         replayed: bool,
+        /// How many records it had, of all sources.
+        records: u64,
         /// How long it waited after its cut; zero for batches that were cut before the start.
         scheduling_delay: Duration,
         /// How long it ran, outputs included.
         took: Duration,
+    },
+    /// Back-pressure lets a source be faster from now on, or slower.
+    RateChanged {
+        /// Name of the source.
+        source: String,
+        /// Its rate.
+        records_per_second: u64,
     },
     /// An attempt at a batch failed; another one follows.
     AttemptFailed(FailedAttempt),
@@ -160,6 +169,34 @@ pub enum ContextEvent {
     },
 }
 
+impl ContextEvent {
+    /// The text of what happened to a source.
+    fn write_of_source(&self, source: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReceiverStarted { .. } => write!(f, "the receiver of \"{source}\" begins"),
+            Self::ReceiverFailed {
+                message,
+                restarts_in,
+                ..
+            } => write!(
+                f,
+                "the receiver of \"{source}\" failed: {message}. It begins again in {} ms",
+                restarts_in.as_millis()
+            ),
+            Self::ReceiverStopped { .. } => {
+                write!(f, "the receiver of \"{source}\" has returned")
+            }
+            Self::RateChanged {
+                records_per_second, ..
+            } => write!(
+                f,
+                "source \"{source}\" may have {records_per_second} records per second"
+            ),
+            _ => f.write_str(source),
+        }
+    }
+}
+
 impl fmt::Display for ContextEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -203,19 +240,6 @@ impl fmt::Display for ContextEvent {
             Self::RecoveryProgress { done, of } => {
                 write!(f, "{done} of {of} batches are recovered")
             }
-            Self::ReceiverStarted { source } => write!(f, "the receiver of \"{source}\" begins"),
-            Self::ReceiverFailed {
-                source,
-                message,
-                restarts_in,
-            } => write!(
-                f,
-                "the receiver of \"{source}\" failed: {message}. It begins again in {} ms",
-                restarts_in.as_millis()
-            ),
-            Self::ReceiverStopped { source } => {
-                write!(f, "the receiver of \"{source}\" has returned")
-            }
             Self::OutputCompleted {
                 output,
                 batch,
@@ -225,6 +249,10 @@ impl fmt::Display for ContextEvent {
                 "output {output} has {batch} after {} ms",
                 took.as_millis()
             ),
+            Self::ReceiverStarted { source }
+            | Self::ReceiverFailed { source, .. }
+            | Self::ReceiverStopped { source }
+            | Self::RateChanged { source, .. } => self.write_of_source(source, f),
             Self::CheckpointStarted { batch } => write!(f, "a checkpoint after {batch} begins"),
             Self::LogTruncated { before } => write!(f, "the log is truncated before {before}"),
         }

@@ -26,6 +26,7 @@ impl ContextListener for MetricsListener {
             ContextEvent::Stopped { .. } => gauge!("highwater_up", &[application()]).set(0.0),
             ContextEvent::BatchCompleted {
                 batch,
+                records,
                 scheduling_delay,
                 took,
                 ..
@@ -33,9 +34,17 @@ impl ContextListener for MetricsListener {
                 counter!("highwater_batches_total", &[application()]).increment(1);
                 let bytes = batch.to.bytes_since(batch.from);
                 counter!("highwater_batch_bytes_total", &[application()]).increment(bytes);
+                counter!("highwater_batch_records_total", &[application()]).increment(*records);
                 histogram!("highwater_batch_processing_seconds", &[application()]).record(*took);
                 histogram!("highwater_batch_scheduling_delay_seconds", &[application()])
                     .record(*scheduling_delay);
+            }
+            ContextEvent::RateChanged {
+                source,
+                records_per_second,
+            } => {
+                let labels = [application(), ("source", source.clone())];
+                gauge!("highwater_source_rate_limit", &labels).set(*records_per_second as f64);
             }
             ContextEvent::AttemptFailed(_) | ContextEvent::BatchFailed { .. } => {
                 counter!("highwater_batch_failures_total", &[application()]).increment(1);

@@ -87,6 +87,7 @@ impl StreamScope {
         let mut graph = self.graph.borrow_mut();
         let operator = graph.operator(info.kind, Some(&info.name), &[], at);
         let index = graph.source(info);
+        graph.is_source(operator, index);
         let fused = reader(&graph, index, operator, decode);
         drop(graph);
         DStream {

@@ -3,13 +3,36 @@
 use crate::batch::chunk::open;
 use crate::batch::positioned::Position;
 use crate::ingest::decoder::Decoder;
-use crate::operators::dstream::FusedFn;
+use crate::operators::dstream::{DStream, FusedFn};
 use crate::plan::graph::Graph;
 use crate::plan::ids::OperatorId;
 use crate::plan::operator_context::OperatorContext;
 use bytes::Bytes;
 use highwater_wal::{Chunk as LogChunk, FrameKind};
+use std::panic::Location;
 use std::sync::Arc;
+
+impl<T: 'static> DStream<T> {
+    /// The same stream, whose source stores at most so many records per second: see
+    /// [`Builder::max_rate`](crate::Builder::max_rate), which sets it for all sources. It must be
+    /// the stream of a source, before any operator.
+    ///
+    /// ```
+    /// use highwater_engine::{BoxError, StreamScope};
+    /// fn program(ssc: &StreamScope) -> Result<(), BoxError> {
+    ///     let clicks = ssc.input::<String>("clicks").max_rate(10_000);
+    ///     clicks.count().for_each_batch("count", |_, _| ());
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    #[track_caller]
+    pub fn max_rate(&self, records_per_second: u64) -> DStream<T> {
+        let mut graph = self.graph.borrow_mut();
+        graph.max_rate(self.operator, records_per_second, Location::caller());
+        self.clone()
+    }
+}
 
 /// Reads the records of one source from a chunk of the log. This is where its records are
 /// checked against their CRC.

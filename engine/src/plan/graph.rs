@@ -36,6 +36,10 @@ pub(crate) struct Graph {
     /// Whether each node emits something for every chunk of the log, or only for whole batches.
     emits_log_chunks: Vec<bool>,
     sources: Vec<SourceInfo>,
+    /// The sources whose streams the program has, by operator.
+    source_streams: BTreeMap<OperatorId, usize>,
+    /// Records per second of sources that have a bound of their own.
+    max_rates: BTreeMap<usize, u64>,
     states: Vec<StateInfo>,
     panes: BTreeMap<String, u64>,
     outputs: Vec<OutputInfo>,
@@ -66,6 +70,8 @@ impl Graph {
             }],
             emits_log_chunks: vec![true],
             sources: Vec::new(),
+            source_streams: BTreeMap::new(),
+            max_rates: BTreeMap::new(),
             states: Vec::new(),
             panes: BTreeMap::new(),
             outputs: Vec::new(),
@@ -265,6 +271,37 @@ impl Graph {
         self.sources.len() - 1
     }
 
+    /// The stream of `operator` is that of a source.
+    pub(crate) fn is_source(&mut self, operator: OperatorId, source: usize) {
+        self.source_streams.insert(operator, source);
+    }
+
+    /// Bounds the rate of the source whose stream `operator` made.
+    pub(crate) fn max_rate(&mut self, operator: OperatorId, rate: u64, at: &Location<'_>) {
+        let wrong = match self.source_streams.get(&operator) {
+            Some(_) if rate == 0 => {
+                "the rate must be at least 1 record per second; without the call there is no bound"
+                    .to_owned()
+            }
+            Some(source) => {
+                self.max_rates.insert(*source, rate);
+                return;
+            }
+            None => {
+                let kind = self.operators.get(operator.0).map(|info| &*info.kind);
+                format!(
+                    "the stream is that of {}: call it on the stream of a source, before any operator",
+                    kind.unwrap_or_default()
+                )
+            }
+        };
+        let operator = format!("max_rate({rate}) at {}:{}", at.file(), at.line());
+        self.error(GraphError::BadSetting {
+            operator,
+            what: wrong,
+        });
+    }
+
     pub(crate) fn state(&mut self, slot: StateInfo) -> usize {
         self.states.push(slot);
         self.states.len() - 1
@@ -394,6 +431,7 @@ impl Graph {
             slides: std::mem::take(&mut self.slides),
             nodes: flatten_unions(std::mem::take(&mut self.nodes)),
             sources: std::mem::take(&mut self.sources),
+            max_rates: std::mem::take(&mut self.max_rates),
             states: std::mem::take(&mut self.states),
             panes: std::mem::take(&mut self.panes),
             outputs: std::mem::take(&mut self.outputs),

@@ -88,6 +88,8 @@ pub(crate) struct Plan {
     pub(crate) slides: Vec<Slides>,
     pub(crate) nodes: Vec<Node>,
     pub(crate) sources: Vec<SourceInfo>,
+    /// By index, records per second of sources that have a bound of their own.
+    pub(crate) max_rates: BTreeMap<usize, u64>,
     pub(crate) states: Vec<StateInfo>,
     /// Lengths of the panes of windows, in milliseconds, by the names of their states.
     pub(crate) panes: BTreeMap<String, u64>,

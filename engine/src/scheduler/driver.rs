@@ -31,6 +31,7 @@ use crate::scheduler::commit::Committer;
 use crate::scheduler::refused_records::RefusedRecords;
 use crate::scheduler::side_values::{SideResults, SideValues};
 use crate::scheduler::workers::{Workers, dropped};
+use crate::state::table::block::Block;
 use highwater_wal::Wal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -55,6 +56,17 @@ pub(crate) struct Driver {
     pub(crate) begun: Option<Begun>,
 }
 
+/// A batch that is complete.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    /// What it was run for.
+    pub(crate) purpose: Purpose,
+    /// How long that took.
+    pub(crate) took: Duration,
+    /// How many records it had of each source.
+    pub(crate) records: Vec<u64>,
+}
+
 /// A batch that the workers run.
 #[derive(Debug)]
 pub(crate) struct Begun {
@@ -70,7 +82,7 @@ impl Driver {
     }
 
     /// Runs a batch up to its commit, and then a checkpoint if one is due or `snapshot` asks for
-    /// it. Returns what the batch was run for, and how long that took.
+    /// it.
     ///
     /// `next` tells the batch after this one, if its cut is durable. The workers begin it while
     /// this one is committed; `run` must be called for it next. Not if a checkpoint is taken, nor
@@ -80,8 +92,8 @@ impl Driver {
         timed: Timed,
         snapshot: Snapshot,
         next: impl FnOnce() -> Option<Timed>,
-    ) -> Result<(Purpose, Duration)> {
-        let Timed { batch, tick } = timed;
+    ) -> Result<Ran> {
+        let batch = timed.batch;
         let started = self.admission.clock.now();
         let begun = self.begun.take();
         let is_begun = begun.is_some();
@@ -100,7 +112,7 @@ impl Driver {
         let Completed {
             outputs,
             refused: noted,
-            mut blocks,
+            blocks,
             keys,
             ..
         } = completed;
@@ -127,23 +139,36 @@ impl Driver {
         self.refused.finished(&batch, &refused);
         self.side.finished(&batch, results);
         // All that its frames say of producers is known: they were appended here, or read at start.
-        self.sources.iter().for_each(|s| s.settle(batch.to));
+        let records = self.sources.iter().map(|s| s.settle(batch.to)).collect();
         self.admission.processed(batch.to);
         let took = self.admission.clock.now().saturating_sub(started);
         if work.snapshot == Snapshot::Take {
-            assert!(
-                self.committer.has_published(&batch),
-                "{batch} is in a checkpoint only after its outputs are published"
-            );
-            blocks.extend(self.side.blocks(&batch)?);
-            self.checkpointer.take(Capture {
-                batch,
-                zero_ms: tick.zero_ms,
-                blocks,
-                sources: self.sources.iter().map(SourceContext::settled).collect(),
-            })?;
+            self.take_checkpoint(timed, blocks)?;
         }
-        Ok((work.purpose, took))
+        Ok(Ran {
+            purpose: work.purpose,
+            took,
+            records,
+        })
+    }
+
+    /// Takes a checkpoint after a batch that is complete.
+    fn take_checkpoint(
+        &mut self,
+        Timed { batch, tick }: Timed,
+        mut blocks: Vec<(usize, Block)>,
+    ) -> Result<()> {
+        assert!(
+            self.committer.has_published(&batch),
+            "{batch} is in a checkpoint only after its outputs are published"
+        );
+        blocks.extend(self.side.blocks(&batch)?);
+        self.checkpointer.take(Capture {
+            batch,
+            zero_ms: tick.zero_ms,
+            blocks,
+            sources: self.sources.iter().map(SourceContext::settled).collect(),
+        })
     }
 
     /// Runs a batch again and again, until an attempt has succeeded. `is_begun`: the workers run it
