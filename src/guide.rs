@@ -1,5 +1,18 @@
 //! The guide: a chapter for each question that a user has, in the order in which they come up.
 //!
+//! 1. [First program](first_program)
+//! 2. [Operators](operators), each with a program
+//! 3. [State](state)
+//! 4. [Windows](windows)
+//! 5. [Errors](errors): records, batches, outputs; dead letters
+//! 6. [Sources and rates](sources)
+//! 7. [Outputs and their guarantees](outputs)
+//! 8. [Recovery and code change](recovery)
+//! 9. [Tuning](tuning): every setting
+//! 10. [Testing your pipeline](testing)
+//! 11. [Running it](running)
+//! 12. [Coming from Spark Streaming](from_spark), call by call
+//!
 //! The same chapters are a book in `docs/guide`. Every program in them is run by the tests.
 
 /// The chapters. Links between them are those of the book; here the first definition of a link
