@@ -392,6 +392,13 @@ impl Builder {
     /// them. A checkpoint counts how many its states have gone through, so each is applied once,
     /// whatever the types are called. A program with fewer calls than the checkpoint knows is
     /// refused.
+    ///
+    /// ```
+    /// # use highwater_engine::StreamingContext;
+    /// // Totals were kept in euros, and are kept in cents.
+    /// let builder = StreamingContext::builder("app.d")
+    ///     .migrate_state::<f64, i64>("totals", |euros| (euros * 100.0).round() as i64);
+    /// ```
     #[must_use]
     pub fn migrate_state<Old: State, New: State>(
         mut self,
@@ -428,6 +435,13 @@ impl Builder {
     /// Calls are a sequence, as those of [`Self::migrate_state`] are. The log remembers where each
     /// conversion was added, so each is applied to the records that were sent before. A program
     /// with fewer calls than the log knows is refused.
+    ///
+    /// ```
+    /// # use highwater_engine::StreamingContext;
+    /// // Orders were pairs, and have a currency now.
+    /// let builder = StreamingContext::builder("app.d")
+    ///     .migrate_input("orders", |(id, cents): (u64, i64)| (id, cents, "EUR".to_owned()));
+    /// ```
     #[must_use]
     pub fn migrate_input<Old: Value, New: Value>(
         mut self,

@@ -267,6 +267,17 @@ impl StreamingContext {
     }
 
     /// What would have to be replayed after a crash right now.
+    ///
+    /// ```
+    /// # use highwater_engine::StreamingContext;
+    /// # fn show(context: &StreamingContext) {
+    /// let lineage = context.lineage();
+    /// println!("{lineage}");
+    /// if lineage.depth > 1000 {
+    ///     eprintln!("a restart takes {:?}", lineage.estimated_recovery);
+    /// }
+    /// # }
+    /// ```
     #[must_use]
     pub fn lineage(&self) -> Lineage {
         self.owner.core.lineage()
@@ -408,6 +419,15 @@ impl StreamingContext {
     /// operators get them in the batch that it ends, each once. What follows the operator sees
     /// them there; no other operator does. One that fails again is put aside again, with the same
     /// identity. Returns how many are meant.
+    ///
+    /// ```
+    /// # use highwater_engine::{DeadLetterFilter, Result, StreamingContext};
+    /// # fn replay(context: &StreamingContext) -> Result<()> {
+    /// let asked = context.replay_dead_letters(&DeadLetterFilter::all().operator("parse"))?;
+    /// println!("{asked} dead letters come again");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::LifeCycle`] if the context was not started or its program puts no records aside;

@@ -13,6 +13,33 @@ use std::time::Duration;
 pub(crate) const RESTART_DELAY: Duration = Duration::from_secs(2);
 
 /// Something that receives data and stores it in the log.
+///
+/// ```
+/// use highwater_engine::{BoxError, Receiver, SourceContext};
+/// use std::io::{BufRead, Write};
+/// use std::net::TcpStream;
+/// use std::time::Duration;
+///
+/// /// Lines of a server, each answered once it is durable.
+/// struct Lines(String);
+///
+/// impl Receiver for Lines {
+///     fn run(&mut self, source: &SourceContext) -> Result<(), BoxError> {
+///         let mut server = TcpStream::connect(&self.0)?;
+///         let stop = server.try_clone()?;
+///         source.on_stop(move || drop(stop.shutdown(std::net::Shutdown::Both)));
+///         for line in std::io::BufReader::new(server.try_clone()?).lines() {
+///             let lsn = source.append_text(&[&line?])?;
+///             source.sync_to(lsn)?; // durable: only now it is acknowledged
+///             server.write_all(b"ok\n")?;
+///         }
+///         Ok(())
+///     }
+/// }
+/// # let _ = |ssc: &highwater_engine::StreamScope| {
+/// #     ssc.text_source("lines", "lines", str::to_owned, Lines("127.0.0.1:9".to_owned()))
+/// # };
+/// ```
 pub trait Receiver: Send + 'static {
     /// Called once by [`StreamingContext::start`](crate::StreamingContext::start), before any
     /// batch: binds ports, looks at directories.

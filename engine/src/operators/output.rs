@@ -55,6 +55,16 @@ impl<T: Record> DStream<T> {
     ///
     /// `f` may return `()` or a `Result`. What happens after an error is said at
     /// [`Self::for_each_batch`]. `f` is then called again with all partitions of its thread.
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(lines: &DStream<String>) {
+    /// lines.for_each_partition("send", |batch, partition, lines| {
+    ///     // One connection for all lines of the partition.
+    ///     println!("{} {partition}: {} lines", batch.id, lines.len());
+    /// });
+    /// # }
+    /// ```
     #[track_caller]
     pub fn for_each_partition<O: IntoBatchResult>(
         &self,

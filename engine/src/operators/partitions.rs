@@ -38,6 +38,14 @@ impl<T: 'static> DStream<T> {
     /// batch all of it. So it depends neither on workers nor on restarts. Partitions come in the
     /// order of their records; a batch without records has none (after `repartition(n)` it has `n`
     /// empty ones).
+    ///
+    /// ```
+    /// # use highwater_engine::DStream;
+    /// # fn program(lines: &DStream<String>) {
+    /// let sizes = lines.glom().map(|partition: Vec<String>| partition.len());
+    /// # let _ = sizes;
+    /// # }
+    /// ```
     #[track_caller]
     pub fn glom(&self) -> DStream<Vec<T>>
     where

@@ -16,7 +16,9 @@ use std::panic::Location;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// The scope in which a program is built: hands out sources.
+/// The scope in which a program is built: hands out sources, counters and broadcast values. It is
+/// what the closure of [`Builder::get_or_create`](crate::Builder::get_or_create) is given, and
+/// nothing of it outlives the call.
 #[derive(Debug, Clone)]
 pub struct StreamScope {
     pub(crate) graph: SharedGraph,

@@ -107,6 +107,28 @@ pub struct OutputOwner {
 
 /// A sink: takes the records of a stream, batch by batch, always on one thread and in order. (For
 /// one that stages its parts on several threads see [`StagedSink`](crate::StagedSink).)
+///
+/// ```
+/// use highwater_engine::{Batch, BoxError, Guarantee, Sink};
+/// use std::collections::BTreeMap;
+///
+/// /// Has each batch by its number, so that a batch that comes again changes nothing.
+/// struct ByNumber(BTreeMap<u64, Vec<String>>);
+///
+/// impl Sink<String> for ByNumber {
+///     fn guarantee(&self) -> Guarantee {
+///         Guarantee::Idempotent
+///     }
+///
+///     fn stage(&mut self, batch: &Batch, records: Vec<String>) -> Result<(), BoxError> {
+///         self.0.entry(batch.id).or_insert(records);
+///         Ok(())
+///     }
+/// }
+/// # let _ = |lines: &highwater_engine::DStream<String>| {
+/// #     lines.sink("by number", ByNumber(BTreeMap::new()));
+/// # };
+/// ```
 pub trait Sink<T>: Send + 'static {
     /// What it promises.
     fn guarantee(&self) -> Guarantee;

@@ -54,6 +54,18 @@ impl<K: Key, S: State, U: Record> StateStream<K, S, U> {
 
     /// All keys with their states after each batch, by key group and then by creation. The cost of
     /// every batch grows with the number of keys.
+    ///
+    /// ```
+    /// # use highwater_engine::{Batch, DStream, KeyState, StateSpec};
+    /// # fn program(clicks: &DStream<(String, u64)>) {
+    /// let spec = StateSpec::new(|_: &Batch, _: &String, _page, seen: &mut KeyState<'_, u64>| {
+    ///     seen.update(seen.get().copied().unwrap_or(0) + 1);
+    /// });
+    /// let seen = clicks.map_with_state_spec("seen", spec);
+    /// let all: DStream<(String, u64)> = seen.state_snapshots();
+    /// # let _ = all;
+    /// # }
+    /// ```
     #[must_use]
     #[track_caller]
     pub fn state_snapshots(&self) -> DStream<(K, S)> {
