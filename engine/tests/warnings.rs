@@ -11,8 +11,9 @@ mod common;
 mod warnings;
 
 use common::{builder, open, send};
-use highwater_engine::StopMode;
+use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
+use highwater_engine::{Builder, CheckpointPolicy, ContextEvent, StopMode};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -151,4 +152,90 @@ fn a_source_that_is_dropped_is_told_with_what_goes() {
             .any(|t| t.contains("lines") && t.contains("records=1") && t.contains("positions=1")),
         "{told:?}"
     );
+}
+
+/// A context with one state and a checkpoint after every `every`-th batch, run for `batches`.
+fn run_with(every: u64, batches: u64, change: impl FnOnce(Builder) -> Builder) -> Vec<String> {
+    let disk = SimDisk::new();
+    Warnings::during(|| {
+        let builder = builder(&disk, 1).checkpoint(CheckpointPolicy::every_batches(every));
+        let context = change(builder)
+            .get_or_create(|ssc| {
+                common::word_count(ssc).for_each_batch("out", |_, _| ());
+                Ok(())
+            })
+            .unwrap();
+        context.start().unwrap();
+        for _ in 0..batches {
+            send(&context, "a");
+            context.run_batch().unwrap();
+        }
+    })
+}
+
+fn count(told: &[String], part: &str) -> usize {
+    told.iter().filter(|told| told.contains(part)).count()
+}
+
+#[test]
+fn a_checkpoint_after_every_batch_and_one_that_never_comes_are_told_at_the_start() {
+    let told = run_with(1, 3, |builder| builder);
+    assert_eq!(count(&told, "not above the batch interval"), 1, "{told:?}");
+    assert_eq!(count(&told, "every_batches(n)"), 1, "{told:?}");
+    let told = run_with(3601, 3, |builder| builder);
+    assert_eq!(count(&told, "practically never"), 1, "{told:?}");
+    for fits in [2, 10, 3600] {
+        let told = run_with(fits, 3, |builder| builder);
+        assert_eq!(told, [] as [String; 0]);
+    }
+    // Without ticks nobody knows how long that is.
+    let told = run_with(10, 3, |builder| builder.batch_interval(Duration::MAX));
+    assert_eq!(told, [] as [String; 0]);
+}
+
+#[test]
+fn a_checkpoint_slower_than_its_interval_is_told() {
+    let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+    for (seconds, expected) in [(3, 1), (2, 0)] {
+        let (run_by, slow) = (Arc::clone(&clock), Arc::clone(&clock));
+        let told = run_with(2, 2, |builder| {
+            builder.clock(run_by).listener(move |event| {
+                if matches!(event, ContextEvent::CheckpointStarted { .. }) {
+                    slow.advance(Duration::from_secs(seconds));
+                }
+            })
+        });
+        let slower = count(&told, "took longer than its interval");
+        assert_eq!(slower, expected, "{told:?}");
+    }
+}
+
+/// Checkpoints fail: each failure is told, and once that what would be replayed is too much.
+#[test]
+fn a_lineage_over_its_bound_is_told_once_until_a_checkpoint_cuts_it() {
+    let disk = SimDisk::new();
+    let told = Warnings::during(|| {
+        let context = builder(&disk, 1)
+            .checkpoint(CheckpointPolicy::every_batches(2))
+            .get_or_create(|ssc| {
+                common::word_count(ssc).for_each_batch("out", |_, _| ());
+                Ok(())
+            })
+            .unwrap();
+        context.start().unwrap();
+        for round in 0..2 {
+            let fault = Fault::new(Call::Create, FaultKind::Enospc).on("checkpoints");
+            disk.fail(fault.forever());
+            for _ in 0..12 {
+                context.run_batch().unwrap();
+            }
+            disk.clear_faults();
+            for _ in 0..4 {
+                context.run_batch().unwrap();
+            }
+            assert!(context.checkpoints().published > round);
+        }
+    });
+    assert_eq!(count(&told, "lineage is over its bound"), 2, "{told:?}");
+    assert_eq!(count(&told, "last_error"), 2, "{told:?}");
 }

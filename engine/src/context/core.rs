@@ -4,9 +4,10 @@ use crate::batch::Batch;
 use crate::batch::tick::Timed;
 use crate::batch::work::Purpose;
 use crate::batch::work::Snapshot;
+use crate::checkpointing::checkpointer::CheckpointPolicy;
 use crate::checkpointing::retained::Retained;
 use crate::context::queue::{Queue, StopMode};
-use crate::datasets::slot::{DatasetSlot, Recompute};
+use crate::datasets::slot::{DATASET, DatasetSlot, Recompute};
 use crate::dead_letters::desk::Desk;
 use crate::dead_letters::outlet::DEAD_LETTERS;
 use crate::engine_log::cut::Cut;
@@ -16,6 +17,7 @@ use crate::ingest::admission::Admission;
 use crate::ingest::rate_gate::RateGate;
 use crate::ingest::source_context::SourceContext;
 use crate::ingest::source_writer::SourceWriter;
+use crate::observe::advice::{Advisor, Rhythm};
 use crate::observe::checkpoints::CheckpointStatus;
 use crate::observe::delays::SchedulingDelays;
 use crate::observe::event::{ContextEvent, ContextListener, ContextState, Events, LogEvents};
@@ -24,7 +26,7 @@ use crate::observe::metrics::MetricsListener;
 use crate::observe::states::StateCounts;
 use crate::observe::status::Status;
 use crate::plan::program::Plan;
-use crate::plan::refused_counts::refused_failed;
+use crate::plan::refused_counts::{REFUSED, refused_failed};
 use crate::rates::source_rate::{BatchOfSource, SourceRate};
 use crate::recovery::recover::Recovered;
 use crate::recovery::report::RecoveryReport;
@@ -35,7 +37,7 @@ use crate::scheduler::driver::{Driver, Ran};
 use crate::settings::{BatchMode, Settings};
 use crate::sink::status::OutputDelays;
 use crate::thread_role::{self, Role, RoleGuard};
-use crate::variables::declared::variable_failed;
+use crate::variables::declared::{BROADCAST, COUNTER, variable_failed};
 use highwater_wal::{Lsn, Wal};
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -91,14 +93,7 @@ impl Core {
             settings.max_batch_bytes,
             (recovered.replay_from(), recovered.last_cut()),
         ));
-        let sources = plan.sources.iter().zip(&streams).map(|(source, stream)| {
-            let ledger = recovered.ledger(stream.id);
-            let rate = rate_gate(&settings, &plan, &source.name, &admission);
-            let (admission, check) = (Arc::clone(&admission), source.check_on_append());
-            let writer = SourceWriter::new(&source.name, stream.id, admission, ledger, check, rate);
-            SourceContext::new(Arc::new(writer))
-        });
-        let sources = sources.collect();
+        let sources = sources(&settings, &plan, &recovered, &admission);
         let plan = Arc::new(plan);
         plan.streams
             .set(streams)
@@ -112,8 +107,10 @@ impl Core {
         let (checkpoints, status) = <(Arc<CheckpointStatus>, Arc<Status>)>::default();
         let states = restored_states(&recovered);
         let output_delays = Arc::<OutputDelays>::default();
+        let advisor = advisor(&settings, &plan, &recovered);
         let events = events(
             &settings,
+            advisor,
             [
                 Arc::<Status>::clone(&status),
                 Arc::<CheckpointStatus>::clone(&checkpoints),
@@ -199,6 +196,9 @@ impl Core {
         if let Ok(ran) = &ran {
             self.adapt_rates(ran, scheduling_delay);
         }
+        if let Ok(ran) = &ran {
+            self.tell_of_refused(ran, batch);
+        }
         let event = match &ran {
             Ok(ran) => ContextEvent::BatchCompleted {
                 batch,
@@ -222,6 +222,21 @@ impl Core {
                 .publish(&ContextEvent::RecoveryProgress { done, of });
         }
         ran.map(drop)
+    }
+
+    /// Tells everyone what a batch has refused; not again when it only runs for its state.
+    fn tell_of_refused(&self, ran: &Ran, batch: Batch) {
+        if ran.purpose == Purpose::Rebuild {
+            return;
+        }
+        for (operator, count) in &ran.refused {
+            self.events.publish(&ContextEvent::RecordsRefused {
+                batch,
+                operator: operator.clone(),
+                skipped: count.skipped,
+                dead_letters: count.dead_letters,
+            });
+        }
     }
 
     /// Tells each source what became of its records. A batch that was run for its state alone says
@@ -329,11 +344,31 @@ fn restored_states(recovered: &Recovered) -> Arc<StateCounts> {
     states
 }
 
+/// What warns of checkpoints that do not fit the program.
+fn advisor(settings: &Settings, plan: &Plan, recovered: &Recovered) -> Advisor {
+    let CheckpointPolicy::Every(every) = settings.policy;
+    let own = |kind: &str| ![COUNTER, BROADCAST, DATASET, REFUSED].contains(&kind);
+    let rhythm = Rhythm {
+        clock: Arc::clone(&settings.clock),
+        every: every.get(),
+        batch_interval: settings.batch_interval,
+        max_lineage: settings.max_unprocessed_bytes,
+        has_state: plan.states.iter().any(|state| own(state.kind)),
+    };
+    let covered = recovered.checkpoint.map_or(0, |(_, at)| at.batch.id);
+    Advisor::new(rhythm, (covered, recovered.replay_from()))
+}
+
 /// The stream of events. The program's log, its metrics and its own listeners read it, and then
 /// `listeners`: what waits for the context finds that all others know.
-fn events(settings: &Settings, listeners: [Arc<dyn ContextListener>; 3]) -> Arc<Events> {
+fn events(
+    settings: &Settings,
+    advisor: Advisor,
+    listeners: [Arc<dyn ContextListener>; 3],
+) -> Arc<Events> {
     let events = Arc::new(Events::default());
     events.add_listener(Arc::new(LogEvents));
+    events.add_listener(Arc::new(advisor));
     events.add_listener(Arc::new(MetricsListener::new(&settings.application)));
     for listener in &settings.listeners {
         events.add_listener(Arc::new(listener.clone()));
@@ -376,6 +411,24 @@ fn replayer(settings: &Settings, plan: &Arc<Plan>, recovered: &Recovered) -> Arc
     let recompute: Arc<dyn Recompute> = Arc::<Replayer>::clone(&replayer);
     plan.datasets.bind(&Arc::downgrade(&recompute));
     replayer
+}
+
+/// The way into the log of each source.
+fn sources(
+    settings: &Settings,
+    plan: &Plan,
+    recovered: &Recovered,
+    admission: &Arc<Admission>,
+) -> Vec<SourceContext> {
+    let streams = recovered.streams.clone();
+    let sources = plan.sources.iter().zip(streams).map(|(source, stream)| {
+        let ledger = recovered.ledger(stream.id);
+        let rate = rate_gate(settings, plan, &source.name, admission);
+        let (admission, check) = (Arc::clone(admission), source.check_on_append());
+        let writer = SourceWriter::new(&source.name, stream.id, admission, ledger, check, rate);
+        SourceContext::new(Arc::new(writer))
+    });
+    sources.collect()
 }
 
 /// What bounds the rate of a source, if anything does. Dead letters that are replayed come from a

@@ -86,6 +86,18 @@ pub enum ContextEvent {
         /// How long it ran, outputs included.
         took: Duration,
     },
+    /// An operator has refused records of a batch, which is committed without them: see
+    /// [`DStream::on_error`](crate::DStream::on_error).
+    RecordsRefused {
+        /// The batch.
+        batch: Batch,
+        /// Name of the operator, or its kind and its number among those of its kind.
+        operator: String,
+        /// Records that were left out.
+        skipped: u64,
+        /// Records that were put aside.
+        dead_letters: u64,
+    },
     /// Back-pressure lets a source be faster from now on, or slower.
     RateChanged {
         /// Name of the source.
@@ -248,6 +260,15 @@ impl fmt::Display for ContextEvent {
                 f,
                 "output {output} has {batch} after {} ms",
                 took.as_millis()
+            ),
+            Self::RecordsRefused {
+                batch,
+                operator,
+                skipped,
+                dead_letters,
+            } => write!(
+                f,
+                "{operator} refused {skipped} records of {batch}, and put {dead_letters} aside"
             ),
             Self::ReceiverStarted { source }
             | Self::ReceiverFailed { source, .. }

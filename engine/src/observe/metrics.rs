@@ -39,6 +39,16 @@ impl ContextListener for MetricsListener {
                 histogram!("highwater_batch_scheduling_delay_seconds", &[application()])
                     .record(*scheduling_delay);
             }
+            ContextEvent::RecordsRefused {
+                operator,
+                skipped,
+                dead_letters,
+                ..
+            } => {
+                let labels = [application(), ("operator", operator.clone())];
+                counter!("highwater_records_skipped_total", &labels).increment(*skipped);
+                counter!("highwater_dead_letters_total", &labels).increment(*dead_letters);
+            }
             ContextEvent::RateChanged {
                 source,
                 records_per_second,

@@ -10,9 +10,11 @@
 //! | `delays` | how long batches wait for their turn |
 //! | `metrics` | what goes to the `metrics` facade |
 //! | `states` | how many keys the states have |
+//! | `advice` | warnings about checkpoints that do not fit |
 //! | `lineage` | what would have to be replayed |
 //! | `throttle` | a bound on warnings that outsiders can cause |
 
+pub(crate) mod advice;
 pub(crate) mod checkpoints;
 pub(crate) mod delays;
 pub(crate) mod event;

@@ -25,7 +25,7 @@ use crate::observe::states::StateCounts;
 use crate::panics;
 use crate::plan::batch_scope::BatchScope;
 use crate::plan::failed::Remedy;
-use crate::refused::lists::Refused;
+use crate::refused::lists::{Refused, RefusedCount};
 use crate::scheduler::attempts::{Attempts, Failure};
 use crate::scheduler::commit::Committer;
 use crate::scheduler::refused_records::RefusedRecords;
@@ -33,6 +33,7 @@ use crate::scheduler::side_values::{SideResults, SideValues};
 use crate::scheduler::workers::{Workers, dropped};
 use crate::state::table::block::Block;
 use highwater_wal::Wal;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +66,8 @@ pub(crate) struct Ran {
     pub(crate) took: Duration,
     /// How many records it had of each source.
     pub(crate) records: Vec<u64>,
+    /// How many each operator has refused.
+    pub(crate) refused: BTreeMap<String, RefusedCount>,
 }
 
 /// A batch that the workers run.
@@ -149,6 +152,7 @@ impl Driver {
             purpose: work.purpose,
             took,
             records,
+            refused: refused.counts(),
         })
     }
 
