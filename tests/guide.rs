@@ -161,6 +161,38 @@ fn every_source_and_output_has_its_place() {
     }
 }
 
+/// The guide adds what a sink declares; what follows from it is said in one way.
+#[test]
+fn the_guide_promises_what_the_guarantees_promise() {
+    let cells = |row: &str| {
+        let cells = row.trim_matches('|').split('|').map(str::trim);
+        cells.map(str::to_owned).collect::<Vec<_>>()
+    };
+    let table = |text: &str| {
+        let (_, table) = text
+            .split_once("process crash | power loss | disk lost |\n")
+            .unwrap();
+        let rows = table
+            .lines()
+            .skip(1)
+            .take_while(|line| line.starts_with('|'));
+        rows.map(cells).collect::<Vec<_>>()
+    };
+    let promised = table(&read("docs/guarantees.md"));
+    let guide = table(&read("docs/guide/src/outputs.md"));
+    let mut kinds = BTreeSet::new();
+    for mut row in guide {
+        let kind = row.remove(1);
+        assert!(
+            promised.contains(&row),
+            "docs/guarantees.md does not say {row:?}"
+        );
+        kinds.extend(kind.split('`').nth(1).map(str::to_owned));
+    }
+    let declared = ["AtLeastOnce", "Idempotent", "Transactional"].map(str::to_owned);
+    assert_eq!(kinds, BTreeSet::from(declared));
+}
+
 #[test]
 fn every_setting_is_in_the_chapter_on_tuning() {
     let code = read("engine/src/context/builder.rs");
