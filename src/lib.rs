@@ -4,7 +4,7 @@ pub use highwater_connectors::engine::wal::disk;
 pub use highwater_connectors::engine::*;
 pub use highwater_connectors::{
     BoundAddress, Csv, FileFormat, Files, Line, ListenOptions, Ndjson, Outputs, Sources, Text,
-    TextRecord,
+    TextRecord, show_recovery,
 };
 
 #[cfg(feature = "postgres")]

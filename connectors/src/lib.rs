@@ -26,6 +26,7 @@ mod line;
 mod lines;
 mod outputs;
 mod paths;
+mod progress;
 mod save_as_files;
 mod socket_listen;
 mod socket_text;
@@ -39,6 +40,7 @@ pub use line::Line;
 pub use outputs::Outputs;
 #[cfg(feature = "postgres")]
 pub use postgres;
+pub use progress::show_recovery;
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
 pub use save_as_files::{Csv, FileFormat, Files, Ndjson, Text, TextRecord};

@@ -11,15 +11,17 @@ mod common;
 
 use common::builder;
 use common::table::{Table, records};
-use highwater_engine::wal::disk::{Disk, SimDisk};
+use highwater_engine::wal::disk::{Disk, ManualClock, SimDisk};
 use highwater_engine::{
-    Cheat, CheckpointPolicy, DeadLetter, DeadLetterFilter, Error, ErrorPolicy, RefusedStats,
-    Result, StopMode, StreamScope, StreamingContext, read_dead_letters, request_replay,
+    BatchMode, Cheat, CheckpointPolicy, DeadLetter, DeadLetterFilter, Error, ErrorPolicy,
+    RefusedStats, Result, StopMode, StreamScope, StreamingContext, read_dead_letters,
+    request_replay,
 };
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// Totals by stream and number.
 type Totals = Arc<Mutex<BTreeMap<(&'static str, u64), u64>>>;
@@ -668,4 +670,45 @@ fn behind_a_window_records_cannot_be_put_aside() {
         error.contains("try_map at") && error.contains("where a window ends"),
         "{error}"
     );
+}
+
+/// The cutter's thread takes letters in, the driver's puts them aside.
+#[test]
+fn by_the_clock_letters_are_put_aside_and_replayed_while_the_program_runs() {
+    let program = Program::new(2);
+    let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+    let context = builder(&program.disk, 2)
+        .clock(Arc::<ManualClock>::clone(&clock))
+        .batches(BatchMode::Clock)
+        .max_dead_letter_bytes(program.max_bytes)
+        .get_or_create(|ssc| {
+            program.build(ssc);
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    let until = |done: &dyn Fn() -> bool| {
+        while !done() {
+            clock.advance(Duration::from_millis(100));
+            std::thread::yield_now();
+        }
+    };
+    send(&context, 0..40);
+    until(&|| context.dead_letters() == 4);
+    until(&|| program.totals("all") == ones(0..40));
+    program.broken.store(false, Ordering::Relaxed);
+    let asked = context.replay_dead_letters(&DeadLetterFilter::all());
+    assert_eq!(asked.unwrap(), 4);
+    send(&context, 40..50);
+    until(&|| program.totals("checked") == ones(0..50));
+    until(&|| program.totals("all") == ones(0..50));
+    context.stop(StopMode::Graceful).unwrap();
+    drop(context);
+    let context = program.start().unwrap();
+    send(&context, [50]);
+    context.run_batch().unwrap();
+    for stream in ["checked", "all"] {
+        assert_eq!(program.totals(stream), ones(0..51), "{stream}");
+    }
+    assert_eq!(program.letters(), []);
 }

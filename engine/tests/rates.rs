@@ -436,6 +436,39 @@ fn the_rate_of_a_source_follows_its_own_records_in_each_batch() {
     assert_eq!(burst(|| try_send(&inputs[1])).0, 99);
 }
 
+/// The sink sends while the batch runs: these records lie behind its cut.
+#[test]
+fn what_arrives_while_a_batch_runs_counts_in_the_next_one() {
+    let (clock, counts) = (manual(), Arc::<Mutex<Vec<u64>>>::default());
+    let (lend, lent) = mpsc::channel::<Sender<u64>>();
+    let (lent, seen) = (Mutex::new(lent), Arc::clone(&counts));
+    let context = by(&clock, &SimDisk::new())
+        .listener(move |event| {
+            if let ContextEvent::BatchCompleted { records, .. } = event {
+                seen.lock().push(*records);
+            }
+        })
+        .get_or_create(move |ssc| {
+            let numbers = ssc.input::<u64>("numbers");
+            numbers.for_each_batch("out", move |batch, _: Vec<u64>| {
+                if batch.id == 1 {
+                    let input = lent.lock().recv().unwrap();
+                    input.send_all(&[2; 5]).unwrap().wait().unwrap();
+                }
+            });
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    let input = context.input::<u64>("numbers").unwrap();
+    lend.send(input.clone()).unwrap();
+    input.send_all(&[1; 3]).unwrap().wait().unwrap();
+    for _ in 0..3 {
+        context.run_batch().unwrap();
+    }
+    assert_eq!(*counts.lock(), [3, 5, 0]);
+}
+
 #[test]
 fn what_a_crash_left_counts_where_it_is_processed_and_a_rebuilt_batch_does_not() {
     let (clock, events) = (manual(), Arc::<Mutex<Vec<ContextEvent>>>::default());
