@@ -232,9 +232,11 @@ fn minute(back_pressure: BackPressure, crash: bool) -> (Arc<Scene>, Run) {
             drop((context, source));
             disk = disk.restart_after_power_cut(step);
             scene.is_gone.store(false, Ordering::SeqCst);
-            // What was submitted and not completed is not submitted again.
-            scene.submitted.store(0, Ordering::SeqCst);
             (context, source) = open(&scene, &disk, back_pressure);
+            // What was cut before is not submitted again, and has to be completed all the same:
+            // time ran on meanwhile, and the sink was idle, on a machine that was busy.
+            let cut = context.lineage().last_batch.unwrap_or(0);
+            scene.submitted.store(cut, Ordering::SeqCst);
             next = source.last_sequence("p").map_or(0, |last| last + 1);
             assert!(next >= acknowledged, "{next} of {acknowledged}");
         }
