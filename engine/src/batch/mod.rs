@@ -5,12 +5,16 @@
 //! | `work` | what the workers are asked to do with a batch |
 //! | `chunk` | what moves between the operators of a batch |
 //! | `chunk_size` | into chunks of what size a batch is split |
+//! | `input` | the chunks of a batch |
+//! | `source_range` | what a batch has of sources that keep their own data |
 //! | `positioned` | records with their positions in the log |
 //! | `tick` | the place of a batch in time |
 
 pub(crate) mod chunk;
 pub(crate) mod chunk_size;
+pub(crate) mod input;
 pub(crate) mod positioned;
+pub(crate) mod source_range;
 pub(crate) mod tick;
 pub(crate) mod work;
 

@@ -15,6 +15,12 @@ impl Retained {
         *self.checkpoints.lock() = checkpoints.collect();
     }
 
+    /// The batch of the oldest one.
+    pub(crate) fn oldest(&self) -> Option<u64> {
+        let checkpoints = self.checkpoints.lock();
+        checkpoints.first().map(|c| c.manifest().batch.id)
+    }
+
     /// Those after whose batch `batch` comes, the newest first.
     pub(crate) fn before(&self, batch: u64) -> Vec<Checkpoint> {
         let checkpoints = self.checkpoints.lock();

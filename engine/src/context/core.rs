@@ -195,9 +195,10 @@ impl Core {
         // Before anyone learns that the batch is complete.
         if let Ok(ran) = &ran {
             self.adapt_rates(ran, scheduling_delay);
-        }
-        if let Ok(ran) = &ran {
             self.tell_of_refused(ran, batch);
+        }
+        if driver.by_offset.has_more() {
+            self.admission.full.notify_one(); // the cutter need not wait for the next tick
         }
         let event = match &ran {
             Ok(ran) => ContextEvent::BatchCompleted {

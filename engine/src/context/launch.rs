@@ -10,6 +10,7 @@ use crate::engine_log::cut::Cut;
 use crate::engine_log::entry::{self, Entry, Published};
 use crate::error::{Error, Result};
 use crate::exec::executor::Executor;
+use crate::ingest::offset_sources::{OffsetSource, OffsetSources};
 use crate::recovery::recover::Recovered;
 use crate::recovery::states::begin;
 use crate::replay::replayer::Replayer;
@@ -39,6 +40,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
     };
     let refused = refused_records(core, &recovered, &backoff)?;
     open_outputs(core, &recovered, &backoff)?;
+    let by_offset = open_offset_sources(core, &recovered)?;
     let committer = committer(core, backoff, recovered.committed);
     let workers = core.settings.workers.get();
     let plan = Arc::clone(&core.plan);
@@ -89,6 +91,8 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         checkpointer,
         side: SideValues::new(&core.plan),
         sources: core.sources.clone(),
+        by_offset,
+        retained: Arc::clone(&core.replayer.retained),
         committed: recovered.committed,
         refused,
         states: Arc::clone(&core.states),
@@ -96,6 +100,24 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         begun: None,
     };
     Ok((driver, recovered.cuts))
+}
+
+/// Opens the sources that keep their own data. The next cut asks them for the first time.
+fn open_offset_sources(core: &Core, recovered: &Recovered) -> Result<Arc<OffsetSources>> {
+    let sources = core.plan.sources.iter();
+    let sources = sources.zip(&core.sources).zip(&recovered.streams);
+    let sources = sources.filter_map(|((info, context), stream)| {
+        Some(OffsetSource {
+            stream: stream.id.0,
+            source: info.by_offset.clone()?,
+            context: context.clone(),
+        })
+    });
+    let checkpoint = recovered.checkpoint.map(|(_, at)| at.batch.id);
+    let opened = OffsetSources::open(sources.collect(), &recovered.cuts, checkpoint)?;
+    let opened = Arc::new(opened);
+    core.cutter.lock().by_offset = Arc::clone(&opened);
+    Ok(opened)
 }
 
 fn driver_workers(core: &Core, executor: Executor) -> Workers {

@@ -1,9 +1,12 @@
 //! A cut: the end of a batch's input, and the empty ticks before it.
 
 use crate::batch::Batch;
+use crate::batch::source_range::SourceRange;
 use crate::batch::tick::{Tick, Timed};
 use highwater_wal::Lsn;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// A cut as the log holds it: version 2. Fields that have nothing to say are left out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,7 +39,7 @@ pub(crate) struct CutRecord {
     /// Ticks without data before this one that are batches of their own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) empty: Vec<EmptyTicks>,
-    /// What the batch has of sources that keep their own data: none does yet.
+    /// What the batch has of sources that keep their own data, in the order in which it is read.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) sources: Vec<SourceRange>,
 }
@@ -55,21 +58,6 @@ pub(crate) struct EmptyTicks {
     pub(crate) part: u32,
 }
 
-/// What a batch has of a source that keeps its own data, such as a partition of a broker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct SourceRange {
-    /// Stream id of the source.
-    pub(crate) stream: u16,
-    /// What within the source: a partition, a file.
-    pub(crate) item: String,
-    /// First offset ...
-    pub(crate) from: u64,
-    /// ... and the one after the last.
-    pub(crate) to: u64,
-    /// What tells that the item is still the same.
-    pub(crate) identity: Vec<u8>,
-}
-
 fn is_zero(number: &u32) -> bool {
     *number == 0
 }
@@ -78,11 +66,43 @@ fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
+/// The most offsets that a batch may have: the place of each is a number of 32 bits.
+pub(crate) const MAX_OFFSETS: u64 = u32::MAX as u64;
+
+/// Why these cannot be the ranges of one batch, if they cannot: they go backwards, do not touch, or
+/// have too many offsets.
+pub(crate) fn check(ranges: &[SourceRange]) -> Result<(), String> {
+    let mut ends = BTreeMap::new();
+    let mut offsets = 0_u64;
+    for range in ranges {
+        let SourceRange { item, from, to, .. } = range;
+        let len = range
+            .len()
+            .ok_or_else(|| format!("{item} from offset {from} to {to} goes backwards"))?;
+        offsets = offsets.saturating_add(len);
+        if let Some(end) = ends.insert((range.stream, item), *to)
+            && end != *from
+        {
+            return Err(format!(
+                "{item} goes on at offset {from}, and ended at {end} before"
+            ));
+        }
+    }
+    match offsets <= MAX_OFFSETS {
+        true => Ok(()),
+        false => Err(format!(
+            "{offsets} offsets in one batch, and {MAX_OFFSETS} are possible"
+        )),
+    }
+}
+
 /// A cut and where it is: one batch, after any number of empty ones.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Cut {
     pub(crate) last: Timed,
     empty: Vec<EmptyTicks>,
+    /// What the last batch has of sources that keep their own data.
+    pub(crate) sources: Arc<[SourceRange]>,
 }
 
 impl Cut {
@@ -94,11 +114,6 @@ impl Cut {
             from: record.from,
             to: record.to.unwrap_or(lsn),
         };
-        if !record.sources.is_empty() {
-            return Err(format!(
-                "the cut of {batch} has offsets of sources, which this version does not read"
-            ));
-        }
         let counts = record.empty.iter().map(|ticks| ticks.count);
         let empty = counts.fold(0, u64::saturating_add);
         if record.batch <= empty || batch.to < batch.from || batch.to > lsn {
@@ -106,6 +121,7 @@ impl Cut {
                 "the cut of {batch} with {empty} empty ticks contradicts itself"
             ));
         }
+        check(&record.sources).map_err(|what| format!("the cut of {batch}: {what}"))?;
         let tick = Tick {
             time_ms: record.tick_ms,
             interval_ms: record.interval_ms,
@@ -116,6 +132,7 @@ impl Cut {
         Ok(Self {
             last: Timed { batch, tick },
             empty: record.empty,
+            sources: record.sources.into(),
         })
     }
 
@@ -271,15 +288,33 @@ mod tests {
         ] {
             assert!(refused(change).contains("contradicts itself"));
         }
-        let offsets = refused(|cut| {
-            cut.sources.push(SourceRange {
-                stream: 1,
-                item: "partition 0".to_owned(),
-                from: 0,
-                to: 7,
-                identity: vec![1],
-            });
-        });
-        assert!(offsets.contains("does not read"), "{offsets}");
+        let range = |from, to| SourceRange {
+            stream: 1,
+            item: "partition 0".to_owned(),
+            from,
+            to,
+            identity: vec![1],
+        };
+        let of = |ranges: &[(u64, u64)]| {
+            let ranges = ranges.iter().map(|(from, to)| range(*from, *to));
+            check(&ranges.collect::<Vec<_>>())
+        };
+        assert_eq!(of(&[(3, 7), (7, 7), (7, 9)]), Ok(()));
+        for (wrong, why) in [
+            (&[(3, 2)][..], "goes backwards"),
+            (&[(3, 7), (8, 9)], "ended at 7"),
+            (&[(3, 7), (6, 9)], "ended at 7"),
+            (&[(0, MAX_OFFSETS + 1)], "are possible"),
+        ] {
+            let found = of(wrong).unwrap_err();
+            assert!(found.contains(why), "{found}");
+        }
+        let mut record = record();
+        record.sources = vec![range(3, 2)];
+        let found = Cut::new(record, Lsn::new(160)).unwrap_err();
+        assert!(
+            found.contains("batch 10") && found.contains("backwards"),
+            "{found}"
+        );
     }
 }

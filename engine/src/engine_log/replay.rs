@@ -1,9 +1,10 @@
 //! What the log holds after a position: the first half of recovery.
 
+use crate::batch::source_range::place;
 use crate::batch::tick::Tick;
 use crate::engine_log::cut::Cut;
 use crate::engine_log::entry::{self, Committed, ENGINE, Entry, Published, Token};
-use crate::engine_log::envelope::{Envelope, Kind};
+use crate::engine_log::envelope::{Envelope, Kind, Mark};
 use crate::engine_log::ledger::Frames;
 use crate::engine_log::program::Program;
 use crate::error::{Error, Result};
@@ -105,6 +106,24 @@ impl Replay {
     pub(crate) fn last_call(&self, name: &str) -> Option<u64> {
         let uncalled = self.uncalled.get(name).copied();
         uncalled.unwrap_or(self.committed)
+    }
+
+    /// Takes in the positions that the cuts give to sources which keep their own data. To be called
+    /// when the cuts that a checkpoint covers are gone.
+    pub(crate) fn note_positions(&mut self) {
+        for cut in &self.cuts {
+            let place = place(&cut.last.batch);
+            let ranges = cut.sources.iter();
+            for range in ranges.filter(|range| !self.retired.contains(&range.stream)) {
+                let mark = Mark {
+                    producer: range.item.as_str().into(),
+                    epoch: 0,
+                    sequence: range.to,
+                };
+                let frames = self.frames.entry(StreamId(range.stream)).or_default();
+                frames.push(place, Some(mark), None);
+            }
+        }
     }
 
     fn know(&mut self, program: &Program) {

@@ -4,6 +4,9 @@
 //! |---|---|
 //! | `receiver` | what receives; restarted when it fails |
 //! | `source_context` | what a receiver works with |
+//! | `source` | sources that keep their own data |
+//! | `offset_context` | what they work with |
+//! | `offset_sources` | what batches have of them |
 //! | `sender` | the in-process input |
 //! | `decoder` | bytes to records, and the check that they decode |
 //! | `source_writer` | deduplication and append, for one source |
@@ -14,8 +17,11 @@
 pub(crate) mod admission;
 pub(crate) mod alarm;
 pub(crate) mod decoder;
+pub(crate) mod offset_context;
+pub(crate) mod offset_sources;
 pub(crate) mod rate_gate;
 pub(crate) mod receiver;
 pub(crate) mod sender;
+pub(crate) mod source;
 pub(crate) mod source_context;
 pub(crate) mod source_writer;

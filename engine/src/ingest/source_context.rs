@@ -1,5 +1,6 @@
 //! What a receiver works with.
 
+use crate::batch::source_range::SourceRange;
 use crate::engine_log::ledger::Settled;
 use crate::engine_log::producers::MAX_PRODUCERS;
 use crate::error::{BoxError, Result};
@@ -350,6 +351,18 @@ impl SourceContext {
             read_again: read(&counters.read_again),
             vanished: read(&counters.vanished),
         }
+    }
+
+    /// A cut gives its batch these ranges of what the source keeps itself; `place` is that of their
+    /// records.
+    pub(crate) fn advanced<'a>(&self, place: Lsn, ranges: impl Iterator<Item = &'a SourceRange>) {
+        let offsets = self.inner.writer.advanced(place, ranges);
+        self.count(usize::try_from(offsets).unwrap_or(usize::MAX), 0);
+    }
+
+    /// How many items of the source have positions.
+    pub(crate) fn positions(&self) -> usize {
+        self.inner.writer.positions()
     }
 
     /// The batch that ends at `end` is complete; how many records it had of the source.

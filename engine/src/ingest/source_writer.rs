@@ -1,5 +1,6 @@
 //! The way of one source's data into the log: deduplication, append, durability.
 
+use crate::batch::source_range::SourceRange;
 use crate::engine_log::envelope::{Envelope, MAX_PRODUCER, Mark};
 use crate::engine_log::ledger::{Ledger, Settled};
 use crate::error::{Error, Result};
@@ -216,6 +217,32 @@ impl SourceWriter {
             admission.full.notify_one();
         }
         Ok(range.first)
+    }
+
+    /// A cut gives its batch these ranges: the positions of their items are at their ends. Returns
+    /// how many offsets that is.
+    pub(crate) fn advanced<'a>(
+        &self,
+        place: Lsn,
+        ranges: impl Iterator<Item = &'a SourceRange>,
+    ) -> u64 {
+        let mut ledger = self.ledger.lock();
+        let mut offsets = 0_u64;
+        for range in ranges {
+            let mark = Mark {
+                producer: ledger.producers().name(&range.item),
+                epoch: 0,
+                sequence: range.to,
+            };
+            ledger.appended(place, Some(mark), 0);
+            offsets = offsets.saturating_add(range.len().unwrap_or(0));
+        }
+        offsets
+    }
+
+    /// How many producers are remembered.
+    pub(crate) fn positions(&self) -> usize {
+        self.ledger.lock().producers().len()
     }
 
     /// The producer's highest sequence number in the log.

@@ -15,6 +15,10 @@ pub struct FailedAttempt {
     /// How often it may fail
     /// ([`max_batch_failures`](crate::Builder::max_batch_failures)).
     pub max_failures: u32,
+    /// Whether it waits for a source that is not available
+    /// ([`ReadError::Unavailable`](crate::ReadError::Unavailable)): then it has as many attempts
+    /// as that takes.
+    pub waits_for_source: bool,
     /// Why it failed.
     pub message: String,
     /// The time until the next attempt.
@@ -27,12 +31,17 @@ impl fmt::Display for FailedAttempt {
             batch,
             attempt,
             max_failures,
+            waits_for_source,
             message,
             next_in,
         } = self;
+        let of = match waits_for_source {
+            true => String::new(),
+            false => format!(" of {max_failures}"),
+        };
         write!(
             f,
-            "attempt {attempt} of {max_failures} at {batch} failed; the next one begins in {} ms: {message}",
+            "attempt {attempt}{of} at {batch} failed; the next one begins in {} ms: {message}",
             next_in.as_millis()
         )
     }

@@ -4,6 +4,7 @@ use crate::codec::message_pack;
 use crate::ingest::decoder::{Decoder, RecordCheck, text_decoder};
 use crate::ingest::receiver::Receiver;
 use crate::ingest::sender::INPUT;
+use crate::ingest::source::Source;
 use crate::operators::attempts::on_error::OnError;
 use crate::operators::dstream::{DStream, union};
 use crate::operators::source::reader;
@@ -45,6 +46,7 @@ impl StreamScope {
             input_type: None,
             check: RecordCheck::decoding(Arc::clone(&decode)),
             receiver: Some(Mutex::new(Some(Box::new(receiver)))),
+            by_offset: None,
         };
         self.declare(info, decode, Location::caller())
     }
@@ -76,6 +78,35 @@ impl StreamScope {
             input_type: None,
             check: RecordCheck::Text,
             receiver: Some(Mutex::new(Some(Box::new(receiver)))),
+            by_offset: None,
+        };
+        self.declare(info, decode, Location::caller())
+    }
+
+    /// A stream of what `source` keeps itself, read by offset and not copied into the log; each
+    /// record decoded by `decode`. For authors of connectors; `kind` is what messages call the
+    /// source.
+    ///
+    /// Records of a batch come after those of other sources, in the order of the ranges that
+    /// [`Source::advance`] names. A record that does not decode fails its batch: a source whose
+    /// records may be anything should carry them as they are, for
+    /// [`DStream::try_map`](crate::DStream::try_map) and a policy.
+    #[track_caller]
+    pub fn source_by_offset<T: Record>(
+        &self,
+        kind: &'static str,
+        name: &str,
+        decode: Decoder<T>,
+        source: impl Source,
+    ) -> DStream<T> {
+        let info = SourceInfo {
+            name: name.to_owned(),
+            kind,
+            record: std::any::type_name::<T>(),
+            input_type: None,
+            check: RecordCheck::decoding(Arc::clone(&decode)),
+            receiver: None,
+            by_offset: Some(Arc::new(source)),
         };
         self.declare(info, decode, Location::caller())
     }
@@ -88,9 +119,10 @@ impl StreamScope {
     ) -> DStream<T> {
         let mut graph = self.graph.borrow_mut();
         let operator = graph.operator(info.kind, Some(&info.name), &[], at);
+        let by_offset = info.by_offset.clone();
         let index = graph.source(info);
         graph.is_source(operator, index);
-        let fused = reader(&graph, index, operator, decode);
+        let fused = reader(&graph, (index, by_offset), operator, decode);
         drop(graph);
         DStream {
             graph: Rc::clone(&self.graph),
@@ -127,6 +159,7 @@ impl StreamScope {
             input_type: Some(TypeId::of::<T>()),
             check: RecordCheck::decoding(Arc::clone(&decode)),
             receiver: None,
+            by_offset: None,
         };
         self.declare(info, decode, Location::caller())
     }

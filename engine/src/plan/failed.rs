@@ -14,6 +14,8 @@ pub(crate) struct Failed {
 /// greatest remedy counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(crate) enum Remedy {
+    /// As the next one; and what the batch reads must become available first.
+    Wait,
     /// Every operator puts back what the batch has changed.
     PutBack,
     /// What the operators hold cannot be relied on any more: it is built again, from a checkpoint

@@ -181,6 +181,12 @@ impl OperatorContext {
         self.note(Remedy::Stop, message.into());
     }
 
+    /// Fails the batch because what it is to read is not available. It is tried again for as long
+    /// as that takes.
+    pub(crate) fn wait(&self, message: impl Into<String>) {
+        self.note(Remedy::Wait, message.into());
+    }
+
     fn note(&self, remedy: Remedy, message: String) {
         let mut failure = self.failure.borrow_mut();
         if failure.as_ref().is_none_or(|first| first.remedy < remedy) {

@@ -4,6 +4,7 @@ use crate::batch::tick::Tick;
 use crate::datasets::declared::DatasetList;
 use crate::ingest::decoder::RecordCheck;
 use crate::ingest::receiver::ReceiverFactory;
+use crate::ingest::source::Source;
 use crate::plan::ids::OperatorId;
 use crate::plan::node::Node;
 use crate::plan::refusing::Refusing;
@@ -55,6 +56,8 @@ pub(crate) struct SourceInfo {
     /// Whether records can be read back.
     pub(crate) check: RecordCheck,
     pub(crate) receiver: Option<ReceiverFactory>,
+    /// Set if it keeps its own data.
+    pub(crate) by_offset: Option<Arc<dyn Source>>,
 }
 
 impl SourceInfo {

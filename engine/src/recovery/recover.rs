@@ -222,9 +222,11 @@ impl OnDisk {
         let zero_ms = check_interval(settings, plan, metadata.as_ref(), (&replay, zero_ms))?;
         let at_checkpoint =
             checkpoint.map(|checkpoint| take_checkpointed_batch(settings, checkpoint, &mut replay));
+        let at_checkpoint = at_checkpoint.transpose()?;
+        replay.note_positions();
         report_refused(plan, &replay);
         Ok(Self {
-            at_checkpoint: at_checkpoint.transpose()?,
+            at_checkpoint,
             metadata,
             replay,
             zero_ms,

@@ -1,7 +1,8 @@
 //! A second executor on the plan, with state of its own.
 
-use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::batch::chunk_size::ChunkSize;
+use crate::batch::input;
+use crate::batch::source_range::SourceRange;
 use crate::batch::tick::Timed;
 use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::error::Result;
@@ -28,6 +29,15 @@ pub(crate) struct ReplayExecutor {
     values: Arc<Values>,
     streams: Arc<Vec<SourceStream>>,
     settings: ReplaySettings,
+}
+
+/// What the log says of a batch that has run.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Past<'a> {
+    /// What it has refused when it was committed.
+    pub(crate) refused: Option<&'a Refused>,
+    /// What it has of sources that keep their own data.
+    pub(crate) ranges: &'a [SourceRange],
 }
 
 /// How a replay is run.
@@ -73,14 +83,13 @@ impl ReplayExecutor {
         self.executor
     }
 
-    /// Runs the next batch; `wanted` are the taps of datasets whose records it is to give,
-    /// `refused` is what the batch has refused when it was committed.
+    /// Runs the next batch; `wanted` are the taps of datasets whose records it is to give.
     pub(crate) fn run(
         &mut self,
         wal: &Wal,
         Timed { batch, tick }: Timed,
         wanted: &Arc<BTreeSet<usize>>,
-        refused: Option<&Refused>,
+        past: Past<'_>,
     ) -> Result<Completed> {
         let work = Work {
             batch,
@@ -93,15 +102,10 @@ impl ReplayExecutor {
             visible: self.plan.variables.visible(&self.values),
             wanted: Arc::clone(wanted),
             streams: Some(Arc::clone(&self.streams)),
-            refusals: self.plan.refusing.honour(refused),
+            refusals: self.plan.refusing.honour(past.refused),
         };
-        let chunks = match batch.from < batch.to {
-            true => wal.chunks(batch.from, batch.to, self.settings.chunk_size.of(&batch))?,
-            false => Vec::new(), // an empty tick
-        };
-        let input = chunks.into_iter().zip(0..);
-        let input = input.map(|(chunk, number)| Chunk::new(SequenceKey::Log(number), 0, chunk));
-        let mut completed = self.executor.run(work, input.collect(), &scope)?;
+        let input = input::chunks(wal, &batch, self.settings.chunk_size, past.ranges)?;
+        let mut completed = self.executor.run(work, input, &scope)?;
         if let Some(failure) = completed.failure {
             return Err(failure.why.into());
         }

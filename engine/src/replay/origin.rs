@@ -5,6 +5,7 @@ use crate::engine_log::cut::Cut;
 use crate::engine_log::program::Program;
 use crate::engine_log::replay::Replay;
 use crate::error::{Error, Result};
+use crate::replay::executor::Past;
 use highwater_checkpoint::Checkpoint;
 use highwater_wal::{Lsn, RetentionGuard, Wal, WalError};
 use std::path::Path;
@@ -106,6 +107,17 @@ impl Origin {
     pub(crate) fn named(&self) -> Option<(u64, u64)> {
         let checkpoint = self.checkpoint.as_ref()?;
         Some((checkpoint.number(), checkpoint.manifest().batch.id))
+    }
+
+    /// What the log says of a batch.
+    pub(crate) fn past(&self, batch: u64) -> Past<'_> {
+        let cuts = &self.log.cuts;
+        let cut = cuts.partition_point(|cut| cut.last.batch.id < batch);
+        let cut = cuts.get(cut).filter(|cut| cut.last.batch.id == batch);
+        Past {
+            refused: self.log.refused.get(&batch),
+            ranges: cut.map_or(&[], |cut| &cut.sources),
+        }
     }
 
     /// Log bytes of the batches to run.

@@ -133,11 +133,11 @@ impl Replayer {
         let mut executor = self.start(origin)?;
         let (nothing, wanted) = (Arc::default(), Arc::new(BTreeSet::from([tap])));
         let (last, before) = origin.batches.split_last().ok_or(Error::Stopped)?;
-        let refused = |timed: &Timed| origin.log.refused.get(&timed.batch.id);
+        let past = |timed: &Timed| origin.past(timed.batch.id);
         for batch in before {
-            executor.run(&self.wal, *batch, &nothing, refused(batch))?;
+            executor.run(&self.wal, *batch, &nothing, past(batch))?;
         }
-        let mut completed = executor.run(&self.wal, *last, &wanted, refused(last))?;
+        let mut completed = executor.run(&self.wal, *last, &wanted, past(last))?;
         joined_chunks(completed.tapped.remove(&tap).unwrap_or_default()).map_err(Error::Worker)
     }
 
@@ -186,8 +186,8 @@ impl Rebuild for Replayer {
                 if is_cut_short() {
                     return Err(cannot_rebuild(next, "the context is stopping"));
                 }
-                let refused = origin.log.refused.get(&batch.batch.id);
-                keys.extend(executor.run(&self.wal, *batch, &nothing, refused)?.keys);
+                let past = origin.past(batch.batch.id);
+                keys.extend(executor.run(&self.wal, *batch, &nothing, past)?.keys);
             }
             let executor = executor.into_executor();
             Ok(Rebuilt { executor, keys })

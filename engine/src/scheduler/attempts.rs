@@ -67,7 +67,11 @@ impl Attempts {
     /// That of this attempt, if it was the last one.
     pub(crate) fn after(&self, batch: Batch, failures: u32, failure: Failure) -> Result<(), Error> {
         let Failure { error, remedy } = failure;
-        let is_last = failures >= self.max_failures.get() || remedy == Remedy::Stop;
+        // A source that is not available has as many attempts as it takes. But a stop does not wait
+        // for it, nor does a caller who runs batches by hand.
+        let has_all_time = remedy == Remedy::Wait && self.pauses && !self.ending.is_asked();
+        let is_last = !has_all_time && failures >= self.max_failures.get();
+        let is_last = is_last || remedy == Remedy::Stop;
         if is_last || self.ending.is_at_once() {
             return Err(counted(*error, failures));
         }
@@ -80,6 +84,7 @@ impl Attempts {
             batch,
             attempt: failures,
             max_failures: self.max_failures.get(),
+            waits_for_source: has_all_time,
             message: error.to_string(),
             next_in,
         };

@@ -10,6 +10,7 @@ use crate::engine_log::entry::{self, Entry};
 use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::ingest::admission::Admission;
+use crate::ingest::offset_sources::OffsetSources;
 use crate::scheduler::clock::BatchClock;
 use highwater_wal::Lsn;
 use std::collections::BTreeSet;
@@ -59,6 +60,8 @@ pub(crate) struct Cutter {
     is_first: bool,
     /// Takes in what is to be replayed before a batch is cut.
     pub(crate) desk: Option<Arc<Desk>>,
+    /// Says what a batch has of sources that keep their own data.
+    pub(crate) by_offset: Arc<OffsetSources>,
 }
 
 impl Cutter {
@@ -82,6 +85,7 @@ impl Cutter {
             passed_ms,
             is_first: true,
             desk: None,
+            by_offset: Arc::default(),
         }
     }
 
@@ -101,10 +105,13 @@ impl Cutter {
         let due = self.times.due_ms();
         // The engine's own records alone do not make a batch full: each cut adds one.
         let is_full = self.admission.batch_is_full() && self.admission.has_uncut_data();
+        // What sources keep themselves waits there, while the driver is behind.
+        let takes_more = !is_behind && self.by_offset.has_more();
+        let is_full = is_full || takes_more;
         if self.times.never_ticks() {
             let tick_ms = self.next_ms(due);
             return match is_full {
-                true => self.cut_tick(tick_ms, true, true).map(Some),
+                true => self.cut_tick(tick_ms, (true, true), !is_behind).map(Some),
                 false => Ok(None),
             };
         }
@@ -112,7 +119,9 @@ impl Cutter {
             let is_due = due >= open.time_ms;
             self.passed_ms = self.passed_ms.max(due);
             return match is_due || is_full {
-                true => self.cut_tick(open.time_ms, is_due, true).map(Some),
+                true => self
+                    .cut_tick(open.time_ms, (is_due, true), !is_behind)
+                    .map(Some),
                 false => Ok(None),
             };
         }
@@ -121,12 +130,12 @@ impl Cutter {
             self.passed_ms = due;
             if !is_behind || self.admission.has_uncut_data() {
                 let tick_ms = self.next_ms(due);
-                return self.cut_tick(tick_ms, true, true).map(Some);
+                return self.cut_tick(tick_ms, (true, true), !is_behind).map(Some);
             }
         }
         if is_full {
             let tick_ms = self.next_ms(self.times.after(due));
-            return self.cut_tick(tick_ms, false, true).map(Some);
+            return self.cut_tick(tick_ms, (false, true), !is_behind).map(Some);
         }
         Ok(None)
     }
@@ -139,7 +148,7 @@ impl Cutter {
             Some(open) => open.time_ms,
             None => self.next_ms(due),
         };
-        self.cut_tick(tick_ms, true, implied)
+        self.cut_tick(tick_ms, (true, implied), true)
     }
 
     /// The tick of a batch at `ms`: above that of the last one.
@@ -151,7 +160,13 @@ impl Cutter {
     /// Ends a batch: a record in the log, durable when this returns. The batch has everything that
     /// has gathered, or as much of it as a batch may have. `is_whole` says whether it is the last
     /// part in the first case, `implied` whether ticks that were passed over are batches too.
-    fn cut_tick(&mut self, tick_ms: u64, is_whole: bool, implied: bool) -> Result<Cut> {
+    /// `advances` says whether it has something of sources that keep their own data.
+    fn cut_tick(
+        &mut self,
+        tick_ms: u64,
+        (is_whole, implied): (bool, bool),
+        advances: bool,
+    ) -> Result<Cut> {
         if let Some(desk) = &self.desk {
             desk.take_in()?;
         }
@@ -172,7 +187,10 @@ impl Cutter {
             from: self.before.last_cut,
             to,
             empty,
-            sources: Vec::new(),
+            sources: match advances {
+                true => self.by_offset.advance(self.max_batch_bytes),
+                false => Vec::new(),
+            },
         };
         let lsn = entry::append(&wal, &Entry::Cut(record.clone()))?;
         if !self.faults.run_before_cut() {
@@ -186,6 +204,7 @@ impl Cutter {
         let cut = Cut::new(record, lsn).map_err(contradiction)?;
         let (batch, tick) = (cut.last.batch, cut.last.tick);
         self.admission.cut_at(batch.to);
+        self.by_offset.was_cut(&batch, &cut.sources);
         self.open = (!tick.is_last_part).then(|| OpenTick {
             time_ms: tick_ms,
             part: tick.part.saturating_add(1),

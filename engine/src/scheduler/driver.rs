@@ -11,15 +11,18 @@
 //! one's are published. So a crash, or an output that fails, finds on disk what it would find
 //! without that.
 
-use crate::batch::chunk::{Chunk, SequenceKey};
+use crate::batch::Batch;
 use crate::batch::chunk_size::ChunkSize;
+use crate::batch::input;
 use crate::batch::tick::Timed;
 use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::checkpointing::checkpointer::Checkpointer;
+use crate::checkpointing::retained::Retained;
 use crate::checkpointing::writer::Capture;
 use crate::error::{BatchFailure, Error, Result};
 use crate::exec::completed::Completed;
 use crate::ingest::admission::Admission;
+use crate::ingest::offset_sources::OffsetSources;
 use crate::ingest::source_context::SourceContext;
 use crate::observe::states::StateCounts;
 use crate::panics;
@@ -47,6 +50,9 @@ pub(crate) struct Driver {
     pub(crate) checkpointer: Checkpointer,
     pub(crate) side: SideValues,
     pub(crate) sources: Vec<SourceContext>,
+    pub(crate) by_offset: Arc<OffsetSources>,
+    /// The checkpoints that are there.
+    pub(crate) retained: Arc<Retained>,
     /// Batches up to this one were committed before the start.
     pub(crate) committed: Option<u64>,
     pub(crate) refused: RefusedRecords,
@@ -141,13 +147,12 @@ impl Driver {
         self.states.update(keys);
         self.refused.finished(&batch, &refused);
         self.side.finished(&batch, results);
-        // All that its frames say of producers is known: they were appended here, or read at start.
-        let records = self.sources.iter().map(|s| s.settle(batch.to)).collect();
-        self.admission.processed(batch.to);
+        let records = self.settle(&batch);
         let took = self.admission.clock.now().saturating_sub(started);
         if work.snapshot == Snapshot::Take {
             self.take_checkpoint(timed, blocks)?;
         }
+        self.by_offset.release(self.retained.oldest());
         Ok(Ran {
             purpose: work.purpose,
             took,
@@ -167,12 +172,23 @@ impl Driver {
             "{batch} is in a checkpoint only after its outputs are published"
         );
         blocks.extend(self.side.blocks(&batch)?);
+        self.by_offset.captured(batch.id);
         self.checkpointer.take(Capture {
             batch,
             zero_ms: tick.zero_ms,
             blocks,
             sources: self.sources.iter().map(SourceContext::settled).collect(),
         })
+    }
+
+    /// A batch has finished: its input is not read again by this run. How many records it had of
+    /// each source.
+    fn settle(&self, batch: &Batch) -> Vec<u64> {
+        // All that its frames say of producers is known: they were appended here, or read at start.
+        let records = self.sources.iter().map(|s| s.settle(batch.to)).collect();
+        self.by_offset.finished(batch);
+        self.admission.processed(batch.to);
+        records
     }
 
     /// Runs a batch again and again, until an attempt has succeeded. `is_begun`: the workers run it
@@ -263,8 +279,7 @@ impl Driver {
         }
     }
 
-    /// Hands a batch to the workers: chunks of the log, numbered in order. An empty tick has none.
-    /// Workers that were lost are built again before.
+    /// Hands a batch to the workers. Those that were lost are built again before.
     fn begin(&mut self, begun: &Begun) -> Result<(), Failure> {
         let Begun {
             work,
@@ -274,17 +289,10 @@ impl Driver {
         let batch = work.batch;
         let mut scope = scope.clone();
         scope.refusals = self.refused.refusals(refused.as_ref());
-        let chunks = match batch.from == batch.to {
-            true => Vec::new(),
-            false => {
-                let chunks = self.chunk_size.of(&batch);
-                let chunks = self.wal().chunks(batch.from, batch.to, chunks);
-                chunks.map_err(|error| Failure::new(error.into(), Remedy::PutBack))?
-            }
-        };
-        let input = chunks.into_iter().zip(0..);
-        let input = input.map(|(chunk, number)| Chunk::new(SequenceKey::Log(number), 0, chunk));
-        let begun = self.workers.begin(*work, input.collect(), &scope);
+        let ranges = self.by_offset.of(&batch);
+        let input = input::chunks(self.wal(), &batch, self.chunk_size, &ranges);
+        let input = input.map_err(|error| Failure::new(error.into(), Remedy::PutBack))?;
+        let begun = self.workers.begin(*work, input, &scope);
         begun.map_err(Failure::of_workers)
     }
 }

@@ -25,6 +25,11 @@ impl Ending {
         self.at_once.load(Ordering::Acquire)
     }
 
+    /// Whether the context is to end, in either way.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked.is_set()
+    }
+
     /// Waits until the clock reaches `deadline`, or the context is to end.
     pub(crate) fn wait_until(&self, clock: &dyn Clock, deadline: Duration) {
         let _is_asked = self.asked.wait_until(clock, Some(deadline));

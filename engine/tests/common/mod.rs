@@ -1,6 +1,7 @@
 //! A word count on the simulated disk, run by hand.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub(crate) mod broker;
 pub(crate) mod table;
 pub(crate) mod world;
 

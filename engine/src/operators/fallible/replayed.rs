@@ -43,8 +43,9 @@ impl<T: 'static> DStream<T> {
             input_type: None,
             check: RecordCheck::decoding(Arc::clone(&decode)),
             receiver: None,
+            by_offset: None,
         });
-        let replayed = reader(&graph, source, self.operator, decode);
+        let replayed = reader(&graph, (source, None), self.operator, decode);
         drop(graph);
         let stream = match (self.input == Graph::LOG, self.united) {
             // Both read the chunks of the log: they are merged where they are read, and it costs

@@ -1,0 +1,180 @@
+//! Sources that keep their own data: a batch reads them by offset, and nothing is copied into the
+//! log.
+
+use crate::error::BoxError;
+use crate::ingest::offset_context::OffsetContext;
+use bytes::Bytes;
+
+/// A source that keeps its own data and can be read again by offset: partitions of a broker,
+/// files.
+///
+/// The log holds no copy of the records. What it holds, in each cut, is which offsets the batch
+/// has: that is durable before the batch runs. After a crash the same offsets are read again, so
+/// each record counts once, as long as the source still has it. It must, up to
+/// [`Self::release`].
+///
+/// ```
+/// use highwater_engine::{Advance, AdvanceLimit, BoxError, OffsetContext, OffsetRange, ReadError, Source};
+///
+/// /// The numbers from 0 on: ten in a batch.
+/// struct Numbers;
+///
+/// impl Source for Numbers {
+///     fn advance(&self, source: &OffsetContext, limit: &AdvanceLimit) -> Result<Advance, BoxError> {
+///         let from = source.position("numbers").unwrap_or(0);
+///         let to = from + limit.records.unwrap_or(10).min(10);
+///         Ok(Advance::new([OffsetRange::new("numbers", from, to)]))
+///     }
+///
+///     fn read(
+///         &self,
+///         range: &OffsetRange,
+///         emit: &mut dyn FnMut(u64, bytes::Bytes),
+///     ) -> Result<(), ReadError> {
+///         (range.from..range.to).for_each(|n| emit(n, n.to_string().into_bytes().into()));
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Source: Send + Sync + 'static {
+    /// Called once by [`StreamingContext::start`](crate::StreamingContext::start), before any
+    /// batch.
+    ///
+    /// # Errors
+    /// Whatever keeps the source from working for good: the context then does not start. A broker
+    /// that is down for the moment is no such error.
+    fn open(&self, source: &OffsetContext) -> Result<(), BoxError> {
+        let _ = source;
+        Ok(())
+    }
+
+    /// What the next batch is to have. Called before a cut, while no other batch waits, by the
+    /// thread that cuts: it must not wait for the network.
+    ///
+    /// A range begins where the last one of its item has ended ([`OffsetContext::position`]);
+    /// anywhere, if the item is new. Ranges of one item follow each other. Each is read by one
+    /// worker, as one piece: many of about 1 MiB keep all workers busy. An empty range keeps its
+    /// item known, beside [`OffsetContext::ITEMS`] others.
+    ///
+    /// # Errors
+    /// Anything: it is logged and counted ([`SourceStats::errors`](crate::SourceStats::errors)),
+    /// the batch has nothing of the source, and the next one asks again.
+    fn advance(&self, source: &OffsetContext, limit: &AdvanceLimit) -> Result<Advance, BoxError>;
+
+    /// Calls `emit` for each record of `range` with its offset, in ascending order. The same
+    /// range must give the same records, always. Called by workers, several at a time, and again
+    /// after a crash.
+    ///
+    /// # Errors
+    /// [`ReadError::Unavailable`]: the batch waits and is tried again. [`ReadError::Gone`]: the
+    /// context stops.
+    fn read(&self, range: &OffsetRange, emit: &mut dyn FnMut(u64, Bytes)) -> Result<(), ReadError>;
+
+    /// Offsets of `item` below `offset` are never read again: every retained checkpoint has what
+    /// became of them. Called now and then, by the thread that runs batches.
+    fn release(&self, item: &str, offset: u64) {
+        let _ = (item, offset);
+    }
+}
+
+/// How much a batch may have of a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AdvanceLimit {
+    /// Bytes, roughly: [`max_batch_bytes`](crate::Builder::max_batch_bytes).
+    pub bytes: u64,
+    /// Records, if their rate is bounded.
+    pub records: Option<u64>,
+}
+
+impl AdvanceLimit {
+    /// So many ranges of a source a batch may have: a cut is one record of the log.
+    pub const RANGES: usize = 1000;
+
+    /// At most so many bytes.
+    #[must_use]
+    pub fn of_bytes(bytes: u64) -> Self {
+        Self {
+            bytes,
+            records: None,
+        }
+    }
+}
+
+/// What a batch is to have of a source.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Advance {
+    /// The ranges, in the order in which they are read: at most [`AdvanceLimit::RANGES`].
+    pub ranges: Vec<OffsetRange>,
+    /// Whether there is more than the limit allows. Then the next batch is cut as soon as this
+    /// one is done.
+    pub has_more: bool,
+}
+
+impl Advance {
+    /// These ranges, and that is all there is.
+    #[must_use]
+    pub fn new(ranges: impl IntoIterator<Item = OffsetRange>) -> Self {
+        Self {
+            ranges: ranges.into_iter().collect(),
+            has_more: false,
+        }
+    }
+
+    /// Says that there is more.
+    #[must_use]
+    pub fn has_more(mut self, has_more: bool) -> Self {
+        self.has_more = has_more;
+        self
+    }
+}
+
+/// The records of an item whose offsets lie in `from..to`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OffsetRange {
+    /// What within the source: a partition, a file. Its position belongs to this name, so it must
+    /// tell one item from another one that takes its place: at most 65,535 bytes.
+    pub item: String,
+    /// First offset ...
+    pub from: u64,
+    /// ... and the one after the last.
+    pub to: u64,
+    /// What tells [`Source::read`] that the records are still the same, such as a hash.
+    pub identity: Vec<u8>,
+}
+
+impl OffsetRange {
+    /// Without anything that tells whether the records are still the same.
+    #[must_use]
+    pub fn new(item: impl Into<String>, from: u64, to: u64) -> Self {
+        Self {
+            item: item.into(),
+            from,
+            to,
+            identity: Vec::new(),
+        }
+    }
+
+    /// With what tells that the records are still the same.
+    #[must_use]
+    pub fn identity(mut self, identity: impl Into<Vec<u8>>) -> Self {
+        self.identity = identity.into();
+        self
+    }
+}
+
+/// What keeps a range from being read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// It passes: a broker that is down, a disk that does not answer. The batch waits, and is
+    /// tried again with longer and longer pauses, up to ten seconds. Not where batches are run by
+    /// hand: there it counts as any other failure
+    /// ([`max_batch_failures`](crate::Builder::max_batch_failures)).
+    #[error("the source is not available: {0}")]
+    Unavailable(#[source] BoxError),
+    /// The records are gone, or are not what they were: no other attempt would help.
+    #[error("what the batch was cut with cannot be read any more: {0}")]
+    Gone(#[source] BoxError),
+}
