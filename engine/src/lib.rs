@@ -52,6 +52,7 @@ pub use ingest::sender::{Ack, Sender};
 pub use ingest::source::{Advance, AdvanceLimit, OffsetRange, ReadError, Source};
 pub use ingest::source_context::{SourceContext, SourceStats};
 pub use ingest::source_writer::{Appended, Receipt};
+pub use ingest::stream_queue::StreamQueue;
 pub use life::supervise::{RestartPolicy, supervise};
 pub use mismatch::Mismatch;
 pub use observe::checkpoints::CheckpointStats;

@@ -13,7 +13,7 @@ use common::builder;
 use highwater_engine::wal::disk::SimDisk;
 use highwater_engine::{
     Ack, BoxError, Builder, CheckpointPolicy, Decoder, Error, Mismatch, Receiver, Result,
-    SourceContext, StopMode, StreamingContext, Value,
+    SourceContext, StopMode, StreamQueue, StreamingContext, Value,
 };
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
@@ -733,4 +733,57 @@ fn a_conversion_that_panics_is_a_mismatch() {
         refused.to_string().contains("no conversion of 7"),
         "{refused}"
     );
+}
+
+/// What a batch has taken out of a queue is in the log: it comes again after a crash, and once.
+/// Spark's stream of a queue cannot be in a checkpoint.
+#[test]
+fn each_batch_takes_one_element_of_a_queue() {
+    let (disk, queue) = (SimDisk::new(), StreamQueue::new());
+    let open = |all: Option<&StreamQueue<u64>>| {
+        let (queue, all, seen) = (queue.clone(), all.cloned(), Seen::default());
+        let out = Arc::clone(&seen);
+        let context = builder(&disk, 1).get_or_create(move |ssc| {
+            let mut numbers = ssc.queue_stream("numbers", &queue);
+            if let Some(all) = &all {
+                numbers = numbers.union(&ssc.queue_stream("all", all));
+            }
+            let sums = numbers.map(|n: u64| ((), n)).update_state_by_key(
+                "sum",
+                |(), new: &[u64], sum: &mut Option<u64>| {
+                    *sum = Some(sum.unwrap_or(0) + new.iter().sum::<u64>());
+                },
+            );
+            sums.for_each_batch("out", move |_, records: Vec<((), u64)>| {
+                out.lock().extend(records.into_iter().map(|(_, n)| n));
+            });
+            Ok(())
+        });
+        let context = context.unwrap();
+        context.start().unwrap();
+        (context, seen)
+    };
+    for element in [vec![1, 2], vec![], vec![3], vec![10]] {
+        queue.push(element).unwrap();
+    }
+    let (context, seen) = open(None);
+    for (sum, left) in [(3, 3), (3, 2), (6, 1)] {
+        assert_eq!((run(&context, &seen), queue.len()), (vec![sum], left));
+    }
+    // A stop takes nothing out, and what was taken out is not lost with the process.
+    context.stop(StopMode::Immediate).unwrap();
+    drop(context);
+    let all = StreamQueue::all_at_once();
+    all.push([100]).unwrap();
+    all.push([200]).unwrap();
+    let (context, seen) = open(Some(&all));
+    assert_eq!(queue.len(), 1);
+    seen.lock().clear();
+    assert_eq!(run(&context, &seen), [316]);
+    assert!(queue.is_empty() && all.is_empty());
+    // More than one frame of the log has.
+    queue.push((0..5000).collect::<Vec<u64>>()).unwrap();
+    assert_eq!(run(&context, &seen), [316 + 4999 * 2500]);
+    let full = (0..=StreamQueue::<u64>::MAX_WAITING as u64).map(|n| queue.push([n]));
+    assert_eq!(full.filter(Result::is_err).count(), 1);
 }

@@ -40,7 +40,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
     };
     let refused = refused_records(core, &recovered, &backoff)?;
     open_outputs(core, &recovered, &backoff)?;
-    let by_offset = open_offset_sources(core, &recovered)?;
+    let by_offset = open_sources(core, &recovered)?;
     let committer = committer(core, backoff, recovered.committed);
     let workers = core.settings.workers.get();
     let plan = Arc::clone(&core.plan);
@@ -102,21 +102,27 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
     Ok((driver, recovered.cuts))
 }
 
-/// Opens the sources that keep their own data. The next cut asks them for the first time.
-fn open_offset_sources(core: &Core, recovered: &Recovered) -> Result<Arc<OffsetSources>> {
+/// Opens the sources that keep their own data. The next cut asks them, and queues, for the first
+/// time.
+fn open_sources(core: &Core, recovered: &Recovered) -> Result<Arc<OffsetSources>> {
     let sources = core.plan.sources.iter();
     let sources = sources.zip(&core.sources).zip(&recovered.streams);
     let sources = sources.filter_map(|((info, context), stream)| {
         Some(OffsetSource {
             stream: stream.id.0,
-            source: info.by_offset.clone()?,
+            source: Arc::clone(info.by_offset()?),
             context: context.clone(),
         })
     });
     let checkpoint = recovered.checkpoint.map(|(_, at)| at.batch.id);
     let opened = OffsetSources::open(sources.collect(), &recovered.cuts, checkpoint)?;
     let opened = Arc::new(opened);
-    core.cutter.lock().by_offset = Arc::clone(&opened);
+    let queues = core.plan.sources.iter().zip(&core.sources);
+    let queues = queues.filter_map(|(info, context)| Some((info.queue()?, context)));
+    let queues = queues.map(|(queue, context)| (Arc::clone(queue), context.clone()));
+    let mut cutter = core.cutter.lock();
+    cutter.by_offset = Arc::clone(&opened);
+    cutter.queues = queues.collect();
     Ok(opened)
 }
 

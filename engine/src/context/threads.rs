@@ -96,7 +96,7 @@ type Opened = Vec<(Box<dyn Receiver>, SourceContext)>;
 fn open_receivers(core: &Core) -> Result<Opened> {
     let mut opened = Vec::new();
     for (info, source) in core.plan.sources.iter().zip(&core.sources) {
-        let Some(mut receiver) = info.receiver.as_ref().and_then(|r| r.lock().take()) else {
+        let Some(mut receiver) = info.receiver().and_then(|r| r.lock().take()) else {
             continue;
         };
         receiver.open(source).map_err(|error| Error::Source {

@@ -8,6 +8,7 @@
 //! | `offset_context` | what they work with |
 //! | `offset_sources` | what batches have of them |
 //! | `sender` | the in-process input |
+//! | `stream_queue` | batches that a program gives |
 //! | `decoder` | bytes to records, and the check that they decode |
 //! | `source_writer` | deduplication and append, for one source |
 //! | `rate_gate` | the rate of one source |
@@ -25,3 +26,4 @@ pub(crate) mod sender;
 pub(crate) mod source;
 pub(crate) mod source_context;
 pub(crate) mod source_writer;
+pub(crate) mod stream_queue;

@@ -5,11 +5,12 @@ use crate::ingest::decoder::{Decoder, RecordCheck, text_decoder};
 use crate::ingest::receiver::Receiver;
 use crate::ingest::sender::INPUT;
 use crate::ingest::source::Source;
+use crate::ingest::stream_queue::StreamQueue;
 use crate::operators::attempts::on_error::OnError;
 use crate::operators::dstream::{DStream, union};
 use crate::operators::source::reader;
 use crate::plan::graph::{Graph, SharedGraph};
-use crate::plan::program::SourceInfo;
+use crate::plan::program::{Origin, SourceInfo};
 use crate::record::{Record, Value};
 use parking_lot::Mutex;
 use std::any::TypeId;
@@ -45,8 +46,7 @@ impl StreamScope {
             record: std::any::type_name::<T>(),
             input_type: None,
             check: RecordCheck::decoding(Arc::clone(&decode)),
-            receiver: Some(Mutex::new(Some(Box::new(receiver)))),
-            by_offset: None,
+            origin: Origin::Receiver(Mutex::new(Some(Box::new(receiver)))),
         };
         self.declare(info, decode, Location::caller())
     }
@@ -77,8 +77,7 @@ impl StreamScope {
             record: std::any::type_name::<T>(),
             input_type: None,
             check: RecordCheck::Text,
-            receiver: Some(Mutex::new(Some(Box::new(receiver)))),
-            by_offset: None,
+            origin: Origin::Receiver(Mutex::new(Some(Box::new(receiver)))),
         };
         self.declare(info, decode, Location::caller())
     }
@@ -105,8 +104,7 @@ impl StreamScope {
             record: std::any::type_name::<T>(),
             input_type: None,
             check: RecordCheck::decoding(Arc::clone(&decode)),
-            receiver: None,
-            by_offset: Some(Arc::new(source)),
+            origin: Origin::ByOffset(Arc::new(source)),
         };
         self.declare(info, decode, Location::caller())
     }
@@ -119,7 +117,7 @@ impl StreamScope {
     ) -> DStream<T> {
         let mut graph = self.graph.borrow_mut();
         let operator = graph.operator(info.kind, Some(&info.name), &[], at);
-        let by_offset = info.by_offset.clone();
+        let by_offset = info.by_offset().cloned();
         let index = graph.source(info);
         graph.is_source(operator, index);
         let fused = reader(&graph, (index, by_offset), operator, decode);
@@ -158,8 +156,37 @@ impl StreamScope {
             record: std::any::type_name::<T>(),
             input_type: Some(TypeId::of::<T>()),
             check: RecordCheck::decoding(Arc::clone(&decode)),
-            receiver: None,
-            by_offset: None,
+            origin: Origin::Program,
+        };
+        self.declare(info, decode, Location::caller())
+    }
+
+    /// A stream of what the program pushes into `queue`: each batch takes one element of it. For
+    /// tests, as Spark's `queueStream`; unlike that, what a batch has taken is in the log, and
+    /// counts once whatever happens.
+    ///
+    /// ```
+    /// use highwater_engine::{StreamQueue, StreamScope};
+    ///
+    /// fn program(ssc: &StreamScope, numbers: &StreamQueue<u64>) {
+    ///     let sums = ssc.queue_stream("numbers", numbers).reduce(|a, b| a + b);
+    ///     sums.for_each_batch("show", |batch, sum: Vec<u64>| println!("{}: {sum:?}", batch.id));
+    /// }
+    ///
+    /// let numbers = StreamQueue::new();
+    /// numbers.push([1, 2, 3]).unwrap();
+    /// # let _ = program;
+    /// ```
+    #[track_caller]
+    pub fn queue_stream<T: Value + Sync>(&self, name: &str, queue: &StreamQueue<T>) -> DStream<T> {
+        let decode: Decoder<T> = Arc::new(|bytes| message_pack::decode::<T>(&bytes));
+        let info = SourceInfo {
+            name: name.to_owned(),
+            kind: "queue_stream",
+            record: std::any::type_name::<T>(),
+            input_type: None,
+            check: RecordCheck::decoding(Arc::clone(&decode)),
+            origin: Origin::Queue(Arc::new(queue.clone())),
         };
         self.declare(info, decode, Location::caller())
     }

@@ -5,6 +5,7 @@ use crate::datasets::declared::DatasetList;
 use crate::ingest::decoder::RecordCheck;
 use crate::ingest::receiver::ReceiverFactory;
 use crate::ingest::source::Source;
+use crate::ingest::stream_queue::Queued;
 use crate::plan::ids::OperatorId;
 use crate::plan::node::Node;
 use crate::plan::refusing::Refusing;
@@ -45,6 +46,17 @@ impl OperatorInfo {
     }
 }
 
+/// Where the records of a source come from.
+pub(crate) enum Origin {
+    /// The program or the engine appends them.
+    Program,
+    Receiver(ReceiverFactory),
+    /// A queue of the program: each cut takes something out of it.
+    Queue(Arc<dyn Queued>),
+    /// They stay where they are.
+    ByOffset(Arc<dyn Source>),
+}
+
 /// A source as declared.
 pub(crate) struct SourceInfo {
     pub(crate) name: String,
@@ -55,12 +67,31 @@ pub(crate) struct SourceInfo {
     pub(crate) input_type: Option<TypeId>,
     /// Whether records can be read back.
     pub(crate) check: RecordCheck,
-    pub(crate) receiver: Option<ReceiverFactory>,
-    /// Set if it keeps its own data.
-    pub(crate) by_offset: Option<Arc<dyn Source>>,
+    pub(crate) origin: Origin,
 }
 
 impl SourceInfo {
+    pub(crate) fn receiver(&self) -> Option<&ReceiverFactory> {
+        match &self.origin {
+            Origin::Receiver(receiver) => Some(receiver),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn by_offset(&self) -> Option<&Arc<dyn Source>> {
+        match &self.origin {
+            Origin::ByOffset(source) => Some(source),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn queue(&self) -> Option<&Arc<dyn Queued>> {
+        match &self.origin {
+            Origin::Queue(queue) => Some(queue),
+            _ => None,
+        }
+    }
+
     /// The check that an append needs: the program's own inputs have made sure already that what
     /// they send decodes.
     pub(crate) fn check_on_append(&self) -> Option<RecordCheck> {

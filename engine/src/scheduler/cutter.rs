@@ -11,9 +11,12 @@ use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::ingest::admission::Admission;
 use crate::ingest::offset_sources::OffsetSources;
+use crate::ingest::source_context::SourceContext;
+use crate::ingest::stream_queue::Queued;
 use crate::scheduler::clock::BatchClock;
 use highwater_wal::Lsn;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -44,7 +47,6 @@ pub(crate) struct GoneBefore {
 }
 
 /// Ends batches.
-#[derive(Debug)]
 pub(crate) struct Cutter {
     dir: PathBuf,
     admission: Arc<Admission>,
@@ -60,8 +62,19 @@ pub(crate) struct Cutter {
     is_first: bool,
     /// Takes in what is to be replayed before a batch is cut.
     pub(crate) desk: Option<Arc<Desk>>,
+    /// Each cut takes something out of them.
+    pub(crate) queues: Vec<(Arc<dyn Queued>, SourceContext)>,
     /// Says what a batch has of sources that keep their own data.
     pub(crate) by_offset: Arc<OffsetSources>,
+}
+
+impl fmt::Debug for Cutter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cutter")
+            .field("dir", &self.dir)
+            .field("before", &self.before)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Cutter {
@@ -85,6 +98,7 @@ impl Cutter {
             passed_ms,
             is_first: true,
             desk: None,
+            queues: Vec::new(),
             by_offset: Arc::default(),
         }
     }
@@ -169,6 +183,9 @@ impl Cutter {
     ) -> Result<Cut> {
         if let Some(desk) = &self.desk {
             desk.take_in()?;
+        }
+        for (queue, source) in self.queues.iter().filter(|(_, s)| !s.is_stopping()) {
+            queue.take_in(source)?;
         }
         let wal = Arc::clone(&self.admission.wal);
         let interval_ms = self.times.interval_ms();

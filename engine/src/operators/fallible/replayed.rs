@@ -7,7 +7,7 @@ use crate::operators::attempts::on_error::OnError;
 use crate::operators::dstream::{DStream, FusedFn};
 use crate::operators::source::reader;
 use crate::plan::graph::Graph;
-use crate::plan::program::SourceInfo;
+use crate::plan::program::{Origin, SourceInfo};
 use crate::plan::slide::Slide;
 use crate::refused::policy::ErrorPolicy;
 use bytes::Bytes;
@@ -42,8 +42,7 @@ impl<T: 'static> DStream<T> {
             record: type_name::<T>(),
             input_type: None,
             check: RecordCheck::decoding(Arc::clone(&decode)),
-            receiver: None,
-            by_offset: None,
+            origin: Origin::Program,
         });
         let replayed = reader(&graph, (source, None), self.operator, decode);
         drop(graph);
