@@ -9,6 +9,7 @@
 //! | [`Sources::socket_listen`] | clients that connect | every line, once it is durable |
 //! | [`Sources::socket_text`] | a line server | nothing: lines can be lost at the server |
 //! | [`Sources::text_file_stream`] | files in a directory | nothing; each is read exactly once |
+//! | [`Sources::file_stream`] | the same, with any decoder, copied or read where they are | the same |
 //!
 //! | sink | guarantee |
 //! |---|---|
@@ -22,6 +23,7 @@ mod answers;
 mod connection;
 mod console;
 mod dial;
+mod file_stream;
 mod line;
 mod lines;
 mod outputs;
@@ -35,6 +37,7 @@ mod sources;
 mod sql;
 mod text_file_stream;
 
+pub use file_stream::FileInput;
 pub use highwater_engine as engine;
 pub use line::Line;
 pub use outputs::Outputs;

@@ -25,7 +25,7 @@ const MAX_GROUP_BYTES: usize = 256 << 10;
 const UTF8_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The longest line unless the program says otherwise.
-const DEFAULT_MAX_LINE_BYTES: usize = 1 << 20;
+pub(crate) const DEFAULT_MAX_LINE_BYTES: usize = 1 << 20;
 
 /// What a frame needs besides its records, at most: its framing, and the header with the producer's
 /// name. The longest such name is that of a file: 255 bytes, each escaped to at most four.

@@ -1,11 +1,13 @@
 //! `Sources`: how a program receives data.
 
+use crate::file_stream::{Decode, FileInput, FilesByOffset};
 use crate::line::Line;
 use crate::socket_listen::{ListenOptions, SocketListen};
 use crate::socket_text::SocketText;
 use crate::text_file_stream::TextFiles;
-use highwater_engine::{DStream, StreamScope};
+use highwater_engine::{DStream, Record, StreamScope};
 use std::path::Path;
+use std::sync::Arc;
 
 /// The sources of this crate, as methods of [`StreamScope`].
 ///
@@ -134,6 +136,42 @@ pub trait Sources {
     /// such directory.
     #[track_caller]
     fn text_file_stream(&self, name: &str, dir: impl AsRef<Path>) -> DStream<Line>;
+
+    /// Records of the files that appear in `dir`, each file once, as Spark's `fileStream`: what
+    /// [`Self::text_file_stream`] reads, with the decoder, the policy and the way of reading that
+    /// `input` says. What is said there of files, their order and their lines holds here.
+    ///
+    /// With [`FileInput::by_offset`] lines are not copied into the log. Then
+    ///
+    /// * the directory is listed before each batch, which has of the files at most
+    ///   [`max_batch_bytes`](highwater_engine::Builder::max_batch_bytes);
+    /// * its records come after those of all sources that have theirs in the log;
+    /// * a file must stay until a checkpoint covers it, and its name must be UTF-8;
+    /// * a file that is gone before batches have all of it is not read on: a warning says so, and
+    ///   it is counted in [`SourceStats::vanished`](highwater_engine::SourceStats::vanished).
+    ///
+    /// A program may go from [`Self::text_file_stream`] to a `file_stream` that copies, and back.
+    /// It cannot go from copying to reading by offset: its start fails, because what was read
+    /// would be read again.
+    ///
+    /// ```no_run
+    /// use highwater_connectors::{FileInput, Sources};
+    /// use highwater_engine::{ErrorPolicy, StreamScope};
+    ///
+    /// # #[derive(Clone, serde::Serialize, serde::Deserialize)]
+    /// # struct Order { amount: u64 }
+    /// fn orders(ssc: &StreamScope) -> highwater_engine::DStream<Order> {
+    ///     let orders = FileInput::json_lines().on_error(ErrorPolicy::DeadLetter);
+    ///     ssc.file_stream("orders", "/var/spool/orders", orders.by_offset())
+    /// }
+    /// ```
+    #[track_caller]
+    fn file_stream<T: Record>(
+        &self,
+        name: &str,
+        dir: impl AsRef<Path>,
+        input: FileInput<T>,
+    ) -> DStream<T>;
 }
 
 impl Sources for StreamScope {
@@ -165,5 +203,30 @@ impl Sources for StreamScope {
             |text: &str| Line::from(text),
             TextFiles::new(dir.as_ref()),
         )
+    }
+
+    #[track_caller]
+    fn file_stream<T: Record>(
+        &self,
+        name: &str,
+        dir: impl AsRef<Path>,
+        input: FileInput<T>,
+    ) -> DStream<T> {
+        let lines = match input.by_offset {
+            true => self.source_by_offset(
+                "file_stream by offset",
+                name,
+                Arc::new(Line::decode),
+                FilesByOffset::new(dir.as_ref()),
+            ),
+            false => self.text_file_stream(name, dir),
+        };
+        let lines = lines.on_error(input.policy);
+        match input.decode {
+            Decode::Always(decode) => lines.map(move |line| decode(line)),
+            Decode::Maybe(decode) => lines
+                .try_map(move |line: Line| decode(&line))
+                .named(&format!("decode {name}")),
+        }
     }
 }

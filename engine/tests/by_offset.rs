@@ -290,13 +290,12 @@ fn a_source_that_contradicts_itself_has_no_part_in_the_batch() {
     (0..4).for_each(|n| broker.push("p", format!("p{n}")));
     context.run_batch().unwrap();
     broker.push("p", "p4");
-    let wrong: [Wanted; 6] = [
+    let wrong: [Wanted; 5] = [
         (&[("p", 3, 5)], "again"),
         (&[("p", 5, 6)], "a gap"),
         (&[("p", 4, 3)], "backwards"),
         (&[("p", 4, 5), ("p", 4, 5)], "twice"),
         (&[("q", 0, u64::MAX)], "too many"),
-        (&[("p", 4, 4); 1001], "too many ranges"),
     ];
     for (n, (wants, why)) in wrong.iter().enumerate() {
         *broker.trouble.wants.lock() = Some(wants.to_vec());
@@ -318,6 +317,32 @@ fn a_source_that_contradicts_itself_has_no_part_in_the_batch() {
     let error = context.run_batch().unwrap_err().to_string();
     assert!(error.contains("has given offset 6 of p"), "{error}");
 }
+
+/// A cut is one record of the log. What does not fit it comes in the next batch. (A directory of
+/// many files made the cut fail.)
+#[test]
+fn ranges_that_do_not_fit_a_cut_are_left_to_the_next_batch() {
+    let (disk, broker) = (SimDisk::new(), Arc::new(Broker::default()));
+    let (context, seen) = open(builder(&disk, 2), &broker).unwrap();
+    let partition = |n| format!("{n:03} {}", "with a long name".repeat(9));
+    (0..100).for_each(|n| broker.push(&partition(n), format!("{n}")));
+    let mut batches = 0;
+    while seen.lock().values().flatten().count() < 100 {
+        context.run_batch().unwrap();
+        batches += 1;
+    }
+    assert!((3..40).contains(&batches), "{batches}");
+    let found: Vec<String> = seen.lock().values().flatten().cloned().collect();
+    assert_eq!(found, (0..100).map(|n| format!("{n}")).collect::<Vec<_>>());
+    *broker.trouble.wants.lock() = Some(vec![(TOO_LONG, 0, 1)]);
+    context.run_batch().unwrap();
+    assert_eq!(errors(&context), 1);
+}
+
+const TOO_LONG: &str = match std::str::from_utf8(&[b'x'; 8 << 10]) {
+    Ok(name) => name,
+    Err(_) => "",
+};
 
 fn by_clock(disk: &SimDisk, clock: &Arc<ManualClock>) -> Builder {
     let clock: Arc<ManualClock> = Arc::clone(clock);

@@ -14,9 +14,10 @@
 mod known;
 mod reading;
 
+use crate::file_stream::is_wanted;
 use crate::lines::Limits;
 use crate::paths::resolve;
-use highwater_engine::wal::disk::{Access, Disk, DiskFile, Entry, EntryKind};
+use highwater_engine::wal::disk::{Access, Disk, DiskFile, Entry};
 use highwater_engine::{BoxError, Error, Receiver, SourceContext};
 use known::{Identity, Known, Version, escaped};
 use reading::{Ended, ReadError, Reading};
@@ -54,13 +55,6 @@ pub(crate) struct TextFiles {
     known: Option<Known>,
     /// Files read since the last refresh; none was made yet if `None`.
     since_refresh: Option<usize>,
-}
-
-fn is_wanted(entry: &Entry) -> bool {
-    let name = entry.name.as_encoded_bytes();
-    let unfinished =
-        name.starts_with(b".") || name.ends_with(b".tmp") || name.ends_with(b"._COPYING_");
-    entry.kind == EntryKind::File && !unfinished
 }
 
 impl TextFiles {

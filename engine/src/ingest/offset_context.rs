@@ -56,6 +56,16 @@ impl OffsetContext {
         self.source.report_error(error);
     }
 
+    /// Logs and counts an item (a file) that was changed after it was read, and is read again.
+    pub fn read_again(&self, what: &str) {
+        self.source.read_again(what);
+    }
+
+    /// Logs and counts an item (a file) that is gone before batches have all of it.
+    pub fn vanished(&self, what: &str) {
+        self.source.vanished(what);
+    }
+
     /// Logs and counts a record that is left out.
     pub fn skip(&self, why: &dyn Display) {
         self.source.skip(&why.to_string());

@@ -94,11 +94,19 @@ impl OffsetSources {
     pub(crate) fn advance(&self, max_bytes: u64) -> Vec<SourceRange> {
         let mut all = Vec::new();
         let mut has_more = false;
+        let shares = self.sources.len().max(1);
+        let of_all = |of: &OffsetSource| of.context.max_record_bytes() / 2;
+        let cut_bytes = self.sources.first().map_or(0, of_all) / shares;
+        let limit = AdvanceLimit {
+            bytes: max_bytes,
+            records: None,
+            cut_bytes,
+        };
         for of in &self.sources {
             if of.context.is_stopping() {
                 continue;
             }
-            match of.advance(&AdvanceLimit::of_bytes(max_bytes), &all) {
+            match of.advance(&limit, &all) {
                 Ok(advance) => {
                     has_more |= advance.has_more && !advance.ranges.is_empty();
                     all.extend(of.ranges(advance.ranges));
@@ -190,12 +198,14 @@ impl OffsetSource {
     /// Asks the source, and checks its answer. `others` is what the batch has of other sources.
     fn advance(&self, limit: &AdvanceLimit, others: &[SourceRange]) -> Result<Advance, BoxError> {
         let context = OffsetContext::new(self.context.clone());
-        let advance = panics::catch(|| self.source.advance(&context, limit))?;
-        if advance.ranges.len() > AdvanceLimit::RANGES {
-            let (found, max) = (advance.ranges.len(), AdvanceLimit::RANGES);
-            return Err(
-                format!("it wants {found} ranges in a batch, and {max} are possible").into(),
-            );
+        let mut advance = panics::catch(|| self.source.advance(&context, limit))?;
+        let fits = limit.fits(&advance.ranges);
+        if fits < advance.ranges.len() {
+            if fits == 0 {
+                return Err("the name of an item is too long for a cut".into());
+            }
+            advance.ranges.truncate(fits);
+            advance.has_more = true;
         }
         let mut known = self.context.positions();
         let mut ends = BTreeMap::<&str, u64>::new();

@@ -85,19 +85,30 @@ pub struct AdvanceLimit {
     pub bytes: u64,
     /// Records, if their rate is bounded.
     pub records: Option<u64>,
+    /// What names and identities of the ranges may have: a cut is one record of the log.
+    pub cut_bytes: usize,
 }
+
+/// What a cut has of a range besides its name and its identity, at most.
+const RANGE_BYTES: usize = 96;
 
 impl AdvanceLimit {
     /// So many ranges of a source a batch may have: a cut is one record of the log.
     pub const RANGES: usize = 1000;
 
-    /// At most so many bytes.
+    /// How many of `ranges`, from the first one on, a batch may have: at most [`Self::RANGES`],
+    /// and fewer if their names are long. Others are left to the next batch, also if a source does
+    /// not ask here.
     #[must_use]
-    pub fn of_bytes(bytes: u64) -> Self {
-        Self {
-            bytes,
-            records: None,
-        }
+    pub fn fits(&self, ranges: &[OffsetRange]) -> usize {
+        let mut left = self.cut_bytes;
+        let fits = ranges.iter().take(Self::RANGES).take_while(|range| {
+            let bytes = RANGE_BYTES + range.item.len() + range.identity.len();
+            let fits = bytes <= left;
+            left = left.saturating_sub(bytes);
+            fits
+        });
+        fits.count()
     }
 }
 
@@ -105,7 +116,8 @@ impl AdvanceLimit {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Advance {
-    /// The ranges, in the order in which they are read: at most [`AdvanceLimit::RANGES`].
+    /// The ranges, in the order in which they are read. What does not fit the cut
+    /// ([`AdvanceLimit::fits`]) is left to the next batch.
     pub ranges: Vec<OffsetRange>,
     /// Whether there is more than the limit allows. Then the next batch is cut as soon as this
     /// one is done.
