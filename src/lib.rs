@@ -3,14 +3,16 @@
 pub use highwater_connectors::engine::wal::disk;
 pub use highwater_connectors::engine::*;
 pub use highwater_connectors::{
-    BoundAddress, Csv, FileFormat, Files, Line, ListenOptions, Ndjson, Outputs, Sources, Text,
-    TextRecord, show_recovery,
+    BoundAddress, Csv, FileFormat, FileInput, Files, Line, ListenOptions, Ndjson, Outputs, Sources,
+    Text, TextRecord, show_recovery,
 };
 
 #[cfg(feature = "postgres")]
 pub use highwater_connectors::postgres;
 #[cfg(feature = "sqlite")]
 pub use highwater_connectors::rusqlite;
+#[cfg(feature = "kafka")]
+pub use highwater_connectors::{Kafka, KafkaRecord, StartAt, rdkafka};
 
 pub mod guide;
 pub mod testing;
@@ -18,8 +20,8 @@ pub mod testing;
 /// What a program needs in scope: `use highwater::prelude::*;`
 pub mod prelude {
     pub use crate::{
-        Batch, BoundAddress, BoxError, CheckpointPolicy, Csv, DStream, ErrorPolicy, Files,
-        KeyState, Line, ListenOptions, Ndjson, Outputs, Sources, StateGuard, StateSpec, StopMode,
-        StreamScope, StreamingContext, UpdateSpec,
+        Batch, BoundAddress, BoxError, CheckpointPolicy, Csv, DStream, ErrorPolicy, FileInput,
+        Files, KeyState, Line, ListenOptions, Ndjson, Outputs, Sources, StateGuard, StateSpec,
+        StopMode, StreamScope, StreamingContext, UpdateSpec,
     };
 }

@@ -10,6 +10,7 @@
 //! | [`Sources::socket_text`] | a line server | nothing: lines can be lost at the server |
 //! | [`Sources::text_file_stream`] | files in a directory | nothing; each is read exactly once |
 //! | [`Sources::file_stream`] | the same, with any decoder, copied or read where they are | the same |
+//! | `Sources::kafka`, with the feature `kafka` | topics of a broker | nothing; each record is counted once |
 //!
 //! | sink | guarantee |
 //! |---|---|
@@ -24,6 +25,8 @@ mod connection;
 mod console;
 mod dial;
 mod file_stream;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod line;
 mod lines;
 mod outputs;
@@ -39,11 +42,15 @@ mod text_file_stream;
 
 pub use file_stream::FileInput;
 pub use highwater_engine as engine;
+#[cfg(feature = "kafka")]
+pub use kafka::{Kafka, KafkaRecord, StartAt};
 pub use line::Line;
 pub use outputs::Outputs;
 #[cfg(feature = "postgres")]
 pub use postgres;
 pub use progress::show_recovery;
+#[cfg(feature = "kafka")]
+pub use rdkafka;
 #[cfg(feature = "sqlite")]
 pub use rusqlite;
 pub use save_as_files::{Csv, FileFormat, Files, Ndjson, Text, TextRecord};

@@ -172,6 +172,30 @@ pub trait Sources {
         dir: impl AsRef<Path>,
         input: FileInput<T>,
     ) -> DStream<T>;
+
+    /// Records of Kafka topics, read by offset: what is written to the disk is which offsets of
+    /// which partition a batch has. So each record counts once, over crashes and restarts, without
+    /// a second copy and without a consumer group: offsets are not committed to the broker.
+    ///
+    /// A batch has the records after those of all sources that have theirs in the log, by topic,
+    /// partition and offset. Aborted transactions are not read (`isolation.level`, which
+    /// [`Kafka::property`](crate::Kafka::property) may change before the first start).
+    ///
+    /// * The broker must keep records until a checkpoint covers them. What it has deleted before a
+    ///   batch had it is reported, and nothing is skipped unless
+    ///   [`Kafka::skip_lost_records`](crate::Kafka::skip_lost_records) says so. What it deletes
+    ///   after a cut, and a crash needs again, stops the context.
+    /// * While no broker answers, batches have nothing of the topics, and each one reports it
+    ///   ([`SourceStats::errors`](highwater_engine::SourceStats::errors)). A batch that was cut
+    ///   before waits and is tried again.
+    /// * A topic that is deleted and made again under its name is noticed only if it is shorter
+    ///   than what was read of the old one. Give the source another name then.
+    ///
+    /// [`StreamingContext::start`](highwater_engine::StreamingContext::start) fails for a property
+    /// that librdkafka does not know; a broker that does not answer is no error.
+    #[cfg(feature = "kafka")]
+    #[track_caller]
+    fn kafka(&self, name: &str, kafka: crate::Kafka) -> DStream<crate::KafkaRecord>;
 }
 
 impl Sources for StreamScope {
@@ -228,5 +252,16 @@ impl Sources for StreamScope {
                 .try_map(move |line: Line| decode(&line))
                 .named(&format!("decode {name}")),
         }
+    }
+
+    #[cfg(feature = "kafka")]
+    #[track_caller]
+    fn kafka(&self, name: &str, kafka: crate::Kafka) -> DStream<crate::KafkaRecord> {
+        self.source_by_offset(
+            "kafka",
+            name,
+            Arc::new(|bytes| crate::KafkaRecord::decode(&bytes)),
+            crate::kafka::KafkaSource::new(kafka),
+        )
     }
 }
