@@ -245,6 +245,10 @@ impl Sources for StreamScope {
             ),
             false => self.text_file_stream(name, dir),
         };
+        let lines = match input.max_rate {
+            Some(rate) => lines.max_rate(rate),
+            None => lines,
+        };
         let lines = lines.on_error(input.policy);
         match input.decode {
             Decode::Always(decode) => lines.map(move |line| decode(line)),

@@ -300,7 +300,7 @@ fn many_small_files_are_read_once_over_restarts() {
     disk.sync_dir(Path::new("/in")).unwrap();
     for life in 0..3 {
         let context = open(builder(&disk, BatchMode::Manual), &seen, by_offset).unwrap();
-        for _ in 0..12 {
+        for _ in 0..20 {
             context.run_batch().unwrap();
         }
         assert_eq!(all(&seen).len(), FILES, "life {life}");
@@ -356,6 +356,22 @@ fn a_line_that_does_not_decode_goes_to_the_policy() {
             }
         }
     }
+}
+
+/// Bytes are the offsets, and lines the records: a rate counts lines.
+#[test]
+fn a_rate_counts_lines() {
+    let (disk, seen) = (machine(), Seen::default());
+    move_in(&disk, "f", "a line\n\nanother one\n".repeat(9));
+    let stream = |ssc: &StreamScope| {
+        let input = FileInput::lines().by_offset().max_rate(5);
+        let lines = ssc.file_stream("files", "/in", input);
+        lines.map(|line: Line| line.to_string())
+    };
+    let context = open(builder(&disk, BatchMode::Manual), &seen, stream).unwrap();
+    run(&context, 7);
+    let counts: Vec<usize> = seen.lock().values().map(Vec::len).collect();
+    assert_eq!(counts, [5, 5, 5, 5, 5, 2, 0]);
 }
 
 /// What was copied would be read again where it is: another kind of source.

@@ -454,6 +454,32 @@ fn a_backlog_at_the_source_does_not_wait_for_ticks() {
     context.stop(StopMode::Graceful).unwrap();
 }
 
+/// A rate bounds what a batch takes, tick by tick: a backlog at the source does not pass it by.
+#[test]
+fn a_rate_bounds_what_a_batch_has_of_a_source() {
+    let (disk, clock) = (
+        SimDisk::new(),
+        Arc::new(ManualClock::new(1_700_000_000_500)),
+    );
+    let broker = Arc::new(Broker::default());
+    (0..95).for_each(|n| broker.push("p", format!("{n}")));
+    let counts = Arc::<Mutex<BTreeMap<u64, usize>>>::default();
+    let (of, seen) = (Arc::clone(&broker), Arc::clone(&counts));
+    let context = by_clock(&disk, &clock).get_or_create(move |ssc| {
+        let words = of.stream(ssc, "broker").max_rate(10);
+        words.for_each_batch("out", move |batch, records: Vec<String>| {
+            *seen.lock().entry(batch.time_ms).or_default() += records.len();
+        });
+        Ok(())
+    });
+    let context = context.unwrap();
+    context.start().unwrap();
+    until(&clock, || counts.lock().values().sum::<usize>() == 95);
+    let most = counts.lock().values().max().copied();
+    assert_eq!(most, Some(10), "{counts:?}");
+    context.stop(StopMode::Graceful).unwrap();
+}
+
 fn nothing(stream: &DStream<String>, name: &str) {
     stream.for_each_batch(name, |_, _: Vec<String>| {});
 }

@@ -104,9 +104,11 @@ impl FilesByOffset {
             if !room.takes(WINDOW as u64) {
                 return Ok(false);
             }
-            let piece = cutting::next(&*file, (from, item.len), &mut room.buffer)?;
+            let piece = cutting::next(&*file, (from, item.len), room.records, &mut room.buffer)?;
             let range = OffsetRange::new(item.encode(), piece.from, piece.to);
-            room.ranges.push(range.identity(piece.identity()));
+            let range = range.identity(piece.identity()).records(piece.lines);
+            room.ranges.push(range);
+            room.records = room.records.saturating_sub(piece.lines);
             room.bytes = room.bytes.saturating_sub(piece.to - piece.from);
             from = piece.to;
         }

@@ -27,6 +27,8 @@ pub(super) struct Piece {
     pub(super) to: u64,
     pub(super) begins: Begins,
     pub(super) hash: u128,
+    /// Line ends in it.
+    pub(super) lines: u64,
 }
 
 impl Piece {
@@ -50,10 +52,11 @@ pub(super) fn check(recorded: &[u8], bytes: &[u8]) -> Option<Begins> {
         .find(|begins| identity(*begins, hash) == recorded)
 }
 
-/// The next range of a file of `len` bytes. `buffer` is room for it.
+/// The next range of a file of `len` bytes, with at most `max_lines` lines. `buffer` is room for it.
 pub(super) fn next(
     file: &dyn DiskFile,
     (from, len): (u64, u64),
+    max_lines: u64,
     buffer: &mut Vec<u8>,
 ) -> io::Result<Piece> {
     let mut first = [0; 2];
@@ -81,7 +84,16 @@ pub(super) fn next(
     {
         buffer.truncate(line_end + 1);
     }
+    let mut lines = 0;
+    let last = memchr::memchr_iter(b'\n', buffer).find(|_| {
+        lines += 1;
+        lines >= max_lines
+    });
+    if let Some(line_end) = last {
+        buffer.truncate(line_end + 1);
+    }
     Ok(Piece {
+        lines,
         from,
         to: from + buffer.len() as u64,
         begins,

@@ -37,6 +37,7 @@ pub struct FileInput<T> {
     pub(crate) decode: Decode<T>,
     pub(crate) policy: ErrorPolicy,
     pub(crate) by_offset: bool,
+    pub(crate) max_rate: Option<u64>,
 }
 
 impl<T> Clone for FileInput<T> {
@@ -81,6 +82,7 @@ impl<T: Record> FileInput<T> {
             decode,
             policy: ErrorPolicy::FailBatch,
             by_offset: false,
+            max_rate: None,
         }
     }
 
@@ -99,6 +101,14 @@ impl<T: Record> FileInput<T> {
     #[must_use]
     pub fn on_error(mut self, policy: ErrorPolicy) -> Self {
         self.policy = policy;
+        self
+    }
+
+    /// At most so many lines per second:
+    /// [`DStream::max_rate`](highwater_engine::DStream::max_rate) of the source.
+    #[must_use]
+    pub fn max_rate(mut self, lines_per_second: u64) -> Self {
+        self.max_rate = Some(lines_per_second);
         self
     }
 

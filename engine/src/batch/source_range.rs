@@ -19,6 +19,9 @@ pub(crate) struct SourceRange {
     pub(crate) to: u64,
     /// What tells that the item is still the same.
     pub(crate) identity: Vec<u8>,
+    /// How many records it has, if the source has said so: for rates, not for the log.
+    #[serde(skip)]
+    pub(crate) records: Option<u64>,
 }
 
 impl SourceRange {

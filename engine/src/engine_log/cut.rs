@@ -294,6 +294,7 @@ mod tests {
             from,
             to,
             identity: vec![1],
+            records: None,
         };
         let of = |ranges: &[(u64, u64)]| {
             let ranges = ranges.iter().map(|(from, to)| range(*from, *to));

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 /// A source that keeps its own data.
 pub(crate) struct OffsetSource {
@@ -91,24 +92,26 @@ impl OffsetSources {
 
     /// What the batch that is being cut has of the sources. A source that fails, or whose answer
     /// contradicts what it said before, has no part in it.
-    pub(crate) fn advance(&self, max_bytes: u64) -> Vec<SourceRange> {
+    pub(crate) fn advance(&self, max_bytes: u64, interval: Duration) -> Vec<SourceRange> {
         let mut all = Vec::new();
         let mut has_more = false;
         let shares = self.sources.len().max(1);
         let of_all = |of: &OffsetSource| of.context.max_record_bytes() / 2;
         let cut_bytes = self.sources.first().map_or(0, of_all) / shares;
-        let limit = AdvanceLimit {
-            bytes: max_bytes,
-            records: None,
-            cut_bytes,
-        };
         for of in &self.sources {
             if of.context.is_stopping() {
                 continue;
             }
+            let limit = AdvanceLimit {
+                bytes: max_bytes,
+                records: of.context.records_allowed(interval),
+                cut_bytes,
+            };
             match of.advance(&limit, &all) {
                 Ok(advance) => {
-                    has_more |= advance.has_more && !advance.ranges.is_empty();
+                    // A rate is that of an interval.
+                    let may_have_more = limit.records.is_none() && !advance.ranges.is_empty();
+                    has_more |= advance.has_more && may_have_more;
                     all.extend(of.ranges(advance.ranges));
                 }
                 Err(error) => of.context.report_error(&error),
@@ -246,6 +249,7 @@ impl OffsetSource {
             from: range.from,
             to: range.to,
             identity: range.identity,
+            records: range.records,
         })
     }
 }

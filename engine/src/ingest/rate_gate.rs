@@ -155,6 +155,12 @@ impl RateGate {
         Some(changed)
     }
 
+    /// How many records the source may have in a batch of this interval: for what decides that
+    /// before the batch is cut.
+    pub(crate) fn records_allowed(&self, interval: Duration) -> Option<u64> {
+        self.state.lock().rate.records_allowed(interval)
+    }
+
     pub(crate) fn status(&self) -> RateStatus {
         self.state.lock().rate.status(&self.source)
     }

@@ -83,7 +83,8 @@ pub trait Source: Send + Sync + 'static {
 pub struct AdvanceLimit {
     /// Bytes, roughly: [`max_batch_bytes`](crate::Builder::max_batch_bytes).
     pub bytes: u64,
-    /// Records, if their rate is bounded.
+    /// Records, if their rate is bounded ([`Builder::max_rate`](crate::Builder::max_rate),
+    /// back-pressure). Then batches come with the ticks alone.
     pub records: Option<u64>,
     /// What names and identities of the ranges may have: a cut is one record of the log.
     pub cut_bytes: usize,
@@ -155,6 +156,8 @@ pub struct OffsetRange {
     pub to: u64,
     /// What tells [`Source::read`] that the records are still the same, such as a hash.
     pub identity: Vec<u8>,
+    /// How many records it has, where an offset is not a record: for rates.
+    pub records: Option<u64>,
 }
 
 impl OffsetRange {
@@ -166,7 +169,15 @@ impl OffsetRange {
             from,
             to,
             identity: Vec::new(),
+            records: None,
         }
+    }
+
+    /// With so many records, where an offset is not a record (but a byte).
+    #[must_use]
+    pub fn records(mut self, records: u64) -> Self {
+        self.records = Some(records);
+        self
     }
 
     /// With what tells that the records are still the same.

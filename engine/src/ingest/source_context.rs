@@ -370,6 +370,11 @@ impl SourceContext {
         self.inner.writer.settle(end)
     }
 
+    /// How many records a batch of this interval may have of it, if that is bounded.
+    pub(crate) fn records_allowed(&self, interval: Duration) -> Option<u64> {
+        self.rate()?.records_allowed(interval)
+    }
+
     /// Its rate, if that is bounded or may be.
     pub(crate) fn rate(&self) -> Option<&RateGate> {
         self.inner.writer.rate.as_ref()

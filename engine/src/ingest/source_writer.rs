@@ -234,8 +234,9 @@ impl SourceWriter {
                 epoch: 0,
                 sequence: range.to,
             };
-            ledger.appended(place, Some(mark), 0);
-            offsets = offsets.saturating_add(range.len().unwrap_or(0));
+            let len = range.len().unwrap_or(0);
+            ledger.appended(place, Some(mark), range.records.unwrap_or(len));
+            offsets = offsets.saturating_add(len);
         }
         offsets
     }

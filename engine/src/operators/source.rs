@@ -127,6 +127,7 @@ fn read_range(
         from,
         to,
         identity,
+        records,
         ..
     } = range;
     let range = OffsetRange {
@@ -134,6 +135,7 @@ fn read_range(
         from,
         to,
         identity,
+        records,
     };
     let mut next = from;
     let read = source.read(&range, &mut |offset, record| {

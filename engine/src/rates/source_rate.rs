@@ -62,10 +62,6 @@ impl SourceRate {
 
     /// How many records the source may have in a batch of this interval, at least one: for what
     /// decides that before the batch is cut.
-    #[cfg_attr(
-        not(test),
-        expect(dead_code, reason = "for sources that are read by offset")
-    )]
     pub(crate) fn records_allowed(&self, interval: Duration) -> Option<u64> {
         let limit = u128::from(self.limit()?);
         let records = limit.saturating_mul(interval.as_millis()) / 1000;

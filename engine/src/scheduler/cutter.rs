@@ -205,7 +205,10 @@ impl Cutter {
             to,
             empty,
             sources: match advances {
-                true => self.by_offset.advance(self.max_batch_bytes),
+                true => {
+                    let interval = Duration::from_millis(interval_ms);
+                    self.by_offset.advance(self.max_batch_bytes, interval)
+                }
                 false => Vec::new(),
             },
         };

@@ -119,6 +119,7 @@ impl Source for Handle {
         for (item, partition) in &*self.0.partitions.lock() {
             let mut from = source.position(item).unwrap_or(0);
             let at_once = self.0.at_once.unwrap_or(u64::MAX);
+            let at_once = at_once.min(limit.records.unwrap_or(u64::MAX));
             let end = partition.end().min(from.saturating_add(at_once));
             has_more |= end < partition.end();
             while from < end {
