@@ -223,7 +223,7 @@ fn every_setting_is_in_the_chapter_on_tuning() {
 }
 
 /// What `StreamingContext`, `DStream` and `PairDStreamFunctions` of Spark 3.5 have.
-const SPARK: &str = "getOrCreate checkpoint socketTextStream textFileStream receiverStream union transform \
+const SPARK: &str = "getOrCreate checkpoint socketTextStream textFileStream fileStream queueStream createDirectStream receiverStream union transform \
     start stop awaitTermination awaitTerminationOrTimeout remember addStreamingListener getState getActiveOrCreate \
     rawSocketStream binaryRecordsStream map filter flatMap glom mapPartitions repartition count reduce countByValue \
     transformWith cache persist slice window countByWindow countByValueAndWindow reduceByWindow print foreachRDD \

@@ -31,6 +31,8 @@ mod thread_role;
 mod variables;
 
 pub use batch::Batch;
+#[doc(no_inline)]
+pub use bytes::Bytes;
 pub use checkpointing::checkpointer::CheckpointPolicy;
 pub use context::builder::Builder;
 pub use context::queue::StopMode;
