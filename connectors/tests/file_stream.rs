@@ -274,7 +274,7 @@ fn a_file_that_is_gone_or_changed_before_it_is_covered_stops_the_context() {
 fn a_file_that_vanishes_half_way_is_reported_once_and_goes_on_when_it_is_back() {
     let (disk, seen) = (machine(), Seen::default());
     let content = "a line of a long file\n".repeat(100_000);
-    move_in(&disk, "f", content.clone());
+    move_in(&disk, "f", content);
     let builder = || builder(&disk, BatchMode::Manual).max_batch_bytes(1 << 20);
     let context = open(builder(), &seen, by_offset).unwrap();
     context.run_batch().unwrap();

@@ -6,12 +6,15 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::sync::Arc;
 
+/// Makes a record of a line, or does not.
+type TryDecode<T> = dyn Fn(&str) -> Result<T, BoxError> + Send + Sync;
+
 /// What becomes of a line.
 pub(crate) enum Decode<T> {
     /// It always becomes a record.
     Always(Arc<dyn Fn(Line) -> T + Send + Sync>),
     /// It may be none.
-    Maybe(Arc<dyn Fn(&str) -> Result<T, BoxError> + Send + Sync>),
+    Maybe(Arc<TryDecode<T>>),
 }
 
 impl<T> Clone for Decode<T> {
