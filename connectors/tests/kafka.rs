@@ -110,16 +110,11 @@ fn stats(context: &StreamingContext) -> SourceStats {
     context.sources()[0].1
 }
 
-/// Leaves the processor to the threads of librdkafka, which tell nobody when they are done.
-fn pause() {
-    std::thread::sleep(Duration::from_millis(2));
-}
-
 /// Runs batches until so many records were seen.
 fn run_until(context: &StreamingContext, seen: &Seen, count: usize) -> Result<()> {
     while seen.lock().values().map(Vec::len).sum::<usize>() < count {
         context.run_batch()?;
-        pause();
+        std::thread::yield_now();
     }
     Ok(())
 }
@@ -164,7 +159,7 @@ fn a_start_at_the_end_is_remembered() {
     // Until the broker has answered.
     while disk_positions(&context) == 0 {
         context.run_batch().unwrap();
-        pause();
+        std::thread::yield_now();
     }
     drop(context);
     broker.produce("t", 30..40);
@@ -246,7 +241,7 @@ fn a_broker_that_is_down_delays_batches() {
     let until = |so: &dyn Fn() -> bool| {
         while !so() {
             clock.advance(Duration::from_millis(20));
-            pause();
+            std::thread::yield_now();
         }
     };
     until(&|| context.failed_attempt().is_some());
@@ -343,7 +338,7 @@ fn a_process_that_is_killed_again_and_again_counts_each_record_once() {
         };
         while published(dir.path()).len() < wanted {
             assert!(process.try_wait().unwrap().is_none(), "it ended by itself");
-            pause();
+            std::thread::yield_now();
         }
         process.kill().unwrap();
         process.wait().unwrap();

@@ -52,7 +52,8 @@ pub(super) fn check(recorded: &[u8], bytes: &[u8]) -> Option<Begins> {
         .find(|begins| identity(*begins, hash) == recorded)
 }
 
-/// The next range of a file of `len` bytes, with at most `max_lines` lines. `buffer` is room for it.
+/// The next range of a file of `len` bytes, with at most `max_lines` lines. `buffer` is room for
+/// it.
 pub(super) fn next(
     file: &dyn DiskFile,
     (from, len): (u64, u64),
