@@ -17,6 +17,7 @@ mod common;
 #[path = "../../tests/support/saved_seeds.rs"]
 mod saved_seeds;
 
+use common::broker::Broker;
 use common::builder;
 use common::table::{INTERVAL_MS, START_MS};
 use highwater_engine::wal::Lsn;
@@ -29,6 +30,7 @@ use parking_lot::Mutex;
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -499,10 +501,20 @@ fn totals(stream: &DStream<Record>, trap: &Arc<Trap>) -> Reduced<u8, Affine> {
     pairs.reduce(move |total, value| *total = compose(*total, value))
 }
 
-fn build(ssc: &StreamScope, sources: usize, ops: &[Op], trap: &Arc<Trap>) -> Vec<DStream<Record>> {
-    let mut streams: Vec<DStream<Record>> = (0..sources)
-        .map(|n| ssc.input::<Record>(&format!("in{n}")))
-        .collect();
+fn build(
+    ssc: &StreamScope,
+    plan: &Plan,
+    ops: &[Op],
+    (trap, brokers): (&Arc<Trap>, &Brokers),
+) -> Vec<DStream<Record>> {
+    let source = |n: usize| {
+        let name = format!("in{n}");
+        match plan.kept[n] {
+            true => brokers[n].stream(ssc, &name).map(|text| shown(&text)),
+            false => ssc.input::<Record>(&name),
+        }
+    };
+    let mut streams: Vec<DStream<Record>> = (0..plan.sources).map(source).collect();
     for (number, op) in ops.iter().enumerate() {
         let name = format!("state{number}");
         let of = |at: &usize| pick(&streams, *at).clone();
@@ -744,17 +756,30 @@ impl Seen {
     }
 }
 
+/// For each source that keeps its own data.
+type Brokers = [Arc<Broker>; 3];
+
+/// A record as a broker has it, and back.
+fn hidden((key, (a, b)): &Record) -> String {
+    format!("{key} {a} {b}")
+}
+
+fn shown(text: &str) -> Record {
+    let numbers: Vec<u32> = text.split(' ').map(|n| n.parse().unwrap()).collect();
+    (numbers[0] as u8, (numbers[1], numbers[2]))
+}
+
 fn open(
     disk: &SimDisk,
     clock: &Arc<ManualClock>,
     plan: &Plan,
     life: Life,
     outputs: &Outputs,
-    trap: &Arc<Trap>,
+    (trap, brokers): (&Arc<Trap>, &Brokers),
 ) -> Result<StreamingContext> {
-    let trap = Arc::clone(trap);
-    let (outputs, sources) = (Arc::clone(outputs), plan.sources);
-    let ops = resolved(sources, &plan.ops);
+    let (trap, brokers) = (Arc::clone(trap), brokers.clone());
+    let (outputs, plan) = (Arc::clone(outputs), plan.clone());
+    let ops = resolved(plan.sources, &plan.ops);
     let clock: Arc<ManualClock> = Arc::clone(clock);
     let context = builder(disk, life.workers)
         .clock(clock)
@@ -765,7 +790,7 @@ fn open(
         .always_rebuild(life.rebuilds)
         .checkpoint(CheckpointPolicy::every_batches(life.every))
         .get_or_create(move |ssc| {
-            let streams = build(ssc, sources, &ops, &trap);
+            let streams = build(ssc, &plan, &ops, (&trap, &brokers));
             if let Some(last) = streams.last() {
                 last.datasets("past");
             }
@@ -823,11 +848,18 @@ impl Model {
         log.chain(self.whole.iter().flatten().copied()).collect()
     }
 
-    /// Batches are small: what comes from the log is one partition, if there is any.
+    /// Batches are small: what comes from the log is one partition, if there is any, and so is what
+    /// sources have kept.
     fn partitions(&self) -> Vec<Vec<Record>> {
-        let log: Vec<Record> = self.log.iter().map(|(_, record)| *record).collect();
-        let log = (!log.is_empty()).then_some(log);
-        log.into_iter().chain(self.whole.iter().cloned()).collect()
+        let (mut log, mut kept) = (Vec::new(), Vec::new());
+        for (place, record) in &self.log {
+            match *place < KEPT {
+                true => log.push(*record),
+                false => kept.push(*record),
+            }
+        }
+        let parts = [log, kept].into_iter().filter(|part| !part.is_empty());
+        parts.chain(self.whole.iter().cloned()).collect()
     }
 
     /// The values of each key, by key group, then in order of the first touch.
@@ -1346,6 +1378,8 @@ fn model_op(op: &Op, state: &mut State, streams: &[Option<Model>], when: When) -
 struct Plan {
     sources: usize,
     ops: Vec<Op>,
+    /// Of each source, whether it keeps its own data.
+    kept: [bool; 3],
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -1383,8 +1417,20 @@ const NO_PARTS: u64 = 64 << 20;
 type Frame = (usize, Vec<Record>);
 
 fn plan() -> impl Strategy<Value = Plan> {
-    (1_usize..4, prop::collection::vec(op(), 1..10))
-        .prop_map(|(sources, ops)| Plan { sources, ops })
+    let kept = [any::<bool>(), any::<bool>(), any::<bool>()];
+    (1_usize..4, prop::collection::vec(op(), 1..10), kept).prop_map(|(sources, ops, kept)| Plan {
+        sources,
+        ops,
+        kept,
+    })
+}
+
+/// All of its data is in the log.
+fn logged() -> impl Strategy<Value = Plan> {
+    plan().prop_map(|plan| Plan {
+        kept: [false; 3],
+        ..plan
+    })
 }
 
 fn life() -> impl Strategy<Value = Life> {
@@ -1418,11 +1464,22 @@ fn frames() -> impl Strategy<Value = Vec<Frame>> {
     prop::collection::vec((0_usize..3, prop::collection::vec(record, 1..5)), 0..30)
 }
 
-/// Sends the frames; where each is in the log.
-fn send(context: &StreamingContext, plan: &Plan, frames: &[Frame]) -> Vec<(Lsn, Frame)> {
+/// Sends the frames; where each is in the log, if it is there.
+fn send(
+    context: &StreamingContext,
+    plan: &Plan,
+    brokers: &Brokers,
+    frames: &[Frame],
+) -> Vec<(Lsn, Frame)> {
     let mut sent = Vec::new();
     for (source, records) in frames {
-        let name = format!("in{}", source % plan.sources);
+        let at = source % plan.sources;
+        if plan.kept[at] {
+            let texts = records.iter().map(hidden);
+            texts.for_each(|text| brokers[at].push("partition", text));
+            continue;
+        }
+        let name = format!("in{at}");
         let input = context.input::<Record>(&name).unwrap();
         let ack = input.send_all(records).unwrap();
         sent.push((ack.lsn(), (*source, records.clone())));
@@ -1437,14 +1494,26 @@ fn sources_of(plan: &Plan, frames: &[Frame]) -> Vec<Model> {
         .iter()
         .flat_map(|(source, records)| records.iter().map(move |r| (source % plan.sources, *r)));
     for (place, (source, record)) in records.enumerate() {
+        // After those of the log, by source.
+        let place = match plan.kept[source] {
+            true => KEPT * (source + 1) + place,
+            false => place,
+        };
         models[source].log.push((place, record));
     }
     models
 }
 
+/// Above the places of all records in the log.
+const KEPT: usize = 1 << 32;
+
 fn check(plan: &Plan, batches: &[Vec<Frame>], lives: &[Life]) {
     let (mut disk, outputs) = (SimDisk::new(), Outputs::default());
-    let trap = Arc::new(Trap::default());
+    let (trap, brokers) = (Arc::new(Trap::default()), Brokers::default());
+    for broker in &brokers {
+        // What past batches had is asked for again.
+        broker.trouble.keeps.store(true, Ordering::SeqCst);
+    }
     let mut states = vec![State::default(); plan.ops.len()];
     let ticks = Cell::new(0);
     let clock = Arc::new(ManualClock::new(START_MS));
@@ -1462,11 +1531,11 @@ fn check(plan: &Plan, batches: &[Vec<Frame>], lives: &[Life]) {
         }
         let mut missed = missed_ends(plan, last, ticks.get() + 1);
         trap.set(life.failures);
-        let context = open(&disk, &clock, plan, life, &outputs, &trap).unwrap();
+        let context = open(&disk, &clock, plan, life, &outputs, (&trap, &brokers)).unwrap();
         let (now, later) = rest.split_at(life.batches.min(rest.len()));
         for frames in now {
             advance(1);
-            send(&context, plan, frames);
+            send(&context, plan, &brokers, frames);
             trap.set(life.failures);
             let batch = context.run_batch().unwrap();
             assert_eq!(batch.time_ms, START_MS + ticks.get() * INTERVAL_MS);
@@ -1514,7 +1583,7 @@ struct InParts {
 /// parts there were before the last one of their tick, and how many lives ended behind such a one.
 fn check_parts(plan: &Plan, bursts: &[Vec<Frame>], lives: &[InParts]) -> (usize, usize) {
     let (mut disk, outputs) = (SimDisk::new(), Outputs::default());
-    let trap = Arc::new(Trap::default());
+    let (trap, brokers) = (Arc::new(Trap::default()), Brokers::default());
     let clock = Arc::new(ManualClock::new(START_MS));
     let tick = Duration::from_millis(INTERVAL_MS);
     let (mut sent, mut bursts, mut ends) = (Vec::new(), bursts.iter().peekable(), Vec::new());
@@ -1527,10 +1596,10 @@ fn check_parts(plan: &Plan, bursts: &[Vec<Frame>], lives: &[InParts]) -> (usize,
             clock.advance(tick * life.downtime as u32);
         }
         trap.set(life.failures);
-        let context = open(&disk, &clock, plan, life, &outputs, &trap).unwrap();
+        let context = open(&disk, &clock, plan, life, &outputs, (&trap, &brokers)).unwrap();
         for frames in bursts.by_ref().take(life.batches) {
             clock.advance(tick);
-            sent.extend(send(&context, plan, frames));
+            sent.extend(send(&context, plan, &brokers, frames));
             for _ in 0..runs {
                 trap.set(life.failures);
                 context.run_batch().unwrap();
@@ -1546,7 +1615,7 @@ fn check_parts(plan: &Plan, bursts: &[Vec<Frame>], lives: &[InParts]) -> (usize,
         }
     }
     // To the end of what was sent, and two batches more, so that the last tick is whole.
-    let context = open(&disk, &clock, plan, last_life, &outputs, &trap).unwrap();
+    let context = open(&disk, &clock, plan, last_life, &outputs, (&trap, &brokers)).unwrap();
     let newest = sent.last().map_or(Lsn::ZERO, |(lsn, _)| *lsn);
     let mut empty = 0;
     while empty < 3 {
@@ -1674,7 +1743,7 @@ proptest! {
 
     #[test]
     fn any_graph_gives_what_the_model_gives_in_ticks_of_parts(
-        plan in plan(),
+        plan in logged(),
         bursts in prop::collection::vec(frames(), 1..5),
         lives in prop::collection::vec(in_parts(), 1..4),
     ) {
@@ -1710,7 +1779,11 @@ fn every_window_and_timer_moves_at_the_last_part_of_a_tick() {
     });
     let plans = plans.into_iter().chain([timers.collect()]);
     for ops in plans {
-        let plan = Plan { sources: 1, ops };
+        let plan = Plan {
+            sources: 1,
+            ops,
+            kept: [false; 3],
+        };
         for (workers, runs) in [(1, 1), (2, 2), (3, 3), (2, 4), (1, 5)] {
             let lives = [End::Killed, End::Immediate, End::Killed, End::Graceful].map(|end| {
                 let life = Life {
@@ -1747,7 +1820,11 @@ fn every_window_and_timer_moves_at_the_last_part_of_a_tick() {
 #[test]
 fn a_chain_of_unions_keeps_the_order_of_the_log() {
     let ops = vec![Op::Pairwise(0, 1), Op::Pairwise(3, 2), Op::MapWithState(4)];
-    let plan = Plan { sources: 3, ops };
+    let plan = Plan {
+        sources: 3,
+        ops,
+        kept: [false; 3],
+    };
     let frames: Vec<Frame> = (0..300)
         .map(|n| (n * 7 % 3, vec![(1, (2, n as u32))]))
         .collect();
@@ -1781,7 +1858,11 @@ fn branches_of_one_stream_alternate_record_by_record() {
         Op::Union(vec![1, 0, 2]),
         Op::MapWithState(3),
     ];
-    let plan = Plan { sources: 1, ops };
+    let plan = Plan {
+        sources: 1,
+        ops,
+        kept: [false; 3],
+    };
     let frame: Frame = (0, (0..10).map(|n| (1, (n + 2, n))).collect());
     let life = Life {
         workers: 2,

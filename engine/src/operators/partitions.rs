@@ -4,12 +4,15 @@
 //!
 //! - Of records that come straight from the log, it is a stretch of [`PARTITION_BYTES`] of the
 //!   batch's log. One without a record of the stream is no partition.
+//! - Of records of a source that keeps them itself, it is a stretch of [`PARTITION_OFFSETS`] of the
+//!   batch's offsets, after those of the log.
 //! - Of what an operator made of the whole batch, it is what it made at once: one key group, or
 //!   everything for operators that see the whole batch on one worker.
 //! - After `repartition(n)`, it is one of `n` parts of equal length.
 
 use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input, open};
-use crate::batch::positioned::Positioned;
+use crate::batch::positioned::{Position, Positioned};
+use crate::batch::source_range::place;
 use crate::error::GraphError;
 use crate::operators::dstream::{DStream, FusedFn};
 use crate::operators::stateless::stateless_node;
@@ -23,6 +26,9 @@ use std::sync::Arc;
 
 /// Length of a partition of the log, in bytes.
 const PARTITION_BYTES: u64 = 512 << 10;
+
+/// Length of a partition of offsets.
+const PARTITION_OFFSETS: u64 = 128 << 10;
 
 /// More partitions are not meant.
 const MAX_PARTITIONS: usize = 32_768;
@@ -175,12 +181,18 @@ pub(crate) fn parts_of<T: 'static>(
         fused(ctx, data, &mut |record| records.push(record));
         return vec![(sequence, records)];
     }
-    let from = ctx.batch().from;
+    let batch = ctx.batch();
+    let by_offset = place(batch);
+    let of_log = batch.to.bytes_since(batch.from) / PARTITION_BYTES + 1;
     let mut parts: Vec<(u64, Vec<T>)> = Vec::new();
     fused(ctx, data, &mut |record| {
-        let position = ctx.position();
-        let bytes = position.map_or(0, |position| position.lsn.bytes_since(from));
-        let number = bytes / PARTITION_BYTES;
+        let number = match ctx.position() {
+            None => 0,
+            Some(Position { lsn, index }) if lsn == by_offset => {
+                of_log + u64::from(index) / PARTITION_OFFSETS
+            }
+            Some(Position { lsn, .. }) => lsn.bytes_since(batch.from) / PARTITION_BYTES,
+        };
         match parts.last_mut() {
             Some((last, records)) if *last == number => records.push(record),
             _ => parts.push((number, vec![record])),
