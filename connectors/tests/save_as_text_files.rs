@@ -1,8 +1,15 @@
 //! Text files of a running context: a full disk delays them.
-#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking"
+)]
 
+#[path = "common/captured.rs"]
+mod captured;
 mod common;
 
+use captured::{capture, warnings};
 use highwater_connectors::Outputs;
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::wal::disk::{Disk, ManualClock, SimDisk};
@@ -206,4 +213,33 @@ fn output_of_the_version_before_goes_on_and_no_other_program_takes_it() {
         written(&disk),
         (vec!["one".to_owned(), "two".to_owned()], 0)
     );
+}
+
+#[test]
+fn many_small_files_are_warned_of() {
+    capture();
+    let disk = SimDisk::new();
+    let context = StreamingContext::builder("/app")
+        .disk(Arc::new(disk))
+        .clock(Arc::new(ManualClock::new(1_700_000_000_000)))
+        .log(wal::Options::new().segment_size(256 << 10))
+        .batches(BatchMode::Manual)
+        .get_or_create(|ssc| {
+            let lines = ssc.input::<String>("lines");
+            lines.save_as_text_files("files", "/out/many-small");
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    for n in 1..=1000 {
+        assert!(warnings("/out/many-small").is_empty(), "at file {n}");
+        send(&context, "a line");
+        context.run_batch().unwrap();
+    }
+    let told = warnings("/out/many-small");
+    assert_eq!(told.len(), 1, "{told:?}");
+    let says = |what: &str| assert!(told[0].contains(what), "{told:?}");
+    says("files=1000");
+    says("average=7");
+    says("longer batch interval");
 }

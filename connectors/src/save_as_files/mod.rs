@@ -10,6 +10,7 @@
 //! | `pieces` | writing a file in pieces, and what it holds |
 //! | `marker` | the file that records which log and output own the names |
 //! | `opening` | what is found at the start, and whether it is ours |
+//! | `small_files` | a warning of many small files |
 //! | `rename` | renaming without replacing |
 //!
 //! | step | on disk afterwards |
@@ -34,6 +35,7 @@ mod opening;
 mod pieces;
 mod rename;
 mod sink;
+mod small_files;
 #[cfg(test)]
 mod tests;
 mod token;

@@ -6,6 +6,7 @@ use super::names::{FileState, Names};
 use super::opening;
 use super::pieces::{Content, Pieces, content_of};
 use super::rename::rename_new;
+use super::small_files::SmallFiles;
 use super::token::Token;
 use highwater_engine::wal::disk::{Disk, DiskFile};
 use highwater_engine::{
@@ -26,6 +27,7 @@ pub(crate) struct FileSink<F> {
     parts_per_worker: bool,
     opened: Mutex<Option<Opened>>,
     run: Mutex<ThisRun>,
+    small: Mutex<SmallFiles>,
 }
 
 /// What an open sink needs.
@@ -66,6 +68,7 @@ impl<F> FileSink<F> {
             parts_per_worker: files.parts_per_worker,
             opened: Mutex::new(None),
             run: Mutex::default(),
+            small: Mutex::default(),
         }
     }
 
@@ -276,6 +279,15 @@ where
         let (file, content) = self.write_staged(&opened, &name, batch.id, records)?;
         file.sync().map_err(SinkError::permanent)?;
         opened.sync_dir()?;
+        if let Some((files, average)) = self.small.lock().wrote(content.bytes) {
+            tracing::warn!(
+                files,
+                average,
+                newest = %opened.names.published(&name).display(),
+                "an output has written many small files (bytes on average): a longer batch interval, or a window before the output, \
+                 makes fewer and larger ones"
+            );
+        }
         Ok(Some(Token::new(name, content).encode()?))
     }
 

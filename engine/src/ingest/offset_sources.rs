@@ -126,6 +126,10 @@ impl OffsetSources {
         if ranges.is_empty() {
             return;
         }
+        assert!(
+            batch.from < batch.to,
+            "{batch} has records of sources, so it has a place for them"
+        );
         for of in &self.sources {
             let its = ranges.iter().filter(|range| range.stream == of.stream);
             of.context.advanced(place(batch), its);

@@ -223,10 +223,6 @@ impl Cutter {
         };
         let cut = Cut::new(record, lsn).map_err(contradiction)?;
         let (batch, tick) = (cut.last.batch, cut.last.tick);
-        assert!(
-            cut.sources.is_empty() || batch.from < batch.to,
-            "{batch} has records of sources, so it has a place for them"
-        );
         self.admission.cut_at(batch.to);
         self.by_offset.was_cut(&batch, &cut.sources);
         self.open = (!tick.is_last_part).then(|| OpenTick {
