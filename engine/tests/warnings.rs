@@ -13,7 +13,7 @@ mod warnings;
 use common::{builder, open, send};
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
-use highwater_engine::{Builder, CheckpointPolicy, ContextEvent, StopMode};
+use highwater_engine::{Builder, CheckpointPolicy, ContextEvent, StopMode, wal};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
@@ -238,4 +238,46 @@ fn a_lineage_over_its_bound_is_told_once_until_a_checkpoint_cuts_it() {
     });
     assert_eq!(count(&told, "lineage is over its bound"), 2, "{told:?}");
     assert_eq!(count(&told, "last_error"), 2, "{told:?}");
+}
+
+/// A key that has most values is told of once, with several workers: one of them does its work.
+#[test]
+fn a_hot_key_is_told_of_and_not_with_every_batch() {
+    for (workers, values, expected) in [(2, 120_000_u64, 1), (2, 90_000, 0), (1, 120_000, 0)] {
+        let disk = SimDisk::new();
+        let told = Warnings::during(|| {
+            let log = wal::Options::new().segment_size(16 << 20);
+            let context = builder(&disk, workers)
+                .log(log.background(wal::Background::Inline))
+                .get_or_create(|ssc| {
+                    let pairs = ssc.input::<(String, u64)>("pairs");
+                    let count = |_: &String, new: &[u64], n: &mut Option<u64>| {
+                        *n = Some(n.unwrap_or(0) + new.len() as u64);
+                    };
+                    let counts = pairs.update_state_by_key("counts", count);
+                    counts.for_each_batch("out", |_, _| ());
+                    Ok(())
+                })
+                .unwrap();
+            context.start().unwrap();
+            let input = context.input::<(String, u64)>("pairs").unwrap();
+            for _ in 0..2 {
+                let hot = |n| (format!("key {}", if n % 9 == 0 { n } else { 7 }), n);
+                let pairs: Vec<(String, u64)> = (0..values * 9 / 8).map(hot).collect();
+                for frame in pairs.chunks(10_000) {
+                    input.send_all(frame).unwrap().wait().unwrap();
+                }
+                context.run_batch().unwrap();
+            }
+        });
+        let hot: Vec<_> = told.iter().filter(|t| t.contains("hot key")).collect();
+        assert_eq!(hot.len(), expected, "{workers} workers, {values}: {told:?}");
+        for what in hot {
+            assert!(
+                what.contains("key 7") && what.contains("\"counts\""),
+                "{what}"
+            );
+            assert!(what.contains("reduce_by_key"), "{what}");
+        }
+    }
 }

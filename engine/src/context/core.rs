@@ -225,7 +225,7 @@ impl Core {
         ran.map(drop)
     }
 
-    /// Tells everyone what a batch has refused; not again when it only runs for its state.
+    /// Tells everyone what a batch has refused, and of hot keys; not again when it only runs for its state.
     fn tell_of_refused(&self, ran: &Ran, batch: Batch) {
         if ran.purpose == Purpose::Rebuild {
             return;
@@ -236,6 +236,16 @@ impl Core {
                 operator: operator.clone(),
                 skipped: count.skipped,
                 dead_letters: count.dead_letters,
+            });
+        }
+        let alone = self.settings.workers.get() == 1;
+        for hot in ran.hot_keys.iter().filter(|_| !alone).cloned() {
+            self.events.publish(&ContextEvent::HotKey {
+                batch,
+                operator: hot.operator,
+                key: hot.key,
+                values: hot.values,
+                of: hot.of,
             });
         }
     }

@@ -1,6 +1,7 @@
 //! What a batch produced.
 
 use crate::batch::chunk::Chunk;
+use crate::observe::hot_key::HotKey;
 use crate::observe::states::KeyCounts;
 use crate::plan::failed::Failed;
 use crate::refused::noted::Noted;
@@ -19,6 +20,8 @@ pub(crate) struct Completed {
     pub(crate) counted: Added,
     /// Records that operators have refused, in no particular order.
     pub(crate) refused: Vec<Noted>,
+    /// Keys that have most of the values, in no particular order.
+    pub(crate) hot_keys: Vec<HotKey>,
     /// State blocks by state, if a snapshot was asked for.
     pub(crate) blocks: Vec<(usize, Block)>,
     /// How many keys the workers have of the states, where that has changed: by state and worker.

@@ -4,6 +4,7 @@ use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::batch::work::{Purpose, Snapshot, Work};
 use crate::exec::arrivals::{Arrivals, EndOfLogChunk};
 use crate::exec::attempt::FIRST_EPOCH;
+use crate::exec::report::Report;
 use crate::exec::stream::Stream;
 use crate::exec::union::union;
 use crate::exec::worker_context::WorkerContext;
@@ -144,6 +145,9 @@ fn in_context(
     let ctx = OperatorContext::new(batch, tick, context.scope(), operator);
     context.counting(|| ctx.guard(|| work(&ctx)));
     context.refused(ctx.take_noted());
+    if let Some(hot) = ctx.take_hot_key(|| context.plan.operator_name(operator)) {
+        context.report(Report::HotKey(hot));
+    }
     if let Some(failed) = ctx.into_failure(|id| context.plan.operator_name(id)) {
         context.fail(epoch, failed);
     }

@@ -141,6 +141,7 @@ impl Executor {
                     completed.tapped.entry(tap).or_default().append(&mut chunks);
                 }
                 Report::Counted(added) => add_all(&mut completed.counted, &added),
+                Report::HotKey(hot) => completed.hot_keys.push(hot),
                 Report::Refused(mut noted) => completed.refused.append(&mut noted),
                 Report::State { state, blocks } => {
                     let blocks = blocks.into_iter().map(|block| (state, block));

@@ -2,6 +2,7 @@
 //! comes back as reports: they share no batch, only the number of the one that failed.
 
 use crate::batch::chunk::Chunk;
+use crate::observe::hot_key::HotKey;
 use crate::observe::states::KeyCounts;
 use crate::plan::failed::Failed;
 use crate::refused::noted::Noted;
@@ -20,6 +21,8 @@ pub(super) enum Report {
     Tapped { tap: usize, chunks: Vec<Chunk> },
     /// What operators added to counters, by counter.
     Counted(Vec<u64>),
+    /// A key that has most of the values of a batch.
+    HotKey(HotKey),
     /// Records that operators have refused.
     Refused(Vec<Noted>),
     /// The worker's part of a state, for a checkpoint.

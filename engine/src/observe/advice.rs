@@ -6,6 +6,7 @@ use highwater_wal::Lsn;
 use highwater_wal::disk::Clock;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// State that is checkpointed less often than this is as good as never checkpointed.
@@ -17,6 +18,9 @@ const NO_TICKS: Duration = Duration::from_secs(365 * 24 * 3600);
 /// So many checkpoint intervals of batches may have to be replayed. While one checkpoint is
 /// written, the next one cannot begin.
 const MAX_INTERVALS: u64 = 3;
+
+/// After a hot key was told of, so many batches go by.
+const HOT_KEY_EVERY: u64 = 1000;
 
 /// What the program has set.
 #[derive(Debug)]
@@ -37,6 +41,8 @@ pub(crate) struct Advisor {
     set: Rhythm,
     lineage: Mutex<Covered>,
     slow: Throttle,
+    /// From this batch on a hot key is told of again.
+    hot_from: AtomicU64,
 }
 
 /// What the newest checkpoint covers.
@@ -60,6 +66,7 @@ impl Advisor {
                 warned: false,
             }),
             slow: Throttle::default(),
+            hot_from: AtomicU64::new(0),
         }
     }
 
@@ -106,6 +113,17 @@ impl Advisor {
         }
     }
 
+    fn hot_key(&self, batch: u64, event: &ContextEvent) {
+        if batch >= self.hot_from.load(Ordering::Relaxed) {
+            let next = batch.saturating_add(HOT_KEY_EVERY);
+            self.hot_from.store(next, Ordering::Relaxed);
+            tracing::warn!(
+                "a hot key: {event}. One worker does its work, so more of them do not help. Combine values before they are brought \
+                 together (reduce_by_key, aggregate_by_key), or make several keys of it and combine those after that"
+            );
+        }
+    }
+
     /// The log up to `to`, where batch `id` ends, is processed.
     fn completed_batch(&self, id: u64, to: Lsn) {
         let mut covered = self.lineage.lock();
@@ -131,6 +149,7 @@ impl ContextListener for Advisor {
             ContextEvent::CheckpointCompleted { batch, took, .. } => {
                 self.completed_checkpoint(batch.id, batch.to, *took);
             }
+            ContextEvent::HotKey { batch, .. } => self.hot_key(batch.id, event),
             ContextEvent::BatchCompleted { batch, .. } => {
                 self.completed_batch(batch.id, batch.to);
             }

@@ -98,6 +98,20 @@ pub enum ContextEvent {
         /// Records that were put aside.
         dead_letters: u64,
     },
+    /// In a program with several workers, a key of a stateful operator has at least half of the
+    /// values that one worker got in a batch, and at least 100,000. That worker does its work alone.
+    HotKey {
+        /// The batch.
+        batch: Batch,
+        /// The operator.
+        operator: String,
+        /// The key, shortened if it is long.
+        key: String,
+        /// Its values.
+        values: u64,
+        /// The values of all keys of that worker.
+        of: u64,
+    },
     /// Back-pressure lets a source be faster from now on, or slower.
     RateChanged {
         /// Name of the source.
@@ -269,6 +283,16 @@ impl fmt::Display for ContextEvent {
             } => write!(
                 f,
                 "{operator} refused {skipped} records of {batch}, and put {dead_letters} aside"
+            ),
+            Self::HotKey {
+                batch,
+                operator,
+                key,
+                values,
+                of,
+            } => write!(
+                f,
+                "key {key} has {values} of the {of} values that a worker got for {operator} in {batch}"
             ),
             Self::ReceiverStarted { source }
             | Self::ReceiverFailed { source, .. }

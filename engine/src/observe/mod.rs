@@ -10,7 +10,8 @@
 //! | `delays` | how long batches wait for their turn |
 //! | `metrics` | what goes to the `metrics` facade |
 //! | `states` | how many keys the states have |
-//! | `advice` | warnings about checkpoints that do not fit |
+//! | `advice` | warnings about checkpoints that do not fit, and about hot keys |
+//! | `hot_key` | a key that has most of the values of a batch |
 //! | `lineage` | what would have to be replayed |
 //! | `throttle` | a bound on warnings that outsiders can cause |
 
@@ -19,6 +20,7 @@ pub(crate) mod checkpoints;
 pub(crate) mod delays;
 pub(crate) mod event;
 pub(crate) mod failed_attempt;
+pub(crate) mod hot_key;
 pub(crate) mod lineage;
 pub(crate) mod metrics;
 pub(crate) mod refused;

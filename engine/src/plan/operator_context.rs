@@ -7,6 +7,7 @@ use crate::batch::positioned::Position;
 use crate::batch::tick::Tick;
 use crate::codec::round_trip;
 use crate::error::BatchFailure;
+use crate::observe::hot_key::{HotKey, Hottest};
 use crate::panics;
 use crate::plan::batch_scope::BatchScope;
 use crate::plan::failed::{Failed, Remedy};
@@ -34,6 +35,8 @@ pub(crate) struct OperatorContext {
     chunk: RefCell<SequenceKey>,
     /// Records that were left out.
     left_out: RefCell<Vec<noted::Noted>>,
+    /// The key that has most values.
+    hottest: RefCell<Hottest>,
     /// The key whose code has panicked.
     key: RefCell<Option<String>>,
     failure: RefCell<Option<Noted>>,
@@ -80,6 +83,7 @@ impl OperatorContext {
             position: Cell::new(None),
             chunk: RefCell::new(SequenceKey::Log(0)),
             left_out: RefCell::default(),
+            hottest: RefCell::default(),
             key: RefCell::new(None),
             failure: RefCell::new(None),
         }
@@ -207,6 +211,18 @@ impl OperatorContext {
         let done = work();
         let _no_panic = ManuallyDrop::new(on_panic);
         done
+    }
+
+    /// A key has so many values in the batch.
+    #[inline]
+    pub(crate) fn key_has<K: Serialize + ?Sized>(&self, key: &K, values: usize) {
+        let mut hottest = self.hottest.borrow_mut();
+        hottest.saw(values as u64, || round_trip::show_value(key));
+    }
+
+    /// The key that has most of the values, if there is one.
+    pub(crate) fn take_hot_key(&self, operator: impl FnOnce() -> String) -> Option<HotKey> {
+        self.hottest.take().hot(operator)
     }
 
     /// Whether something failed already: the rest of the batch is not worth processing.

@@ -24,6 +24,7 @@ use crate::exec::completed::Completed;
 use crate::ingest::admission::Admission;
 use crate::ingest::offset_sources::OffsetSources;
 use crate::ingest::source_context::SourceContext;
+use crate::observe::hot_key::HotKey;
 use crate::observe::states::StateCounts;
 use crate::panics;
 use crate::plan::batch_scope::BatchScope;
@@ -74,6 +75,7 @@ pub(crate) struct Ran {
     pub(crate) records: Vec<u64>,
     /// How many each operator has refused.
     pub(crate) refused: BTreeMap<String, RefusedCount>,
+    pub(crate) hot_keys: Vec<HotKey>,
 }
 
 /// A batch that the workers run.
@@ -123,6 +125,7 @@ impl Driver {
             refused: noted,
             blocks,
             keys,
+            hot_keys,
             ..
         } = completed;
         if work.snapshot == Snapshot::Skip
@@ -158,6 +161,7 @@ impl Driver {
             took,
             records,
             refused: refused.counts(),
+            hot_keys,
         })
     }
 

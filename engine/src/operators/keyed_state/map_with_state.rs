@@ -178,7 +178,9 @@ fn visit_group<K: Key, V: Value, S: State, U: Record, T: Stamp>(
     let mut lists = lists.into_lists();
     let mut map = |key: &K, list: Option<List>, state: &mut StateGuard<S>| {
         let Some(list) = list else { return };
-        for value in lists.take(list) {
+        let values = lists.take(list);
+        ctx.key_has(key, values.len());
+        for value in values {
             mapped.extend(call(f, ctx, (key, Some(value)), state));
         }
     };

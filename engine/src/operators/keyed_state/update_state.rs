@@ -224,6 +224,7 @@ where
     let mut update = |key: &K, list: Option<List>, state: &mut G| {
         let values = list.map(|list| lists.get(list));
         let values = values.unwrap_or_default();
+        ctx.key_has(key, values.len());
         ctx.at_key(key, || f(batch, key, values, state));
     };
     let mut emit = |visited: Visited<'_, K, G::State>| {

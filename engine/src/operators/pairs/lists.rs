@@ -260,7 +260,7 @@ pub(crate) struct IntoLists<V> {
 
 impl<V> IntoLists<V> {
     /// The values of a list. Lists are taken in their order, each with all its values.
-    pub(crate) fn take(&mut self, list: List) -> impl Iterator<Item = V> {
+    pub(crate) fn take(&mut self, list: List) -> impl ExactSizeIterator<Item = V> {
         assert_eq!(list.0, self.next, "lists are taken in their order");
         self.next += 1;
         let count = self.counts.next().unwrap_or_default();
