@@ -225,7 +225,8 @@ impl Core {
         ran.map(drop)
     }
 
-    /// Tells everyone what a batch has refused, and of hot keys; not again when it only runs for its state.
+    /// Tells everyone what a batch has refused, and of hot keys; not again when it only runs for
+    /// its state.
     fn tell_of_refused(&self, ran: &Ran, batch: Batch) {
         if ran.purpose == Purpose::Rebuild {
             return;

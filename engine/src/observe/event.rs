@@ -99,7 +99,8 @@ pub enum ContextEvent {
         dead_letters: u64,
     },
     /// In a program with several workers, a key of a stateful operator has at least half of the
-    /// values that one worker got in a batch, and at least 100,000. That worker does its work alone.
+    /// values that one worker got in a batch, and at least 100,000. That worker does its work
+    /// alone.
     HotKey {
         /// The batch.
         batch: Batch,
