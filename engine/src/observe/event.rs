@@ -197,6 +197,32 @@ pub enum ContextEvent {
 }
 
 impl ContextEvent {
+    /// What there is to say of records.
+    fn write_of_records(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RecordsRefused {
+                batch,
+                operator,
+                skipped,
+                dead_letters,
+            } => write!(
+                f,
+                "{operator} refused {skipped} records of {batch}, and put {dead_letters} aside"
+            ),
+            Self::HotKey {
+                batch,
+                operator,
+                key,
+                values,
+                of,
+            } => write!(
+                f,
+                "key {key} has {values} of the {of} values that a worker got for {operator} in {batch}"
+            ),
+            _ => Ok(()),
+        }
+    }
+
     /// The text of what happened to a source.
     fn write_of_source(&self, source: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -276,25 +302,7 @@ impl fmt::Display for ContextEvent {
                 "output {output} has {batch} after {} ms",
                 took.as_millis()
             ),
-            Self::RecordsRefused {
-                batch,
-                operator,
-                skipped,
-                dead_letters,
-            } => write!(
-                f,
-                "{operator} refused {skipped} records of {batch}, and put {dead_letters} aside"
-            ),
-            Self::HotKey {
-                batch,
-                operator,
-                key,
-                values,
-                of,
-            } => write!(
-                f,
-                "key {key} has {values} of the {of} values that a worker got for {operator} in {batch}"
-            ),
+            Self::RecordsRefused { .. } | Self::HotKey { .. } => self.write_of_records(f),
             Self::ReceiverStarted { source }
             | Self::ReceiverFailed { source, .. }
             | Self::ReceiverStopped { source }
