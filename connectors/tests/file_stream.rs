@@ -7,6 +7,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
+
 use highwater_connectors::{FileInput, Line, Sources};
 use highwater_engine::wal::disk::{Access, Disk, ManualClock, SimDisk};
 use highwater_engine::{
@@ -172,7 +175,7 @@ fn piece() -> impl Strategy<Value = Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(24))]
+    #![proptest_config(saved_seeds::config(24, env!("CARGO_MANIFEST_DIR"), "file_stream"))]
     /// Ranges end anywhere, lines do not care.
     #[test]
     fn lines_do_not_depend_on_where_a_file_is_cut(

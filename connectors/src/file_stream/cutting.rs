@@ -27,7 +27,7 @@ pub(super) struct Piece {
     pub(super) to: u64,
     pub(super) begins: Begins,
     pub(super) hash: u128,
-    /// Line ends in it.
+    /// Line ends in it, at least one if it is not empty: a rate must not stand still.
     pub(super) lines: u64,
 }
 
@@ -94,7 +94,7 @@ pub(super) fn next(
         buffer.truncate(line_end + 1);
     }
     Ok(Piece {
-        lines,
+        lines: lines.max(u64::from(!buffer.is_empty())),
         from,
         to: from + buffer.len() as u64,
         begins,

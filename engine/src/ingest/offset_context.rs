@@ -83,8 +83,9 @@ impl OffsetContext {
         self.source.clock()
     }
 
-    /// What the source has done since the context started. `stored` counts offsets that batches
-    /// have.
+    /// What the source has done since the context started. `stored` counts records that batches
+    /// have: offsets, unless the source says otherwise
+    /// ([`OffsetRange::records`](crate::OffsetRange)).
     #[must_use]
     pub fn stats(&self) -> SourceStats {
         self.source.stats()

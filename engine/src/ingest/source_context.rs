@@ -356,8 +356,8 @@ impl SourceContext {
     /// A cut gives its batch these ranges of what the source keeps itself; `place` is that of their
     /// records.
     pub(crate) fn advanced<'a>(&self, place: Lsn, ranges: impl Iterator<Item = &'a SourceRange>) {
-        let offsets = self.inner.writer.advanced(place, ranges);
-        self.count(usize::try_from(offsets).unwrap_or(usize::MAX), 0);
+        let records = self.inner.writer.advanced(place, ranges);
+        self.count(usize::try_from(records).unwrap_or(usize::MAX), 0);
     }
 
     /// How many items of the source have positions.

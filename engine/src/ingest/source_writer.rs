@@ -220,25 +220,25 @@ impl SourceWriter {
     }
 
     /// A cut gives its batch these ranges: the positions of their items are at their ends. Returns
-    /// how many offsets that is.
+    /// how many records that is.
     pub(crate) fn advanced<'a>(
         &self,
         place: Lsn,
         ranges: impl Iterator<Item = &'a SourceRange>,
     ) -> u64 {
         let mut ledger = self.ledger.lock();
-        let mut offsets = 0_u64;
+        let mut records = 0_u64;
         for range in ranges {
             let mark = Mark {
                 producer: ledger.producers().name(&range.item),
                 epoch: 0,
                 sequence: range.to,
             };
-            let len = range.len().unwrap_or(0);
-            ledger.appended(place, Some(mark), range.records.unwrap_or(len));
-            offsets = offsets.saturating_add(len);
+            let its = range.records.or_else(|| range.len()).unwrap_or(0);
+            ledger.appended(place, Some(mark), its);
+            records = records.saturating_add(its);
         }
-        offsets
+        records
     }
 
     /// How many producers are remembered.
