@@ -16,7 +16,7 @@ fn top(k: usize, words: &DStream<String>) -> DStream<(String, u64)> {
             |all, gone| all - gone,
             10 * SECOND,
             2 * SECOND,
-            |_word, count| *count > 0, // a word that nobody says any more is forgotten
+            |_word, count| *count > 0, // a word that is not said any more is forgotten
         )
         .transform(move |mut counts, _batch| {
             counts.sort_by_key(|(word, count)| (Reverse(*count), word.clone()));

@@ -7,54 +7,28 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/incoming.rs"]
+mod incoming;
 #[path = "../../tests/support/saved_seeds.rs"]
 mod saved_seeds;
+#[path = "common/small.rs"]
+mod small;
 
 use highwater_connectors::{FileInput, Line, Sources};
-use highwater_engine::wal::disk::{Access, Disk, ManualClock, SimDisk};
+use highwater_engine::wal::disk::{Access, Disk, SimDisk};
 use highwater_engine::{
-    BatchMode, Builder, CheckpointPolicy, DStream, Error, ErrorPolicy, Mismatch, Result,
-    SourceStats, StopMode, StreamScope, StreamingContext, wal,
+    BatchMode, Builder, DStream, Error, ErrorPolicy, Mismatch, Result, SourceStats, StopMode,
+    StreamScope, StreamingContext,
 };
+use incoming::{machine, move_in};
 use parking_lot::Mutex;
 use proptest::prelude::*;
+use small::builder;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 type Seen = Arc<Mutex<BTreeMap<u64, Vec<String>>>>;
-
-fn machine() -> SimDisk {
-    let disk = SimDisk::new();
-    disk.create_dir_all(Path::new("/in")).unwrap();
-    disk.sync_dir(Path::new("/")).unwrap();
-    disk
-}
-
-/// Moves a file in, as `mv` does.
-fn move_in(disk: &SimDisk, name: &str, content: impl Into<Vec<u8>>) {
-    disk.put_file("/moving", content);
-    disk.rename(Path::new("/moving"), &Path::new("/in").join(name))
-        .unwrap();
-    disk.sync_dir(Path::new("/in")).unwrap();
-    disk.sync_dir(Path::new("/")).unwrap();
-}
-
-fn builder(disk: &SimDisk, mode: BatchMode) -> Builder {
-    let log = wal::Options::new()
-        .segment_size(64 << 10)
-        .background(wal::Background::Inline);
-    StreamingContext::builder("/app")
-        .disk(Arc::new(disk.clone()))
-        .clock(Arc::new(ManualClock::new(1_700_000_000_000)))
-        .log(log)
-        .batches(mode)
-        .batch_interval(Duration::from_secs(1))
-        .checkpoint(CheckpointPolicy::every_batches(3))
-        .workers(2.try_into().unwrap())
-        .restore_threads(1.try_into().unwrap())
-}
 
 fn open(
     builder: Builder,

@@ -9,6 +9,9 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "common/small.rs"]
+mod small;
+
 use highwater_connectors::rdkafka::ClientConfig;
 use highwater_connectors::rdkafka::mocking::MockCluster;
 use highwater_connectors::rdkafka::producer::{
@@ -20,6 +23,7 @@ use highwater_engine::{
     BatchMode, Builder, CheckpointPolicy, Result, SourceStats, StopMode, StreamingContext, wal,
 };
 use parking_lot::Mutex;
+use small::builder;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command};
@@ -65,21 +69,6 @@ impl Broker {
     fn kafka(&self, topic: &str) -> Kafka {
         Kafka::new(self.cluster.bootstrap_servers(), [topic])
     }
-}
-
-fn builder(disk: &SimDisk, mode: BatchMode) -> Builder {
-    let log = wal::Options::new()
-        .segment_size(64 << 10)
-        .background(wal::Background::Inline);
-    StreamingContext::builder("/app")
-        .disk(Arc::new(disk.clone()))
-        .clock(Arc::new(ManualClock::new(1_700_000_000_000)))
-        .log(log)
-        .batches(mode)
-        .batch_interval(Duration::from_secs(1))
-        .checkpoint(CheckpointPolicy::every_batches(3))
-        .workers(2.try_into().unwrap())
-        .restore_threads(1.try_into().unwrap())
 }
 
 fn open(builder: Builder, seen: &Seen, kafka: Kafka) -> Result<StreamingContext> {

@@ -5,6 +5,8 @@
 mod common;
 #[path = "common/hooked.rs"]
 mod hooked;
+#[path = "common/incoming.rs"]
+mod incoming;
 
 use common::{Collected, open, stats};
 use highwater_connectors::Sources;
@@ -12,23 +14,10 @@ use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::wal::disk::{Access, Disk, SimDisk};
 use highwater_engine::{BatchMode, BoxError, Error, Result, StopMode, StreamingContext, wal};
 use hooked::{Hooked, Moment};
+use incoming::{machine, move_in};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
-
-fn machine() -> SimDisk {
-    let disk = SimDisk::new();
-    disk.create_dir_all(Path::new("/in")).unwrap();
-    disk
-}
-
-/// Moves a file in, as `mv` does.
-fn move_in(disk: &SimDisk, name: &str, content: impl Into<Vec<u8>>) {
-    disk.put_file("/moving", content);
-    disk.rename(Path::new("/moving"), &Path::new("/in").join(name))
-        .unwrap();
-    disk.sync_dir(Path::new("/in")).unwrap();
-}
 
 fn try_watch(disk: impl Disk, collected: &Collected) -> Result<StreamingContext> {
     let context = open(Arc::new(disk), BatchMode::Clock, collected, |ssc| {

@@ -390,7 +390,7 @@ fn a_batch_waits_for_a_source_that_is_down_and_the_context_lives() {
     context.stop(StopMode::Graceful).unwrap();
 }
 
-/// By hand there is nobody who waits: the batch fails as any other. So it does if what its cut
+/// By hand nothing waits: the batch fails as any other. So it does if what its cut
 /// names is gone; the error says what, and nothing is skipped.
 #[test]
 fn records_that_are_gone_stop_the_context_and_are_named() {

@@ -139,7 +139,7 @@ fn a_sender_waits_until_its_turn_has_come_by_the_clock_or_the_context_stops() {
         result.unwrap();
         assert!(at - began >= ms(100) * turn, "{turn} at {at:?}");
     }
-    // Nobody moves the clock any more: a stop ends the wait all the same.
+    // The clock stands from here on: a stop ends the wait all the same.
     let stop = std::thread::spawn(move || context.stop(StopMode::Immediate));
     let last = is_sent.iter().last().unwrap();
     assert!(matches!(last.1, Err(Error::Stopped)), "{last:?}");
@@ -436,7 +436,7 @@ fn the_rate_of_a_source_follows_its_own_records_in_each_batch() {
     assert_eq!(burst(|| try_send(&inputs[1])).0, 99);
 }
 
-/// The sink sends while the batch runs: these records lie behind its cut.
+/// The sink sends while the batch runs: these records come after its cut.
 #[test]
 fn what_arrives_while_a_batch_runs_counts_in_the_next_one() {
     let (clock, counts) = (manual(), Arc::<Mutex<Vec<u64>>>::default());

@@ -188,7 +188,7 @@ fn a_checkpoint_after_every_batch_and_one_that_never_comes_are_told_at_the_start
         let told = run_with(fits, 3, |builder| builder);
         assert_eq!(told, [] as [String; 0]);
     }
-    // Without ticks nobody knows how long that is.
+    // Without ticks it is not known how long that is.
     let told = run_with(10, 3, |builder| builder.batch_interval(Duration::MAX));
     assert_eq!(told, [] as [String; 0]);
 }

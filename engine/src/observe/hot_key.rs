@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// With fewer values in a batch nobody waits for a key.
+/// With fewer values in a batch a key is no burden.
 const MIN_VALUES: u64 = 100_000;
 
 /// A key that has at least half of the values that a worker got for an operator in a batch.

@@ -40,14 +40,9 @@ impl StreamScope {
         decode: Decoder<T>,
         receiver: impl Receiver,
     ) -> DStream<T> {
-        let info = SourceInfo {
-            name: name.to_owned(),
-            kind,
-            record: std::any::type_name::<T>(),
-            input_type: None,
-            check: RecordCheck::decoding(Arc::clone(&decode)),
-            origin: Origin::Receiver(Mutex::new(Some(Box::new(receiver)))),
-        };
+        let check = RecordCheck::decoding(Arc::clone(&decode));
+        let origin = Origin::Receiver(Mutex::new(Some(Box::new(receiver))));
+        let info = SourceInfo::of::<T>(kind, name, check, origin);
         self.declare(info, decode, Location::caller())
     }
 
@@ -71,14 +66,9 @@ impl StreamScope {
         receiver: impl Receiver,
     ) -> DStream<T> {
         let decode = text_decoder(read);
-        let info = SourceInfo {
-            name: name.to_owned(),
-            kind,
-            record: std::any::type_name::<T>(),
-            input_type: None,
-            check: RecordCheck::Text,
-            origin: Origin::Receiver(Mutex::new(Some(Box::new(receiver)))),
-        };
+        let check = RecordCheck::Text;
+        let origin = Origin::Receiver(Mutex::new(Some(Box::new(receiver))));
+        let info = SourceInfo::of::<T>(kind, name, check, origin);
         self.declare(info, decode, Location::caller())
     }
 
@@ -98,14 +88,9 @@ impl StreamScope {
         decode: Decoder<T>,
         source: impl Source,
     ) -> DStream<T> {
-        let info = SourceInfo {
-            name: name.to_owned(),
-            kind,
-            record: std::any::type_name::<T>(),
-            input_type: None,
-            check: RecordCheck::decoding(Arc::clone(&decode)),
-            origin: Origin::ByOffset(Arc::new(source)),
-        };
+        let check = RecordCheck::decoding(Arc::clone(&decode));
+        let origin = Origin::ByOffset(Arc::new(source));
+        let info = SourceInfo::of::<T>(kind, name, check, origin);
         self.declare(info, decode, Location::caller())
     }
 
@@ -180,14 +165,9 @@ impl StreamScope {
     #[track_caller]
     pub fn queue_stream<T: Value + Sync>(&self, name: &str, queue: &StreamQueue<T>) -> DStream<T> {
         let decode: Decoder<T> = Arc::new(|bytes| message_pack::decode::<T>(&bytes));
-        let info = SourceInfo {
-            name: name.to_owned(),
-            kind: "queue_stream",
-            record: std::any::type_name::<T>(),
-            input_type: None,
-            check: RecordCheck::decoding(Arc::clone(&decode)),
-            origin: Origin::Queue(Arc::new(queue.clone())),
-        };
+        let check = RecordCheck::decoding(Arc::clone(&decode));
+        let origin = Origin::Queue(Arc::new(queue.clone()));
+        let info = SourceInfo::of::<T>("queue_stream", name, check, origin);
         self.declare(info, decode, Location::caller())
     }
 }

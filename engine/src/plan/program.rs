@@ -71,6 +71,23 @@ pub(crate) struct SourceInfo {
 }
 
 impl SourceInfo {
+    /// A source of records of type `T` that come from elsewhere than the program's inputs.
+    pub(crate) fn of<T>(
+        kind: &'static str,
+        name: &str,
+        check: RecordCheck,
+        origin: Origin,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            kind,
+            record: std::any::type_name::<T>(),
+            input_type: None,
+            check,
+            origin,
+        }
+    }
+
     pub(crate) fn receiver(&self) -> Option<&ReceiverFactory> {
         match &self.origin {
             Origin::Receiver(receiver) => Some(receiver),
