@@ -2,11 +2,17 @@
 
 use crate::error::{CheckpointError, Result};
 use crate::manifest::document::Manifest;
-use crate::manifest::files::{missing_file, sizes};
+use crate::manifest::files::{lost_state_file, missing_file, sizes};
 use crate::manifest::read::{numbers, read_manifest};
+use crate::store::error::StoreError;
+use crate::store::names::{MAX_NUMBER, manifest_name};
 use crate::store::{Store, StoredFile};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// How many manifests in a row may have been moved away without hiding those before them from a
+/// listing that lacks both.
+const MAX_GAP: u32 = 3;
 
 /// Every manifest of a store, and the publication of this process that may have failed.
 #[derive(Debug)]
@@ -15,6 +21,8 @@ pub(crate) struct Catalog {
     by_number: BTreeMap<u64, Known>,
     /// A number of ours whose publication failed: its manifest may be there or not.
     in_doubt: Option<u64>,
+    /// Numbers whose removal failed: their manifests may be there or not.
+    removal_in_doubt: Vec<u64>,
 }
 
 /// What is known about a manifest.
@@ -36,27 +44,27 @@ impl Known {
 }
 
 impl Catalog {
-    /// Reads every listed manifest, and those after the last one that a stale listing may lack.
+    /// Reads every listed manifest, and those that a stale listing may lack: after the last one,
+    /// and before each.
     pub(crate) fn read(store: Arc<dyn Store>, listing: &[StoredFile]) -> Result<Self> {
         let sizes = sizes(listing);
         let mut by_number = BTreeMap::new();
         for number in numbers(listing) {
             if let Some(read) = read_manifest(&*store, number)? {
-                by_number.insert(number, judge(read, &sizes));
+                by_number.insert(number, judge(&*store, read, &sizes)?);
             }
         }
-        let mut next = by_number.keys().next_back().map_or(1, |n| n + 1);
-        while let Some(read) = read_manifest(&*store, next)? {
-            by_number.insert(
-                next,
-                read.map_or_else(Known::Unusable, |m| Known::Usable(Arc::new(m))),
-            );
-            next += 1;
+        let last = by_number.keys().next_back().copied();
+        let last = last.or_else(|| numbers(listing).max()).unwrap_or(0);
+        walk(&*store, &mut by_number, last + 1..=MAX_NUMBER, &sizes)?;
+        for number in by_number.keys().rev().copied().collect::<Vec<_>>() {
+            walk(&*store, &mut by_number, (1..number).rev(), &sizes)?;
         }
         Ok(Self {
             store,
             by_number,
             in_doubt: None,
+            removal_in_doubt: Vec::new(),
         })
     }
 
@@ -82,7 +90,7 @@ impl Catalog {
         self.by_number.insert(number, Known::Unusable(reason));
     }
 
-    pub(crate) fn forget(&mut self, numbers: &[u64]) {
+    fn forget(&mut self, numbers: &[u64]) {
         self.by_number.retain(|n, _| !numbers.contains(n));
     }
 
@@ -96,8 +104,10 @@ impl Catalog {
     }
 
     /// After a failed publication of `writer`: is the manifest there? If it is ours, it counts as
-    /// there but not as retained, because its durability was never confirmed.
+    /// there but not as retained, because its durability was never confirmed. After a failed
+    /// removal: which manifests are gone?
     pub(crate) fn resolve_doubt(&mut self, writer: u64) -> Result<()> {
+        self.resolve_removal()?;
         let Some(number) = self.in_doubt else {
             return Ok(());
         };
@@ -119,23 +129,77 @@ impl Catalog {
         Ok(())
     }
 
+    /// What this process has removed itself is not lost.
+    fn resolve_removal(&mut self) -> Result<()> {
+        while let Some(number) = self.removal_in_doubt.last().copied() {
+            if read_manifest(&*self.store, number)?.is_none() {
+                self.forget(&[number]);
+            }
+            self.removal_in_doubt.pop();
+        }
+        Ok(())
+    }
+
+    /// Removes checkpoints. Their state files go later, as leftovers.
+    pub(crate) fn remove(&mut self, numbers: &[u64]) -> Result<()> {
+        let names: Vec<String> = numbers.iter().map(|n| manifest_name(*n)).collect();
+        if let Err(e) = self.store.delete(&names) {
+            if !e.is_determinate() {
+                self.removal_in_doubt = numbers.to_vec();
+            }
+            return Err(not_removed(&names, e));
+        }
+        self.forget(numbers);
+        Ok(())
+    }
+
     pub(crate) fn delete(&self, names: &[String]) -> Result<()> {
-        self.store.delete(names).map_err(|e| {
-            let first = names.first().map_or("", String::as_str);
-            let name = format!("{first} and {} more", names.len().saturating_sub(1));
-            CheckpointError::io("remove", name, e)
-        })
+        self.store.delete(names).map_err(|e| not_removed(names, e))
     }
 }
 
-/// A first look, without reading state files: are they there, and as long as they should be?
-fn judge(read: Result<Manifest, String>, sizes: &BTreeMap<&str, u64>) -> Known {
+fn not_removed(names: &[String], e: StoreError) -> CheckpointError {
+    let first = names.first().map_or("", String::as_str);
+    let name = format!("{first} and {} more", names.len().saturating_sub(1));
+    CheckpointError::io("remove", name, e)
+}
+
+/// Finds manifests that no listing has shown, from a known one on. Numbers ascend by one, so they
+/// are asked for by name.
+fn walk(
+    store: &dyn Store,
+    by_number: &mut BTreeMap<u64, Known>,
+    numbers: impl Iterator<Item = u64>,
+    sizes: &BTreeMap<&str, u64>,
+) -> Result<()> {
+    let mut absent = 0;
+    for number in numbers {
+        if absent == MAX_GAP || by_number.contains_key(&number) {
+            break;
+        }
+        absent += 1;
+        if let Some(read) = read_manifest(store, number)? {
+            by_number.insert(number, judge(store, read, sizes)?);
+            absent = 0;
+        }
+    }
+    Ok(())
+}
+
+/// A first look, without reading state files: are they there, and as long as they should be? The
+/// listing may be older than they are: only the store itself knows.
+fn judge(
+    store: &dyn Store,
+    read: Result<Manifest, String>,
+    sizes: &BTreeMap<&str, u64>,
+) -> Result<Known> {
     let manifest = match read {
         Ok(manifest) => manifest,
-        Err(reason) => return Known::Unusable(reason),
+        Err(reason) => return Ok(Known::Unusable(reason)),
     };
-    match missing_file(&manifest, sizes) {
-        Some(reason) => Known::Unusable(reason),
-        None => Known::Usable(Arc::new(manifest)),
-    }
+    let lost = match missing_file(&manifest, sizes) {
+        Some(_) => lost_state_file(store, &manifest)?,
+        None => None,
+    };
+    Ok(lost.map_or_else(|| Known::Usable(Arc::new(manifest)), Known::Unusable))
 }

@@ -132,11 +132,15 @@ pub enum CheckpointError {
 }
 
 impl CheckpointError {
-    pub(crate) fn io(op: &'static str, name: impl Into<String>, source: io::Error) -> Self {
+    pub(crate) fn io(
+        op: &'static str,
+        name: impl Into<String>,
+        source: impl Into<io::Error>,
+    ) -> Self {
         Self::Io {
             op,
             name: name.into(),
-            source,
+            source: source.into(),
         }
     }
 

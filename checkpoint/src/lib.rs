@@ -37,6 +37,7 @@ pub use inspect::{Inspected, Validity};
 pub use manifest::document::{Batch, BlockEntry, BlockKind, FileEntry, Manifest, StateEntry};
 pub use options::{MIN_RETAIN, Options, Ownership};
 pub use retention::retire::Retired;
+pub use store::error::StoreError;
 pub use store::local::LocalStore;
 pub use store::{Store, StoredFile};
 pub use writer::{CheckpointWriter, Meta, Published, StateMeta};

@@ -9,6 +9,7 @@ use crate::manifest::read::read_manifest;
 use crate::options::Options;
 use crate::state_file::{Block, StateFile};
 use crate::store::Store;
+use crate::store::error::StoreError;
 use crate::store::names::{MAX_PART, StateName, manifest_name};
 use std::io;
 
@@ -186,6 +187,8 @@ impl<'a> CheckpointWriter<'a> {
         }
         if let Err(e) = put_or_find(store, &name, &bytes) {
             let error = match e.kind() {
+                // Nothing was published, and the number is free.
+                _ if e.is_determinate() => return Err(CheckpointError::io("write", name, e)),
                 io::ErrorKind::AlreadyExists => taken(store, &manifest, e),
                 _ => CheckpointError::io("write", name, e),
             };
@@ -263,7 +266,7 @@ impl<'a> CheckpointWriter<'a> {
 
 /// Creates a file. If the answer to a successful creation was lost, the store reports "exists" when
 /// asked again: a file with exactly our bytes is ours.
-fn put_or_find(store: &dyn Store, name: &str, bytes: &[u8]) -> io::Result<()> {
+fn put_or_find(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
     match store.put_new(name, bytes) {
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
             match store.get(name, bytes.len() as u64) {
@@ -276,7 +279,7 @@ fn put_or_find(store: &dyn Store, name: &str, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// The number is taken: which writer took it?
-fn taken(store: &dyn Store, manifest: &Manifest, e: io::Error) -> CheckpointError {
+fn taken(store: &dyn Store, manifest: &Manifest, e: StoreError) -> CheckpointError {
     let number = manifest.number;
     match read_manifest(store, number) {
         Err(error) => error,

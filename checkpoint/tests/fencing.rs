@@ -6,6 +6,7 @@ mod common;
 use common::{MemStore, Trouble, WRITER, check, filled, lsn, options, publish};
 use highwater_checkpoint::{CheckpointError, Checkpoints, Options, Ownership};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 fn shared(writer: u64) -> Options {
     Options {
@@ -94,6 +95,7 @@ fn a_lost_answer_is_not_a_conflict() {
 fn a_publication_in_doubt_is_resolved() {
     for (trouble, next) in [
         (Trouble::Refused, 3),
+        (Trouble::AskedInVain, 3),
         (Trouble::FalseConflict, 3),
         (Trouble::AnswerLost, 4),
     ] {
@@ -118,6 +120,43 @@ fn a_publication_in_doubt_is_resolved() {
         checkpoints.retire().unwrap();
         assert!(store.names("state").len() <= live + 2, "nothing piles up");
     }
+}
+
+/// Doubt costs a question to the store; a refusal that is known for certain does not.
+#[test]
+fn a_known_refusal_leaves_no_doubt() {
+    for (trouble, asked) in [(Trouble::Refused, false), (Trouble::AskedInVain, true)] {
+        let store = filled(2);
+        let mut checkpoints = Checkpoints::open(store.clone(), shared(WRITER)).unwrap();
+        store.next("manifest", trouble);
+        publish(&mut checkpoints, 3).unwrap_err();
+        store.asked.lock().unwrap().clear();
+        drop(checkpoints.begin(common::meta(3)).unwrap());
+        let manifest = "manifest-0000000003.json".to_owned();
+        assert_eq!(store.asked.lock().unwrap().contains(&manifest), asked);
+    }
+}
+
+/// What this process removed itself, with an answer that was lost, does not count as lost: the log
+/// may be truncated as after any removal.
+#[test]
+fn a_removal_in_doubt_is_resolved() {
+    let store = filled(2);
+    let mut checkpoints = Checkpoints::open(store.clone(), shared(WRITER)).unwrap();
+    publish(&mut checkpoints, 3).unwrap();
+    store.removal_unanswered.store(true, Ordering::Relaxed);
+    let error = checkpoints.retire().unwrap_err().to_string();
+    assert!(
+        error.starts_with("cannot remove manifest-0000000001.json"),
+        "{error}"
+    );
+    assert_eq!(checkpoints.oldest_needed_lsn(), Some(lsn(1)));
+    let retired = checkpoints.retire().unwrap();
+    assert_eq!(
+        (retired.removed, retired.oldest_needed_lsn),
+        (vec![], Some(lsn(2)))
+    );
+    assert!(store.names("0000000001").is_empty(), "nothing is left over");
 }
 
 /// A process that was given the id of the one before it does not collide with its leftovers.

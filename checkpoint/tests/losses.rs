@@ -224,7 +224,7 @@ mod striking {
     //! A store that is struck by a loss before its n-th call.
 
     use super::{Loss, store};
-    use highwater_checkpoint::{Store, StoredFile};
+    use highwater_checkpoint::{Store, StoreError, StoredFile};
     use highwater_disk::SimDisk;
     use std::io;
     use std::sync::Arc;
@@ -280,7 +280,7 @@ mod striking {
         fn remake(&self) -> io::Result<()> {
             self.step().remake()
         }
-        fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
             self.step().put_new(name, bytes)
         }
         fn len(&self, name: &str) -> io::Result<u64> {
@@ -292,7 +292,7 @@ mod striking {
         fn list(&self) -> io::Result<Vec<StoredFile>> {
             self.step().list()
         }
-        fn delete(&self, names: &[String]) -> io::Result<()> {
+        fn delete(&self, names: &[String]) -> Result<(), StoreError> {
             self.step().delete(names)
         }
     }

@@ -253,6 +253,37 @@ fn a_stale_listing_hides_no_checkpoint() {
     assert_eq!(publish(&mut checkpoints, 4).unwrap().number, 4);
 }
 
+/// An older retained checkpoint that a stale listing lacks was not known. Another process took its
+/// files for leftovers, and a damaged newest one would have been the end.
+#[test]
+fn a_stale_listing_hides_no_older_checkpoint() {
+    // One manifest; everything but the newest manifest; every manifest; everything but a file of a
+    // checkpoint that was retired since.
+    for (hidden, listed) in [
+        ("manifest-0000000003", "nothing"),
+        ("", "manifest-0000000004"),
+        ("manifest", "nothing"),
+        ("", "manifest-0000000002"),
+    ] {
+        let store = filled(4);
+        if listed == "manifest-0000000002" {
+            *store.retired.lock().unwrap() = Some("manifest-0000000002.json".to_owned());
+        }
+        let before = store.names("");
+        let mut unlisted = store.names(hidden);
+        unlisted.retain(|name| !name.contains(listed));
+        *store.unlisted.lock().unwrap() = unlisted;
+        let mut checkpoints = Checkpoints::open(store.clone(), options(2)).unwrap();
+        let known: Vec<u64> = checkpoints.manifests().map(|m| m.number).collect();
+        assert_eq!(known, [3, 4], "{hidden} {listed}");
+        check(&checkpoints.newest().unwrap().unwrap(), 4);
+        assert!(before.iter().all(|name| store.names("").contains(name)));
+        let state = store.names("state-0000000004")[0].clone();
+        store.remove(&state);
+        check(&checkpoints.newest().unwrap().unwrap(), 3);
+    }
+}
+
 /// The manifest is a text that people can read and any JSON tool can parse.
 #[test]
 fn the_manifest_is_readable_json() {

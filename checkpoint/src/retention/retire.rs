@@ -33,9 +33,7 @@ pub(crate) fn retire(catalog: &mut Catalog, options: &Options) -> Result<Retired
         .map(|kept| catalog.by_number().range(..kept).map(|(n, _)| *n).collect())
         .unwrap_or_default();
     if !removed.is_empty() {
-        let names: Vec<String> = removed.iter().map(|n| manifest_name(*n)).collect();
-        catalog.delete(&names)?;
-        catalog.forget(&removed);
+        catalog.remove(&removed)?;
     }
     garbage::collect(catalog, &listing, options.ownership)?;
     Ok(Retired {

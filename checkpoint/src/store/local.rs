@@ -1,6 +1,7 @@
 //! Checkpoints in a directory, made durable by file and directory syncs.
 
 use crate::format::MAX_MANIFEST_BYTES;
+use crate::store::error::StoreError;
 use crate::store::names::{Name, TMP_SUFFIX, is_safe};
 use crate::store::{Store, StoredFile};
 use highwater_disk::{Access, Disk, DiskFile, EntryKind, copy_error};
@@ -143,13 +144,16 @@ impl Store for LocalStore {
         }
     }
 
-    fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
-        let path = self.path(name)?;
-        let tmp = self.write_tmp(name, bytes)?;
+    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
+        let path = self.path(name).map_err(StoreError::determinate)?;
+        // Nothing has the name before the link.
+        let tmp = self
+            .write_tmp(name, bytes)
+            .map_err(StoreError::determinate)?;
         let linked = self.disk.hard_link(&tmp, &path);
         self.remove_tmp(&tmp);
         linked?;
-        self.disk.sync_dir(self.resolved()?)
+        Ok(self.disk.sync_dir(self.resolved()?)?)
     }
 
     fn len(&self, name: &str) -> io::Result<u64> {
@@ -178,15 +182,17 @@ impl Store for LocalStore {
         Ok(named.collect())
     }
 
-    fn delete(&self, names: &[String]) -> io::Result<()> {
-        for name in names {
-            match self.disk.remove_file(&self.path(name)?) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e),
+    fn delete(&self, names: &[String]) -> Result<(), StoreError> {
+        let paths = names.iter().map(|name| self.path(name));
+        let paths = paths.collect::<io::Result<Vec<_>>>();
+        for path in paths.map_err(StoreError::determinate)? {
+            match self.disk.remove_file(&path) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(e.into()),
                 _ => {}
             }
         }
         // Even if all were gone already: an earlier attempt may have failed just before this sync.
-        self.disk.sync_dir(self.resolved()?)
+        Ok(self.disk.sync_dir(self.resolved()?)?)
     }
 }
 

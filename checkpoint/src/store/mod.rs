@@ -2,12 +2,15 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `error` | failures of writing, and what is known after them |
 //! | `local` | a directory, made durable by file and directory syncs |
 //! | `names` | the names of the files of a checkpoint |
 
+pub(crate) mod error;
 pub(crate) mod local;
 pub(crate) mod names;
 
+use crate::store::error::StoreError;
 use std::fmt::Debug;
 use std::io;
 
@@ -43,9 +46,11 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// of it, never a part.
     ///
     /// # Errors
-    /// [`io::ErrorKind::AlreadyExists`] if the name is taken, by this process too; any I/O error,
-    /// after which the file may or may not be there.
-    fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
+    /// [`io::ErrorKind::AlreadyExists`] if the name seems to be taken, by this process too: the
+    /// caller reads it to find out. Any other, with what is known: after a *determinate* error the
+    /// file was not created and never will be, after an *indeterminate* one it may be there now, or
+    /// later.
+    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError>;
 
     /// Length of the file `name` in bytes.
     ///
@@ -68,11 +73,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     fn list(&self) -> io::Result<Vec<StoredFile>>;
 
     /// Removes the files `names`; those that do not exist are no error. When it returns `Ok` they
-    /// are gone for good. After a crash or an error, any of them may be gone.
+    /// are gone for good. After a crash, any of them may be gone.
     ///
     /// # Errors
-    /// Any I/O error.
-    fn delete(&self, names: &[String]) -> io::Result<()>;
+    /// Any, with what is known: after a *determinate* error none of them was removed, after an
+    /// *indeterminate* one any of them may be gone, or go later.
+    fn delete(&self, names: &[String]) -> Result<(), StoreError>;
 
     /// The whole file `name`, if it has at most `max` bytes.
     ///

@@ -5,10 +5,11 @@
 
 use highwater_checkpoint::{
     Batch, Checkpoint, Checkpoints, LogBounds, Meta, Options, Ownership, Published, Result,
-    StateMeta, Store, StoredFile,
+    StateMeta, Store, StoreError, StoredFile,
 };
 use std::collections::BTreeMap;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 pub(crate) const LOG: u128 = 0x0123_4567_89ab_cdef_0011_2233_4455_6677;
@@ -131,13 +132,21 @@ pub(crate) struct MemStore {
     pub(crate) trouble: Mutex<Option<(String, Trouble)>>,
     /// Names that no listing shows.
     pub(crate) unlisted: Mutex<Vec<String>>,
+    /// A name that listings still show.
+    pub(crate) retired: Mutex<Option<String>>,
+    /// The names that were asked for.
+    pub(crate) asked: Mutex<Vec<String>>,
+    /// The next removal succeeds, and its answer is lost.
+    pub(crate) removal_unanswered: AtomicBool,
 }
 
 /// How a creation goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// Nothing is stored.
+    /// Nothing is stored, and the store knows it.
     Refused,
+    /// Nothing is stored, and the answer is lost.
+    AskedInVain,
     /// It is stored, and the answer is lost.
     AnswerLost,
     /// It is stored, the answer is lost, and the client asks again.
@@ -193,7 +202,7 @@ impl Store for MemStore {
         Ok(())
     }
 
-    fn put_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fn put_new(&self, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
         let mut trouble = self.trouble.lock().unwrap();
         let struck = trouble
             .as_ref()
@@ -204,7 +213,11 @@ impl Store for MemStore {
         }
         let mut files = self.files.lock().unwrap();
         match struck {
-            Some(Trouble::Refused) => return Err(io::ErrorKind::TimedOut.into()),
+            Some(Trouble::Refused) => {
+                let full = io::ErrorKind::StorageFull.into();
+                return Err(StoreError::determinate(full));
+            }
+            Some(Trouble::AskedInVain) => return Err(io::ErrorKind::TimedOut.into()),
             Some(Trouble::FalseConflict) => return Err(io::ErrorKind::AlreadyExists.into()),
             _ => {}
         }
@@ -220,6 +233,7 @@ impl Store for MemStore {
     }
 
     fn len(&self, name: &str) -> io::Result<u64> {
+        self.asked.lock().unwrap().push(name.to_owned());
         let files = self.files.lock().unwrap();
         files
             .get(name)
@@ -242,16 +256,19 @@ impl Store for MemStore {
         let unlisted = self.unlisted.lock().unwrap();
         let files = self.files.lock().unwrap();
         let listed = files.iter().filter(|(n, _)| !unlisted.contains(n));
+        let listed = listed.map(|(n, b)| (n.clone(), b.len() as u64));
+        let retired = self.retired.lock().unwrap().clone();
+        let listed = listed.chain(retired.map(|name| (name, 1)));
         Ok(listed
-            .map(|(n, b)| StoredFile {
-                name: n.clone(),
-                size: b.len() as u64,
-            })
+            .map(|(name, size)| StoredFile { name, size })
             .collect())
     }
 
-    fn delete(&self, names: &[String]) -> io::Result<()> {
+    fn delete(&self, names: &[String]) -> Result<(), StoreError> {
         self.files.lock().unwrap().retain(|n, _| !names.contains(n));
-        Ok(())
+        match self.removal_unanswered.swap(false, Ordering::Relaxed) {
+            true => Err(io::ErrorKind::TimedOut.into()),
+            false => Ok(()),
+        }
     }
 }

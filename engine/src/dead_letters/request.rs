@@ -120,7 +120,7 @@ impl Requests {
         removed.map_err(|e| self.io(&e))
     }
 
-    fn io(&self, error: &io::Error) -> Error {
+    fn io(&self, error: &impl std::fmt::Display) -> Error {
         self.failed(&error.to_string())
     }
 
