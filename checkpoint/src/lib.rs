@@ -29,6 +29,10 @@ mod state_file;
 mod store;
 mod writer;
 
+/// The object stores that a [`RemoteStore`] can be made around.
+#[cfg(feature = "remote")]
+pub use object_store;
+
 pub use checkpoint::{Checkpoint, LogBounds};
 pub use checkpoints::Checkpoints;
 pub use error::{CheckpointError, Result, Skipped};
@@ -39,5 +43,8 @@ pub use options::{MIN_RETAIN, Options, Ownership};
 pub use retention::retire::Retired;
 pub use store::error::StoreError;
 pub use store::local::LocalStore;
+#[cfg(feature = "remote")]
+pub use store::object::{calls::CallLimits, remote::RemoteStore};
+pub use store::url::{UrlError, open_url};
 pub use store::{Store, StoredFile};
 pub use writer::{CheckpointWriter, Meta, Published, StateMeta};

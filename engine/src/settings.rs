@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) retain: usize,
     /// Where checkpoints are kept; `None` for the directory `checkpoints` in `dir`.
     pub(crate) checkpoint_store: Option<Arc<dyn Store>>,
+    /// Why the URL of another place is refused.
+    pub(crate) checkpoint_url_refused: Option<String>,
     pub(crate) workers: NonZeroUsize,
     /// `None`: see [`Settings::restore_threads`].
     pub(crate) restore_threads: Option<NonZeroUsize>,
@@ -96,6 +98,7 @@ impl Settings {
             policy: CheckpointPolicy::default(),
             retain: 2,
             checkpoint_store: None,
+            checkpoint_url_refused: None,
             workers: NonZeroUsize::MIN,
             restore_threads: None,
             key_groups: 128,
@@ -166,6 +169,9 @@ impl Settings {
                 "max_rate must be at least 1 record per second; without the call there is no bound"
                     .to_owned(),
             ));
+        }
+        if let Some(refused) = &self.checkpoint_url_refused {
+            return Err(Error::Setting(format!("checkpoint_url: {refused}")));
         }
         if let Some(refused) = self.back_pressure.refused() {
             return Err(Error::Setting(refused));

@@ -5,6 +5,7 @@ mod common;
 
 use common::{Seen, builder, send, sorted, word_count};
 use highwater_engine::checkpoint::LocalStore;
+use highwater_engine::wal::disk::OsDisk;
 use highwater_engine::wal::disk::{Disk, SimDisk};
 use highwater_engine::{CheckpointPolicy, StopMode, StreamingContext};
 use std::path::Path;
@@ -50,4 +51,54 @@ fn state_is_restored_from_the_store_that_the_program_chose() {
     let batch = context.run_batch().unwrap();
     let counts = sorted(&seen.lock()[&batch.id]);
     assert_eq!(counts[0], ("be".to_owned(), 7));
+}
+
+/// The same, by URL.
+#[test]
+fn a_url_is_a_store() {
+    let elsewhere = tempfile::tempdir().unwrap();
+    let url = format!("file://{}/a%20place", elsewhere.path().display());
+    let disk = SimDisk::new();
+    let program = || {
+        let built = builder(&disk, 2).checkpoint(CheckpointPolicy::every_batches(1));
+        let built = built.checkpoint_url("nonsense").checkpoint_url(&url);
+        built.get_or_create(|ssc| {
+            word_count(ssc).for_each_batch("collect", |_, _| {});
+            Ok(())
+        })
+    };
+    let context = program().unwrap();
+    context.start().unwrap();
+    send(&context, "to be or not to be");
+    context.run_batch().unwrap();
+    context.stop(StopMode::Graceful).unwrap();
+    drop(context);
+    let place = elsewhere.path().join("a place");
+    assert!(OsDisk::new().list(&place).unwrap().len() > 1);
+    assert!(disk.list(Path::new("/app/checkpoints")).is_err());
+    assert_eq!(program().unwrap().recovered().states[0].keys, 4);
+}
+
+/// A start that has no place for checkpoints does not begin, and its error repeats no password.
+#[test]
+fn a_url_that_cannot_be_used_is_refused_before_anything_is_written() {
+    for (url, told) in [
+        (
+            "s3://me:hunter2@bucket",
+            "checkpoint_url: this s3:// URL holds a user name",
+        ),
+        ("ftp://host/dir", "checkpoint_url: ftp:// is not known"),
+        ("dir", "checkpoint_url: this is no URL"),
+    ] {
+        let disk = SimDisk::new();
+        let error = builder(&disk, 1)
+            .checkpoint_url(url)
+            .get_or_create(|_| Ok(()));
+        let error = error.map(drop).unwrap_err().to_string();
+        assert!(
+            error.starts_with(told) && !error.contains("hunter2"),
+            "{error}"
+        );
+        assert_eq!(disk.mutations(), 0);
+    }
 }

@@ -5,10 +5,15 @@
 //! | `error` | failures of writing, and what is known after them |
 //! | `local` | a directory, made durable by file and directory syncs |
 //! | `names` | the names of the files of a checkpoint |
+//! | `object/` | checkpoints in an object store |
+//! | `url` | stores by URL |
 
 pub(crate) mod error;
 pub(crate) mod local;
 pub(crate) mod names;
+#[cfg(feature = "remote")]
+pub(crate) mod object;
+pub(crate) mod url;
 
 use crate::store::error::StoreError;
 use std::fmt::Debug;

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+pub(crate) mod contract;
+
 use highwater_checkpoint::{
     Batch, Checkpoint, Checkpoints, LogBounds, Meta, Options, Ownership, Published, Result,
     StateMeta, Store, StoreError, StoredFile,

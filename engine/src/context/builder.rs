@@ -10,7 +10,7 @@ use crate::rates::back_pressure::BackPressure;
 use crate::record::{State, Value};
 use crate::settings::{BatchMode, Settings};
 use crate::sink::retry::OutputRetry;
-use highwater_checkpoint::Store;
+use highwater_checkpoint::{Store, open_url};
 use highwater_wal::disk::{Clock, Disk};
 use std::cell::RefCell;
 use std::io;
@@ -135,7 +135,23 @@ impl Builder {
     #[must_use]
     pub fn checkpoint_store(mut self, store: Arc<dyn Store>) -> Self {
         self.settings.checkpoint_store = Some(store);
+        self.settings.checkpoint_url_refused = None;
         self
+    }
+
+    /// Where checkpoints are kept, as a URL: `file:///directory`, `s3://bucket/prefix`,
+    /// `gs://bucket/prefix`, `az://container/prefix` or `hdfs://host:port/directory`; see
+    /// [`open_url`] for features and credentials. [`get_or_create`](Self::get_or_create) refuses
+    /// one that cannot be used. Otherwise as [`checkpoint_store`](Self::checkpoint_store).
+    #[must_use]
+    pub fn checkpoint_url(mut self, url: &str) -> Self {
+        match open_url(url) {
+            Ok(store) => self.checkpoint_store(store),
+            Err(refused) => {
+                self.settings.checkpoint_url_refused = Some(refused.to_string());
+                self
+            }
+        }
     }
 
     /// Number of worker threads, at most 1024; may differ from start to start. Default 1.
