@@ -5,7 +5,7 @@ use crate::manifest::document::Manifest;
 use crate::manifest::files::{lost_state_file, missing_file, sizes};
 use crate::manifest::read::{numbers, read_manifest};
 use crate::store::error::StoreError;
-use crate::store::names::{MAX_NUMBER, manifest_name};
+use crate::store::names::{MAX_NUMBER, Name, manifest_name};
 use crate::store::{Store, StoredFile};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,6 +23,8 @@ pub(crate) struct Catalog {
     in_doubt: Option<u64>,
     /// Numbers whose removal failed: their manifests may be there or not.
     removal_in_doubt: Vec<u64>,
+    /// The number that another writer has taken, and that writer: this one is fenced for good.
+    fenced: Option<(u64, u64)>,
 }
 
 /// What is known about a manifest.
@@ -45,7 +47,7 @@ impl Known {
 
 impl Catalog {
     /// Reads every listed manifest, and those that a stale listing may lack: after the last one,
-    /// and before each.
+    /// before each, and around the newest file.
     pub(crate) fn read(store: Arc<dyn Store>, listing: &[StoredFile]) -> Result<Self> {
         let sizes = sizes(listing);
         let mut by_number = BTreeMap::new();
@@ -54,10 +56,12 @@ impl Catalog {
                 by_number.insert(number, judge(&*store, read, &sizes)?);
             }
         }
-        let last = by_number.keys().next_back().copied();
-        let last = last.or_else(|| numbers(listing).max()).unwrap_or(0);
-        walk(&*store, &mut by_number, last + 1..=MAX_NUMBER, &sizes)?;
-        for number in by_number.keys().rev().copied().collect::<Vec<_>>() {
+        // Of a checkpoint whose manifest is not listed, other files may be.
+        let hint = listing.iter().filter_map(|f| number_of(&f.name)).max();
+        let known: Vec<u64> = by_number.keys().copied().collect();
+        for number in known.into_iter().chain([hint.unwrap_or(1)]) {
+            let up = number + u64::from(by_number.contains_key(&number));
+            walk(&*store, &mut by_number, up..=MAX_NUMBER, &sizes)?;
             walk(&*store, &mut by_number, (1..number).rev(), &sizes)?;
         }
         Ok(Self {
@@ -65,6 +69,7 @@ impl Catalog {
             by_number,
             in_doubt: None,
             removal_in_doubt: Vec::new(),
+            fenced: None,
         })
     }
 
@@ -107,6 +112,9 @@ impl Catalog {
     /// there but not as retained, because its durability was never confirmed. After a failed
     /// removal: which manifests are gone?
     pub(crate) fn resolve_doubt(&mut self, writer: u64) -> Result<()> {
+        if let Some((number, writer)) = self.fenced {
+            return Err(CheckpointError::Fenced { number, writer });
+        }
         self.resolve_removal()?;
         let Some(number) = self.in_doubt else {
             return Ok(());
@@ -114,19 +122,25 @@ impl Catalog {
         match read_manifest(&*self.store, number)? {
             None => {}
             Some(Ok(manifest)) if manifest.writer != writer => {
-                return Err(CheckpointError::Fenced {
-                    number,
-                    writer: manifest.writer,
-                });
+                return Err(self.fence(number, manifest.writer));
             }
-            Some(Ok(_)) => {
-                let reason = "its publication was never confirmed".to_owned();
-                self.mark_unusable(number, reason);
-            }
+            Some(Ok(_)) => self.mark_unconfirmed(number),
             Some(Err(reason)) => self.mark_unusable(number, reason),
         }
         self.in_doubt = None;
         Ok(())
+    }
+
+    /// Another writer has taken over. That stays so, whatever a later listing shows.
+    pub(crate) fn fence(&mut self, number: u64, writer: u64) -> CheckpointError {
+        self.fenced = Some((number, writer));
+        CheckpointError::Fenced { number, writer }
+    }
+
+    /// A manifest of this process whose publication failed, and that is there all the same.
+    pub(crate) fn mark_unconfirmed(&mut self, number: u64) {
+        let reason = "its publication was never confirmed".to_owned();
+        self.mark_unusable(number, reason);
     }
 
     /// What this process has removed itself is not lost.
@@ -184,6 +198,15 @@ fn walk(
         }
     }
     Ok(())
+}
+
+/// The checkpoint that a file was written for.
+fn number_of(name: &str) -> Option<u64> {
+    match Name::parse(name) {
+        Name::Manifest { number } => Some(number),
+        Name::State(state) => Some(state.number),
+        Name::Temporary | Name::Unknown => None,
+    }
 }
 
 /// A first look, without reading state files: are they there, and as long as they should be? The

@@ -13,6 +13,7 @@
 //! | `state_file` | the byte layout of state files |
 //! | `store/` | the place where checkpoints are kept |
 //! | `retention/` | removing what is no longer needed |
+//! | `testing/` | stores for tests: one in memory, one that fails |
 //! | `format`, `hex`, `options`, `error` | versions and limits; numbers in JSON; settings; errors |
 
 mod catalog;
@@ -27,6 +28,7 @@ mod options;
 mod retention;
 mod state_file;
 mod store;
+pub mod testing;
 mod writer;
 
 /// The object stores that a [`RemoteStore`] can be made around.

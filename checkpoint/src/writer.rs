@@ -193,7 +193,10 @@ impl<'a> CheckpointWriter<'a> {
                 _ => CheckpointError::io("write", name, e),
             };
             catalog.publication_in_doubt(manifest.number);
-            return Err(error);
+            return Err(match error {
+                CheckpointError::Fenced { number, writer } => catalog.fence(number, writer),
+                error => error,
+            });
         }
         let published = Published {
             number: manifest.number,

@@ -122,6 +122,74 @@ fn a_publication_in_doubt_is_resolved() {
     }
 }
 
+/// A writer that knew that it is fenced forgot it when the number after its own was retired and a
+/// stale listing lacked the newer ones. It could publish and retire again.
+#[test]
+fn a_fenced_writer_stays_so_whatever_a_listing_shows() {
+    for learns_by_publishing in [true, false] {
+        let store = filled(2);
+        let mut zombie = Checkpoints::open(store.clone(), shared(0xa)).unwrap();
+        let mut successor = Checkpoints::open(store.clone(), shared(0xb)).unwrap();
+        publish(&mut successor, 3).unwrap();
+        if learns_by_publishing {
+            publish(&mut zombie, 3).unwrap_err();
+        } else {
+            zombie.retire().unwrap_err();
+        }
+        for n in 4..=6 {
+            publish(&mut successor, n).unwrap();
+            successor.retire().unwrap();
+        }
+        *store.unlisted.lock().unwrap() = store.names("");
+        let before = store.files.lock().unwrap().clone();
+        for error in [
+            zombie.retire().map(drop).unwrap_err(),
+            publish(&mut zombie, 3).map(drop).unwrap_err(),
+        ] {
+            let fenced = matches!(error, CheckpointError::Fenced { writer: 0xb, .. });
+            assert!(fenced, "{error}");
+        }
+        assert_eq!(*store.files.lock().unwrap(), before);
+    }
+}
+
+/// A manifest whose creation had timed out arrived after it was looked for. The writer took it for
+/// that of another, and its engine would have stopped.
+#[test]
+fn a_late_publication_of_its_own_fences_nobody() {
+    let store = filled(2);
+    let mut checkpoints = Checkpoints::open(store.clone(), shared(WRITER)).unwrap();
+    store.next("manifest", Trouble::Late);
+    publish(&mut checkpoints, 3).unwrap_err();
+    checkpoints.retire().unwrap();
+    store.let_late_ones_come();
+    let retired = checkpoints.retire().unwrap();
+    // It does not count: its durability was never confirmed.
+    assert_eq!(retired.oldest_needed_lsn, Some(lsn(1)));
+    assert_eq!(publish(&mut checkpoints, 4).unwrap().number, 4);
+    let retired = checkpoints.retire().unwrap();
+    assert_eq!(retired.oldest_needed_lsn, Some(lsn(2)));
+    // One of another writer behind it is found all the same.
+    store.next("manifest", Trouble::Late);
+    publish(&mut checkpoints, 5).unwrap_err();
+    checkpoints.retire().unwrap();
+    store.let_late_ones_come();
+    let mut successor = Checkpoints::open(store.clone(), shared(0xb)).unwrap();
+    assert_eq!(publish(&mut successor, 6).unwrap().number, 6);
+    *store.unlisted.lock().unwrap() = store.names("");
+    let error = checkpoints.retire().unwrap_err();
+    assert!(
+        matches!(
+            error,
+            CheckpointError::Fenced {
+                number: 6,
+                writer: 0xb
+            }
+        ),
+        "{error}"
+    );
+}
+
 /// Doubt costs a question to the store; a refusal that is known for certain does not.
 #[test]
 fn a_known_refusal_leaves_no_doubt() {

@@ -257,30 +257,49 @@ fn a_stale_listing_hides_no_checkpoint() {
 /// files for leftovers, and a damaged newest one would have been the end.
 #[test]
 fn a_stale_listing_hides_no_older_checkpoint() {
-    // One manifest; everything but the newest manifest; every manifest; everything but a file of a
-    // checkpoint that was retired since.
+    // The listing lacks one manifest; all but the newest manifest; every manifest; all but a
+    // manifest that was retired since.
     for (hidden, listed) in [
-        ("manifest-0000000003", "nothing"),
-        ("", "manifest-0000000004"),
+        ("manifest-0000000006", "nothing"),
+        ("manifest-0000000005", "nothing"),
+        ("", "manifest-0000000007"),
         ("manifest", "nothing"),
-        ("", "manifest-0000000002"),
+        ("", "manifest-0000000004"),
     ] {
         let store = filled(4);
-        if listed == "manifest-0000000002" {
-            *store.retired.lock().unwrap() = Some("manifest-0000000002.json".to_owned());
+        let options = |writer| Options {
+            retain: 3,
+            ..options(writer)
+        };
+        let mut checkpoints = Checkpoints::open(store.clone(), options(WRITER)).unwrap();
+        for n in 5..=7 {
+            publish(&mut checkpoints, n).unwrap();
+            checkpoints.retire().unwrap();
         }
         let before = store.names("");
         let mut unlisted = store.names(hidden);
         unlisted.retain(|name| !name.contains(listed));
         *store.unlisted.lock().unwrap() = unlisted;
+        if listed == "manifest-0000000004" {
+            *store.retired.lock().unwrap() = Some(format!("{listed}.json"));
+        }
         let mut checkpoints = Checkpoints::open(store.clone(), options(2)).unwrap();
         let known: Vec<u64> = checkpoints.manifests().map(|m| m.number).collect();
-        assert_eq!(known, [3, 4], "{hidden} {listed}");
-        check(&checkpoints.newest().unwrap().unwrap(), 4);
-        assert!(before.iter().all(|name| store.names("").contains(name)));
-        let state = store.names("state-0000000004")[0].clone();
-        store.remove(&state);
-        check(&checkpoints.newest().unwrap().unwrap(), 3);
+        assert_eq!(known, [5, 6, 7], "{hidden} {listed}");
+        check(&checkpoints.newest().unwrap().unwrap(), 7);
+        // Nothing counts as lost, and the log may be truncated as ever.
+        assert_eq!(publish(&mut checkpoints, 8).unwrap().number, 8);
+        let retired = checkpoints.retire().unwrap();
+        let (removed, needed) = (retired.removed, retired.oldest_needed_lsn);
+        assert_eq!(
+            (removed, needed),
+            (vec![5], Some(lsn(6))),
+            "{hidden} {listed}"
+        );
+        let kept = before.iter().filter(|name| !name.contains("0000000005"));
+        assert!(kept.into_iter().all(|name| store.names("").contains(name)));
+        store.remove(&store.names("state-0000000008")[0]);
+        check(&checkpoints.newest().unwrap().unwrap(), 7);
     }
 }
 

@@ -1,7 +1,7 @@
 //! Removing old checkpoints, and how far the log may be truncated.
 
 use crate::catalog::Catalog;
-use crate::error::{CheckpointError, Result};
+use crate::error::Result;
 use crate::manifest::files::{lost_file, missing_file, sizes};
 use crate::manifest::read::{list, numbers, read_manifest};
 use crate::options::{MIN_RETAIN, Options};
@@ -22,7 +22,7 @@ pub struct Retired {
 pub(crate) fn retire(catalog: &mut Catalog, options: &Options) -> Result<Retired> {
     catalog.resolve_doubt(options.writer)?;
     let listing = list(&**catalog.store())?;
-    check_not_fenced(catalog, &listing)?;
+    check_not_fenced(catalog, &listing, options.writer)?;
     notice_losses(catalog, &listing)?;
     let oldest_kept = catalog
         .usable()
@@ -56,22 +56,30 @@ fn retain(options: &Options) -> usize {
 
 /// Numbers ascend by one, so a writer that publishes after us must take the number after ours. That
 /// checkpoint may be retired already: then a higher one is listed.
-fn check_not_fenced(catalog: &Catalog, listing: &[StoredFile]) -> Result<()> {
+fn check_not_fenced(catalog: &mut Catalog, listing: &[StoredFile], writer: u64) -> Result<()> {
     let last = catalog.last_number().unwrap_or(0);
     let listed = numbers(listing).filter(|n| *n > last).max();
-    for number in [listed.unwrap_or(last + 1), last + 1] {
-        match read_manifest(&**catalog.store(), number)? {
-            None => {}
-            Some(Ok(m)) => {
-                return Err(CheckpointError::Fenced {
-                    number,
-                    writer: m.writer,
-                });
-            }
-            Some(Err(_)) => return Err(CheckpointError::Fenced { number, writer: 0 }),
+    let mut after = last + 1;
+    loop {
+        match read_manifest(&**catalog.store(), after)? {
+            None => break,
+            // A publication of ours that failed: it has arrived since it was looked for.
+            Some(Ok(m)) if m.writer == writer => catalog.mark_unconfirmed(after),
+            Some(Ok(m)) => return Err(catalog.fence(after, m.writer)),
+            Some(Err(_)) => return Err(catalog.fence(after, 0)),
+        }
+        after += 1;
+    }
+    let Some(number) = listed.filter(|listed| *listed > after) else {
+        return Ok(());
+    };
+    match read_manifest(&**catalog.store(), number)? {
+        None => Ok(()),
+        Some(read) => {
+            let writer = read.map_or(0, |m| m.writer);
+            Err(catalog.fence(number, writer))
         }
     }
-    Ok(())
 }
 
 /// Finds checkpoints that are not there any more, or not all of them: the log must not be truncated

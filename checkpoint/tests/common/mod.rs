@@ -136,6 +136,8 @@ pub(crate) struct MemStore {
     pub(crate) unlisted: Mutex<Vec<String>>,
     /// A name that listings still show.
     pub(crate) retired: Mutex<Option<String>>,
+    /// What will be stored later.
+    pub(crate) late: Mutex<Vec<(String, Vec<u8>)>>,
     /// The names that were asked for.
     pub(crate) asked: Mutex<Vec<String>>,
     /// The next removal succeeds, and its answer is lost.
@@ -149,6 +151,8 @@ pub(crate) enum Trouble {
     Refused,
     /// Nothing is stored, and the answer is lost.
     AskedInVain,
+    /// The answer is lost, and it is stored later: [`MemStore::let_late_ones_come`].
+    Late,
     /// It is stored, and the answer is lost.
     AnswerLost,
     /// It is stored, the answer is lost, and the client asks again.
@@ -168,6 +172,13 @@ impl MemStore {
 
     pub(crate) fn next(&self, name: &str, trouble: Trouble) {
         *self.trouble.lock().unwrap() = Some((name.to_owned(), trouble));
+    }
+
+    pub(crate) fn let_late_ones_come(&self) {
+        for (name, bytes) in self.late.lock().unwrap().drain(..) {
+            let mut files = self.files.lock().unwrap();
+            files.entry(name).or_insert(bytes);
+        }
     }
 
     pub(crate) fn names(&self, part: &str) -> Vec<String> {
@@ -218,6 +229,11 @@ impl Store for MemStore {
             Some(Trouble::Refused) => {
                 let full = io::ErrorKind::StorageFull.into();
                 return Err(StoreError::determinate(full));
+            }
+            Some(Trouble::Late) => {
+                let late = (name.to_owned(), bytes.to_vec());
+                self.late.lock().unwrap().push(late);
+                return Err(io::ErrorKind::TimedOut.into());
             }
             Some(Trouble::AskedInVain) => return Err(io::ErrorKind::TimedOut.into()),
             Some(Trouble::FalseConflict) => return Err(io::ErrorKind::AlreadyExists.into()),
