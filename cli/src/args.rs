@@ -300,7 +300,8 @@ pub(crate) enum CheckpointCommand {
 /// Which checkpoints.
 #[derive(Debug, Args)]
 pub(crate) struct CheckpointArgs {
-    /// Directory of checkpoints, or of an engine (which has them in `checkpoints/`)
+    /// Directory of checkpoints, or of an engine (which has them in `checkpoints/`); or a URL, such
+    /// as s3://bucket/prefix
     pub(crate) dir: PathBuf,
     /// Print JSON
     #[arg(long)]

@@ -298,3 +298,38 @@ fn checkpoints_that_are_not_there() {
     );
     checkpoint("show", empty.path(), &[]).exits(3);
 }
+
+/// A URL is as good as a directory; what it must not hold is not repeated.
+#[test]
+fn checkpoints_at_a_url() {
+    let (tmp, dir) = engine();
+    let url = PathBuf::from(format!("file://{}/checkpoints", dir.display()));
+    for what in ["list", "show"] {
+        let by_path = checkpoint(what, &dir, &["--json"]).exits(0);
+        let by_url = checkpoint(what, &url, &["--json"]).exits(0);
+        assert_eq!(by_url.out, by_path.out);
+    }
+    let empty = format!("file://{}", tmp.path().display());
+    let nothing = checkpoint("list", Path::new(&empty), &[]).exits(3);
+    assert!(
+        nothing.err.contains("holds no checkpoints"),
+        "{}",
+        nothing.err
+    );
+    for (url, told) in [
+        ("s3://me:hunter2@bucket/prefix", "holds a user name"),
+        ("ftp://hunter2/dir", "ftp:// is not known"),
+    ] {
+        let refused = checkpoint("list", Path::new(url), &[]).exits(2);
+        let all = format!("{}{}", refused.err, refused.out);
+        assert!(all.contains(told) && !all.contains("hunter2"), "{all}");
+    }
+    if cfg!(not(feature = "hdfs")) {
+        let refused = checkpoint("list", Path::new("hdfs://host:1/dir"), &[]).exits(2);
+        assert!(
+            refused.err.contains("needs the feature `hdfs`"),
+            "{}",
+            refused.err
+        );
+    }
+}

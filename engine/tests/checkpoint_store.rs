@@ -1,13 +1,19 @@
 //! Checkpoints in a store that the program chooses.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "test code")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test code"
+)]
 
 mod common;
 
-use common::{Seen, builder, send, sorted, word_count};
-use highwater_engine::checkpoint::LocalStore;
+use common::{Seen, builder, send, sorted, unseeded, word_count};
+use highwater_engine::checkpoint::testing::{MemoryStore, UnreliableStore};
+use highwater_engine::checkpoint::{CheckpointError, LocalStore};
 use highwater_engine::wal::disk::OsDisk;
 use highwater_engine::wal::disk::{Disk, SimDisk};
-use highwater_engine::{CheckpointPolicy, StopMode, StreamingContext};
+use highwater_engine::{CheckpointPolicy, Error, StopMode, StreamingContext};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -101,4 +107,60 @@ fn a_url_that_cannot_be_used_is_refused_before_anything_is_written() {
         );
         assert_eq!(disk.mutations(), 0);
     }
+}
+
+/// The word count over a store of whose calls one in fifteen goes wrong: calls that fail, answers
+/// that are lost, changes that come late, listings that lack files. The program is cut off again
+/// and again. Every batch counts once, whatever checkpoint a start finds.
+#[test]
+fn an_unreliable_store_costs_checkpoints_and_no_record() {
+    let mut restored = 0;
+    for seed in 0..12 {
+        let mut disk = SimDisk::new();
+        let store = Arc::new(UnreliableStore::new(Arc::new(MemoryStore::new()), seed, 15));
+        let seen = Seen::default();
+        let (mut sent, mut life) = (0_u64, 0);
+        while sent < 40 {
+            life += 1;
+            assert!(life < 1000, "no start succeeds");
+            let collected = Arc::clone(&seen);
+            let built = unseeded(&disk, 1)
+                .seed(1000 + life)
+                .checkpoint_store(store.clone());
+            let built = built.checkpoint(CheckpointPolicy::every_batches(2));
+            let opened = built.get_or_create(move |ssc| {
+                word_count(ssc).for_each_batch("collect", move |batch, records| {
+                    collected.lock().insert(batch.id, records);
+                });
+                Ok(())
+            });
+            let context = match opened {
+                Ok(context) => context,
+                // A store that cannot be read is no reason to begin without its checkpoints.
+                Err(Error::Checkpoint(CheckpointError::Io { .. })) => continue,
+                Err(other) => panic!("seed {seed}: {other}"),
+            };
+            restored += u64::from(context.recovered().checkpoint.is_some());
+            context.start().unwrap();
+            for _ in 0..7 {
+                // Long enough for the log to be truncated soon.
+                send(&context, &format!("be{}", " ".repeat(3000)));
+                sent += 1;
+                context.run_batch().unwrap();
+                let newest = seen.lock().values().next_back().cloned().unwrap();
+                assert_eq!(
+                    newest,
+                    [("be".to_owned(), sent)],
+                    "seed {seed}, life {life}"
+                );
+            }
+            disk.cut_power_now();
+            drop(context);
+            disk = disk.restart_after_power_cut(life);
+        }
+    }
+    assert!(
+        restored > 12,
+        "hardly any start found a checkpoint: {restored}"
+    );
 }

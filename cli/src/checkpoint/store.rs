@@ -4,7 +4,7 @@ use crate::decode;
 use crate::engine_records;
 use crate::outcome::{Failure, Result};
 use highwater::checkpoint::{
-    Checkpoint, Checkpoints, Inspected, LocalStore, Manifest, StateEntry, Store, Validity,
+    Checkpoint, Checkpoints, Inspected, LocalStore, Manifest, StateEntry, Store, Validity, open_url,
 };
 use highwater::disk::{Disk, EntryKind, OsDisk};
 use highwater::wal::inspect::Log;
@@ -37,8 +37,11 @@ pub(crate) struct Bounds {
 
 impl Found {
     /// Looks at the checkpoints in `dir`, or in its subdirectory `checkpoints` if it is an engine's
-    /// directory.
+    /// directory. If it is a URL, at those in that store, without a log beside them.
     pub(crate) fn read(dir: &Path) -> Result<Self> {
+        if let Some(url) = dir.to_str().filter(|dir| dir.contains("://")) {
+            return Self::at(url);
+        }
         let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
         let dir = disk
             .resolve(dir)
@@ -82,6 +85,23 @@ impl Found {
             store,
             log,
             uncovered,
+        })
+    }
+
+    fn at(url: &str) -> Result<Self> {
+        let store = open_url(url).map_err(|e| Failure::Usage(e.to_string()))?;
+        let checkpoints = Checkpoints::inspect(&store)?;
+        if checkpoints.is_empty() {
+            return Err(Failure::Io(format!(
+                "{} holds no checkpoints",
+                store.place()
+            )));
+        }
+        Ok(Self {
+            store,
+            checkpoints,
+            log: None,
+            uncovered: None,
         })
     }
 
