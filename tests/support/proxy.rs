@@ -77,6 +77,7 @@ impl Proxy {
 
     /// Requests of one connection, until it ends.
     fn serve(&self, client: &TcpStream, to: u16) -> std::io::Result<()> {
+        client.set_nodelay(true)?;
         let mut reader = BufReader::new(client);
         let mut writer = client;
         loop {
@@ -130,7 +131,7 @@ impl Proxy {
 }
 
 /// The head of a request, and its body.
-fn message(reader: &mut impl BufRead) -> std::io::Result<Option<(String, Vec<u8>)>> {
+pub(crate) fn message(reader: &mut impl BufRead) -> std::io::Result<Option<(String, Vec<u8>)>> {
     let (mut head, mut len) = (String::new(), 0);
     loop {
         let mut line = String::new();

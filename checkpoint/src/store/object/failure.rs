@@ -20,7 +20,10 @@ pub(super) struct Failure {
 /// same status as a file that does not.
 const NO_PLACE: [&str; 3] = ["NoSuchBucket", "ContainerNotFound", "bucket does not exist"];
 
-/// How a text about a refused request goes on after the status.
+/// What is told of an answer that sends the client elsewhere without saying where.
+const REDIRECT: &str = "Received redirect without LOCATION";
+
+/// How a text about a refused request begins.
 const STATUS: &str = "Server returned non-2xx status code: ";
 
 impl Failure {
@@ -111,7 +114,9 @@ impl From<Error> for Failure {
                 // Too many requests, and a server that has waited for the body in vain.
                 Some(429) => refused(io::ErrorKind::ResourceBusy).passing(),
                 Some(408) => refused(io::ErrorKind::TimedOut).passing().in_doubt(),
-                Some(400..=499) => refused(io::ErrorKind::InvalidInput),
+                // A bucket that is elsewhere, and what makes no sense to the store.
+                Some(300..=499) => refused(io::ErrorKind::InvalidInput),
+                _ if text.contains(REDIRECT) => refused(io::ErrorKind::InvalidInput),
                 _ if is_unconnected(&error) => refused(io::ErrorKind::NotConnected).passing(),
                 _ => refused(io::ErrorKind::Other).passing().in_doubt(),
             },
@@ -160,9 +165,12 @@ fn text(error: &Error) -> String {
         chain.push(error.to_string());
         at = error.source();
     }
-    let refusal = chain.iter().find_map(|text| text.strip_prefix(STATUS));
-    if let Some(refusal) = refusal {
-        return refused_text(refusal);
+    if let Some(refusal) = chain.iter().find_map(|text| text.strip_prefix(STATUS)) {
+        // Not always one to the store: credentials are asked for elsewhere.
+        let request = chain.iter().find_map(|text| request(text));
+        let answer = answer(refusal);
+        let request = request.unwrap_or("the request");
+        return without_queries(&format!("{request} is answered {answer}"));
     }
     let last = chain.pop().unwrap_or_default();
     // The innermost error says what happened, the outermost where.
@@ -173,16 +181,24 @@ fn text(error: &Error) -> String {
     }
 }
 
-/// `403 Forbidden: ` and a body: the status, and the code and message of the body if it is XML.
-fn refused_text(refusal: &str) -> String {
+/// Method and URL of a request.
+fn request(text: &str) -> Option<&str> {
+    let before = text.split(STATUS).next()?;
+    let (_, rest) = before.rsplit_once("Error performing ")?;
+    Some(rest.split_once(" in ")?.0)
+}
+
+/// Of `403 Forbidden: ` and a body: the status, and the code and message of the body if it is XML.
+fn answer(refusal: &str) -> String {
     let (status, body) = refusal.split_once(": ").unwrap_or((refusal, ""));
-    let fields = ["Code", "Message"].map(|name| field(body, name));
-    let fields: Vec<&str> = fields.into_iter().flatten().collect();
-    let status = format!("the store answers {}", status.trim());
-    match fields.is_empty() {
-        true => status,
-        false => without_queries(&format!("{status}: {}", fields.join(": "))),
+    let mut answer = status.trim().to_owned();
+    for told in ["Code", "Message"]
+        .iter()
+        .filter_map(|name| field(body, name))
+    {
+        answer = format!("{answer}: {told}");
     }
+    answer
 }
 
 /// The text of an XML element, in one line.
@@ -233,13 +249,14 @@ mod tests {
             ("429 Too Many Requests", true, true),
             ("500 Internal Server Error", false, true),
             ("503 Service Unavailable", false, true),
-            ("302 Found", false, true),
+            ("301 Moved Permanently", true, false),
+            ("600 Unknown", false, true),
             ("nonsense", false, true),
         ] {
             let failure = Failure::from(generic(&format!("{STATUS}{status}: ")));
             let known = (failure.determinate, failure.passing);
             assert_eq!(known, (determinate, passing), "{status}");
-            assert_eq!(failure.text(), format!("the store answers {status}"));
+            assert_eq!(failure.text(), format!("the request is answered {status}"));
         }
         let lost = Failure::from(generic("connection closed before message completed"));
         assert!(!lost.determinate && lost.passing);
@@ -251,8 +268,7 @@ mod tests {
         let body = "<Error><Code>SignatureDoesNotMatch</Code><Message>The signature does not match.</Message>\
                     <AWSAccessKeyId>AKIASECRET</AWSAccessKeyId><StringToSign>secret</StringToSign></Error>";
         let failure = Failure::from(generic(&format!("{STATUS}403 Forbidden: {body}")));
-        let told =
-            "the store answers 403 Forbidden: SignatureDoesNotMatch: The signature does not match.";
+        let told = "the request is answered 403 Forbidden: SignatureDoesNotMatch: The signature does not match.";
         assert_eq!(failure.text(), told);
     }
 
