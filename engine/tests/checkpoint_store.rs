@@ -10,7 +10,7 @@ mod common;
 
 use common::{Seen, builder, send, sorted, unseeded, word_count};
 use highwater_engine::checkpoint::testing::{MemoryStore, UnreliableStore};
-use highwater_engine::checkpoint::{CheckpointError, LocalStore};
+use highwater_engine::checkpoint::{CheckpointError, LocalStore, Store};
 use highwater_engine::wal::disk::OsDisk;
 use highwater_engine::wal::disk::{Disk, SimDisk};
 use highwater_engine::{CheckpointPolicy, Error, StopMode, StreamingContext};
@@ -163,4 +163,34 @@ fn an_unreliable_store_costs_checkpoints_and_no_record() {
         restored > 12,
         "hardly any start found a checkpoint: {restored}"
     );
+}
+
+/// A store outlives the disk of the log. Its checkpoints do not go with the log that begins then,
+/// and nothing of them is removed.
+#[test]
+fn checkpoints_without_their_log_are_refused() {
+    let (store, seen) = (Arc::new(MemoryStore::new()), Seen::default());
+    let start = |disk: &SimDisk| {
+        let seen = Arc::clone(&seen);
+        let built = unseeded(disk, 1).checkpoint(CheckpointPolicy::every_batches(1));
+        built
+            .checkpoint_store(store.clone())
+            .get_or_create(move |ssc| {
+                word_count(ssc).for_each_batch("collect", move |batch, records| {
+                    seen.lock().insert(batch.id, records);
+                });
+                Ok(())
+            })
+    };
+    let context = start(&SimDisk::new()).unwrap();
+    context.start().unwrap();
+    send(&context, "to be");
+    context.run_batch().unwrap();
+    context.stop(StopMode::Graceful).unwrap();
+    drop(context);
+    let files = store.list().unwrap();
+    let refused = start(&SimDisk::new()).map(drop).unwrap_err();
+    let other_log = matches!(refused, Error::Checkpoint(CheckpointError::OtherLog { .. }));
+    assert!(other_log, "{refused}");
+    assert_eq!(store.list().unwrap(), files);
 }

@@ -13,8 +13,9 @@
 #[path = "../../tests/support/servers.rs"]
 mod servers;
 
+use highwater_engine::checkpoint::open_url;
 use highwater_engine::{BatchMode, CheckpointPolicy, StopMode, StreamingContext};
-use servers::s3;
+use servers::{SECRET_KEY, s3};
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -63,8 +64,24 @@ fn live(dir: PathBuf, place: &str, is_last: bool) {
         }
         context.run_batch().unwrap();
         if is_last {
-            return context.stop(StopMode::Graceful).unwrap();
+            context.stop(StopMode::Graceful).unwrap();
+            return no_file_has_the_secret(place);
         }
+    }
+}
+
+/// F86: credentials come from the environment, and stay there.
+fn no_file_has_the_secret(place: &str) {
+    let store = open_url(place).unwrap();
+    let files = store.list().unwrap();
+    assert!(files.iter().any(|file| file.name.starts_with("manifest-")));
+    for file in files {
+        let bytes = store.get(&file.name, file.size).unwrap();
+        let text = String::from_utf8_lossy(&bytes);
+        assert!(
+            !text.contains(SECRET_KEY) && !text.contains("AKIATEST"),
+            "{text}"
+        );
     }
 }
 
