@@ -1,5 +1,6 @@
 //! What this process knows about the checkpoints of a store.
 
+use crate::chains::Chains;
 use crate::error::{CheckpointError, Result};
 use crate::manifest::document::Manifest;
 use crate::manifest::files::{lost_state_file, missing_file, sizes};
@@ -25,6 +26,8 @@ pub(crate) struct Catalog {
     removal_in_doubt: Vec<u64>,
     /// The number that another writer has taken, and that writer: this one is fenced for good.
     fenced: Option<(u64, u64)>,
+    /// Where the blocks of the newest published one are.
+    newest_chains: Option<(u64, Arc<Chains>)>,
 }
 
 /// What is known about a manifest.
@@ -70,6 +73,7 @@ impl Catalog {
             in_doubt: None,
             removal_in_doubt: Vec::new(),
             fenced: None,
+            newest_chains: None,
         })
     }
 
@@ -99,9 +103,46 @@ impl Catalog {
         self.by_number.retain(|n, _| !numbers.contains(n));
     }
 
-    pub(crate) fn published(&mut self, manifest: Manifest) {
+    pub(crate) fn published(&mut self, manifest: Manifest, chains: Chains) {
+        let number = manifest.number;
+        self.newest_chains = Some((number, Arc::new(chains)));
         self.by_number
-            .insert(manifest.number, Known::Usable(Arc::new(manifest)));
+            .insert(number, Known::Usable(Arc::new(manifest)));
+    }
+
+    pub(crate) fn can_continue(&self, parent: u64) -> bool {
+        let known = self.by_number.get(&parent).and_then(Known::usable);
+        known.is_some_and(|manifest| manifest.format_version > 1)
+    }
+
+    /// The manifest of `parent` and where its blocks are, for checkpoint `number`, which is to name
+    /// its files.
+    pub(crate) fn to_continue(
+        &self,
+        number: u64,
+        parent: u64,
+    ) -> Result<(Arc<Manifest>, Arc<Chains>)> {
+        let refused = |what: &str| {
+            let what = what.to_owned();
+            CheckpointError::CannotContinue {
+                number,
+                parent,
+                what,
+            }
+        };
+        let manifest = match self.by_number.get(&parent) {
+            Some(Known::Usable(manifest)) => manifest,
+            Some(Known::Unusable(reason)) => return Err(refused(reason)),
+            None => return Err(refused("it is not in the store")),
+        };
+        if manifest.format_version == 1 {
+            return Err(refused("its format 1 knows whole states only"));
+        }
+        let chains = match &self.newest_chains {
+            Some((newest, chains)) if *newest == parent => Arc::clone(chains),
+            _ => Arc::new(Chains::read(&*self.store, manifest)?),
+        };
+        Ok((Arc::clone(manifest), chains))
     }
 
     pub(crate) fn publication_in_doubt(&mut self, number: u64) {

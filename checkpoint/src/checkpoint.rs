@@ -1,13 +1,11 @@
 //! One checkpoint, to read from.
 
+use crate::chains::{Chains, read_whole};
 use crate::error::{CheckpointError, Result, Skipped};
-use crate::format::BLOCK_HEADER_LEN;
 use crate::manifest::document::{FileEntry, Manifest, StateEntry};
-use crate::state_file::open_block;
+use crate::state_file::index::lost;
 use crate::store::Store;
-use crate::store::names::StateName;
-use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// How much of a state file is held in memory while it is verified, in bytes.
 const VERIFY_CHUNK: u64 = 1 << 20;
@@ -19,6 +17,27 @@ pub struct Checkpoint {
     store: Arc<dyn Store>,
     manifest: Arc<Manifest>,
     skipped: Vec<Skipped>,
+    chains: Arc<OnceLock<Arc<Chains>>>,
+}
+
+/// What a checkpoint stores of a key group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StoredGroup {
+    /// Its number.
+    pub key_group: u32,
+    /// How many blocks it has: a base, and what has changed since, piece by piece.
+    pub blocks: usize,
+    /// Their length in the files, in bytes.
+    pub bytes: u64,
+}
+
+/// The entries of a key group.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GroupEntries {
+    /// How many there are.
+    pub entries: u64,
+    /// Each with its key and its value, as [`entries`](crate::entries::entries) reads them.
+    pub bytes: Vec<u8>,
 }
 
 /// What a log covers, for [`Checkpoint::check_log`].
@@ -42,6 +61,7 @@ impl Checkpoint {
             store,
             manifest,
             skipped,
+            chains: Arc::default(),
         }
     }
 
@@ -122,42 +142,51 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// The bytes of one key group of one state, exactly as they were added; `None` if none were.
+    /// The key groups of a state that were ever written, ascending, and what is stored of each.
+    /// None if there is no such state.
     ///
     /// # Errors
-    /// [`CheckpointError::Damaged`] if they are not what was written; [`CheckpointError::Io`].
-    pub fn read_block(&self, state: &str, key_group: u32) -> Result<Option<Vec<u8>>> {
-        let Some((index, state)) = self.manifest.state(state) else {
+    /// [`CheckpointError::Damaged`] if a file has no index, or the files do not hold together;
+    /// [`CheckpointError::Io`].
+    pub fn groups(&self, state: &str) -> Result<Vec<StoredGroup>> {
+        let Some(state) = self.manifest.state(state) else {
+            return Ok(Vec::new());
+        };
+        let groups = self.chains()?.of_state(state.id);
+        Ok(groups
+            .map(|(key_group, chain)| StoredGroup {
+                key_group,
+                blocks: chain.len(),
+                bytes: chain.iter().map(|placed| placed.block.info.len).sum(),
+            })
+            .collect())
+    }
+
+    /// The entries of one key group of one state: a base, and what has changed since, put together;
+    /// `None` if it was never written.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Damaged`] if its blocks are not what was written;
+    /// [`CheckpointError::Io`].
+    pub fn read_group(&self, state: &str, key_group: u32) -> Result<Option<GroupEntries>> {
+        let Some(state) = self.manifest.state(state) else {
             return Ok(None);
         };
-        let Ok(at) = state
-            .blocks
-            .binary_search_by_key(&key_group, |b| b.key_group)
-        else {
-            return Ok(None);
-        };
-        let Some(entry) = state.blocks.get(at) else {
-            return Ok(None);
-        };
-        let Manifest {
-            number,
-            attempt,
-            log_id,
-            ..
-        } = *self.manifest;
-        let name = StateName {
-            number,
-            attempt,
-            part: entry.file,
-        };
-        let file = name.to_string();
-        let len = BLOCK_HEADER_LEN.saturating_add(entry.len);
-        let bytes = self
-            .store
-            .get_range(&file, entry.offset, len)
-            .map_err(|e| lost(&file, entry.offset, e))?;
-        let index = u32::try_from(index).unwrap_or(u32::MAX);
-        open_block(log_id, name, index, entry, bytes).map(Some)
+        let chain = self.chains()?.get((state.id, key_group));
+        let whole = read_whole(&*self.store, self.manifest.log_id, chain)?;
+        Ok(whole.map(|payload| GroupEntries {
+            entries: payload.entries,
+            bytes: payload.bytes,
+        }))
+    }
+
+    /// Where the blocks are; read at the first call.
+    pub(crate) fn chains(&self) -> Result<&Arc<Chains>> {
+        if let Some(chains) = self.chains.get() {
+            return Ok(chains);
+        }
+        let read = Arc::new(Chains::read(&*self.store, &self.manifest)?);
+        Ok(self.chains.get_or_init(|| read))
     }
 
     /// Reads every state file once, in bounded memory, and compares its length and hash.
@@ -198,17 +227,5 @@ impl Checkpoint {
             None,
             "its content has changed (the hash does not match)",
         ))
-    }
-}
-
-/// A file that is missing or short is damage. Any other failure may pass, and is never taken for
-/// damage: otherwise a short failure of the store would make an older checkpoint the newest.
-fn lost(name: &str, offset: u64, e: io::Error) -> CheckpointError {
-    match e.kind() {
-        io::ErrorKind::NotFound => CheckpointError::damaged(name, None, "the file is missing"),
-        io::ErrorKind::UnexpectedEof => {
-            CheckpointError::damaged(name, Some(offset), "the file ends too soon")
-        }
-        _ => CheckpointError::io("read", name, e),
     }
 }

@@ -6,12 +6,13 @@ use crate::error::{CheckpointError, Result, Skipped};
 use crate::inspect::{self, Inspected};
 use crate::manifest::document::Manifest;
 use crate::manifest::read::list;
+use crate::meta::Meta;
 use crate::options::Options;
 use crate::retention::garbage;
 use crate::retention::retire::{self, Retired};
 use crate::store::Store;
 use crate::store::names::{MAX_NUMBER, Name};
-use crate::writer::{CheckpointWriter, Meta};
+use crate::writer::CheckpointWriter;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -129,9 +130,9 @@ impl Checkpoints {
     /// Begins a checkpoint. Nothing of it is visible until [`CheckpointWriter::publish`].
     ///
     /// # Errors
-    /// [`CheckpointError::Misuse`] if `meta` is not consistent; [`CheckpointError::OtherLog`] if
-    /// the checkpoints here are another log's; [`CheckpointError::Fenced`];
-    /// [`CheckpointError::Io`].
+    /// [`CheckpointError::Misuse`] if `meta` is not consistent; [`CheckpointError::CannotContinue`]
+    /// if its parent is not there any more, or of format 1; [`CheckpointError::OtherLog`] if the
+    /// checkpoints here are another log's; [`CheckpointError::Fenced`]; [`CheckpointError::Io`].
     pub fn begin(&mut self, meta: Meta) -> Result<CheckpointWriter<'_>> {
         let store = self.catalog.store();
         store
@@ -161,14 +162,15 @@ impl Checkpoints {
         }
         let attempt = self.next_attempt();
         let (options, generation) = (&self.options, self.generation);
-        CheckpointWriter::new(
-            &mut self.catalog,
-            options,
-            generation,
-            number,
-            attempt,
-            meta,
-        )
+        let name = (number, attempt);
+        CheckpointWriter::new(&mut self.catalog, options, generation, name, meta)
+    }
+
+    /// Whether a checkpoint can name `parent` as what it continues: [`Self::begin`] would accept
+    /// it, as far as that is known without reading its files.
+    #[must_use]
+    pub fn can_continue(&self, parent: u64) -> bool {
+        self.catalog.can_continue(parent)
     }
 
     /// Removes checkpoints older than the newest `retain` valid ones, and leftovers. Manifests go

@@ -108,6 +108,18 @@ pub enum CheckpointError {
         end_lsn: u64,
     },
 
+    /// The checkpoint was to name files of an earlier one, which cannot be built upon. Nothing was
+    /// written: all states have to be written anew.
+    #[error("checkpoint {number} cannot continue checkpoint {parent}: {what}")]
+    CannotContinue {
+        /// Number of the checkpoint.
+        number: u64,
+        /// Number of the earlier one.
+        parent: u64,
+        /// Why not.
+        what: String,
+    },
+
     /// The caller asked for something that cannot be written. A mistake in the program, not on the
     /// disk.
     #[error("cannot write checkpoint {number}: {what}")]

@@ -7,24 +7,40 @@
 //! | `checkpoints` | the checkpoints of a store, opened for writing |
 //! | `catalog` | what this process knows about them |
 //! | `writer` | a checkpoint that is being written |
+//! | `packer` | its blocks, and the files that they are packed into |
+//! | `compaction` | which blocks are put together, and which files emptied |
+//! | `publication` | the manifest is written, last and once |
+//! | `meta` | what a checkpoint is taken of |
+//! | `put` | creating a file |
 //! | `checkpoint` | a checkpoint that is read |
 //! | `inspect` | looking at checkpoints without touching them |
 //! | `manifest/` | what a checkpoint consists of |
-//! | `state_file` | the byte layout of state files |
+//! | `chains` | the blocks that a checkpoint consists of |
+//! | `merge` | several blocks of a key group as one |
+//! | `entries` | what the payload of a block is |
+//! | `state_file/` | the byte layout of state files |
 //! | `store/` | the place where checkpoints are kept |
 //! | `retention/` | removing what is no longer needed |
 //! | `testing/` | stores for tests: one in memory, one that fails |
 //! | `format`, `hex`, `options`, `error` | versions and limits; numbers in JSON; settings; errors |
 
 mod catalog;
+mod chains;
 mod checkpoint;
 mod checkpoints;
+mod compaction;
+pub mod entries;
 mod error;
 mod format;
 mod hex;
 mod inspect;
 mod manifest;
+mod merge;
+mod meta;
 mod options;
+mod packer;
+mod publication;
+mod put;
 mod retention;
 mod state_file;
 mod store;
@@ -35,12 +51,13 @@ mod writer;
 #[cfg(feature = "remote")]
 pub use object_store;
 
-pub use checkpoint::{Checkpoint, LogBounds};
+pub use checkpoint::{Checkpoint, GroupEntries, LogBounds, StoredGroup};
 pub use checkpoints::Checkpoints;
 pub use error::{CheckpointError, Result, Skipped};
 pub use format::{BLOCK_HEADER_LEN, FILE_HEADER_LEN, FORMAT_VERSION, MAX_MANIFEST_BYTES};
 pub use inspect::{Inspected, Validity};
 pub use manifest::document::{Batch, BlockEntry, BlockKind, FileEntry, Manifest, StateEntry};
+pub use meta::{GroupBlock, Meta, Published, StateMeta};
 pub use options::{MIN_RETAIN, Options, Ownership};
 pub use retention::retire::Retired;
 pub use store::error::StoreError;
@@ -49,4 +66,4 @@ pub use store::local::LocalStore;
 pub use store::object::{calls::CallLimits, remote::RemoteStore};
 pub use store::url::{UrlError, open_url};
 pub use store::{Store, StoredFile};
-pub use writer::{CheckpointWriter, Meta, Published, StateMeta};
+pub use writer::CheckpointWriter;

@@ -1,63 +1,20 @@
 //! A checkpoint that is being written.
 
 use crate::catalog::Catalog;
+use crate::chains::{Chains, Placed, read_deltas, read_whole};
+use crate::compaction::{Budget, alive, files_to_empty, first_to_merge, is_overdue, kind_of};
 use crate::error::{CheckpointError, Result};
-use crate::format::{BLOCK_HEADER_LEN, FORMAT_VERSION};
-use crate::manifest::document::{Batch, FileEntry, Manifest, StateEntry};
-use crate::manifest::files::lost_state_file;
-use crate::manifest::read::read_manifest;
+use crate::format::FORMAT_VERSION;
+use crate::manifest::document::{BlockKind, Manifest, StateEntry};
+use crate::merge::{self, Payload};
+use crate::meta::{GroupBlock, Meta, Published, StateMeta};
 use crate::options::Options;
-use crate::state_file::{Block, StateFile};
-use crate::store::Store;
-use crate::store::error::StoreError;
-use crate::store::names::{MAX_PART, StateName, manifest_name};
-use std::io;
-
-/// What a checkpoint is taken of.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Meta {
-    /// The log that `lsn` is a position in.
-    pub log_id: u128,
-    /// Name of the application.
-    pub application: String,
-    /// The time now, in milliseconds since the Unix epoch. For people only.
-    pub created_ms: u64,
-    /// The last batch whose effects are in the checkpoint.
-    pub batch: Batch,
-    /// Where replay begins: everything below is in the checkpoint.
-    pub lsn: u64,
-    /// What the engine wants to remember: configuration, operators, source offsets, incomplete
-    /// batches.
-    pub metadata: serde_json::Value,
-    /// The states; blocks can be added for these only.
-    pub states: Vec<StateMeta>,
-}
-
-/// A state of a checkpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StateMeta {
-    /// Its name, unique in the checkpoint.
-    pub name: String,
-    /// What kind of state it is, in the engine's words.
-    pub kind: String,
-    /// How its entries are encoded, in the engine's words.
-    pub codec: String,
-    /// What its keys and values are, in the engine's words (type names).
-    pub fingerprint: String,
-}
-
-/// A checkpoint that is durable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// Its number.
-    pub number: u64,
-    /// Where replay from it begins.
-    pub lsn: u64,
-    /// Length of all its files, in bytes.
-    pub bytes: u64,
-    /// How many files it has, the manifest included.
-    pub files: usize,
-}
+use crate::packer::Packer;
+use crate::publication::publish_manifest;
+use crate::state_file::block::{BlockInfo, PackedBlock, Packing};
+use crate::store::names::StateName;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// A checkpoint that is being written; see [`Checkpoints::begin`](crate::Checkpoints::begin).
 /// Dropping it abandons the attempt. A later [`Checkpoints::retire`](crate::Checkpoints::retire) or
@@ -66,10 +23,14 @@ pub struct Published {
 pub struct CheckpointWriter<'a> {
     catalog: &'a mut Catalog,
     manifest: Manifest,
-    file: StateFile,
-    max_file_bytes: u64,
-    /// A state file could not be written: the checkpoint is incomplete for good.
-    failed: bool,
+    /// What the checkpoint has of its parent.
+    parent: Option<(Arc<Manifest>, Chains)>,
+    /// The states that are written anew.
+    anew: BTreeSet<u32>,
+    added: BTreeSet<(u32, u32)>,
+    /// How many keys the states have, where that was said.
+    keys: BTreeMap<u32, u64>,
+    packer: Packer,
 }
 
 impl<'a> CheckpointWriter<'a> {
@@ -77,18 +38,20 @@ impl<'a> CheckpointWriter<'a> {
         catalog: &'a mut Catalog,
         options: &Options,
         generation: u64,
-        number: u64,
-        attempt: u64,
+        (number, attempt): (u64, u64),
         meta: Meta,
     ) -> Result<Self> {
-        let states = meta.states.into_iter().map(|s| StateEntry {
-            name: s.name,
-            kind: s.kind,
-            codec: s.codec,
-            fingerprint: s.fingerprint,
-            entries: 0,
-            blocks: Vec::new(),
-        });
+        let parent = match meta.parent {
+            Some(parent) => Some(catalog.to_continue(number, parent).inspect_err(|error| {
+                if let Some(reason) = error.damage() {
+                    catalog.mark_unusable(parent, reason);
+                }
+            })?),
+            None => None,
+        };
+        let before = parent.as_ref().map(|(manifest, _)| &**manifest);
+        let mut next_state_id = before.map_or(0, |manifest| manifest.next_state_id);
+        let (states, anew) = states(meta.states, before, &mut next_state_id);
         let manifest = Manifest {
             format_version: FORMAT_VERSION,
             number,
@@ -104,10 +67,16 @@ impl<'a> CheckpointWriter<'a> {
             chain: vec![number],
             metadata: meta.metadata,
             files: Vec::new(),
-            states: states.collect(),
+            next_state_id,
+            states,
         };
         // Finds duplicate names and unreadable metadata before anything is written.
         manifest.encode()?;
+        let parent = parent.map(|(before, chains)| {
+            let mut chains = (*chains).clone();
+            chains.retain_states(|id| manifest.states.iter().any(|state| state.id == id));
+            (before, chains)
+        });
         let name = StateName {
             number,
             attempt,
@@ -115,10 +84,12 @@ impl<'a> CheckpointWriter<'a> {
         };
         Ok(Self {
             catalog,
+            parent,
+            anew,
+            added: BTreeSet::new(),
+            keys: BTreeMap::new(),
+            packer: Packer::new(manifest.log_id, name, options.state_file_bytes),
             manifest,
-            file: StateFile::new(meta.log_id, name),
-            max_file_bytes: options.state_file_bytes,
-            failed: false,
         })
     }
 
@@ -128,12 +99,18 @@ impl<'a> CheckpointWriter<'a> {
         self.manifest.number
     }
 
-    /// Adds the state of one key group. Key groups come in any order, each once; empty ones may be
-    /// left out. When a state file is full it is written, so this may take a while.
+    /// Bytes of blocks that were added, as they are stored.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.packer.bytes()
+    }
+
+    /// Adds all of the state of one key group. Key groups come in any order, each once; of a state
+    /// that is written anew empty ones may be left out. When a state file is full it is written, so
+    /// this may take a while.
     ///
     /// # Errors
-    /// [`CheckpointError::Misuse`] for a state that [`Meta::states`] lacks, or a key group that was
-    /// added before; [`CheckpointError::Io`], after which this writer is of no further use.
+    /// Those of [`Self::add`].
     pub fn add_block(
         &mut self,
         state: &str,
@@ -141,122 +118,310 @@ impl<'a> CheckpointWriter<'a> {
         entries: u64,
         bytes: &[u8],
     ) -> Result<()> {
-        let (index, at) = self.place_for(state, key_group)?;
-        let end = self.file.len() + BLOCK_HEADER_LEN + bytes.len() as u64;
-        if end > self.max_file_bytes && !self.file.is_empty() {
-            self.write_file()?;
-        }
-        let state_index = u32::try_from(index).map_err(|_| self.misuse("too many states"))?;
-        let entry = self.file.push(Block {
-            state_index,
-            key_group,
+        let block = GroupBlock {
+            kind: BlockKind::Base,
+            removed: 0,
             entries,
-            payload: bytes,
-        });
-        if let Some(state) = self.manifest.states.get_mut(index) {
-            state.entries = state.entries.saturating_add(entries);
-            state.blocks.insert(at, entry);
+            bytes: bytes.to_vec(),
+        };
+        self.add(state, key_group, block)
+    }
+
+    /// Adds what the checkpoint says of one key group. Key groups come in any order, each at most
+    /// once. What is not added is as the parent has it.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Misuse`] for a state that [`Meta::states`] lacks, a key group that was
+    /// added before, or changes of a state that is written anew; [`CheckpointError::Io`], after
+    /// which this writer is of no further use.
+    pub fn add(&mut self, state: &str, key_group: u32, block: GroupBlock) -> Result<()> {
+        if self.packer.failed() {
+            return Err(self.misuse("one of its state files could not be written"));
+        }
+        let Some(StateEntry { id, .. }) = self.manifest.state(state) else {
+            return Err(self.misuse(&format!("state {state:?} was not announced")));
+        };
+        let id = (*id, key_group);
+        if block.kind == BlockKind::Delta && self.anew.contains(&id.0) {
+            return Err(self.misuse(&format!(
+                "state {state:?} is written anew, but of key group {key_group} there are only changes"
+            )));
+        }
+        if !self.added.insert(id) {
+            return Err(self.misuse(&format!(
+                "state {state:?} has key group {key_group} already"
+            )));
+        }
+        let block = self.packed(id, block)?;
+        if let Some(block) = block {
+            let store = Arc::clone(self.catalog.store());
+            self.packer.add(&*store, block)?;
         }
         Ok(())
     }
 
-    /// Writes what is left and then the manifest. When this returns `Ok`, the checkpoint survives a
-    /// power cut.
+    /// Says how many keys a state has. It need not be said of one that is written anew.
+    ///
+    /// # Errors
+    /// [`CheckpointError::Misuse`] for a state that [`Meta::states`] lacks.
+    pub fn set_keys(&mut self, state: &str, keys: u64) -> Result<()> {
+        let Some(StateEntry { id, .. }) = self.manifest.state(state) else {
+            return Err(self.misuse(&format!("state {state:?} was not announced")));
+        };
+        self.keys.insert(*id, keys);
+        Ok(())
+    }
+
+    /// The block as it is stored; `None` if it says nothing.
+    fn packed(&self, id: (u32, u32), block: GroupBlock) -> Result<Option<PackedBlock>> {
+        let payload = Payload {
+            removed: block.removed,
+            entries: block.entries,
+            bytes: block.bytes,
+        };
+        let is_known = self
+            .parent
+            .as_ref()
+            .is_some_and(|(_, chains)| !chains.get(id).is_empty());
+        let (payload, after) = match (block.kind, &self.parent) {
+            (BlockKind::Delta, Some((parent, _))) if is_known => {
+                if payload.removed == 0 && payload.entries == 0 {
+                    return Ok(None);
+                }
+                (payload, Some(parent.number))
+            }
+            // The parent has nothing of it, so this is all of it.
+            (BlockKind::Delta, _) => {
+                let base = merge::base(Payload::default(), &[payload]);
+                let base = base.map_err(|what| self.misuse(&what))?;
+                if base.entries == 0 {
+                    return Ok(None);
+                }
+                (base, None)
+            }
+            (BlockKind::Base, _) => (payload, None),
+        };
+        Ok(Some(PackedBlock::new(self.info(id, after), &payload)))
+    }
+
+    fn info(&self, (state, key_group): (u32, u32), after: Option<u64>) -> BlockInfo {
+        BlockInfo {
+            state,
+            key_group,
+            kind: match after {
+                Some(_) => BlockKind::Delta,
+                None => BlockKind::Base,
+            },
+            packing: Packing::Plain,
+            after: after.unwrap_or(0),
+            upto: self.manifest.number,
+            len: 0,
+            raw_len: 0,
+            removed: 0,
+            entries: 0,
+        }
+    }
+
+    /// Puts blocks together that have become many, within bounds, writes what is left, and then the
+    /// manifest. When this returns `Ok`, the checkpoint survives a power cut.
     ///
     /// # Errors
     /// [`CheckpointError::Fenced`] if another writer has published this number: stop.
+    /// [`CheckpointError::Damaged`] if blocks of the parent cannot be read: write all states anew.
     /// [`CheckpointError::Io`]: every earlier checkpoint is as it was; begin again, later.
     pub fn publish(mut self) -> Result<Published> {
-        if !self.file.is_empty() {
-            self.write_file()?;
-        }
-        if self.failed {
+        if self.packer.failed() {
             return Err(self.misuse("one of its state files could not be written"));
         }
+        self.count_keys()?;
+        let mut budget = Budget::for_new_bytes(self.packer.bytes());
+        let packed = self.shorten_chains(&mut budget);
+        let packed = packed.and_then(|()| self.empty_files(&mut budget));
+        if let Err(error) = packed {
+            self.parent_is_damaged(&error);
+            return Err(error);
+        }
+        let store = Arc::clone(self.catalog.store());
+        self.packer.write(&*store)?;
+        let chains = self.chains_in_files()?;
         let Self {
-            catalog, manifest, ..
+            catalog,
+            mut manifest,
+            parent,
+            packer,
+            ..
         } = self;
-        let store = &**catalog.store();
-        let bytes = manifest.encode()?;
-        let name = manifest_name(manifest.number);
-        // Another program may have removed them since: then this is no checkpoint, and the next
-        // attempt writes all of it again.
-        if let Some(reason) = lost_state_file(store, &manifest)? {
-            let gone = io::Error::new(io::ErrorKind::NotFound, reason);
-            return Err(CheckpointError::io("publish", name, gone));
-        }
-        if let Err(e) = put_or_find(store, &name, &bytes) {
-            let error = match e.kind() {
-                // Nothing was published, and the number is free.
-                _ if e.is_determinate() => return Err(CheckpointError::io("write", name, e)),
-                io::ErrorKind::AlreadyExists => taken(store, &manifest, e),
-                _ => CheckpointError::io("write", name, e),
-            };
-            catalog.publication_in_doubt(manifest.number);
-            return Err(match error {
-                CheckpointError::Fenced { number, writer } => catalog.fence(number, writer),
-                error => error,
-            });
-        }
+        let needed: BTreeSet<String> = chains
+            .iter()
+            .flat_map(|(_, chain)| chain)
+            .map(|placed| placed.file.to_string())
+            .collect();
+        let new_files = packer.into_files();
+        let written: u64 = new_files.iter().map(|file| file.size).sum();
+        let new_count = new_files.len();
+        let older = parent.iter().flat_map(|(before, _)| &before.files);
+        let older = older.filter(|file| needed.contains(&file.name)).cloned();
+        manifest.files = older.chain(new_files).collect();
+        let named = manifest.files.iter().map(|f| StateName::parse(&f.name));
+        let named = named.flatten().map(|name| name.number);
+        let named: BTreeSet<u64> = named.chain([manifest.number]).collect();
+        manifest.chain = named.into_iter().collect();
+        let len = publish_manifest(catalog, &manifest)?;
         let published = Published {
             number: manifest.number,
             lsn: manifest.lsn,
-            bytes: manifest.state_bytes().saturating_add(bytes.len() as u64),
-            files: manifest.files.len() + 1,
+            bytes: written.saturating_add(len),
+            files: new_count + 1,
+            total_bytes: manifest.state_bytes().saturating_add(len),
+            total_files: manifest.files.len() + 1,
         };
-        catalog.published(manifest);
+        catalog.published(manifest, chains);
         tracing::info!(
             number = published.number,
             lsn = published.lsn,
             bytes = published.bytes,
+            total_bytes = published.total_bytes,
             "checkpoint published"
         );
         Ok(published)
     }
 
-    /// The index of the state, and where among its blocks the key group belongs.
-    fn place_for(&self, state: &str, key_group: u32) -> Result<(usize, usize)> {
-        if self.failed {
-            return Err(self.misuse("one of its state files could not be written"));
-        }
-        let Some((index, entry)) = self.manifest.state(state) else {
-            return Err(self.misuse(&format!("state {state:?} was not announced")));
-        };
-        match entry
-            .blocks
-            .binary_search_by_key(&key_group, |b| b.key_group)
-        {
-            Err(at) => Ok((index, at)),
-            Ok(_) => Err(self.misuse(&format!(
-                "state {state:?} has key group {key_group} already"
-            ))),
+    /// Blocks of the parent could not be read: nothing builds upon it any more.
+    fn parent_is_damaged(&mut self, error: &CheckpointError) {
+        if let (Some(reason), Some((parent, _))) = (error.damage(), &self.parent) {
+            self.catalog.mark_unusable(parent.number, reason);
         }
     }
 
-    /// Makes the current state file durable and begins the next.
-    fn write_file(&mut self) -> Result<()> {
-        let name = self.file.name();
-        if name.part >= MAX_PART {
-            return Err(self.misuse("too many state files; make them larger"));
+    /// What each state has, and that it was said.
+    fn count_keys(&mut self) -> Result<()> {
+        let mut bases = BTreeMap::<u32, u64>::new();
+        let waiting: Vec<Placed> = self.packer.waiting_places().collect();
+        for placed in self.packer.placed().iter().chain(&waiting) {
+            let info = placed.block.info;
+            let sum = bases.entry(info.state).or_default();
+            *sum = sum.saturating_add(info.entries);
         }
-        let next = StateName {
-            part: name.part + 1,
-            ..name
-        };
-        let next = StateFile::new(self.manifest.log_id, next);
-        let full = std::mem::replace(&mut self.file, next);
-        let name = full.name().to_string();
-        self.failed = true;
-        put_or_find(&**self.catalog.store(), &name, full.bytes())
-            .map_err(|e| CheckpointError::io("write", name.clone(), e))?;
-        self.failed = false;
-        let blake3 = blake3::hash(full.bytes()).to_hex().to_string();
-        self.manifest.files.push(FileEntry {
-            name,
-            size: full.len(),
-            blake3,
-        });
+        let mut unsaid = None;
+        for state in &mut self.manifest.states {
+            let sum = bases.get(&state.id).copied().unwrap_or(0);
+            match (self.keys.get(&state.id), self.anew.contains(&state.id)) {
+                (Some(keys), false) => state.entries = *keys,
+                (Some(keys), true) if *keys == sum => state.entries = sum,
+                (None, true) => state.entries = sum,
+                (Some(keys), true) => {
+                    let name = &state.name;
+                    unsaid = Some(format!("state {name:?} has {sum} entries, and not {keys}"));
+                }
+                (None, false) => {
+                    let name = &state.name;
+                    unsaid = Some(format!("how many keys state {name:?} has was not said"));
+                }
+            }
+        }
+        unsaid.map_or(Ok(()), |what| Err(self.misuse(&what)))
+    }
+
+    /// What the checkpoint will have, as far as that is known.
+    fn planned(&self) -> Chains {
+        let before = self.parent.as_ref().map(|(_, chains)| chains.clone());
+        let mut all = before.unwrap_or_default();
+        let waiting = self.packer.waiting_places();
+        for placed in self.packer.placed().iter().copied().chain(waiting) {
+            all.push(placed);
+        }
+        all
+    }
+
+    /// Puts blocks together where a chain has become long, or its deltas larger than its base: the
+    /// longest first.
+    fn shorten_chains(&mut self, budget: &mut Budget) -> Result<()> {
+        if self.parent.is_none() {
+            return Ok(());
+        }
+        let all = self.planned();
+        let mut long: Vec<(usize, (u32, u32), usize)> = all
+            .iter()
+            .filter_map(|(id, chain)| Some((chain.len(), id, first_to_merge(chain)?)))
+            .collect();
+        long.sort_by_key(|(len, id, _)| (std::cmp::Reverse(*len), *id));
+        for (_, id, first) in long {
+            let chain = all.get(id);
+            let part = chain.get(first..).unwrap_or_default();
+            let cost = part.iter().map(Placed::cost).sum();
+            if budget.take(cost, is_overdue(chain)) {
+                let merged = self.merged(id, chain, first)?;
+                let store = Arc::clone(self.catalog.store());
+                self.packer.replace(&*store, merged)?;
+            }
+        }
         Ok(())
+    }
+
+    /// The blocks of a chain from number `first` on, as one.
+    fn merged(&self, id: (u32, u32), chain: &[Placed], first: usize) -> Result<PackedBlock> {
+        let (store, log_id) = (&**self.catalog.store(), self.manifest.log_id);
+        let part = chain.get(first..).unwrap_or_default();
+        let (waits, stored): (Vec<&Placed>, Vec<&Placed>) =
+            part.iter().partition(|placed| self.packer.waits(placed));
+        let stored: Vec<Placed> = stored.into_iter().copied().collect();
+        let newest = match waits.is_empty() {
+            true => None,
+            false => self.packer.waiting(id).map(PackedBlock::unpack),
+        };
+        let newest = newest.transpose().map_err(|what| self.misuse(&what))?;
+        let damaged = |what: String| self.misuse(&what);
+        let payload = match kind_of(chain, first) {
+            BlockKind::Base => {
+                let base = read_whole(store, log_id, &stored)?;
+                let newest: Vec<Payload> = newest.into_iter().collect();
+                merge::base(base.unwrap_or_default(), &newest).map_err(damaged)?
+            }
+            BlockKind::Delta => {
+                let older = read_deltas(store, log_id, &stored)?;
+                let all: Vec<Payload> = [older].into_iter().chain(newest).collect();
+                merge::deltas(&all).map_err(damaged)?
+            }
+        };
+        let after = match kind_of(chain, first) {
+            BlockKind::Base => None,
+            BlockKind::Delta => part.first().map(|placed| placed.block.info.after),
+        };
+        Ok(PackedBlock::new(self.info(id, after), &payload))
+    }
+
+    /// Moves what still counts out of files that are mostly dead, or of the smallest if there are
+    /// too many.
+    fn empty_files(&mut self, budget: &mut Budget) -> Result<()> {
+        let Some((before, _)) = &self.parent else {
+            return Ok(());
+        };
+        let planned = self.planned();
+        let alive = alive(planned.iter().map(|(_, chain)| chain));
+        let before = Arc::clone(before);
+        let store = Arc::clone(self.catalog.store());
+        for (name, must) in files_to_empty(&before.files, &alive) {
+            let Some(file) = alive.get(&name) else {
+                continue;
+            };
+            if !budget.take(file.bytes, must) {
+                continue;
+            }
+            for placed in &file.blocks {
+                let block = placed.read(&*store, self.manifest.log_id)?;
+                self.packer.add(&*store, block)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The chains as a reader will find them.
+    fn chains_in_files(&self) -> Result<Chains> {
+        let before = self.parent.iter().flat_map(|(_, chains)| chains.iter());
+        let before = before.flat_map(|(_, chain)| chain.iter().copied());
+        let all = before.chain(self.packer.placed().iter().copied()).collect();
+        let states = self.manifest.states.iter().map(|state| state.id).collect();
+        Chains::choose(all, &states).map_err(|what| self.misuse(&what))
     }
 
     fn misuse(&self, what: &str) -> CheckpointError {
@@ -267,31 +432,30 @@ impl<'a> CheckpointWriter<'a> {
     }
 }
 
-/// Creates a file. If the answer to a successful creation was lost, the store reports "exists" when
-/// asked again: a file with exactly our bytes is ours.
-fn put_or_find(store: &dyn Store, name: &str, bytes: &[u8]) -> Result<(), StoreError> {
-    match store.put_new(name, bytes) {
-        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-            match store.get(name, bytes.len() as u64) {
-                Ok(found) if found == bytes => Ok(()),
-                _ => Err(e),
-            }
+/// The states of a checkpoint on top of `before`, and the ids of those that are written anew.
+fn states(
+    announced: Vec<StateMeta>,
+    before: Option<&Manifest>,
+    next_id: &mut u32,
+) -> (Vec<StateEntry>, BTreeSet<u32>) {
+    let mut anew = BTreeSet::new();
+    let states = announced.into_iter().map(|s| {
+        let known = before.and_then(|manifest| manifest.state(&s.name));
+        let id = known.filter(|_| !s.anew).map(|state| state.id);
+        let id = id.unwrap_or_else(|| {
+            anew.insert(*next_id);
+            *next_id += 1;
+            *next_id - 1
+        });
+        StateEntry {
+            id,
+            name: s.name,
+            kind: s.kind,
+            codec: s.codec,
+            fingerprint: s.fingerprint,
+            entries: 0,
+            blocks: Vec::new(),
         }
-        result => result,
-    }
-}
-
-/// The number is taken: which writer took it?
-fn taken(store: &dyn Store, manifest: &Manifest, e: StoreError) -> CheckpointError {
-    let number = manifest.number;
-    match read_manifest(store, number) {
-        Err(error) => error,
-        Ok(Some(Ok(found))) if found.writer != manifest.writer => CheckpointError::Fenced {
-            number,
-            writer: found.writer,
-        },
-        // An earlier attempt of this process arrived late, or nothing is known: the next attempt
-        // finds out.
-        Ok(_) => CheckpointError::io("write", manifest_name(number), e),
-    }
+    });
+    (states.collect(), anew)
 }

@@ -168,24 +168,41 @@ fn every_flipped_bit_of_a_manifest_is_detected() {
 fn a_block_that_rots_while_open_is_an_error_with_its_place() {
     let store = filled(1);
     let found = open(&store).newest().unwrap().unwrap();
-    for state in found.states() {
-        for block in &state.blocks {
-            let name = &found.manifest().files[usize::try_from(block.file).unwrap()].name;
-            let good = store.bytes(name);
-            let last = usize::try_from(block.offset + 31 + block.len).unwrap();
-            store.edit(name, |b| b[last] ^= 4);
-            let error = found.read_block(&state.name, block.key_group).unwrap_err();
-            let place = format!("{name} at byte {}: block of state ", block.offset);
-            assert!(error.to_string().starts_with(&place), "{error}");
-            store.edit(name, |b| b.truncate(last));
-            let error = found.read_block(&state.name, block.key_group).unwrap_err();
-            assert!(
-                error.to_string().contains("the file ends too soon"),
-                "{error}"
-            );
-            store.insert(name, &good);
+    check(&found, 1); // the indices were read
+    let errors = || {
+        let read = common::BLOCKS.map(|(state, group)| found.read_group(state, group).err());
+        let errors = read.into_iter().flatten();
+        errors.map(|error| error.to_string()).collect::<Vec<_>>()
+    };
+    let (mut rotten, mut whole) = (0, 0);
+    for file in &found.manifest().files {
+        let good = store.bytes(&file.name);
+        for byte in 64..good.len() {
+            store.edit(&file.name, |b| b[byte] ^= 4);
+            match &errors()[..] {
+                [] => whole += 1, // the index, which is in memory
+                [error] => {
+                    let place = format!("{} at byte ", file.name);
+                    assert!(error.starts_with(&place), "{error}");
+                    assert!(error.contains("block of state "), "{error}");
+                    rotten += 1;
+                }
+                more => panic!("one byte, several blocks: {more:?}"),
+            }
+            store.insert(&file.name, &good);
         }
+        store.edit(&file.name, |b| b.truncate(64));
+        let errors = errors();
+        let short = |error: &String| error.contains("the file ends too soon");
+        assert!(!errors.is_empty() && errors.iter().all(short), "{errors:?}");
+        store.insert(&file.name, &good);
     }
+    let stored = |(state, _): &(&str, u32)| {
+        let groups = found.groups(state).unwrap();
+        groups.iter().map(|group| group.bytes).sum::<u64>()
+    };
+    let stored = stored(&("counts", 0)) + stored(&("sessions", 0));
+    assert_eq!(rotten, stored, "each byte of each block counts ({whole})");
     check(&found, 1);
 }
 
@@ -322,32 +339,23 @@ fn a_forged_manifest_is_damage() {
         ),
         (|m| m["files"][0]["blake3"] = "00".into(), "has no hash"),
         (
-            |m| m["states"][0]["blocks"][0]["offset"] = u64::MAX.into(),
-            "outside of its file",
+            |m| m["files"][1]["name"] = "state-0000000004-3e711aebb5809b09-00001.hws".into(),
+            "is listed where",
         ),
         (
-            |m| m["states"][0]["blocks"][0]["offset"] = 0.into(),
-            "outside of its file",
+            |m| m["files"][1]["name"] = "state-0000000003-00000000000000aa-00001.hws".into(),
+            "is listed where",
         ),
+        (|m| m["chain"] = serde_json::json!([2, 3]), "chain [2, 3]"),
+        (|m| m["states"][1]["id"] = 0.into(), "used twice"),
+        (|m| m["states"][1]["id"] = 3.into(), "too high"),
+        (|m| m["next_state_id"] = 2.into(), "too high"),
         (
-            |m| m["states"][0]["blocks"][0]["len"] = u64::MAX.into(),
-            "outside of its file",
-        ),
-        (
-            |m| m["states"][0]["blocks"][0]["len"] = (-1).into(),
-            "makes no sense",
-        ),
-        (
-            |m| m["states"][0]["blocks"][0]["file"] = u32::MAX.into(),
-            "no such file",
-        ),
-        (
-            |m| m["states"][0]["blocks"][0]["key_group"] = 2.into(),
-            "twice or out of order",
-        ),
-        (
-            |m| m["states"][0]["entries"] = 999.into(),
-            "999 entries are announced",
+            |m| {
+                m["states"][0]["blocks"] = serde_json::json!([{"key_group": 1, "kind": "base",
+                "file": 0, "offset": 64, "len": 1, "entries": 1, "crc32c": "00000000"}])
+            },
+            "its blocks stand in the manifest",
         ),
         (|m| m["states"][1]["name"] = "counts".into(), "occurs twice"),
         (|m| m["number"] = 2.into(), "manifest of checkpoint 2"),
@@ -379,20 +387,10 @@ fn a_forged_manifest_is_damage() {
 #[test]
 fn a_newer_format_is_refused_untouched() {
     type Forgery = fn(&mut serde_json::Value);
-    let forgeries: [(Forgery, &str); 3] = [
-        (
-            |m| *m = serde_json::json!({"format_version": 2, "all": "else"}),
-            "it has format 2",
-        ),
-        (
-            |m| m["chain"] = serde_json::json!([2, 3]),
-            "it is incremental, on top of [2, 3]",
-        ),
-        (
-            |m| m["states"][0]["blocks"][0]["kind"] = "delta".into(),
-            "it is incremental",
-        ),
-    ];
+    let forgeries: [(Forgery, &str); 1] = [(
+        |m| *m = serde_json::json!({"format_version": 3, "all": "else"}),
+        "it has format 3",
+    )];
     for (forgery, expected) in forgeries {
         let store = filled(3);
         forge(&store, forgery);

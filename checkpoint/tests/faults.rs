@@ -141,7 +141,7 @@ fn a_failing_read_is_never_taken_for_damage() {
             let newest = c.newest()?.unwrap();
             common::BLOCKS
                 .iter()
-                .try_for_each(|(s, g)| newest.read_block(s, *g).map(drop))?;
+                .try_for_each(|(s, g)| newest.read_group(s, *g).map(drop))?;
             Ok(newest)
         });
         disk.clear_faults();

@@ -3,10 +3,11 @@
 
 mod common;
 
-use common::{check, lsn, options, publish};
+use common::{check, check_on_top, lsn, options, publish, publish_on_top};
 use highwater_checkpoint::{Checkpoints, LocalStore, Result, Store, Validity};
 use highwater_disk::SimDisk;
 use highwater_disk::sim::{Call, Fault, FaultKind};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 const SEEDS: u64 = 12;
@@ -224,5 +225,61 @@ fn manifests_that_only_the_page_cache_has_replace_nothing_durable() {
         let mut checkpoints = open(&rebooted, 61).unwrap();
         check(&checkpoints.newest().unwrap().unwrap(), 4);
         assert_eq!(checkpoints.oldest_needed_lsn(), retired.oldest_needed_lsn);
+    }
+}
+
+/// F53, F54: as above, where each checkpoint names files of those before it.
+#[test]
+fn checkpoints_that_share_files_are_whole_whenever_the_power_goes_off() {
+    let advance = |checkpoints: &mut Checkpoints, n: u64| {
+        publish_on_top(checkpoints, n)?;
+        checkpoints
+            .retire()
+            .map(|retired| retired.oldest_needed_lsn)
+    };
+    for last in 1..=4 {
+        let base = SimDisk::new();
+        let mut checkpoints = open(&base, 50).unwrap();
+        (1..=last).for_each(|n| {
+            advance(&mut checkpoints, n).unwrap();
+        });
+        let log_begins = checkpoints.oldest_needed_lsn().unwrap_or(0);
+        for cut in 0.. {
+            let disk = base.snapshot();
+            disk.cut_power_before(cut);
+            let outcome = open(&disk, 51).and_then(|mut c| advance(&mut c, last + 1));
+            if outcome.is_ok() {
+                assert!(cut > 12, "the loop saw {cut} mutations only");
+                disk.cut_power_now();
+            }
+            for seed in 0..SEEDS {
+                let rebooted = disk.restart_after_power_cut(seed * 1000 + cut);
+                let found = Checkpoints::inspect(&store(&rebooted)).unwrap();
+                let damaged = found.iter().find(|i| i.validity != Validity::Valid);
+                assert_eq!(damaged, None);
+                let mut checkpoints = open(&rebooted, 99).unwrap();
+                let newest = checkpoints.newest().unwrap().unwrap();
+                let n = newest.lsn() / 1000;
+                assert!(n == last + 1 || (n == last && outcome.is_err()), "{n}");
+                let log_begins = *outcome.as_ref().ok().unwrap_or(&Some(log_begins));
+                let log = common::log(log_begins.unwrap_or(0), lsn(9));
+                for checkpoint in checkpoints.all() {
+                    check_on_top(&checkpoint, checkpoint.lsn() / 1000);
+                }
+                newest.check_log(&log).unwrap();
+                // It goes on, and nothing is left lying about.
+                publish_on_top(&mut checkpoints, n + 1).unwrap();
+                checkpoints.retire().unwrap();
+                let needed = checkpoints.all().flat_map(|c| c.manifest().files.clone());
+                let needed: BTreeSet<String> = needed.map(|file| file.name).collect();
+                let there = store(&rebooted).list().unwrap();
+                let there = there.into_iter().map(|file| file.name);
+                let there = there.filter(|name| !name.starts_with("manifest"));
+                assert_eq!(there.collect::<BTreeSet<_>>(), needed);
+            }
+            if outcome.is_ok() {
+                break;
+            }
+        }
     }
 }

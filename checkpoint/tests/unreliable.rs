@@ -11,10 +11,11 @@ mod common;
 #[path = "../../tests/support/saved_seeds.rs"]
 mod saved_seeds;
 
-use common::{check, options, publish};
+use common::{BLOCKS, content, meta, options, read};
 use highwater_checkpoint::testing::{MemoryStore, Trouble, UnreliableStore};
 use highwater_checkpoint::{
-    Checkpoint, CheckpointError, Checkpoints, Options, Ownership, Result, Store, Validity,
+    Checkpoint, CheckpointError, Checkpoints, Meta, Options, Ownership, Published, Result, Store,
+    Validity,
 };
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -54,6 +55,8 @@ struct Process {
 /// What was promised.
 #[derive(Default)]
 struct Promises {
+    /// By content: what each key group has, as the number of the content that it was written with.
+    expected: BTreeMap<u64, Expected>,
     /// By number: the content that was reported as published.
     published: BTreeMap<u64, u64>,
     next_content: u64,
@@ -66,6 +69,8 @@ struct World {
     promises: Promises,
     lists_are_fresh: bool,
 }
+
+type Expected = BTreeMap<(&'static str, u32), u64>;
 
 /// A checkpoint that is whole: its number, and its content.
 type Whole = (u64, u64);
@@ -90,13 +95,52 @@ impl World {
         let whole = valid.map(|c| {
             let manifest = c.manifest.unwrap();
             let content = manifest.lsn / 1000;
-            check(
-                &Checkpoint::of_manifest(Arc::clone(&inner), manifest),
-                content,
-            );
+            self.check(&Checkpoint::of_manifest(Arc::clone(&inner), manifest));
             (c.number, content)
         });
         whole.collect()
+    }
+
+    /// Every byte of the checkpoint.
+    fn check(&self, checkpoint: &Checkpoint) {
+        for ((state, group), written) in &self.promises.expected[&(checkpoint.lsn() / 1000)] {
+            let expected = Some(content(*written, state, *group));
+            assert_eq!(read(checkpoint, state, *group), expected, "{state} {group}");
+        }
+    }
+
+    /// A checkpoint with new content in some key groups, or in all of them.
+    fn publish_next(&mut self, checkpoints: &mut Checkpoints) -> Result<Published> {
+        self.promises.next_content += 1;
+        let n = self.promises.next_content;
+        let last = checkpoints.manifests().last();
+        let parent = last
+            .filter(|_| !n.is_multiple_of(5))
+            .map(|m| (m.number, m.lsn / 1000));
+        let before = parent.map(|p| self.promises.expected[&p.1].clone());
+        let mut expected = before.clone().unwrap_or_default();
+        let parent = parent.map(|p| p.0);
+        let meta = Meta { parent, ..meta(n) };
+        // A lost answer may hide that it was published: what it has is known before.
+        let written = BLOCKS
+            .into_iter()
+            .filter(|(_, group)| before.is_none() || !(n + u64::from(*group)).is_multiple_of(3));
+        let written: Vec<_> = written.collect();
+        expected.extend(written.iter().map(|block| (*block, n)));
+        self.promises.expected.insert(n, expected);
+        let mut writer = checkpoints.begin(meta)?;
+        for (state, group) in written {
+            writer.add_block(
+                state,
+                group,
+                u64::from(group) + 1,
+                &content(n, state, group),
+            )?;
+        }
+        for (state, keys) in [("counts", 6), ("empty", 0), ("sessions", 5)] {
+            writer.set_keys(state, keys)?;
+        }
+        writer.publish()
     }
 
     fn names(&self) -> BTreeSet<String> {
@@ -159,9 +203,8 @@ impl World {
             return Ok(());
         };
         process.has_tried_to_publish = true;
-        self.promises.next_content += 1;
+        let published = self.publish_next(checkpoints)?;
         let content = self.promises.next_content;
-        let published = publish(checkpoints, content)?;
         assert!(!process.fenced, "published although fenced: {published:?}");
         let whole = self.whole();
         assert!(
@@ -235,32 +278,30 @@ impl World {
     /// When the store is well again, a new process finds everything, and goes on.
     fn recover(mut self) {
         self.store.heal();
-        let published = self.promises.published.last_key_value();
-        let published = published.map(|(number, content)| (*number, *content));
+        let published = self.promises.published.keys().next_back().copied();
         let mut process = Process::default();
         self.promises.next_writer += 1;
         self.open(&mut process).unwrap();
         let mut checkpoints = process.checkpoints.unwrap();
         let found = checkpoints.newest().unwrap();
-        if let Some((number, content)) = published {
+        if let Some(number) = published {
             let found = found.unwrap();
             assert!(found.number() >= number);
-            if found.number() == number {
-                check(&found, content);
-            }
+            self.check(&found);
         }
         let mut gone_on = false;
         for _ in 0..20 {
-            self.promises.next_content += 1;
-            let content = self.promises.next_content;
             // What is late may take a number away once more.
-            match publish(&mut checkpoints, content) {
+            match self.publish_next(&mut checkpoints) {
                 Ok(_) => {
                     checkpoints.retire().unwrap();
-                    check(&checkpoints.newest().unwrap().unwrap(), content);
+                    let newest = checkpoints.newest().unwrap().unwrap();
+                    assert_eq!(newest.lsn() / 1000, self.promises.next_content);
+                    self.check(&newest);
                     gone_on = true;
                 }
                 Err(error) => {
+                    let content = self.promises.next_content;
                     let options = options(self.promises.next_writer + content);
                     assert!(
                         matches!(

@@ -20,30 +20,6 @@ pub(crate) fn to_json_or_base64(bytes: &[u8]) -> Value {
     to_json(bytes).unwrap_or_else(|| Value::String(format!("base64:{}", text::base64(bytes))))
 }
 
-/// A block of state: entries of `u32` length and bytes of the key, `u32` length and bytes of the
-/// value. The last item is an error if the block ends inside an entry.
-pub(crate) fn entries(block: &[u8]) -> impl Iterator<Item = Result<(&[u8], &[u8]), &'static str>> {
-    let mut rest = block;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let entry = take(&mut rest).and_then(|key| Some((key, take(&mut rest)?)));
-        if entry.is_none() {
-            rest = &[];
-        }
-        Some(entry.ok_or("the block ends inside an entry"))
-    })
-}
-
-fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (len, tail) = rest.split_first_chunk::<4>()?;
-    let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
-    let (item, tail) = tail.split_at_checked(len)?;
-    *rest = tail;
-    Some(item)
-}
-
 fn convert(value: Pack) -> Value {
     match value {
         Pack::Nil => Value::Null,
@@ -108,19 +84,6 @@ mod tests {
             to_json(&[0xdd, 0xff, 0xff, 0xff, 0xff]),
             None,
             "four billion items announced"
-        );
-    }
-
-    #[test]
-    fn a_block_that_ends_inside_an_entry_is_an_error() {
-        let block = [1, 0, 0, 0, 7, 1, 0, 0, 0, 8, 9, 0, 0, 0, 1];
-        let read: Vec<_> = entries(&block).collect();
-        assert_eq!(
-            read,
-            [
-                Ok((&[7][..], &[8][..])),
-                Err("the block ends inside an entry")
-            ]
         );
     }
 }

@@ -33,7 +33,7 @@ mod variables;
 pub use batch::Batch;
 #[doc(no_inline)]
 pub use bytes::Bytes;
-pub use checkpointing::checkpointer::CheckpointPolicy;
+pub use checkpointing::policy::CheckpointPolicy;
 pub use context::builder::Builder;
 pub use context::queue::StopMode;
 pub use context::streaming_context::StreamingContext;

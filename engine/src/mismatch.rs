@@ -119,6 +119,20 @@ pub enum Mismatch {
         /// As counted.
         found: u64,
     },
+    /// A state has other keys than its checkpoint says.
+    #[error(
+        "state \"{name}\" of checkpoint {checkpoint}: {found} keys are there, the manifest says {expected}. The checkpoint is damaged or was changed: restore it from a copy, or throw the state away with .drop_state(\"{name}\")"
+    )]
+    Keys {
+        /// Name of the state.
+        name: String,
+        /// The checkpoint that holds it.
+        checkpoint: u64,
+        /// As the manifest says.
+        expected: u64,
+        /// As counted.
+        found: u64,
+    },
     /// A source is gone from the program, but starting without it would lose something. That may be
     /// acknowledged records that are in no checkpoint yet, positions, or sequence numbers of
     /// producers.

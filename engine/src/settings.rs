@@ -1,7 +1,7 @@
 //! The settings of a context, as plain data.
 
 use crate::batch::chunk_size::ChunkSize;
-use crate::checkpointing::checkpointer::CheckpointPolicy;
+use crate::checkpointing::policy::CheckpointPolicy;
 use crate::error::{Error, Result};
 use crate::faults::Faults;
 use crate::observe::event::UserListener;
@@ -44,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) batch_interval: Duration,
     pub(crate) policy: CheckpointPolicy,
     pub(crate) retain: usize,
+    /// Bytes of copied states that wait to be written, at most.
+    pub(crate) checkpoint_memory: u64,
     /// Where checkpoints are kept; `None` for the directory `checkpoints` in `dir`.
     pub(crate) checkpoint_store: Option<Arc<dyn Store>>,
     /// Why the URL of another place is refused.
@@ -97,6 +99,7 @@ impl Settings {
             batch_interval: Duration::from_secs(1),
             policy: CheckpointPolicy::default(),
             retain: 2,
+            checkpoint_memory: 64 << 20,
             checkpoint_store: None,
             checkpoint_url_refused: None,
             workers: NonZeroUsize::MIN,
@@ -135,6 +138,11 @@ impl Settings {
 
     /// Threads that restore states: nothing else runs yet, so every core may. Each has a block in
     /// memory, which bounds their number.
+    pub(crate) fn checkpoint_every(&self) -> u64 {
+        self.policy.batches(self.batch_interval)
+    }
+
+    /// How many threads read and decode the states of a checkpoint at a start.
     pub(crate) fn restore_threads(&self) -> usize {
         self.restore_threads.map_or_else(
             || {

@@ -397,6 +397,7 @@ fn a_count_of_entries_that_is_not_that_of_the_manifest_is_refused() {
     let newest = checkpoints.newest().unwrap().unwrap();
     let manifest = newest.manifest().clone();
     let meta = Meta {
+        parent: None,
         log_id: manifest.log_id,
         application: manifest.application.clone(),
         created_ms: manifest.created_ms,
@@ -411,18 +412,17 @@ fn a_count_of_entries_that_is_not_that_of_the_manifest_is_refused() {
                 kind: s.kind.clone(),
                 codec: s.codec.clone(),
                 fingerprint: s.fingerprint.clone(),
+                anew: true,
             })
             .collect(),
     };
     let mut writer = checkpoints.begin(meta).unwrap();
     for state in &manifest.states {
-        for block in &state.blocks {
-            let bytes = newest
-                .read_block(&state.name, block.key_group)
-                .unwrap()
-                .unwrap();
+        for group in newest.groups(&state.name).unwrap() {
+            let group = group.key_group;
+            let read = newest.read_group(&state.name, group).unwrap().unwrap();
             writer
-                .add_block(&state.name, block.key_group, block.entries + 1, &bytes)
+                .add_block(&state.name, group, read.entries + 1, &read.bytes)
                 .unwrap();
         }
     }

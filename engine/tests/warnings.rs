@@ -184,7 +184,9 @@ fn a_checkpoint_after_every_batch_and_one_that_never_comes_are_told_at_the_start
     assert_eq!(count(&told, "every_batches(n)"), 1, "{told:?}");
     let told = run_with(3601, 3, |builder| builder);
     assert_eq!(count(&told, "practically never"), 1, "{told:?}");
-    for fits in [2, 10, 3600] {
+    let told = run_with(4, 3, |builder| builder);
+    assert_eq!(count(&told, "after every few batches"), 1, "{told:?}");
+    for fits in [5, 10, 3600] {
         let told = run_with(fits, 3, |builder| builder);
         assert_eq!(told, [] as [String; 0]);
     }

@@ -110,10 +110,12 @@ pub(super) fn checkpoint(disk: &SimDisk) -> Result<(u64, States), String> {
     let mut states = States::new();
     for state in checkpoint.states().iter().filter(|s| s.kind != PRODUCERS) {
         let mut groups = BTreeMap::new();
-        for block in &state.blocks {
-            let bytes = checkpoint.read_block(&state.name, block.key_group);
-            let bytes = bytes.map_err(|e| e.to_string())?;
-            groups.extend(bytes.map(|bytes| (block.key_group, bytes)));
+        for group in checkpoint.groups(&state.name).map_err(|e| e.to_string())? {
+            let read = checkpoint.read_group(&state.name, group.key_group);
+            let read = read.map_err(|e| e.to_string())?;
+            // A key group that has become empty is as one that never was.
+            let read = read.filter(|read| read.entries > 0);
+            groups.extend(read.map(|read| (group.key_group, read.bytes)));
         }
         states.insert(state.name.clone(), groups);
     }

@@ -4,9 +4,7 @@ use crate::error::{CheckpointError, Result};
 use crate::format::{BLOCK_HEADER_LEN, FILE_HEADER_LEN, FORMAT_VERSION, MAX_MANIFEST_BYTES};
 use crate::hex::{hex32, hex64, hex128};
 use crate::store::names::{MAX_NUMBER, StateName, manifest_name};
-use serde::ser::Error as _;
-use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::RawValue;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 /// The bytes around the manifest, the same in every version. So every version can check the
@@ -45,15 +43,18 @@ pub struct Manifest {
     pub batch: Batch,
     /// Where replay begins: everything below is in the checkpoint.
     pub lsn: u64,
-    /// The checkpoints whose blocks are needed: the base first, this one last. Format 1 knows full
-    /// checkpoints only.
+    /// The checkpoints whose files are named, ascending; this one is the last.
     pub chain: Vec<u64>,
     /// What the engine wants to remember: configuration, operators, source offsets, incomplete
     /// batches.
     pub metadata: serde_json::Value,
-    /// The state files.
+    /// The state files, in the order in which they were written. Those of earlier checkpoints are
+    /// among them: what has not changed since is not written again.
     pub files: Vec<FileEntry>,
-    /// The states, and where each of their key groups is.
+    /// The id of the next state that is new. Ids are not used again.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub next_state_id: u32,
+    /// The states.
     pub states: Vec<StateEntry>,
 }
 
@@ -83,6 +84,10 @@ pub struct FileEntry {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct StateEntry {
+    /// What its blocks call it. A state that is written anew gets a new one, so that its old blocks
+    /// do not count any more.
+    #[serde(default)]
+    pub id: u32,
     /// Its name, unique in the checkpoint.
     pub name: String,
     /// What kind of state it is, in the engine's words.
@@ -91,14 +96,16 @@ pub struct StateEntry {
     pub codec: String,
     /// What its keys and values are, in the engine's words (type names).
     pub fingerprint: String,
-    /// How many entries all its blocks hold.
+    /// How many entries it has.
     pub entries: u64,
-    /// Where its key groups are, ascending by key group. A group without entries may be missing.
-    #[serde(serialize_with = "one_per_line")]
+    /// In format 1, where its key groups are, ascending by key group. A group without entries may
+    /// be missing. Since format 2 the index of each file says it:
+    /// [`Checkpoint::groups`](crate::Checkpoint::groups) serves both.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub blocks: Vec<BlockEntry>,
 }
 
-/// The state of one key group.
+/// The state of one key group, in format 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BlockEntry {
@@ -125,8 +132,7 @@ pub struct BlockEntry {
 pub enum BlockKind {
     /// The whole key group.
     Base,
-    /// What has changed since the checkpoint before in the chain. The place is reserved: format 1
-    /// has none.
+    /// What has changed since an earlier checkpoint. Format 1 has none.
     Delta,
 }
 
@@ -180,19 +186,25 @@ impl Manifest {
             let what = format!("it has format {}", version.format_version);
             return Err(CheckpointError::NewerFormat { file, what });
         }
-        let manifest: Self = serde_json::from_slice(inner)
+        let mut manifest: Self = serde_json::from_slice(inner)
             .map_err(|e| damaged(format!("the manifest makes no sense: {e}")))?;
-        manifest.check_supported(&file)?;
+        if manifest.format_version == 1 {
+            manifest.check_version_1(&file)?;
+            for (id, state) in (0..).zip(&mut manifest.states) {
+                state.id = id;
+            }
+        }
         manifest.check(number).map_err(damaged)?;
         Ok(manifest)
     }
 
-    /// The state `name` and its index.
-    pub(crate) fn state(&self, name: &str) -> Option<(usize, &StateEntry)> {
-        self.states.iter().enumerate().find(|(_, s)| s.name == name)
+    /// The state `name`.
+    #[must_use]
+    pub fn state(&self, name: &str) -> Option<&StateEntry> {
+        self.states.iter().find(|s| s.name == name)
     }
 
-    /// Together, how many bytes the state files have.
+    /// Together, how many bytes the state files have, those of earlier checkpoints included.
     #[must_use]
     pub fn state_bytes(&self) -> u64 {
         self.files
@@ -200,14 +212,10 @@ impl Manifest {
             .fold(0, |sum, f| sum.saturating_add(f.size))
     }
 
-    /// Refuses what the format reserves for incremental checkpoints.
-    fn check_supported(&self, file: &str) -> Result<()> {
-        let delta = self
-            .states
-            .iter()
-            .flat_map(|s| &s.blocks)
-            .any(|b| b.kind == BlockKind::Delta);
-        if !delta && self.chain.len() == 1 {
+    /// Refuses what format 1 reserves for incremental checkpoints.
+    fn check_version_1(&self, file: &str) -> Result<()> {
+        let mut blocks = self.states.iter().flat_map(|s| &s.blocks);
+        if blocks.all(|b| b.kind == BlockKind::Base) && self.chain.len() == 1 {
             return Ok(());
         }
         let what = format!("it is incremental, on top of {:?}", self.chain);
@@ -224,14 +232,17 @@ impl Manifest {
         if self.number != number || number == 0 || number > MAX_NUMBER {
             return Err(format!("it is the manifest of checkpoint {}", self.number));
         }
-        if self.previous.is_some_and(|p| p >= number) || self.chain != [number] {
+        self.check_files()?;
+        let named = self.files.iter().map(|file| StateName::parse(&file.name));
+        let mut named: BTreeSet<u64> = named.flatten().map(|name| name.number).collect();
+        named.insert(number);
+        if self.previous.is_some_and(|p| p >= number) || !named.iter().eq(&self.chain) {
             return Err(format!(
                 "previous {:?}, chain {:?}",
                 self.previous, self.chain
             ));
         }
-        self.check_files()?;
-        let mut names = BTreeSet::new();
+        let (mut names, mut ids) = (BTreeSet::new(), BTreeSet::new());
         for state in &self.states {
             if state.name.is_empty() || !names.insert(state.name.as_str()) {
                 return Err(format!(
@@ -239,24 +250,52 @@ impl Manifest {
                     state.name
                 ));
             }
-            self.check_blocks(state)
+            self.check_state(state, &mut ids)
                 .map_err(|what| format!("state {:?}: {what}", state.name))?;
         }
         Ok(())
     }
 
-    /// The names of the files follow from number and attempt: a manifest cannot point anywhere
-    /// else.
+    fn check_state(&self, state: &StateEntry, ids: &mut BTreeSet<u32>) -> Result<(), String> {
+        if self.format_version == 1 {
+            return self.check_blocks(state);
+        }
+        if !ids.insert(state.id) || state.id >= self.next_state_id {
+            return Err(format!("its id {} is used twice or too high", state.id));
+        }
+        match state.blocks.is_empty() {
+            true => Ok(()),
+            false => Err("its blocks stand in the manifest".to_owned()),
+        }
+    }
+
+    /// A manifest cannot point out of its place: each name is that of a state file. In format 1
+    /// they follow from number and attempt; later ones are of this checkpoint or an earlier one.
     fn check_files(&self) -> Result<(), String> {
+        let mut before = None;
         for (part, entry) in (0u32..).zip(&self.files) {
-            let name = StateName {
+            let expected = StateName {
                 number: self.number,
                 attempt: self.attempt,
                 part,
             };
-            if entry.name != name.to_string() {
-                return Err(format!("{:?} is listed where {name} belongs", entry.name));
-            }
+            let parsed = StateName::parse(&entry.name);
+            let found = parsed.filter(|name| {
+                let own = name.number == self.number;
+                let ascends = before < Some((name.number, name.part));
+                let is_named_after_its_writer = !own || name.attempt == self.attempt;
+                match self.format_version {
+                    1 => *name == expected,
+                    _ => name.number <= self.number && ascends && is_named_after_its_writer,
+                }
+            });
+            let Some(name) = found else {
+                return Err(format!(
+                    "{:?} is listed where {expected} belongs, or an earlier one",
+                    entry.name
+                ));
+            };
+            before = Some((name.number, name.part));
             let hex = |b: u8| b.is_ascii_digit() || matches!(b, b'a'..=b'f');
             if entry.blake3.len() != CHECKSUM_LEN || !entry.blake3.bytes().all(hex) {
                 return Err(format!("{name} has no hash"));
@@ -326,14 +365,10 @@ fn open_envelope(bytes: &[u8]) -> Result<&[u8], &'static str> {
     }
 }
 
-/// Thousands of blocks stay readable: each on a line of its own.
-fn one_per_line<S: Serializer>(blocks: &[BlockEntry], s: S) -> Result<S::Ok, S::Error> {
-    if blocks.is_empty() {
-        return blocks.serialize(s);
-    }
-    let lines: Result<Vec<_>, _> = blocks.iter().map(serde_json::to_string).collect();
-    let text = lines.map_err(S::Error::custom)?.join(",\n        ");
-    RawValue::from_string(format!("[\n        {text}\n      ]"))
-        .map_err(S::Error::custom)?
-        .serialize(s)
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }

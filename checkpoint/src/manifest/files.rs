@@ -4,7 +4,7 @@
 use crate::error::{CheckpointError, Result};
 use crate::manifest::document::{FileEntry, Manifest};
 use crate::manifest::read::read_manifest;
-use crate::store::names::manifest_name;
+use crate::store::names::{StateName, manifest_name};
 use crate::store::{Store, StoredFile};
 use std::collections::BTreeMap;
 use std::io;
@@ -42,7 +42,23 @@ pub(crate) fn lost_file(store: &dyn Store, manifest: &Manifest) -> Result<Option
 
 /// What is wrong with the first state file, by asking the store itself.
 pub(crate) fn lost_state_file(store: &dyn Store, manifest: &Manifest) -> Result<Option<String>> {
-    for file in &manifest.files {
+    lost(store, manifest.files.iter())
+}
+
+/// As [`lost_state_file`], of the files that were written for this checkpoint alone.
+pub(crate) fn lost_own_file(store: &dyn Store, manifest: &Manifest) -> Result<Option<String>> {
+    let own = |file: &&FileEntry| {
+        let name = StateName::parse(&file.name);
+        name.is_some_and(|name| name.number == manifest.number)
+    };
+    lost(store, manifest.files.iter().filter(own))
+}
+
+fn lost<'a>(
+    store: &dyn Store,
+    files: impl Iterator<Item = &'a FileEntry>,
+) -> Result<Option<String>> {
+    for file in files {
         let found = match store.len(&file.name) {
             Ok(size) => Some(size),
             Err(e) if e.kind() == io::ErrorKind::NotFound => None,

@@ -37,15 +37,21 @@ fn is_garbage(catalog: &Catalog, name: &str, ownership: Ownership) -> Result<boo
             return Ok(false);
         }
     };
-    match catalog.by_number().get(&state.number) {
-        Some(Known::Usable(manifest)) => Ok(manifest.attempt != state.attempt),
-        // The attempt of an unreadable manifest is not known: the files stay as long as it does.
-        Some(Known::Unusable(_)) => Ok(false),
-        None => {
-            let newest = catalog.last_number().unwrap_or(0);
-            let may_go = state.number < newest || ownership == Ownership::Sole;
-            // The listing may be older than the manifest: only the store itself knows.
-            Ok(may_go && read_manifest(&**catalog.store(), state.number)?.is_none())
-        }
+    // Later checkpoints may name it too. What a manifest that cannot be read names is not known:
+    // files that it may name stay as long as it does.
+    let mut later = catalog.by_number().range(state.number..);
+    let may_be_named = later.any(|(_, known)| match known {
+        Known::Usable(manifest) => manifest.files.iter().any(|file| file.name == name),
+        Known::Unusable(_) => true,
+    });
+    if may_be_named {
+        return Ok(false);
     }
+    let newest = catalog.last_number().unwrap_or(0);
+    if catalog.by_number().contains_key(&state.number) {
+        return Ok(true); // its own checkpoint is there without it
+    }
+    let may_go = state.number < newest || ownership == Ownership::Sole;
+    // The listing may be older than the manifest: only the store itself knows.
+    Ok(may_go && read_manifest(&**catalog.store(), state.number)?.is_none())
 }

@@ -2,12 +2,11 @@
 
 use crate::catalog::Catalog;
 use crate::error::Result;
-use crate::manifest::files::{lost_file, missing_file, sizes};
 use crate::manifest::read::{list, numbers, read_manifest};
 use crate::options::{MIN_RETAIN, Options};
 use crate::retention::garbage;
+use crate::retention::losses::notice_losses;
 use crate::store::StoredFile;
-use crate::store::names::manifest_name;
 
 /// What [`Checkpoints::retire`](crate::Checkpoints::retire) did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,31 +79,4 @@ fn check_not_fenced(catalog: &mut Catalog, listing: &[StoredFile], writer: u64) 
             Err(catalog.fence(number, writer))
         }
     }
-}
-
-/// Finds checkpoints that are not there any more, or not all of them: the log must not be truncated
-/// because of them.
-fn notice_losses(catalog: &mut Catalog, listing: &[StoredFile]) -> Result<()> {
-    let store = &**catalog.store();
-    let sizes = sizes(listing);
-    let mut lost = Vec::new();
-    for manifest in catalog.usable() {
-        let listed = sizes.contains_key(manifest_name(manifest.number).as_str());
-        let suspect = !listed || missing_file(manifest, &sizes).is_some();
-        // The listing may be older than the checkpoint: only the store itself knows.
-        if suspect && let Some(reason) = lost_file(store, manifest)? {
-            lost.push((manifest.number, reason));
-        }
-    }
-    let place = store.place();
-    for (number, reason) in lost {
-        tracing::warn!(
-            number,
-            reason,
-            place,
-            "another program removed files of a retained checkpoint: the log is kept until new checkpoints replace it"
-        );
-        catalog.mark_unusable(number, reason);
-    }
-    Ok(())
 }

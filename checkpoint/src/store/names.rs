@@ -34,7 +34,7 @@ pub(crate) enum Name {
 }
 
 /// A state file: checkpoint, attempt at writing it, part.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct StateName {
     pub(crate) number: u64,
     pub(crate) attempt: u64,

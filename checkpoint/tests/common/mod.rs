@@ -35,6 +35,7 @@ pub(crate) fn lsn(n: u64) -> u64 {
 
 pub(crate) fn meta(n: u64) -> Meta {
     Meta {
+        parent: None,
         log_id: LOG,
         application: "word-count".to_owned(),
         created_ms: 1_763_633_000_000 + n,
@@ -54,6 +55,7 @@ pub(crate) fn state(name: &str) -> StateMeta {
         kind: "update_state_by_key".to_owned(),
         codec: "messagepack".to_owned(),
         fingerprint: "alloc::string::String -> u64".to_owned(),
+        anew: false,
     }
 }
 
@@ -90,6 +92,47 @@ pub(crate) fn publish(checkpoints: &mut Checkpoints, n: u64) -> Result<Published
     writer.publish()
 }
 
+/// Writes the checkpoint with the content of `n` in every other key group, on top of the newest
+/// one, if there is one.
+pub(crate) fn publish_on_top(checkpoints: &mut Checkpoints, n: u64) -> Result<Published> {
+    let parent = checkpoints.manifests().last().map(|m| m.number);
+    let mut writer = checkpoints.begin(Meta { parent, ..meta(n) })?;
+    for (state, group) in BLOCKS {
+        if parent.is_none() || is_written(n, group) {
+            let entries = u64::from(group) + 1;
+            writer.add_block(state, group, entries, &content(n, state, group))?;
+        }
+    }
+    for (state, keys) in [("counts", 6), ("empty", 0), ("sessions", 5)] {
+        writer.set_keys(state, keys)?;
+    }
+    writer.publish()
+}
+
+fn is_written(n: u64, group: u32) -> bool {
+    (n + u64::from(group)).is_multiple_of(2)
+}
+
+/// Every byte of the checkpoint is that of `n` or, where that has none, of the one before.
+pub(crate) fn check_on_top(checkpoint: &Checkpoint, n: u64) {
+    assert_eq!(checkpoint.manifest().lsn, lsn(n));
+    for (state, group) in BLOCKS {
+        let last = if n == 1 || is_written(n, group) {
+            n
+        } else {
+            n - 1
+        };
+        let expected = Some(content(last, state, group));
+        assert_eq!(read(checkpoint, state, group), expected, "{state} {group}");
+    }
+}
+
+/// The bytes of a key group.
+pub(crate) fn read(checkpoint: &Checkpoint, state: &str, group: u32) -> Option<Vec<u8>> {
+    let read = checkpoint.read_group(state, group).unwrap();
+    read.map(|group| group.bytes)
+}
+
 /// Every byte of the checkpoint is that of `n`.
 pub(crate) fn check(checkpoint: &Checkpoint, n: u64) {
     let meta = meta(n);
@@ -99,12 +142,12 @@ pub(crate) fn check(checkpoint: &Checkpoint, n: u64) {
     assert_eq!(manifest.metadata, meta.metadata);
     assert_eq!(manifest.log_id, LOG);
     for (state, group) in BLOCKS {
-        let read = checkpoint.read_block(state, group).unwrap();
+        let read = read(checkpoint, state, group);
         assert_eq!(read, Some(content(n, state, group)), "{state} {group}");
     }
-    assert_eq!(checkpoint.read_block("empty", 0).unwrap(), None);
-    assert_eq!(checkpoint.read_block("counts", 3).unwrap(), None);
-    assert_eq!(checkpoint.read_block("unknown", 0).unwrap(), None);
+    assert_eq!(read(checkpoint, "empty", 0), None);
+    assert_eq!(read(checkpoint, "counts", 3), None);
+    assert_eq!(read(checkpoint, "unknown", 0), None);
 }
 
 pub(crate) fn log(first: u64, end: u64) -> LogBounds {

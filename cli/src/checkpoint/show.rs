@@ -1,7 +1,7 @@
 //! `highwater checkpoint show`.
 
 use crate::args::ShowArgs;
-use crate::checkpoint::store::{Found, state_bytes};
+use crate::checkpoint::store::Found;
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output::{Output, add_row, render, table, tell};
 use crate::text;
@@ -31,7 +31,7 @@ pub(crate) fn show(args: &ShowArgs, out: &mut Output) -> Result<Outcome> {
         None if args.checkpoints.json => {
             out.json(&json!({ "problem": problem, "manifest": manifest }))?;
         }
-        None => summary(manifest, out)?,
+        None => summary(&found, manifest, out)?,
     }
     Ok(Outcome::clean_if(problem.is_none()))
 }
@@ -66,7 +66,7 @@ fn choose<'a>(found: &'a Found, args: &ShowArgs) -> Result<&'a Inspected> {
     chosen.ok_or_else(|| Failure::Usage(format!("there is no checkpoint {wanted} ({})", numbers())))
 }
 
-fn summary(manifest: &Manifest, out: &mut Output) -> Result<()> {
+fn summary(found: &Found, manifest: &Manifest, out: &mut Output) -> Result<()> {
     let lines = [
         ("checkpoint", manifest.number.to_string()),
         ("application", manifest.application.clone()),
@@ -106,16 +106,27 @@ fn summary(manifest: &Manifest, out: &mut Output) -> Result<()> {
         out.line(operator_table(operators))?;
     }
     out.line("\nstates")?;
-    let mut states = table(&["name", "kind", "#keys", "#key groups", "#bytes", "types"]);
+    let checkpoint = found.to_read(manifest);
+    let mut states = table(&[
+        "name",
+        "kind",
+        "#keys",
+        "#key groups",
+        "#blocks",
+        "#bytes",
+        "types",
+    ]);
     for state in &manifest.states {
+        let groups = checkpoint.groups(&state.name)?;
         add_row(
             &mut states,
             [
                 state.name.clone(),
                 state.kind.clone(),
                 text::grouped(state.entries),
-                state.blocks.len().to_string(),
-                text::bytes(state_bytes(state)),
+                groups.len().to_string(),
+                groups.iter().map(|g| g.blocks).sum::<usize>().to_string(),
+                text::bytes(groups.iter().map(|g| g.bytes).sum()),
                 state.fingerprint.clone(),
             ],
         );

@@ -3,8 +3,10 @@
 use crate::decode;
 use crate::engine_records;
 use crate::outcome::{Failure, Result};
+use highwater::checkpoint::entries::entries;
 use highwater::checkpoint::{
-    Checkpoint, Checkpoints, Inspected, LocalStore, Manifest, StateEntry, Store, Validity, open_url,
+    Checkpoint, Checkpoints, GroupEntries, Inspected, LocalStore, Manifest, StateEntry, Store,
+    StoredGroup, Validity, open_url,
 };
 use highwater::disk::{Disk, EntryKind, OsDisk};
 use highwater::wal::inspect::Log;
@@ -147,6 +149,11 @@ impl Found {
         }
     }
 
+    /// A checkpoint, to read from.
+    pub(crate) fn to_read(&self, manifest: &Manifest) -> Checkpoint {
+        Checkpoint::of_manifest(Arc::clone(&self.store), manifest.clone())
+    }
+
     /// The entries of a state, key group by key group, decoded. Every block is checked when it is
     /// read. So the sound blocks of a damaged checkpoint can still be read.
     pub(crate) fn entries(
@@ -155,35 +162,32 @@ impl Found {
         state: &StateEntry,
         mut each: impl FnMut(u32, Value, Value) -> Result<()>,
     ) -> Result<()> {
-        let checkpoint = Checkpoint::of_manifest(Arc::clone(&self.store), manifest.clone());
-        for block in &state.blocks {
-            let Some(bytes) = checkpoint.read_block(&state.name, block.key_group)? else {
+        let checkpoint = self.to_read(manifest);
+        for StoredGroup { key_group, .. } in checkpoint.groups(&state.name)? {
+            let Some(GroupEntries { bytes, .. }) = checkpoint.read_group(&state.name, key_group)?
+            else {
                 continue;
             };
-            if state.kind == PRODUCERS {
+            if state.kind == PRODUCERS && manifest.format_version == 1 {
                 let table = decode::to_json_or_base64(&bytes);
                 // Checkpoints of the first version have no epochs.
                 for table in ["known", "producers"].map(|name| table.get(name)) {
                     for (producer, last) in table.and_then(Value::as_object).into_iter().flatten() {
-                        each(
-                            block.key_group,
-                            Value::String(producer.clone()),
-                            last.clone(),
-                        )?;
+                        let producer = Value::String(producer.clone());
+                        each(key_group, producer, last.clone())?;
                     }
                 }
                 continue;
             }
-            for entry in decode::entries(&bytes) {
+            for entry in entries(&bytes) {
                 let (key, value) = entry.map_err(|what| {
-                    let group = block.key_group;
                     Failure::Finding(format!(
-                        "state \"{}\", key group {group}: {what}",
+                        "state \"{}\", key group {key_group}: {what}",
                         state.name
                     ))
                 })?;
                 each(
-                    block.key_group,
+                    key_group,
                     decode::to_json_or_base64(key),
                     decode::to_json_or_base64(value),
                 )?;
@@ -227,9 +231,4 @@ fn is_engines(log: &Log) -> bool {
     let entry = entry.as_ref().and_then(Value::as_object);
     let known = ["Program", "Cut", "Committed", "Refused"];
     entry.is_some_and(|entry| entry.keys().all(|key| known.contains(&key.as_str())))
-}
-
-/// Bytes of a state in its files.
-pub(crate) fn state_bytes(state: &StateEntry) -> u64 {
-    state.blocks.iter().map(|block| block.len).sum()
 }

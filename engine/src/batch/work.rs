@@ -14,11 +14,10 @@ pub(crate) enum Purpose {
 }
 
 /// Whether a checkpoint is taken right after a batch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Snapshot {
-    /// Stateful operators hand over their state.
     Take,
-    /// They do not.
+    /// Not unless one is due.
     Skip,
 }
 
@@ -28,7 +27,6 @@ pub(crate) struct Work {
     pub(crate) batch: Batch,
     pub(crate) tick: Tick,
     pub(crate) purpose: Purpose,
-    pub(crate) snapshot: Snapshot,
     /// The batch after which the newest published checkpoint was taken.
     pub(crate) published: Option<u64>,
 }

@@ -4,45 +4,32 @@
 //! one tries again.
 
 use crate::batch::Batch;
-use crate::checkpointing::writer::{Capture, Writer};
+use crate::checkpointing::capture::{Capture, CaptureSink, Captured, CopyMemory, Whole};
+use crate::checkpointing::writer::Writer;
 use crate::error::{Error, Result};
-use crate::observe::checkpoints::CheckpointStatus;
+use crate::observe::checkpoints::{CheckpointStatus, FailedInARow};
 use crate::observe::event::ContextEvent;
 use crate::panics::panic_message;
+use highwater_checkpoint::CheckpointError;
 use highwater_wal::Lsn;
-use std::num::NonZeroU64;
+use highwater_wal::disk::Clock;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-/// How often checkpoints are taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CheckpointPolicy {
-    /// After every n-th batch, and sooner if the batches since the last checkpoint are long: see
-    /// [`Builder::max_unprocessed_bytes`](crate::Builder::max_unprocessed_bytes).
-    Every(NonZeroU64),
-}
-
-impl CheckpointPolicy {
-    /// A checkpoint after every `n`-th batch; 0 counts as 1. Spark's rule of thumb is an interval
-    /// of 5 to 10 batches, at least 10 seconds.
-    #[must_use]
-    pub fn every_batches(n: u64) -> Self {
-        Self::Every(NonZeroU64::new(n).unwrap_or(NonZeroU64::MIN))
-    }
-}
-
-impl Default for CheckpointPolicy {
-    fn default() -> Self {
-        Self::every_batches(10)
-    }
-}
+/// After the first of several failures the next attempt waits for so long; twice as long after each
+/// one more.
+const FIRST_WAIT: Duration = Duration::from_secs(1);
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
 /// When checkpoints are taken.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Schedule {
-    pub(crate) policy: CheckpointPolicy,
+    /// After so many batches.
+    pub(crate) every: u64,
+    pub(crate) clock: Arc<dyn Clock>,
     /// The batch after which the last capture was taken, and its LSN.
     pub(crate) last: (u64, Lsn),
     /// Log bytes after the last capture that make a checkpoint due, whatever the policy is.
@@ -57,6 +44,11 @@ pub(crate) struct Checkpointer {
     writer: WriterHandle,
     /// Captures that were handed to the writer.
     handed_over: u64,
+    /// Which states the next one has as a whole ...
+    whole: Whole,
+    /// ... until one is published that comes after so many others.
+    whole_since: u64,
+    memory: Arc<CopyMemory>,
 }
 
 #[derive(Debug)]
@@ -70,6 +62,7 @@ impl Checkpointer {
     /// Checkpoints are written before the next batch: for tests that count every disk operation.
     pub(crate) fn inline(
         schedule: Schedule,
+        (whole, memory): (Whole, Arc<CopyMemory>),
         writer: Writer,
         status: Arc<CheckpointStatus>,
     ) -> Self {
@@ -78,12 +71,16 @@ impl Checkpointer {
             status,
             writer: WriterHandle::Inline(Box::new(writer)),
             handed_over: 0,
+            whole,
+            whole_since: 0,
+            memory,
         }
     }
 
     /// Checkpoints are written by a thread of their own while batches run, one at a time.
     pub(crate) fn in_background(
         schedule: Schedule,
+        (whole, memory): (Whole, Arc<CopyMemory>),
         mut writer: Writer,
         status: Arc<CheckpointStatus>,
     ) -> Result<Self> {
@@ -103,23 +100,67 @@ impl Checkpointer {
             status,
             writer: WriterHandle::Thread(Some((captures, thread))),
             handed_over: 0,
+            whole,
+            whole_since: 0,
+            memory,
         })
     }
 
     /// Whether a checkpoint should be taken after `batch`. Few large batches count as many small
     /// ones: otherwise a program that is killed before its n-th batch would replay ever more (F12).
+    /// After a failure the next attempt comes sooner, but not at once.
     /// Not while one is being written: batches never wait for a slow store, and captures do not
     /// pile up in memory.
     pub(crate) fn is_due(&self, batch: &Batch) -> bool {
-        let Schedule {
-            policy: CheckpointPolicy::Every(n),
-            last: (last, lsn),
-            max_lineage,
-            ..
-        } = self.schedule;
-        let due =
-            batch.id.saturating_sub(last) >= n.get() || batch.to.bytes_since(lsn) >= max_lineage;
-        due && self.status.attempts() == self.handed_over
+        let (last, lsn) = self.schedule.last;
+        let ended = self.status.ended_attempts();
+        let due = batch.id.saturating_sub(last) >= self.schedule.every
+            || batch.to.bytes_since(lsn) >= self.schedule.max_lineage
+            || ended
+                .failed_in_a_row
+                .is_some_and(|failed| self.waited(failed));
+        due && ended.all == self.handed_over
+    }
+
+    /// Whether it is time to try again.
+    fn waited(&self, FailedInARow { count, at }: FailedInARow) -> bool {
+        let wait = FIRST_WAIT.saturating_mul(1 << count.saturating_sub(1).min(16));
+        self.schedule.clock.now() >= at.saturating_add(wait.min(LONGEST_WAIT))
+    }
+
+    /// # Errors
+    /// If another engine has taken over the store: this one must stop.
+    pub(crate) fn check_not_fenced(&self) -> Result<()> {
+        match self.status.fenced() {
+            Some((number, writer)) => Err(CheckpointError::Fenced { number, writer }.into()),
+            None => Ok(()),
+        }
+    }
+
+    /// The workers do not know what has changed since the newest checkpoint: all that begin from
+    /// now on have everything, until one of them is published.
+    pub(crate) fn write_everything(&mut self) {
+        (self.whole, self.whole_since) = (Whole::All, self.handed_over);
+    }
+
+    /// What the next checkpoint has as a whole, and both ends of the way that the copies take.
+    pub(crate) fn ask(&mut self) -> (Whole, CaptureSink, Receiver<Captured>) {
+        let ended = self.status.ended_attempts();
+        if ended.published > self.whole_since {
+            self.whole = Whole::none();
+        }
+        if ended.cannot_continue > self.whole_since.max(ended.published) {
+            self.write_everything();
+        }
+        let (messages, copies) = channel();
+        let memory = Arc::clone(&self.memory);
+        let sink = CaptureSink { messages, memory };
+        (self.whole.clone(), sink, copies)
+    }
+
+    /// The memory that copies take.
+    pub(crate) fn memory(&self) -> Arc<CopyMemory> {
+        Arc::clone(&self.memory)
     }
 
     /// The batch after which the newest published checkpoint was taken.
@@ -135,13 +176,21 @@ impl Checkpointer {
         match &mut self.writer {
             WriterHandle::Inline(writer) => write(writer, &capture, &self.status),
             WriterHandle::Thread(thread) => {
-                let sent = thread.as_ref().map(|(captures, _)| captures.send(capture));
-                if !matches!(sent, Some(Ok(()))) {
+                let thread = thread.as_ref();
+                let sent = thread.is_some_and(|(captures, _)| captures.send(capture).is_ok());
+                if !sent {
                     return Err(Error::Worker("the checkpoint thread has ended".to_owned()));
                 }
             }
         }
         Ok(())
+    }
+
+    /// Waits until what was handed over last is written, or has failed. Whether it has failed
+    /// because the checkpoint that it was to build upon is lost: another attempt has everything.
+    pub(crate) fn lost_its_parent(&self) -> bool {
+        self.status.await_ended(self.handed_over);
+        self.status.ended_attempts().cannot_continue == self.handed_over
     }
 
     /// Waits until everything handed over is written, and ends.
@@ -176,5 +225,6 @@ fn write(writer: &mut Writer, capture: &Capture, status: &CheckpointStatus) {
             .events
             .publish(&ContextEvent::CheckpointFailed { batch, message });
     }
-    status.ended(written.err());
+    let now = writer.clock.now();
+    status.ended(written.err(), writer.can_continue(), now);
 }

@@ -1,32 +1,20 @@
 //! Writes what was captured, publishes it, retires old checkpoints, truncates the log.
 
-use crate::batch::Batch;
+use crate::checkpointing::capture::{Capture, Whole};
+use crate::checkpointing::copies::{Copies, ReadBack, not_written};
+use crate::checkpointing::entries::KnownEntries;
 use crate::checkpointing::metadata::{Metadata, PRODUCERS};
 use crate::checkpointing::retained::Retained;
 use crate::codec::message_pack;
-use crate::engine_log::ledger::Settled;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::faults::Faults;
 use crate::observe::event::{ContextEvent, Events};
-use crate::plan::program::{Plan, StateInfo};
-use crate::state::table::block::Block;
-use highwater_checkpoint::{Checkpoints, Meta, StateMeta};
+use crate::plan::program::Plan;
+use highwater_checkpoint::{Checkpoints, Meta, Published, StateMeta};
 use highwater_wal::disk::Clock;
 use highwater_wal::{Lsn, RetentionGuard, StreamId, Wal};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
-
-/// Everything that a checkpoint consists of, captured at a batch boundary.
-#[derive(Debug)]
-pub(crate) struct Capture {
-    pub(crate) batch: Batch,
-    pub(crate) blocks: Vec<(usize, Block)>,
-    /// Where windows are aligned.
-    pub(crate) zero_ms: u64,
-    /// What the end of the batch leaves behind of each source.
-    pub(crate) sources: BTreeMap<StreamId, Settled>,
-}
 
 /// The writing half: owns the store.
 #[derive(Debug)]
@@ -43,6 +31,12 @@ pub(crate) struct Writer {
     pub(crate) metadata: Metadata,
     pub(crate) events: Arc<Events>,
     pub(crate) faults: Faults,
+    /// The checkpoint that the next one continues.
+    pub(crate) parent: Option<u64>,
+    /// What it has of the states that the driver keeps.
+    pub(crate) known: KnownEntries,
+    /// How long it takes to read keys back, as seen last.
+    pub(crate) read_back: ReadBack,
 }
 
 impl Writer {
@@ -55,31 +49,20 @@ impl Writer {
         let (began, batch) = (self.clock.now(), capture.batch);
         self.events
             .publish(&ContextEvent::CheckpointStarted { batch });
-        let meta = self.meta(capture);
-        let mut writer = self.checkpoints.begin(meta)?;
-        let mut load_time = Duration::ZERO;
-        for (state, block) in &capture.blocks {
-            let Some(slot) = self.plan.states.get(*state) else {
-                continue;
-            };
-            let read = self.clock.now();
-            read_back(slot, block)?;
-            load_time += self.clock.now().saturating_sub(read);
-            writer.add_block(&slot.name, block.group, block.entries, &block.bytes)?;
-        }
-        for (name, stream) in &self.metadata.program.sources {
-            let settled = capture.sources.get(&StreamId(*stream));
-            if let Some(producers) = settled.map(|s| &s.producers).filter(|p| !p.is_empty()) {
-                writer.add_block(name, 0, producers.len() as u64, &producers.encode())?;
-            }
-        }
-        let published = writer.publish()?;
+        let published = self.publish(capture)?;
+        self.parent = Some(published.number);
+        self.known.published();
+        let keys = self.checkpoints.manifests().last();
+        let keys = keys.map_or(0, |m| m.states.iter().map(|s| s.entries).sum());
         self.events.publish(&ContextEvent::CheckpointCompleted {
             number: published.number,
             batch: capture.batch,
             size_bytes: published.bytes,
+            total_bytes: published.total_bytes,
+            total_files: published.total_files,
+            memory_bytes: capture.memory.take_peak(),
             took: self.clock.now().saturating_sub(began),
-            load_time,
+            load_time: self.read_back.of(keys),
         });
         // Only now, after the publication, the log is truncated to what the oldest retained
         // checkpoint needs.
@@ -97,6 +80,57 @@ impl Writer {
             self.events.publish(&ContextEvent::LogTruncated { before });
         }
         Ok(())
+    }
+
+    /// Writes what was captured, as it comes from the workers, and makes a checkpoint of it.
+    fn publish(&mut self, capture: &Capture) -> Result<Published> {
+        if capture.whole == Whole::All {
+            self.known.forget();
+        }
+        self.known.begin();
+        let meta = self.meta(capture);
+        let anew: BTreeSet<String> = (meta.states.iter())
+            .filter(|state| state.anew || meta.parent.is_none())
+            .map(|state| state.name.clone())
+            .collect();
+        let mut writer = self.checkpoints.begin(meta)?;
+        let copies = Copies {
+            plan: &self.plan,
+            clock: &*self.clock,
+            capture,
+        };
+        let read_back = copies.write(&mut writer)?;
+        if read_back.keys > 0 {
+            self.read_back = read_back;
+        }
+        for (name, stream) in &self.metadata.program.sources {
+            let settled = capture.sources.get(&StreamId(*stream));
+            let entries = settled.map(|settled| settled.producers.entries());
+            let entries = entries.unwrap_or_default();
+            let block = self.known.block(name, &entries, anew.contains(name));
+            let block = block.map_err(|message| not_written(name, PRODUCERS, message))?;
+            writer.add(name, 0, block.into())?;
+            writer.set_keys(name, entries.len() as u64)?;
+        }
+        for (state, entries) in &capture.entries {
+            let Some(slot) = self.plan.states.get(*state) else {
+                continue;
+            };
+            let block = self
+                .known
+                .block(&slot.name, entries, anew.contains(&slot.name));
+            let block = block.map_err(|message| not_written(&slot.name, slot.kind, message))?;
+            copies.check(*state, slot, &block, &mut ReadBack::default())?;
+            writer.add(&slot.name, 0, block.into())?;
+            writer.set_keys(&slot.name, entries.len() as u64)?;
+        }
+        Ok(writer.publish()?)
+    }
+
+    /// Whether the next checkpoint can build upon the last one. If not, it has everything.
+    pub(crate) fn can_continue(&self) -> bool {
+        self.parent
+            .is_some_and(|parent| self.checkpoints.can_continue(parent))
     }
 
     /// What is true where the checkpoint ends. A batch that is replayed may end before this run's
@@ -133,19 +167,27 @@ impl Writer {
     }
 
     fn meta(&self, capture: &Capture) -> Meta {
-        let states = self.plan.states.iter().map(|slot| StateMeta {
+        let driver_keeps = |state| capture.entries.contains_key(&state);
+        let states = self.plan.states.iter().enumerate();
+        let states = states.map(|(state, slot)| StateMeta {
+            anew: match driver_keeps(state) {
+                true => !self.known.has(&slot.name),
+                false => capture.whole.has(state),
+            },
             name: slot.name.clone(),
             kind: slot.kind.to_owned(),
             codec: message_pack::NAME.to_owned(),
             fingerprint: slot.type_names.clone(),
         });
         let sources = self.metadata.program.sources.keys().map(|name| StateMeta {
+            anew: !self.known.has(name),
             name: name.clone(),
             kind: PRODUCERS.to_owned(),
             codec: message_pack::NAME.to_owned(),
             fingerprint: "producer -> (epoch, sequence, LSN)".to_owned(),
         });
         Meta {
+            parent: self.parent.filter(|_| capture.whole != Whole::All),
             log_id: self.wal.log_id(),
             application: self.metadata.program.application.clone(),
             created_ms: self.clock.wall_ms(),
@@ -159,22 +201,4 @@ impl Writer {
             states: states.chain(sources).collect(),
         }
     }
-}
-
-/// A checkpoint that cannot be read is worthless: every key and value is decoded before the log
-/// loses what it came from.
-fn read_back(slot: &StateInfo, block: &Block) -> Result<()> {
-    let message = match slot.types.read_back(&block.bytes) {
-        Ok(entries) if entries == block.entries => return Ok(()),
-        Ok(entries) => format!(
-            "{} entries were written and {entries} are read",
-            block.entries
-        ),
-        Err(message) => message,
-    };
-    Err(Error::State {
-        name: slot.name.clone(),
-        operator: slot.kind.to_owned(),
-        message,
-    })
 }

@@ -63,15 +63,9 @@ pub(crate) fn own<K: Key>(key: &K) -> Result<K, String> {
     ))
 }
 
-/// `key`, which was read from `written`, if it will also come back from the next checkpoint.
-pub(crate) fn stays<K: Key>(key: K, written: &[u8]) -> Result<K, String> {
-    if is_exact::<K>() {
-        return Ok(key);
-    }
-    match message_pack::encode(&key) {
-        Ok(again) if again == written => Ok(key),
-        _ => own(&key),
-    }
+/// Whether `value`, which was read from `written`, is written so again; maps and sets in any order.
+pub(crate) fn is_written_as<T: Serialize + 'static>(value: &T, written: &[u8]) -> bool {
+    is_exact::<T>() || message_pack::encode(value).is_ok_and(|again| same(written, &again))
 }
 
 fn unreadable(error: &str) -> String {

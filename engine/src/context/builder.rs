@@ -1,6 +1,5 @@
 //! The builder: collects the settings of a context.
 
-use crate::checkpointing::checkpointer::CheckpointPolicy;
 use crate::context::streaming_context::StreamingContext;
 use crate::error::{BoxError, Error, Result};
 use crate::observe::event::{ContextEvent, UserListener};
@@ -10,7 +9,6 @@ use crate::rates::back_pressure::BackPressure;
 use crate::record::{State, Value};
 use crate::settings::{BatchMode, Settings};
 use crate::sink::retry::OutputRetry;
-use highwater_checkpoint::{Store, open_url};
 use highwater_wal::disk::{Clock, Disk};
 use std::cell::RefCell;
 use std::io;
@@ -43,7 +41,7 @@ const MIN_UNPROCESSED: u64 = 16 << 10;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Builder {
-    settings: Settings,
+    pub(super) settings: Settings,
     /// Why the directory is not absolute.
     unresolved: Option<Arc<io::Error>>,
 }
@@ -112,46 +110,6 @@ impl Builder {
     pub fn batch_interval(mut self, interval: Duration) -> Self {
         self.settings.batch_interval = interval;
         self
-    }
-
-    /// How often a checkpoint is taken. Default: after every 10th batch.
-    #[must_use]
-    pub fn checkpoint(mut self, policy: CheckpointPolicy) -> Self {
-        self.settings.policy = policy;
-        self
-    }
-
-    /// How many checkpoints are kept, at least 2; the log reaches back to the oldest. Default 2.
-    #[must_use]
-    pub fn retain_checkpoints(mut self, count: usize) -> Self {
-        self.settings.retain = count.max(2);
-        self
-    }
-
-    /// Where checkpoints are kept. Default: the directory `checkpoints` beside the log.
-    ///
-    /// The store belongs to this log alone. A start refuses a store whose newest checkpoint is of
-    /// another log. Before that it removes unfinished files there, as after a crash.
-    #[must_use]
-    pub fn checkpoint_store(mut self, store: Arc<dyn Store>) -> Self {
-        self.settings.checkpoint_store = Some(store);
-        self.settings.checkpoint_url_refused = None;
-        self
-    }
-
-    /// Where checkpoints are kept, as a URL: `file:///directory`, `s3://bucket/prefix`,
-    /// `gs://bucket/prefix`, `az://container/prefix` or `hdfs://host:port/directory`; see
-    /// [`open_url`] for features and credentials. [`get_or_create`](Self::get_or_create) refuses
-    /// one that cannot be used. Otherwise as [`checkpoint_store`](Self::checkpoint_store).
-    #[must_use]
-    pub fn checkpoint_url(mut self, url: &str) -> Self {
-        match open_url(url) {
-            Ok(store) => self.checkpoint_store(store),
-            Err(refused) => {
-                self.settings.checkpoint_url_refused = Some(refused.to_string());
-                self
-            }
-        }
     }
 
     /// Number of worker threads, at most 1024; may differ from start to start. Default 1.

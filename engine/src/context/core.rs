@@ -4,7 +4,7 @@ use crate::batch::Batch;
 use crate::batch::tick::Timed;
 use crate::batch::work::Purpose;
 use crate::batch::work::Snapshot;
-use crate::checkpointing::checkpointer::CheckpointPolicy;
+use crate::checkpointing::policy::CheckpointPolicy;
 use crate::checkpointing::retained::Retained;
 use crate::context::queue::{Queue, StopMode};
 use crate::datasets::slot::{DATASET, DatasetSlot, Recompute};
@@ -358,11 +358,11 @@ fn restored_states(recovered: &Recovered) -> Arc<StateCounts> {
 
 /// What warns of checkpoints that do not fit the program.
 fn advisor(settings: &Settings, plan: &Plan, recovered: &Recovered) -> Advisor {
-    let CheckpointPolicy::Every(every) = settings.policy;
     let own = |kind: &str| ![COUNTER, BROADCAST, DATASET, REFUSED].contains(&kind);
     let rhythm = Rhythm {
         clock: Arc::clone(&settings.clock),
-        every: every.get(),
+        every: settings.checkpoint_every(),
+        is_chosen: matches!(settings.policy, CheckpointPolicy::Every(_)),
         batch_interval: settings.batch_interval,
         max_lineage: settings.max_unprocessed_bytes,
         has_state: plan.states.iter().any(|state| own(state.kind)),

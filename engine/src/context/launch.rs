@@ -1,6 +1,9 @@
 //! From what was found on disk to a driver that runs: the first half of a start.
 
+use crate::checkpointing::capture::{CopyMemory, Whole};
 use crate::checkpointing::checkpointer::{Checkpointer, Schedule};
+use crate::checkpointing::copies::ReadBack;
+use crate::checkpointing::entries::KnownEntries;
 use crate::checkpointing::metadata::Metadata;
 use crate::checkpointing::writer::Writer;
 use crate::context::core::Core;
@@ -27,6 +30,7 @@ use crate::sink::output::{InDoubt, OutputOwner, SinkContext};
 use crate::sink::retry::OutputRetry;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::block::RestoredState;
+use highwater_wal::Lsn;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -47,7 +51,8 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
     let numbers = recovered.numbers();
     let mut state = recovered.state;
     begin_states(core, recovered.key_groups, &mut state)?;
-    let executor = Executor::start(plan, recovered.key_groups, workers, state)?;
+    let clock = Arc::clone(&core.settings.clock);
+    let executor = Executor::start(plan, recovered.key_groups, workers, state, clock)?;
     let writer = Writer {
         checkpoints: recovered.checkpoints,
         wal: Arc::clone(&core.wal),
@@ -70,19 +75,13 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         },
         events: Arc::clone(&core.events),
         faults: core.settings.faults,
+        parent: recovered.checkpoint.map(|(number, _)| number),
+        known: KnownEntries::default(),
+        read_back: ReadBack::default(),
     };
-    let schedule = Schedule {
-        policy: core.settings.policy,
-        last: recovered
-            .checkpoint
-            .map_or((0, core.replay_from), |(_, at)| (at.batch.id, at.batch.to)),
-        max_lineage: core.settings.max_unprocessed_bytes,
-    };
-    let status = Arc::clone(&core.checkpoints);
-    let checkpointer = match core.settings.mode {
-        BatchMode::Clock => Checkpointer::in_background(schedule, writer, status)?,
-        BatchMode::Manual => Checkpointer::inline(schedule, writer, status),
-    };
+    let last = recovered.checkpoint;
+    let last = last.map_or((0, core.replay_from), |(_, at)| (at.batch.id, at.batch.to));
+    let checkpointer = checkpointer(core, last, recovered.whole, writer)?;
     let driver = Driver {
         admission: Arc::clone(&core.admission),
         workers: driver_workers(core, executor),
@@ -100,6 +99,29 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         begun: None,
     };
     Ok((driver, recovered.cuts))
+}
+
+/// What takes checkpoints after the one of the batch and LSN `last`; the next one has all of the
+/// states `whole`.
+fn checkpointer(
+    core: &Core,
+    last: (u64, Lsn),
+    whole: Whole,
+    writer: Writer,
+) -> Result<Checkpointer> {
+    let schedule = Schedule {
+        every: core.settings.checkpoint_every(),
+        clock: Arc::clone(&core.settings.clock),
+        last,
+        max_lineage: core.settings.max_unprocessed_bytes,
+    };
+    let memory = CopyMemory::new(core.settings.checkpoint_memory);
+    let whole = (whole, Arc::new(memory));
+    let status = Arc::clone(&core.checkpoints);
+    Ok(match core.settings.mode {
+        BatchMode::Clock => Checkpointer::in_background(schedule, whole, writer, status)?,
+        BatchMode::Manual => Checkpointer::inline(schedule, whole, writer, status),
+    })
 }
 
 /// Opens the sources that keep their own data. The next cut asks them, and queues, for the first

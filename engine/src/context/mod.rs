@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `streaming_context` | `StreamingContext` |
 //! | `builder` | collects the settings |
+//! | `builder_checkpoints` | those of checkpoints |
 //! | `core` | what the threads share |
 //! | `launch` | from what was found on disk to a driver that runs |
 //! | `queue` | batches that wait for the driver |
@@ -12,6 +13,7 @@
 //! | `stopping` | how a context ends |
 
 pub(crate) mod builder;
+mod builder_checkpoints;
 pub(crate) mod core;
 pub(crate) mod launch;
 pub(crate) mod queue;

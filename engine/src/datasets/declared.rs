@@ -5,8 +5,8 @@ use crate::batch::chunk::{Chunk, in_order};
 use crate::datasets::slot::{DatasetSlot, Recompute};
 use crate::datasets::stored::{EncodedRecords, joined};
 use crate::error::{Error, Result};
-use crate::state::encoded::take_entries;
-use crate::state::table::block::{Block, RestoredState};
+use crate::state::encoded::{Entry, take_entries};
+use crate::state::table::block::RestoredState;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
@@ -66,14 +66,13 @@ impl DatasetList {
     }
 
     /// What is to be in a checkpoint after batch `after`, by state.
-    pub(crate) fn blocks(&self, after: u64) -> Result<Vec<(usize, Block)>> {
-        let mut all = Vec::new();
-        for slot in &self.slots {
-            let blocks = slot.blocks(after);
-            let blocks = blocks.map_err(|message| cannot_keep(slot, message))?;
-            all.extend(blocks.into_iter().map(|block| (slot.state, block)));
-        }
-        Ok(all)
+    pub(crate) fn entries(&self, after: u64) -> Result<Vec<(usize, Vec<Entry>)>> {
+        let entries = self.slots.iter().map(|slot| {
+            let entries = slot.entries(after);
+            let entries = entries.map_err(|message| cannot_keep(slot, message))?;
+            Ok((slot.state, entries))
+        });
+        entries.collect()
     }
 }
 

@@ -6,8 +6,7 @@ use crate::datasets::lineage::DatasetLineage;
 use crate::datasets::stored::{Cache, ResultKey, Stored};
 use crate::error::Result;
 use crate::observe::event::{ContextEvent, ContextListener};
-use crate::state::encoded::{Entry, block};
-use crate::state::table::block::Block;
+use crate::state::encoded::Entry;
 use parking_lot::Mutex;
 use std::any::{TypeId, type_name};
 use std::collections::BTreeMap;
@@ -153,15 +152,15 @@ impl DatasetSlot {
     }
 
     /// The results for a checkpoint after batch `after`.
-    pub(crate) fn blocks(&self, after: u64) -> std::result::Result<Vec<Block>, String> {
+    pub(crate) fn entries(&self, after: u64) -> std::result::Result<Vec<Entry>, String> {
         let mut inner = self.inner.lock();
-        let mut blocks = Vec::new();
-        for (number, stored) in (0..).zip(inner.checkpointed.values_mut()) {
+        let mut entries = Vec::new();
+        for stored in inner.checkpointed.values_mut() {
             let key = message_pack::encode(&stored.key).map_err(|e| e.to_string())?;
-            blocks.push(block(number, &key, &stored.bytes)?);
+            entries.push((key, stored.bytes.to_vec()));
             stored.captured.get_or_insert(after);
         }
-        Ok(blocks)
+        Ok(entries)
     }
 
     /// Takes over what the checkpoint `checkpoint` has; `last` is its batch.

@@ -2,8 +2,9 @@
 
 use crate::codec::message_pack;
 use crate::engine_log::envelope::Mark;
+use highwater_checkpoint::entries::entries;
 use highwater_wal::Lsn;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,12 +29,11 @@ pub(crate) struct Producers {
     known: BTreeMap<Arc<str>, Progress>,
 }
 
-/// The table in a checkpoint.
-#[derive(Default, Serialize, Deserialize)]
+/// The table in a checkpoint of format 1.
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct Encoded {
     /// As the first version wrote it: sequence and LSN.
-    #[serde(skip_serializing)]
     known: BTreeMap<String, (u64, Lsn)>,
     /// Epoch, sequence and LSN.
     producers: BTreeMap<String, (u64, u64, Lsn)>,
@@ -81,28 +81,38 @@ impl Producers {
         self.known.retain(|_, progress| progress.lsn >= oldest_kept);
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.known.is_empty()
-    }
-
     pub(crate) fn len(&self) -> usize {
         self.known.len()
     }
 
-    /// For a checkpoint.
-    pub(crate) fn encode(&self) -> Vec<u8> {
-        let producers = self.known.iter().map(|(producer, at)| {
+    /// For a checkpoint: an entry for each.
+    pub(crate) fn entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let entries = self.known.iter().map(|(producer, at)| {
             let at = (at.epoch, at.sequence, at.lsn);
-            ((**producer).to_owned(), at)
+            let key = message_pack::encode(&**producer).expect("a name serialises");
+            (key, message_pack::encode(&at).expect("numbers serialise"))
         });
-        let encoded = Encoded {
-            known: BTreeMap::new(),
-            producers: producers.collect(),
-        };
-        message_pack::encode(&encoded).expect("a producer table serialises")
+        entries.collect()
     }
 
-    /// From a checkpoint.
+    /// From the entries of a checkpoint.
+    pub(crate) fn from_entries(bytes: &[u8]) -> Result<Self, String> {
+        let mut known = BTreeMap::new();
+        for entry in entries(bytes) {
+            let (name, at) = entry.map_err(|e| e.to_string())?;
+            let name: String = message_pack::decode(name)?;
+            let (epoch, sequence, lsn) = message_pack::decode(at)?;
+            let progress = Progress {
+                epoch,
+                sequence,
+                lsn,
+            };
+            known.insert(name.into(), progress);
+        }
+        Ok(Self { known })
+    }
+
+    /// From a checkpoint of format 1, which has a table as one value.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, String> {
         let encoded: Encoded = message_pack::decode(bytes)?;
         let first_version = encoded.known.into_iter();
@@ -125,6 +135,8 @@ impl Producers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use highwater_checkpoint::entries::append;
+    use serde::Serialize;
 
     fn mark(producer: &str, epoch: u64, sequence: u64) -> Mark {
         Mark {
@@ -142,6 +154,23 @@ mod tests {
         })
     }
 
+    /// The table as it comes back from a checkpoint.
+    fn checkpointed(table: &Producers) -> Producers {
+        let mut bytes = Vec::new();
+        for item in table
+            .entries()
+            .into_iter()
+            .flat_map(|(key, value)| [key, value])
+        {
+            let write = |out: &mut Vec<u8>| {
+                out.extend_from_slice(&item);
+                Ok::<(), String>(())
+            };
+            append(&mut bytes, write).unwrap();
+        }
+        Producers::from_entries(&bytes).unwrap()
+    }
+
     /// F67: a re-sent record is recognised, also after the table went through a checkpoint.
     #[test]
     fn the_highest_sequence_of_the_highest_epoch_counts_and_survives_a_checkpoint() {
@@ -151,7 +180,7 @@ mod tests {
         table.advance(mark("b", 1, 9), Lsn::new(240));
         table.advance(mark("b", 2, 0), Lsn::new(320));
         table.advance(mark("b", 1, 10), Lsn::new(400));
-        let table = Producers::decode(&table.encode()).unwrap();
+        let table = checkpointed(&table);
         assert_eq!(table.last("a"), at(0, 5, 80));
         assert_eq!(table.last("b"), at(2, 0, 320));
         assert_eq!(table.last("c"), None);

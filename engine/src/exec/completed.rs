@@ -5,7 +5,6 @@ use crate::observe::hot_key::HotKey;
 use crate::observe::states::KeyCounts;
 use crate::plan::failed::Failed;
 use crate::refused::noted::Noted;
-use crate::state::table::block::Block;
 use crate::variables::scope::Added;
 use std::collections::BTreeMap;
 
@@ -22,8 +21,6 @@ pub(crate) struct Completed {
     pub(crate) refused: Vec<Noted>,
     /// Keys that have most of the values, in no particular order.
     pub(crate) hot_keys: Vec<HotKey>,
-    /// State blocks by state, if a snapshot was asked for.
-    pub(crate) blocks: Vec<(usize, Block)>,
     /// How many keys the workers have of the states, where that has changed: by state and worker.
     pub(crate) keys: BTreeMap<(usize, usize), KeyCounts>,
     /// The first failure, or one that asks for more than the first.

@@ -1,20 +1,20 @@
 //! Turns a plan into a timely dataflow.
 
 use crate::batch::chunk::{Chunk, SequenceKey};
-use crate::batch::work::{Purpose, Snapshot, Work};
-use crate::exec::arrivals::{Arrivals, EndOfLogChunk};
+use crate::batch::work::{Purpose, Work};
+use crate::exec::arrivals::EndOfLogChunk;
 use crate::exec::attempt::FIRST_EPOCH;
-use crate::exec::report::Report;
+use crate::exec::batch_work::{BatchWork, Gathered};
+use crate::exec::capturing::Units;
+use crate::exec::in_context::in_context;
 use crate::exec::stream::Stream;
 use crate::exec::union::union;
 use crate::exec::worker_context::WorkerContext;
-use crate::observe::states::KeyCounts;
-use crate::plan::failed::Remedy;
 use crate::plan::ids::{NodeId, OperatorId};
-use crate::plan::node::{BatchOperator, LocalFn, Node, NodeWork, ends_log_chunks};
-use crate::plan::operator_context::OperatorContext;
+use crate::plan::node::{LocalFn, Node, NodeWork, ends_log_chunks};
 use crate::state::key_group::WorkerSlot;
 use crate::state::table::block::RestoredState;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -32,8 +32,8 @@ pub(super) struct Running {
     pub(super) input: InputHandle<u64, CapacityContainerBuilder<Vec<Chunk>>>,
     /// Passes an epoch when every operator of every worker is done with it.
     pub(super) done: ProbeHandle<u64>,
-    /// Passes an epoch when every snapshot of it was handed over.
-    pub(super) acked: ProbeHandle<u64>,
+    /// The batch operators of this worker.
+    pub(super) units: Units,
 }
 
 /// Builds the plan on this worker; every worker builds the same graph in the same order.
@@ -48,11 +48,10 @@ pub(super) fn build(
         groups: context.groups,
     };
     let mut input = InputHandle::new();
-    let (done, acked) = (ProbeHandle::new(), ProbeHandle::new());
+    let (done, mut units) = (ProbeHandle::new(), Units::new());
     worker.dataflow::<u64, _, _>(|scope| {
         let log: Stream<'_> = scope.input_from(&mut input);
         let mut streams: Vec<Stream<'_>> = Vec::new();
-        let mut acks: Vec<Stream<'_>> = Vec::new();
         // A batch is complete when every branch is, also one that leads to no output: it may fail,
         // and count.
         let read = inputs_of(&context.plan.nodes);
@@ -88,9 +87,9 @@ pub(super) fn build(
                 } => {
                     let restored = restored.entry(state.unwrap_or(usize::MAX)).or_default();
                     let unit = BatchWork::new(*operator, *state, make(&slot, restored));
-                    let (stream, ack) = batch(scope, inputs, context, unit);
-                    acks.push(ack);
-                    stream.probe_with(&done)
+                    let unit = Rc::new(RefCell::new(unit));
+                    units.push(Rc::clone(&unit));
+                    batch(scope, inputs, context, unit).probe_with(&done)
                 }
             };
             let is_read = read.contains(&NodeId(number));
@@ -100,11 +99,9 @@ pub(super) fn build(
                 stream.probe_with(&done)
             });
         }
-        acks.push(log.container::<Vec<_>>());
-        scope.concatenate(acks).probe_with(&acked);
     });
     input.advance_to(FIRST_EPOCH);
-    Running { input, done, acked }
+    Running { input, done, units }
 }
 
 /// The streams that `nodes` emit.
@@ -125,31 +122,6 @@ fn concatenated<'s>(scope: Scope<'s, u64>, mut inputs: Vec<Stream<'s>>) -> Strea
     match (inputs.len(), inputs.pop()) {
         (1, Some(only)) => only,
         (_, last) => scope.concatenate(inputs.into_iter().chain(last)),
-    }
-}
-
-/// Runs `work` in a context of the epoch, unless the batch has failed already; its failure goes to
-/// the driver.
-fn in_context(
-    context: &WorkerContext,
-    epoch: u64,
-    operator: OperatorId,
-    work: impl FnOnce(&OperatorContext),
-) {
-    let Some(Work { batch, tick, .. }) = context.work(epoch) else {
-        return;
-    };
-    if context.failed(epoch) {
-        return;
-    }
-    let ctx = OperatorContext::new(batch, tick, context.scope(), operator);
-    context.counting(|| ctx.guard(|| work(&ctx)));
-    context.refused(ctx.take_noted());
-    if let Some(hot) = ctx.take_hot_key(|| context.plan.operator_name(operator)) {
-        context.report(Report::HotKey(hot));
-    }
-    if let Some(failed) = ctx.into_failure(|id| context.plan.operator_name(id)) {
-        context.fail(epoch, failed);
     }
 }
 
@@ -225,152 +197,6 @@ fn tap<'s>(stream: Stream<'s>, context: &Rc<WorkerContext>, tap: usize) -> Strea
     })
 }
 
-/// A batch operator, and which one of the plan it is.
-struct BatchWork {
-    operator: OperatorId,
-    state: Option<usize>,
-    work: Box<dyn BatchOperator>,
-    /// The newest epoch of which the operator has seen anything.
-    ran: u64,
-    /// The newest batch after which a checkpoint took the state.
-    captured: Option<u64>,
-    /// What the driver knows of the number of keys.
-    reported: Option<KeyCounts>,
-}
-
-/// What has arrived at a batch operator in one epoch, of one input.
-#[derive(Default)]
-struct Gathered {
-    arrivals: Arrivals,
-    /// What the operator gave back.
-    kept: Vec<Chunk>,
-}
-
-impl BatchWork {
-    fn new(operator: OperatorId, state: Option<usize>, work: Box<dyn BatchOperator>) -> Self {
-        Self {
-            operator,
-            state,
-            work,
-            ran: 0,
-            captured: None,
-            reported: None,
-        }
-    }
-
-    /// Hands over a chunk that has its turn.
-    fn arrive(
-        &mut self,
-        context: &WorkerContext,
-        ctx: &OperatorContext,
-        (epoch, rank): (u64, usize),
-        chunk: Chunk,
-        kept: &mut Vec<Chunk>,
-    ) {
-        self.begin(context, ctx, epoch);
-        match context.plan.acts(self.operator, ctx.tick()) {
-            _ if ctx.failed() => {}
-            true => kept.extend(self.work.arrive(ctx, rank, chunk)),
-            false => ctx.refuse("records have come between two slides of the stream"),
-        }
-    }
-
-    /// Hands over the chunks of an input that have their turn. Other workers' may come before this
-    /// worker has begun the batch: they wait.
-    fn gather(&mut self, context: &WorkerContext, epoch: u64, rank: usize, input: &mut Gathered) {
-        if context.work(epoch).is_none() {
-            return;
-        }
-        let Gathered { arrivals, kept } = input;
-        if let Some(first) = arrivals.next_ready() {
-            in_context(context, epoch, self.operator, |ctx| {
-                self.arrive(context, ctx, (epoch, rank), first, kept);
-                while let Some(chunk) = arrivals.next_ready() {
-                    self.arrive(context, ctx, (epoch, rank), chunk, kept);
-                }
-            });
-        }
-    }
-
-    /// Applies the operator to a complete epoch.
-    fn run(&mut self, context: &WorkerContext, epoch: u64, inputs: Vec<Gathered>) -> Vec<Chunk> {
-        let mut out = Vec::new();
-        in_context(context, epoch, self.operator, |ctx| {
-            self.begin(context, ctx, epoch);
-            let mut all = Vec::with_capacity(inputs.len());
-            for (rank, Gathered { arrivals, mut kept }) in inputs.into_iter().enumerate() {
-                for chunk in arrivals.rest() {
-                    self.arrive(context, ctx, (epoch, rank), chunk, &mut kept);
-                }
-                all.push(kept);
-            }
-            if !ctx.failed() && context.plan.acts(self.operator, ctx.tick()) {
-                self.work.apply(ctx, all, &mut out);
-            }
-        });
-        self.report(context);
-        out
-    }
-
-    /// At the first call for an attempt: what the one before has done is kept, or put back.
-    ///
-    /// A panic in here comes from a value that is dropped. Then a part may be put back and a part
-    /// not, so all of it is built again.
-    fn begin(&mut self, context: &WorkerContext, ctx: &OperatorContext, epoch: u64) {
-        if self.ran == epoch {
-            return;
-        }
-        let failed = !context.keeps(self.ran);
-        self.ran = epoch;
-        ctx.guard_with(Remedy::Rebuild, || self.settle(context, epoch, failed));
-    }
-
-    fn settle(&mut self, context: &WorkerContext, epoch: u64, failed: bool) {
-        self.work.begin();
-        if failed {
-            self.reported = None; // the driver has thrown that away
-        }
-        let Some(state) = self.work.state() else {
-            return;
-        };
-        state.begin(failed);
-        let published = context.work(epoch).and_then(|work| work.published);
-        if self.captured.is_some() && self.captured <= published {
-            state.published();
-            self.captured = None;
-        }
-    }
-
-    /// Tells the driver how many keys there are.
-    fn report(&mut self, context: &WorkerContext) {
-        let counts = self.work.state().map(|state| state.counts());
-        if let (Some(state), Some(counts)) = (self.state, counts)
-            && self.reported != Some(counts)
-        {
-            self.reported = Some(counts);
-            context.count_keys(state, counts);
-        }
-    }
-
-    /// Hands over the state if that is wanted.
-    fn snapshot(&mut self, context: &WorkerContext, epoch: u64) {
-        let wanted = context
-            .work(epoch)
-            .is_some_and(|w| w.snapshot == Snapshot::Take);
-        let (true, Some(index)) = (wanted, self.state) else {
-            return;
-        };
-        in_context(context, epoch, self.operator, |ctx| {
-            let blocks = self.work.state().map(|state| state.snapshot());
-            match blocks.unwrap_or_else(|| Ok(Vec::new())) {
-                Ok(blocks) => context.hand_over(index, blocks),
-                Err(message) => ctx.fail(message),
-            }
-            self.captured = Some(ctx.batch().id);
-        });
-    }
-}
-
 /// A batch operator, each of its inputs after an exchange: gathers an epoch's chunks and acts
 /// once, when none can come any more. It keeps a capability for the next epoch at all times, so it
 /// acts in every epoch, also in an empty one.
@@ -378,8 +204,8 @@ fn batch<'s>(
     scope: Scope<'s, u64>,
     streams: Vec<Stream<'s>>,
     context: &Rc<WorkerContext>,
-    mut unit: BatchWork,
-) -> (Stream<'s>, Stream<'s>) {
+    unit: Rc<RefCell<BatchWork>>,
+) -> Stream<'s> {
     let context = Rc::clone(context);
     let mut builder = OperatorBuilder::new("Batch".to_owned(), scope);
     let exchange = |stream| {
@@ -389,9 +215,8 @@ fn batch<'s>(
     let mut inputs: Vec<_> = streams.into_iter().map(exchange).collect();
     let (output, results) = builder.new_output::<Vec<Chunk>>();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<Chunk>>>::from(output);
-    let (_, acks) = builder.new_output::<Vec<Chunk>>();
     builder.build(move |mut capabilities| {
-        let mut held = hold(&mut capabilities);
+        let mut held = first_epoch(&mut capabilities);
         let mut pending = BTreeMap::<u64, Vec<Gathered>>::new();
         move |frontiers| {
             let count = inputs.len();
@@ -404,11 +229,11 @@ fn batch<'s>(
                     for chunk in chunks.drain(..) {
                         arrived.arrivals.add(chunk);
                     }
-                    unit.gather(&context, epoch, rank, arrived);
+                    unit.borrow_mut().gather(&context, epoch, rank, arrived);
                 });
             }
             let mut output = output.activate();
-            while let Some((result, ack)) = &mut held {
+            while let Some(result) = &mut held {
                 let epoch = *result.time();
                 if frontiers.iter().any(|f| f.less_equal(&epoch)) {
                     return; // more may come for this epoch
@@ -419,21 +244,18 @@ fn batch<'s>(
                 }
                 let mut arrived = pending.remove(&epoch).unwrap_or_default();
                 arrived.resize_with(count, Gathered::default);
-                let out = unit.run(&context, epoch, arrived);
+                let out = unit.borrow_mut().run(&context, epoch, arrived);
                 output.session(&*result).give_iterator(out.into_iter());
                 result.downgrade(&(epoch + 1));
-                unit.snapshot(&context, epoch);
-                ack.downgrade(&(epoch + 1));
             }
         }
     });
-    (results, acks)
+    results
 }
 
-/// The capabilities of both outputs, moved to the first epoch.
-fn hold(capabilities: &mut Vec<Capability<u64>>) -> Option<(Capability<u64>, Capability<u64>)> {
-    let (mut ack, mut result) = (capabilities.pop()?, capabilities.pop()?);
+/// The capability of an operator's output, moved to the first epoch.
+fn first_epoch(capabilities: &mut Vec<Capability<u64>>) -> Option<Capability<u64>> {
+    let mut result = capabilities.pop()?;
     result.downgrade(&FIRST_EPOCH);
-    ack.downgrade(&FIRST_EPOCH);
-    Some((result, ack))
+    Some(result)
 }

@@ -1,9 +1,11 @@
 //! The executor: starts the worker threads, and runs one batch after the other on them.
 
 use crate::batch::chunk::Chunk;
-use crate::batch::work::{Snapshot, Work};
+use crate::batch::work::Work;
+use crate::checkpointing::capture::{CaptureSink, Whole};
 use crate::error::Error;
 use crate::exec::attempt::{Attempt, FIRST_EPOCH};
+use crate::exec::capturing::CaptureRequest;
 use crate::exec::completed::Completed;
 use crate::exec::feed::Feed;
 use crate::exec::report::Report;
@@ -15,6 +17,7 @@ use crate::state::key_group::KeyGroups;
 use crate::state::table::block::RestoredState;
 use crate::thread_role::{Role, RoleGuard};
 use crate::variables::declared::add_all;
+use highwater_wal::disk::Clock;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -42,6 +45,7 @@ impl Executor {
         groups: KeyGroups,
         workers: usize,
         restored: BTreeMap<usize, RestoredState>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, Error> {
         let (commands, receivers): (Vec<_>, Vec<_>) = (0..workers).map(|_| channel()).unzip();
         let (sender, reports) = channel();
@@ -52,6 +56,7 @@ impl Executor {
             restored: Arc::new(Mutex::new(restored)),
             failed: Arc::default(),
             stopping: Arc::clone(&stopping),
+            clock,
         };
         let runner = std::thread::Builder::new()
             .name("highwater-exec".to_owned())
@@ -85,7 +90,7 @@ impl Executor {
         scope: &BatchScope,
     ) -> Result<Completed, Error> {
         self.begin(work, input, scope)?;
-        let completed = self.complete(work)?;
+        let completed = self.complete()?;
         if completed.failure.is_none() {
             self.keep();
         }
@@ -106,7 +111,7 @@ impl Executor {
         self.attempt.epoch += 1;
         let (attempt, feed) = (self.attempt, Arc::new(Feed::new(input)));
         for command in &self.commands {
-            let command = command.send(Command {
+            let command = command.send(Command::Run {
                 attempt,
                 work,
                 feed: Arc::clone(&feed),
@@ -123,12 +128,42 @@ impl Executor {
         self.attempt.kept = self.attempt.epoch;
     }
 
+    /// Has the workers copy the state after `batch`, the one that was kept last, for a checkpoint.
+    /// They do so between the batches that follow.
+    ///
+    /// # Errors
+    /// A worker has ended.
+    pub(crate) fn capture(
+        &self,
+        batch: u64,
+        whole: &Whole,
+        sink: &CaptureSink,
+    ) -> Result<(), Error> {
+        for command in &self.commands {
+            let request = CaptureRequest {
+                kept: self.attempt.kept,
+                batch,
+                whole: whole.clone(),
+                sink: sink.clone(),
+            };
+            let command = command.send(Command::Capture(request));
+            command.map_err(|_| Error::Worker(self.cause_of_death()))?;
+        }
+        self.threads.iter().for_each(Thread::unpark);
+        Ok(())
+    }
+
+    /// How many workers there are.
+    pub(crate) fn workers(&self) -> usize {
+        self.commands.len()
+    }
+
     /// Takes in what the workers report of the attempt that was begun, until all of them are done
     /// with it.
     ///
     /// # Errors
     /// A worker has ended: nothing runs on these workers any more.
-    pub(crate) fn complete(&self, work: Work) -> Result<Completed, Error> {
+    pub(crate) fn complete(&self) -> Result<Completed, Error> {
         let epoch = self.attempt.epoch;
         let mut completed = Completed::default();
         loop {
@@ -143,10 +178,6 @@ impl Executor {
                 Report::Counted(added) => add_all(&mut completed.counted, &added),
                 Report::HotKey(hot) => completed.hot_keys.push(hot),
                 Report::Refused(mut noted) => completed.refused.append(&mut noted),
-                Report::State { state, blocks } => {
-                    let blocks = blocks.into_iter().map(|block| (state, block));
-                    completed.blocks.extend(blocks);
-                }
                 Report::Keys {
                     state,
                     worker,
@@ -158,18 +189,11 @@ impl Executor {
                     debug_assert_eq!(of, epoch, "an attempt is complete before the next begins");
                     completed.fail(failed);
                 }
-                Report::Progress { done, acked }
-                    if done > epoch && (work.snapshot == Snapshot::Skip || acked > epoch) =>
-                {
-                    break;
-                }
+                Report::Progress { done } if done > epoch => break,
                 Report::Progress { .. } => {}
                 Report::Ready(_) | Report::Ended(_) => unreachable!("a worker starts once"),
             }
         }
-        // Workers report their groups as they come: a checkpoint must not depend on who was faster.
-        let blocks = &mut completed.blocks;
-        blocks.sort_by_key(|(state, block)| (*state, block.group));
         Ok(completed)
     }
 
@@ -269,7 +293,7 @@ mod tests {
     use crate::batch::Batch;
     use crate::batch::chunk::{SequenceKey, in_order, open};
     use crate::batch::tick::Tick;
-    use crate::batch::work::{Purpose, Snapshot};
+    use crate::batch::work::Purpose;
     use crate::plan::graph::Graph;
     use crate::plan::node::{BatchOperator, LocalFn, NodeWork};
     use crate::plan::operator_context::OperatorContext;
@@ -279,7 +303,13 @@ mod tests {
     use crate::sink::erased::SinkSlot;
     use crate::state::key_group::WorkerSlot;
     use highwater_wal::Lsn;
+    use highwater_wal::disk::OsClock;
     use std::panic::Location;
+
+    fn started(plan: Arc<Plan>, workers: usize) -> Executor {
+        let (groups, clock) = (KeyGroups::new(8, 1), Arc::new(OsClock::new()));
+        Executor::start(plan, groups, workers, BTreeMap::new(), clock).unwrap()
+    }
 
     /// Emits the sum of each of its inputs.
     struct Sums(usize);
@@ -368,7 +398,7 @@ mod tests {
     #[test]
     fn what_reads_a_window_acts_only_in_the_last_part_of_a_tick_where_it_ends() {
         let plan = Arc::new(behind_a_window());
-        let mut executor = Executor::start(plan, KeyGroups::new(8, 1), 1, BTreeMap::new()).unwrap();
+        let mut executor = started(plan, 1);
         let mut acted = Vec::new();
         for (id, (time_ms, is_last_part)) in [
             (5000, true),
@@ -396,7 +426,6 @@ mod tests {
                 batch,
                 tick,
                 purpose: Purpose::Run,
-                snapshot: Snapshot::Skip,
                 published: None,
             };
             let done = executor
@@ -442,8 +471,7 @@ mod tests {
     fn an_operator_may_have_several_inputs() {
         for workers in [1, 3] {
             let plan = Arc::new(two_inputs());
-            let mut executor =
-                Executor::start(plan, KeyGroups::new(8, 1), workers, BTreeMap::new()).unwrap();
+            let mut executor = started(plan, workers);
             for id in 1..4 {
                 let batch = Batch {
                     id,
@@ -455,7 +483,6 @@ mod tests {
                     batch,
                     tick: Tick::of_version_1(1000, 1000, 0),
                     purpose: Purpose::Run,
-                    snapshot: Snapshot::Skip,
                     published: None,
                 };
                 let input = (0..10).map(|n| Chunk::new(SequenceKey::Log(n), 0, vec![n * id]));

@@ -7,6 +7,9 @@
 //! | `attempt` | the number under which a batch runs |
 //! | `feed` | the input of a batch, on its way to the workers |
 //! | `dataflow` | turns a plan into a timely dataflow |
+//! | `batch_work` | a batch operator on one worker, and its state |
+//! | `in_context` | running a part of an operator for a batch |
+//! | `capturing` | a checkpoint on its way, on one worker |
 //! | `arrivals` | what arrives at a batch operator, in the order of the batch |
 //! | `union` | several streams in one, in the order of the log |
 //! | `worker_context` | what the operators of one worker share |
@@ -18,18 +21,22 @@
 //! advances their inputs. Timely's progress tracking says when the attempt is complete on every
 //! worker: then nothing of it is on its way any more, whether it has failed or not.
 //!
-//! Batch operators have a second output, *acks*. It advances past an epoch only when the operator
-//! has handed over its snapshot of that epoch. So a probe on all acks is the checkpoint barrier.
+//! A checkpoint is asked for between two batches: commands come in one order to all workers, and
+//! each worker takes over what it has changed before it begins the next batch. The copies follow
+//! later.
 //!
 //! Nothing of the user's ever unwinds into timely: a panic there leaves the other workers waiting
 //! for ever. Failures travel beside the data, and the driver finds them when the epoch is complete.
 
 mod arrivals;
 mod attempt;
+mod batch_work;
+mod capturing;
 pub(crate) mod completed;
 mod dataflow;
 pub(crate) mod executor;
 mod feed;
+mod in_context;
 mod report;
 mod stream;
 mod union;

@@ -6,7 +6,6 @@ use crate::observe::hot_key::HotKey;
 use crate::observe::states::KeyCounts;
 use crate::plan::failed::Failed;
 use crate::refused::noted::Noted;
-use crate::state::table::block::Block;
 use std::thread::Thread;
 
 /// A report of a worker. It is data that could cross the border of a process. The exceptions are
@@ -25,8 +24,6 @@ pub(super) enum Report {
     HotKey(HotKey),
     /// Records that operators have refused.
     Refused(Vec<Noted>),
-    /// The worker's part of a state, for a checkpoint.
-    State { state: usize, blocks: Vec<Block> },
     /// How many keys of a state the worker has, after a batch that has changed that.
     Keys {
         state: usize,
@@ -43,8 +40,6 @@ pub(super) enum Report {
     Progress {
         /// Every epoch below is complete.
         done: u64,
-        /// Every snapshot of the epochs below was reported.
-        acked: u64,
     },
     /// A worker has ended, and why.
     Ended(String),
@@ -55,7 +50,7 @@ mod tests {
     use super::*;
     use crate::batch::Batch;
     use crate::batch::tick::Tick;
-    use crate::batch::work::{Purpose, Snapshot, Work};
+    use crate::batch::work::{Purpose, Work};
     use crate::codec::message_pack;
     use crate::error::BatchFailure;
     use crate::plan::failed::Remedy;
@@ -79,16 +74,9 @@ mod tests {
             batch,
             tick: Tick::of_version_1(1000, 1000, 0),
             purpose: Purpose::Rebuild,
-            snapshot: Snapshot::Take,
             published: Some(3),
         };
         assert_eq!(crossed(&work), work);
-        let block = Block {
-            group: 3,
-            entries: 1,
-            bytes: vec![1, 2, 3],
-        };
-        assert_eq!(crossed(&block), block);
         let failed = Failed {
             why: BatchFailure {
                 batch,

@@ -3,6 +3,7 @@
 
 use crate::batch::work::Work;
 use crate::exec::attempt::{Attempt, FIRST_EPOCH};
+use crate::exec::capturing::{CaptureRequest, Copies, Copying};
 use crate::exec::dataflow::{self, Running};
 use crate::exec::feed::Feed;
 use crate::exec::report::Report;
@@ -11,6 +12,7 @@ use crate::plan::batch_scope::BatchScope;
 use crate::plan::program::Plan;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::block::RestoredState;
+use highwater_wal::disk::Clock;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -35,15 +37,21 @@ pub(super) struct Start {
     /// The newest epoch that failed.
     pub(super) failed: Arc<AtomicU64>,
     pub(super) stopping: Arc<AtomicBool>,
+    pub(super) clock: Arc<dyn Clock>,
 }
 
-/// What the driver asks of every worker: to process a batch, whose input they share.
+/// What the driver asks of every worker.
 #[derive(Debug)]
-pub(super) struct Command {
-    pub(super) attempt: Attempt,
-    pub(super) work: Work,
-    pub(super) feed: Arc<Feed>,
-    pub(super) scope: BatchScope,
+pub(super) enum Command {
+    /// To process a batch, whose input they share.
+    Run {
+        attempt: Attempt,
+        work: Work,
+        feed: Arc<Feed>,
+        scope: BatchScope,
+    },
+    /// To copy the state after the batch that was kept last, for a checkpoint.
+    Capture(CaptureRequest),
 }
 
 /// Runs until the driver stops the executor or goes away.
@@ -62,31 +70,39 @@ pub(super) fn run(
     ));
     let mut running = dataflow::build(worker, &context, &mut start.restored.lock());
     context.report(Report::Ready(std::thread::current()));
-    let mut reported = (FIRST_EPOCH, FIRST_EPOCH);
+    let mut reported = FIRST_EPOCH;
     let mut batch: Option<(u64, Arc<Feed>)> = None;
     let mut patience = 0;
+    let (mut copying, mut is_idle) = (Copying::new(&start.clock), true);
     while !start.stopping.load(Ordering::Acquire) {
         let Some((epoch, feed)) = &batch else {
             match commands.try_recv() {
-                Ok(command) => {
-                    batch = Some((command.attempt.epoch, command.feed));
-                    context.begin(command.attempt, command.work, command.scope);
+                Ok(Command::Run {
+                    attempt,
+                    work,
+                    feed,
+                    scope,
+                }) => {
+                    copying.slice(&running.units);
+                    (batch, is_idle) = (Some((attempt.epoch, feed)), false);
+                    context.begin(attempt, work, scope);
+                    continue;
+                }
+                Ok(Command::Capture(request)) => {
+                    context.keep(request.kept);
+                    copying.begin(&request, &running.units);
                     continue;
                 }
                 Err(TryRecvError::Disconnected) => break,
                 Err(TryRecvError::Empty) => {}
             }
-            if patience > 0 {
-                patience -= 1;
-                worker.step();
-                std::thread::yield_now();
-            } else {
-                // Commands come with an unpark, whose token makes the next park return at once:
-                // none is missed.
-                worker.step_or_park(None);
+            // Not while other workers may wait for what this one does for the batch.
+            if is_idle && copying.slice(&running.units) == Some(Copies::More) {
+                continue;
             }
+            step(worker, &mut patience);
             if report_progress(&context, &running, &mut reported) {
-                patience = 0;
+                (patience, is_idle) = (0, true);
             }
             continue;
         };
@@ -110,21 +126,27 @@ pub(super) fn run(
     }
 }
 
-/// Tells the driver how far all workers are, if that has changed. Whether they are done with all.
-fn report_progress(context: &WorkerContext, running: &Running, reported: &mut (u64, u64)) -> bool {
-    let now = progress(running);
-    if *reported == now {
-        return false;
+/// Goes on with what there is to be done, and parks if there is nothing for a while.
+fn step(worker: &mut Worker, patience: &mut u32) {
+    if *patience > 0 {
+        *patience -= 1;
+        worker.step();
+        std::thread::yield_now();
+    } else {
+        // Commands come with an unpark, whose token makes the next park return at once: none is
+        // missed.
+        worker.step_or_park(None);
     }
-    *reported = now;
-    let (done, acked) = now;
-    context.report(Report::Progress { done, acked });
-    let next = running.input.time();
-    done >= *next && acked >= *next
 }
 
-fn progress(running: &Running) -> (u64, u64) {
+/// Tells the driver how far all workers are, if that has changed. Whether they are done with all.
+fn report_progress(context: &WorkerContext, running: &Running, reported: &mut u64) -> bool {
     let done = running.done.with_frontier(|f| f.iter().min().copied());
-    let acked = running.acked.with_frontier(|f| f.iter().min().copied());
-    (done.unwrap_or(u64::MAX), acked.unwrap_or(u64::MAX))
+    let done = done.unwrap_or(u64::MAX);
+    if *reported == done {
+        return false;
+    }
+    *reported = done;
+    context.report(Report::Progress { done });
+    done >= *running.input.time()
 }

@@ -10,7 +10,6 @@ use crate::plan::failed::Failed;
 use crate::plan::program::Plan;
 use crate::refused::noted::Noted;
 use crate::state::key_group::KeyGroups;
-use crate::state::table::block::Block;
 use crate::variables::scope;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -55,6 +54,14 @@ impl WorkerContext {
     pub(super) fn begin(&self, attempt: Attempt, work: Work, scope: BatchScope) {
         self.work.set(Some((attempt, work)));
         self.scope.replace(Rc::new(scope));
+    }
+
+    /// Everything up to `epoch` is kept that has not failed by now.
+    pub(super) fn keep(&self, epoch: u64) {
+        if let Some((attempt, work)) = self.work.get() {
+            let kept = attempt.kept.max(epoch);
+            self.work.set(Some((Attempt { kept, ..attempt }, work)));
+        }
     }
 
     /// The batch of the attempt `epoch`, if that is the one being run.
@@ -108,10 +115,6 @@ impl WorkerContext {
 
     pub(super) fn tapped(&self, tap: usize, chunks: Vec<Chunk>) {
         self.report(Report::Tapped { tap, chunks });
-    }
-
-    pub(super) fn hand_over(&self, state: usize, blocks: Vec<Block>) {
-        self.report(Report::State { state, blocks });
     }
 
     /// How many keys this worker has of a state.

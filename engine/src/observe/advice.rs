@@ -12,6 +12,9 @@ use std::time::Duration;
 /// State that is checkpointed less often than this is as good as never checkpointed.
 const NEVER: Duration = Duration::from_secs(3600);
 
+/// Checkpoints should be this many batches apart at least.
+const FEW_BATCHES: u64 = 5;
+
 /// An interval of batches above this means that only full ones are cut.
 const NO_TICKS: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -28,6 +31,8 @@ pub(crate) struct Rhythm {
     pub(crate) clock: Arc<dyn Clock>,
     /// Batches from one checkpoint to the next.
     pub(crate) every: u64,
+    /// Whether the program has set them.
+    pub(crate) is_chosen: bool,
     pub(crate) batch_interval: Duration,
     /// Log bytes that make a checkpoint due.
     pub(crate) max_lineage: u64,
@@ -77,9 +82,15 @@ impl Advisor {
     }
 
     fn started(&self) {
-        if self.set.every == 1 {
+        if self.set.every == 1 && self.set.is_chosen {
             tracing::warn!(
                 "a checkpoint is taken after every batch: its interval is not above the batch interval, so each batch pays for one. \
+                 Set .checkpoint(CheckpointPolicy::every_batches(n)) with n from 5 to 10 (on the builder)"
+            );
+        } else if self.set.every < FEW_BATCHES && self.set.is_chosen {
+            tracing::warn!(
+                batches = self.set.every,
+                "a checkpoint is taken after every few batches, each of which pays for a good part of one. \
                  Set .checkpoint(CheckpointPolicy::every_batches(n)) with n from 5 to 10 (on the builder)"
             );
         }

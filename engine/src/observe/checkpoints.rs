@@ -2,8 +2,9 @@
 
 use crate::error::Error;
 use crate::observe::event::{ContextEvent, ContextListener};
+use highwater_checkpoint::CheckpointError;
 use highwater_wal::Lsn;
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use std::time::Duration;
 
 /// Numbers of the checkpoints of this run.
@@ -25,17 +26,38 @@ pub struct CheckpointStats {
 #[derive(Debug, Default)]
 pub(crate) struct CheckpointStatus {
     inner: Mutex<Inner>,
+    ended: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     stats: CheckpointStats,
-    /// Attempts that have ended, published or not.
-    attempts: u64,
+    attempts: EndedAttempts,
     /// Why the newest attempt failed, if it did.
     last_error: Option<Error>,
     /// How long it took to read the newest checkpoint back.
     load_time: Duration,
+}
+
+/// Attempts at checkpoints that have ended, by their numbers: 1 for the first.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct EndedAttempts {
+    /// All of them.
+    pub(crate) all: u64,
+    /// The last one that was published; 0 before the first.
+    pub(crate) published: u64,
+    /// The last one that has failed after which the next one cannot build upon a checkpoint.
+    pub(crate) cannot_continue: u64,
+    /// The failures since the last one that was published.
+    pub(crate) failed_in_a_row: Option<FailedInARow>,
+}
+
+/// Failures of attempts that followed each other.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FailedInARow {
+    pub(crate) count: u32,
+    /// When the last one failed, by the monotonic clock.
+    pub(crate) at: Duration,
 }
 
 impl CheckpointStatus {
@@ -47,15 +69,37 @@ impl CheckpointStatus {
         inner.load_time = loaded_in;
     }
 
-    /// Records the end of an attempt.
-    pub(crate) fn ended(&self, error: Option<Error>) {
+    /// Records the end of an attempt, and whether the next one can build upon a checkpoint.
+    pub(crate) fn ended(&self, error: Option<Error>, can_continue: bool, at: Duration) {
         let mut inner = self.inner.lock();
-        inner.attempts += 1;
+        inner.attempts.all += 1;
+        let number = inner.attempts.all;
+        let failed = inner
+            .attempts
+            .failed_in_a_row
+            .map_or(0, |failed| failed.count);
+        if error.is_none() {
+            inner.attempts.published = number;
+        } else if !can_continue {
+            inner.attempts.cannot_continue = number;
+        }
+        let count = failed.saturating_add(1);
+        inner.attempts.failed_in_a_row = error.as_ref().map(|_| FailedInARow { count, at });
         inner.last_error = error;
+        drop(inner);
+        self.ended.notify_all();
+    }
+
+    /// Waits until so many attempts have ended.
+    pub(crate) fn await_ended(&self, attempts: u64) {
+        let mut inner = self.inner.lock();
+        while inner.attempts.all < attempts {
+            self.ended.wait(&mut inner);
+        }
     }
 
     /// Attempts that have ended.
-    pub(crate) fn attempts(&self) -> u64 {
+    pub(crate) fn ended_attempts(&self) -> EndedAttempts {
         self.inner.lock().attempts
     }
 
@@ -64,6 +108,16 @@ impl CheckpointStatus {
         CheckpointStats {
             last_error: inner.last_error.as_ref().map(ToString::to_string),
             ..inner.stats.clone()
+        }
+    }
+
+    /// The checkpoint and the writer that have shut this engine out of the store, if one has.
+    pub(crate) fn fenced(&self) -> Option<(u64, u64)> {
+        match &self.inner.lock().last_error {
+            Some(Error::Checkpoint(CheckpointError::Fenced { number, writer })) => {
+                Some((*number, *writer))
+            }
+            _ => None,
         }
     }
 

@@ -175,11 +175,19 @@ pub enum ContextEvent {
         number: u64,
         /// The batch after which it was taken.
         batch: Batch,
-        /// Bytes of its files.
+        /// Bytes of the files that were written for it.
         size_bytes: u64,
+        /// Bytes of all files that it needs; those of earlier checkpoints are among them.
+        total_bytes: u64,
+        /// How many files these are, its manifest included.
+        total_files: usize,
+        /// What copies of states took in memory at most, until they were written, in bytes: an
+        /// estimate.
+        memory_bytes: u64,
         /// How long it took to write and publish it.
         took: Duration,
-        /// How much of that it took to read the checkpoint back.
+        /// How long it would take to decode all states, as far as that was seen when what was
+        /// written was read back.
         load_time: Duration,
     },
     /// A checkpoint could not be taken; the log is kept instead.

@@ -3,8 +3,8 @@
 use crate::codec::message_pack;
 use crate::error::Error;
 use crate::refused::lists::{Refused, RefusedCount};
-use crate::state::encoded::{take_value, value_block};
-use crate::state::table::block::{Block, RestoredState};
+use crate::state::encoded::{Entry, take_value, value_entry};
+use crate::state::table::block::RestoredState;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,11 +64,11 @@ impl RefusedCounts {
     }
 
     /// Their state, for a checkpoint.
-    pub(crate) fn block(&self) -> Result<Option<(usize, Block)>, String> {
+    pub(crate) fn entries(&self) -> Result<Option<(usize, Vec<Entry>)>, String> {
         let Some(state) = self.state else {
             return Ok(None);
         };
         let encoded = message_pack::encode(&*self.now.lock()).map_err(|e| e.to_string())?;
-        Ok(Some((state, value_block(&encoded)?)))
+        Ok(Some((state, vec![value_entry(&encoded)?])))
     }
 }

@@ -7,7 +7,7 @@ use crate::panics;
 use crate::plan::changes::Migration;
 use crate::plan::program::StateInfo;
 use crate::state::restore::{Restore, RestoreError, Restored};
-use highwater_checkpoint::{BlockEntry, Checkpoint, StateEntry};
+use highwater_checkpoint::{Checkpoint, GroupEntries, StateEntry, StoredGroup};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,26 +29,37 @@ pub(super) fn load(
     checkpoint: &Checkpoint,
     threads: usize,
 ) -> Result<BTreeMap<usize, Restored>> {
-    let blocks = |of| move |block| (of, block);
-    let blocks = loading
-        .iter()
-        .flat_map(|of| of.state.blocks.iter().map(blocks(of)));
-    let blocks: Vec<(&Loading<'_>, &BlockEntry)> = blocks.collect();
-    each(&blocks, threads, |(of, block)| {
-        of.load_block(checkpoint, block)
+    let mut groups: Vec<(&Loading<'_>, StoredGroup)> = Vec::new();
+    for of in &loading {
+        let of_state = checkpoint.groups(&of.state.name)?.into_iter();
+        groups.extend(of_state.map(|group| (of, group)));
+    }
+    each(&groups, threads, |(of, group)| {
+        of.load_group(checkpoint, group.key_group)
     })?;
-    drop(blocks);
+    drop(groups);
     let mut restored = BTreeMap::new();
     for of in loading {
         let Loading {
             index,
             slot,
             state,
+            pending,
             restore,
-            ..
         } = of;
         let finished = panics::catch(|| restore.finish());
-        let finished = finished.map_err(|error| mismatch(error, checkpoint, state, slot, None))?;
+        let mut finished =
+            finished.map_err(|error| mismatch(error, checkpoint, state, slot, None))?;
+        finished.write_anew |= !pending.is_empty() || state.name != slot.name;
+        if finished.keys != state.entries {
+            return Err(Mismatch::Keys {
+                name: slot.name.clone(),
+                checkpoint: checkpoint.manifest().number,
+                expected: state.entries,
+                found: finished.keys,
+            }
+            .into());
+        }
         report(slot, state, &finished);
         restored.insert(index, finished);
     }
@@ -97,37 +108,32 @@ fn each<T: Sync>(
 
 impl Loading<'_> {
     /// Reads, migrates and decodes a key group; each key goes to the group to which it belongs now.
-    fn load_block(&self, checkpoint: &Checkpoint, block: &BlockEntry) -> Result<()> {
-        let Some(bytes) = checkpoint.read_block(&self.state.name, block.key_group)? else {
+    fn load_group(&self, checkpoint: &Checkpoint, group: u32) -> Result<()> {
+        let Some(GroupEntries { entries, bytes }) =
+            checkpoint.read_group(&self.state.name, group)?
+        else {
             return Ok(());
         };
-        let found = panics::catch(|| self.decode(block, bytes)).map_err(|error| {
-            mismatch(
-                error,
-                checkpoint,
-                self.state,
-                self.slot,
-                Some(block.key_group),
-            )
-        })?;
-        if found != block.entries {
-            return Err(Mismatch::Entries {
+        let found = panics::catch(|| self.decode(group, bytes))
+            .map_err(|error| mismatch(error, checkpoint, self.state, self.slot, Some(group)))?;
+        match found == entries {
+            true => Ok(()),
+            false => Err(Mismatch::Entries {
                 name: self.slot.name.clone(),
                 checkpoint: checkpoint.manifest().number,
-                group: block.key_group,
-                expected: block.entries,
+                group,
+                expected: entries,
                 found,
             }
-            .into());
+            .into()),
         }
-        Ok(())
     }
 
-    fn decode(&self, block: &BlockEntry, bytes: Vec<u8>) -> Result<u64, RestoreError> {
+    fn decode(&self, group: u32, bytes: Vec<u8>) -> Result<u64, RestoreError> {
         let mut pending = self.pending.iter();
         let migrated = pending.try_fold(bytes, |bytes, migration| migration(&bytes));
         let migrated = migrated.map_err(RestoreError::Undecodable)?;
-        self.restore.add(block.key_group, &migrated)
+        self.restore.add(group, &migrated)
     }
 }
 

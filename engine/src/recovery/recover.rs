@@ -5,6 +5,7 @@
 
 use crate::batch::Batch;
 use crate::batch::tick::Timed;
+use crate::checkpointing::capture::Whole;
 use crate::checkpointing::metadata::Metadata;
 use crate::engine_log::cut::Cut;
 use crate::engine_log::ledger::{Frames, Ledger, Settled};
@@ -17,7 +18,7 @@ use crate::plan::source_stream::SourceStream;
 use crate::recovery::outputs::BatchInDoubt;
 use crate::recovery::report::{IncompleteBatch, RecoveryReport, StateReport};
 use crate::recovery::sources::{SourcesOnDisk, positions, restore_settled};
-use crate::recovery::states::{migrations, restore};
+use crate::recovery::states::{migrations, restore, whole};
 use crate::refused::lists::Refused;
 use crate::settings::Settings;
 use crate::state::key_group::KeyGroups;
@@ -52,6 +53,8 @@ pub(crate) struct Recovered {
     pub(crate) dropped: BTreeMap<String, usize>,
     /// How many keys of each state were restored.
     pub(crate) keys: BTreeMap<usize, u64>,
+    /// The states that the next checkpoint may not build upon.
+    pub(crate) whole: Whole,
     /// Decoded state by state and key group.
     pub(crate) state: BTreeMap<usize, RestoredState>,
     /// The sources as of the checkpoint ...
@@ -115,9 +118,8 @@ impl Recovered {
         let metadata = metadata.unwrap_or_default();
         let in_doubt = BatchInDoubt::find(&mut replay, plan, &settings.dropped_outputs)?;
         let committed = replay.committed.max(at_checkpoint.map(|at| at.batch.id));
-        let checkpoint = checkpoint
-            .zip(at_checkpoint)
-            .map(|(c, at)| (c.manifest().number, at));
+        let checkpoint = checkpoint.zip(at_checkpoint);
+        let checkpoint = checkpoint.map(|(c, at)| (c.manifest().number, at));
         Ok(Self {
             report: RecoveryReport {
                 states: reports(plan, &state),
@@ -127,6 +129,7 @@ impl Recovered {
                 ..report(&replay, checkpoint, committed)
             },
             called: calls(plan, &replay),
+            whole: whole(plan, &checkpoints, checkpoint.map(|(n, _)| n), &state),
             wal,
             checkpoints,
             checkpoint,

@@ -314,10 +314,14 @@ pub(crate) fn restore_settled(
         let Some(stream) = metadata.program.sources.get(&state.name) else {
             continue;
         };
-        let Some(bytes) = checkpoint.read_block(&state.name, 0)? else {
+        let Some(group) = checkpoint.read_group(&state.name, 0)? else {
             continue;
         };
-        let table = Producers::decode(&bytes).map_err(|message| Mismatch::Undecodable {
+        let table = match checkpoint.manifest().format_version {
+            1 => Producers::decode(&group.bytes),
+            _ => Producers::from_entries(&group.bytes),
+        };
+        let table = table.map_err(|message| Mismatch::Undecodable {
             name: state.name.clone(),
             checkpoint: checkpoint.manifest().number,
             group: 0,

@@ -1,6 +1,7 @@
 //! Recovery of the states: which state of the checkpoint belongs to which operator of the program,
 //! and its entries.
 
+use crate::checkpointing::capture::Whole;
 use crate::checkpointing::metadata::{Metadata, PRODUCERS};
 use crate::datasets::slot::DATASET;
 use crate::engine_log::program::HashSeed;
@@ -14,8 +15,9 @@ use crate::recovery::load::{Loading, load};
 use crate::state::key_group::{GroupsOnDisk, KeyGroups};
 use crate::state::restore::{Regroup, Restored};
 use crate::state::table::block::RestoredState;
-use highwater_checkpoint::{Checkpoint, StateEntry};
+use highwater_checkpoint::{Checkpoint, Checkpoints, StateEntry};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How many migrations each state of the program will have gone through.
@@ -136,6 +138,21 @@ pub(crate) fn begin(
         }
     }
     Ok(began)
+}
+
+/// The states that the checkpoint does not have as the program writes them.
+pub(crate) fn whole(
+    plan: &Plan,
+    checkpoints: &Checkpoints,
+    parent: Option<u64>,
+    state: &BTreeMap<usize, Restored>,
+) -> Whole {
+    if !parent.is_some_and(|parent| checkpoints.can_continue(parent)) {
+        return Whole::All;
+    }
+    let as_is = |index: &usize| state.get(index).is_some_and(|found| !found.write_anew);
+    let others = (0..plan.states.len()).filter(|index| !as_is(index));
+    Whole::These(Arc::new(others.collect()))
 }
 
 /// Refuses a window in which the panes of the checkpoint do not fit: one of its windows would begin

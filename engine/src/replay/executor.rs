@@ -4,7 +4,7 @@ use crate::batch::chunk_size::ChunkSize;
 use crate::batch::input;
 use crate::batch::source_range::SourceRange;
 use crate::batch::tick::Timed;
-use crate::batch::work::{Purpose, Snapshot, Work};
+use crate::batch::work::{Purpose, Work};
 use crate::error::Result;
 use crate::exec::completed::Completed;
 use crate::exec::executor::Executor;
@@ -17,6 +17,7 @@ use crate::state::table::block::RestoredState;
 use crate::variables::declared::variable_failed;
 use crate::variables::values::Values;
 use highwater_wal::Wal;
+use highwater_wal::disk::Clock;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -41,12 +42,13 @@ pub(crate) struct Past<'a> {
 }
 
 /// How a replay is run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct ReplaySettings {
     pub(crate) workers: usize,
     pub(crate) key_groups: KeyGroups,
     /// As that of the batches that run now: how a batch is split may show in its results.
     pub(crate) chunk_size: ChunkSize,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 impl ReplayExecutor {
@@ -70,6 +72,7 @@ impl ReplayExecutor {
                 settings.key_groups,
                 settings.workers,
                 state,
+                Arc::clone(&settings.clock),
             )?,
             plan,
             values,
@@ -95,7 +98,6 @@ impl ReplayExecutor {
             batch,
             tick,
             purpose: Purpose::Rebuild,
-            snapshot: Snapshot::Skip,
             published: None,
         };
         let scope = BatchScope {

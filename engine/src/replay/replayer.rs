@@ -125,6 +125,7 @@ impl Replayer {
             workers: self.settings.workers.get(),
             key_groups: self.key_groups,
             chunk_size: self.settings.chunk_size,
+            clock: Arc::clone(&self.settings.clock),
         };
         ReplayExecutor::start(Arc::clone(&self.plan), settings, state, streams)
     }

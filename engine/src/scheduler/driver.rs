@@ -16,9 +16,9 @@ use crate::batch::chunk_size::ChunkSize;
 use crate::batch::input;
 use crate::batch::tick::Timed;
 use crate::batch::work::{Purpose, Snapshot, Work};
+use crate::checkpointing::capture::{Capture, Captured, Whole};
 use crate::checkpointing::checkpointer::Checkpointer;
 use crate::checkpointing::retained::Retained;
-use crate::checkpointing::writer::Capture;
 use crate::error::{BatchFailure, Error, Result};
 use crate::exec::completed::Completed;
 use crate::ingest::admission::Admission;
@@ -35,10 +35,10 @@ use crate::scheduler::commit::Committer;
 use crate::scheduler::refused_records::RefusedRecords;
 use crate::scheduler::side_values::{SideResults, SideValues};
 use crate::scheduler::workers::{Workers, dropped};
-use crate::state::table::block::Block;
 use highwater_wal::Wal;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::Duration;
 
 /// Runs batches.
@@ -78,6 +78,13 @@ pub(crate) struct Ran {
     pub(crate) hot_keys: Vec<HotKey>,
 }
 
+/// A checkpoint that the workers were asked for.
+struct Asked {
+    whole: Whole,
+    copies: Receiver<Captured>,
+    workers: usize,
+}
+
 /// A batch that the workers run.
 #[derive(Debug)]
 pub(crate) struct Begun {
@@ -96,8 +103,11 @@ impl Driver {
     /// it.
     ///
     /// `next` tells the batch after this one, if its cut is durable. The workers begin it while
-    /// this one is committed; `run` must be called for it next. Not if a checkpoint is taken, nor
-    /// in a program with variables or datasets, whose values this batch must give to the next.
+    /// this one is committed; `run` must be called for it next. Not in a program with variables or
+    /// datasets, whose values this batch must give to the next.
+    ///
+    /// A checkpoint is asked for before the next batch begins, and handed over after the outputs of
+    /// this one are published. What it consists of is copied meanwhile.
     pub(crate) fn run(
         &mut self,
         timed: Timed,
@@ -105,16 +115,13 @@ impl Driver {
         next: impl FnOnce() -> Option<Timed>,
     ) -> Result<Ran> {
         let batch = timed.batch;
+        self.checkpointer.check_not_fenced()?;
         let started = self.admission.clock.now();
         let begun = self.begun.take();
         let is_begun = begun.is_some();
-        let begun = begun.unwrap_or_else(|| self.prepare(timed, snapshot));
+        let begun = begun.unwrap_or_else(|| self.prepare(timed));
         let work = begun.work;
         assert_eq!(work.batch, batch, "batches run in the order of their cuts");
-        assert!(
-            !is_begun || snapshot == Snapshot::Skip,
-            "{batch} was begun without a snapshot: it is too late to ask the workers for one"
-        );
         let (completed, results) = self.try_until_kept(&begun, is_begun)?;
         let refused = match begun.refused {
             Some(refused) => refused,
@@ -123,16 +130,16 @@ impl Driver {
         let Completed {
             outputs,
             refused: noted,
-            blocks,
             keys,
             hot_keys,
             ..
         } = completed;
-        if work.snapshot == Snapshot::Skip
-            && self.side.is_empty()
+        let is_due = snapshot == Snapshot::Take || self.checkpointer.is_due(&batch);
+        let asked = is_due.then(|| self.ask_for_checkpoint(&batch));
+        if self.side.is_empty()
             && let Some(next) = next()
         {
-            let next = self.prepare(next, Snapshot::Skip);
+            let next = self.prepare(next);
             // A failure here is that of the first attempt at `next`: it is met, and treated, when
             // that has its turn. The outputs of this batch come first.
             self.begun = self.begin(&next).is_ok().then_some(next);
@@ -152,8 +159,14 @@ impl Driver {
         self.side.finished(&batch, results);
         let records = self.settle(&batch);
         let took = self.admission.clock.now().saturating_sub(started);
-        if work.snapshot == Snapshot::Take {
-            self.take_checkpoint(timed, blocks)?;
+        if let Some(asked) = asked {
+            let had_all = asked.whole == Whole::All;
+            self.take_checkpoint(timed, asked)?;
+            // No later attempt follows the final one.
+            if snapshot == Snapshot::Take && !had_all && self.checkpointer.lost_its_parent() {
+                let asked = self.ask_for_checkpoint(&batch);
+                self.take_checkpoint(timed, asked)?;
+            }
         }
         self.by_offset.release(self.retained.oldest());
         Ok(Ran {
@@ -165,22 +178,41 @@ impl Driver {
         })
     }
 
+    /// Has the workers take over what a checkpoint after `batch` is to have, which was kept.
+    fn ask_for_checkpoint(&mut self, batch: &Batch) -> Asked {
+        if self.workers.take_rebuilt() {
+            self.checkpointer.write_everything();
+        }
+        let (whole, sink, copies) = self.checkpointer.ask();
+        let asked = self.workers.capture(batch.id, &whole, &sink);
+        let workers = asked.unwrap_or_else(|error| {
+            // The next batch finds out too, and has them built again. This checkpoint fails: the
+            // copies end before all workers have said that they are done.
+            tracing::warn!(%error, %batch, "a worker was lost before a checkpoint");
+            usize::MAX
+        });
+        Asked {
+            whole,
+            copies,
+            workers,
+        }
+    }
+
     /// Takes a checkpoint after a batch that is complete.
-    fn take_checkpoint(
-        &mut self,
-        Timed { batch, tick }: Timed,
-        mut blocks: Vec<(usize, Block)>,
-    ) -> Result<()> {
+    fn take_checkpoint(&mut self, Timed { batch, tick }: Timed, asked: Asked) -> Result<()> {
         assert!(
             self.committer.has_published(&batch),
             "{batch} is in a checkpoint only after its outputs are published"
         );
-        blocks.extend(self.side.blocks(&batch)?);
         self.by_offset.captured(batch.id);
         self.checkpointer.take(Capture {
             batch,
+            whole: asked.whole,
+            copies: asked.copies,
+            workers: asked.workers,
+            memory: self.checkpointer.memory(),
+            entries: self.side.entries(&batch)?,
             zero_ms: tick.zero_ms,
-            blocks,
             sources: self.sources.iter().map(SourceContext::settled).collect(),
         })
     }
@@ -230,7 +262,7 @@ impl Driver {
         if !is_begun {
             self.begin(begun)?;
         }
-        let completed = self.workers.complete(begun.work);
+        let completed = self.workers.complete();
         let mut completed = completed.map_err(Failure::of_workers)?;
         if let Some(failed) = completed.failure.take() {
             dropped(completed);
@@ -258,7 +290,7 @@ impl Driver {
     }
 
     /// What the workers are to do with a batch.
-    fn prepare(&self, timed: Timed, snapshot: Snapshot) -> Begun {
+    fn prepare(&self, timed: Timed) -> Begun {
         let Timed { batch, tick } = timed;
         let committed = self.committed.is_some_and(|newest| batch.id <= newest);
         let work = Work {
@@ -267,10 +299,6 @@ impl Driver {
             purpose: match committed {
                 true => Purpose::Rebuild,
                 false => Purpose::Run,
-            },
-            snapshot: match self.checkpointer.is_due(&batch) {
-                true => Snapshot::Take,
-                false => snapshot,
             },
             published: self.checkpointer.published(),
         };

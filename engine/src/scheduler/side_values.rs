@@ -8,7 +8,7 @@ use crate::plan::batch_scope::BatchScope;
 use crate::plan::program::Plan;
 use crate::plan::refused_counts::refused_failed;
 use crate::refused::refusals::Refusals;
-use crate::state::table::block::Block;
+use crate::state::encoded::Entry;
 use crate::variables::declared::variable_failed;
 use crate::variables::values::Values;
 use std::collections::BTreeMap;
@@ -78,12 +78,18 @@ impl SideValues {
         self.plan.datasets.finished(batch, results.datasets);
     }
 
-    /// The states of all of it, for a checkpoint after `batch`.
-    pub(crate) fn blocks(&self, batch: &Batch) -> Result<Vec<(usize, Block)>> {
-        let variables = self.plan.variables.blocks(&self.values);
-        let mut blocks = variables.map_err(variable_failed)?;
-        blocks.extend(self.plan.datasets.blocks(batch.id)?);
-        blocks.extend(self.plan.refusing.counts.block().map_err(refused_failed)?);
-        Ok(blocks)
+    /// The entries of all of it by state, for a checkpoint after `batch`.
+    pub(crate) fn entries(&self, batch: &Batch) -> Result<BTreeMap<usize, Vec<Entry>>> {
+        let variables = self.plan.variables.entries(&self.values);
+        let mut all = BTreeMap::from_iter(variables.map_err(variable_failed)?);
+        all.extend(self.plan.datasets.entries(batch.id)?);
+        all.extend(
+            self.plan
+                .refusing
+                .counts
+                .entries()
+                .map_err(refused_failed)?,
+        );
+        Ok(all)
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::batch::chunk::Chunk;
 use crate::batch::work::Work;
+use crate::checkpointing::capture::{CaptureSink, Whole};
 use crate::error::{Error, Result};
 use crate::exec::completed::Completed;
 use crate::exec::executor::Executor;
@@ -21,6 +22,8 @@ pub(crate) struct Workers {
     lost: String,
     rebuild: Arc<dyn Rebuild>,
     ending: Arc<Ending>,
+    /// Whether they were built again, and the driver does not know it yet.
+    rebuilt: bool,
     /// What a rebuild has found of the numbers of keys, for the driver.
     keys: BTreeMap<(usize, usize), KeyCounts>,
 }
@@ -32,6 +35,7 @@ impl Workers {
             lost: String::new(),
             rebuild,
             ending,
+            rebuilt: false,
             keys: BTreeMap::new(),
         }
     }
@@ -64,7 +68,7 @@ impl Workers {
                     of_batch @ Error::Batch(_) => of_batch, // a replayed one: it says enough
                     error => cannot_rebuild(work.batch.id, &error, &self.lost),
                 })?;
-                self.keys = keys;
+                (self.keys, self.rebuilt) = (keys, true);
                 executor
             }
         };
@@ -75,10 +79,30 @@ impl Workers {
     ///
     /// # Errors
     /// A worker has ended.
-    pub(crate) fn complete(&self, work: Work) -> Result<Completed> {
+    pub(crate) fn complete(&self) -> Result<Completed> {
+        self.running()?.complete()
+    }
+
+    fn running(&self) -> Result<&Executor> {
         let executor = self.executor.as_ref();
-        let executor = executor.ok_or_else(|| Error::Worker("no batch was begun".to_owned()))?;
-        executor.complete(work)
+        executor.ok_or_else(|| Error::Worker("no batch was begun".to_owned()))
+    }
+
+    /// Has the workers copy the state after `batch`, which was kept, for a checkpoint. How many
+    /// workers there are.
+    ///
+    /// # Errors
+    /// A worker has ended.
+    pub(crate) fn capture(&self, batch: u64, whole: &Whole, sink: &CaptureSink) -> Result<usize> {
+        let executor = self.running()?;
+        executor.capture(batch, whole, sink)?;
+        Ok(executor.workers())
+    }
+
+    /// Whether the workers were built again since the last call, so that they do not know what has
+    /// changed since the newest checkpoint.
+    pub(crate) fn take_rebuilt(&mut self) -> bool {
+        std::mem::take(&mut self.rebuilt)
     }
 
     /// The batch that is complete has not failed: what it has changed stays. Returns what the

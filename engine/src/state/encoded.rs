@@ -8,7 +8,7 @@ use crate::codec::{message_pack, round_trip};
 use crate::record::{State, Value};
 use crate::state::key_group::KeyGroups;
 use crate::state::restore::{Regroup, Restore, RestoreError, Restored, StateTypes};
-use crate::state::table::block::{Block, RestoredState, raw_entries};
+use crate::state::table::block::{RestoredState, raw_entries};
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
@@ -101,6 +101,7 @@ impl<K: Value, S: State> Restore for Restoring<K, S> {
             keys: entries.len() as u64,
             groups: BTreeMap::from([(0, Box::new(entries) as _)]),
             moved: 0,
+            write_anew: true,
             ignored: found.ignored,
         })
     }
@@ -122,25 +123,10 @@ pub(crate) fn take_value(restored: Option<RestoredState>) -> Option<Vec<u8>> {
     take_entries(restored).pop().map(|(_, value)| value)
 }
 
-/// One entry as block number `group` of its state.
-pub(crate) fn block(group: u32, key: &[u8], value: &[u8]) -> Result<Block, String> {
-    let mut bytes = Vec::with_capacity(key.len() + value.len() + 8);
-    for part in [key, value] {
-        let len = u32::try_from(part.len()).map_err(|_| "it is larger than 4 GiB".to_owned())?;
-        bytes.extend_from_slice(&len.to_le_bytes());
-        bytes.extend_from_slice(part);
-    }
-    Ok(Block {
-        group,
-        entries: 1,
-        bytes,
-    })
-}
-
-/// The block of a state of one value.
-pub(crate) fn value_block(value: &[u8]) -> Result<Block, String> {
+/// The entry of a state of one value.
+pub(crate) fn value_entry(value: &[u8]) -> Result<Entry, String> {
     let key = message_pack::encode(&()).map_err(|e| e.to_string())?;
-    block(0, &key, value)
+    Ok((key, value.to_vec()))
 }
 
 #[cfg(test)]
@@ -148,8 +134,9 @@ mod tests {
     use super::*;
     use crate::state::key_group::GroupsOnDisk;
     use crate::state::table::block::migrate;
+    use highwater_checkpoint::entries::append;
 
-    fn restored<S: State>(block: &Block) -> Result<Vec<u8>, RestoreError> {
+    fn restored<S: State>(block: &[u8]) -> Result<Vec<u8>, RestoreError> {
         let types = EncodedTypes::<(), S>::new();
         let groups = KeyGroups::new(8, 1);
         let restore = types.restore(Regroup {
@@ -157,33 +144,41 @@ mod tests {
             to: groups,
             time_ms: 0,
         });
-        assert_eq!(restore.add(block.group, &block.bytes)?, block.entries);
+        assert_eq!(restore.add(0, block)?, 1);
         Ok(take_value(Some(restore.finish()?.groups)).unwrap())
+    }
+
+    fn block(value: &[u8]) -> Vec<u8> {
+        let (key, value) = value_entry(value).unwrap();
+        let mut bytes = Vec::new();
+        for item in [key, value] {
+            let write = |out: &mut Vec<u8>| {
+                out.extend_from_slice(&item);
+                Ok::<(), String>(())
+            };
+            append(&mut bytes, write).unwrap();
+        }
+        bytes
     }
 
     #[test]
     fn a_value_comes_back_and_is_converted_as_states_are() {
         let seven = message_pack::encode(&7_u64).unwrap();
-        let block = value_block(&seven).unwrap();
+        let block = block(&seven);
         assert_eq!(restored::<u64>(&block).unwrap(), seven);
         let types = EncodedTypes::<(), u64>::new();
-        assert_eq!(types.read_back(&block.bytes).unwrap(), 1);
-        let bytes = migrate::<u64, String>(&block.bytes, &|n| format!("n{n}")).unwrap();
-        let text = restored::<String>(&Block { bytes, ..block }).unwrap();
+        assert_eq!(types.read_back(&block).unwrap(), 1);
+        let block = migrate::<u64, String>(&block, &|n| format!("n{n}")).unwrap();
+        let text = restored::<String>(&block).unwrap();
         assert_eq!(message_pack::decode::<String>(&text).unwrap(), "n7");
     }
 
     #[test]
     fn damaged_blocks_are_errors_never_panics() {
         let value = message_pack::encode("a value").unwrap();
-        let block = value_block(&value).unwrap();
-        for cut in 1..block.bytes.len() {
-            let bytes = block.bytes[..cut].to_vec();
-            let cut = Block {
-                bytes,
-                ..block.clone()
-            };
-            assert!(restored::<String>(&cut).is_err());
+        let block = block(&value);
+        for cut in 1..block.len() {
+            assert!(restored::<String>(&block[..cut]).is_err());
         }
         assert!(restored::<u64>(&block).is_err(), "of another type");
     }

@@ -76,6 +76,9 @@ pub(crate) struct Restored {
     /// Keys that their checkpoint has in another group than it would have this key: their type has
     /// changed.
     pub(crate) moved: u64,
+    /// Whether the checkpoint has the state under another name or in another form: the next one
+    /// has all of it.
+    pub(crate) write_anew: bool,
     /// Paths of fields that the checkpoint has and the program's types have not; a few of them.
     pub(crate) ignored: BTreeSet<String>,
 }
@@ -110,6 +113,7 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTypes for Types<K, A, S
                 twins: Twins::default(),
                 keys: 0,
                 moved: 0,
+                otherwise: 0,
                 ignored: BTreeSet::new(),
             }),
             hasher: Twins::hasher(),
@@ -163,6 +167,8 @@ struct Keyed<K, S, T> {
     key: K,
     state: S,
     stamp: T,
+    /// Whether the program writes key and state as the checkpoint has them.
+    same: [bool; 2],
 }
 
 /// Keys of a block, with its number.
@@ -185,6 +191,7 @@ struct TakenIn<K, A, S, T> {
     twins: Twins,
     keys: u64,
     moved: u64,
+    otherwise: u64,
     ignored: BTreeSet<String>,
 }
 
@@ -207,13 +214,21 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restoring<K, A, S, T> {
         let state = states
             .decode(entry.state, &mut |path| note("value:", path))
             .map_err(|e| format!("the value of the key {}: {e}", name()))?;
-        let key = round_trip::stays(key, entry.key)?;
+        let same_state = round_trip::is_written_as(&state, entry.state);
+        let same_key = round_trip::is_written_as(&key, entry.key);
+        let key = match same_key {
+            true => key,
+            false => round_trip::own(&key)?,
+        };
         let hash = self.regroup.to.hash(&key).map_err(|e| e.to_string())?;
+        let stamp = entry.last_visit_ms.unwrap_or(self.regroup.time_ms);
+        let same_stamp = entry.last_visit_ms.is_some() == T::at(stamp).time_ms().is_some();
         Ok(Keyed {
             hash,
             key,
             state,
-            stamp: T::at(entry.last_visit_ms.unwrap_or(self.regroup.time_ms)),
+            stamp: T::at(stamp),
+            same: [same_key, same_state && same_stamp],
         })
     }
 }
@@ -233,7 +248,7 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
             twins.expect(block::count(bytes));
         }
         let mut noting = [Noting::default(), Noting::default()];
-        let (mut entries, mut moved) = (0, 0);
+        let (mut entries, mut moved, mut otherwise) = (0, 0, 0);
         for entry in raw_entries(bytes) {
             let entry = entry.map_err(RestoreError::Undecodable)?;
             let decoded = self.decode(entry, &mut noting, &mut ignored);
@@ -245,6 +260,7 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
                 twins.note(&self.hasher, &keyed.key);
             }
             moved += u64::from(belonged != number);
+            otherwise += u64::from(!keyed.same[0]);
             entries += 1;
             if to.group_of(keyed.hash) == number {
                 let Keyed {
@@ -252,9 +268,13 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
                     key,
                     state,
                     stamp,
+                    same: [_, same_state],
                 } = keyed;
                 if let Err(key) = group.restore(hash, key, state, stamp) {
                     return Err(same_key(&key));
+                }
+                if !same_state {
+                    group.restored_otherwise();
                 }
             } else {
                 leaving.push(keyed);
@@ -275,6 +295,7 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
         all.ignored.append(&mut ignored);
         all.keys += entries;
         all.moved += moved;
+        all.otherwise += otherwise;
         Ok(entries)
     }
 
@@ -301,6 +322,7 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
             groups: groups.collect(),
             keys: all.keys,
             moved: all.moved,
+            write_anew: all.moved > 0 || all.otherwise > 0,
             ignored: all.ignored.into_iter().take(MAX_IGNORED).collect(),
         })
     }
@@ -311,7 +333,8 @@ mod tests {
     use super::*;
     use crate::state::access::StateGuard;
     use crate::state::key_group::WorkerSlot;
-    use crate::state::table::block::{Block, RestoredState, migrate};
+    use crate::state::table::block::{EncodedGroup, RestoredState, migrate};
+    use crate::state::table::capture::CapturedGroup;
     use crate::state::table::states::{KeptState, StateTable};
 
     const GROUPS: u32 = 8;
@@ -344,7 +367,7 @@ mod tests {
         StateTable::restore(restored, &slot(), None)
     }
 
-    fn blocks<K: Key, S: State>(entries: Vec<(K, S)>) -> Vec<Block> {
+    fn blocks<K: Key, S: State>(entries: Vec<(K, S)>) -> Vec<EncodedGroup> {
         let mut table = table::<K, S>(&mut RestoredState::new());
         for (key, state) in entries {
             let hash = slot().groups.hash(&key).unwrap();
@@ -361,10 +384,16 @@ mod tests {
                 );
             });
         }
-        table.snapshot().unwrap()
+        table.begin(false);
+        let mut groups = Vec::new();
+        table.capture(true);
+        let mut deliver = |group: Box<dyn CapturedGroup>| groups.push(group);
+        assert!(table.copy(&mut || true, &mut deliver));
+        let encoded = groups.into_iter().map(|group| group.encode().unwrap());
+        encoded.collect()
     }
 
-    fn restored<K: Key, S: State>(blocks: &[Block]) -> Result<Restored, RestoreError> {
+    fn restored<K: Key, S: State>(blocks: &[EncodedGroup]) -> Result<Restored, RestoreError> {
         let restore = Types::<K, (), S>::new(vec![]).restore(same(GROUPS));
         // Whatever the order in which threads take the groups.
         for block in blocks.iter().rev() {

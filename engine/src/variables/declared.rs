@@ -4,8 +4,8 @@ use crate::batch::chunk::{Chunk, in_order};
 use crate::codec::message_pack;
 use crate::error::Error;
 use crate::record::Value;
-use crate::state::encoded::{take_value, value_block};
-use crate::state::table::block::{Block, RestoredState};
+use crate::state::encoded::{Entry, take_value, value_entry};
+use crate::state::table::block::RestoredState;
 use crate::variables::scope::{Added, Visible};
 use crate::variables::values::{BroadcastValue, Newest, Values};
 use std::any::Any;
@@ -129,20 +129,20 @@ impl Variables {
     }
 
     /// The states of the variables, for a checkpoint.
-    pub(crate) fn blocks(&self, values: &Values) -> Result<Vec<(usize, Block)>, Failed> {
-        let mut blocks = Vec::new();
+    pub(crate) fn entries(&self, values: &Values) -> Result<Vec<(usize, Vec<Entry>)>, Failed> {
+        let mut all = Vec::new();
         for (info, value) in self.counters.iter().zip(&values.counters) {
-            let block = message_pack::encode(value).map_err(|e| e.to_string());
-            let block = block.and_then(|encoded| value_block(&encoded));
-            blocks.push((info.state, block.map_err(|e| (Arc::clone(&info.name), e))?));
+            let entry = message_pack::encode(value).map_err(|e| e.to_string());
+            let entry = entry.and_then(|encoded| value_entry(&encoded));
+            let entry = entry.map_err(|e| (Arc::clone(&info.name), e))?;
+            all.push((info.state, vec![entry]));
         }
         for (info, value) in self.broadcasts.iter().zip(&values.broadcasts) {
-            if let Some(value) = value {
-                let block = value_block(&value.encoded);
-                blocks.push((info.state, block.map_err(|e| (Arc::clone(&info.name), e))?));
-            }
+            let entry = value.as_ref().map(|value| value_entry(&value.encoded));
+            let entry = entry.transpose().map_err(|e| (Arc::clone(&info.name), e))?;
+            all.push((info.state, entry.into_iter().collect()));
         }
-        Ok(blocks)
+        Ok(all)
     }
 
     /// Every counter with its value as of the last finished batch.

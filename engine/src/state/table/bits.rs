@@ -25,6 +25,33 @@ impl Bits {
         }
     }
 
+    /// All numbers below `end`.
+    pub(crate) fn below(end: u32) -> Self {
+        let (words, bits) = (end / 64, end % 64);
+        let mut words = vec![u64::MAX; usize::try_from(words).unwrap_or(usize::MAX)];
+        if bits > 0 {
+            words.push((1 << bits) - 1);
+        }
+        Self { words, count: end }
+    }
+
+    pub(crate) fn contains(&self, number: u32) -> bool {
+        let (at, bit) = place(number);
+        self.words.get(at).is_some_and(|word| word & bit != 0)
+    }
+
+    /// The first number from `number` on.
+    pub(crate) fn first_from(&self, number: u32) -> Option<u32> {
+        let (at, bit) = place(number);
+        let first = self.words.get(at)? & !(bit - 1);
+        if first != 0 {
+            return Some(number / 64 * 64 + first.trailing_zeros());
+        }
+        let (next, rest) = (number / 64 + 1, self.words.get(at + 1..)?);
+        let found = (next..).zip(rest).find(|(_, word)| **word != 0);
+        found.map(|(at, word)| at * 64 + word.trailing_zeros())
+    }
+
     pub(crate) fn remove(&mut self, number: u32) {
         let (at, bit) = place(number);
         if let Some(word) = self.words.get_mut(at) {
@@ -94,5 +121,14 @@ mod tests {
         bits.merge(&other);
         assert!(bits.iter().eq(both.iter().copied()));
         assert_eq!(bits.count() as usize, both.len());
+        for number in 0..6100 {
+            assert_eq!(bits.contains(number), both.contains(&number));
+            let next = both.range(number..).next().copied();
+            assert_eq!(bits.first_from(number), next, "{number}");
+        }
+        for end in [0, 1, 63, 64, 65, 128, 1000] {
+            let below = Bits::below(end);
+            assert!(below.iter().eq(0..end) && below.count() == end);
+        }
     }
 }

@@ -1,23 +1,17 @@
 //! A key group as bytes: the blocks of a checkpoint.
 //!
 //! A block is a sequence of entries, each `u32` length and bytes of the key, `u32` length and bytes
-//! of the state. The time of a key's last visit, where timeouts need it, follows the state inside
-//! its bytes, as a MessagePack extension that no state begins with.
+//! of the state; one of changes has removed keys before them. The time of a key's last visit, where
+//! timeouts need it, follows the state inside its bytes, as a MessagePack extension that no state
+//! begins with.
 
 use crate::codec::{message_pack, round_trip};
 use crate::record::{Key, State};
 use crate::state::table::slots::Stamp;
-use serde::{Deserialize, Serialize};
+use highwater_checkpoint::entries::{append, entries};
+use highwater_checkpoint::{BlockKind, GroupBlock};
 use std::any::Any;
 use std::collections::BTreeMap;
-
-/// The encoded entries of one key group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Block {
-    pub(crate) group: u32,
-    pub(crate) entries: u64,
-    pub(crate) bytes: Vec<u8>,
-}
 
 /// One decoded key group, with the type erased.
 pub(crate) type RestoredGroup = Box<dyn Any + Send>;
@@ -28,46 +22,70 @@ pub(crate) type RestoredState = BTreeMap<u32, RestoredGroup>;
 /// How the time of a last visit begins: an extension of eight bytes of type 1.
 const LAST_VISIT: [u8; 2] = [0xD7, 0x01];
 
-/// Encodes `entries`.
+/// What a checkpoint says of one key group, encoded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct EncodedGroup {
+    pub(crate) group: u32,
+    /// Whether it is all of the group, or what has changed.
+    pub(crate) whole: bool,
+    /// How many keys are gone.
+    pub(crate) removed: u64,
+    /// These keys.
+    pub(crate) gone: Vec<u8>,
+    /// How many entries there are.
+    pub(crate) entries: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl From<EncodedGroup> for GroupBlock {
+    fn from(group: EncodedGroup) -> Self {
+        let mut bytes = group.gone;
+        bytes.extend_from_slice(&group.bytes);
+        Self {
+            kind: match group.whole {
+                true => BlockKind::Base,
+                false => BlockKind::Delta,
+            },
+            removed: group.removed,
+            entries: group.entries,
+            bytes,
+        }
+    }
+}
+
+/// Encodes what a checkpoint says of a key group: `gone`, and `entries`.
 pub(crate) fn encode<'a, K: Key, S: State, T: Stamp>(
     group: u32,
+    whole: bool,
+    gone: &[K],
     entries: impl Iterator<Item = (&'a K, &'a S, T)>,
-) -> Result<Block, String> {
-    let mut block = Block {
+) -> Result<EncodedGroup, String> {
+    let mut encoded = EncodedGroup {
         group,
-        entries: 0,
-        bytes: Vec::new(),
+        whole,
+        removed: gone.len() as u64,
+        ..EncodedGroup::default()
     };
+    for key in gone {
+        append(&mut encoded.gone, |out| message_pack::encode_into(key, out))?;
+    }
     for (key, state, stamp) in entries {
-        put(&mut block.bytes, |out| message_pack::encode_into(key, out))?;
+        append(&mut encoded.bytes, |out| {
+            message_pack::encode_into(key, out)
+        })?;
         let state = |out: &mut Vec<u8>| {
             message_pack::encode_into(state, out)?;
             if let Some(time_ms) = stamp.time_ms() {
                 out.extend_from_slice(&LAST_VISIT);
                 out.extend_from_slice(&time_ms.to_be_bytes());
             }
-            Ok(())
+            Ok::<(), rmp_serde::encode::Error>(())
         };
-        put(&mut block.bytes, state)
+        append(&mut encoded.bytes, state)
             .map_err(|e| format!("the state of the key {}: {e}", round_trip::show_value(key)))?;
-        block.entries += 1;
+        encoded.entries += 1;
     }
-    Ok(block)
-}
-
-fn put(
-    out: &mut Vec<u8>,
-    encode: impl FnOnce(&mut Vec<u8>) -> Result<(), rmp_serde::encode::Error>,
-) -> Result<(), String> {
-    let at = out.len();
-    out.extend_from_slice(&[0; 4]);
-    encode(out).map_err(|e| format!("it does not serialise: {e}"))?;
-    let len = u32::try_from(out.len() - at - 4)
-        .map_err(|_| "an entry is larger than 4 GiB".to_owned())?;
-    out.get_mut(at..at + 4)
-        .expect("the place was just reserved")
-        .copy_from_slice(&len.to_le_bytes());
-    Ok(())
+    Ok(encoded)
 }
 
 /// An entry of a block, still encoded.
@@ -81,40 +99,21 @@ pub(crate) struct RawEntry<'a> {
 
 /// How many entries a block has, up to where it is damaged.
 pub(crate) fn count(bytes: &[u8]) -> u32 {
-    let (mut rest, mut count) = (bytes, 0);
-    while take(&mut rest).is_some() && take(&mut rest).is_some() {
-        count += 1;
-    }
-    count
+    let whole = entries(bytes).take_while(Result::is_ok).count();
+    u32::try_from(whole).unwrap_or(u32::MAX)
 }
 
 /// The entries of a block.
 pub(crate) fn raw_entries(bytes: &[u8]) -> impl Iterator<Item = Result<RawEntry<'_>, String>> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        if rest.is_empty() {
-            return None;
-        }
-        let entry = take(&mut rest).and_then(|key| take(&mut rest).map(|value| (key, value)));
-        let Some((key, value)) = entry else {
-            rest = &[];
-            return Some(Err("the block ends inside an entry".to_owned()));
-        };
+    entries(bytes).map(|entry| {
+        let (key, value) = entry.map_err(|e| e.to_string())?;
         let (state, last_visit_ms) = split(value);
-        Some(Ok(RawEntry {
+        Ok(RawEntry {
             key,
             state,
             last_visit_ms,
-        }))
+        })
     })
-}
-
-fn take<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
-    let (len, tail) = rest.split_first_chunk::<4>()?;
-    let len = usize::try_from(u32::from_le_bytes(*len)).ok()?;
-    let (item, tail) = tail.split_at_checked(len)?;
-    *rest = tail;
-    Some(item)
 }
 
 /// The state in the bytes of a value, and the time of the last visit. The bytes of a state may
@@ -150,17 +149,17 @@ pub(crate) fn migrate<Old: State, New: State>(
         } = entry?;
         let old = message_pack::decode(state)
             .map_err(|e| format!("a value as {}: {e}", std::any::type_name::<Old>()))?;
-        put(&mut out, |out| {
+        append(&mut out, |out| {
             out.extend_from_slice(key);
-            Ok(())
+            Ok::<(), String>(())
         })?;
-        put(&mut out, |out| {
+        append(&mut out, |out| {
             message_pack::encode_into(&convert(old), out)?;
             if let Some(time_ms) = last_visit_ms {
                 out.extend_from_slice(&LAST_VISIT);
                 out.extend_from_slice(&time_ms.to_be_bytes());
             }
-            Ok(())
+            Ok::<(), rmp_serde::encode::Error>(())
         })?;
     }
     Ok(out)
@@ -176,11 +175,11 @@ mod tests {
         let time = LastVisit::at(1_700_000_000_123);
         for state in ["", "a", "0123456789abcdef"] {
             let state = state.to_owned();
-            let with = encode(0, [(&7_u8, &state, time)].into_iter()).unwrap();
+            let with = encode(0, true, &[], [(&7_u8, &state, time)].into_iter()).unwrap();
             let entry = raw_entries(&with.bytes).next().unwrap().unwrap();
             assert_eq!(entry.last_visit_ms, Some(1_700_000_000_123));
             assert_eq!(message_pack::decode::<String>(entry.state).unwrap(), state);
-            let without = encode(0, [(&7_u8, &state, ())].into_iter()).unwrap();
+            let without = encode(0, true, &[], [(&7_u8, &state, ())].into_iter()).unwrap();
             let entry = raw_entries(&without.bytes).next().unwrap().unwrap();
             assert_eq!(entry.last_visit_ms, None);
             assert_eq!(message_pack::decode::<String>(entry.state).unwrap(), state);
@@ -204,7 +203,13 @@ mod tests {
 
     #[test]
     fn a_migration_keeps_keys_and_times() {
-        let old = encode(3, [(&"k".to_owned(), &7_u64, LastVisit::at(9))].into_iter()).unwrap();
+        let old = encode(
+            3,
+            true,
+            &[],
+            [(&"k".to_owned(), &7_u64, LastVisit::at(9))].into_iter(),
+        )
+        .unwrap();
         let new = migrate::<u64, String>(&old.bytes, &|n| format!("n{n}")).unwrap();
         let entry = raw_entries(&new).next().unwrap().unwrap();
         assert_eq!(message_pack::decode::<String>(entry.key).unwrap(), "k");

@@ -76,16 +76,25 @@ impl<K> Delta<K> {
         u64::from(changed) + self.gone.len() as u64 + gone as u64
     }
 
+    /// Slots whose state was created or changed.
+    pub(crate) fn dirty(&self) -> &Bits {
+        &self.dirty
+    }
+
+    /// Keys that the checkpoint has and that are gone.
+    pub(crate) fn gone(&self) -> &[K] {
+        &self.gone
+    }
+
+    /// The same changes, of keys that a checkpoint has as far as they are below `since`.
+    pub(crate) fn since(self, since: u32) -> Self {
+        Self { since, ..self }
+    }
+
     /// The slots that are dirty, for tests.
     #[cfg(test)]
     pub(crate) fn slots(&self) -> Vec<u32> {
         self.dirty.iter().collect()
-    }
-
-    /// The keys that are gone, for tests.
-    #[cfg(test)]
-    pub(crate) fn gone(&self) -> &[K] {
-        &self.gone
     }
 }
 

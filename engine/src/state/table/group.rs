@@ -9,6 +9,7 @@
 use crate::record::{Key, State};
 use crate::state::access::StateAccess;
 use crate::state::key_hash::KeyHash;
+use crate::state::table::capture::Capture;
 use crate::state::table::delta::Delta;
 use crate::state::table::lent::{Lent, Settled};
 use crate::state::table::slots::{Entry, MAX_SLOTS, Slots, Stamp};
@@ -58,6 +59,8 @@ pub(crate) struct Group<K, A, S, T = ()> {
     pub(super) delta: Delta<K>,
     /// What the checkpoint on its way was to hold.
     pub(super) on_its_way: Option<Delta<K>>,
+    /// What is copied for it.
+    pub(super) capture: Option<Capture<K, S, T>>,
     pub(super) timers: Timers,
     /// Whether the keys wait for the time of the first batch.
     pub(super) unstamped: bool,
@@ -93,6 +96,7 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
             undo: Undo::new(),
             delta: Delta::new(0),
             on_its_way: None,
+            capture: None,
             timers: Timers::default(),
             unstamped: false,
         }

@@ -9,6 +9,7 @@
 //! | `lent` | an entry while user code has its state |
 //! | `undo` | what puts a batch back |
 //! | `delta` | what has changed since a checkpoint |
+//! | `capture` | what a checkpoint takes, copied in small steps |
 //! | `bits` | a set of slots |
 //! | `timers` | when keys time out |
 //! | `block` | a key group as bytes |
@@ -16,6 +17,7 @@
 
 mod bits;
 pub(crate) mod block;
+pub(crate) mod capture;
 mod delta;
 pub(crate) mod group;
 mod lent;

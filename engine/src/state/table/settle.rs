@@ -1,7 +1,10 @@
 //! What becomes of a batch in a key group: it is kept, or put back. And what a checkpoint takes
 //! from it.
 
+use crate::record::{Key, State};
 use crate::state::key_hash::KeyHash;
+use crate::state::table::bits::Bits;
+use crate::state::table::capture::{Capture, GroupCopy};
 use crate::state::table::delta::Delta;
 use crate::state::table::group::{FRESH, Group, NOT_TOUCHED, spread, tag_of};
 use crate::state::table::slots::{BEFORE_FIRST_BATCH_MS, Entry, Stamp};
@@ -9,9 +12,14 @@ use crate::state::table::slots::{BEFORE_FIRST_BATCH_MS, Entry, Stamp};
 /// A group with fewer slots is not worth compacting.
 const MIN_COMPACTED: u32 = 64;
 
-impl<K, A, S, T: Stamp> Group<K, A, S, T> {
-    /// The batch is complete: what was before it is forgotten.
+impl<K: Key, A, S: State, T: Stamp> Group<K, A, S, T> {
+    /// The batch is complete: what was before it is forgotten, or goes into the checkpoint on its
+    /// way.
     pub(crate) fn commit(&mut self) {
+        let (slots, undo) = (&self.slots, &mut self.undo);
+        if let Some(capture) = self.capture.as_mut().filter(|capture| capture.waits()) {
+            capture.settle(undo.before(), |slot| slots.get(slot));
+        }
         for (slot, gone) in self.undo.forget(self.slots.len()) {
             if let Some(delta) = &mut self.on_its_way {
                 delta.forget(slot);
@@ -20,15 +28,67 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
         }
         let (len, live) = (self.slots.len(), self.slots.live());
         if len > MIN_COMPACTED && live < len / 4 * 3 {
+            self.copy(u32::MAX); // slots get other numbers
             self.compact();
         }
         self.undo.created_from = self.slots.len();
         self.timers.keep();
     }
 
+    /// A checkpoint is to have the group as it is now: all of it, or what has changed since the one
+    /// before. If that has not been published, this one is to hold what that one was to hold.
+    pub(crate) fn capture(&mut self, whole: bool) {
+        let mut delta = std::mem::replace(&mut self.delta, Delta::new(self.slots.len()));
+        if let Some(failed) = self.on_its_way.take() {
+            delta.merge(failed);
+        }
+        let waiting = match whole {
+            true => Bits::below(self.slots.len()),
+            false => delta.dirty().clone(),
+        };
+        let says_something = waiting.count() > 0 || (!whole && !delta.gone().is_empty());
+        self.capture = says_something.then(|| Capture::new(whole, waiting));
+        self.on_its_way = Some(delta);
+    }
+
+    /// Copies at most `max` slots for the checkpoint on its way. How many it was. Of those that the
+    /// last batch has changed what was before it is copied.
+    pub(crate) fn copy(&mut self, max: u32) -> u32 {
+        let (slots, undo) = (&self.slots, &mut self.undo);
+        let Some(capture) = &mut self.capture else {
+            return 0;
+        };
+        capture.look_at(&undo.before(), |slot| slots.get(slot));
+        capture.copy(max, |slot| slots.get(slot))
+    }
+
+    /// Whether there is something to be copied.
+    pub(crate) fn waits_for_copy(&self) -> bool {
+        self.capture.as_ref().is_some_and(Capture::waits)
+    }
+
+    /// What was copied for the checkpoint on its way, once it is all; `None` if there is nothing to
+    /// say of the group.
+    pub(crate) fn take_copies(&mut self, number: u32) -> Option<GroupCopy<K, S, T>> {
+        let capture = self.capture.take()?;
+        let gone = self.on_its_way.as_ref().map_or(&[][..], Delta::gone);
+        Some(capture.finish(number, gone))
+    }
+}
+
+impl<K, A, S, T: Stamp> Group<K, A, S, T> {
+    /// The checkpoint on its way is given up: nothing is copied for it any more. What it was to
+    /// hold still counts as changed.
+    pub(crate) fn give_up_copies(&mut self) {
+        self.capture = None;
+    }
+
     /// The batch has failed: everything is again as it was before it, except that what it changed
     /// may still count as changed since the last checkpoint.
     pub(crate) fn roll_back(&mut self) {
+        if let Some(capture) = &mut self.capture {
+            capture.put_back();
+        }
         self.touched.clear();
         self.fresh.clear();
         if std::mem::take(&mut self.unsettled) {
@@ -99,16 +159,6 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
         self.set_timeout(self.timers.timeout_ms());
     }
 
-    /// A checkpoint takes the group as it is now. If the checkpoint before has not been published,
-    /// this one is to hold what that one was to hold.
-    pub(crate) fn capture(&mut self) {
-        let mut delta = std::mem::replace(&mut self.delta, Delta::new(self.slots.len()));
-        if let Some(failed) = self.on_its_way.take() {
-            delta.merge(failed);
-        }
-        self.on_its_way = Some(delta);
-    }
-
     /// The last checkpoint that was captured is published.
     pub(crate) fn published(&mut self) {
         self.on_its_way = None;
@@ -122,6 +172,14 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
                 spread(Self::tag(slots, fresh, *number))
             });
         self.slots.expect(keys);
+    }
+
+    /// The key that was restored last is written otherwise in the checkpoint: the next one writes
+    /// it anew.
+    pub(crate) fn restored_otherwise(&mut self) {
+        if let Some(slot) = self.slots.len().checked_sub(1) {
+            self.delta.changed(slot);
+        }
     }
 
     /// Puts a key of a checkpoint at the end. Gives the key back if it is there already.
@@ -149,7 +207,8 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
     pub(crate) fn restored(&mut self) {
         self.slots.expect(0);
         self.undo.created_from = self.slots.len();
-        self.delta = Delta::new(self.slots.len());
+        let delta = std::mem::replace(&mut self.delta, Delta::new(0));
+        self.delta = delta.since(self.slots.len());
     }
 
     /// All keys are what the state begins with: no checkpoint has them.

@@ -6,7 +6,8 @@ use crate::record::{Key, State};
 use crate::state::equal_keys::{EqualKeys, UNEQUAL_BYTES};
 use crate::state::key_group::{KeyGroups, WorkerSlot};
 use crate::state::key_hash::KeyHash;
-use crate::state::table::block::{self, Block, RestoredState};
+use crate::state::table::block::RestoredState;
+use crate::state::table::capture::CapturedGroup;
 use crate::state::table::group::Group;
 use crate::state::table::slots::Stamp;
 use std::borrow::Borrow;
@@ -17,8 +18,13 @@ pub(crate) struct StateTable<K, A, S, T = ()> {
     key_groups: KeyGroups,
     /// By number; those of other workers stay empty.
     groups: Vec<Group<K, A, S, T>>,
+    /// The groups below are copied for the checkpoint on its way.
+    copied: usize,
     equal_keys: EqualKeys,
 }
+
+/// So many slots are copied between two looks at the clock.
+const COPIED_AT_ONCE: u32 = 64;
 
 impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
     /// Takes over the decoded groups that belong to this worker. Keys without data for longer
@@ -42,6 +48,7 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
         Self {
             key_groups: slot.groups,
             groups: (0..slot.groups.count()).map(group).collect(),
+            copied: usize::MAX,
             equal_keys: EqualKeys::of::<K>(),
         }
     }
@@ -174,9 +181,19 @@ pub(crate) trait KeptState {
     fn begin(&mut self, failed: bool);
     /// How many keys there are.
     fn counts(&self) -> KeyCounts;
-    /// Encodes every group that holds something, for a checkpoint.
-    fn snapshot(&mut self) -> Result<Vec<Block>, String>;
-    /// The last checkpoint for which [`Self::snapshot`] was called is published.
+    /// A checkpoint is to have the state as it is now: all of it, or what has changed since the
+    /// last one. How many keys there are. The batch before was kept.
+    fn capture(&mut self, whole: bool) -> u64;
+    /// Copies for it, as long as `goes_on`, and delivers each group when it is complete. Whether
+    /// everything is copied.
+    fn copy(
+        &mut self,
+        goes_on: &mut dyn FnMut() -> bool,
+        deliver: &mut dyn FnMut(Box<dyn CapturedGroup>),
+    ) -> bool;
+    /// It is given up.
+    fn give_up_copies(&mut self);
+    /// The last checkpoint for which [`Self::capture`] was called is published.
     fn published(&mut self);
 }
 
@@ -199,12 +216,36 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> KeptState for StateTable<K, 
         })
     }
 
-    fn snapshot(&mut self) -> Result<Vec<Block>, String> {
-        let filled = (0..).zip(&self.groups).filter(|(_, g)| g.len() > 0);
-        let blocks = filled.map(|(number, group)| block::encode(number, group.iter()));
-        let blocks = blocks.collect::<Result<_, _>>()?;
-        self.groups.iter_mut().for_each(Group::capture);
-        Ok(blocks)
+    fn capture(&mut self, whole: bool) -> u64 {
+        self.groups.iter_mut().for_each(|g| g.capture(whole));
+        self.copied = 0;
+        self.groups.iter().map(|group| u64::from(group.len())).sum()
+    }
+
+    fn copy(
+        &mut self,
+        goes_on: &mut dyn FnMut() -> bool,
+        deliver: &mut dyn FnMut(Box<dyn CapturedGroup>),
+    ) -> bool {
+        while let Some(group) = self.groups.get_mut(self.copied) {
+            while group.waits_for_copy() {
+                if !goes_on() {
+                    return false;
+                }
+                group.copy(COPIED_AT_ONCE);
+            }
+            let number = u32::try_from(self.copied).unwrap_or(u32::MAX);
+            if let Some(copies) = group.take_copies(number) {
+                deliver(Box::new(copies));
+            }
+            self.copied += 1;
+        }
+        true
+    }
+
+    fn give_up_copies(&mut self) {
+        self.groups.iter_mut().for_each(Group::give_up_copies);
+        self.copied = self.groups.len();
     }
 
     fn published(&mut self) {

@@ -58,6 +58,15 @@ impl<K, S, T: Stamp> Undo<K, S, T> {
         self.removed.push((slot, gone));
     }
 
+    /// What the batch has changed, before that is forgotten.
+    pub(crate) fn before(&mut self) -> Before<'_, K, S, T> {
+        Before {
+            changed: &mut self.changed,
+            restamped: &self.restamped,
+            removed: &self.removed,
+        }
+    }
+
     /// What was removed last.
     pub(crate) fn last_removed(&self) -> Option<&Entry<K, S, T>> {
         self.removed.last().map(|(_, gone)| gone)
@@ -77,6 +86,20 @@ impl<K, S, T: Stamp> Undo<K, S, T> {
             restamped: std::mem::take(&mut self.restamped),
             changed: std::mem::take(&mut self.changed),
         }
+    }
+}
+
+/// What was before a batch that is kept. States may be taken out.
+pub(crate) struct Before<'a, K, S, T> {
+    pub(crate) changed: &'a mut Vec<(u32, S)>,
+    pub(crate) restamped: &'a [(u32, T)],
+    pub(crate) removed: &'a [(u32, Entry<K, S, T>)],
+}
+
+impl<K, S, T> Before<'_, K, S, T> {
+    /// How many entries there are.
+    pub(crate) fn len(&self) -> usize {
+        self.changed.len() + self.restamped.len() + self.removed.len()
     }
 }
 
