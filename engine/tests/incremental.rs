@@ -654,3 +654,65 @@ fn first_lsn(disk: &SimDisk) -> Lsn {
     let log = inspect::Log::open(Arc::new(disk.clone()), "/app/log").unwrap();
     log.first_lsn()
 }
+
+/// Workers that were built again know nothing of a checkpoint that was copied before and published
+/// after: a key that only that one has, and that is gone since, would be there again. So the next
+/// checkpoint has everything.
+#[test]
+fn after_workers_were_built_again_a_removed_key_stays_removed() {
+    let (disk, clock) = (
+        SimDisk::new(),
+        Arc::new(ManualClock::new(1_700_000_000_500)),
+    );
+    let (door, totals) = (Door::new(&disk), Totals::default());
+    let fails = Arc::new(AtomicBool::new(false));
+    let opened = |disk: &SimDisk, door: &Arc<Door>| {
+        let (totals, fails) = (Arc::clone(&totals), Arc::clone(&fails));
+        let builder = by_clock(disk, &clock, door)
+            .always_rebuild(true)
+            .checkpoint(CheckpointPolicy::every_batches(2));
+        let context = builder.get_or_create(move |ssc| {
+            totals_of(ssc, &totals);
+            // Fails once, after the state has changed.
+            ssc.input::<Change>("bombs")
+                .map(move |bomb| assert!(!fails.swap(false, Ordering::AcqRel), "{bomb:?}"))
+                .for_each_batch("no more", |_, _: Vec<()>| ());
+            Ok(())
+        });
+        let context = context.unwrap();
+        context.start().unwrap();
+        context
+    };
+    let context = opened(&disk, &door);
+    *door.shut.lock() = true;
+    batch(&context, &clock, 1);
+    send(&context, [(7000, 5)]);
+    batch(&context, &clock, 2);
+    door.await_waiting(); // everything is copied
+
+    fails.store(true, Ordering::Release);
+    let bomb = context.input::<Change>("bombs").unwrap();
+    bomb.send(&(0, 0)).unwrap().wait().unwrap();
+    send(&context, [(7000, 0)]);
+    // Attempts and ticks wait for the clock.
+    let advance_until = |done: &dyn Fn() -> bool| {
+        let mut left = 1_000_000;
+        while !done() {
+            clock.advance(Duration::from_millis(50));
+            std::thread::yield_now();
+            left -= 1;
+            assert!(left > 0);
+        }
+    };
+    advance_until(&|| totals.lock().get(&7000) == Some(&0));
+    assert!(!fails.load(Ordering::Acquire), "it was run twice");
+    door.open();
+    advance_until(&|| context.checkpoints().published >= 2);
+    drop(context);
+    let dead = disk.kill_process();
+    let context = opened(&dead, &Door::new(&dead));
+    assert!(context.recovered().checkpoint.unwrap().1 > 3);
+    send(&context, [(7000, 1)]);
+    advance_until(&|| totals.lock().get(&7000) != Some(&0));
+    assert_eq!(totals.lock()[&7000], 1);
+}
