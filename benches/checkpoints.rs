@@ -27,7 +27,7 @@ mod support;
 
 use highwater::prelude::*;
 use highwater::{BatchMode, ContextEvent, Sender, StateGuard};
-use states::{Accounts, IN_RECORD, Measured};
+use states::{Account, IN_RECORD};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, channel};
@@ -54,6 +54,7 @@ struct Taken {
 struct Program {
     context: StreamingContext,
     input: Sender<Vec<u64>>,
+    mode: BatchMode,
     taken: Arc<Mutex<Vec<Taken>>>,
     batches: Receiver<Duration>,
 }
@@ -64,8 +65,9 @@ fn list(name: &str, default: &str) -> Vec<u64> {
 }
 
 impl Program {
-    /// Checkpoints are taken after every so many batches, empty ones included.
-    fn open(dir: &Path, every: u64) -> Self {
+    /// Checkpoints are taken after every so many batches, empty ones included. By hand, a batch ends
+    /// when its checkpoint is written.
+    fn open(dir: &Path, every: u64, mode: BatchMode) -> Self {
         let taken = Arc::<Mutex<Vec<Taken>>>::default();
         let noted = Arc::clone(&taken);
         let (sender, batches) = channel();
@@ -91,7 +93,7 @@ impl Program {
         };
         let workers = usize::try_from(list("CHECKPOINT_WORKERS", "1")[0]).unwrap();
         let builder = StreamingContext::builder(dir)
-            .batches(BatchMode::Clock)
+            .batches(mode)
             .batch_interval(INTERVAL)
             .workers(NonZeroUsize::new(workers).unwrap())
             .checkpoint(CheckpointPolicy::every_batches(every))
@@ -100,7 +102,9 @@ impl Program {
             .listener(listener);
         let context = builder.get_or_create(|ssc| {
             let keys = ssc.input::<Vec<u64>>("keys").flat_map(|keys| keys);
-            let update = |_: &u64, _: &[()], state: &mut StateGuard<_>| Accounts::update(state);
+            let update = |key: &u64, _: &[()], state: &mut StateGuard<Account>| {
+                state.get_or_insert_with(Account::default).change(*key);
+            };
             let states = keys
                 .map(|n| (n, ()))
                 .update_state_by_key_changed("s", update);
@@ -113,6 +117,7 @@ impl Program {
         Self {
             context,
             input,
+            mode,
             taken,
             batches,
         }
@@ -121,6 +126,9 @@ impl Program {
     /// One batch that changes `keys`; how long it ran.
     fn batch(&self, keys: Vec<u64>) -> Duration {
         self.input.send(&keys).unwrap().wait().unwrap();
+        if self.mode == BatchMode::Manual {
+            self.context.run_batch().unwrap();
+        }
         self.batches.recv().unwrap()
     }
 }
@@ -145,10 +153,10 @@ fn millis(time: Duration) -> f64 {
 
 fn measure(keys: u64, percent: u64) {
     let dir = scratch();
-    let in_batch = IN_BATCH.min(keys / 10);
     let changed = keys * percent / 100;
+    let in_batch = IN_BATCH.min(changed);
     // Batches without a checkpoint beside them.
-    let program = Program::open(dir.path(), u64::MAX);
+    let program = Program::open(dir.path(), u64::MAX, BatchMode::Clock);
     for from in (0..keys).step_by(IN_RECORD as usize * 10) {
         program.batch((from..(from + IN_RECORD * 10).min(keys)).collect());
     }
@@ -163,28 +171,44 @@ fn measure(keys: u64, percent: u64) {
     let full = program.taken.lock().unwrap().last().copied().unwrap();
     drop(program);
 
-    // The same with checkpoints one after the other, each after so many batches as change `changed`
-    // keys: while one is written the next batches run.
+    // Checkpoints each of which has `changed` keys, one by one.
     let every = changed.div_ceil(in_batch).max(1);
-    let program = Program::open(dir.path(), every);
+    let wanted = usize::try_from(sized(40, 2)).unwrap();
+    let program = Program::open(dir.path(), every, BatchMode::Manual);
+    while program.taken.lock().unwrap().len() < wanted {
+        batch(&program);
+    }
+    let mut taken = program.taken.lock().unwrap().clone();
+    drop(program);
+
+    // The same while batches go on, as fast as they run.
+    let program = Program::open(dir.path(), every, BatchMode::Clock);
     let mut beside: Vec<Duration> = Vec::new();
     let wanted = usize::try_from(sized(12, 2)).unwrap();
     while program.taken.lock().unwrap().len() < wanted || (beside.len() as u64) < count {
         beside.push(batch(&program));
     }
     program.context.stop(StopMode::Immediate).unwrap();
-    let mut taken = program.taken.lock().unwrap().clone();
+    taken.extend(
+        program
+            .taken
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|beside| Taken { size: 0, ..*beside }),
+    );
+    let memory = taken.iter().map(|t| t.memory).max().unwrap_or(0);
+    let files = taken.iter().map(|t| t.files).max().unwrap_or(0);
+    let total = taken.iter().map(|t| t.total).max().unwrap_or(0);
+    taken.retain(|taken| taken.size > 0);
     taken.sort_by_key(|taken| taken.size);
     let median = taken[taken.len() / 2];
     let mean = taken.iter().map(|t| t.size).sum::<u64>() / taken.len() as u64;
     let took: Vec<Duration> = taken.iter().map(|t| t.took).collect();
-    let memory = taken.iter().map(|t| t.memory).max().unwrap_or(0);
-    let files = taken.iter().map(|t| t.files).max().unwrap_or(0);
-    let total = taken.iter().map(|t| t.total).max().unwrap_or(0);
 
     // A restart, until the first new batch is complete.
     let began = Instant::now();
-    let program = Program::open(dir.path(), u64::MAX);
+    let program = Program::open(dir.path(), u64::MAX, BatchMode::Clock);
     batch(&program);
     let recovery = began.elapsed();
     let loaded = program.context.recovered().loaded_in;

@@ -17,6 +17,24 @@ pub(crate) struct Account {
     limit: u64,
 }
 
+impl Account {
+    /// One that does not compress: numbers that look random, and change each time.
+    pub(crate) fn change(&mut self, key: u64) {
+        self.deposits += 1;
+        let mut mixed = key ^ self.deposits.rotate_left(32);
+        let mut next = || {
+            // SplitMix64.
+            mixed = mixed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+            let mut z = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+            z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+            z ^ (z >> 31)
+        };
+        self.balance = i64::try_from(next() >> 1).unwrap_or(0);
+        (self.withdrawals, self.opened) = (next(), next());
+        (self.last, self.limit) = (next(), next());
+    }
+}
+
 /// A state to measure: how its key is made of a number, and what is kept.
 pub(crate) trait Measured: 'static {
     const NAME: &'static str;
