@@ -40,7 +40,7 @@ pub struct StateMeta {
     pub anew: bool,
 }
 
-/// A key group of a state, for [`CheckpointWriter::add`].
+/// A key group of a state, for [`CheckpointWriter::add`](crate::CheckpointWriter::add).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GroupBlock {
     /// Whether it is all of the key group, or what has changed since the parent.
