@@ -65,8 +65,8 @@ fn list(name: &str, default: &str) -> Vec<u64> {
 }
 
 impl Program {
-    /// Checkpoints are taken after every so many batches, empty ones included. By hand, a batch ends
-    /// when its checkpoint is written.
+    /// Checkpoints are taken after every so many batches, empty ones included. By hand, a batch
+    /// ends when its checkpoint is written.
     fn open(dir: &Path, every: u64, mode: BatchMode) -> Self {
         let taken = Arc::<Mutex<Vec<Taken>>>::default();
         let noted = Arc::clone(&taken);
