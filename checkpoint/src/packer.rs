@@ -29,6 +29,8 @@ pub(crate) struct Packer {
     files: Vec<FileEntry>,
     /// The blocks in these files.
     placed: Vec<Placed>,
+    /// The newest of them of each key group.
+    written: BTreeMap<GroupId, Placed>,
     /// A file could not be written: the checkpoint is incomplete for good.
     failed: bool,
 }
@@ -44,6 +46,7 @@ impl Packer {
             bytes: 0,
             files: Vec::new(),
             placed: Vec::new(),
+            written: BTreeMap::new(),
             failed: false,
         }
     }
@@ -100,9 +103,9 @@ impl Packer {
         })
     }
 
-    /// Whether a place is that of a block that waits.
-    pub(crate) fn waits(&self, placed: &Placed) -> bool {
-        placed.file == self.name
+    /// Where the block of a key group was written, if it was.
+    pub(crate) fn written(&self, id: GroupId) -> Option<Placed> {
+        self.written.get(&id).copied()
     }
 
     /// Replaces what waits for a key group by `block`, which has it too.
@@ -158,7 +161,11 @@ impl Packer {
             block,
             v1: None,
         });
-        self.placed.extend(placed);
+        for placed in placed {
+            let info = placed.block.info;
+            self.written.insert((info.state, info.key_group), placed);
+            self.placed.push(placed);
+        }
         Ok(())
     }
 

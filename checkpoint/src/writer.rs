@@ -362,14 +362,16 @@ impl<'a> CheckpointWriter<'a> {
     fn merged(&self, id: (u32, u32), chain: &[Placed], first: usize) -> Result<PackedBlock> {
         let (store, log_id) = (&**self.catalog.store(), self.manifest.log_id);
         let part = chain.get(first..).unwrap_or_default();
-        let (waits, stored): (Vec<&Placed>, Vec<&Placed>) =
-            part.iter().partition(|placed| self.packer.waits(placed));
-        let stored: Vec<Placed> = stored.into_iter().copied().collect();
-        let newest = match waits.is_empty() {
-            true => None,
-            false => self.packer.waiting(id).map(PackedBlock::unpack),
-        };
-        let newest = newest.transpose().map_err(|what| self.misuse(&what))?;
+        // Where this checkpoint's own block is may have changed since the chain was planned: each
+        // merge may fill a file.
+        let own = |placed: &&Placed| placed.block.info.upto == self.manifest.number;
+        let waiting = self.packer.waiting(id);
+        let mut stored: Vec<Placed> = part.iter().filter(|p| !own(p)).copied().collect();
+        if waiting.is_none() && part.iter().any(|p| own(&p)) {
+            stored.extend(self.packer.written(id));
+        }
+        let newest = waiting.map(PackedBlock::unpack).transpose();
+        let newest = newest.map_err(|what| self.misuse(&what))?;
         let damaged = |what: String| self.misuse(&what);
         let payload = match kind_of(chain, first) {
             BlockKind::Base => {
