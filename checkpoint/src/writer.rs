@@ -99,12 +99,6 @@ impl<'a> CheckpointWriter<'a> {
         self.manifest.number
     }
 
-    /// Bytes of blocks that were added, as they are stored.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.packer.bytes()
-    }
-
     /// Adds all of the state of one key group. Key groups come in any order, each once; of a state
     /// that is written anew empty ones may be left out. When a state file is full it is written, so
     /// this may take a while.

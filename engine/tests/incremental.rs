@@ -440,18 +440,21 @@ fn a_store_that_is_down_is_tried_again_and_nothing_is_lost() {
     }
     door.broken.store(true, Ordering::Release);
     batches(&mut id, 50);
-    let ended = |attempts: u64| {
-        while failed.load(Ordering::Acquire) < attempts {
-            std::thread::yield_now();
-        }
-    };
-    ended(1);
-    // Sooner than after fifty batches, but each time later.
-    batches(&mut id, 2);
-    ended(2);
-    batches(&mut id, 5);
-    ended(3);
-    assert!(failed.load(Ordering::Acquire) <= 5, "with back-off");
+    // The attempts after the first come sooner than after fifty batches.
+    let mut needed = 0;
+    while failed.load(Ordering::Acquire) < 3 {
+        batches(&mut id, 1);
+        needed += 1;
+        assert!(needed < 45, "it is not tried again");
+        (0..1000).for_each(|_| std::thread::yield_now());
+    }
+    // And each time later: of twenty batches two more are followed by an attempt, or three.
+    for _ in 0..20 {
+        batches(&mut id, 1);
+        (0..1000).for_each(|_| std::thread::yield_now());
+    }
+    let attempts = failed.load(Ordering::Acquire);
+    assert!(attempts <= 7, "{attempts} without growing waits");
     assert_eq!(context.checkpoints().published, 1);
     assert!(
         context

@@ -20,7 +20,7 @@ const BUCKET: &str = "checkpoints";
 const ACCOUNT: &str = "devstoreaccount1";
 pub(crate) const ACCOUNT_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
-pub(crate) const SECRET_KEY: &str = "a-secret-that-nobody-should-read";
+pub(crate) const SECRET_KEY: &str = "a-secret-that-is-told-to-no-file";
 
 /// `moto` looks whether a file is there and then creates it, in several threads: two could create
 /// it. Here it answers one request after the other.

@@ -142,7 +142,7 @@ impl UnreliableStore {
         }
         drop(schedule);
         for change in come {
-            // Nobody waits for the answer any more.
+            // The caller does not wait for the answer any more.
             let _ = match change {
                 Change::Put(name, bytes) => self.inner.put_new(&name, &bytes),
                 Change::Delete(names) => self.inner.delete(&names),
