@@ -719,3 +719,79 @@ fn after_workers_were_built_again_a_removed_key_stays_removed() {
     advance_until(&|| totals.lock().get(&7000) != Some(&0));
     assert_eq!(totals.lock()[&7000], 1);
 }
+
+/// Whether the checkpoint thread waits before it encodes a state.
+static ENCODING_WAITS: AtomicBool = AtomicBool::new(false);
+static ENCODING: AtomicBool = AtomicBool::new(false);
+
+#[derive(Clone, Deserialize)]
+struct SlowToWrite(u64);
+
+impl Serialize for SlowToWrite {
+    fn serialize<S: serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> std::result::Result<S::Ok, S::Error> {
+        while std::thread::current().name() == Some("highwater-checkpoint")
+            && ENCODING_WAITS.load(Ordering::Acquire)
+        {
+            ENCODING.store(true, Ordering::Release);
+            std::thread::yield_now();
+        }
+        self.0.serialize(serializer)
+    }
+}
+
+/// The most that copies took while the thread that writes them stood still in the first group.
+fn copied_meanwhile(bound: u64) -> u64 {
+    let (disk, clock) = (
+        SimDisk::new(),
+        Arc::new(ManualClock::new(1_700_000_000_500)),
+    );
+    let memory = Arc::<AtomicU64>::default();
+    let noted = Arc::clone(&memory);
+    let builder = builder(&disk, 1)
+        .clock(Arc::<ManualClock>::clone(&clock))
+        .batches(BatchMode::Clock)
+        .checkpoint(CheckpointPolicy::every_batches(1))
+        .checkpoint_memory(bound)
+        .listener(move |event: &ContextEvent| {
+            if let ContextEvent::CheckpointCompleted { memory_bytes, .. } = event {
+                noted.fetch_max(*memory_bytes, Ordering::AcqRel);
+            }
+        });
+    ENCODING_WAITS.store(true, Ordering::Release);
+    ENCODING.store(false, Ordering::Release);
+    let context = builder.get_or_create(|ssc| {
+        let count =
+            |_: &Batch, _: &u64, new: Option<u64>, state: &mut KeyState<'_, SlowToWrite>| {
+                state.update(SlowToWrite(new.unwrap_or(0)));
+            };
+        ssc.input::<Change>("changes")
+            .map_with_state_spec("slow", StateSpec::new(count))
+            .for_each_batch("out", |_, _: Vec<()>| ());
+        Ok(())
+    });
+    let context = context.unwrap();
+    context.start().unwrap();
+    send(&context, (0..1000).map(|key| (key, 1)));
+    for id in 1..=5 {
+        clock.advance(SECOND);
+        context.await_batch(id).unwrap();
+        while id == 1 && !ENCODING.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
+    }
+    ENCODING_WAITS.store(false, Ordering::Release);
+    while context.checkpoints().published == 0 {
+        std::thread::yield_now();
+    }
+    memory.load(Ordering::Acquire)
+}
+
+/// Between batches all of a state was copied, whatever waited to be written.
+#[test]
+fn copies_wait_while_there_is_no_room_for_them() {
+    let (all, bounded) = (copied_meanwhile(u64::MAX), copied_meanwhile(1));
+    assert!(bounded > 0 && bounded * 4 < all, "{bounded} of {all}");
+}
