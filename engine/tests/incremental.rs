@@ -795,3 +795,71 @@ fn copies_wait_while_there_is_no_room_for_them() {
     let (all, bounded) = (copied_meanwhile(u64::MAX), copied_meanwhile(1));
     assert!(bounded > 0 && bounded * 4 < all, "{bounded} of {all}");
 }
+
+/// Changes of a batch: keys come, change, go and come back.
+fn changes_of(id: u64) -> impl Iterator<Item = Change> {
+    (0..40).map(move |key| {
+        let removes = (key * 7 + id).is_multiple_of(5);
+        (key, if removes { 0 } else { key + id })
+    })
+}
+
+const LIFE: u64 = 9;
+
+/// A life that goes on where the ones before have ended, up to batch `LIFE`. A checkpoint follows
+/// each batch: chains are put together, files are emptied, old checkpoints retired.
+fn incremental_life(disk: &SimDisk, totals: &Totals) -> Result<()> {
+    let every = CheckpointPolicy::every_batches(1);
+    let context = open(builder(disk, 1).checkpoint(every), totals)?;
+    context.start()?;
+    let input = context.input::<Change>("changes")?;
+    for id in 1..=LIFE {
+        for (at, change) in changes_of(id).enumerate() {
+            let sequence = id * 1000 + u64::try_from(at).unwrap();
+            input.send_once("client", sequence, &change)?.wait()?;
+        }
+        context.run_batch()?;
+    }
+    context.stop(StopMode::Graceful)
+}
+
+/// F53, F54, F63: the power is cut before every operation of a program whose checkpoints build upon
+/// each other. After every third cut the newest manifest is lost as well: the one before it is
+/// taken, and the log still reaches it.
+#[test]
+fn incremental_checkpoints_survive_a_power_cut_before_every_operation() {
+    let (disk, expected) = (SimDisk::new(), Totals::default());
+    incremental_life(&disk, &expected).unwrap();
+    let (mutations, expected) = (disk.mutations(), expected.lock().clone());
+    assert!(mutations > 300, "{mutations} mutations");
+    let longest = manifests(&disk).into_iter().map(|m| m.chain.len()).max();
+    assert!(longest > Some(1), "files are shared");
+    let mut fell_back = 0;
+    for cut in 0..mutations {
+        let (disk, totals) = (SimDisk::new(), Totals::default());
+        disk.cut_power_before(cut);
+        let _cut = incremental_life(&disk, &totals);
+        let disk = disk.restart_after_power_cut(cut);
+        if cut.is_multiple_of(3) {
+            fell_back += u64::from(lose_newest(&disk));
+        }
+        incremental_life(&disk, &totals).unwrap_or_else(|e| panic!("cut {cut}: {e}"));
+        assert_eq!(*totals.lock(), expected, "cut {cut} of {mutations}");
+    }
+    assert!(fell_back > 50, "{fell_back}");
+}
+
+/// Removes the newest of several manifests. Whether there were several.
+fn lose_newest(disk: &SimDisk) -> bool {
+    let is_manifest = |file: &std::path::PathBuf| {
+        let name = file.file_name().map(|name| name.to_string_lossy());
+        name.is_some_and(|name| name.starts_with("manifest-") && name.ends_with(".json"))
+    };
+    let mut found: Vec<_> = disk.files().into_iter().filter(is_manifest).collect();
+    found.sort();
+    let (Some(newest), true) = (found.last(), found.len() > 1) else {
+        return false;
+    };
+    disk.delete_file(newest);
+    true
+}
