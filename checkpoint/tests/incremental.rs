@@ -217,8 +217,8 @@ impl Run {
                 self.changes.clear();
                 self.anew.clear();
             }
-            // Blocks that were written while others were put together were looked for in memory, and
-            // the parent passed for damaged. The failures of this test hid that.
+            // Blocks that were written while others were put together were looked for in memory,
+            // and the parent passed for damaged. The failures of this test hid that.
             Err(error) => assert!(trouble.is_some(), "{error}"),
         }
         *self.store.trouble.lock().unwrap() = None;
