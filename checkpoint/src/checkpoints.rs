@@ -6,13 +6,13 @@ use crate::error::{CheckpointError, Result, Skipped};
 use crate::inspect::{self, Inspected};
 use crate::manifest::document::Manifest;
 use crate::manifest::read::list;
-use crate::meta::Meta;
 use crate::options::Options;
 use crate::retention::garbage;
 use crate::retention::retire::{self, Retired};
 use crate::store::Store;
 use crate::store::names::{MAX_NUMBER, Name};
-use crate::writer::CheckpointWriter;
+use crate::writing::meta::Meta;
+use crate::writing::writer::CheckpointWriter;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 

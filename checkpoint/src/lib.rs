@@ -6,12 +6,7 @@
 //! |---|---|
 //! | `checkpoints` | the checkpoints of a store, opened for writing |
 //! | `catalog` | what this process knows about them |
-//! | `writer` | a checkpoint that is being written |
-//! | `packer` | its blocks, and the files that they are packed into |
-//! | `compaction` | which blocks are put together, and which files emptied |
-//! | `publication` | the manifest is written, last and once |
-//! | `meta` | what a checkpoint is taken of |
-//! | `put` | creating a file |
+//! | `writing/` | a checkpoint that is being written |
 //! | `checkpoint` | a checkpoint that is read |
 //! | `inspect` | looking at checkpoints without touching them |
 //! | `manifest/` | what a checkpoint consists of |
@@ -28,7 +23,6 @@ mod catalog;
 mod chains;
 mod checkpoint;
 mod checkpoints;
-mod compaction;
 pub mod entries;
 mod error;
 mod format;
@@ -36,16 +30,12 @@ mod hex;
 mod inspect;
 mod manifest;
 mod merge;
-mod meta;
 mod options;
-mod packer;
-mod publication;
-mod put;
 mod retention;
 mod state_file;
 mod store;
 pub mod testing;
-mod writer;
+mod writing;
 
 /// The object stores that a [`RemoteStore`] can be made around.
 #[cfg(feature = "remote")]
@@ -57,7 +47,6 @@ pub use error::{CheckpointError, Result, Skipped};
 pub use format::{BLOCK_HEADER_LEN, FILE_HEADER_LEN, FORMAT_VERSION, MAX_MANIFEST_BYTES};
 pub use inspect::{Inspected, Validity};
 pub use manifest::document::{Batch, BlockEntry, BlockKind, FileEntry, Manifest, StateEntry};
-pub use meta::{GroupBlock, Meta, Published, StateMeta};
 pub use options::{MIN_RETAIN, Options, Ownership};
 pub use retention::retire::Retired;
 pub use store::error::StoreError;
@@ -66,4 +55,5 @@ pub use store::local::LocalStore;
 pub use store::object::{calls::CallLimits, remote::RemoteStore};
 pub use store::url::{UrlError, open_url};
 pub use store::{Store, StoredFile};
-pub use writer::CheckpointWriter;
+pub use writing::meta::{GroupBlock, Meta, Published, StateMeta};
+pub use writing::writer::CheckpointWriter;

@@ -134,7 +134,8 @@ fn a_killed_engine_goes_on_from_a_bucket() {
         .find_map(|line| line.strip_prefix("be "))
         .unwrap();
     let last: u64 = last.parse().unwrap();
-    // A word that was sent when the program was killed may have been stored without an acknowledgement.
+    // A word that was sent when the program was killed may have been stored without an
+    // acknowledgement.
     assert!(
         (counted + 1..=counted + 2).contains(&last),
         "{last} after {counted}"

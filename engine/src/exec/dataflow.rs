@@ -2,11 +2,11 @@
 
 use crate::batch::chunk::{Chunk, SequenceKey};
 use crate::batch::work::{Purpose, Work};
-use crate::exec::arrivals::EndOfLogChunk;
 use crate::exec::attempt::FIRST_EPOCH;
-use crate::exec::batch_work::{BatchWork, Gathered};
-use crate::exec::capturing::Units;
-use crate::exec::in_context::in_context;
+use crate::exec::batch_operators::arrivals::EndOfLogChunk;
+use crate::exec::batch_operators::batch_work::{BatchWork, Gathered};
+use crate::exec::batch_operators::capturing::Units;
+use crate::exec::batch_operators::in_context::in_context;
 use crate::exec::stream::Stream;
 use crate::exec::union::union;
 use crate::exec::worker_context::WorkerContext;

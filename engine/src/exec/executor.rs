@@ -5,7 +5,7 @@ use crate::batch::work::Work;
 use crate::checkpointing::capture::{CaptureSink, Whole};
 use crate::error::Error;
 use crate::exec::attempt::{Attempt, FIRST_EPOCH};
-use crate::exec::capturing::CaptureRequest;
+use crate::exec::batch_operators::capturing::CaptureRequest;
 use crate::exec::completed::Completed;
 use crate::exec::feed::Feed;
 use crate::exec::report::Report;

@@ -7,10 +7,7 @@
 //! | `attempt` | the number under which a batch runs |
 //! | `feed` | the input of a batch, on its way to the workers |
 //! | `dataflow` | turns a plan into a timely dataflow |
-//! | `batch_work` | a batch operator on one worker, and its state |
-//! | `in_context` | running a part of an operator for a batch |
-//! | `capturing` | a checkpoint on its way, on one worker |
-//! | `arrivals` | what arrives at a batch operator, in the order of the batch |
+//! | `batch_operators/` | batch operators on one worker |
 //! | `union` | several streams in one, in the order of the log |
 //! | `worker_context` | what the operators of one worker share |
 //! | `report` | what a worker reports to the driver |
@@ -28,15 +25,12 @@
 //! Nothing of the user's ever unwinds into timely: a panic there leaves the other workers waiting
 //! for ever. Failures travel beside the data, and the driver finds them when the epoch is complete.
 
-mod arrivals;
 mod attempt;
-mod batch_work;
-mod capturing;
+mod batch_operators;
 pub(crate) mod completed;
 mod dataflow;
 pub(crate) mod executor;
 mod feed;
-mod in_context;
 mod report;
 mod stream;
 mod union;

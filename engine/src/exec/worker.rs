@@ -3,7 +3,7 @@
 
 use crate::batch::work::Work;
 use crate::exec::attempt::{Attempt, FIRST_EPOCH};
-use crate::exec::capturing::{CaptureRequest, Copies, Copying};
+use crate::exec::batch_operators::capturing::{CaptureRequest, Copies, Copying};
 use crate::exec::dataflow::{self, Running};
 use crate::exec::feed::Feed;
 use crate::exec::report::Report;

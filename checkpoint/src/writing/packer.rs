@@ -3,12 +3,12 @@
 use crate::chains::{GroupId, Placed};
 use crate::error::{CheckpointError, Result};
 use crate::manifest::document::FileEntry;
-use crate::put::put_or_find;
 use crate::state_file::block::PackedBlock;
 use crate::state_file::build::StateFile;
 use crate::state_file::index::IndexEntry;
 use crate::store::Store;
 use crate::store::names::{MAX_PART, StateName};
+use crate::writing::put::put_or_find;
 use std::collections::BTreeMap;
 
 /// In a file, blocks come by state, key group and age: the same content is the same bytes, whatever

@@ -2,17 +2,19 @@
 
 use crate::catalog::Catalog;
 use crate::chains::{Chains, Placed, read_deltas, read_whole};
-use crate::compaction::{Budget, alive, files_to_empty, first_to_merge, is_overdue, kind_of};
 use crate::error::{CheckpointError, Result};
 use crate::format::FORMAT_VERSION;
 use crate::manifest::document::{BlockKind, Manifest, StateEntry};
 use crate::merge::{self, Payload};
-use crate::meta::{GroupBlock, Meta, Published, StateMeta};
 use crate::options::Options;
-use crate::packer::Packer;
-use crate::publication::publish_manifest;
 use crate::state_file::block::{BlockInfo, PackedBlock, Packing};
 use crate::store::names::StateName;
+use crate::writing::compaction::{
+    Budget, alive, files_to_empty, first_to_merge, is_overdue, kind_of,
+};
+use crate::writing::meta::{GroupBlock, Meta, Published, StateMeta};
+use crate::writing::packer::Packer;
+use crate::writing::publication::publish_manifest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 

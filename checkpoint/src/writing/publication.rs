@@ -5,11 +5,11 @@ use crate::error::{CheckpointError, Result};
 use crate::manifest::document::Manifest;
 use crate::manifest::files::{lost_own_file, lost_state_file, missing_file, sizes};
 use crate::manifest::read::{list, read_manifest};
-use crate::put::put_or_find;
 use crate::retention::losses::notice_losses;
 use crate::store::Store;
 use crate::store::error::StoreError;
 use crate::store::names::manifest_name;
+use crate::writing::put::put_or_find;
 use std::io;
 use std::sync::Arc;
 

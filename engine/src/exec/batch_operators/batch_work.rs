@@ -3,8 +3,8 @@
 use crate::batch::chunk::Chunk;
 use crate::batch::tick::Tick;
 use crate::checkpointing::capture::{CaptureSink, Captured, Whole};
-use crate::exec::arrivals::Arrivals;
-use crate::exec::in_context::in_context;
+use crate::exec::batch_operators::arrivals::Arrivals;
+use crate::exec::batch_operators::in_context::in_context;
 use crate::exec::worker_context::WorkerContext;
 use crate::observe::states::KeyCounts;
 use crate::panics;
@@ -14,7 +14,7 @@ use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;
 
 /// A batch operator, and which one of the plan it is.
-pub(super) struct BatchWork {
+pub(in crate::exec) struct BatchWork {
     operator: OperatorId,
     state: Option<usize>,
     work: Box<dyn BatchOperator>,
@@ -28,14 +28,14 @@ pub(super) struct BatchWork {
 
 /// What has arrived at a batch operator in one epoch, of one input.
 #[derive(Default)]
-pub(super) struct Gathered {
-    pub(super) arrivals: Arrivals,
+pub(in crate::exec) struct Gathered {
+    pub(in crate::exec) arrivals: Arrivals,
     /// What the operator gave back.
     kept: Vec<Chunk>,
 }
 
 impl BatchWork {
-    pub(super) fn new(
+    pub(in crate::exec) fn new(
         operator: OperatorId,
         state: Option<usize>,
         work: Box<dyn BatchOperator>,
@@ -73,7 +73,7 @@ impl BatchWork {
 
     /// Hands over the chunks of an input that have their turn. Other workers' may come before this
     /// worker has begun the batch: they wait.
-    pub(super) fn gather(
+    pub(in crate::exec) fn gather(
         &mut self,
         context: &WorkerContext,
         epoch: u64,
@@ -95,7 +95,7 @@ impl BatchWork {
     }
 
     /// Applies the operator to a complete epoch.
-    pub(super) fn run(
+    pub(in crate::exec) fn run(
         &mut self,
         context: &WorkerContext,
         epoch: u64,
@@ -163,7 +163,7 @@ impl BatchWork {
     ///
     /// A panic in here comes from a value that is dropped: the worker ends, and its state is built
     /// again.
-    pub(super) fn capture(&mut self, batch: u64, whole: &Whole, sink: &CaptureSink) {
+    pub(in crate::exec) fn capture(&mut self, batch: u64, whole: &Whole, sink: &CaptureSink) {
         let Some(index) = self.state else {
             return;
         };
@@ -178,7 +178,11 @@ impl BatchWork {
     }
 
     /// Copies for it, as long as `goes_on`. Whether everything is copied, or not wanted any more.
-    pub(super) fn copy(&mut self, sink: &CaptureSink, goes_on: &mut dyn FnMut() -> bool) -> bool {
+    pub(in crate::exec) fn copy(
+        &mut self,
+        sink: &CaptureSink,
+        goes_on: &mut dyn FnMut() -> bool,
+    ) -> bool {
         let (Some(index), Some(state)) = (self.state, self.work.state()) else {
             return true;
         };

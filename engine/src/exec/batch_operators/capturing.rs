@@ -2,7 +2,7 @@
 //! time, and on while there is nothing to do.
 
 use crate::checkpointing::capture::{CaptureSink, Captured, Whole};
-use crate::exec::batch_work::BatchWork;
+use crate::exec::batch_operators::batch_work::BatchWork;
 use highwater_wal::disk::Clock;
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -13,21 +13,21 @@ use std::time::Duration;
 const SLICE: Duration = Duration::from_millis(1);
 
 /// The batch operators of a worker.
-pub(super) type Units = Vec<Rc<RefCell<BatchWork>>>;
+pub(in crate::exec) type Units = Vec<Rc<RefCell<BatchWork>>>;
 
 /// What the driver asks of every worker.
 #[derive(Debug, Clone)]
-pub(super) struct CaptureRequest {
+pub(in crate::exec) struct CaptureRequest {
     /// The newest epoch whose effects are kept: that of the batch.
-    pub(super) kept: u64,
-    pub(super) batch: u64,
-    pub(super) whole: Whole,
-    pub(super) sink: CaptureSink,
+    pub(in crate::exec) kept: u64,
+    pub(in crate::exec) batch: u64,
+    pub(in crate::exec) whole: Whole,
+    pub(in crate::exec) sink: CaptureSink,
 }
 
 /// How far a worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Copies {
+pub(in crate::exec) enum Copies {
     Done,
     /// The time was over.
     More,
@@ -37,13 +37,13 @@ pub(super) enum Copies {
 
 /// The checkpoint on its way, if there is one.
 #[derive(Debug)]
-pub(super) struct Copying {
+pub(in crate::exec) struct Copying {
     clock: Arc<dyn Clock>,
     capturing: Option<Capturing>,
 }
 
 impl Copying {
-    pub(super) fn new(clock: &Arc<dyn Clock>) -> Self {
+    pub(in crate::exec) fn new(clock: &Arc<dyn Clock>) -> Self {
         Self {
             clock: Arc::clone(clock),
             capturing: None,
@@ -52,7 +52,7 @@ impl Copying {
 
     /// Takes over which slots are to be copied; the batch before is settled. What is left of the
     /// checkpoint before is copied first.
-    pub(super) fn begin(&mut self, request: &CaptureRequest, units: &Units) {
+    pub(in crate::exec) fn begin(&mut self, request: &CaptureRequest, units: &Units) {
         if let Some(before) = self.capturing.take() {
             before.finish(units);
         }
@@ -67,7 +67,7 @@ impl Copying {
     }
 
     /// Copies for a while; `None` if there is nothing to copy.
-    pub(super) fn slice(&mut self, units: &Units) -> Option<Copies> {
+    pub(in crate::exec) fn slice(&mut self, units: &Units) -> Option<Copies> {
         let copies = self.capturing.as_mut()?.slice(units, &*self.clock);
         if copies == Copies::Done {
             self.capturing = None;

@@ -8,7 +8,7 @@ use crate::plan::operator_context::OperatorContext;
 
 /// Runs `work` in a context of the epoch, unless the batch has failed already; its failure goes to
 /// the driver.
-pub(super) fn in_context(
+pub(in crate::exec) fn in_context(
     context: &WorkerContext,
     epoch: u64,
     operator: OperatorId,

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 /// The data of a chunk after which nothing more comes of its chunk of the log.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct EndOfLogChunk;
+pub(in crate::exec) struct EndOfLogChunk;
 
 impl ChunkData for EndOfLogChunk {
     fn duplicate(&self) -> Box<dyn ChunkData> {
@@ -24,7 +24,7 @@ impl ChunkData for EndOfLogChunk {
 
 impl EndOfLogChunk {
     /// One for each worker.
-    pub(super) fn of(number: u64, peers: usize) -> impl Iterator<Item = Chunk> {
+    pub(in crate::exec) fn of(number: u64, peers: usize) -> impl Iterator<Item = Chunk> {
         (0..peers).map(move |target| Chunk::new(SequenceKey::Log(number), target, Self))
     }
 
@@ -43,7 +43,7 @@ struct OfLogChunk {
 
 /// What has arrived at an input in a batch and has not had its turn.
 #[derive(Debug, Default)]
-pub(super) struct Arrivals {
+pub(in crate::exec) struct Arrivals {
     /// The chunk of the log that has its turn.
     turn: u64,
     by_log_chunk: BTreeMap<u64, OfLogChunk>,
@@ -53,7 +53,7 @@ pub(super) struct Arrivals {
 }
 
 impl Arrivals {
-    pub(super) fn add(&mut self, chunk: Chunk) {
+    pub(in crate::exec) fn add(&mut self, chunk: Chunk) {
         let SequenceKey::Log(number) = chunk.sequence else {
             return self.of_batch.push(chunk);
         };
@@ -76,12 +76,12 @@ impl Arrivals {
     }
 
     /// The next chunk, if it has its turn.
-    pub(super) fn next_ready(&mut self) -> Option<Chunk> {
+    pub(in crate::exec) fn next_ready(&mut self) -> Option<Chunk> {
         self.ready.pop_front()
     }
 
     /// Nothing more arrives: all that is left, in order.
-    pub(super) fn rest(self) -> impl Iterator<Item = Chunk> {
+    pub(in crate::exec) fn rest(self) -> impl Iterator<Item = Chunk> {
         let mut of_batch = self.of_batch;
         // Stable: chunks of one order come from one operator in order.
         of_batch.sort_by(|a, b| a.sequence.cmp(&b.sequence));
