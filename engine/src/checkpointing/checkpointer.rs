@@ -116,6 +116,7 @@ impl Checkpointer {
         let ended = self.status.ended_attempts();
         let due = batch.id.saturating_sub(last) >= self.schedule.every
             || batch.to.bytes_since(lsn) >= self.schedule.max_lineage
+            || self.status.is_wanted()
             || ended
                 .failed_in_a_row
                 .is_some_and(|failed| self.waited(failed));
@@ -173,6 +174,7 @@ impl Checkpointer {
     pub(crate) fn take(&mut self, capture: Capture) -> Result<()> {
         self.schedule.last = (capture.batch.id, capture.batch.to);
         self.handed_over += 1;
+        self.status.captured(self.handed_over);
         match &mut self.writer {
             WriterHandle::Inline(writer) => write(writer, &capture, &self.status),
             WriterHandle::Thread(thread) => {

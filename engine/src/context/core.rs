@@ -6,17 +6,15 @@ use crate::batch::work::Purpose;
 use crate::batch::work::Snapshot;
 use crate::checkpointing::policy::CheckpointPolicy;
 use crate::checkpointing::retained::Retained;
+use crate::context::intake::{cutter, sources};
 use crate::context::queue::{Queue, StopMode};
 use crate::datasets::slot::{DATASET, DatasetSlot, Recompute};
 use crate::dead_letters::desk::Desk;
-use crate::dead_letters::outlet::DEAD_LETTERS;
 use crate::engine_log::cut::Cut;
 use crate::engine_log::entry::{self, Entry};
 use crate::error::{Error, Result};
 use crate::ingest::admission::Admission;
-use crate::ingest::rate_gate::RateGate;
 use crate::ingest::source_context::SourceContext;
-use crate::ingest::source_writer::SourceWriter;
 use crate::observe::advice::{Advisor, Rhythm};
 use crate::observe::checkpoints::CheckpointStatus;
 use crate::observe::delays::SchedulingDelays;
@@ -27,12 +25,12 @@ use crate::observe::states::StateCounts;
 use crate::observe::status::Status;
 use crate::plan::program::Plan;
 use crate::plan::refused_counts::{REFUSED, refused_failed};
-use crate::rates::source_rate::{BatchOfSource, SourceRate};
+use crate::rates::source_rate::BatchOfSource;
 use crate::recovery::recover::Recovered;
 use crate::recovery::report::RecoveryReport;
 use crate::replay::replayer::Replayer;
-use crate::scheduler::clock::BatchClock;
-use crate::scheduler::cutter::{Cutter, GoneBefore, OpenTick};
+use crate::scheduler::cut_batches::CutBatches;
+use crate::scheduler::cutter::Cutter;
 use crate::scheduler::driver::{Driver, Ran};
 use crate::settings::{BatchMode, Settings};
 use crate::sink::status::OutputDelays;
@@ -60,6 +58,8 @@ pub(crate) struct Core {
     delays: Mutex<SchedulingDelays>,
     /// Batches that wait for the driver.
     pub(crate) queue: Queue,
+    /// Those, and the one that runs.
+    pub(crate) cut_batches: Arc<CutBatches>,
     /// Computes past batches again; datasets know it as long as this is there.
     pub(crate) replayer: Arc<Replayer>,
     pub(crate) replay_from: Lsn,
@@ -134,6 +134,7 @@ impl Core {
             events,
             delays: Mutex::default(),
             queue: Queue::default(),
+            cut_batches: Arc::default(),
             replay_from: recovered.replay_from(),
             report: recovered.report.clone(),
             last_batch_found: (last_id > 0).then_some(last_id),
@@ -179,6 +180,7 @@ impl Core {
 
     /// Tells everyone of a cut.
     pub(crate) fn was_cut(&self, cut: &Cut) {
+        self.cut_batches.was_cut(cut);
         let batch = cut.last.batch;
         let now = self.settings.clock.now();
         self.delays.lock().was_cut(&batch, now);
@@ -423,74 +425,4 @@ fn replayer(settings: &Settings, plan: &Arc<Plan>, recovered: &Recovered) -> Arc
     let recompute: Arc<dyn Recompute> = Arc::<Replayer>::clone(&replayer);
     plan.datasets.bind(&Arc::downgrade(&recompute));
     replayer
-}
-
-/// The way into the log of each source.
-fn sources(
-    settings: &Settings,
-    plan: &Plan,
-    recovered: &Recovered,
-    admission: &Arc<Admission>,
-) -> Vec<SourceContext> {
-    let streams = recovered.streams.clone();
-    let sources = plan.sources.iter().zip(streams).map(|(source, stream)| {
-        let ledger = recovered.ledger(stream.id);
-        let rate = rate_gate(settings, plan, &source.name, admission);
-        let (admission, check) = (Arc::clone(admission), source.check_on_append());
-        let writer = SourceWriter::new(&source.name, stream.id, admission, ledger, check, rate);
-        SourceContext::new(Arc::new(writer))
-    });
-    sources.collect()
-}
-
-/// What bounds the rate of a source, if anything does. Dead letters that are replayed come from a
-/// thread that nothing may keep waiting.
-fn rate_gate(
-    settings: &Settings,
-    plan: &Plan,
-    source: &str,
-    admission: &Arc<Admission>,
-) -> Option<RateGate> {
-    let mut sources = plan.sources.iter().enumerate();
-    let (index, info) = sources.find(|(_, info)| info.name == source)?;
-    if info.kind == DEAD_LETTERS || !settings.bounds_rates {
-        return None;
-    }
-    let own = plan.max_rates.get(&index).copied();
-    let (max_rate, interval) = (own.or(settings.max_rate), settings.batch_interval);
-    let rate = SourceRate::new(max_rate, &settings.back_pressure, interval)?;
-    Some(RateGate::new(source, admission, rate))
-}
-
-fn cutter(
-    settings: &Settings,
-    plan: &Plan,
-    recovered: &Recovered,
-    admission: &Arc<Admission>,
-) -> Cutter {
-    let last = recovered.last();
-    let last_ms = last.map(|last| last.tick.time_ms);
-    let before = GoneBefore {
-        last_id: last.map_or(0, |last| last.batch.id),
-        last_ms: last_ms.filter(|_| !settings.reset_batch_clock),
-        open: last
-            .filter(|last| !last.tick.is_last_part)
-            .map(|last| OpenTick {
-                time_ms: last.tick.time_ms,
-                part: last.tick.part.saturating_add(1),
-            }),
-        zero_ms: recovered.zero_ms,
-        slides_ms: plan.slides_ms(),
-        last_cut: recovered.last_cut(),
-    };
-    let clock = Arc::clone(&settings.clock);
-    let times = BatchClock::start(clock, settings.interval_ms(), before.last_ms.unwrap_or(0));
-    Cutter::new(
-        settings.dir.clone(),
-        Arc::clone(admission),
-        times,
-        settings.max_batch_bytes,
-        settings.faults,
-        before,
-    )
 }

@@ -103,6 +103,10 @@ impl fmt::Debug for StreamingContext {
 }
 
 impl StreamingContext {
+    pub(super) fn core(&self) -> &Core {
+        &self.owner.core
+    }
+
     pub(crate) fn open(settings: Settings, plan: Plan) -> Result<Self> {
         let core = Core::open(settings, plan)?;
         Ok(Self {

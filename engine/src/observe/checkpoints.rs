@@ -1,6 +1,6 @@
 //! The checkpoints of this run, for observers.
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::observe::event::{ContextEvent, ContextListener};
 use highwater_checkpoint::CheckpointError;
 use highwater_wal::Lsn;
@@ -37,6 +37,7 @@ struct Inner {
     last_error: Option<Error>,
     /// How long it took to read the newest checkpoint back.
     load_time: Duration,
+    requests: Requests,
 }
 
 /// Attempts at checkpoints that have ended, by their numbers: 1 for the first.
@@ -60,7 +61,52 @@ pub(crate) struct FailedInARow {
     pub(crate) at: Duration,
 }
 
+/// Checkpoints that were asked for.
+#[derive(Debug, Default)]
+struct Requests {
+    asked: u64,
+    /// Those that the attempt of this number serves.
+    served: (u64, u64),
+    /// No attempt will come any more.
+    ended: bool,
+}
+
 impl CheckpointStatus {
+    /// Whether one was asked for, and no capture was taken since.
+    pub(crate) fn is_wanted(&self) -> bool {
+        let inner = self.inner.lock();
+        inner.requests.asked > inner.requests.served.0
+    }
+
+    /// The capture of attempt `number` is taken: it serves all that have asked before.
+    pub(crate) fn captured(&self, number: u64) {
+        let mut inner = self.inner.lock();
+        if inner.requests.asked > inner.requests.served.0 {
+            inner.requests.served = (inner.requests.asked, number);
+        }
+    }
+
+    /// Asks for a checkpoint after the next batch, and waits until it is published or has failed:
+    /// the number of the attempt.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the context stops meanwhile.
+    pub(crate) fn await_requested(&self) -> Result<u64> {
+        let mut inner = self.inner.lock();
+        inner.requests.asked += 1;
+        let ticket = inner.requests.asked;
+        loop {
+            let (served, attempt) = inner.requests.served;
+            if served >= ticket && inner.attempts.all >= attempt {
+                return Ok(attempt);
+            }
+            if inner.requests.ended {
+                return Err(Error::Stopped);
+            }
+            self.ended.wait(&mut inner);
+        }
+    }
+
     /// Records the checkpoint from which this run was recovered (number, batch, LSN), and how long
     /// that took.
     pub(crate) fn recovered(&self, checkpoint: (u64, u64, Lsn), loaded_in: Duration) {
@@ -149,6 +195,10 @@ impl ContextListener for CheckpointStatus {
                 inner.stats.newest = Some((*number, batch.id, batch.to));
             }
             ContextEvent::CheckpointFailed { .. } => inner.stats.failed += 1,
+            ContextEvent::Stopped { .. } => {
+                inner.requests.ended = true;
+                self.ended.notify_all();
+            }
             _ => {}
         }
     }
