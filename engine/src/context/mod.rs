@@ -5,9 +5,8 @@
 //! | `streaming_context` | `StreamingContext` |
 //! | `builder` | collects the settings |
 //! | `builder_checkpoints` | those of checkpoints |
-//! | `savepoint` | copies of a checkpoint in a place of their own |
 //! | `core` | what the threads share |
-//! | `intake` | the ways into the log, and the cutter |
+//! | `observers` | who reads the events, and in which order |
 //! | `launch` | from what was found on disk to a driver that runs |
 //! | `queue` | batches that wait for the driver |
 //! | `threads` | receivers, cutter, driver: started |
@@ -17,10 +16,9 @@
 pub(crate) mod builder;
 mod builder_checkpoints;
 pub(crate) mod core;
-mod intake;
 pub(crate) mod launch;
+mod observers;
 pub(crate) mod queue;
-pub(crate) mod savepoint;
 pub(crate) mod stopping;
 pub(crate) mod streaming_context;
 pub(crate) mod thread;

@@ -64,7 +64,6 @@ fn sink(parts: Parts) -> TextSink {
 #[derive(Debug, Clone, PartialEq)]
 struct Log {
     id: u128,
-    predecessors: Vec<u128>,
     output: &'static str,
     cut: u64,
     committed: u64,
@@ -78,7 +77,6 @@ struct Log {
 
 const EMPTY: Log = Log {
     id: 7,
-    predecessors: Vec::new(),
     output: "words",
     cut: 0,
     committed: 0,
@@ -116,7 +114,6 @@ impl Log {
                 log_id: self.id,
                 application: "app".to_owned(),
                 output: self.output.to_owned(),
-                predecessors: self.predecessors.clone(),
             },
             batches: (self.checkpoint.max(1)..=self.cut).map(batch).collect(),
             called: None,
