@@ -26,6 +26,8 @@ pub struct Checkpoints {
     /// Attempts whose state files were found at open: never used again.
     seen_attempts: BTreeSet<u64>,
     attempts: u64,
+    /// The log whose place that of the next checkpoint takes.
+    replaced_log: Option<u128>,
 }
 
 impl Checkpoints {
@@ -52,6 +54,7 @@ impl Checkpoints {
             catalog,
             options,
             attempts: 0,
+            replaced_log: None,
         };
         garbage::collect(&this.catalog, &listing, this.options.ownership)?;
         Ok(this)
@@ -132,7 +135,8 @@ impl Checkpoints {
     /// # Errors
     /// [`CheckpointError::Misuse`] if `meta` is not consistent; [`CheckpointError::CannotContinue`]
     /// if its parent is not there any more, or of format 1; [`CheckpointError::OtherLog`] if the
-    /// checkpoints here are another log's; [`CheckpointError::Fenced`]; [`CheckpointError::Io`].
+    /// checkpoints here are another log's (see [`Self::replace_log`]); [`CheckpointError::Fenced`];
+    /// [`CheckpointError::Io`].
     pub fn begin(&mut self, meta: Meta) -> Result<CheckpointWriter<'_>> {
         let store = self.catalog.store();
         store
@@ -145,7 +149,7 @@ impl Checkpoints {
             return misuse(format!("{MAX_NUMBER} is the last number there is"));
         }
         if let Some(newest) = self.catalog.usable().next_back() {
-            if newest.log_id != meta.log_id {
+            if newest.log_id != meta.log_id && self.replaced_log != Some(newest.log_id) {
                 return Err(CheckpointError::OtherLog {
                     number: newest.number,
                     checkpoint_log: newest.log_id,
@@ -164,6 +168,25 @@ impl Checkpoints {
         let (options, generation) = (&self.options, self.generation);
         let name = (number, attempt);
         CheckpointWriter::new(&mut self.catalog, options, generation, name, meta)
+    }
+
+    /// From now on checkpoints of another log than `lost` may be added here, whose LSNs come after
+    /// those of the newest checkpoint: it takes the place of `lost`, which is gone. Its first
+    /// checkpoint must have everything, and those of `lost` are retired like any others.
+    pub fn replace_log(&mut self, lost: u128) {
+        self.replaced_log = Some(lost);
+    }
+
+    /// The place of the store, for people.
+    #[must_use]
+    pub fn place(&self) -> String {
+        self.catalog.store().place()
+    }
+
+    /// Whether there is no checkpoint here, usable or not.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.catalog.by_number().is_empty()
     }
 
     /// Whether a checkpoint can name `parent` as what it continues: [`Self::begin`] would accept
@@ -196,11 +219,16 @@ impl Checkpoints {
         retire::oldest_needed_lsn(&self.catalog, &self.options)
     }
 
-    /// The checkpoints of the store that are not known to be damaged, ascending by number. Nothing
-    /// but the manifest was checked; every block is, when it is read.
+    /// The checkpoints of the store that are not known to be damaged, ascending by number. Those of
+    /// a log that was replaced are not among them. Nothing but the manifest was checked; every
+    /// block is, when it is read.
     pub fn all(&self) -> impl Iterator<Item = Checkpoint> {
         let store = self.catalog.store();
-        let usable = self.catalog.usable();
+        let log_id = self.catalog.usable().next_back().map(|m| m.log_id);
+        let usable = self
+            .catalog
+            .usable()
+            .filter(move |m| Some(m.log_id) == log_id);
         usable.map(|m| Checkpoint::new(Arc::clone(store), Arc::clone(m), Vec::new()))
     }
 

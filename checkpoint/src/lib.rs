@@ -8,6 +8,7 @@
 //! | `catalog` | what this process knows about them |
 //! | `writing/` | a checkpoint that is being written |
 //! | `checkpoint` | a checkpoint that is read |
+//! | `copy` | a checkpoint written anew, in another place |
 //! | `inspect` | looking at checkpoints without touching them |
 //! | `manifest/` | what a checkpoint consists of |
 //! | `chains` | the blocks that a checkpoint consists of |
@@ -23,6 +24,7 @@ mod catalog;
 mod chains;
 mod checkpoint;
 mod checkpoints;
+mod copy;
 pub mod entries;
 mod error;
 mod format;

@@ -91,6 +91,9 @@ pub enum Error {
         #[source]
         source: BoxError,
     },
+    /// A savepoint could not be written. Nothing else is affected.
+    #[error("no savepoint was written: {0}")]
+    Savepoint(String),
     /// A setting of the context that cannot be meant.
     #[error("{0}")]
     Setting(String),

@@ -244,6 +244,29 @@ pub enum Mismatch {
         /// Where it begins.
         first: u64,
     },
+    /// There are checkpoints, and the log that they are of is gone.
+    #[error(transparent)]
+    LogGone(Box<LogGone>),
+    /// A log without records is in the way of one that begins at a higher LSN.
+    #[error(
+        "the log in {dir} has no records and ends at LSN {end}, and the checkpoint from which it is to go on is at LSN {lsn}: remove that directory and start again. Nothing was changed"
+    )]
+    EmptyLog {
+        /// Directory of the log.
+        dir: String,
+        /// Where it ends.
+        end: u64,
+        /// Where it has to begin.
+        lsn: u64,
+    },
+    /// A checkpoint of the first builds, which says too little of its batch.
+    #[error(
+        "checkpoint {checkpoint} was written by a version that left the place of its batch to the log, so nothing can go on from it without its log. Start the program with both, and stop it gracefully: the checkpoint that is taken then will do"
+    )]
+    NeedsItsLog {
+        /// The checkpoint.
+        checkpoint: u64,
+    },
     /// Windows would end between two ticks.
     #[error(
         "the batch interval was {then_ms} ms and is {now_ms} ms in this program, and {operator} has windows that are aligned to {zero_ms} ms since the Unix epoch, which is no multiple of {now_ms}: they would end between two ticks. Set .batch_interval(..) to {then_ms} ms, or to what divides it"
@@ -268,6 +291,39 @@ pub enum Mismatch {
         /// As asked for.
         in_code: String,
     },
+}
+
+/// There are checkpoints, and the log that they are of is gone.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+#[error(
+    "the log in {dir} is gone. Checkpoint {checkpoint} in {store} is of that log ({log_id:032x}), and has everything up to batch {batch}, which ends at LSN {lsn}. Records that were acknowledged from there on are in the log alone{}. Put the log back. If its disk is lost, call .accept_loss({checkpoint}) on the builder: the program then goes on from checkpoint {checkpoint} with a new log, and without those records. Nothing was changed",
+    known_batches(incomplete)
+)]
+pub struct LogGone {
+    /// Where the log should be.
+    pub dir: String,
+    /// Where the checkpoints are.
+    pub store: String,
+    /// The newest valid one.
+    pub checkpoint: u64,
+    /// The last batch in it.
+    pub batch: u64,
+    /// Where that ends.
+    pub lsn: u64,
+    /// Identity of the log.
+    pub log_id: u128,
+    /// The batches that were cut, and not finished, when it was taken: number and LSNs.
+    pub incomplete: String,
+}
+
+fn known_batches(incomplete: &str) -> String {
+    match incomplete {
+        "" => String::new(),
+        batches => {
+            format!("; when it was taken, these batches were cut and had not finished: {batches}")
+        }
+    }
 }
 
 fn lost(records: u64, producers: usize) -> String {

@@ -50,6 +50,12 @@ pub(crate) struct Settings {
     pub(crate) checkpoint_store: Option<Arc<dyn Store>>,
     /// Why the URL of another place is refused.
     pub(crate) checkpoint_url_refused: Option<String>,
+    /// The checkpoint whose log may be gone.
+    pub(crate) accepted_loss: Option<u64>,
+    /// What a new directory begins with.
+    pub(crate) savepoint: Option<Arc<dyn Store>>,
+    /// Why its URL is refused.
+    pub(crate) savepoint_url_refused: Option<String>,
     pub(crate) workers: NonZeroUsize,
     /// `None`: see [`Settings::restore_threads`].
     pub(crate) restore_threads: Option<NonZeroUsize>,
@@ -102,6 +108,9 @@ impl Settings {
             checkpoint_memory: 64 << 20,
             checkpoint_store: None,
             checkpoint_url_refused: None,
+            accepted_loss: None,
+            savepoint: None,
+            savepoint_url_refused: None,
             workers: NonZeroUsize::MIN,
             restore_threads: None,
             key_groups: 128,
@@ -180,6 +189,9 @@ impl Settings {
         }
         if let Some(refused) = &self.checkpoint_url_refused {
             return Err(Error::Setting(format!("checkpoint_url: {refused}")));
+        }
+        if let Some(refused) = &self.savepoint_url_refused {
+            return Err(Error::Setting(format!("from_savepoint: {refused}")));
         }
         if let Some(refused) = self.back_pressure.refused() {
             return Err(Error::Setting(refused));

@@ -13,7 +13,7 @@ use highwater_engine::checkpoint::testing::{MemoryStore, UnreliableStore};
 use highwater_engine::checkpoint::{CheckpointError, LocalStore, Store};
 use highwater_engine::wal::disk::OsDisk;
 use highwater_engine::wal::disk::{Disk, SimDisk};
-use highwater_engine::{CheckpointPolicy, Error, StopMode, StreamingContext};
+use highwater_engine::{CheckpointPolicy, Error, Mismatch, StopMode, StreamingContext};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -190,7 +190,7 @@ fn checkpoints_without_their_log_are_refused() {
     drop(context);
     let files = store.list().unwrap();
     let refused = start(&SimDisk::new()).map(drop).unwrap_err();
-    let other_log = matches!(refused, Error::Checkpoint(CheckpointError::OtherLog { .. }));
-    assert!(other_log, "{refused}");
+    let gone = matches!(refused, Error::Mismatch(Mismatch::LogGone(_)));
+    assert!(gone, "{refused}");
     assert_eq!(store.list().unwrap(), files);
 }

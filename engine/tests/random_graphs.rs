@@ -20,11 +20,12 @@ mod saved_seeds;
 use common::broker::Broker;
 use common::builder;
 use common::table::{INTERVAL_MS, START_MS};
+use highwater_engine::checkpoint::testing::MemoryStore;
 use highwater_engine::wal::Lsn;
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{
-    Batch, CheckpointPolicy, DStream, Error, ErrorPolicy, KeyState, Reduced, Result, StateGuard,
-    StateSpec, StopMode, StreamScope, StreamingContext, UpdateSpec, key_group,
+    Batch, Builder, CheckpointPolicy, DStream, Error, ErrorPolicy, KeyState, Reduced, Result,
+    StateGuard, StateSpec, StopMode, StreamScope, StreamingContext, UpdateSpec, key_group,
 };
 use parking_lot::Mutex;
 use proptest::prelude::*;
@@ -769,6 +770,33 @@ fn shown(text: &str) -> Record {
     (numbers[0] as u8, (numbers[1], numbers[2]))
 }
 
+/// How often the program went on in another directory, from a savepoint.
+#[derive(Default)]
+struct Moved {
+    times: u64,
+    savepoint: Option<Arc<MemoryStore>>,
+}
+
+impl Moved {
+    /// A log of its own for each directory. The hash of keys is that of the first one.
+    fn begin(&self, builder: Builder) -> Builder {
+        let builder = builder.seed(SEED + self.times);
+        match &self.savepoint {
+            Some(store) => builder.from_savepoint_store(store.clone()),
+            None => builder,
+        }
+    }
+
+    /// A place for the next savepoint. The directory that follows is an empty one.
+    fn next(&mut self, disk: &mut SimDisk) -> Arc<MemoryStore> {
+        let store = Arc::new(MemoryStore::new());
+        self.savepoint = Some(Arc::clone(&store));
+        self.times += 1;
+        *disk = SimDisk::new();
+        store
+    }
+}
+
 fn open(
     disk: &SimDisk,
     clock: &Arc<ManualClock>,
@@ -776,15 +804,16 @@ fn open(
     life: Life,
     outputs: &Outputs,
     (trap, brokers): (&Arc<Trap>, &Brokers),
+    moved: &Moved,
 ) -> Result<StreamingContext> {
     let (trap, brokers) = (Arc::clone(trap), brokers.clone());
     let (outputs, plan) = (Arc::clone(outputs), plan.clone());
     let ops = resolved(plan.sources, &plan.ops);
     let clock: Arc<ManualClock> = Arc::clone(clock);
-    let context = builder(disk, life.workers)
+    let context = moved
+        .begin(builder(disk, life.workers))
         .clock(clock)
         .key_groups(GROUPS)
-        .seed(SEED)
         .chunk_bytes(life.chunk_bytes)
         .max_batch_bytes(life.max_batch_bytes)
         .always_rebuild(life.rebuilds)
@@ -1408,6 +1437,8 @@ enum End {
     Immediate,
     /// The process is killed.
     Killed,
+    /// The program goes on elsewhere from a savepoint.
+    Moved,
 }
 
 /// Above all that a program here sends.
@@ -1438,7 +1469,12 @@ fn life() -> impl Strategy<Value = Life> {
         1_usize..4,
         100_u64..3000,
         1_u64..5,
-        prop_oneof![Just(End::Graceful), Just(End::Immediate), Just(End::Killed)],
+        prop_oneof![
+            Just(End::Graceful),
+            Just(End::Immediate),
+            Just(End::Killed),
+            Just(End::Moved)
+        ],
         1_usize..4,
         prop_oneof![3 => Just(0), 1 => 1_u64..6],
         prop_oneof![2 => Just([0, 0]), 1 => (1_u16..60, 0_u16..60).prop_map(|(a, b)| [a, b])],
@@ -1521,6 +1557,7 @@ fn check(plan: &Plan, batches: &[Vec<Frame>], lives: &[Life]) {
         clock.advance(Duration::from_millis(by * INTERVAL_MS));
         ticks.set(ticks.get() + by);
     };
+    let mut moved = Moved::default();
     let mut lives = lives.iter().cycle();
     let mut rest = batches;
     while !rest.is_empty() {
@@ -1531,7 +1568,16 @@ fn check(plan: &Plan, batches: &[Vec<Frame>], lives: &[Life]) {
         }
         let mut missed = missed_ends(plan, last, ticks.get() + 1);
         trap.set(life.failures);
-        let context = open(&disk, &clock, plan, life, &outputs, (&trap, &brokers)).unwrap();
+        let context = open(
+            &disk,
+            &clock,
+            plan,
+            life,
+            &outputs,
+            (&trap, &brokers),
+            &moved,
+        )
+        .unwrap();
         let (now, later) = rest.split_at(life.batches.min(rest.len()));
         for frames in now {
             advance(1);
@@ -1554,10 +1600,15 @@ fn check(plan: &Plan, batches: &[Vec<Frame>], lives: &[Life]) {
         trap.set([0, 0]);
         compare_past(plan, &context, &outputs, life);
         trap.set(life.failures);
-        if life.end == End::Graceful {
+        if [End::Graceful, End::Moved].contains(&life.end) {
             let last = context.progress().last_batch.unwrap() + 1;
             advance(1);
-            context.stop(StopMode::Graceful).unwrap();
+            if life.end == End::Moved {
+                let savepoint = context.stop_with_savepoint_into(moved.next(&mut disk));
+                assert_eq!(savepoint.unwrap().batch, last);
+            } else {
+                context.stop(StopMode::Graceful).unwrap();
+            }
             let when = When {
                 tick: ticks.get(),
                 is_last: true,
@@ -1587,6 +1638,7 @@ fn check_parts(plan: &Plan, bursts: &[Vec<Frame>], lives: &[InParts]) -> (usize,
     let clock = Arc::new(ManualClock::new(START_MS));
     let tick = Duration::from_millis(INTERVAL_MS);
     let (mut sent, mut bursts, mut ends) = (Vec::new(), bursts.iter().peekable(), Vec::new());
+    let (mut moved, mut later) = (Moved::default(), Vec::new());
     let mut all_lives = lives.iter().cycle();
     let mut last_life = lives[0].life;
     while bursts.peek().is_some() {
@@ -1596,7 +1648,17 @@ fn check_parts(plan: &Plan, bursts: &[Vec<Frame>], lives: &[InParts]) -> (usize,
             clock.advance(tick * life.downtime as u32);
         }
         trap.set(life.failures);
-        let context = open(&disk, &clock, plan, life, &outputs, (&trap, &brokers)).unwrap();
+        let context = open(
+            &disk,
+            &clock,
+            plan,
+            life,
+            &outputs,
+            (&trap, &brokers),
+            &moved,
+        )
+        .unwrap();
+        sent.extend(send(&context, plan, &brokers, &std::mem::take(&mut later)));
         for frames in bursts.by_ref().take(life.batches) {
             clock.advance(tick);
             sent.extend(send(&context, plan, &brokers, frames));
@@ -1612,10 +1674,27 @@ fn check_parts(plan: &Plan, bursts: &[Vec<Frame>], lives: &[InParts]) -> (usize,
             End::Graceful => context.stop(StopMode::Graceful).unwrap(),
             End::Immediate => drop(context),
             End::Killed => disk = disk.kill_process(),
+            // It cuts one more batch. What comes after that is not in it.
+            End::Moved => {
+                let savepoint = context.savepoint_into(moved.next(&mut disk)).unwrap();
+                *ends.last_mut().unwrap() += 1;
+                let after = sent.partition_point(|(lsn, _)| *lsn < savepoint.lsn);
+                later.extend(sent.split_off(after).into_iter().map(|(_, frame)| frame));
+            }
         }
     }
     // To the end of what was sent, and two batches more, so that the last tick is whole.
-    let context = open(&disk, &clock, plan, last_life, &outputs, (&trap, &brokers)).unwrap();
+    let context = open(
+        &disk,
+        &clock,
+        plan,
+        last_life,
+        &outputs,
+        (&trap, &brokers),
+        &moved,
+    )
+    .unwrap();
+    sent.extend(send(&context, plan, &brokers, &later));
     let newest = sent.last().map_or(Lsn::ZERO, |(lsn, _)| *lsn);
     let mut empty = 0;
     while empty < 3 {
@@ -1624,7 +1703,7 @@ fn check_parts(plan: &Plan, bursts: &[Vec<Frame>], lives: &[InParts]) -> (usize,
     }
     drop(context);
     let batches: Vec<Batch> = outputs.lock().batches.values().copied().collect();
-    compare_all(plan, &batches, sent, &outputs, last_life);
+    compare_all(plan, &batches, sent, &outputs, (last_life, moved.times > 0));
     let is_open = |at: usize| {
         batches
             .get(at + 1)
@@ -1641,14 +1720,18 @@ fn compare_all(
     batches: &[Batch],
     sent: Vec<(Lsn, Frame)>,
     outputs: &Outputs,
-    life: Life,
+    (life, moves): (Life, bool),
 ) {
     let mut states = vec![State::default(); plan.ops.len()];
     let mut sent = sent.into_iter().peekable();
     let mut end = batches[0].from;
     for (at, batch) in batches.iter().enumerate() {
         assert_eq!(batch.id, at as u64 + 1, "{batches:?}");
-        assert_eq!(batch.from, end, "{batches:?}");
+        // A log that takes the place of another one begins above it.
+        assert!(
+            batch.from == end || (moves && batch.from > end),
+            "{batches:?}"
+        );
         end = batch.to;
         let mut frames = Vec::new();
         while let Some((_, frame)) = sent.next_if(|(lsn, _)| *lsn < batch.to) {

@@ -19,6 +19,8 @@ use crate::read::headers::FrameHeaders;
 use crate::read::reader::Reader;
 use crate::read::tail::Tail;
 use crate::recovery::cases::Recovery;
+use crate::recovery::fitness;
+use crate::recovery::open::exists;
 use crate::retention::budget::AdmissionClass;
 use crate::retention::guard::{LogHold, RetentionGuard};
 use crate::retention::room::RoomWait;
@@ -78,6 +80,17 @@ impl Wal {
         Ok(Self {
             shared: Arc::new(open::open(path.as_ref(), options)?),
         })
+    }
+
+    /// Whether the directory `path` holds a log, on the disk of `options`: a control file, or a
+    /// segment with records. Nothing is changed, and no lock is taken. What a creation that was cut
+    /// short has left is no log: opening makes it anew.
+    ///
+    /// # Errors
+    /// [`WalError::Io`]; [`WalError::Corrupt`] for a control file that cannot be read.
+    pub fn exists(path: impl AsRef<Path>, options: &Options) -> Result<bool> {
+        let disk = &*options.disk;
+        exists(&fitness::resolve(disk, path.as_ref())?, disk)
     }
 
     /// Appends one record and returns its position. The order is fixed, but the record is not yet

@@ -75,6 +75,61 @@ fn created_again_when_creation_was_cut_short() {
     }
 }
 
+/// A log that takes the place of another one begins where that ended: on a page, and it stays
+/// there.
+#[test]
+fn created_at_an_lsn() {
+    let sim = SimDisk::new();
+    let at = |sim: &SimDisk, lsn| on(sim).start_at(Lsn::new(lsn));
+    assert!(!Wal::exists("/log", &on(&sim)).unwrap());
+    let log = Wal::open_with("/log", at(&sim, 1_000_001)).unwrap();
+    assert_eq!(log.first_lsn(), Lsn::new(1_003_520));
+    assert_eq!(log.recovery().case, Case::Created);
+    let _ = log.append("a").unwrap();
+    log.sync().unwrap();
+    let end = log.end_lsn();
+    assert!(end > Lsn::new(1_003_520 + SEGMENT_HEADER_SIZE));
+    let sim = sim.kill_process();
+    drop(log);
+    // Without the setting, or with another one, it is where it was.
+    for reopened in [at(&sim, 1_000_001), on(&sim), at(&sim, 7)] {
+        assert!(Wal::exists("/log", &reopened).unwrap());
+        let log = Wal::open_with("/log", reopened).unwrap();
+        assert_eq!(contents(&log), payloads(["a"]));
+        assert_eq!(log.first_lsn(), Lsn::new(1_003_520));
+        log.close().unwrap();
+    }
+    let too_high = at(&sim, (1 << 62) + 1);
+    let refused = Wal::open_with("/log", too_high).unwrap_err();
+    assert!(refused.to_string().contains("leaves no room"), "{refused}");
+}
+
+/// Creation at an LSN that is cut short before any disk operation: it is no log yet, and is begun
+/// again; or it is the log.
+#[test]
+fn creation_at_an_lsn_survives_a_power_cut_before_every_operation() {
+    let mut whole = 0;
+    for cut in 0.. {
+        let sim = SimDisk::new();
+        sim.cut_power_before(cut);
+        let options = |sim: &SimDisk| on(sim).start_at(Lsn::new(40_000));
+        let made = Wal::open_with("/log", options(&sim));
+        let (is_made, is_done) = (made.is_ok(), sim.power_cut_at().is_none());
+        drop(made);
+        let sim = sim.restart_after_power_cut(cut);
+        let there = Wal::exists("/log", &options(&sim)).unwrap();
+        assert!(there || !is_made, "cut {cut}: a log that was made is there");
+        let log = Wal::open_with("/log", options(&sim)).unwrap();
+        assert_eq!(log.first_lsn(), Lsn::new(40_960), "cut {cut}");
+        assert_eq!(log.recovery().case == Case::Created, !there, "cut {cut}");
+        whole += u64::from(there);
+        if is_done {
+            break;
+        }
+    }
+    assert!(whole > 0, "the last cut comes after creation");
+}
+
 #[test]
 fn clean_end() {
     let sim = SimDisk::new();

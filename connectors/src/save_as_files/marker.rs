@@ -53,6 +53,8 @@ pub(super) enum Marker {
     /// Empty or cut short.
     Unfinished,
     Ours,
+    /// That of a log whose place this one has taken.
+    Predecessors,
 }
 
 /// Reads the marker.
@@ -92,9 +94,12 @@ pub(super) fn read(
     }
     let content: Content = serde_json::from_slice(&bytes).map_err(|_| not_a_marker())?;
     let ours = Content::of(owner);
+    let mut predecessors = owner.predecessors.iter().map(|id| format!("{id:032x}"));
     // The name of the application is not compared: the engine checks that.
     if (&content.log, &content.output) == (&ours.log, &ours.output) {
         Ok(Marker::Ours)
+    } else if content.output == ours.output && predecessors.any(|log| log == content.log) {
+        Ok(Marker::Predecessors)
     } else {
         Err(content.refusal(names, owner).into())
     }
@@ -125,15 +130,17 @@ pub(super) fn claim(
                 }
                 return match read(disk, names, owner)? {
                     Marker::Ours => Ok(disk.sync_dir(&names.dir)?),
-                    Marker::Missing | Marker::Unfinished => Err(busy(names).into()),
+                    Marker::Missing | Marker::Unfinished | Marker::Predecessors => {
+                        Err(busy(names).into())
+                    }
                 };
             }
         }
-        Marker::Unfinished => {
+        Marker::Unfinished | Marker::Predecessors => {
             let locked = disk.lock_dir(&names.dir);
             let _lock = locked.map_err(|e| format!("{}: {e}", busy(names)))?;
             // Another program may have finished it meanwhile.
-            if read(disk, names, owner)? == Marker::Unfinished {
+            if read(disk, names, owner)? == found {
                 disk.rename(&write_tmp(disk, names, owner)?, &names.marker())?;
             }
         }

@@ -38,11 +38,18 @@ pub(super) fn take_over(
     let marker = marker::read(disk, names, &context.owner)?;
     let mut staged = Vec::new();
     let mut adopted = 0_u64;
+    let mut lost = Vec::new();
     for entry in disk.list(&names.dir)? {
         let Some(found) = entry.name.to_str().and_then(|name| names.parse(name)) else {
             continue;
         };
         match (maker(&found, &context.batches), marker, found.stage) {
+            // It was never seen, and its batch is lost. It goes while the marker still tells whose
+            // it was.
+            (Maker::Another, Marker::Predecessors, FileState::Staged) => {
+                lost.push(names.staged(&found.name));
+                continue;
+            }
             (Maker::Another, ..)
             | (Maker::Unknown, Marker::Missing | Marker::Unfinished, FileState::Staged) => {
                 return Err(refusal(names, &found, context).into());
@@ -55,6 +62,12 @@ pub(super) fn take_over(
         if found.stage == FileState::Staged {
             staged.push(found);
         }
+    }
+    for path in &lost {
+        disk.remove_file(path)?;
+    }
+    if !lost.is_empty() {
+        disk.sync_dir(&names.dir)?;
     }
     marker::claim(disk, names, &context.owner, marker)?;
     if adopted > 0 {

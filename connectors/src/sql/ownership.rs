@@ -5,6 +5,7 @@
 //! | none, output unknown to the newest checkpoint | a new output, or a first run | it begins |
 //! | none, though the output has run before | another database, or a lost one | an error |
 //! | of another log | it belongs to another program | an error |
+//! | of a log whose place this one has taken | it goes on | the row is given this log's id |
 //! | a batch that the log has not made, or made at another time | the log is an older copy | an error |
 //! | a batch before the last that the log has committed | the database is an older copy | an error |
 //! | the batch itself, or a later one | it ran before, and the crash came before `committed` | nothing |
@@ -31,6 +32,10 @@ pub(super) const UPSERT: &str =
     VALUES ($1, $2, $3, $4, $5)
     ON CONFLICT (output) DO UPDATE SET batch = excluded.batch, time_ms = excluded.time_ms
     WHERE highwater_outputs.log = excluded.log";
+
+/// Gives the row of an output to another log.
+pub(super) const TAKE_OVER: &str =
+    "UPDATE highwater_outputs SET log = $3 WHERE output = $1 AND log = $2";
 
 /// What the database says of an output.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -171,8 +176,19 @@ impl Ownership {
         .into()
     }
 
+    fn is_predecessors(&self, row: &Row) -> bool {
+        let mut logs = self.owner.predecessors.iter();
+        logs.any(|id| format!("{id:032x}") == row.log)
+    }
+
+    /// The values of [`TAKE_OVER`], if the row is that of a log whose place this one has taken.
+    pub(super) fn takes_over(&self, row: Option<&Row>) -> Option<(String, String, String)> {
+        let row = row.filter(|row| self.is_predecessors(row))?;
+        Some((self.owner.output.clone(), row.log.clone(), self.log()))
+    }
+
     fn check_owner(&self, row: &Row) -> Result<(), BoxError> {
-        if row.log == self.log() {
+        if row.log == self.log() || self.is_predecessors(row) {
             return Ok(());
         }
         Err(self.refusal(&format!(
@@ -225,6 +241,7 @@ mod tests {
                 log_id: 7,
                 application: "app".to_owned(),
                 output: "out".to_owned(),
+                predecessors: vec![5],
             },
             batches: (from.max(1)..=cut).map(batch).collect(),
             called: (committed >= from.max(1)).then_some(committed),
@@ -251,6 +268,14 @@ mod tests {
 
     #[test]
     fn the_right_database_is_taken_and_every_other_one_is_refused() {
+        let of_predecessor = Row {
+            log: format!("{:032x}", 5),
+            ..row(5)
+        };
+        let owner = taken(None, &log(0, 0, 0)).unwrap();
+        let takes_over = owner.takes_over(Some(&of_predecessor)).unwrap();
+        assert_eq!(takes_over.1, of_predecessor.log);
+        assert_eq!(owner.takes_over(Some(&row(5))), None);
         for (row, context) in [
             (None, log(0, 0, 0)),
             (None, log(0, 3, 2)),
@@ -260,6 +285,7 @@ mod tests {
             // Two batches whose `committed` was not flushed.
             (Some(row(4)), log(0, 4, 2)),
             (Some(row(5)), log(5, 9, 5)),
+            (Some(of_predecessor.clone()), log(5, 9, 5)),
         ] {
             taken(row.as_ref(), &context).unwrap();
         }

@@ -1,6 +1,6 @@
 //! PostgreSQL.
 
-use super::ownership::{CREATE, Ownership, Row, SELECT, Step, UPSERT, number};
+use super::ownership::{CREATE, Ownership, Row, SELECT, Step, TAKE_OVER, UPSERT, number};
 use highwater_engine::{
     Batch, BoxError, Guarantee, Part, Records, SinkContext, SinkError, StagedPart, StagedSink,
 };
@@ -81,11 +81,16 @@ impl Opened {
         let mut client = connect(config)?;
         client.batch_execute(CREATE)?;
         let row = client.query_opt(SELECT, &[&context.owner.output])?;
+        let row = read_row(row.as_ref())?;
         let name = config.get_dbname().unwrap_or("of the user");
         let database = format!("PostgreSQL database {name}");
+        let ownership = Ownership::take(database, row.as_ref(), context)?;
+        if let Some((output, from, to)) = ownership.takes_over(row.as_ref()) {
+            client.execute(TAKE_OVER, &[&output, &from, &to])?;
+        }
         Ok(Self {
             config: config.clone(),
-            ownership: Ownership::take(database, read_row(row.as_ref())?.as_ref(), context)?,
+            ownership,
             client: Some(client),
         })
     }

@@ -1,6 +1,6 @@
 //! SQLite.
 
-use super::ownership::{CREATE, Ownership, Row, SELECT, Step, UPSERT, number};
+use super::ownership::{CREATE, Ownership, Row, SELECT, Step, TAKE_OVER, UPSERT, number};
 use crate::paths::resolve;
 use highwater_engine::{
     Batch, BoxError, Guarantee, Part, Records, SinkContext, SinkError, StagedPart, StagedSink,
@@ -67,6 +67,9 @@ impl Opened {
         let row = read_row(&connection, &context.owner.output)?;
         let database = format!("SQLite database {}", path.display());
         let ownership = Ownership::take(database, row.as_ref(), context)?;
+        if let Some(values) = ownership.takes_over(row.as_ref()) {
+            connection.execute(TAKE_OVER, values)?;
+        }
         Ok(Self {
             connection,
             ownership,

@@ -17,6 +17,8 @@ pub(crate) enum Purpose {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Snapshot {
     Take,
+    /// The same, and nothing comes after it: a graceful stop.
+    Final,
     /// Not unless one is due.
     Skip,
 }

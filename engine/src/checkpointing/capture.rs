@@ -1,6 +1,8 @@
 //! What a checkpoint is made of, on its way from the workers to the thread that writes it.
 
 use crate::batch::Batch;
+use crate::batch::tick::Tick;
+use crate::checkpointing::metadata::Incomplete;
 use crate::engine_log::ledger::Settled;
 use crate::state::encoded::Entry;
 use crate::state::table::capture::CapturedGroup;
@@ -78,8 +80,12 @@ pub(crate) struct Capture {
     pub(crate) memory: Arc<CopyMemory>,
     /// The entries of the states that the driver keeps.
     pub(crate) entries: BTreeMap<usize, Vec<Entry>>,
-    /// Where windows are aligned.
-    pub(crate) zero_ms: u64,
+    /// The place of the batch in time.
+    pub(crate) tick: Tick,
+    /// Batches that were cut after it.
+    pub(crate) incomplete: Incomplete,
+    /// Whether it is the last one of a graceful stop.
+    pub(crate) is_final: bool,
     /// What the end of the batch leaves behind of each source.
     pub(crate) sources: BTreeMap<StreamId, Settled>,
 }

@@ -5,7 +5,6 @@
 
 use crate::batch::Batch;
 use crate::checkpointing::capture::{Capture, CaptureSink, Captured, CopyMemory, Whole};
-use crate::checkpointing::target::RecoveryTarget;
 use crate::checkpointing::writer::Writer;
 use crate::error::{Error, Result};
 use crate::observe::checkpoints::{CheckpointStatus, FailedInARow};
@@ -28,9 +27,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// When checkpoints are taken.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
-    /// After so many batches; with a target, as long as that does not decide.
+    /// After so many batches.
     pub(crate) every: u64,
-    pub(crate) target: Option<RecoveryTarget>,
     pub(crate) clock: Arc<dyn Clock>,
     /// The batch after which the last capture was taken, and its LSN.
     pub(crate) last: (u64, Lsn),
@@ -114,26 +112,15 @@ impl Checkpointer {
     /// Not while one is being written: batches never wait for a slow store, and captures do not
     /// pile up in memory.
     pub(crate) fn is_due(&self, batch: &Batch) -> bool {
-        let (_, lsn) = self.schedule.last;
+        let (last, lsn) = self.schedule.last;
         let ended = self.status.ended_attempts();
-        if ended.all != self.handed_over {
-            return false;
-        }
-        let has_failed = ended.failed_in_a_row.is_some();
-        self.is_scheduled(batch, has_failed)
+        let due = batch.id.saturating_sub(last) >= self.schedule.every
             || batch.to.bytes_since(lsn) >= self.schedule.max_lineage
+            || self.status.is_wanted()
             || ended
                 .failed_in_a_row
-                .is_some_and(|failed| self.waited(failed))
-    }
-
-    /// Whether the policy says so. A target that is missed because checkpoints fail would try after
-    /// every batch: then the default decides.
-    fn is_scheduled(&self, batch: &Batch, has_failed: bool) -> bool {
-        let target = self.schedule.target.as_ref().filter(|_| !has_failed);
-        let decided = target.and_then(|target| target.is_due(batch, &self.status));
-        let (last, _) = self.schedule.last;
-        decided.unwrap_or_else(|| batch.id.saturating_sub(last) >= self.schedule.every)
+                .is_some_and(|failed| self.waited(failed));
+        due && ended.all == self.handed_over
     }
 
     /// Whether it is time to try again.
@@ -187,6 +174,7 @@ impl Checkpointer {
     pub(crate) fn take(&mut self, capture: Capture) -> Result<()> {
         self.schedule.last = (capture.batch.id, capture.batch.to);
         self.handed_over += 1;
+        self.status.captured(self.handed_over);
         match &mut self.writer {
             WriterHandle::Inline(writer) => write(writer, &capture, &self.status),
             WriterHandle::Thread(thread) => {

@@ -66,6 +66,10 @@ impl Writer {
         });
         // Only now, after the publication, the log is truncated to what the oldest retained
         // checkpoint needs.
+        if self.retained.is_held() {
+            self.retained.set(self.checkpoints.all());
+            return Ok(());
+        }
         let retired = self.checkpoints.retire();
         self.retained.set(self.checkpoints.all());
         let retired = retired?;
@@ -139,7 +143,10 @@ impl Writer {
     fn metadata_at(&self, capture: &Capture) -> Metadata {
         let end = capture.batch.to;
         let mut metadata = self.metadata.clone();
-        metadata.zero_ms = Some(capture.zero_ms);
+        metadata.zero_ms = Some(capture.tick.zero_ms);
+        metadata.part = Some(capture.tick.into());
+        metadata.incomplete = capture.incomplete.clone();
+        metadata.stopped = capture.is_final;
         let sources = metadata.program.sources.iter();
         let numbers = sources.filter_map(|(name, stream)| {
             let settled = capture.sources.get(&StreamId(*stream))?;

@@ -8,7 +8,6 @@ use std::sync::Arc;
 impl Builder {
     /// How often a checkpoint is taken. Default: every ten seconds, that is, after the smallest
     /// number of batches whose intervals together are at least that.
-    /// [`CheckpointPolicy::recovery_target`] says instead how long a recovery may take.
     #[must_use]
     pub fn checkpoint(mut self, policy: CheckpointPolicy) -> Self {
         self.settings.policy = policy;
@@ -45,6 +44,52 @@ impl Builder {
     pub fn checkpoint_store(mut self, store: Arc<dyn Store>) -> Self {
         self.settings.checkpoint_store = Some(store);
         self.settings.checkpoint_url_refused = None;
+        self
+    }
+
+    /// A directory that has no log yet begins with the newest checkpoint in the store at `url`,
+    /// which [`StreamingContext::savepoint`] has written, or which is the store of another
+    /// directory. The URL is one of [`checkpoint_url`](Self::checkpoint_url).
+    ///
+    /// States, positions of sources and sequence numbers of producers are as they were there; batch
+    /// ids, batch times and LSNs go on. The log is a new one. The call may stay: where there is a
+    /// log already, it does nothing.
+    ///
+    /// An output that marks what it has written refuses the new log, as it refuses any other
+    /// program. It takes over what a program has written that had stopped: see
+    /// [`StreamingContext::stop_with_savepoint`].
+    ///
+    /// [`StreamingContext::savepoint`]: crate::StreamingContext::savepoint
+    /// [`StreamingContext::stop_with_savepoint`]: crate::StreamingContext::stop_with_savepoint
+    #[must_use]
+    pub fn from_savepoint(mut self, url: &str) -> Self {
+        (self.settings.savepoint, self.settings.savepoint_url_refused) = match open_url(url) {
+            Ok(store) => (Some(store), None),
+            Err(refused) => (None, Some(refused.to_string())),
+        };
+        self
+    }
+
+    /// [`Self::from_savepoint`], with a store.
+    #[must_use]
+    pub fn from_savepoint_store(mut self, store: Arc<dyn Store>) -> Self {
+        self.settings.savepoint = Some(store);
+        self.settings.savepoint_url_refused = None;
+        self
+    }
+
+    /// The log of checkpoint `number` is lost for good, and with it every record that was
+    /// acknowledged after that checkpoint. The program goes on from it, with a new log.
+    ///
+    /// Without this call a start refuses checkpoints whose log is gone
+    /// ([`Mismatch::LogGone`](crate::Mismatch::LogGone)); the error names the number. The call may
+    /// stay: it is about this one checkpoint.
+    ///
+    /// An output that has published a later batch before the loss refuses to start until that is
+    /// moved away: the new log gives the number of that batch to another one.
+    #[must_use]
+    pub fn accept_loss(mut self, number: u64) -> Self {
+        self.settings.accepted_loss = Some(number);
         self
     }
 

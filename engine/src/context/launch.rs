@@ -5,7 +5,6 @@ use crate::checkpointing::checkpointer::{Checkpointer, Schedule};
 use crate::checkpointing::copies::ReadBack;
 use crate::checkpointing::entries::KnownEntries;
 use crate::checkpointing::metadata::Metadata;
-use crate::checkpointing::target::RecoveryTarget;
 use crate::checkpointing::writer::Writer;
 use crate::context::core::Core;
 use crate::dead_letters::desk::Desk;
@@ -49,7 +48,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
     let committer = committer(core, backoff, recovered.committed);
     let workers = core.settings.workers.get();
     let plan = Arc::clone(&core.plan);
-    let numbers = recovered.numbers();
+    let metadata = metadata(core, &recovered);
     let mut state = recovered.state;
     begin_states(core, recovered.key_groups, &mut state)?;
     let clock = Arc::clone(&core.settings.clock);
@@ -63,17 +62,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         retained: Arc::clone(&core.replayer.retained),
         plan: Arc::clone(&core.plan),
         clock: Arc::clone(&core.settings.clock),
-        metadata: Metadata {
-            program: recovered.program,
-            batch_interval_ms: core.settings.interval_ms(),
-            zero_ms: None,
-            numbers,
-            workers,
-            operators: core.plan.operators.clone(),
-            migrations: recovered.migrations,
-            dropped: recovered.dropped,
-            panes: core.plan.panes.clone(),
-        },
+        metadata,
         events: Arc::clone(&core.events),
         faults: core.settings.faults,
         parent: recovered.checkpoint.map(|(number, _)| number),
@@ -81,10 +70,11 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         read_back: ReadBack::default(),
     };
     let last = recovered.checkpoint;
-    let last = last.map_or((0, core.lineage.replay_from), |(_, at)| {
-        (at.batch.id, at.batch.to)
-    });
+    let last = last.map_or((0, core.replay_from), |(_, at)| (at.batch.id, at.batch.to));
     let checkpointer = checkpointer(core, last, recovered.whole, writer)?;
+    for cut in &recovered.cuts {
+        core.cut_batches.was_cut(cut);
+    }
     let driver = Driver {
         admission: Arc::clone(&core.admission),
         workers: driver_workers(core, executor),
@@ -98,10 +88,27 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         committed: recovered.committed,
         refused,
         states: Arc::clone(&core.states),
+        cut_batches: Arc::clone(&core.cut_batches),
         chunk_size: core.settings.chunk_size,
         begun: None,
     };
     Ok((driver, recovered.cuts))
+}
+
+/// What the engine writes into each manifest.
+fn metadata(core: &Core, recovered: &Recovered) -> Metadata {
+    Metadata {
+        program: recovered.program.clone(),
+        batch_interval_ms: core.settings.interval_ms(),
+        numbers: recovered.numbers(),
+        workers: core.settings.workers.get(),
+        operators: core.plan.operators.clone(),
+        migrations: recovered.migrations.clone(),
+        dropped: recovered.dropped.clone(),
+        panes: core.plan.panes.clone(),
+        predecessors: recovered.predecessors.clone(),
+        ..Metadata::default()
+    }
 }
 
 /// What takes checkpoints after the one of the batch and LSN `last`; the next one has all of the
@@ -114,10 +121,6 @@ fn checkpointer(
 ) -> Result<Checkpointer> {
     let schedule = Schedule {
         every: core.settings.checkpoint_every(),
-        target: core.settings.policy.target().map(|target| RecoveryTarget {
-            target,
-            pace: Arc::clone(&core.lineage.pace),
-        }),
         clock: Arc::clone(&core.settings.clock),
         last,
         max_lineage: core.settings.max_unprocessed_bytes,
@@ -264,6 +267,10 @@ fn open_desk(core: &Core, recovered: &Recovered) -> Result<Option<Arc<Desk>>> {
 /// lists it.
 fn open_outputs(core: &Core, recovered: &Recovered, backoff: &Backoff) -> Result<()> {
     let batches = recovered.batches();
+    let ids = recovered.predecessors.iter();
+    let predecessors: Vec<u128> = ids
+        .filter_map(|id| u128::from_str_radix(id, 16).ok())
+        .collect();
     for output in &core.plan.outputs {
         let shown = core.plan.operator_name(output.operator);
         let name = core.plan.output_name(output.operator);
@@ -271,6 +278,7 @@ fn open_outputs(core: &Core, recovered: &Recovered, backoff: &Backoff) -> Result
             log_id: core.wal.log_id(),
             application: core.settings.application.clone(),
             output: name.clone(),
+            predecessors: predecessors.clone(),
         };
         let in_doubt = recovered.in_doubt.as_ref();
         let in_doubt = in_doubt.map_or(InDoubt::Nothing, |batch| batch.of(&name));

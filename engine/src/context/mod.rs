@@ -5,8 +5,9 @@
 //! | `streaming_context` | `StreamingContext` |
 //! | `builder` | collects the settings |
 //! | `builder_checkpoints` | those of checkpoints |
+//! | `savepoint` | copies of a checkpoint in a place of their own |
 //! | `core` | what the threads share |
-//! | `observers` | who reads the events, and in which order |
+//! | `intake` | the ways into the log, and the cutter |
 //! | `launch` | from what was found on disk to a driver that runs |
 //! | `queue` | batches that wait for the driver |
 //! | `threads` | receivers, cutter, driver: started |
@@ -16,9 +17,10 @@
 pub(crate) mod builder;
 mod builder_checkpoints;
 pub(crate) mod core;
+mod intake;
 pub(crate) mod launch;
-mod observers;
 pub(crate) mod queue;
+pub(crate) mod savepoint;
 pub(crate) mod stopping;
 pub(crate) mod streaming_context;
 pub(crate) mod thread;

@@ -103,6 +103,10 @@ impl fmt::Debug for StreamingContext {
 }
 
 impl StreamingContext {
+    pub(super) fn core(&self) -> &Core {
+        &self.owner.core
+    }
+
     pub(crate) fn open(settings: Settings, plan: Plan) -> Result<Self> {
         let core = Core::open(settings, plan)?;
         Ok(Self {
@@ -280,7 +284,7 @@ impl StreamingContext {
     /// ```
     #[must_use]
     pub fn lineage(&self) -> Lineage {
-        self.owner.core.lineage.now()
+        self.owner.core.lineage()
     }
 
     /// What was found on disk when the context was opened, and what was restored.

@@ -184,7 +184,7 @@ pub(crate) fn final_batches(core: &Core, driver: &mut Driver) -> Result<()> {
                 break;
             }
             let snapshot = match timed == last && ends {
-                true => Snapshot::Take,
+                true => Snapshot::Final,
                 false => Snapshot::Skip,
             };
             core.run(driver, timed, snapshot)?;

@@ -1,7 +1,6 @@
 //! The checkpoints of this run, for observers.
 
-use crate::batch::Batch;
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::observe::event::{ContextEvent, ContextListener};
 use highwater_checkpoint::CheckpointError;
 use highwater_wal::Lsn;
@@ -36,14 +35,9 @@ struct Inner {
     attempts: EndedAttempts,
     /// Why the newest attempt failed, if it did.
     last_error: Option<Error>,
-    /// The number and the batch of the newest published checkpoint.
-    newest: Option<(u64, Batch)>,
-    /// How long it takes to load it, as far as it was seen.
+    /// How long it took to read the newest checkpoint back.
     load_time: Duration,
-    /// How long the one took that this run began with, and its bytes.
-    loaded: (Duration, u64),
-    /// How long the newest one of this run took to be written.
-    writing: Option<Duration>,
+    requests: Requests,
 }
 
 /// Attempts at checkpoints that have ended, by their numbers: 1 for the first.
@@ -67,37 +61,58 @@ pub(crate) struct FailedInARow {
     pub(crate) at: Duration,
 }
 
-impl Inner {
-    /// How long a checkpoint of so many bytes takes to load, by the one that the run began with.
-    fn loaded_as(&self, bytes: u64) -> Duration {
-        let (took, of) = self.loaded;
-        let nanos = took.as_nanos().saturating_mul(u128::from(bytes));
-        let nanos = nanos.checked_div(u128::from(of)).unwrap_or(0);
-        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
-    }
+/// Checkpoints that were asked for.
+#[derive(Debug, Default)]
+struct Requests {
+    asked: u64,
+    /// Those that the attempt of this number serves.
+    served: (u64, u64),
+    /// No attempt will come any more.
+    ended: bool,
 }
 
 impl CheckpointStatus {
-    /// Records the checkpoint from which this run was recovered, how long that took, and how many
-    /// bytes its files have.
-    pub(crate) fn recovered(&self, (number, batch): (u64, Batch), loaded: (Duration, u64)) {
-        let mut inner = self.inner.lock();
-        inner.stats.newest = Some((number, batch.id, batch.to));
-        inner.newest = Some((number, batch));
-        (inner.load_time, inner.loaded) = (loaded.0, loaded);
-    }
-
-    /// The newest published checkpoint: its number, and the batch after which it was taken.
-    pub(crate) fn newest(&self) -> Option<(u64, Batch)> {
-        self.inner.lock().newest
-    }
-
-    /// How long it takes to load the newest checkpoint, and to write one: as long as to load one,
-    /// before this run has written any. `None` before there is a checkpoint.
-    pub(crate) fn costs(&self) -> Option<(Duration, Duration)> {
+    /// Whether one was asked for, and no capture was taken since.
+    pub(crate) fn is_wanted(&self) -> bool {
         let inner = self.inner.lock();
-        let load = inner.load_time;
-        inner.newest.map(|_| (load, inner.writing.unwrap_or(load)))
+        inner.requests.asked > inner.requests.served.0
+    }
+
+    /// The capture of attempt `number` is taken: it serves all that have asked before.
+    pub(crate) fn captured(&self, number: u64) {
+        let mut inner = self.inner.lock();
+        if inner.requests.asked > inner.requests.served.0 {
+            inner.requests.served = (inner.requests.asked, number);
+        }
+    }
+
+    /// Asks for a checkpoint after the next batch, and waits until it is published or has failed:
+    /// the number of the attempt.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] if the context stops meanwhile.
+    pub(crate) fn await_requested(&self) -> Result<u64> {
+        let mut inner = self.inner.lock();
+        inner.requests.asked += 1;
+        let ticket = inner.requests.asked;
+        loop {
+            let (served, attempt) = inner.requests.served;
+            if served >= ticket && inner.attempts.all >= attempt {
+                return Ok(attempt);
+            }
+            if inner.requests.ended {
+                return Err(Error::Stopped);
+            }
+            self.ended.wait(&mut inner);
+        }
+    }
+
+    /// Records the checkpoint from which this run was recovered (number, batch, LSN), and how long
+    /// that took.
+    pub(crate) fn recovered(&self, checkpoint: (u64, u64, Lsn), loaded_in: Duration) {
+        let mut inner = self.inner.lock();
+        inner.stats.newest = Some(checkpoint);
+        inner.load_time = loaded_in;
     }
 
     /// Records the end of an attempt, and whether the next one can build upon a checkpoint.
@@ -171,20 +186,19 @@ impl ContextListener for CheckpointStatus {
                 number,
                 batch,
                 size_bytes,
-                total_bytes,
-                took,
                 load_time,
                 ..
             } => {
-                let read = inner.loaded_as(*total_bytes);
-                inner.load_time = read.max(*load_time);
-                inner.writing = Some(*took);
-                inner.newest = Some((*number, *batch));
+                inner.load_time = *load_time;
                 inner.stats.published += 1;
                 inner.stats.bytes += size_bytes;
                 inner.stats.newest = Some((*number, batch.id, batch.to));
             }
             ContextEvent::CheckpointFailed { .. } => inner.stats.failed += 1,
+            ContextEvent::Stopped { .. } => {
+                inner.requests.ended = true;
+                self.ended.notify_all();
+            }
             _ => {}
         }
     }

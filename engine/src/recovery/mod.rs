@@ -2,6 +2,9 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `stores` | opens the log and the checkpoints |
+//! | `origin` | a log that begins with a checkpoint of another one |
+//! | `metadata` | what the engine has written into a manifest |
 //! | `recover` | newest valid checkpoint, then the log after it |
 //! | `states` | which state of the checkpoint belongs to which operator |
 //! | `load` | reads the key groups of the states, on several threads |
@@ -10,8 +13,11 @@
 //! | `report` | what was found, for users |
 
 mod load;
+pub(crate) mod metadata;
+mod origin;
 pub(crate) mod outputs;
 pub(crate) mod recover;
 pub(crate) mod report;
 pub(crate) mod sources;
 pub(crate) mod states;
+mod stores;

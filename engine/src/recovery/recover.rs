@@ -15,18 +15,18 @@ use crate::error::{Error, Result};
 use crate::mismatch::Mismatch;
 use crate::plan::program::Plan;
 use crate::plan::source_stream::SourceStream;
+use crate::recovery::metadata::read_metadata;
 use crate::recovery::outputs::BatchInDoubt;
 use crate::recovery::report::{IncompleteBatch, RecoveryReport, StateReport};
 use crate::recovery::sources::{SourcesOnDisk, positions, restore_settled};
 use crate::recovery::states::{migrations, restore, whole};
+use crate::recovery::stores::Stores;
 use crate::refused::lists::Refused;
 use crate::settings::Settings;
 use crate::state::key_group::KeyGroups;
 use crate::state::restore::Restored;
 use crate::state::table::block::RestoredState;
-use highwater_checkpoint::{
-    Checkpoint, Checkpoints, LocalStore, LogBounds, Options, Ownership, Store,
-};
+use highwater_checkpoint::{Checkpoint, Checkpoints};
 use highwater_wal::{Lsn, StreamId, Wal};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -77,17 +77,20 @@ pub(crate) struct Recovered {
     pub(crate) in_doubt: Option<BatchInDoubt>,
     /// What committed batches have refused.
     pub(crate) refused: BTreeMap<u64, Refused>,
+    /// Logs whose place this one has taken, as the manifest has them.
+    pub(crate) predecessors: Vec<String>,
 }
 
 impl Recovered {
     /// Opens log and checkpoints and checks that the program fits them.
     pub(crate) fn open(settings: &Settings, plan: &Plan) -> Result<Self> {
-        let wal = Arc::new(open_log(settings)?);
         let began = settings.clock.now();
-        let (checkpoints, checkpoint) = open_checkpoints(settings, &wal)?;
-        let from = checkpoint
-            .as_ref()
-            .map_or_else(|| wal.first_lsn(), |c| Lsn::new(c.manifest().lsn));
+        let Stores {
+            wal,
+            checkpoints,
+            checkpoint,
+        } = Stores::open(settings)?;
+        let from = replay_start(&wal, checkpoint.as_ref());
         let OnDisk {
             metadata,
             mut replay,
@@ -97,9 +100,7 @@ impl Recovered {
         let found = found_program(settings, &wal, metadata.as_ref(), &replay)?;
         let (mut program, key_groups) = check_program(settings, found.as_ref())?;
         program.set_foreign(&replay.foreign);
-        let settled = checkpoint.as_ref().zip(metadata.as_ref());
-        let settled = settled.map(|(found, metadata)| restore_settled(found, metadata));
-        let settled = settled.transpose()?.unwrap_or_default();
+        let settled = settled(checkpoint.as_ref(), metadata.as_ref())?;
         let positions = positions(&settled, &replay);
         let sources = SourcesOnDisk {
             plan,
@@ -148,6 +149,7 @@ impl Recovered {
             cuts: replay.cuts,
             committed,
             known_names: metadata.names(),
+            predecessors: metadata.predecessors,
             in_doubt,
             refused: replay.refused,
         })
@@ -235,6 +237,21 @@ impl OnDisk {
             zero_ms,
         })
     }
+}
+
+/// Where replay begins.
+fn replay_start(wal: &Wal, checkpoint: Option<&Checkpoint>) -> Lsn {
+    checkpoint.map_or_else(|| wal.first_lsn(), |found| Lsn::new(found.lsn()))
+}
+
+/// The sources as of the checkpoint.
+fn settled(
+    checkpoint: Option<&Checkpoint>,
+    metadata: Option<&Metadata>,
+) -> Result<BTreeMap<StreamId, Settled>> {
+    let found = checkpoint.zip(metadata);
+    let settled = found.map(|(found, metadata)| restore_settled(found, metadata));
+    Ok(settled.transpose()?.unwrap_or_default())
 }
 
 /// The states of the checkpoint, decoded.
@@ -346,43 +363,6 @@ fn report_refused(plan: &Plan, replay: &Replay) {
     }
 }
 
-fn open_log(settings: &Settings) -> Result<Wal> {
-    let mut options = settings
-        .log
-        .clone()
-        .disk(Arc::clone(&settings.disk))
-        .clock(Arc::clone(&settings.clock));
-    if let Some(seed) = settings.seed {
-        options = options.log_id_seed(seed);
-    }
-    Ok(Wal::open_with(settings.dir.join("log"), options)?)
-}
-
-fn open_checkpoints(settings: &Settings, wal: &Wal) -> Result<(Checkpoints, Option<Checkpoint>)> {
-    let local = || LocalStore::new(Arc::clone(&settings.disk), settings.dir.join("checkpoints"));
-    let (store, ownership) = match &settings.checkpoint_store {
-        // The lock of the log is held, so no other process writes checkpoints of this directory.
-        None => (Arc::new(local()) as Arc<dyn Store>, Ownership::Sole),
-        // A store elsewhere does not know that lock.
-        Some(store) => (Arc::clone(store), Ownership::Shared),
-    };
-    let by_chance = Options::default();
-    let options = Options {
-        retain: settings.retain,
-        ownership,
-        writer: settings.seed.unwrap_or(by_chance.writer),
-        ..by_chance
-    };
-    let mut checkpoints = Checkpoints::open(store, options)?;
-    let bounds = LogBounds {
-        log_id: wal.log_id(),
-        first_lsn: wal.first_lsn().get(),
-        end_lsn: wal.durable_lsn().get(),
-    };
-    let newest = checkpoints.newest_for(&bounds)?;
-    Ok((checkpoints, newest))
-}
-
 fn reports(plan: &Plan, state: &BTreeMap<usize, Restored>) -> Vec<StateReport> {
     let named = state
         .iter()
@@ -440,16 +420,6 @@ fn take_checkpointed_batch(
             ),
         }),
     }
-}
-
-/// What the engine has written into the checkpoint's manifest.
-pub(crate) fn read_metadata(settings: &Settings, checkpoint: &Checkpoint) -> Result<Metadata> {
-    let manifest = checkpoint.manifest();
-    serde_json::from_value(manifest.metadata.clone()).map_err(|e| Error::EngineLog {
-        dir: settings.dir.clone(),
-        lsn: Lsn::new(manifest.lsn),
-        what: format!("the metadata of checkpoint {}: {e}", manifest.number),
-    })
 }
 
 /// The program entry of the directory, if it is not new.

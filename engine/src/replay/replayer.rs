@@ -11,7 +11,7 @@ use crate::engine_log::replay::Replay;
 use crate::error::{Error, Result};
 use crate::plan::program::Plan;
 use crate::plan::source_stream::SourceStream;
-use crate::recovery::recover::read_metadata;
+use crate::recovery::metadata::read_metadata;
 use crate::recovery::sources::SourcesOnDisk;
 use crate::recovery::states::{begin, restore};
 use crate::replay::executor::{ReplayExecutor, ReplaySettings};

@@ -32,6 +32,7 @@ use crate::plan::failed::Remedy;
 use crate::refused::lists::{Refused, RefusedCount};
 use crate::scheduler::attempts::{Attempts, Failure};
 use crate::scheduler::commit::Committer;
+use crate::scheduler::cut_batches::CutBatches;
 use crate::scheduler::refused_records::RefusedRecords;
 use crate::scheduler::side_values::{SideResults, SideValues};
 use crate::scheduler::workers::{Workers, dropped};
@@ -59,6 +60,7 @@ pub(crate) struct Driver {
     pub(crate) refused: RefusedRecords,
     /// For observers.
     pub(crate) states: Arc<StateCounts>,
+    pub(crate) cut_batches: Arc<CutBatches>,
     pub(crate) chunk_size: ChunkSize,
     /// The batch that the workers began while the one before was committed.
     pub(crate) begun: Option<Begun>,
@@ -134,7 +136,7 @@ impl Driver {
             hot_keys,
             ..
         } = completed;
-        let is_due = snapshot == Snapshot::Take || self.checkpointer.is_due(&batch);
+        let is_due = snapshot != Snapshot::Skip || self.checkpointer.is_due(&batch);
         let asked = is_due.then(|| self.ask_for_checkpoint(&batch));
         if self.side.is_empty()
             && let Some(next) = next()
@@ -161,11 +163,11 @@ impl Driver {
         let took = self.admission.clock.now().saturating_sub(started);
         if let Some(asked) = asked {
             let had_all = asked.whole == Whole::All;
-            self.take_checkpoint(timed, asked)?;
+            self.take_checkpoint(timed, snapshot, asked)?;
             // No later attempt follows the final one.
-            if snapshot == Snapshot::Take && !had_all && self.checkpointer.lost_its_parent() {
+            if snapshot != Snapshot::Skip && !had_all && self.checkpointer.lost_its_parent() {
                 let asked = self.ask_for_checkpoint(&batch);
-                self.take_checkpoint(timed, asked)?;
+                self.take_checkpoint(timed, snapshot, asked)?;
             }
         }
         self.by_offset.release(self.retained.oldest());
@@ -199,7 +201,12 @@ impl Driver {
     }
 
     /// Takes a checkpoint after a batch that is complete.
-    fn take_checkpoint(&mut self, Timed { batch, tick }: Timed, asked: Asked) -> Result<()> {
+    fn take_checkpoint(
+        &mut self,
+        Timed { batch, tick }: Timed,
+        snapshot: Snapshot,
+        asked: Asked,
+    ) -> Result<()> {
         assert!(
             self.committer.has_published(&batch),
             "{batch} is in a checkpoint only after its outputs are published"
@@ -212,7 +219,9 @@ impl Driver {
             workers: asked.workers,
             memory: self.checkpointer.memory(),
             entries: self.side.entries(&batch)?,
-            zero_ms: tick.zero_ms,
+            tick,
+            incomplete: self.cut_batches.after(batch.id),
+            is_final: snapshot == Snapshot::Final,
             sources: self.sources.iter().map(SourceContext::settled).collect(),
         })
     }
@@ -223,6 +232,7 @@ impl Driver {
         // All that its frames say of producers is known: they were appended here, or read at start.
         let records = self.sources.iter().map(|s| s.settle(batch.to)).collect();
         self.by_offset.finished(batch);
+        self.cut_batches.finished(batch.id);
         self.admission.processed(batch.to);
         records
     }

@@ -9,6 +9,7 @@
 //! | `rebuild` | the way to build them |
 //! | `attempts` | how often a batch that fails is run again, and after what time |
 //! | `ending` | whether the context is to end |
+//! | `cut_batches` | what was cut and has not finished |
 //! | `commit` | commits their outputs |
 //! | `refused_records` | what batches have refused, on its way to the workers and into the log |
 //! | `side_values` | what the driver keeps beside the states of operators |
@@ -16,6 +17,7 @@
 pub(crate) mod attempts;
 pub(crate) mod clock;
 pub(crate) mod commit;
+pub(crate) mod cut_batches;
 pub(crate) mod cutter;
 pub(crate) mod driver;
 pub(crate) mod ending;

@@ -103,6 +103,9 @@ pub struct OutputOwner {
     pub application: String,
     /// Name of the output within the program.
     pub output: String,
+    /// Logs that are gone, or have ended, and whose place this one has taken: what they have
+    /// written is this output's. See [`Builder::accept_loss`](crate::Builder::accept_loss).
+    pub predecessors: Vec<u128>,
 }
 
 /// A sink: takes the records of a stream, batch by batch, always on one thread and in order. (For

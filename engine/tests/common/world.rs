@@ -99,12 +99,16 @@ impl World {
     }
 
     pub(crate) fn open(&self, disk: &SimDisk) -> Result<StreamingContext> {
+        self.open_with((self.change)(builder(disk, self.workers)))
+    }
+
+    pub(crate) fn open_with(&self, builder: Builder) -> Result<StreamingContext> {
         let table = Table {
             visible: Arc::clone(&self.visible),
             staged: Arc::clone(&self.staged),
         };
         let seen = Arc::clone(&self.seen);
-        (self.change)(builder(disk, self.workers)).get_or_create(move |ssc| {
+        builder.get_or_create(move |ssc| {
             let counts = super::word_count(ssc);
             counts.sink("table", table);
             counts.for_each_batch("seen", move |batch, records: Vec<(String, u64)>| {
@@ -119,9 +123,15 @@ impl World {
     pub(crate) fn live(&self, disk: &SimDisk) -> Result<()> {
         let context = self.open(disk)?;
         context.start()?;
+        self.run_to(&context, GROUPS)?;
+        context.stop(StopMode::Graceful)
+    }
+
+    /// Sends the groups up to `last` whose batches were not cut yet, and runs them.
+    pub(crate) fn run_to(&self, context: &StreamingContext, last: u64) -> Result<()> {
         let input = context.input::<String>("lines")?;
         let done = context.progress().last_batch.unwrap_or(0);
-        for group in done + 1..=GROUPS {
+        for group in done + 1..=last {
             for index in 0..LINES {
                 input
                     .send_once("client", group * LINES + index, &line(group, index))?
@@ -130,7 +140,7 @@ impl World {
             let batch = context.run_batch()?;
             assert_eq!(batch.id, group, "every group is one batch");
         }
-        context.stop(StopMode::Graceful)
+        Ok(())
     }
 }
 

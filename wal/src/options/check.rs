@@ -12,6 +12,9 @@ use std::ops::RangeInclusive;
 /// The coarsest unit of [`Options::seal_groups`].
 const MAX_SEAL: u64 = 64 << 10;
 
+/// The highest LSN that a new log may begin at.
+const MAX_START: u64 = 1 << 62;
+
 const LEVELS: RangeInclusive<i32> = -7..=22;
 
 impl Options {
@@ -32,6 +35,14 @@ impl Options {
         {
             return Err(WalError::BadOptions {
                 what: format!("compression level {level} is not one of {LEVELS:?}"),
+            });
+        }
+        if self.start_at > MAX_START {
+            return Err(WalError::BadOptions {
+                what: format!(
+                    "start_at {} is over {MAX_START}, which leaves no room for records",
+                    self.start_at
+                ),
             });
         }
         self.check_seal_groups()?;

@@ -3,8 +3,10 @@
 use crate::error::WalError;
 use crate::faults::Faults;
 use crate::format::layout::{
-    FRAME_HEADER_SIZE, MIN_SEGMENT_SIZE, SEGMENT_HEADER_SIZE, max_payload, to_usize,
+    FRAME_HEADER_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT, SEGMENT_HEADER_SIZE, max_payload,
+    to_usize,
 };
+use crate::lsn::Lsn;
 use crate::options::choices::{
     Background, Compression, Durability, ReadPath, Tuning, UnsafeFileSystem, WritePath,
 };
@@ -45,6 +47,8 @@ pub struct Options {
     pub(crate) longest_write: u64,
     pub(crate) unsafe_file_system: UnsafeFileSystem,
     pub(crate) seed: Option<u64>,
+    /// Where a new log begins.
+    pub(crate) start_at: u64,
     pub(crate) without: Option<Tuning>,
     pub(crate) faults: Faults,
     pub(crate) disk: Arc<dyn Disk>,
@@ -77,6 +81,7 @@ impl Options {
             longest_write: MAX_WRITE_SIZE,
             unsafe_file_system: UnsafeFileSystem::Refused,
             seed: None,
+            start_at: 0,
             without: None,
             faults: Faults::default(),
             disk: Arc::new(OsDisk::new()),
@@ -213,6 +218,17 @@ impl Options {
         self
     }
 
+    /// A new log begins at the first page (4,096 bytes) at or after `lsn`, not at 0. So its LSNs
+    /// come after those of another log whose place it takes. A log that is there already begins
+    /// where it begins.
+    ///
+    /// Opening refuses an LSN above 2^62.
+    #[must_use]
+    pub fn start_at(mut self, lsn: Lsn) -> Self {
+        self.start_at = lsn.get();
+        self
+    }
+
     /// The disk (default: the machine's).
     #[must_use]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
@@ -260,6 +276,11 @@ impl Options {
     pub fn cheat(mut self, cheat: crate::faults::Cheat) -> Self {
         self.faults = cheat.into();
         self
+    }
+
+    /// Where the first segment of a new log begins.
+    pub(crate) fn first_base(&self) -> u64 {
+        self.start_at.next_multiple_of(SEGMENT_ALIGNMENT)
     }
 
     /// The largest record or batch that the log will accept, in bytes.

@@ -42,11 +42,34 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened> {
     }
 }
 
+/// Whether `dir` holds a log: a control file, or a segment with a record. What a creation that was
+/// cut short has left is none.
+pub(crate) fn exists(dir: &Path, disk: &dyn Disk) -> Result<bool> {
+    match disk.list(dir) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(WalError::io("listing", dir, e)),
+        Ok(_) => {}
+    }
+    if ControlFile::read(disk, dir)?.is_some() {
+        return Ok(true);
+    }
+    let segments = Listing::read(disk, dir)?.segments;
+    for (base, _) in segments {
+        if holds_records(disk, dir, base)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
     let disk = &*options.disk;
     let mut removed = listing.temporary;
+    let first = options.first_base();
     for (base, _) in &listing.segments {
-        if holds_records(disk, dir, *base)? {
+        // Creation is cut short only before the first record. A segment that is not the first, or
+        // holds a record, belongs to a log.
+        if ![0, first].contains(base) || holds_records(disk, dir, *base)? {
             return Err(WalError::Corrupt {
                 finding: Finding::MissingControlFile,
                 file: file::path(dir),
@@ -63,22 +86,24 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
     remove_all(disk, dir, &removed)?;
     let key = LogKey::new(file::fresh_log_id(options.seed));
     let mut maker = maker(dir, options, key);
-    let segment = Segment::create(&maker, 0, &mut |_| ZeroAhead::Piece(options.segment_size))?;
+    let segment = Segment::create(&maker, first, &mut |_| {
+        ZeroAhead::Piece(options.segment_size)
+    })?;
     maker.keep_to(segment.writes_via());
     let meta = ControlFile {
         log_id: key.id,
-        first_lsn: 0,
-        attested_lsn: 0,
+        first_lsn: first,
+        attested_lsn: first,
         reach: maker.reach(options.max_record()),
         end: LogEnd::Open,
     };
     // Last: a log exists once it has a LOG file.
     meta.replace(disk, dir)?;
     file::prepare_spare(disk, dir);
-    let start = Lsn::new(file::first_frame(0));
+    let start = Lsn::new(file::first_frame(first));
     let recovery = Recovery {
         case: Case::Created,
-        first_lsn: Lsn::ZERO,
+        first_lsn: Lsn::new(first),
         end_lsn: start,
         proven_lsn: start,
         frames_rewritten: 0,
@@ -110,12 +135,8 @@ fn maker(dir: &Path, options: &Options, key: LogKey) -> SegmentMaker {
     }
 }
 
-/// Creation is cut short only before the first record. A segment that is not the first, or holds a
-/// record, belongs to a log.
+/// Whether a segment holds anything but zeros after its header.
 fn holds_records(disk: &dyn Disk, dir: &Path, base: u64) -> Result<bool> {
-    if base != 0 {
-        return Ok(true);
-    }
     let FoundFile { path, header, .. } = FoundFile::open(disk, dir, base)?;
     let header = match header {
         Ok(header) => header,

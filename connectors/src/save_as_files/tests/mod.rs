@@ -64,6 +64,7 @@ fn sink(parts: Parts) -> TextSink {
 #[derive(Debug, Clone, PartialEq)]
 struct Log {
     id: u128,
+    predecessors: Vec<u128>,
     output: &'static str,
     cut: u64,
     committed: u64,
@@ -77,6 +78,7 @@ struct Log {
 
 const EMPTY: Log = Log {
     id: 7,
+    predecessors: Vec::new(),
     output: "words",
     cut: 0,
     committed: 0,
@@ -114,6 +116,7 @@ impl Log {
                 log_id: self.id,
                 application: "app".to_owned(),
                 output: self.output.to_owned(),
+                predecessors: self.predecessors.clone(),
             },
             batches: (self.checkpoint.max(1)..=self.cut).map(batch).collect(),
             called: None,

@@ -81,6 +81,56 @@ fn another_log_or_output_is_refused_and_told_who_owns_the_names() {
     open(&disk, &Log::at(4, 4)).unwrap();
 }
 
+/// A log that has taken the place of one that is gone goes on with its files, also if the power
+/// goes off meanwhile. What the lost batches have staged was never seen, and goes. What they have
+/// published is not replaced.
+#[test]
+fn a_log_that_takes_the_place_of_another_one_takes_its_files() {
+    let filled = || {
+        let disk = SimDisk::new();
+        run(&disk, &mut new_log()).unwrap();
+        disk
+    };
+    let successor = |at| Log {
+        id: 8,
+        predecessors: vec![3, 7],
+        checkpoint: at,
+        ..Log::at(at, at)
+    };
+    let disk = filled();
+    let before = disk.read_file(MARKER);
+    assert!(refused(&disk, &successor(2)).contains("has not made it"));
+    assert_eq!(disk.read_file(MARKER), before);
+    check(&disk, BATCHES);
+    for cut in 0.. {
+        let disk = filled();
+        let staged = "/out/deep/.words-9000-0000000009.txt.staged";
+        disk.put_file(staged, "of a lost batch");
+        disk.cut_power_before(disk.mutations() + cut);
+        let opened = open(&disk, &successor(4)).is_ok();
+        let done = disk.power_cut_at().is_none();
+        disk.cut_power_now();
+        let disk = disk.restart_after_power_cut(cut);
+        open(&disk, &successor(4)).unwrap();
+        assert_eq!(disk.read_file(staged), None);
+        check(&disk, BATCHES);
+        // It is at home now, and the other one is not.
+        open(
+            &disk,
+            &Log {
+                predecessors: Vec::new(),
+                ..successor(4)
+            },
+        )
+        .unwrap();
+        refused(&disk, &Log::at(4, 4));
+        assert!(opened || !done);
+        if done {
+            break;
+        }
+    }
+}
+
 /// The power goes off before every mutation of one program's first start; then another one
 /// tries, then the first again.
 #[test]
