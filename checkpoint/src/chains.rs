@@ -206,12 +206,14 @@ impl Placed {
         Err(CheckpointError::damaged(&name, Some(offset), what))
     }
 
-    fn payload(&self, store: &dyn Store, log_id: u128) -> Result<Payload> {
+    /// Reads the block, checks and unpacks it.
+    pub(crate) fn payload(&self, store: &dyn Store, log_id: u128) -> Result<Payload> {
         let payload = self.read(store, log_id)?.unpack();
         payload.map_err(|what| self.damaged(&what))
     }
 
-    fn damaged(&self, what: &str) -> CheckpointError {
+    /// What was found in the block.
+    pub(crate) fn damaged(&self, what: &str) -> CheckpointError {
         let (state, group) = (self.block.info.state, self.block.info.key_group);
         let what = format!("block of state {state}, key group {group}: {what}");
         CheckpointError::damaged(&self.file.to_string(), Some(self.block.offset), what)

@@ -180,6 +180,21 @@ impl Checkpoint {
         }))
     }
 
+    /// Where it was read from.
+    pub(crate) fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Length of the entries of a state before they were packed, in bytes; with older versions of
+    /// entries that later blocks replace.
+    pub(crate) fn raw_len(&self, state: &StateEntry) -> Result<u64> {
+        let chains = self.chains()?.of_state(state.id);
+        let blocks = chains.flat_map(|(_, chain)| chain);
+        Ok(blocks.fold(0, |sum: u64, placed| {
+            sum.saturating_add(placed.block.info.raw_len)
+        }))
+    }
+
     /// Where the blocks are; read at the first call.
     pub(crate) fn chains(&self) -> Result<&Arc<Chains>> {
         if let Some(chains) = self.chains.get() {
@@ -201,7 +216,8 @@ impl Checkpoint {
             .try_for_each(|f| self.verify_file(f))
     }
 
-    fn verify_file(&self, entry: &FileEntry) -> Result<()> {
+    /// As [`Self::verify`], for one file.
+    pub(crate) fn verify_file(&self, entry: &FileEntry) -> Result<()> {
         let name = entry.name.as_str();
         let size = self.store.len(name).map_err(|e| lost(name, 0, e))?;
         if size != entry.size {

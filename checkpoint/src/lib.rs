@@ -17,6 +17,7 @@
 //! | `state_file/` | the byte layout of state files |
 //! | `store/` | the place where checkpoints are kept |
 //! | `retention/` | removing what is no longer needed |
+//! | `offline/` | comparing, checking and copying checkpoints of a store without writing into it |
 //! | `testing/` | stores for tests: one in memory, one that fails |
 //! | `format`, `hex`, `options`, `error` | versions and limits; numbers in JSON; settings; errors |
 
@@ -32,6 +33,7 @@ mod hex;
 mod inspect;
 mod manifest;
 mod merge;
+mod offline;
 mod options;
 mod retention;
 mod state_file;
@@ -49,6 +51,12 @@ pub use error::{CheckpointError, Result, Skipped};
 pub use format::{BLOCK_HEADER_LEN, FILE_HEADER_LEN, FORMAT_VERSION, MAX_MANIFEST_BYTES};
 pub use inspect::{Inspected, Validity};
 pub use manifest::document::{Batch, BlockEntry, BlockKind, FileEntry, Manifest, StateEntry};
+pub use offline::audit::{Audit, Audited, Finding, Leftover, LeftoverKind, audit};
+pub use offline::compare::{Change, Comparison, Difference, StateDifference};
+pub use offline::copy::{Copied, copy_checkpoints};
+pub use offline::meaning::{AsBytes, Meaning, Pair};
+pub use offline::pruning::Pruning;
+pub use offline::without::{Without, copy_without};
 pub use options::{MIN_RETAIN, Options, Ownership};
 pub use retention::retire::Retired;
 pub use store::error::StoreError;
