@@ -535,6 +535,33 @@ fn damage_is_not_copied() {
     }
 }
 
+/// F87: a forged manifest whose checksum is right leads nowhere else.
+#[test]
+fn a_forged_name_leads_out_of_no_store() {
+    let store = store();
+    let name = "manifest-0000000002.json";
+    let file = store.names("state-0000000002").remove(0);
+    for forged in [
+        "../../outside",
+        "/tmp/outside",
+        "manifest-0000000009.json",
+        "a/b.hws",
+    ] {
+        let text = String::from_utf8(store.bytes(name)).unwrap();
+        let (_, inner) = text.split_once("\"manifest\":").unwrap();
+        let inner = inner.strip_suffix("}\n").unwrap().replace(&file, forged);
+        let hash = blake3::hash(inner.as_bytes()).to_hex();
+        let forged = format!("{{\"checksum\":\"blake3:{hash}\",\"manifest\":{inner}}}\n");
+        let store = store.copy();
+        store.edit(name, |bytes| *bytes = forged.clone().into_bytes());
+        let to = MemStore::default();
+        let refused = copy_checkpoints(&*store, &[2], &to).unwrap_err();
+        let is_damage = matches!(refused, CheckpointError::Damaged { .. });
+        assert!(is_damage && to.names("").is_empty(), "{refused}");
+        assert!(!findings(&audited(&store)).is_empty());
+    }
+}
+
 /// F53: the power goes off before every mutation of a copy. What is there is there as a whole.
 #[test]
 fn a_copy_is_whole_or_not_at_all() {

@@ -7,7 +7,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `args` | the command line, for parsing and for `--help` |
+//! | `args/` | the command line, for parsing and for `--help` |
 //! | `log/`, `checkpoint/`, `dead_letters/`, `demo/`, `bench/` | the commands |
 //! | `run` | a program as a child, started again when it fails |
 //! | `faults/` | how the demo is broken on purpose, in tests |
@@ -71,8 +71,7 @@ fn run(command: &Command, out: &mut Output) -> Result<Outcome> {
         Command::Log(LogCommand::Salvage(args)) => log::salvage(args, out),
         Command::Log(LogCommand::Selftest(args)) => log::selftest(args, out),
         Command::Log(LogCommand::Bench(args)) => log::bench(args, out),
-        Command::Checkpoint(CheckpointCommand::List(args)) => checkpoint::list(args, out),
-        Command::Checkpoint(CheckpointCommand::Show(args)) => checkpoint::show(args, out),
+        Command::Checkpoint(command) => run_checkpoint(command, out),
         Command::DeadLetters(DeadLettersCommand::List(args)) => dead_letters::list(args, out),
         Command::DeadLetters(DeadLettersCommand::Show(args)) => dead_letters::show(args, out),
         Command::DeadLetters(DeadLettersCommand::Replay(args)) => dead_letters::replay(args, out),
@@ -80,6 +79,18 @@ fn run(command: &Command, out: &mut Output) -> Result<Outcome> {
         Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(args, out),
         Command::DemoChild(args) => demo::run_child(args, out),
+    }
+}
+
+fn run_checkpoint(command: &CheckpointCommand, out: &mut Output) -> Result<Outcome> {
+    match command {
+        CheckpointCommand::List(args) => checkpoint::list(args, out),
+        CheckpointCommand::Show(args) => checkpoint::show(args, out),
+        CheckpointCommand::State(args) => checkpoint::state(args, out),
+        CheckpointCommand::Diff(args) => checkpoint::diff(args, out),
+        CheckpointCommand::Verify(args) => checkpoint::verify(args, out),
+        CheckpointCommand::Prune(args) => checkpoint::prune(args, out),
+        CheckpointCommand::DropState(args) => checkpoint::drop_state(args, out),
     }
 }
 

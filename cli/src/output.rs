@@ -19,6 +19,13 @@ impl Output {
         }
     }
 
+    /// A file.
+    pub(crate) fn to_file(file: Box<dyn Write>) -> Self {
+        Self {
+            to: BufWriter::new(file),
+        }
+    }
+
     /// Text for people: one line, or several. What cannot be seen in it is escaped, whatever it
     /// comes from.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) -> Result<()> {
@@ -52,7 +59,18 @@ impl Output {
     }
 }
 
-fn failure(error: &io::Error) -> Failure {
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.to.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.to.flush()
+    }
+}
+
+/// A failure of writing the output.
+pub(crate) fn failure(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::BrokenPipe => Failure::BrokenPipe,
         _ => Failure::Io(format!("cannot write the output: {error}")),

@@ -18,6 +18,15 @@ pub(crate) fn grouped(n: u64) -> String {
     text
 }
 
+/// Numbers with commas between them; `-` if there are none.
+pub(crate) fn numbers(numbers: &[u64]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+    match numbers.is_empty() {
+        true => "-".to_owned(),
+        false => numbers.join(", "),
+    }
+}
+
 /// A number of bytes with a binary unit and one decimal.
 pub(crate) fn bytes(n: u64) -> String {
     let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
@@ -165,6 +174,7 @@ mod tests {
             [grouped(0), grouped(999), grouped(1_234_567)],
             ["0", "999", "1,234,567"]
         );
+        assert_eq!([numbers(&[]), numbers(&[7, 8])], ["-", "7, 8"]);
         assert_eq!(
             [bytes(1023), bytes(1536), bytes(1 << 30)],
             ["1023 B", "1.5 KiB", "1.0 GiB"]

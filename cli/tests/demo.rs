@@ -186,7 +186,7 @@ fn checkpoints_are_listed_and_shown() {
     let shown = &checkpoint("show", &dir, &["--json"]).exits(0).json()[0];
     assert_eq!(shown["manifest"]["number"], list[0]["number"]);
 
-    let counts = checkpoint("show", &dir, &["--state", "counts", "--json"])
+    let counts = checkpoint("state", &dir, &["counts", "--format", "json"])
         .exits(0)
         .json();
     assert!(
@@ -195,16 +195,14 @@ fn checkpoints_are_listed_and_shown() {
             .any(|row| row["key"] == "says" && row["value"] == 6000),
         "{counts:?}"
     );
-    let limited = checkpoint("show", &dir, &["--state", "lines", "--limit", "2"])
+    let limited = checkpoint("state", &dir, &["lines", "--limit", "2"])
         .exits(0)
         .out;
     assert!(
         limited.lines().count() == 2 && limited.contains("\"seen\":18446744073709551615"),
         "{limited}"
     );
-    let producers = checkpoint("show", &dir, &["--state", "lines-in"])
-        .exits(0)
-        .out;
+    let producers = checkpoint("state", &dir, &["lines-in"]).exits(0).out;
     assert!(producers.starts_with("\"demo\"\t[0,6000,"), "{producers}");
 }
 
@@ -255,7 +253,7 @@ fn a_damaged_checkpoint_is_a_finding_and_the_older_one_is_taken() {
         .iter()
         .map(|state| {
             let state = state["name"].as_str().unwrap();
-            checkpoint("show", &dir, &["--number", &number, "--state", state]).exits(1)
+            checkpoint("state", &dir, &[state, "--number", &number]).exits(1)
         })
         .collect();
     assert!(
@@ -278,7 +276,7 @@ fn checkpoints_that_are_not_there() {
             .contains("there are:")
     );
     assert!(
-        checkpoint("show", &dir, &["--state", "x"])
+        checkpoint("state", &dir, &["x"])
             .exits(2)
             .err
             .contains("it has: counts")

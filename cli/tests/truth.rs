@@ -213,10 +213,10 @@ fn hidden_characters_are_escaped_in_texts_for_people() {
     write(&junk, b"");
     let outputs = [
         tool(&["checkpoint", "show"], &dir, &[]),
-        tool(&["checkpoint", "show"], &dir, &["--state", &state]),
+        tool(&["checkpoint", "state"], &dir, &[&state]),
         tool(&["log", "dump"], &dir, &[]),
         tool(&["log", "verify"], &dir, &[]),
-        tool(&["checkpoint", "show"], &dir, &["--state", TRICKS]),
+        tool(&["checkpoint", "state"], &dir, &[TRICKS]),
         tool(&["log", "list"], &tmp.path().join(TRICKS), &[]),
     ];
     for (index, ran) in outputs.into_iter().enumerate() {
@@ -234,9 +234,9 @@ fn hidden_characters_are_escaped_in_texts_for_people() {
     }
     // For programs it stays what it is.
     let json = tool(
-        &["checkpoint", "show"],
+        &["checkpoint", "state"],
         &dir,
-        &["--state", &state, "--json"],
+        &[&state, "--format", "json"],
     )
     .exits(0);
     assert!(json.out.contains(TRICKS));
@@ -294,11 +294,7 @@ fn every_number_is_taken_or_refused_by_name() {
             true,
         ),
         (&["checkpoint", "show", dir], "--number", true),
-        (
-            &["checkpoint", "show", dir, "--state", "none"],
-            "--limit",
-            true,
-        ),
+        (&["checkpoint", "state", dir, "none"], "--limit", true),
         (fast, "--size", true),
         (
             &["log", "bench", place, "--seconds", "0.01"],

@@ -1,69 +1,24 @@
 //! `highwater checkpoint show`.
 
 use crate::args::ShowArgs;
+use crate::checkpoint::choice::{Chosen, choose};
 use crate::checkpoint::store::Found;
-use crate::outcome::{Failure, Outcome, Result};
-use crate::output::{Output, add_row, render, table, tell};
+use crate::outcome::{Outcome, Result};
+use crate::output::{Output, add_row, render, table};
 use crate::text;
-use highwater::checkpoint::{Inspected, Manifest};
+use highwater::checkpoint::Manifest;
 use serde_json::{Value, json};
 
 /// Runs the command.
 pub(crate) fn show(args: &ShowArgs, out: &mut Output) -> Result<Outcome> {
     let found = Found::read(&args.checkpoints.dir)?;
-    let checkpoint = choose(&found, args)?;
-    let problem = found.problem(checkpoint);
-    let Some(manifest) = &checkpoint.manifest else {
-        let problem = problem.unwrap_or_default();
-        return Err(Failure::Finding(format!(
-            "checkpoint {} is not usable: {problem}",
-            checkpoint.number
-        )));
-    };
-    if let Some(problem) = &problem {
-        tell(format!(
-            "checkpoint {} is not usable: {problem}",
-            checkpoint.number
-        ));
-    }
-    match &args.state {
-        Some(name) => state(&found, manifest, name, args, out)?,
-        None if args.checkpoints.json => {
-            out.json(&json!({ "problem": problem, "manifest": manifest }))?;
-        }
-        None => summary(&found, manifest, out)?,
+    let Chosen { manifest, problem } = choose(&found, args.number)?;
+    if args.checkpoints.json {
+        out.json(&json!({ "problem": problem, "manifest": manifest }))?;
+    } else {
+        summary(&found, manifest, out)?;
     }
     Ok(Outcome::clean_if(problem.is_none()))
-}
-
-fn choose<'a>(found: &'a Found, args: &ShowArgs) -> Result<&'a Inspected> {
-    let wanted = args
-        .number
-        .or_else(|| found.recovered_from().map(|m| m.number));
-    let numbers = || -> String {
-        let numbers: Vec<String> = found
-            .checkpoints
-            .iter()
-            .map(|c| c.number.to_string())
-            .collect();
-        if numbers.is_empty() {
-            "there are none".to_owned()
-        } else {
-            format!("there are: {}", numbers.join(", "))
-        }
-    };
-    let Some(wanted) = wanted else {
-        if let Some(problem) = &found.uncovered {
-            return Err(Failure::Finding(problem.clone()));
-        }
-        if found.checkpoints.is_empty() {
-            return Err(Failure::Usage("there are no checkpoints".to_owned()));
-        }
-        let what = "recovery could not take any of the checkpoints; choose one with --number";
-        return Err(Failure::Finding(format!("{what} ({})", numbers())));
-    };
-    let chosen = found.checkpoints.iter().find(|c| c.number == wanted);
-    chosen.ok_or_else(|| Failure::Usage(format!("there is no checkpoint {wanted} ({})", numbers())))
 }
 
 fn summary(found: &Found, manifest: &Manifest, out: &mut Output) -> Result<()> {
@@ -167,36 +122,4 @@ fn operator_table(operators: &[Value]) -> String {
         );
     }
     render(&lines)
-}
-
-/// The entries of a state, one per line: key, tab, value.
-fn state(
-    found: &Found,
-    manifest: &Manifest,
-    name: &str,
-    args: &ShowArgs,
-    out: &mut Output,
-) -> Result<()> {
-    let Some(state) = manifest.states.iter().find(|s| s.name == name) else {
-        let names: Vec<&str> = manifest.states.iter().map(|s| s.name.as_str()).collect();
-        let text = format!(
-            "checkpoint {} has no state \"{name}\" (it has: {})",
-            manifest.number,
-            names.join(", ")
-        );
-        return Err(Failure::Usage(text));
-    };
-    let mut left = args.limit.unwrap_or(u64::MAX);
-    found.entries(manifest, state, |group, key, value| {
-        if left == 0 {
-            return Ok(());
-        }
-        left -= 1;
-        if args.checkpoints.json {
-            out.json(&json!({ "key_group": group, "key": key, "value": value }))
-        } else {
-            let text = |value: &Value| text::printable(&value.to_string());
-            out.line(format!("{}\t{}", text(&key), text(&value)))
-        }
-    })
 }

@@ -1,27 +1,110 @@
 //! The checkpoints of a directory, and whether they belong to the log next to them.
 
-use crate::decode;
 use crate::engine_records;
 use crate::outcome::{Failure, Result};
-use highwater::checkpoint::entries::entries;
 use highwater::checkpoint::{
-    Checkpoint, Checkpoints, GroupEntries, Inspected, LocalStore, Manifest, StateEntry, Store,
-    StoredGroup, Validity, open_url,
+    Checkpoint, Checkpoints, Inspected, LocalStore, Manifest, Store, Validity, open_url,
 };
 use highwater::disk::{Disk, EntryKind, OsDisk};
 use highwater::wal::inspect::Log;
 use highwater::wal::{FrameKind, Lsn, StreamId};
 use serde_json::Value;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Kind of the states that hold a source's producer table.
-const PRODUCERS: &str = "producers";
+/// Where checkpoints are, and the log beside them. Nothing of them was read.
+pub(crate) struct Place {
+    pub(crate) store: Arc<dyn Store>,
+    /// The directory of the checkpoints, if they are in one.
+    pub(crate) dir: Option<PathBuf>,
+    /// The directory of the log, if there may be one.
+    log: Option<PathBuf>,
+    disk: Arc<dyn Disk>,
+    /// It is an engine's directory, and has none of checkpoints.
+    is_gone: bool,
+}
+
+impl Place {
+    /// `dir`, or its subdirectory `checkpoints` if it is an engine's directory. If it is a URL,
+    /// that store, without a log beside it.
+    pub(crate) fn find(dir: &Path) -> Result<Self> {
+        let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
+        if let Some(url) = dir.to_str().filter(|dir| dir.contains("://")) {
+            return Ok(Self {
+                store: open_url(url).map_err(|e| Failure::Usage(e.to_string()))?,
+                dir: None,
+                log: None,
+                disk,
+                is_gone: false,
+            });
+        }
+        let dir = disk
+            .resolve(dir)
+            .map_err(|e| Failure::io("cannot find", dir, &e))?;
+        let entries = disk.list(&dir).map_err(|e| Failure::Io(e.to_string()))?;
+        let is_dir = |name: &str| {
+            let mut dirs = entries.iter().filter(|e| e.kind == EntryKind::Directory);
+            dirs.any(|e| e.name == name)
+        };
+        let is_engines = is_dir("checkpoints") || is_dir("log");
+        let (place, log) = if is_engines {
+            (dir.join("checkpoints"), dir.join("log"))
+        } else {
+            (dir.clone(), dir.with_file_name("log"))
+        };
+        Ok(Self {
+            store: Arc::new(LocalStore::new(Arc::clone(&disk), &place)),
+            dir: Some(place),
+            log: Some(log),
+            is_gone: is_engines && !is_dir("checkpoints"),
+            disk,
+        })
+    }
+
+    /// The log beside the checkpoints. Without one, or with a damaged one, they can be looked at
+    /// all the same.
+    pub(crate) fn log(&self) -> Option<Log> {
+        let dir = self.log.as_ref()?;
+        Log::open(Arc::clone(&self.disk), dir).ok()
+    }
+
+    /// What `look` finds in the store; nothing if the engine's directory has none.
+    pub(crate) fn look<T: Default>(
+        &self,
+        look: impl FnOnce(&Arc<dyn Store>) -> highwater::checkpoint::Result<T>,
+    ) -> Result<T> {
+        match self.is_gone {
+            true => Ok(T::default()),
+            false => Ok(look(&self.store)?),
+        }
+    }
+
+    /// There are no checkpoints: why a start would refuse, if it would.
+    ///
+    /// # Errors
+    /// If there is no log either.
+    pub(crate) fn without_checkpoints(&self, log: Option<&Log>) -> Result<Option<String>> {
+        match log {
+            Some(log) => Ok(refusal(log)),
+            None => {
+                let place = self.store.place();
+                let text = match self.dir {
+                    Some(_) => format!(
+                        "{place} holds no checkpoints, and there is no log next to it: name the directory of an engine, or that of \
+                         its checkpoints"
+                    ),
+                    None => format!("{place} holds no checkpoints"),
+                };
+                Err(Failure::Io(text))
+            }
+        }
+    }
+}
 
 /// The checkpoints of a directory, newest first, with all their files read and checked.
 pub(crate) struct Found {
-    store: Arc<dyn Store>,
+    pub(crate) place: Place,
     pub(crate) checkpoints: Vec<Inspected>,
     /// The log that they belong to, if it is next to them.
     pub(crate) log: Option<Bounds>,
@@ -37,73 +120,47 @@ pub(crate) struct Bounds {
     first_lsn: u64,
 }
 
+impl Bounds {
+    pub(crate) fn of(log: &Log) -> Self {
+        Self {
+            id: log.log_id(),
+            first_lsn: log.first_lsn().get(),
+        }
+    }
+
+    /// Why a checkpoint does not go with the log.
+    pub(crate) fn misfit(self, manifest: &Manifest) -> Option<String> {
+        if manifest.log_id != self.id {
+            return Some(format!(
+                "belongs to log {:032x}, next to it is log {:032x}",
+                manifest.log_id, self.id
+            ));
+        }
+        (manifest.lsn < self.first_lsn).then(|| {
+            format!(
+                "continues at LSN {}, but the log begins only at LSN {}",
+                manifest.lsn, self.first_lsn
+            )
+        })
+    }
+}
+
 impl Found {
     /// Looks at the checkpoints in `dir`, or in its subdirectory `checkpoints` if it is an engine's
     /// directory. If it is a URL, at those in that store, without a log beside them.
     pub(crate) fn read(dir: &Path) -> Result<Self> {
-        if let Some(url) = dir.to_str().filter(|dir| dir.contains("://")) {
-            return Self::at(url);
-        }
-        let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
-        let dir = disk
-            .resolve(dir)
-            .map_err(|e| Failure::io("cannot find", dir, &e))?;
-        let entries = disk.list(&dir).map_err(|e| Failure::Io(e.to_string()))?;
-        let is_dir = |name: &str| {
-            let mut dirs = entries.iter().filter(|e| e.kind == EntryKind::Directory);
-            dirs.any(|e| e.name == name)
+        let place = Place::find(dir)?;
+        let log = place.log();
+        let checkpoints = place.look(Checkpoints::inspect)?;
+        let uncovered = match checkpoints.is_empty() {
+            true => place.without_checkpoints(log.as_ref())?,
+            false => None,
         };
-        let is_engines = is_dir("checkpoints") || is_dir("log");
-        let (place, log) = if is_engines {
-            (dir.join("checkpoints"), dir.join("log"))
-        } else {
-            (dir.clone(), dir.with_file_name("log"))
-        };
-        // Without a log, or with a damaged one, checkpoints can be looked at all the same.
-        let opened = Log::open(Arc::clone(&disk), log).ok();
-        let log = opened.as_ref().map(|log| Bounds {
-            id: log.log_id(),
-            first_lsn: log.first_lsn().get(),
-        });
-        let is_gone = is_engines && !is_dir("checkpoints");
-        let store: Arc<dyn Store> = Arc::new(LocalStore::new(disk, place));
-        let checkpoints = match is_gone {
-            true => Vec::new(),
-            false => Checkpoints::inspect(&store)?,
-        };
-        let uncovered = match &opened {
-            Some(log) if checkpoints.is_empty() => refusal(log),
-            _ => None,
-        };
-        if checkpoints.is_empty() && log.is_none() {
-            return Err(Failure::Io(format!(
-                "{} holds no checkpoints, and there is no log next to it: name the directory of an engine, or that of its \
-                 checkpoints",
-                dir.display()
-            )));
-        }
         Ok(Self {
             checkpoints,
-            store,
-            log,
+            log: log.as_ref().map(Bounds::of),
             uncovered,
-        })
-    }
-
-    fn at(url: &str) -> Result<Self> {
-        let store = open_url(url).map_err(|e| Failure::Usage(e.to_string()))?;
-        let checkpoints = Checkpoints::inspect(&store)?;
-        if checkpoints.is_empty() {
-            return Err(Failure::Io(format!(
-                "{} holds no checkpoints",
-                store.place()
-            )));
-        }
-        Ok(Self {
-            store,
-            checkpoints,
-            log: None,
-            uncovered: None,
+            place,
         })
     }
 
@@ -126,19 +183,7 @@ impl Found {
 
     /// Why a checkpoint does not go with the log next to it.
     pub(crate) fn misfit(&self, manifest: &Manifest) -> Option<String> {
-        let log = self.log?;
-        if manifest.log_id != log.id {
-            return Some(format!(
-                "belongs to log {:032x}, next to it is log {:032x}",
-                manifest.log_id, log.id
-            ));
-        }
-        (manifest.lsn < log.first_lsn).then(|| {
-            format!(
-                "continues at LSN {}, but the log begins only at LSN {}",
-                manifest.lsn, log.first_lsn
-            )
-        })
+        self.log?.misfit(manifest)
     }
 
     /// What is wrong with a checkpoint, if anything is.
@@ -151,49 +196,7 @@ impl Found {
 
     /// A checkpoint, to read from.
     pub(crate) fn to_read(&self, manifest: &Manifest) -> Checkpoint {
-        Checkpoint::of_manifest(Arc::clone(&self.store), manifest.clone())
-    }
-
-    /// The entries of a state, key group by key group, decoded. Every block is checked when it is
-    /// read. So the sound blocks of a damaged checkpoint can still be read.
-    pub(crate) fn entries(
-        &self,
-        manifest: &Manifest,
-        state: &StateEntry,
-        mut each: impl FnMut(u32, Value, Value) -> Result<()>,
-    ) -> Result<()> {
-        let checkpoint = self.to_read(manifest);
-        for StoredGroup { key_group, .. } in checkpoint.groups(&state.name)? {
-            let Some(GroupEntries { bytes, .. }) = checkpoint.read_group(&state.name, key_group)?
-            else {
-                continue;
-            };
-            if state.kind == PRODUCERS && manifest.format_version == 1 {
-                let table = decode::to_json_or_base64(&bytes);
-                // Checkpoints of the first version have no epochs.
-                for table in ["known", "producers"].map(|name| table.get(name)) {
-                    for (producer, last) in table.and_then(Value::as_object).into_iter().flatten() {
-                        let producer = Value::String(producer.clone());
-                        each(key_group, producer, last.clone())?;
-                    }
-                }
-                continue;
-            }
-            for entry in entries(&bytes) {
-                let (key, value) = entry.map_err(|what| {
-                    Failure::Finding(format!(
-                        "state \"{}\", key group {key_group}: {what}",
-                        state.name
-                    ))
-                })?;
-                each(
-                    key_group,
-                    decode::to_json_or_base64(key),
-                    decode::to_json_or_base64(value),
-                )?;
-            }
-        }
-        Ok(())
+        Checkpoint::of_manifest(Arc::clone(&self.place.store), manifest.clone())
     }
 }
 

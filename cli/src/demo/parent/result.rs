@@ -1,7 +1,9 @@
 //! What the child has counted, read from its last checkpoint and its text files when it has
 //! stopped.
 
+use crate::checkpoint::entries::each_entry;
 use crate::checkpoint::store::Found;
+use crate::decode;
 use crate::demo::child::program::{COUNTS, ENGINE, LINES, OUTPUT};
 use crate::demo::child::seen_lines::SeenLines;
 use crate::demo::parent::corpus::read_file;
@@ -11,6 +13,7 @@ use highwater::checkpoint::Manifest;
 use highwater::disk::{Disk, OsDisk};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 /// The marker of the text output: it stays.
@@ -51,9 +54,10 @@ fn each<K: DeserializeOwned, V: DeserializeOwned>(
     let Some(state) = manifest.states.iter().find(|s| s.name == name) else {
         return Ok(());
     };
-    found.entries(manifest, state, |_, key, value| {
+    each_entry(&found.to_read(manifest), state, |entry| {
+        let (key, value) = (decode::json(&entry.key), decode::json(&entry.value));
         take(typed(name, key)?, typed(name, value)?);
-        Ok(())
+        Ok(ControlFlow::Continue(()))
     })
 }
 

@@ -1,11 +1,24 @@
 //! The command line: one definition for parsing and for `--help`.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `checkpoint` | the commands about checkpoints |
+//! | `number` | numbers with a range |
 
+mod checkpoint;
+mod number;
+
+use crate::args::number::{ANY, between};
 use crate::faults::Faults;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
+
+pub(crate) use crate::args::checkpoint::{
+    CheckpointArgs, CheckpointCommand, DiffArgs, DropStateArgs, PruneArgs, ShowArgs, StateArgs,
+    StateFormat,
+};
 
 /// Durable streaming: looks into logs and checkpoints, and shows that nothing is lost.
 #[derive(Debug, Parser)]
@@ -252,23 +265,6 @@ fn workers(text: &str) -> Result<NonZeroUsize, String> {
     }
 }
 
-/// Every number there is.
-const ANY: RangeInclusive<u64> = 0..=u64::MAX;
-
-/// A number in a range. The message names the range, whatever is wrong with the text.
-fn between<T: TryFrom<u64>>(
-    range: RangeInclusive<u64>,
-) -> impl Fn(&str) -> Result<T, String> + Clone {
-    move |text| {
-        let number = text.parse().ok().filter(|number| range.contains(number));
-        let number = number.and_then(|number| T::try_from(number).ok());
-        number.ok_or_else(|| {
-            let (first, last) = (range.start(), range.end());
-            format!("a number from {first} to {last} is needed")
-        })
-    }
-}
-
 fn seconds(text: &str) -> Result<f64, String> {
     match text.parse() {
         Ok(seconds) if (0.01..=3600.0).contains(&seconds) => Ok(seconds),
@@ -286,42 +282,6 @@ pub(crate) enum PayloadFormat {
     Hex,
     /// Not at all
     None,
-}
-
-/// Commands about checkpoints.
-#[derive(Debug, Subcommand)]
-pub(crate) enum CheckpointCommand {
-    /// List the checkpoints and check all their files
-    List(CheckpointArgs),
-    /// Print one checkpoint: its manifest, operators and states, or the entries of one state
-    Show(ShowArgs),
-}
-
-/// Which checkpoints.
-#[derive(Debug, Args)]
-pub(crate) struct CheckpointArgs {
-    /// Directory of checkpoints, or of an engine (which has them in `checkpoints/`); or a URL, such
-    /// as s3://bucket/prefix
-    pub(crate) dir: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// What of a checkpoint to print.
-#[derive(Debug, Args)]
-pub(crate) struct ShowArgs {
-    #[command(flatten)]
-    pub(crate) checkpoints: CheckpointArgs,
-    /// Number of the checkpoint; without it the one that recovery would take
-    #[arg(long, value_name = "N", value_parser = between::<u64>(ANY))]
-    pub(crate) number: Option<u64>,
-    /// Print the keys and values of this state, one per line
-    #[arg(long, value_name = "NAME")]
-    pub(crate) state: Option<String>,
-    /// Print at most N keys
-    #[arg(long, value_name = "N", requires = "state", value_parser = between::<u64>(ANY))]
-    pub(crate) limit: Option<u64>,
 }
 
 /// Commands about dead letters.
