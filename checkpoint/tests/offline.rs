@@ -690,7 +690,7 @@ fn a_state_that_cannot_be_dropped_is_refused() {
     assert!(
         refused
             .to_string()
-            .contains("without state \"none\": it has none"),
+            .contains("it has no state \"none\" to leave out"),
         "{refused}"
     );
     let full = MemStore::default();

@@ -11,11 +11,15 @@ mod common;
 mod program;
 
 use common::{Ran, damage, paths, run, write};
+use highwater::checkpoint::entries::append;
+use highwater::checkpoint::{Batch, Checkpoints, LocalStore, Meta, Options, StateMeta};
 use highwater::disk::{Access, Disk, OsDisk};
 use program::{START_MS, engine};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tempfile::TempDir;
 
 fn tool(what: &str, dir: &Path, more: &[&str]) -> Ran {
     let dir = dir.to_str().unwrap();
@@ -584,4 +588,125 @@ fn damaged_checkpoints_are_not_kept() {
     damage(&dir.join("checkpoints").join(manifest), 100);
     let none = tool("prune", &dir, &[]).exits(1);
     assert!(none.err.contains("no valid checkpoint"), "{}", none.err);
+}
+
+/// A checkpoint whose only entry has these bytes.
+fn with_bytes(dir: &Path, key: &[u8], value: &[u8]) {
+    let store = Arc::new(LocalStore::new(Arc::new(OsDisk::new()), dir));
+    let mut checkpoints = Checkpoints::open(store, Options::default()).unwrap();
+    let meta = Meta {
+        parent: None,
+        log_id: 1,
+        application: "bytes".to_owned(),
+        created_ms: 0,
+        batch: Batch { id: 1, time_ms: 0 },
+        lsn: 1,
+        metadata: json!({}),
+        states: vec![StateMeta {
+            name: "s".to_owned(),
+            kind: "k".to_owned(),
+            codec: "c".to_owned(),
+            fingerprint: "f".to_owned(),
+            anew: true,
+        }],
+    };
+    let mut writer = checkpoints.begin(meta).unwrap();
+    let mut bytes = Vec::new();
+    for item in [key, value] {
+        append(&mut bytes, |out| {
+            out.extend_from_slice(item);
+            Ok::<_, String>(())
+        })
+        .unwrap();
+    }
+    writer.add_block("s", 3, 1, &bytes).unwrap();
+    writer.publish().unwrap();
+}
+
+/// What is no MessagePack is shown, counted, and found.
+#[test]
+fn bytes_that_mean_nothing_are_told() {
+    let tmp = TempDir::new().unwrap();
+    for (at, (key, value, part)) in [
+        (&[0x81][..], &[0x01][..], "key"),
+        (&[0x01], &[0x01, 0x02], "value"),
+        (&[0x01], &[], "value"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let dir = tmp.path().join(at.to_string());
+        with_bytes(&dir, key, value);
+        let text = verify(&dir).exits(1).out;
+        let told = format!("state \"s\", key group 3: the {part} of entry 0: it is no MessagePack");
+        assert!(text.contains(&told), "{text}");
+        let shown = tool("state", &dir, &["s"]).exits(0);
+        assert!(shown.out.contains("\"base64:"), "{}", shown.out);
+        assert!(
+            shown.err.contains("1 keys or values are no MessagePack"),
+            "{}",
+            shown.err
+        );
+    }
+}
+
+/// A `HashMap` is written in another order by each process.
+#[test]
+fn encodings_of_the_same_value_are_equal() {
+    let tmp = TempDir::new().unwrap();
+    let (first, second, third) = (
+        tmp.path().join("1"),
+        tmp.path().join("2"),
+        tmp.path().join("3"),
+    );
+    // {"a": 1, "b": 2} under the key 1.
+    with_bytes(&first, &[0x01], &[0x82, 0xa1, b'a', 0x01, 0xa1, b'b', 0x02]);
+    with_bytes(
+        &second,
+        &[0xcc, 0x01],
+        &[0x82, 0xa1, b'b', 0x02, 0xa1, b'a', 0xcc, 0x01],
+    );
+    with_bytes(&third, &[0x01], &[0x82, 0xa1, b'b', 0x01, 0xa1, b'a', 0x02]);
+    let compare = |with: &Path| {
+        tool(
+            "diff",
+            &first,
+            &["1", "1", "--with", with.to_str().unwrap()],
+        )
+    };
+    assert!(compare(&second).exits(0).out.contains("equal"));
+    let text = compare(&third).exits(1).out;
+    assert!(text.contains("~ 1\t{\"a\":1,\"b\":2} -> {"), "{text}");
+}
+
+/// Checkpoints of the first version, with their tables of producers.
+#[test]
+fn checkpoints_of_version_1_are_read_too() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let dir = golden.join("tests/golden/v1");
+    let before = contents(&dir);
+    assert!(
+        verify(&dir)
+            .exits(0)
+            .out
+            .starts_with("ok: 2 checkpoints, 18 blocks")
+    );
+    let producers = tool("state", &dir, &["lines"]).exits(0).out;
+    assert_eq!(producers, "\"golden\"\t[3,4848]\n");
+    let text = tool("diff", &dir, &["1", "2", "--state", "lines"])
+        .exits(1)
+        .out;
+    assert!(
+        text.contains("~ \"golden\"\t[1,4416] -> [3,4848]"),
+        "{text}"
+    );
+    let to = TempDir::new().unwrap();
+    let output = ["counts", "--output", to.path().to_str().unwrap()];
+    let refused = tool("drop-state", &dir, &output).exits(1);
+    assert!(
+        refused.err.contains("start the engine once"),
+        "{}",
+        refused.err
+    );
+    assert_eq!((paths(to.path()), contents(&dir)), (vec![], before));
 }

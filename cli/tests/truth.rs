@@ -170,6 +170,8 @@ fn a_directory_that_is_no_engines_is_an_error() {
         for words in [
             ["checkpoint", "list"],
             ["checkpoint", "show"],
+            ["checkpoint", "verify"],
+            ["checkpoint", "prune"],
             ["log", "list"],
             ["log", "dump"],
             ["log", "stats"],
@@ -283,7 +285,7 @@ fn every_number_is_taken_or_refused_by_name() {
         "",
     ];
     let fast: &[&str] = &["log", "bench", place, "--seconds", "0.01", "--threads", "1"];
-    let table: [(&[&str], &str, bool); 12] = [
+    let table: [(&[&str], &str, bool); 14] = [
         (&["log", "dump", dir], "--from", true),
         (&["log", "dump", dir], "--to", true),
         (&["log", "dump", dir], "--limit", true),
@@ -294,6 +296,8 @@ fn every_number_is_taken_or_refused_by_name() {
             true,
         ),
         (&["checkpoint", "show", dir], "--number", true),
+        (&["checkpoint", "prune", dir], "--keep", true),
+        (&["checkpoint", "diff", dir, "1", "1"], "--limit", true),
         (&["checkpoint", "state", dir, "none"], "--limit", true),
         (fast, "--size", true),
         (

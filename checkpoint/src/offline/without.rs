@@ -48,11 +48,11 @@ pub fn copy_without(
         what,
     };
     if old.state(name).is_none() {
-        return Err(misuse(format!("without state {name:?}: it has none")));
+        return Err(misuse(format!("it has no state {name:?} to leave out")));
     }
     if old.format_version == 1 {
-        let what = "without a state: its format 1 knows states by their place; start the engine once with this version, which \
-                    writes format 2";
+        let what = "a state cannot be left out of format 1, which knows states by their place; start the engine once with this \
+                    version, which writes format 2";
         return Err(misuse(what.to_owned()));
     }
     let store = checkpoint.store();
@@ -60,9 +60,7 @@ pub fn copy_without(
     let catalog = Catalog::read(Arc::clone(store), &listing)?;
     let last = catalog.last_number().unwrap_or(0).max(old.number);
     if last >= MAX_NUMBER {
-        return Err(misuse(format!(
-            "again: {MAX_NUMBER} is the last number there is"
-        )));
+        return Err(misuse(format!("{MAX_NUMBER} is the last number there is")));
     }
     let generations = catalog.usable().map(|manifest| manifest.generation);
     let generation = generations.max().unwrap_or(0).max(old.generation);
