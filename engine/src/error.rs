@@ -91,6 +91,9 @@ pub enum Error {
         #[source]
         source: BoxError,
     },
+    /// This process was asked for a dry run, by the environment: nothing was started.
+    #[error("nothing is started, because HIGHWATER_DRY_RUN asks for a dry run: {0}")]
+    DryRun(String),
     /// A savepoint could not be written. Nothing else is affected.
     #[error("no savepoint was written: {0}")]
     Savepoint(String),

@@ -34,6 +34,8 @@ pub use batch::Batch;
 #[doc(no_inline)]
 pub use bytes::Bytes;
 pub use checkpointing::policy::CheckpointPolicy;
+#[doc(hidden)]
+pub use context::asked_dry_run::DryRunAnswer;
 pub use context::builder::Builder;
 pub use context::queue::StopMode;
 pub use context::savepoint::Savepoint;
@@ -78,7 +80,9 @@ pub use rates::back_pressure::BackPressure;
 pub use rates::pid::PidRateEstimator;
 pub use rates::source_rate::RateStatus;
 pub use record::{Key, Record, State, Value};
-pub use recovery::report::{IncompleteBatch, RecoveryReport, StateReport};
+pub use recovery::report::{
+    ChangedSetting, IncompleteBatch, RecoveryReport, SourceReport, StateReport,
+};
 pub use refused::policy::ErrorPolicy;
 pub use settings::BatchMode;
 pub use sink::backoff::Backoff;

@@ -10,7 +10,7 @@ use crate::rates::back_pressure::BackPressure;
 use crate::sink::retry::OutputRetry;
 use highwater_checkpoint::Store;
 use highwater_wal::disk::{Clock, Disk, OsClock, OsDisk};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -160,6 +160,33 @@ impl Settings {
             },
             NonZeroUsize::get,
         )
+    }
+
+    /// What a checkpoint tells of the settings, by the methods of the builder. None of them changes
+    /// what a result is.
+    pub(crate) fn shown(&self) -> BTreeMap<String, String> {
+        let or_none = |rate: Option<u64>| rate.map_or("none".to_owned(), |rate| rate.to_string());
+        let all = [
+            ("batch_interval", format!("{:?}", self.batch_interval)),
+            ("checkpoint", format!("{:?}", self.policy)),
+            ("checkpoint_memory", self.checkpoint_memory.to_string()),
+            ("max_batch_bytes", self.max_batch_bytes.to_string()),
+            ("max_batch_failures", self.max_batch_failures.to_string()),
+            (
+                "max_dead_letter_bytes",
+                self.max_dead_letter_bytes.to_string(),
+            ),
+            ("max_rate", or_none(self.max_rate)),
+            ("max_refused_records", self.max_refused_records.to_string()),
+            (
+                "max_unprocessed_bytes",
+                self.max_unprocessed_bytes.to_string(),
+            ),
+            ("retain_checkpoints", self.retain.to_string()),
+            ("workers", self.workers.to_string()),
+        ];
+        let all = all.into_iter();
+        all.map(|(name, value)| (name.to_owned(), value)).collect()
     }
 
     /// Refuses settings that cannot be meant.

@@ -2,6 +2,7 @@
 
 use crate::args::number::{ANY, between};
 use clap::{Args, Subcommand, ValueEnum};
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// Commands about checkpoints.
@@ -34,6 +35,32 @@ pub(crate) enum CheckpointCommand {
     /// the checkpoints, and the engine starts without it. The new checkpoint has a number above all
     /// in DIR.
     DropState(DropStateArgs),
+    /// Ask a program what it would do with a directory: restore, move, drop, fill in, convert
+    ///
+    /// Runs EXE until it comes to `get_or_create`, which then only looks at DIR and answers.
+    /// Neither DIR is changed nor anything started, so the program before may still run there. What
+    /// EXE does before that, it does. Exit code 0 if the program fits, 1 if it would be refused.
+    Check(CheckArgs),
+}
+
+/// Which program to ask, and of what.
+#[derive(Debug, Args)]
+pub(crate) struct CheckArgs {
+    /// Directory of an engine. Where the program keeps its checkpoints elsewhere, it reads them
+    /// there
+    pub(crate) dir: PathBuf,
+    /// The program
+    #[arg(long, value_name = "EXE")]
+    pub(crate) program: PathBuf,
+    /// Its arguments
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) arguments: Vec<OsString>,
+    /// How long the program may take until it has answered, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = between::<u64>(1..=86_400))]
+    pub(crate) timeout: u64,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Which checkpoints.

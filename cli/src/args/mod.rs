@@ -16,8 +16,8 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 pub(crate) use crate::args::checkpoint::{
-    CheckpointArgs, CheckpointCommand, DiffArgs, DropStateArgs, PruneArgs, ShowArgs, StateArgs,
-    StateFormat,
+    CheckArgs, CheckpointArgs, CheckpointCommand, DiffArgs, DropStateArgs, PruneArgs, ShowArgs,
+    StateArgs, StateFormat,
 };
 
 /// Durable streaming: looks into logs and checkpoints, and shows that nothing is lost.

@@ -7,9 +7,11 @@
 //! | `entries` | the entries of a state, decoded |
 //! | `meaning` | what the engine means with the bytes of a checkpoint |
 //! | `new_store` | the directory that a command writes |
+//! | `check` | asks a program what it would do with a directory |
 //! | `list`, `show`, `diff`, `verify`, `prune`, `drop_state` | the commands of that name |
 //! | `state/` | `state`: the entries of a state, as text, JSON, CSV or Parquet |
 
+mod check;
 mod choice;
 mod diff;
 mod drop_state;
@@ -23,6 +25,7 @@ mod state;
 pub(crate) mod store;
 mod verify;
 
+pub(crate) use check::check;
 pub(crate) use diff::diff;
 pub(crate) use drop_state::drop_state;
 pub(crate) use list::list;

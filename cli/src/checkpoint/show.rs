@@ -56,6 +56,9 @@ fn summary(found: &Found, manifest: &Manifest, out: &mut Output) -> Result<()> {
     for (name, value) in lines {
         out.line(format!("{name:<12} {}", text::printable(&value)))?;
     }
+    if let Some(cut) = manifest.metadata.get("incomplete").and_then(incomplete) {
+        out.line(format!("incomplete   {cut}"))?;
+    }
     if let Some(operators) = manifest.metadata.get("operators").and_then(Value::as_array) {
         out.line("\noperators")?;
         out.line(operator_table(operators))?;
@@ -87,6 +90,25 @@ fn summary(found: &Found, manifest: &Manifest, out: &mut Output) -> Result<()> {
         );
     }
     out.line(render(&states))
+}
+
+/// The batches that were cut and had not finished.
+fn incomplete(listed: &Value) -> Option<String> {
+    let number = |of: &Value, field: &str| of.get(field).and_then(Value::as_u64);
+    let cuts = listed.get("cuts")?.as_array()?;
+    let shown = cuts.iter().filter_map(|cut| {
+        let (first, last) = (number(cut, "first_batch")?, number(cut, "batch")?);
+        let (from, to) = (number(cut, "from")?, number(cut, "to")?);
+        let from_first = match first < last {
+            true => format!("{first} to "),
+            false => String::new(),
+        };
+        Some(format!("{from_first}{last} (LSN {from} to {to})"))
+    });
+    let shown: Vec<String> = shown.collect();
+    let batches = number(listed, "batches")?;
+    let all = format!("{batches} batches were cut and had not finished: ");
+    Some(all + &shown.join(", "))
 }
 
 fn operator_table(operators: &[Value]) -> String {
@@ -122,4 +144,19 @@ fn operator_table(operators: &[Value]) -> String {
         );
     }
     render(&lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_that_had_not_finished_are_named() {
+        let cut = |first, last, from| json!({"first_batch": first, "batch": last, "time_ms": 1, "from": from, "to": from + 8});
+        let listed = json!({"batches": 4, "cuts": [cut(7, 7, 80), cut(8, 10, 88)]});
+        let expected =
+            "4 batches were cut and had not finished: 7 (LSN 80 to 88), 8 to 10 (LSN 88 to 96)";
+        assert_eq!(incomplete(&listed).unwrap(), expected);
+        assert_eq!(incomplete(&json!({})), None);
+    }
 }

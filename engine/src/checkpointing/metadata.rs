@@ -43,6 +43,9 @@ pub(crate) struct Metadata {
     /// digits: outputs may still bear their ids.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) predecessors: Vec<String>,
+    /// The settings of the program that took it, for people: by the methods of the builder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) settings: BTreeMap<String, String>,
     /// Whether the program stopped after this batch: nothing goes on from it in its old place.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) stopped: bool,

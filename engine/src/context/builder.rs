@@ -1,10 +1,12 @@
 //! The builder: collects the settings of a context.
 
+use crate::context::asked_dry_run::AskedDryRun;
 use crate::context::streaming_context::StreamingContext;
 use crate::error::{BoxError, Error, Result};
 use crate::observe::event::{ContextEvent, UserListener};
 use crate::operators::scope::StreamScope;
 use crate::plan::graph::{Graph, SharedGraph};
+use crate::plan::program::Plan;
 use crate::rates::back_pressure::BackPressure;
 use crate::record::{State, Value};
 use crate::settings::{BatchMode, Settings};
@@ -435,10 +437,23 @@ impl Builder {
     /// [`Error::Graph`] for a program that cannot run. [`Error::Mismatch`] if starting it would
     /// lose or misread state, with the call that resolves it. [`Error::Log`] and
     /// [`Error::Checkpoint`] for what is on disk. No record, state or position is changed then.
+    /// [`Error::DryRun`] in a process that is asked for a dry run: see [`Self::dry_run`].
     pub fn get_or_create(
         self,
         program: impl FnOnce(&StreamScope) -> std::result::Result<(), BoxError>,
     ) -> Result<StreamingContext> {
+        let (settings, plan) = self.build(program)?;
+        if let Some(asked) = AskedDryRun::of_environment() {
+            return Err(asked.answer(settings, &plan));
+        }
+        StreamingContext::open(settings, plan)
+    }
+
+    /// The settings, checked, and the program.
+    pub(super) fn build(
+        self,
+        program: impl FnOnce(&StreamScope) -> std::result::Result<(), BoxError>,
+    ) -> Result<(Settings, Plan)> {
         if let Some(source) = self.unresolved {
             let dir = self.settings.dir;
             return Err(Error::Directory { dir, source });
@@ -451,6 +466,6 @@ impl Builder {
         };
         program(&scope).map_err(Error::Build)?;
         let plan = graph.borrow_mut().finish()?;
-        StreamingContext::open(self.settings, plan)
+        Ok((self.settings, plan))
     }
 }

@@ -107,6 +107,7 @@ fn metadata(core: &Core, recovered: &Recovered) -> Metadata {
         dropped: recovered.dropped.clone(),
         panes: core.plan.panes.clone(),
         predecessors: recovered.predecessors.clone(),
+        settings: core.settings.shown(),
         ..Metadata::default()
     }
 }

@@ -6,6 +6,8 @@
 //! | `builder` | collects the settings |
 //! | `builder_checkpoints` | those of checkpoints |
 //! | `savepoint` | copies of a checkpoint in a place of their own |
+//! | `dry_run` | a start that is only tried |
+//! | `asked_dry_run` | the same, because the environment asks for it |
 //! | `core` | what the threads share |
 //! | `intake` | the ways into the log, and the cutter |
 //! | `launch` | from what was found on disk to a driver that runs |
@@ -14,9 +16,11 @@
 //! | `thread` | one thread, and waiting for its end |
 //! | `stopping` | how a context ends |
 
+pub(crate) mod asked_dry_run;
 pub(crate) mod builder;
 mod builder_checkpoints;
 pub(crate) mod core;
+mod dry_run;
 mod intake;
 pub(crate) mod launch;
 pub(crate) mod queue;

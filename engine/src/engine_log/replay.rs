@@ -6,10 +6,11 @@ use crate::engine_log::cut::Cut;
 use crate::engine_log::entry::{self, Committed, ENGINE, Entry, Published, Token};
 use crate::engine_log::envelope::{Envelope, Kind, Mark};
 use crate::engine_log::ledger::Frames;
+use crate::engine_log::log_view::{LogFrame, LogView};
 use crate::engine_log::program::Program;
 use crate::error::{Error, Result};
 use crate::refused::lists::Refused;
-use highwater_wal::{Frame, FrameKind, Lsn, StreamId, Wal};
+use highwater_wal::{FrameKind, Lsn, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -55,7 +56,7 @@ impl Replay {
     /// Reads the log from `from` to its durable end. `program` is what is known of the sources
     /// before that.
     pub(crate) fn read(
-        wal: &Wal,
+        log: LogView<'_>,
         dir: &Path,
         from: Lsn,
         program: Option<&Program>,
@@ -65,15 +66,13 @@ impl Replay {
             ..Self::default()
         };
         program.into_iter().for_each(|known| replay.know(known));
-        let mut frames = wal.read_from(from)?;
-        while let Some(frame) = frames.next_frame()? {
-            let misfit = |what| Error::EngineLog {
+        log.each(from, |frame| {
+            replay.note(frame).map_err(|what| Error::EngineLog {
                 dir: dir.to_owned(),
                 lsn: frame.lsn,
                 what,
-            };
-            replay.note(&frame).map_err(misfit)?;
-        }
+            })
+        })?;
         Ok(replay)
     }
 
@@ -132,7 +131,7 @@ impl Replay {
         self.retired = program.retired.iter().copied().collect();
     }
 
-    fn note(&mut self, frame: &Frame<'_>) -> Result<(), String> {
+    fn note(&mut self, frame: &LogFrame<'_>) -> Result<(), String> {
         match frame.kind {
             FrameKind::Control if frame.stream == ENGINE => {
                 let (version, entry) = entry::decode(frame.payload())?;
@@ -149,8 +148,9 @@ impl Replay {
         }
     }
 
-    fn note_data(&mut self, frame: &Frame<'_>) -> Result<(), String> {
-        let envelope = match Envelope::decode(frame.records().next().as_deref()) {
+    fn note_data(&mut self, frame: &LogFrame<'_>) -> Result<(), String> {
+        let (first, count) = frame.first_record();
+        let envelope = match Envelope::decode(first) {
             Ok(envelope) if envelope.kind == Kind::Data => envelope,
             // Nothing of a dropped source is read.
             _ if self.retired.contains(&frame.stream.0) => return Ok(()),
@@ -162,7 +162,6 @@ impl Replay {
             }
             Err(what) => return Err(what),
         };
-        let count = frame.records().skip(1).count() as u64;
         if envelope.count.is_some_and(|said| u64::from(said) != count) {
             return Err(format!(
                 "a frame with {count} records whose envelope says otherwise"
@@ -248,7 +247,7 @@ mod tests {
     use crate::refused::noted::Noted;
     use crate::refused::place::Place;
     use highwater_wal::disk::{ManualClock, SimDisk};
-    use highwater_wal::{Background, Options};
+    use highwater_wal::{Background, Options, Wal};
     use std::sync::Arc;
 
     fn refused(index: u32) -> Refused {
@@ -308,7 +307,7 @@ mod tests {
         let end = commit(2, whole);
         wal.sync_to(end).unwrap();
         let read = |from| {
-            Replay::read(&wal, Path::new("/"), from, None)
+            Replay::read(LogView::Open(&wal), Path::new("/"), from, None)
                 .unwrap()
                 .refused
         };
@@ -323,7 +322,7 @@ mod tests {
         assert_eq!(places(&read(first)[&1]), "8.1.0");
         let missing = commit(3, vec![cut]);
         wal.sync_to(missing).unwrap();
-        let error = Replay::read(&wal, Path::new("/"), first, None).unwrap_err();
+        let error = Replay::read(LogView::Open(&wal), Path::new("/"), first, None).unwrap_err();
         assert!(error.to_string().contains("batch 3"), "{error}");
     }
 }

@@ -140,7 +140,11 @@ pub fn supervise(
 fn is_permanent(error: &BoxError) -> bool {
     let error = error.downcast_ref::<Error>();
     error.is_some_and(|error| match error {
-        Error::Graph(_) | Error::Mismatch(_) | Error::Setting(_) | Error::LifeCycle(_) => true,
+        Error::Graph(_)
+        | Error::Mismatch(_)
+        | Error::Setting(_)
+        | Error::LifeCycle(_)
+        | Error::DryRun(_) => true,
         Error::Ended(cause) => matches!(**cause, Error::Graph(_) | Error::Mismatch(_)),
         _ => false,
     })

@@ -50,6 +50,8 @@ pub(super) fn load(
         let finished = panics::catch(|| restore.finish());
         let mut finished =
             finished.map_err(|error| mismatch(error, checkpoint, state, slot, None))?;
+        finished.origin.clone_from(&state.name);
+        finished.conversions = pending.len();
         finished.write_anew |= !pending.is_empty() || state.name != slot.name;
         if finished.keys != state.entries {
             return Err(Mismatch::Keys {

@@ -5,13 +5,19 @@
 //! | `stores` | opens the log and the checkpoints |
 //! | `origin` | a log that begins with a checkpoint of another one |
 //! | `metadata` | what the engine has written into a manifest |
-//! | `recover` | newest valid checkpoint, then the log after it |
+//! | `recover` | the first half of a start: what was found, ready to run |
+//! | `found` | newest valid checkpoint, then the log after it, checked; nothing is written |
+//! | `compared` | what was found beside the program, for people |
+//! | `dry_run` | the same without a start |
 //! | `states` | which state of the checkpoint belongs to which operator |
 //! | `load` | reads the key groups of the states, on several threads |
 //! | `sources` | which stream of the log belongs to which source |
 //! | `outputs` | what a crash left between committing a batch and publishing it |
 //! | `report` | what was found, for users |
 
+mod compared;
+pub(crate) mod dry_run;
+pub(crate) mod found;
 mod load;
 pub(crate) mod metadata;
 mod origin;

@@ -11,6 +11,8 @@
 //! start begins again. No record is taken in before. LSNs go on above those of the other log, so
 //! what producers were told of their records never lies above the end of this one.
 
+use crate::batch::Batch;
+use crate::batch::tick::{Tick, Timed};
 use crate::checkpointing::metadata::{Metadata, Part};
 use crate::engine_log::cut::CutRecord;
 use crate::engine_log::entry::{self, ENGINE, Entry};
@@ -18,7 +20,9 @@ use crate::error::{Error, Result};
 use crate::mismatch::{LogGone, Mismatch};
 use crate::recovery::metadata::read_metadata;
 use crate::settings::Settings;
-use highwater_checkpoint::{Checkpoint, CheckpointError, Checkpoints, LocalStore, Store, Validity};
+use highwater_checkpoint::{
+    Checkpoint, CheckpointError, Checkpoints, LocalStore, Skipped, Store, Validity,
+};
 use highwater_wal::{FrameKind, Lsn, Wal};
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -88,6 +92,31 @@ impl Origin {
             part,
             is_loss,
         })
+    }
+
+    /// What goes on from it.
+    pub(super) fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Its batch, as a log that begins with it has it.
+    pub(super) fn at(&self) -> Timed {
+        let batch = self.checkpoint.manifest().batch;
+        Timed {
+            batch: Batch {
+                id: batch.id,
+                time_ms: batch.time_ms,
+                from: self.lsn(),
+                to: self.lsn(),
+            },
+            tick: Tick {
+                time_ms: batch.time_ms,
+                interval_ms: self.metadata.batch_interval_ms,
+                zero_ms: self.metadata.zero_ms.unwrap_or_default(),
+                part: self.part.number,
+                is_last_part: self.part.is_last,
+            },
+        }
     }
 
     /// The log begins here, or later.
@@ -210,14 +239,18 @@ pub(super) fn first_cut(wal: &Wal) -> Result<Beginning> {
     })
 }
 
-/// The newest valid checkpoint of a store, which is not changed.
-fn newest(store: &Arc<dyn Store>) -> Result<Option<Checkpoint>> {
+/// The newest valid checkpoint of a store, which is not changed. `None` if there are none.
+///
+/// # Errors
+/// [`CheckpointError::NoneValid`] if there are some, and none can be used.
+pub(super) fn newest(store: &Arc<dyn Store>) -> Result<Option<Checkpoint>> {
     let found = match Checkpoints::inspect(store) {
         Err(CheckpointError::Io { source, .. }) if source.kind() == ErrorKind::NotFound => {
             return Ok(None);
         }
         found => found?,
     };
+    let mut skipped = Vec::new();
     for checkpoint in found {
         match (checkpoint.validity, checkpoint.manifest) {
             (Validity::Valid, Some(manifest)) => {
@@ -231,14 +264,19 @@ fn newest(store: &Arc<dyn Store>) -> Result<Option<Checkpoint>> {
                 let number = checkpoint.number;
                 tracing::warn!(
                     number,
-                    reason,
+                    %reason,
                     "checkpoint not usable, trying the one before"
                 );
+                skipped.push(Skipped { number, reason });
             }
             (Validity::Valid, None) => {}
         }
     }
-    Ok(None)
+    if skipped.is_empty() {
+        return Ok(None);
+    }
+    let place = store.place();
+    Err(CheckpointError::NoneValid { place, skipped }.into())
 }
 
 fn log_gone(

@@ -3,6 +3,7 @@
 
 use crate::checkpointing::metadata::{Metadata, PRODUCERS};
 use crate::engine_log::ledger::Settled;
+use crate::engine_log::log_view::LogView;
 use crate::engine_log::producers::Producers;
 use crate::engine_log::program::{Program, SourceKind};
 use crate::engine_log::replay::Replay;
@@ -15,7 +16,7 @@ use crate::plan::program::{Plan, SourceInfo};
 use crate::plan::source_stream::{SourceStream, Upgrade};
 use bytes::Bytes;
 use highwater_checkpoint::Checkpoint;
-use highwater_wal::{FrameKind, Lsn, StreamId, Wal};
+use highwater_wal::{FrameKind, Lsn, StreamId};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is on disk of the sources.
@@ -213,7 +214,7 @@ impl SourcesOnDisk<'_> {
     /// refused now, not in the batch, and not again at every start.
     pub(crate) fn check_records(
         &self,
-        wal: &Wal,
+        log: LogView<'_>,
         from: Lsn,
         program: &Program,
         streams: &[SourceStream],
@@ -228,27 +229,26 @@ impl SourcesOnDisk<'_> {
         if !sources.keys().any(|stream| self.records(stream.0) > 0) {
             return Ok(());
         }
-        let mut frames = wal.read_from(from)?;
-        while let Some(frame) = frames.next_frame()? {
-            let Some((source, stream)) = sources.get(&frame.stream) else {
-                continue;
+        log.each(from, |frame| {
+            let of_source = sources.get(&frame.stream);
+            let Some((source, stream)) = of_source.filter(|_| frame.kind == FrameKind::Batch)
+            else {
+                return Ok(());
             };
-            if frame.kind != FrameKind::Batch {
-                continue;
-            }
-            let records: Vec<&[u8]> = frame.records().skip(1).map(|r| r.bytes()).collect();
-            if let Some(message) = unreadable(source, stream, frame.lsn, &records) {
-                return Err(Mismatch::RecordType {
+            let records = frame.records();
+            let records = records.get(1..).unwrap_or_default();
+            match unreadable(source, stream, frame.lsn, records) {
+                None => Ok(()),
+                Some(message) => Err(Mismatch::RecordType {
                     name: source.name.clone(),
                     lsn: frame.lsn,
                     now: source.record.to_owned(),
                     then: self.written_as(program, &source.name),
                     message,
                 }
-                .into());
+                .into()),
             }
-        }
-        Ok(())
+        })
     }
 
     /// Logs what is skipped. After a fallback to an older checkpoint this may be more than the drop

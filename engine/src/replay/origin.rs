@@ -2,6 +2,7 @@
 
 use crate::batch::tick::Timed;
 use crate::engine_log::cut::Cut;
+use crate::engine_log::log_view::LogView;
 use crate::engine_log::program::Program;
 use crate::engine_log::replay::Replay;
 use crate::error::{Error, Result};
@@ -73,7 +74,7 @@ impl Origin {
             Err(WalError::Truncated { .. }) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
-        let mut log = Replay::read(wal, dir, from, Some(known.program))?;
+        let mut log = Replay::read(LogView::Open(wal), dir, from, Some(known.program))?;
         log.complete_version_1(known.interval_ms, known.zero_ms);
         let batches = log.cuts.iter().flat_map(Cut::batches);
         let batches: Vec<Timed> = batches

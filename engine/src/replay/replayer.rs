@@ -6,6 +6,7 @@ use crate::datasets::declared::joined_chunks;
 use crate::datasets::lineage::DatasetLineage;
 use crate::datasets::slot::Recompute;
 use crate::engine_log::cut::Cut;
+use crate::engine_log::log_view::LogView;
 use crate::engine_log::program::Program;
 use crate::engine_log::replay::Replay;
 use crate::error::{Error, Result};
@@ -226,7 +227,7 @@ impl Recompute for Replayer {
 
     fn batches(&self) -> Result<Vec<(u64, u64)>> {
         let (dir, first) = (&self.settings.dir, self.wal.first_lsn());
-        let log = Replay::read(&self.wal, dir, first, Some(&self.program))?;
+        let log = Replay::read(LogView::Open(&self.wal), dir, first, Some(&self.program))?;
         let batches = log.cuts.iter().flat_map(Cut::batches);
         Ok(batches
             .map(|timed| (timed.batch.id, timed.batch.time_ms))

@@ -103,6 +103,7 @@ impl<K: Value, S: State> Restore for Restoring<K, S> {
             moved: 0,
             write_anew: true,
             ignored: found.ignored,
+            ..Restored::default()
         })
     }
 }

@@ -10,6 +10,7 @@
 //! which was faster: keys that stay are in the order of the checkpoint, and keys that move come
 //! after them, in the order of the checkpoint's groups.
 
+use crate::codec::defaulted::Defaulted;
 use crate::codec::exact::is_exact;
 use crate::codec::noting::Noting;
 use crate::codec::round_trip;
@@ -81,6 +82,12 @@ pub(crate) struct Restored {
     pub(crate) write_anew: bool,
     /// Paths of fields that the checkpoint has and the program's types have not; a few of them.
     pub(crate) ignored: BTreeSet<String>,
+    /// Paths of fields that the values have and the checkpoint has not; a few of them.
+    pub(crate) defaulted: BTreeSet<String>,
+    /// What the checkpoint calls the state.
+    pub(crate) origin: String,
+    /// How many conversions it has gone through now.
+    pub(crate) conversions: usize,
 }
 
 /// At most so many paths of ignored fields are remembered.
@@ -115,6 +122,7 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTypes for Types<K, A, S
                 moved: 0,
                 otherwise: 0,
                 ignored: BTreeSet::new(),
+                defaulted: BTreeSet::new(),
             }),
             hasher: Twins::hasher(),
         })
@@ -193,6 +201,7 @@ struct TakenIn<K, A, S, T> {
     moved: u64,
     otherwise: u64,
     ignored: BTreeSet<String>,
+    defaulted: BTreeSet<String>,
 }
 
 impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restoring<K, A, S, T> {
@@ -248,11 +257,18 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
             twins.expect(block::count(bytes));
         }
         let mut noting = [Noting::default(), Noting::default()];
+        let (mut defaulted, mut added) = (Defaulted::default(), BTreeSet::new());
         let (mut entries, mut moved, mut otherwise) = (0, 0, 0);
         for entry in raw_entries(bytes) {
             let entry = entry.map_err(RestoreError::Undecodable)?;
+            let written = entry.state;
             let decoded = self.decode(entry, &mut noting, &mut ignored);
             let keyed = decoded.map_err(RestoreError::Undecodable)?;
+            if !keyed.same[1] {
+                defaulted.note(&keyed.state, written, &mut |path| {
+                    added.insert(path);
+                });
+            }
             let belonged = from.group(&keyed.key, to, keyed.hash);
             let belonged =
                 belonged.map_err(|e: KeyError| RestoreError::Undecodable(e.to_string()))?;
@@ -293,6 +309,7 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
         }
         all.twins.append(twins);
         all.ignored.append(&mut ignored);
+        all.defaulted.append(&mut added);
         all.keys += entries;
         all.moved += moved;
         all.otherwise += otherwise;
@@ -324,6 +341,8 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
             moved: all.moved,
             write_anew: all.moved > 0 || all.otherwise > 0,
             ignored: all.ignored.into_iter().take(MAX_IGNORED).collect(),
+            defaulted: all.defaulted.into_iter().take(MAX_IGNORED).collect(),
+            ..Restored::default()
         })
     }
 }
