@@ -14,7 +14,8 @@ impl Builder {
     /// records after the checkpoint.
     ///
     /// `highwater checkpoint check DIR --program EXE` asks a whole program for it, without a change
-    /// of its code: its `get_or_create` then answers, and returns [`Error::DryRun`].
+    /// of its code: its `get_or_create` then answers, and returns
+    /// [`Error::DryRun`](crate::Error::DryRun).
     ///
     /// # Errors
     /// Those of [`Self::get_or_create`]. While another process writes, what is read may be retired
