@@ -10,11 +10,13 @@ mod common;
 
 use common::builder;
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
-use highwater_engine::wal::disk::{ManualClock, SimDisk};
+use highwater_engine::wal::disk::{Clock, ManualClock, SimDisk};
 use highwater_engine::{
-    BoxError, CheckpointPolicy, ErrorPolicy, OutputRetry, Receiver, SourceContext, StopMode, wal,
+    BoxError, CheckpointPolicy, ContextEvent, ErrorPolicy, OutputRetry, Receiver, SourceContext,
+    StopMode, wal,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
+use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -74,6 +76,8 @@ fn every_documented_metric_has_its_value_and_no_other_is_there() {
         Arc::new(ManualClock::new(1_700_000_000_000)),
     );
     let (panics, failures, slow) = (AtomicU64::new(0), AtomicU64::new(0), Arc::clone(&clock));
+    let newest = Arc::new(Mutex::new((0, 0, 0)));
+    let listened = Arc::clone(&newest);
     let log = wal::Options::new().background(wal::Background::Inline);
     let context = builder(&disk, 1)
         .clock(Arc::<ManualClock>::clone(&clock))
@@ -81,6 +85,17 @@ fn every_documented_metric_has_its_value_and_no_other_is_there() {
         .checkpoint(CheckpointPolicy::every_batches(2))
         .output_retry(OutputRetry::forever().waits(Duration::ZERO, Duration::ZERO))
         .back_pressure(true)
+        .listener(move |event| {
+            if let ContextEvent::CheckpointCompleted {
+                total_bytes,
+                total_files,
+                memory_bytes,
+                ..
+            } = event
+            {
+                *listened.lock() = (*total_bytes, *total_files, *memory_bytes);
+            }
+        })
         .get_or_create(move |ssc| {
             let decode = Arc::new(|bytes: bytes::Bytes| Ok(bytes.to_vec()));
             ssc.source("failing", "queue", decode, Failing(0))
@@ -125,6 +140,7 @@ fn every_documented_metric_has_its_value_and_no_other_is_there() {
     }
     context.run_batch().unwrap();
     disk.clear_faults();
+    clock.advance(Duration::from_millis(60_250));
     context.stop(StopMode::Graceful).unwrap();
 
     let seen = seen(&snapshotter);
@@ -154,6 +170,34 @@ fn every_documented_metric_has_its_value_and_no_other_is_there() {
         counter("highwater_batch_bytes_total"),
         context.progress().bytes
     );
+    let lineage = context.lineage();
+    assert_eq!(gauge("highwater_lineage_batches"), lineage.depth as f64);
+    // What the stop wrote after the final checkpoint is not in it.
+    let (bytes, most) = (
+        gauge("highwater_lineage_bytes"),
+        lineage.bytes_to_replay as f64,
+    );
+    assert!(bytes > 0.0 && bytes <= most, "{bytes} of {most}");
+    let recovery = gauge("highwater_estimated_recovery_seconds");
+    let most = lineage.estimated_recovery.unwrap().as_secs_f64();
+    assert!(
+        recovery > 0.0 && recovery <= most,
+        "{recovery} s of {most} s"
+    );
+    // The final one is of this moment, with the time of the last batch.
+    let age_ms = clock.wall_ms() - lineage.checkpoint_time_ms.unwrap();
+    assert!(age_ms > 0);
+    assert_eq!(
+        gauge("highwater_checkpoint_age_seconds"),
+        age_ms as f64 / 1e3
+    );
+    let load = lineage.load_time.as_secs_f64();
+    assert_eq!(gauge("highwater_checkpoint_load_seconds"), load);
+    let (stored, files, memory) = *newest.lock();
+    assert!(stored > 0 && files > 0);
+    assert_eq!(gauge("highwater_checkpoint_stored_bytes"), stored as f64);
+    assert_eq!(gauge("highwater_checkpoint_files"), files as f64);
+    assert_eq!(gauge("highwater_checkpoint_memory_bytes"), memory as f64);
     assert_eq!(samples("highwater_batch_processing_seconds"), 5);
     assert_eq!(samples("highwater_batch_scheduling_delay_seconds"), 5);
     assert_eq!(counter("highwater_batch_failures_total"), 1);

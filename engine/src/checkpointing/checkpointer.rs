@@ -5,6 +5,7 @@
 
 use crate::batch::Batch;
 use crate::checkpointing::capture::{Capture, CaptureSink, Captured, CopyMemory, Whole};
+use crate::checkpointing::target::RecoveryTarget;
 use crate::checkpointing::writer::Writer;
 use crate::error::{Error, Result};
 use crate::observe::checkpoints::{CheckpointStatus, FailedInARow};
@@ -27,8 +28,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(60);
 /// When checkpoints are taken.
 #[derive(Debug, Clone)]
 pub(crate) struct Schedule {
-    /// After so many batches.
+    /// After so many batches; with a target, as long as that does not decide.
     pub(crate) every: u64,
+    pub(crate) target: Option<RecoveryTarget>,
     pub(crate) clock: Arc<dyn Clock>,
     /// The batch after which the last capture was taken, and its LSN.
     pub(crate) last: (u64, Lsn),
@@ -112,15 +114,27 @@ impl Checkpointer {
     /// Not while one is being written: batches never wait for a slow store, and captures do not
     /// pile up in memory.
     pub(crate) fn is_due(&self, batch: &Batch) -> bool {
-        let (last, lsn) = self.schedule.last;
+        let (_, lsn) = self.schedule.last;
         let ended = self.status.ended_attempts();
-        let due = batch.id.saturating_sub(last) >= self.schedule.every
+        if ended.all != self.handed_over {
+            return false;
+        }
+        let has_failed = ended.failed_in_a_row.is_some();
+        self.is_scheduled(batch, has_failed)
             || batch.to.bytes_since(lsn) >= self.schedule.max_lineage
             || self.status.is_wanted()
             || ended
                 .failed_in_a_row
-                .is_some_and(|failed| self.waited(failed));
-        due && ended.all == self.handed_over
+                .is_some_and(|failed| self.waited(failed))
+    }
+
+    /// Whether the policy says so. A target that is missed because checkpoints fail would try after
+    /// every batch: then the default decides.
+    fn is_scheduled(&self, batch: &Batch, has_failed: bool) -> bool {
+        let target = self.schedule.target.as_ref().filter(|_| !has_failed);
+        let decided = target.and_then(|target| target.is_due(batch, &self.status));
+        let (last, _) = self.schedule.last;
+        decided.unwrap_or_else(|| batch.id.saturating_sub(last) >= self.schedule.every)
     }
 
     /// Whether it is time to try again.

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `policy` | how often they are taken |
+//! | `target` | as rarely as a recovery within a given time allows |
 //! | `checkpointer` | when one is taken; hands captures to the thread that writes |
 //! | `capture` | what a checkpoint is made of, on its way from the workers |
 //! | `copies` | takes in what the workers copy |
@@ -18,4 +19,5 @@ pub(crate) mod entries;
 pub(crate) mod metadata;
 pub(crate) mod policy;
 pub(crate) mod retained;
+pub(crate) mod target;
 pub(crate) mod writer;

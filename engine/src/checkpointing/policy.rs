@@ -29,6 +29,8 @@ pub enum CheckpointPolicy {
     /// After the smallest number of batches whose intervals together are at least this long. Where
     /// batches end only when they are full, after every 10th.
     AtLeast(Duration),
+    /// As rarely as a recovery within this time allows: see [`CheckpointPolicy::recovery_target`].
+    RecoveryTarget(Duration),
 }
 
 impl CheckpointPolicy {
@@ -45,9 +47,54 @@ impl CheckpointPolicy {
         Self::AtLeast(interval)
     }
 
-    /// After so many batches of this interval.
+    /// The longest time between checkpoints with which a recovery takes no longer than `target`, by
+    /// what was measured.
+    ///
+    /// A recovery loads the newest published checkpoint and runs the batches after it again. The
+    /// worst crash comes just before the next checkpoint is published. So one is taken after a
+    /// batch if it could not wait for the next batch: if loading, and running all batches since the
+    /// newest published one, one more, and those that come while a checkpoint is written, would
+    /// take longer than `target`.
+    ///
+    /// - Replay: a batch without records costs what such batches took; what the others took longer
+    ///   counts by the bytes of their log. Outputs are in it, though a replay publishes none.
+    ///   Batches that failed, or waited for an output, do not count. About the last twenty do.
+    /// - Loading: [`Lineage::load_time`](crate::Lineage::load_time), known from the start on.
+    /// - Writing: as long as it took for the newest one; in a new run, as long as loading.
+    ///
+    /// It is an estimate: a batch that is far larger than those before it is not foreseen. What
+    /// waits to be processed at the time of a crash is no part of the recovery.
+    ///
+    /// Until a checkpoint and a batch with records were seen, checkpoints come as by default. So
+    /// they do where the target cannot be met even by checkpoints one right after the other: those
+    /// would only make batches slow. That is told once, with the numbers. A checkpoint also comes
+    /// after [`max_unprocessed_bytes`](crate::Builder::max_unprocessed_bytes) of log.
+    ///
+    /// ```
+    /// use highwater_engine::CheckpointPolicy;
+    /// use std::time::Duration;
+    ///
+    /// let within_a_minute = CheckpointPolicy::recovery_target(Duration::from_secs(60));
+    /// assert_ne!(within_a_minute, CheckpointPolicy::every(Duration::from_secs(60)));
+    /// ```
+    #[must_use]
+    pub fn recovery_target(target: Duration) -> Self {
+        Self::RecoveryTarget(target)
+    }
+
+    /// The time within which a recovery is to be done, if there is one.
+    pub(crate) fn target(self) -> Option<Duration> {
+        match self {
+            Self::RecoveryTarget(target) => Some(target),
+            Self::Every(_) | Self::AtLeast(_) => None,
+        }
+    }
+
+    /// After so many batches of this interval; with a recovery target, as long as it does not
+    /// decide.
     pub(crate) fn batches(self, batch_interval: Duration) -> u64 {
         match self {
+            Self::RecoveryTarget(_) => Self::default().batches(batch_interval),
             Self::Every(n) => n.get(),
             Self::AtLeast(_) if batch_interval > NO_TICKS => FULL_BATCHES,
             Self::AtLeast(interval) => {
@@ -90,5 +137,11 @@ mod tests {
             1
         );
         assert_eq!(default.batches(Duration::ZERO), 10_000_000_000);
+        let target = CheckpointPolicy::recovery_target(Duration::from_secs(60));
+        assert_eq!(
+            target.batches(Duration::from_secs(3)),
+            4,
+            "until it decides"
+        );
     }
 }

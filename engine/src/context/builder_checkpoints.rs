@@ -8,6 +8,7 @@ use std::sync::Arc;
 impl Builder {
     /// How often a checkpoint is taken. Default: every ten seconds, that is, after the smallest
     /// number of batches whose intervals together are at least that.
+    /// [`CheckpointPolicy::recovery_target`] says instead how long a recovery may take.
     #[must_use]
     pub fn checkpoint(mut self, policy: CheckpointPolicy) -> Self {
         self.settings.policy = policy;

@@ -4,27 +4,25 @@ use crate::batch::Batch;
 use crate::batch::tick::Timed;
 use crate::batch::work::Purpose;
 use crate::batch::work::Snapshot;
-use crate::checkpointing::policy::CheckpointPolicy;
 use crate::checkpointing::retained::Retained;
 use crate::context::intake::{cutter, sources};
+use crate::context::observers::{events, lineage, restored_states};
 use crate::context::queue::{Queue, StopMode};
-use crate::datasets::slot::{DATASET, DatasetSlot, Recompute};
+use crate::datasets::slot::{DatasetSlot, Recompute};
 use crate::dead_letters::desk::Desk;
 use crate::engine_log::cut::Cut;
 use crate::engine_log::entry::{self, Entry};
 use crate::error::{Error, Result};
 use crate::ingest::admission::Admission;
 use crate::ingest::source_context::SourceContext;
-use crate::observe::advice::{Advisor, Rhythm};
 use crate::observe::checkpoints::CheckpointStatus;
 use crate::observe::delays::SchedulingDelays;
-use crate::observe::event::{ContextEvent, ContextListener, ContextState, Events, LogEvents};
-use crate::observe::lineage::Lineage;
-use crate::observe::metrics::MetricsListener;
+use crate::observe::event::{ContextEvent, ContextListener, ContextState, Events};
+use crate::observe::lineage::LineageReader;
 use crate::observe::states::StateCounts;
 use crate::observe::status::Status;
 use crate::plan::program::Plan;
-use crate::plan::refused_counts::{REFUSED, refused_failed};
+use crate::plan::refused_counts::refused_failed;
 use crate::rates::source_rate::BatchOfSource;
 use crate::recovery::recover::Recovered;
 use crate::recovery::report::RecoveryReport;
@@ -35,8 +33,8 @@ use crate::scheduler::driver::{Driver, Ran};
 use crate::settings::{BatchMode, Settings};
 use crate::sink::status::OutputDelays;
 use crate::thread_role::{self, Role, RoleGuard};
-use crate::variables::declared::{BROADCAST, COUNTER, variable_failed};
-use highwater_wal::{Lsn, Wal};
+use crate::variables::declared::variable_failed;
+use highwater_wal::Wal;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Duration;
@@ -62,10 +60,8 @@ pub(crate) struct Core {
     pub(crate) cut_batches: Arc<CutBatches>,
     /// Computes past batches again; datasets know it as long as this is there.
     pub(crate) replayer: Arc<Replayer>,
-    pub(crate) replay_from: Lsn,
+    pub(crate) lineage: Arc<LineageReader>,
     pub(crate) report: RecoveryReport,
-    /// The newest batch that was cut before this run.
-    last_batch_found: Option<u64>,
     /// What [`start`](crate::StreamingContext::start) takes.
     pub(crate) recovered: Mutex<Option<Recovered>>,
     /// Where records are put aside, in a program that does that, once it was started.
@@ -102,22 +98,11 @@ impl Core {
             .newest_data
             .into_iter()
             .for_each(|lsn| admission.has_data_at(lsn));
-        let last_id = recovered.last().map_or(0, |last| last.batch.id);
         let cutter = cutter(&settings, &plan, &recovered, &admission);
-        let (checkpoints, status) = <(Arc<CheckpointStatus>, Arc<Status>)>::default();
         let states = restored_states(&recovered);
         let output_delays = Arc::<OutputDelays>::default();
-        let advisor = advisor(&settings, &plan, &recovered);
-        let events = events(
-            &settings,
-            advisor,
-            [
-                Arc::<Status>::clone(&status),
-                Arc::<CheckpointStatus>::clone(&checkpoints),
-                Arc::<OutputDelays>::clone(&output_delays),
-            ],
-        );
-        tell_of_checkpoint(&recovered, &checkpoints, &status);
+        let lineage = Arc::new(lineage(&settings, &recovered));
+        let events = events(&settings, &plan, &recovered, (&lineage, &output_delays));
         restore_side_values(&plan, &mut recovered, &events)?;
         Ok(Self {
             replayer: replayer(&settings, &plan, &recovered),
@@ -127,46 +112,20 @@ impl Core {
             admission,
             sources,
             cutter: Mutex::new(cutter),
-            checkpoints,
-            status,
+            checkpoints: Arc::clone(&lineage.checkpoints),
+            status: Arc::clone(&lineage.status),
             states,
             output_delays,
             events,
             delays: Mutex::default(),
             queue: Queue::default(),
             cut_batches: Arc::default(),
-            replay_from: recovered.replay_from(),
+            lineage,
             report: recovered.report.clone(),
-            last_batch_found: (last_id > 0).then_some(last_id),
             recovered: Mutex::new(Some(recovered)),
             desk: Mutex::new(None),
             driver: Mutex::new(None),
         })
-    }
-
-    /// What would have to be replayed after a crash right now.
-    pub(crate) fn lineage(&self) -> Lineage {
-        let stats = self.checkpoints.stats();
-        let newest = stats.newest;
-        let progress = self.status.progress();
-        let replay_from = newest.map_or(self.replay_from, |(_, _, lsn)| lsn);
-        let covered = newest.map_or(0, |(_, batch, _)| batch);
-        let bytes_to_replay = self.wal.durable_lsn().bytes_since(replay_from);
-        // After a restart batches are known that were not run again yet.
-        let last_batch = progress.last_batch.max(self.last_batch_found);
-        let replay = match bytes_to_replay {
-            0 => Some(Duration::ZERO),
-            bytes => progress.time_for(bytes),
-        };
-        Lineage {
-            checkpoint: newest.map(|(number, batch, _)| (number, batch)),
-            last_batch,
-            depth: last_batch.unwrap_or(0).saturating_sub(covered),
-            bytes_to_replay,
-            replay_from,
-            load_time: self.checkpoints.load_time(),
-            estimated_recovery: replay.map(|time| time + self.checkpoints.load_time()),
-        }
     }
 
     /// Ends the batch that is being filled: its cut is durable when this returns. By hand, a cut
@@ -216,7 +175,7 @@ impl Core {
             },
         };
         self.events.publish(&event);
-        if let (Ok(_), Some(found)) = (&ran, self.last_batch_found)
+        if let (Ok(_), Some(found)) = (&ran, self.lineage.found.map(|found| found.id))
             && batch.id <= found
         {
             let of = self.report.batches_to_replay;
@@ -339,58 +298,6 @@ impl Core {
         self.admission.close();
         self.sources.iter().for_each(SourceContext::stop);
     }
-}
-
-/// Tells observers from which checkpoint the run starts.
-fn tell_of_checkpoint(recovered: &Recovered, checkpoints: &CheckpointStatus, status: &Status) {
-    if let Some((number, Timed { batch, .. })) = recovered.checkpoint {
-        checkpoints.recovered((number, batch.id, batch.to), recovered.report.loaded_in);
-        status.recovered(batch.id);
-    }
-}
-
-/// How many keys the states have as restored.
-fn restored_states(recovered: &Recovered) -> Arc<StateCounts> {
-    let states = Arc::new(StateCounts::default());
-    for (state, keys) in &recovered.keys {
-        states.restored(*state, *keys);
-    }
-    states
-}
-
-/// What warns of checkpoints that do not fit the program.
-fn advisor(settings: &Settings, plan: &Plan, recovered: &Recovered) -> Advisor {
-    let own = |kind: &str| ![COUNTER, BROADCAST, DATASET, REFUSED].contains(&kind);
-    let rhythm = Rhythm {
-        clock: Arc::clone(&settings.clock),
-        every: settings.checkpoint_every(),
-        is_chosen: matches!(settings.policy, CheckpointPolicy::Every(_)),
-        batch_interval: settings.batch_interval,
-        max_lineage: settings.max_unprocessed_bytes,
-        has_state: plan.states.iter().any(|state| own(state.kind)),
-    };
-    let covered = recovered.checkpoint.map_or(0, |(_, at)| at.batch.id);
-    Advisor::new(rhythm, (covered, recovered.replay_from()))
-}
-
-/// The stream of events. The program's log, its metrics and its own listeners read it, and then
-/// `listeners`: what waits for the context finds that all others know.
-fn events(
-    settings: &Settings,
-    advisor: Advisor,
-    listeners: [Arc<dyn ContextListener>; 3],
-) -> Arc<Events> {
-    let events = Arc::new(Events::default());
-    events.add_listener(Arc::new(LogEvents));
-    events.add_listener(Arc::new(advisor));
-    events.add_listener(Arc::new(MetricsListener::new(&settings.application)));
-    for listener in &settings.listeners {
-        events.add_listener(Arc::new(listener.clone()));
-    }
-    for listener in listeners {
-        events.add_listener(listener);
-    }
-    events
 }
 
 /// Takes variables and results out of what a checkpoint had.

@@ -5,6 +5,7 @@ use crate::checkpointing::checkpointer::{Checkpointer, Schedule};
 use crate::checkpointing::copies::ReadBack;
 use crate::checkpointing::entries::KnownEntries;
 use crate::checkpointing::metadata::Metadata;
+use crate::checkpointing::target::RecoveryTarget;
 use crate::checkpointing::writer::Writer;
 use crate::context::core::Core;
 use crate::dead_letters::desk::Desk;
@@ -70,7 +71,9 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         read_back: ReadBack::default(),
     };
     let last = recovered.checkpoint;
-    let last = last.map_or((0, core.replay_from), |(_, at)| (at.batch.id, at.batch.to));
+    let last = last.map_or((0, core.lineage.replay_from), |(_, at)| {
+        (at.batch.id, at.batch.to)
+    });
     let checkpointer = checkpointer(core, last, recovered.whole, writer)?;
     for cut in &recovered.cuts {
         core.cut_batches.was_cut(cut);
@@ -122,6 +125,10 @@ fn checkpointer(
 ) -> Result<Checkpointer> {
     let schedule = Schedule {
         every: core.settings.checkpoint_every(),
+        target: core.settings.policy.target().map(|target| RecoveryTarget {
+            target,
+            pace: Arc::clone(&core.lineage.pace),
+        }),
         clock: Arc::clone(&core.settings.clock),
         last,
         max_lineage: core.settings.max_unprocessed_bytes,

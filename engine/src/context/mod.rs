@@ -10,6 +10,7 @@
 //! | `asked_dry_run` | the same, because the environment asks for it |
 //! | `core` | what the threads share |
 //! | `intake` | the ways into the log, and the cutter |
+//! | `observers` | who reads the events, and in which order |
 //! | `launch` | from what was found on disk to a driver that runs |
 //! | `queue` | batches that wait for the driver |
 //! | `threads` | receivers, cutter, driver: started |
@@ -23,6 +24,7 @@ pub(crate) mod core;
 mod dry_run;
 mod intake;
 pub(crate) mod launch;
+mod observers;
 pub(crate) mod queue;
 pub(crate) mod savepoint;
 pub(crate) mod stopping;

@@ -284,7 +284,7 @@ impl StreamingContext {
     /// ```
     #[must_use]
     pub fn lineage(&self) -> Lineage {
-        self.owner.core.lineage()
+        self.owner.core.lineage.now()
     }
 
     /// What was found on disk when the context was opened, and what was restored.

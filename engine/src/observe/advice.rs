@@ -1,12 +1,15 @@
 //! Warnings about checkpoints that do not fit the program, each with what to do.
 
+use crate::observe::checkpoints::CheckpointStatus;
 use crate::observe::event::{ContextEvent, ContextListener};
+use crate::observe::pace::PaceMeter;
+use crate::observe::recovery_costs::RecoveryCosts;
 use crate::observe::throttle::Throttle;
 use highwater_wal::Lsn;
 use highwater_wal::disk::Clock;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// State that is checkpointed less often than this is as good as never checkpointed.
@@ -33,6 +36,8 @@ pub(crate) struct Rhythm {
     pub(crate) every: u64,
     /// Whether the program has set them.
     pub(crate) is_chosen: bool,
+    /// The time within which a recovery is to be done.
+    pub(crate) target: Option<Duration>,
     pub(crate) batch_interval: Duration,
     /// Log bytes that make a checkpoint due.
     pub(crate) max_lineage: u64,
@@ -40,10 +45,32 @@ pub(crate) struct Rhythm {
     pub(crate) has_state: bool,
 }
 
+/// What is known of the costs of a recovery.
+#[derive(Debug)]
+pub(crate) struct Measured {
+    pub(crate) checkpoints: Arc<CheckpointStatus>,
+    pub(crate) pace: Arc<PaceMeter>,
+}
+
+impl Measured {
+    fn costs(&self) -> Option<RecoveryCosts> {
+        let (load, writing) = self.checkpoints.costs()?;
+        let pace = self.pace.pace()?;
+        Some(RecoveryCosts {
+            load,
+            writing,
+            pace,
+        })
+    }
+}
+
 /// Reads the events, and warns.
 #[derive(Debug)]
 pub(crate) struct Advisor {
     set: Rhythm,
+    measured: Measured,
+    /// Whether it was said that the recovery target is out of reach.
+    out_of_reach: AtomicBool,
     lineage: Mutex<Covered>,
     slow: Throttle,
     /// From this batch on a hot key is told of again.
@@ -62,9 +89,11 @@ struct Covered {
 impl Advisor {
     /// For a run that goes on from a checkpoint after batch `covered`, and reads the log from
     /// `from`.
-    pub(crate) fn new(set: Rhythm, (covered, from): (u64, Lsn)) -> Self {
+    pub(crate) fn new(set: Rhythm, measured: Measured, (covered, from): (u64, Lsn)) -> Self {
         Self {
             set,
+            measured,
+            out_of_reach: AtomicBool::new(false),
             lineage: Mutex::new(Covered {
                 batch: covered,
                 to: from,
@@ -111,7 +140,9 @@ impl Advisor {
             to,
             warned: false,
         };
-        if took > self.interval()
+        // With a target there is no interval: what writing takes is part of the estimate.
+        if self.set.target.is_none()
+            && took > self.interval()
             && let Some(held_back) = self.slow.pass(self.set.clock.now())
         {
             tracing::warn!(
@@ -135,13 +166,44 @@ impl Advisor {
         }
     }
 
+    /// A target that cannot be met is told once in a run: what is measured goes up and down.
+    fn check_target(&self, target: Duration, costs: &RecoveryCosts) {
+        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let at_best = costs.at_best();
+        if at_best > target && !self.out_of_reach.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                target_ms = ms(target),
+                load_ms = ms(costs.load),
+                replay_ms = ms(at_best.saturating_sub(costs.load)),
+                write_ms = ms(costs.writing),
+                "the recovery target is out of reach: loading a checkpoint, and replaying a batch and what comes while two \
+                 checkpoints are written, takes longer. As long as it does, checkpoints come as by default. Set a longer target, \
+                 .checkpoint(CheckpointPolicy::recovery_target(..)), or make loading or batches faster: more workers or \
+                 restore_threads, a faster store, less state"
+            );
+        }
+    }
+
+    /// Whether so much is to be replayed that checkpoints must have failed, or be too slow. A
+    /// target beyond reach is as good as none.
+    fn is_over(&self, depth: u64, bytes: u64) -> bool {
+        let costs = self.set.target.zip(self.measured.costs());
+        let over = match costs.filter(|(target, costs)| costs.at_best() <= *target) {
+            Some((target, costs)) => costs.of(depth, bytes) > target.saturating_mul(2),
+            None => depth > self.set.every.saturating_mul(MAX_INTERVALS),
+        };
+        over || bytes > self.set.max_lineage.saturating_mul(2)
+    }
+
     /// The log up to `to`, where batch `id` ends, is processed.
     fn completed_batch(&self, id: u64, to: Lsn) {
+        if let Some((target, costs)) = self.set.target.zip(self.measured.costs()) {
+            self.check_target(target, &costs);
+        }
         let mut covered = self.lineage.lock();
         let depth = id.saturating_sub(covered.batch);
         let bytes = to.bytes_since(covered.to);
-        let is_over = depth > self.set.every.saturating_mul(MAX_INTERVALS)
-            || bytes > self.set.max_lineage.saturating_mul(2);
+        let is_over = self.is_over(depth, bytes);
         if is_over && !std::mem::replace(&mut covered.warned, true) {
             tracing::warn!(
                 batches = depth,

@@ -1,5 +1,6 @@
 //! The checkpoints of this run, for observers.
 
+use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::observe::event::{ContextEvent, ContextListener};
 use highwater_checkpoint::CheckpointError;
@@ -35,9 +36,15 @@ struct Inner {
     attempts: EndedAttempts,
     /// Why the newest attempt failed, if it did.
     last_error: Option<Error>,
-    /// How long it took to read the newest checkpoint back.
+    /// The number and the batch of the newest published checkpoint.
+    newest: Option<(u64, Batch)>,
+    /// How long it takes to load it, as far as it was seen.
     load_time: Duration,
     requests: Requests,
+    /// How long the one took that this run began with, and its bytes.
+    loaded: (Duration, u64),
+    /// How long the newest one of this run took to be written.
+    writing: Option<Duration>,
 }
 
 /// Attempts at checkpoints that have ended, by their numbers: 1 for the first.
@@ -69,6 +76,18 @@ struct Requests {
     served: (u64, u64),
     /// No attempt will come any more.
     ended: bool,
+}
+
+impl Inner {
+    /// How long a checkpoint of so many bytes takes to load, by the one that the run began with.
+    fn loaded_as(&self, bytes: u64) -> Duration {
+        let (took, of) = self.loaded;
+        let nanos = took.as_nanos().saturating_mul(u128::from(bytes));
+        let Some(nanos) = nanos.checked_div(u128::from(of)) else {
+            return took; // none was loaded, or it is not known how large it was
+        };
+        Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+    }
 }
 
 impl CheckpointStatus {
@@ -107,12 +126,26 @@ impl CheckpointStatus {
         }
     }
 
-    /// Records the checkpoint from which this run was recovered (number, batch, LSN), and how long
-    /// that took.
-    pub(crate) fn recovered(&self, checkpoint: (u64, u64, Lsn), loaded_in: Duration) {
+    /// Records the checkpoint from which this run was recovered, how long that took, and how many
+    /// bytes its files have.
+    pub(crate) fn recovered(&self, (number, batch): (u64, Batch), loaded: (Duration, u64)) {
         let mut inner = self.inner.lock();
-        inner.stats.newest = Some(checkpoint);
-        inner.load_time = loaded_in;
+        inner.stats.newest = Some((number, batch.id, batch.to));
+        inner.newest = Some((number, batch));
+        (inner.load_time, inner.loaded) = (loaded.0, loaded);
+    }
+
+    /// The newest published checkpoint: its number, and the batch after which it was taken.
+    pub(crate) fn newest(&self) -> Option<(u64, Batch)> {
+        self.inner.lock().newest
+    }
+
+    /// How long it takes to load the newest checkpoint, and to write one: as long as to load one,
+    /// before this run has written any. `None` before there is a checkpoint.
+    pub(crate) fn costs(&self) -> Option<(Duration, Duration)> {
+        let inner = self.inner.lock();
+        let load = inner.load_time;
+        inner.newest.map(|_| (load, inner.writing.unwrap_or(load)))
     }
 
     /// Records the end of an attempt, and whether the next one can build upon a checkpoint.
@@ -186,10 +219,15 @@ impl ContextListener for CheckpointStatus {
                 number,
                 batch,
                 size_bytes,
+                total_bytes,
+                took,
                 load_time,
                 ..
             } => {
-                inner.load_time = *load_time;
+                let read = inner.loaded_as(*total_bytes);
+                inner.load_time = read.max(*load_time);
+                inner.writing = Some(*took);
+                inner.newest = Some((*number, *batch));
                 inner.stats.published += 1;
                 inner.stats.bytes += size_bytes;
                 inner.stats.newest = Some((*number, batch.id, batch.to));

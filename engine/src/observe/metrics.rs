@@ -2,18 +2,69 @@
 //! names is in the README of this crate.
 
 use crate::observe::event::{ContextEvent, ContextListener};
+use crate::observe::lineage::{Lineage, LineageReader};
+use highwater_wal::disk::Clock;
 use metrics::{counter, gauge, histogram};
+use std::sync::Arc;
 
 /// Counts events. Each metric has the application as label.
 #[derive(Debug)]
 pub(crate) struct MetricsListener {
     application: String,
+    lineage: Arc<LineageReader>,
+    clock: Arc<dyn Clock>,
 }
 
 impl MetricsListener {
-    pub(crate) fn new(application: &str) -> Self {
+    pub(crate) fn new(
+        application: &str,
+        lineage: Arc<LineageReader>,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             application: application.to_owned(),
+            lineage,
+            clock,
+        }
+    }
+
+    /// What a crash would cost now.
+    fn tell(&self, lineage: &Lineage) {
+        let application = || ("application", self.application.clone());
+        gauge!("highwater_lineage_batches", &[application()]).set(lineage.depth as f64);
+        gauge!("highwater_lineage_bytes", &[application()]).set(lineage.bytes_to_replay as f64);
+        if let Some(time_ms) = lineage.checkpoint_time_ms {
+            let age_ms = self.clock.wall_ms().saturating_sub(time_ms);
+            gauge!("highwater_checkpoint_age_seconds", &[application()]).set(age_ms as f64 / 1e3);
+        }
+        if let Some(recovery) = lineage.estimated_recovery {
+            let seconds = recovery.as_secs_f64();
+            gauge!("highwater_estimated_recovery_seconds", &[application()]).set(seconds);
+        }
+    }
+
+    /// What the newest checkpoint needs.
+    fn tell_of_checkpoint(&self, event: &ContextEvent) {
+        let application = || ("application", self.application.clone());
+        if let ContextEvent::CheckpointCompleted {
+            size_bytes,
+            total_bytes,
+            total_files,
+            memory_bytes,
+            took,
+            ..
+        } = event
+        {
+            counter!("highwater_checkpoints_total", &[application()]).increment(1);
+            counter!("highwater_checkpoint_bytes_total", &[application()]).increment(*size_bytes);
+            histogram!("highwater_checkpoint_seconds", &[application()]).record(*took);
+            gauge!("highwater_checkpoint_stored_bytes", &[application()]).set(*total_bytes as f64);
+            gauge!("highwater_checkpoint_files", &[application()]).set(*total_files as f64);
+            gauge!("highwater_checkpoint_memory_bytes", &[application()]).set(*memory_bytes as f64);
+            let lineage = self.lineage.now();
+            gauge!("highwater_checkpoint_load_seconds", &[application()])
+                .set(lineage.load_time.as_secs_f64());
+            self.tell(&lineage);
         }
     }
 }
@@ -22,7 +73,10 @@ impl ContextListener for MetricsListener {
     fn on_event(&self, event: &ContextEvent) {
         let application = || ("application", self.application.clone());
         match event {
-            ContextEvent::Started => gauge!("highwater_up", &[application()]).set(1.0),
+            ContextEvent::Started => {
+                gauge!("highwater_up", &[application()]).set(1.0);
+                self.tell(&self.lineage.now());
+            }
             ContextEvent::Stopped { .. } => gauge!("highwater_up", &[application()]).set(0.0),
             ContextEvent::BatchCompleted {
                 batch,
@@ -38,6 +92,7 @@ impl ContextListener for MetricsListener {
                 histogram!("highwater_batch_processing_seconds", &[application()]).record(*took);
                 histogram!("highwater_batch_scheduling_delay_seconds", &[application()])
                     .record(*scheduling_delay);
+                self.tell(&self.lineage.after(Some(*batch)));
             }
             ContextEvent::RecordsRefused {
                 operator,
@@ -71,14 +126,7 @@ impl ContextListener for MetricsListener {
                 let labels = [application(), ("output", output.clone())];
                 counter!("highwater_output_failures_total", &labels).increment(1);
             }
-            ContextEvent::CheckpointCompleted {
-                size_bytes, took, ..
-            } => {
-                counter!("highwater_checkpoints_total", &[application()]).increment(1);
-                counter!("highwater_checkpoint_bytes_total", &[application()])
-                    .increment(*size_bytes);
-                histogram!("highwater_checkpoint_seconds", &[application()]).record(*took);
-            }
+            ContextEvent::CheckpointCompleted { .. } => self.tell_of_checkpoint(event),
             ContextEvent::CheckpointFailed { .. } => {
                 counter!("highwater_checkpoint_failures_total", &[application()]).increment(1);
             }

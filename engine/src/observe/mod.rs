@@ -13,6 +13,8 @@
 //! | `advice` | warnings about checkpoints that do not fit, and about hot keys |
 //! | `hot_key` | a key that has most of the values of a batch |
 //! | `lineage` | what would have to be replayed |
+//! | `pace` | how fast batches run, and how fast they come |
+//! | `recovery_costs` | what a recovery would cost |
 //! | `throttle` | a bound on warnings that outsiders can cause |
 
 pub(crate) mod advice;
@@ -23,6 +25,8 @@ pub(crate) mod failed_attempt;
 pub(crate) mod hot_key;
 pub(crate) mod lineage;
 pub(crate) mod metrics;
+pub(crate) mod pace;
+pub(crate) mod recovery_costs;
 pub(crate) mod refused;
 pub(crate) mod states;
 pub(crate) mod status;

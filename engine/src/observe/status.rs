@@ -1,5 +1,6 @@
 //! The state of a context, and waiting for it.
 
+use crate::batch::Batch;
 use crate::error::{Error, Result};
 use crate::observe::event::{ContextEvent, ContextListener, ContextState};
 use crate::observe::failed_attempt::FailedAttempt;
@@ -24,14 +25,6 @@ pub struct Progress {
     pub failed_attempts: u64,
 }
 
-impl Progress {
-    /// How long `bytes` of log would take at the speed seen so far.
-    pub(crate) fn time_for(&self, bytes: u64) -> Option<Duration> {
-        let speed = self.bytes as f64 / self.busy.as_secs_f64();
-        (speed.is_finite() && speed > 0.0).then(|| Duration::from_secs_f64(bytes as f64 / speed))
-    }
-}
-
 #[derive(Debug, Default)]
 pub(crate) struct Status {
     inner: Mutex<Inner>,
@@ -42,6 +35,8 @@ pub(crate) struct Status {
 struct Inner {
     state: ContextState,
     progress: Progress,
+    /// The last completed batch.
+    last: Option<Batch>,
     error: Option<Arc<Error>>,
     failed_attempt: Option<FailedAttempt>,
 }
@@ -77,8 +72,15 @@ impl Status {
     }
 
     /// Batches up to this one are in the checkpoint that the context starts from.
-    pub(crate) fn recovered(&self, batch: u64) {
-        self.inner.lock().progress.last_batch = Some(batch);
+    pub(crate) fn recovered(&self, batch: Batch) {
+        let mut inner = self.inner.lock();
+        inner.progress.last_batch = Some(batch.id);
+        inner.last = Some(batch);
+    }
+
+    /// The last batch that was completed, in this run or in the checkpoint that it started from.
+    pub(crate) fn last(&self) -> Option<Batch> {
+        self.inner.lock().last
     }
 
     pub(crate) fn progress(&self) -> Progress {
@@ -138,6 +140,7 @@ impl ContextListener for Status {
                 progress.replayed += u64::from(*replayed);
                 progress.bytes += batch.to.bytes_since(batch.from);
                 progress.busy += *took;
+                inner.last = Some(*batch);
                 inner.failed_attempt = None;
             }
             ContextEvent::AttemptFailed(attempt) => {
