@@ -7,6 +7,10 @@
 //!
 //! `CHECKPOINT_KEYS=100000,1000000` chooses how many keys, `CHECKPOINT_PERCENT=1,10,100` how many
 //! of them change between two checkpoints, `CHECKPOINT_WORKERS` the number of workers.
+//!
+//! `CHECKPOINT_MANY=5000` takes so many checkpoints instead, and counts what they leave.
+//! `CHECKPOINT_WORDS=FILE` counts the words of a text instead, without checkpoints, with one after
+//! every tenth batch, and with one after each.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -100,7 +104,7 @@ impl Program {
             .max_unprocessed_bytes(4 << 30)
             .max_batch_bytes(1 << 30)
             .listener(listener);
-        let context = builder.get_or_create(|ssc| {
+        let context = stored(builder, dir).get_or_create(|ssc| {
             let keys = ssc.input::<Vec<u64>>("keys").flat_map(|keys| keys);
             let update = |key: &u64, _: &[()], state: &mut StateGuard<Account>| {
                 state.get_or_insert_with(Account::default).change(*key);
@@ -130,6 +134,141 @@ impl Program {
             self.context.run_batch().unwrap();
         }
         self.batches.recv().unwrap()
+    }
+}
+
+/// In a place of its own in the store that was asked for.
+fn stored(builder: highwater::Builder, dir: &Path) -> highwater::Builder {
+    match std::env::var("CHECKPOINT_URL") {
+        Ok(url) => {
+            let place = dir.file_name().unwrap().to_str().unwrap();
+            builder.checkpoint_url(&format!("{url}/{}", place.trim_start_matches('.')))
+        }
+        Err(_) => builder,
+    }
+}
+
+/// What so many checkpoints leave, of 10,000 keys of which 100 change between two.
+fn many(checkpoints: u64) {
+    const KEYS: u64 = 10_000;
+    let dir = scratch();
+    let program = Program::open(dir.path(), 1, BatchMode::Manual);
+    program.batch((0..KEYS).collect());
+    let began = Instant::now();
+    let (mut most, mut batches) = (0, 0);
+    while program.context.checkpoints().published < checkpoints {
+        batches += 1;
+        program.batch(spread(batches * 100, 100, KEYS));
+        if batches % 100 == 0 {
+            most = most.max(on_disk(dir.path()).0);
+        }
+    }
+    let took = began.elapsed();
+    let (files, bytes) = on_disk(dir.path());
+    let taken = program.taken.lock().unwrap();
+    let written: u64 = taken.iter().map(|t| t.size).sum();
+    println!(
+        "{} checkpoints of {KEYS} keys, 1 % changed, in {:.1} s: {files} files and {:.2} MB are left (at most {most} files); {:.2} MB in the mean were written for each, all of it is {:.2} MB",
+        taken.len(),
+        took.as_secs_f64(),
+        bytes as f64 / 1e6,
+        written as f64 / taken.len() as f64 / 1e6,
+        taken[0].size as f64 / 1e6,
+    );
+}
+
+/// Files of checkpoints, and their bytes.
+fn on_disk(dir: &Path) -> (usize, u64) {
+    let files = std::fs::read_dir(dir.join("checkpoints")).unwrap();
+    let sizes: Vec<u64> = files
+        .map(|file| file.unwrap().metadata().unwrap().len())
+        .collect();
+    (sizes.len(), sizes.iter().sum())
+}
+
+/// Lines per second of a word count whose text is in the log.
+fn count_words(text: &[String], every: u64, workers: usize) -> (f64, u64) {
+    let dir = scratch();
+    let (sender, completed) = channel();
+    let builder = StreamingContext::builder(dir.path())
+        .listener(move |event| {
+            if let ContextEvent::BatchCompleted { records, .. } = event {
+                let _gone = sender.send(*records);
+            }
+        })
+        .batch_interval(Duration::from_millis(100))
+        .workers(NonZeroUsize::new(workers).unwrap())
+        .checkpoint(CheckpointPolicy::every_batches(every))
+        .max_batch_bytes(4 << 20)
+        .max_unprocessed_bytes(4 << 30);
+    let context = stored(builder, dir.path()).get_or_create(|ssc| {
+        let words = ssc
+            .input::<String>("lines")
+            .flat_map_into(|line: String, out| {
+                line.split(' ').for_each(|word| out.emit(word.to_owned()));
+            });
+        let counts = words.map(|word| (word, 1_u64)).update_state_by_key_changed(
+            "counts",
+            |_: &String, ones: &[u64], count: &mut StateGuard<u64>| {
+                *count.get_or_insert_with(|| 0) += ones.iter().sum::<u64>();
+            },
+        );
+        counts.count().for_each_batch("n", |_, _: Vec<u64>| ());
+        Ok(())
+    });
+    let context = context.unwrap();
+    let input = context.input::<String>("lines").unwrap();
+    let mut last = None;
+    for lines in text.chunks(1000) {
+        last = Some(input.send_all(lines).unwrap());
+    }
+    last.unwrap().wait().unwrap();
+    let began = Instant::now();
+    context.start().unwrap();
+    let mut counted = 0;
+    while counted < text.len() as u64 {
+        counted += completed.recv().unwrap();
+    }
+    let took = began.elapsed();
+    let published = context.checkpoints().published;
+    context.stop(StopMode::Immediate).unwrap();
+    (text.len() as f64 / took.as_secs_f64(), published)
+}
+
+fn word_counts(path: &str) {
+    let text = std::fs::read_to_string(path).unwrap();
+    let text: Vec<String> = text.lines().map(str::to_owned).collect();
+    println!(
+        "| workers | checkpoints | lines/s, median (from - to) | were published |\n|---|---|---|---|"
+    );
+    for workers in list("CHECKPOINT_WORKERS", "1,2") {
+        let workers = usize::try_from(workers).unwrap();
+        let policies = [
+            ("none", u64::MAX),
+            ("every 10 batches", 10),
+            ("every batch", 1),
+        ];
+        // In turn, so that all have the same share of what disturbs the machine.
+        let mut rates = [const { Vec::new() }; 3];
+        let mut published = [0; 3];
+        for _ in 0..sized(5, 1) {
+            for (at, (_, every)) in policies.iter().enumerate() {
+                let (rate, count) = count_words(&text, *every, workers);
+                rates[at].push(rate);
+                published[at] = count;
+            }
+        }
+        for (at, (name, _)) in policies.iter().enumerate() {
+            let rates = &mut rates[at];
+            rates.sort_unstable_by(f64::total_cmp);
+            println!(
+                "| {workers} | {name} | {:.0} k ({:.0} - {:.0}) | {} |",
+                rates[rates.len() / 2] / 1e3,
+                rates[0] / 1e3,
+                rates[rates.len() - 1] / 1e3,
+                published[at],
+            );
+        }
     }
 }
 
@@ -235,6 +374,12 @@ fn measure(keys: u64, percent: u64) {
 
 fn main() {
     print_machine();
+    if let Ok(count) = std::env::var("CHECKPOINT_MANY") {
+        return many(count.parse().unwrap());
+    }
+    if let Ok(path) = std::env::var("CHECKPOINT_WORDS") {
+        return word_counts(&path);
+    }
     println!(
         "| keys | changed | all of it | written, median | mean | in | copies MB | files / needs | batch p50 / p99 ms without | beside (batches) | restart ms (loading) |\n|---|---|---|---|---|---|---|---|---|---|---|"
     );

@@ -91,6 +91,7 @@ fn run_checkpoint(command: &CheckpointCommand, out: &mut Output) -> Result<Outco
         CheckpointCommand::Verify(args) => checkpoint::verify(args, out),
         CheckpointCommand::Prune(args) => checkpoint::prune(args, out),
         CheckpointCommand::DropState(args) => checkpoint::drop_state(args, out),
+        CheckpointCommand::Lineage(args) => checkpoint::lineage(args, out),
         CheckpointCommand::Check(args) => checkpoint::check(args, out),
     }
 }

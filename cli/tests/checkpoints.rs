@@ -11,6 +11,7 @@ mod common;
 mod program;
 
 use common::{Ran, damage, paths, run, write};
+use highwater::StreamingContext;
 use highwater::checkpoint::entries::append;
 use highwater::checkpoint::{Batch, Checkpoints, LocalStore, Meta, Options, StateMeta};
 use highwater::disk::{Access, Disk, OsDisk};
@@ -709,4 +710,102 @@ fn checkpoints_of_version_1_are_read_too() {
         refused.err
     );
     assert_eq!((paths(to.path()), contents(&dir)), (vec![], before));
+}
+
+/// Depth, bytes and batches of what a recovery would do, from the checkpoints and the log alone.
+#[test]
+fn a_lineage_is_what_the_log_has_after_each_checkpoint() {
+    let (tmp, dir) = engine(1);
+    let rows = || {
+        let rows = tool("lineage", &dir, &["--json"]).exits(0).json().remove(0);
+        let rows = rows.as_array().unwrap().clone();
+        assert_eq!(rows.len(), 2);
+        rows
+    };
+    let before = rows();
+    assert_eq!(before[0]["depth"], 0);
+    assert_eq!(
+        (&before[0]["recovery"], &before[1]["recovery"]),
+        (&json!(true), &json!(false))
+    );
+    let batch = |row: &Value| row["batch"].as_u64().unwrap();
+    assert_eq!(before[1]["depth"], batch(&before[0]) - batch(&before[1]));
+    // The clock of the program stands still, so nothing takes time.
+    assert_eq!(before[0]["load_ms"], 0);
+    assert_eq!(before[0]["estimated_recovery_ms"], 0);
+    let context = program::open(&dir, 1, true).unwrap();
+    context.start().unwrap();
+    for _ in 0..3 {
+        context.run_batch().unwrap();
+    }
+    let after = rows();
+    for (before, after) in before.iter().zip(&after) {
+        assert_eq!(
+            after["batch"], before["batch"],
+            "there is no newer checkpoint"
+        );
+        assert_eq!(
+            after["depth"].as_u64(),
+            before["depth"].as_u64().map(|depth| depth + 3)
+        );
+        assert!(after["bytes_to_replay"].as_u64() > before["bytes_to_replay"].as_u64());
+    }
+    let ran = tool("lineage", &dir, &[]).exits(0);
+    assert!(ran.out.contains("recovery takes it"), "{}", ran.out);
+    assert!(ran.out.contains("fallback"), "{}", ran.out);
+    let moved = tmp.path().join("alone/checkpoints");
+    copy(&dir.join("checkpoints"), &moved);
+    let ran = tool("lineage", &moved, &[]).exits(2);
+    assert!(
+        ran.err.contains("has no log next to its checkpoints"),
+        "{}",
+        ran.err
+    );
+}
+
+/// After the loss of a log was accepted the checkpoints of that one lie beside those of the new
+/// one. That is no damage.
+#[test]
+fn checkpoints_of_a_log_that_is_gone_are_told_apart() {
+    let (_tmp, dir) = engine(1);
+    OsDisk::new()
+        .rename(&dir.join("log"), &dir.join("lost"))
+        .unwrap();
+    let number: u64 = number(&dir, 0).parse().unwrap();
+    let builder = StreamingContext::builder(&dir).accept_loss(number);
+    let context = program::build(builder, 2, true).unwrap();
+    let rows = tool("list", &dir, &["--json"]).exits(0).json().remove(0);
+    let rows = rows.as_array().unwrap();
+    assert_eq!(rows.len(), 3);
+    let told = |row: &Value| {
+        (
+            row["valid"].clone(),
+            row["of_a_lost_log"].clone(),
+            row["recovery"].clone(),
+        )
+    };
+    assert_eq!(told(&rows[0]), (json!(true), json!(false), json!(true)));
+    assert_eq!(told(&rows[1]), (json!(true), json!(true), json!(false)));
+    let ran = tool("list", &dir, &[]).exits(0);
+    assert!(
+        ran.out.contains("valid, of a log that is gone"),
+        "{}",
+        ran.out
+    );
+    tool("verify", &dir, &[]).exits(0);
+    let lineage = tool("lineage", &dir, &["--json"]).exits(0).json().remove(0);
+    assert_eq!(lineage.as_array().unwrap().len(), 1);
+    drop(context);
+    // A start would not fall back to them.
+    let newest = rows[0]["number"].as_u64().unwrap();
+    let files = paths(&dir.join("checkpoints")).into_iter();
+    let mut of_newest =
+        files.filter(|p| p.to_str().unwrap().contains(&format!("state-{newest:010}")));
+    damage(&of_newest.next().unwrap(), 80);
+    let ran = tool("list", &dir, &[]).exits(1);
+    assert!(ran.out.contains("no checkpoint is usable"), "{}", ran.out);
+    let refused = program::build(StreamingContext::builder(&dir), 2, true)
+        .map(drop)
+        .unwrap_err();
+    assert!(refused.to_string().contains("belongs to log"), "{refused}");
 }

@@ -35,6 +35,11 @@ pub(crate) enum CheckpointCommand {
     /// the checkpoints, and the engine starts without it. The new checkpoint has a number above all
     /// in DIR.
     DropState(DropStateArgs),
+    /// Tell what a recovery from each checkpoint would have to do, and how long it would take
+    ///
+    /// Depth is how many batches would be run again. Times are as measured by the program that took
+    /// the checkpoint; `-` if it had not measured them yet.
+    Lineage(CheckpointArgs),
     /// Ask a program what it would do with a directory: restore, move, drop, fill in, convert
     ///
     /// Runs EXE until it comes to `get_or_create`, which then only looks at DIR and answers.

@@ -20,6 +20,8 @@ struct Row {
     keys: Option<u64>,
     bytes: Option<u64>,
     valid: bool,
+    /// Whether it is of a log that is gone, in a place where another one goes on.
+    of_a_lost_log: bool,
     /// Why not.
     problem: Option<String>,
     /// Whether recovery would take it.
@@ -59,6 +61,7 @@ fn row(found: &Found, checkpoint: &Inspected, taken: Option<u64>) -> Row {
         keys: manifest.map(|m| m.states.iter().map(|s| s.entries).sum()),
         bytes: manifest.map(|m| m.state_bytes()),
         valid: problem.is_none(),
+        of_a_lost_log: manifest.is_some_and(|m| found.is_predecessors(m)),
         problem,
         recovery: taken == Some(checkpoint.number),
     }
@@ -83,6 +86,7 @@ fn print(rows: &[Row], found: &Found, out: &mut Output) -> Result<()> {
     for row in rows {
         let is = match (row.valid, row.recovery) {
             (_, true) => "valid, recovery takes it",
+            (true, false) if row.of_a_lost_log => "valid, of a log that is gone",
             (true, false) => "valid",
             (false, false) => "NOT USABLE",
         };

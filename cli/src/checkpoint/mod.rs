@@ -8,6 +8,7 @@
 //! | `meaning` | what the engine means with the bytes of a checkpoint |
 //! | `new_store` | the directory that a command writes |
 //! | `check` | asks a program what it would do with a directory |
+//! | `lineage` | what a recovery would have to do |
 //! | `list`, `show`, `diff`, `verify`, `prune`, `drop_state` | the commands of that name |
 //! | `state/` | `state`: the entries of a state, as text, JSON, CSV or Parquet |
 
@@ -16,6 +17,7 @@ mod choice;
 mod diff;
 mod drop_state;
 pub(crate) mod entries;
+mod lineage;
 mod list;
 mod meaning;
 mod new_store;
@@ -28,6 +30,7 @@ mod verify;
 pub(crate) use check::check;
 pub(crate) use diff::diff;
 pub(crate) use drop_state::drop_state;
+pub(crate) use lineage::lineage;
 pub(crate) use list::list;
 pub(crate) use prune::prune;
 pub(crate) use show::show;

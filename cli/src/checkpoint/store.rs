@@ -114,22 +114,41 @@ pub(crate) struct Found {
 }
 
 /// What is known of the log without reading it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Bounds {
     id: u128,
     first_lsn: u64,
+    /// Logs that are gone, and whose place it has taken.
+    predecessors: Vec<String>,
 }
 
 impl Bounds {
-    pub(crate) fn of(log: &Log) -> Self {
+    /// What is known of a log, and what its checkpoints tell of it.
+    pub(crate) fn of<'a>(log: &Log, manifests: impl Iterator<Item = &'a Manifest>) -> Self {
+        let id = log.log_id();
+        let mut own = manifests.filter(|manifest| manifest.log_id == id);
+        let metadata = own.next().map(|newest| &newest.metadata);
+        let listed = metadata.and_then(|metadata| metadata.get("predecessors")?.as_array());
+        let listed = listed.into_iter().flatten().filter_map(Value::as_str);
         Self {
-            id: log.log_id(),
+            id,
             first_lsn: log.first_lsn().get(),
+            predecessors: listed.map(str::to_owned).collect(),
         }
     }
 
+    /// Whether a checkpoint is of a log that is gone, in a place where this one goes on. It is
+    /// retired like any other, and no start takes it.
+    pub(crate) fn is_predecessors(&self, manifest: &Manifest) -> bool {
+        self.predecessors
+            .contains(&format!("{:032x}", manifest.log_id))
+    }
+
     /// Why a checkpoint does not go with the log.
-    pub(crate) fn misfit(self, manifest: &Manifest) -> Option<String> {
+    pub(crate) fn misfit(&self, manifest: &Manifest) -> Option<String> {
+        if self.is_predecessors(manifest) {
+            return None;
+        }
         if manifest.log_id != self.id {
             return Some(format!(
                 "belongs to log {:032x}, next to it is log {:032x}",
@@ -157,8 +176,11 @@ impl Found {
             false => None,
         };
         Ok(Self {
+            log: log.as_ref().map(|log| {
+                let manifests = checkpoints.iter().filter_map(|c| c.manifest.as_ref());
+                Bounds::of(log, manifests)
+            }),
             checkpoints,
-            log: log.as_ref().map(Bounds::of),
             uncovered,
             place,
         })
@@ -178,12 +200,18 @@ impl Found {
         newest
             .manifest
             .as_ref()
-            .filter(|manifest| self.misfit(manifest).is_none())
+            .filter(|manifest| self.misfit(manifest).is_none() && !self.is_predecessors(manifest))
     }
 
     /// Why a checkpoint does not go with the log next to it.
     pub(crate) fn misfit(&self, manifest: &Manifest) -> Option<String> {
-        self.log?.misfit(manifest)
+        self.log.as_ref()?.misfit(manifest)
+    }
+
+    /// Whether a checkpoint is of a log that is gone, in a place where this one goes on.
+    pub(crate) fn is_predecessors(&self, manifest: &Manifest) -> bool {
+        let log = self.log.as_ref();
+        log.is_some_and(|log| log.is_predecessors(manifest))
     }
 
     /// What is wrong with a checkpoint, if anything is.

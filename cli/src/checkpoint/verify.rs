@@ -73,9 +73,12 @@ pub(crate) fn verify(args: &CheckpointArgs, out: &mut Output) -> Result<Outcome>
         bytes,
     } = audit;
     let mut rows = Vec::new();
+    let manifests = checkpoints.iter().filter_map(|c| c.manifest.as_ref());
+    let bounds = log.as_ref().map(|log| Bounds::of(log, manifests));
     for checkpoint in checkpoints {
-        let misfit = match (&log, &checkpoint.manifest) {
-            (Some(log), Some(manifest)) => misfit(&place, log, manifest)?,
+        let beside = log.as_ref().zip(bounds.as_ref());
+        let misfit = match (beside, &checkpoint.manifest) {
+            (Some(beside), Some(manifest)) => misfit(&place, beside, manifest)?,
             _ => None,
         };
         rows.push(Row::new(checkpoint, misfit));
@@ -98,9 +101,16 @@ fn manifest_name(number: u64) -> String {
 }
 
 /// Why a checkpoint does not go with the log, unless it was retired since it was read.
-fn misfit(place: &Place, log: &Log, manifest: &Manifest) -> Result<Option<Finding>> {
+fn misfit(
+    place: &Place,
+    (log, bounds): (&Log, &Bounds),
+    manifest: &Manifest,
+) -> Result<Option<Finding>> {
     let name = manifest_name(manifest.number);
-    let what = Bounds::of(log).misfit(manifest);
+    if bounds.is_predecessors(manifest) {
+        return Ok(None);
+    }
+    let what = bounds.misfit(manifest);
     let what = what.or_else(|| past_the_end(log, manifest.lsn));
     let Some(what) = what else {
         return Ok(None);

@@ -35,7 +35,16 @@ pub(crate) const STATS: &str = "stats";
 /// A context on `dir` whose only checkpoint is that of its stop, with the state [`STATS`] or
 /// without it. `seed` is that of the hash of keys.
 pub(crate) fn open(dir: &Path, seed: u64, with_stats: bool) -> Result<StreamingContext> {
-    StreamingContext::builder(dir)
+    build(StreamingContext::builder(dir), seed, with_stats)
+}
+
+/// The same program, with settings of its own.
+pub(crate) fn build(
+    builder: highwater::Builder,
+    seed: u64,
+    with_stats: bool,
+) -> Result<StreamingContext> {
+    builder
         .application("shapes")
         .batches(BatchMode::Manual)
         .seed(seed)

@@ -3,12 +3,13 @@
 use crate::checkpointing::capture::{Capture, Whole};
 use crate::checkpointing::copies::{Copies, ReadBack, not_written};
 use crate::checkpointing::entries::KnownEntries;
-use crate::checkpointing::metadata::{Metadata, PRODUCERS};
+use crate::checkpointing::metadata::{Costs, Metadata, PRODUCERS};
 use crate::checkpointing::retained::Retained;
 use crate::codec::message_pack;
 use crate::error::Result;
 use crate::faults::Faults;
 use crate::observe::event::{ContextEvent, Events};
+use crate::observe::lineage::LineageReader;
 use crate::plan::program::Plan;
 use highwater_checkpoint::{Checkpoints, Meta, Published, StateMeta};
 use highwater_wal::disk::Clock;
@@ -30,6 +31,8 @@ pub(crate) struct Writer {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) metadata: Metadata,
     pub(crate) events: Arc<Events>,
+    /// What was measured of this run.
+    pub(crate) lineage: Arc<LineageReader>,
     pub(crate) faults: Faults,
     /// The checkpoint that the next one continues.
     pub(crate) parent: Option<u64>,
@@ -147,6 +150,11 @@ impl Writer {
         metadata.part = Some(capture.tick.into());
         metadata.incomplete = capture.incomplete.clone();
         metadata.stopped = capture.is_final;
+        metadata.costs = self.lineage.pace.pace().map(|pace| Costs {
+            load_ms: whole(self.lineage.checkpoints.load_time().as_secs_f64() * 1e3),
+            batch_us: whole(pace.batch_s * 1e6),
+            byte_ps: whole(pace.byte_s * 1e12),
+        });
         let sources = metadata.program.sources.iter();
         let numbers = sources.filter_map(|(name, stream)| {
             let settled = capture.sources.get(&StreamId(*stream))?;
@@ -208,4 +216,14 @@ impl Writer {
             states: states.chain(sources).collect(),
         }
     }
+}
+
+/// The nearest whole number.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a number that is too large becomes the largest, one below zero 0"
+)]
+fn whole(number: f64) -> u64 {
+    number.round() as u64
 }

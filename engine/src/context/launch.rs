@@ -65,6 +65,7 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         clock: Arc::clone(&core.settings.clock),
         metadata,
         events: Arc::clone(&core.events),
+        lineage: Arc::clone(&core.lineage),
         faults: core.settings.faults,
         parent: recovered.checkpoint.map(|(number, _)| number),
         known: KnownEntries::default(),
