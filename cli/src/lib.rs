@@ -9,6 +9,8 @@
 //! |---|---|
 //! | `args/` | the command line, for parsing and for `--help` |
 //! | `log/`, `checkpoint/`, `dead_letters/`, `demo/`, `bench/` | the commands |
+//! | `replay` | a new program over the log of a directory, and what differs |
+//! | `asked` | a program that is asked by its environment |
 //! | `run` | a program as a child, started again when it fails |
 //! | `faults/` | how the demo is broken on purpose, in tests |
 //! | `outcome` | how a command ends, and the exit codes |
@@ -16,6 +18,7 @@
 //! | `output`, `text`, `decode` | printing, values as text, MessagePack as JSON |
 
 mod args;
+mod asked;
 mod bench;
 mod checkpoint;
 mod dead_letters;
@@ -26,6 +29,7 @@ mod faults;
 mod log;
 mod outcome;
 mod output;
+mod replay;
 mod run;
 mod text;
 
@@ -76,6 +80,7 @@ fn run(command: &Command, out: &mut Output) -> Result<Outcome> {
         Command::DeadLetters(DeadLettersCommand::Show(args)) => dead_letters::show(args, out),
         Command::DeadLetters(DeadLettersCommand::Replay(args)) => dead_letters::replay(args, out),
         Command::Bench(BenchCommand::Engine(args)) => bench::bench_engine(args, out),
+        Command::Replay(args) => replay::replay(args, out),
         Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(args, out),
         Command::DemoChild(args) => demo::run_child(args, out),

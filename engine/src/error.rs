@@ -94,6 +94,13 @@ pub enum Error {
     /// This process was asked for a dry run, by the environment: nothing was started.
     #[error("nothing is started, because HIGHWATER_DRY_RUN asks for a dry run: {0}")]
     DryRun(String),
+    /// This process was asked to replay a log beside its program, by the environment: nothing was
+    /// started.
+    #[error("nothing is started, because HIGHWATER_REPLAY asks for a replay: {0}")]
+    Replayed(String),
+    /// A log cannot be replayed beside the program that writes it. That one is not affected.
+    #[error("the log cannot be replayed: {0}")]
+    Replay(String),
     /// A savepoint could not be written. Nothing else is affected.
     #[error("no savepoint was written: {0}")]
     Savepoint(String),

@@ -36,6 +36,8 @@ pub use bytes::Bytes;
 pub use checkpointing::policy::CheckpointPolicy;
 #[doc(hidden)]
 pub use context::asked_dry_run::DryRunAnswer;
+pub use context::asked_replay::ReplayAnswer;
+pub use context::beside::Replayed;
 pub use context::builder::Builder;
 pub use context::queue::StopMode;
 pub use context::savepoint::Savepoint;
@@ -80,6 +82,7 @@ pub use rates::back_pressure::BackPressure;
 pub use rates::pid::PidRateEstimator;
 pub use rates::source_rate::RateStatus;
 pub use record::{Key, Record, State, Value};
+pub use recovery::beside::ReplayFrom;
 pub use recovery::report::{
     ChangedSetting, IncompleteBatch, RecoveryReport, SourceReport, StateReport,
 };

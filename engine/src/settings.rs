@@ -87,6 +87,8 @@ pub(crate) struct Settings {
     pub(crate) sources: Changes,
     /// Outputs whose staged parts are given up.
     pub(crate) dropped_outputs: BTreeSet<String>,
+    /// Whether no output is opened or called: batches run for their state alone.
+    pub(crate) muted: bool,
     /// `None`: for ever by the clock, never by hand.
     pub(crate) output_retry: Option<OutputRetry>,
     /// The program's own listeners.
@@ -133,6 +135,7 @@ impl Settings {
             states: Changes::default(),
             sources: Changes::default(),
             dropped_outputs: BTreeSet::new(),
+            muted: false,
             output_retry: None,
             listeners: Vec::new(),
             seed: None,

@@ -21,17 +21,21 @@ use common::broker::Broker;
 use common::builder;
 use common::table::{INTERVAL_MS, START_MS};
 use highwater_engine::checkpoint::testing::MemoryStore;
+use highwater_engine::checkpoint::{
+    AsBytes, Checkpoint, Checkpoints, Comparison, LocalStore, Store, Validity,
+};
 use highwater_engine::wal::Lsn;
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{
-    Batch, Builder, CheckpointPolicy, DStream, Error, ErrorPolicy, KeyState, Reduced, Result,
-    StateGuard, StateSpec, StopMode, StreamScope, StreamingContext, UpdateSpec, key_group,
+    Batch, Builder, CheckpointPolicy, DStream, Error, ErrorPolicy, KeyState, Reduced, ReplayFrom,
+    Result, StateGuard, StateSpec, StopMode, StreamScope, StreamingContext, UpdateSpec, key_group,
 };
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -835,6 +839,79 @@ fn open(
     Ok(context)
 }
 
+/// The program runs over what the log has of its past, while it runs itself: the new states are
+/// those of the checkpoint, key by key, and no output is called. Where there is no past, it says
+/// so.
+fn compare_beside(
+    disk: &SimDisk,
+    clock: &Arc<ManualClock>,
+    plan: &Plan,
+    life: Life,
+    (trap, brokers): (&Arc<Trap>, &Brokers),
+    from: &ReplayFrom,
+) {
+    let files = || -> Vec<_> {
+        let own = disk.files().into_iter();
+        let own = own.filter(|path| path.starts_with("/app"));
+        own.map(|path| (disk.read_file(&path), path)).collect()
+    };
+    let before = files();
+    static REPLAYS: AtomicU64 = AtomicU64::new(0);
+    let new = format!("/beside-{}", REPLAYS.fetch_add(1, Ordering::SeqCst));
+    let ops = resolved(plan.sources, &plan.ops);
+    let clock: Arc<ManualClock> = Arc::clone(clock);
+    let replayed = builder(disk, life.workers % 3 + 1)
+        .clock(clock)
+        .key_groups(GROUPS)
+        .chunk_bytes(life.chunk_bytes)
+        .max_batch_bytes(life.max_batch_bytes)
+        .replay_beside(&new, from, |ssc| {
+            let streams = build(ssc, plan, &ops, (trap, brokers));
+            if let Some(last) = streams.last() {
+                last.datasets("past");
+            }
+            for (number, stream) in streams.into_iter().enumerate() {
+                stream.for_each_batch(&format!("out{number}"), |batch, _| -> Result<()> {
+                    panic!("an output was called in {batch}");
+                });
+            }
+            Ok(())
+        });
+    assert_eq!(files(), before, "the directory is only read");
+    let replayed = match replayed {
+        Ok(replayed) => replayed,
+        Err(Error::Replay(why)) => {
+            let paths = files().into_iter().map(|(_, path)| path);
+            let manifests = paths.filter(|path| {
+                let name = path.file_name().unwrap().to_string_lossy();
+                name.starts_with("manifest-")
+            });
+            let is_first = manifests.count() < 2;
+            assert!(is_first || *from == ReplayFrom::Lsn(0), "{why}");
+            return;
+        }
+        Err(error) => panic!("{error}, from {from} in {plan:?}, {life:?}"),
+    };
+    assert_eq!(replayed.before.1, replayed.after.1);
+    assert!(replayed.batches > 0);
+    let checkpoint = |name: &str| -> Checkpoint {
+        let place = Path::new(&new).join(name);
+        let store: Arc<dyn Store> = Arc::new(LocalStore::new(Arc::new(disk.clone()), place));
+        let newest = Checkpoints::inspect(&store).unwrap().remove(0);
+        assert_eq!(newest.validity, Validity::Valid);
+        Checkpoint::of_manifest(store, newest.manifest.unwrap())
+    };
+    let (before, after) = (checkpoint("before"), checkpoint("checkpoints"));
+    let comparison = Comparison::new(&before, &after, &AsBytes).same_groups(true);
+    for name in comparison.states() {
+        let state = comparison.state(&name, |_| ()).unwrap();
+        assert!(
+            state.is_equal(),
+            "{state:?} after {replayed:?}, from {from} in {plan:?}, {life:?}"
+        );
+    }
+}
+
 // ---- the model
 
 /// A stream in one batch: what was made of records of the log one by one, with the number of the
@@ -1599,6 +1676,9 @@ fn check(plan: &Plan, batches: &[Vec<Frame>], lives: &[Life]) {
         }
         trap.set([0, 0]);
         compare_past(plan, &context, &outputs, life);
+        for from in [ReplayFrom::Oldest, ReplayFrom::Lsn(0)] {
+            compare_beside(&disk, &clock, plan, life, (&trap, &brokers), &from);
+        }
         trap.set(life.failures);
         if [End::Graceful, End::Moved].contains(&life.end) {
             let last = context.progress().last_batch.unwrap() + 1;
@@ -1669,6 +1749,8 @@ fn check_parts(plan: &Plan, bursts: &[Vec<Frame>], lives: &[InParts]) -> (usize,
         }
         trap.set([0, 0]);
         compare_past(plan, &context, &outputs, life);
+        let from = ReplayFrom::Oldest;
+        compare_beside(&disk, &clock, plan, life, (&trap, &brokers), &from);
         ends.push(context.progress().last_batch.unwrap());
         match life.end {
             End::Graceful => context.stop(StopMode::Graceful).unwrap(),

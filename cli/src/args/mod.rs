@@ -3,10 +3,12 @@
 //! | file | holds |
 //! |---|---|
 //! | `checkpoint` | the commands about checkpoints |
+//! | `replay` | the command of that name |
 //! | `number` | numbers with a range |
 
 mod checkpoint;
 mod number;
+mod replay;
 
 use crate::args::number::{ANY, between};
 use crate::faults::Faults;
@@ -19,6 +21,8 @@ pub(crate) use crate::args::checkpoint::{
     CheckArgs, CheckpointArgs, CheckpointCommand, DiffArgs, DropStateArgs, PruneArgs, ShowArgs,
     StateArgs, StateFormat,
 };
+
+pub(crate) use crate::args::replay::ReplayArgs;
 
 /// Durable streaming: looks into logs and checkpoints, and shows that nothing is lost.
 #[derive(Debug, Parser)]
@@ -49,6 +53,14 @@ pub(crate) enum Command {
     /// Measure what this machine does, beside what it could do at most
     #[command(subcommand)]
     Bench(BenchCommand),
+    /// Run a new program over the log of a directory, into a new one, and tell what differs
+    ///
+    /// Runs EXE until it comes to `get_or_create`. That copies a checkpoint of DIR and the log
+    /// after it into NEW, runs the batches again up to the newest checkpoint of DIR, without any
+    /// output, and takes a checkpoint of the same batch. Both are compared key by key. DIR is only
+    /// read, and may be in use. Exit code 0 if the states are equal, 1 if they differ, 3 if there
+    /// is no answer.
+    Replay(ReplayArgs),
     /// Run a program, and start it again when it fails
     ///
     /// With `--supervise` a program that ends with another code than 0, or by a signal, is started

@@ -6,14 +6,14 @@ use crate::output::tell;
 use highwater::checkpoint::{Manifest, StateEntry};
 
 /// The checkpoint that a command is about.
-pub(super) struct Chosen<'a> {
-    pub(super) manifest: &'a Manifest,
+pub(crate) struct Chosen<'a> {
+    pub(crate) manifest: &'a Manifest,
     /// Why it is not usable; it was told.
-    pub(super) problem: Option<String>,
+    pub(crate) problem: Option<String>,
 }
 
 /// The checkpoint `number`, or the one that recovery would take.
-pub(super) fn choose(found: &Found, number: Option<u64>) -> Result<Chosen<'_>> {
+pub(crate) fn choose(found: &Found, number: Option<u64>) -> Result<Chosen<'_>> {
     let wanted = number.or_else(|| found.recovered_from().map(|m| m.number));
     let Some(wanted) = wanted else {
         if let Some(problem) = &found.uncovered {

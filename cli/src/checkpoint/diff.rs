@@ -17,8 +17,8 @@ use std::collections::BTreeMap;
 
 /// What is printed.
 #[derive(Debug, Serialize)]
-struct Compared {
-    equal: bool,
+pub(crate) struct Compared {
+    pub(crate) equal: bool,
     before: Side,
     after: Side,
     /// Whether both have a key in the same key group.
@@ -90,47 +90,56 @@ pub(crate) fn diff(args: &DiffArgs, out: &mut Output) -> Result<Outcome> {
     let before = choose(&first, Some(args.before))?;
     let after = choose(second, Some(args.after))?;
     let usable = before.problem.is_none() && after.problem.is_none();
-    let (before, after) = (before.manifest, after.manifest);
-    let (old, new) = (first.to_read(before), second.to_read(after));
-    let sides = [
-        Side::new(&first, before, args.before),
-        Side::new(second, after, args.after),
-    ];
-    let same_key_groups = before.format_version.min(2) == after.format_version.min(2)
-        && sides[0].key_groups.is_some()
-        && (sides[0].key_groups, &sides[0].hash_seed) == (sides[1].key_groups, &sides[1].hash_seed);
-    let names = match &args.state {
-        None => Comparison::new(&old, &new, &MessagePack).states(),
-        Some(name) if before.state(name).is_none() && after.state(name).is_none() => {
-            return Err(Failure::Usage(format!(
-                "neither checkpoint has a state \"{name}\""
-            )));
-        }
-        Some(name) => vec![name.clone()],
-    };
-    let states = names
-        .iter()
-        .map(|name| State::compare((&old, &new), name, same_key_groups, args.limit))
-        .collect::<Result<Vec<State>>>()?;
-    let [before, after] = sides;
-    let compared = Compared {
-        equal: states.iter().all(|state| state.equal),
-        before,
-        after,
-        same_key_groups,
-        states,
-    };
+    let sides = ((&first, before.manifest), (second, after.manifest));
+    let compared = Compared::new(sides, args.state.as_deref(), args.limit)?;
     out.show(args.json, &compared, print)?;
     Ok(Outcome::clean_if(compared.equal && usable))
 }
 
+impl Compared {
+    /// Compares two checkpoints: all their states, or one. Of each `limit` keys are told.
+    pub(crate) fn new(
+        ((first, before), (second, after)): ((&Found, &Manifest), (&Found, &Manifest)),
+        state: Option<&str>,
+        limit: u64,
+    ) -> Result<Self> {
+        let (old, new) = (first.to_read(before), second.to_read(after));
+        let sides = [Side::new(first, before), Side::new(second, after)];
+        let same_key_groups = before.format_version.min(2) == after.format_version.min(2)
+            && sides[0].key_groups.is_some()
+            && (sides[0].key_groups, &sides[0].hash_seed)
+                == (sides[1].key_groups, &sides[1].hash_seed);
+        let names = match state {
+            None => Comparison::new(&old, &new, &MessagePack).states(),
+            Some(name) if before.state(name).is_none() && after.state(name).is_none() => {
+                return Err(Failure::Usage(format!(
+                    "neither checkpoint has a state \"{name}\""
+                )));
+            }
+            Some(name) => vec![name.to_owned()],
+        };
+        let states = names
+            .iter()
+            .map(|name| State::compare((&old, &new), name, same_key_groups, limit))
+            .collect::<Result<Vec<State>>>()?;
+        let [before, after] = sides;
+        Ok(Self {
+            equal: states.iter().all(|state| state.equal),
+            before,
+            after,
+            same_key_groups,
+            states,
+        })
+    }
+}
+
 impl Side {
-    fn new(found: &Found, manifest: &Manifest, number: u64) -> Self {
+    fn new(found: &Found, manifest: &Manifest) -> Self {
         let program = manifest.metadata.get("program");
         let of = |field: &str| program.and_then(|program| program.get(field));
         Self {
             place: found.place.store.place(),
-            number,
+            number: manifest.number,
             batch: manifest.batch.id,
             lsn: manifest.lsn,
             key_groups: of("key_groups").and_then(Value::as_u64),
@@ -270,7 +279,8 @@ impl Stored {
     }
 }
 
-fn print(compared: &Compared, out: &mut Output) -> Result<()> {
+/// Prints it for people.
+pub(crate) fn print(compared: &Compared, out: &mut Output) -> Result<()> {
     for (name, side) in [("before", &compared.before), ("after", &compared.after)] {
         let (place, number) = (text::printable(&side.place), side.number);
         let (batch, lsn) = (side.batch, side.lsn);

@@ -13,8 +13,8 @@
 //! | `state/` | `state`: the entries of a state, as text, JSON, CSV or Parquet |
 
 mod check;
-mod choice;
-mod diff;
+pub(crate) mod choice;
+pub(crate) mod diff;
 mod drop_state;
 pub(crate) mod entries;
 mod lineage;

@@ -1,15 +1,13 @@
 //! A dry run that the environment of the process asks for.
 
+use crate::context::answer::{path, write};
 use crate::error::Error;
 use crate::plan::program::Plan;
 use crate::recovery::dry_run::dry_run;
 use crate::recovery::report::RecoveryReport;
 use crate::settings::Settings;
-use highwater_wal::disk::{Disk, OsDisk};
 use serde::{Deserialize, Serialize};
-use std::ffi::OsString;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Names the directory to look at.
 const DIRECTORY: &str = "HIGHWATER_DRY_RUN";
@@ -36,10 +34,6 @@ pub(super) struct AskedDryRun {
 impl AskedDryRun {
     /// What the environment asks for: both variables, with absolute paths.
     pub(super) fn of_environment() -> Option<Self> {
-        let path = |name| {
-            let value: OsString = std::env::var_os(name)?;
-            Some(PathBuf::from(value)).filter(|path| path.is_absolute())
-        };
         let (dir, answer) = (path(DIRECTORY)?, path(ANSWER)?);
         Some(Self { dir, answer })
     }
@@ -51,22 +45,6 @@ impl AskedDryRun {
             Ok(report) => DryRunAnswer::Fits(Box::new(report)),
             Err(error) => DryRunAnswer::Refused(error.to_string()),
         };
-        let shown = self.answer.display();
-        match write(&self.answer, &answer) {
-            Ok(()) => Error::DryRun(format!("the answer is in {shown}")),
-            Err(error) => Error::DryRun(format!(
-                "the answer could not be written to {shown}: {error}"
-            )),
-        }
+        Error::DryRun(write(&self.answer, &answer))
     }
-}
-
-/// The file appears when it is whole.
-fn write(path: &Path, answer: &DryRunAnswer) -> io::Result<()> {
-    let disk = OsDisk::new();
-    let tmp = path.with_extension("tmp");
-    let file = disk.create_new(&tmp)?;
-    let text = serde_json::to_vec(answer)?;
-    file.write_all_at(&text, 0)?;
-    disk.rename(&tmp, path)
 }

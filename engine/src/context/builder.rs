@@ -1,6 +1,7 @@
 //! The builder: collects the settings of a context.
 
 use crate::context::asked_dry_run::AskedDryRun;
+use crate::context::asked_replay::AskedReplay;
 use crate::context::streaming_context::StreamingContext;
 use crate::error::{BoxError, Error, Result};
 use crate::observe::event::{ContextEvent, UserListener};
@@ -437,7 +438,8 @@ impl Builder {
     /// [`Error::Graph`] for a program that cannot run. [`Error::Mismatch`] if starting it would
     /// lose or misread state, with the call that resolves it. [`Error::Log`] and
     /// [`Error::Checkpoint`] for what is on disk. No record, state or position is changed then.
-    /// [`Error::DryRun`] in a process that is asked for a dry run: see [`Self::dry_run`].
+    /// [`Error::DryRun`] in a process that is asked for a dry run: see [`Self::dry_run`];
+    /// [`Error::Replayed`] in one that is asked for a replay: see [`Self::replay_beside`].
     pub fn get_or_create(
         self,
         program: impl FnOnce(&StreamScope) -> std::result::Result<(), BoxError>,
@@ -445,6 +447,9 @@ impl Builder {
         let (settings, plan) = self.build(program)?;
         if let Some(asked) = AskedDryRun::of_environment() {
             return Err(asked.answer(settings, &plan));
+        }
+        if let Some(asked) = AskedReplay::of_environment() {
+            return Err(asked.answer(settings, plan));
         }
         StreamingContext::open(settings, plan)
     }

@@ -32,7 +32,7 @@ use crate::sink::retry::OutputRetry;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::block::RestoredState;
 use highwater_wal::Lsn;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Opens the outputs and builds the driver; also the batches to replay.
@@ -43,9 +43,48 @@ pub(crate) fn driver(core: &Core) -> Result<(Driver, Vec<Cut>)> {
         BatchMode::Clock => Backoff::of(&core.admission),
         BatchMode::Manual => Backoff::none(),
     };
-    let refused = refused_records(core, &recovered, &backoff)?;
+    let desk = open_desk(core, &recovered)?;
     open_outputs(core, &recovered, &backoff)?;
     let by_offset = open_sources(core, &recovered)?;
+    assemble(core, recovered, backoff, (desk, by_offset))
+}
+
+/// A driver for the batches up to `until`, which have run before: the same, but no output and no
+/// store of dead letters is opened. Sources that keep their own data are opened if one of the
+/// batches needs them, and are never told to forget anything.
+pub(crate) fn muted_driver(core: &Core, until: u64) -> Result<(Driver, Vec<Cut>)> {
+    let recovered = core.recovered.lock().take();
+    let mut recovered = recovered.ok_or(Error::LifeCycle("a log is replayed once"))?;
+    // The record of a commit may be durable after the checkpoint of its batch.
+    recovered.committed = recovered.committed.max(Some(until));
+    let needed = recovered
+        .cuts
+        .iter()
+        .take_while(|cut| cut.first_id() <= until);
+    let needed: BTreeSet<u16> = needed
+        .flat_map(|cut| cut.sources.iter().map(|range| range.stream))
+        .collect();
+    let sources = sources_by_offset(core, &recovered);
+    for of in sources.filter(|of| needed.contains(&of.stream)) {
+        of.open()?;
+    }
+    let by_offset = OffsetSources::open(Vec::new(), &recovered.cuts, None)?;
+    assemble(
+        core,
+        recovered,
+        Backoff::none(),
+        (None, Arc::new(by_offset)),
+    )
+}
+
+/// Puts the driver together.
+fn assemble(
+    core: &Core,
+    recovered: Recovered,
+    backoff: Backoff,
+    (desk, by_offset): (Option<Arc<Desk>>, Arc<OffsetSources>),
+) -> Result<(Driver, Vec<Cut>)> {
+    let refused = refused_records(core, &recovered, &backoff, desk);
     let committer = committer(core, backoff, recovered.committed);
     let workers = core.settings.workers.get();
     let plan = Arc::clone(&core.plan);
@@ -146,15 +185,7 @@ fn checkpointer(
 /// Opens the sources that keep their own data. The next cut asks them, and queues, for the first
 /// time.
 fn open_sources(core: &Core, recovered: &Recovered) -> Result<Arc<OffsetSources>> {
-    let sources = core.plan.sources.iter();
-    let sources = sources.zip(&core.sources).zip(&recovered.streams);
-    let sources = sources.filter_map(|((info, context), stream)| {
-        Some(OffsetSource {
-            stream: stream.id.0,
-            source: Arc::clone(info.by_offset()?),
-            context: context.clone(),
-        })
-    });
+    let sources = sources_by_offset(core, recovered);
     let checkpoint = recovered.checkpoint.map(|(_, at)| at.batch.id);
     let opened = OffsetSources::open(sources.collect(), &recovered.cuts, checkpoint)?;
     let opened = Arc::new(opened);
@@ -165,6 +196,19 @@ fn open_sources(core: &Core, recovered: &Recovered) -> Result<Arc<OffsetSources>
     cutter.by_offset = Arc::clone(&opened);
     cutter.queues = queues.collect();
     Ok(opened)
+}
+
+/// The sources that keep their own data.
+fn sources_by_offset(core: &Core, recovered: &Recovered) -> impl Iterator<Item = OffsetSource> {
+    let sources = core.plan.sources.iter();
+    let sources = sources.zip(&core.sources).zip(&recovered.streams);
+    sources.filter_map(|((info, context), stream)| {
+        Some(OffsetSource {
+            stream: stream.id.0,
+            source: Arc::clone(info.by_offset()?),
+            context: context.clone(),
+        })
+    })
 }
 
 fn driver_workers(core: &Core, executor: Executor) -> Workers {
@@ -228,16 +272,17 @@ fn refused_records(
     core: &Core,
     recovered: &Recovered,
     backoff: &Backoff,
-) -> Result<RefusedRecords> {
-    Ok(RefusedRecords {
+    desk: Option<Arc<Desk>>,
+) -> RefusedRecords {
+    RefusedRecords {
         plan: Arc::clone(&core.plan),
         committed: recovered.refused.clone(),
         max_records: core.settings.max_refused_records,
         max_bytes: core.settings.max_dead_letter_bytes,
-        desk: open_desk(core, recovered)?,
+        desk,
         backoff: backoff.clone(),
         faults: core.settings.faults,
-    })
+    }
 }
 
 /// Opens the store of dead letters, if the program puts records aside.

@@ -8,6 +8,10 @@
 //! | `savepoint` | copies of a checkpoint in a place of their own |
 //! | `dry_run` | a start that is only tried |
 //! | `asked_dry_run` | the same, because the environment asks for it |
+//! | `beside` | a replay in a directory of its own |
+//! | `replay_beside` | new code over the log of another directory, into a new one |
+//! | `asked_replay` | the same, because the environment asks for it |
+//! | `answer` | how a program answers to what its environment asks for |
 //! | `core` | what the threads share |
 //! | `intake` | the ways into the log, and the cutter |
 //! | `observers` | who reads the events, and in which order |
@@ -17,7 +21,10 @@
 //! | `thread` | one thread, and waiting for its end |
 //! | `stopping` | how a context ends |
 
+mod answer;
 pub(crate) mod asked_dry_run;
+pub(crate) mod asked_replay;
+pub(crate) mod beside;
 pub(crate) mod builder;
 mod builder_checkpoints;
 pub(crate) mod core;
@@ -26,6 +33,7 @@ mod intake;
 pub(crate) mod launch;
 mod observers;
 pub(crate) mod queue;
+mod replay_beside;
 pub(crate) mod savepoint;
 pub(crate) mod stopping;
 pub(crate) mod streaming_context;

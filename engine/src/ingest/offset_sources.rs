@@ -64,12 +64,7 @@ impl OffsetSources {
         checkpoint: Option<u64>,
     ) -> Result<Self> {
         for of in &sources {
-            let context = OffsetContext::new(of.context.clone());
-            let opened = panics::catch(|| of.source.open(&context));
-            opened.map_err(|error| Error::Source {
-                name: of.context.name().to_owned(),
-                source: error,
-            })?;
+            of.open()?;
         }
         let ranges = cuts.iter().filter(|cut| !cut.sources.is_empty());
         let ranges = ranges.map(|cut| (cut.last.batch.id, Arc::clone(&cut.sources)));
@@ -202,6 +197,15 @@ impl OffsetSources {
 }
 
 impl OffsetSource {
+    pub(crate) fn open(&self) -> Result<()> {
+        let context = OffsetContext::new(self.context.clone());
+        let opened = panics::catch(|| self.source.open(&context));
+        opened.map_err(|error| Error::Source {
+            name: self.context.name().to_owned(),
+            source: error,
+        })
+    }
+
     /// Asks the source, and checks its answer. `others` is what the batch has of other sources.
     fn advance(&self, limit: &AdvanceLimit, others: &[SourceRange]) -> Result<Advance, BoxError> {
         let context = OffsetContext::new(self.context.clone());

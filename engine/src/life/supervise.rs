@@ -144,7 +144,9 @@ fn is_permanent(error: &BoxError) -> bool {
         | Error::Mismatch(_)
         | Error::Setting(_)
         | Error::LifeCycle(_)
-        | Error::DryRun(_) => true,
+        | Error::DryRun(_)
+        | Error::Replayed(_)
+        | Error::Replay(_) => true,
         Error::Ended(cause) => matches!(**cause, Error::Graph(_) | Error::Mismatch(_)),
         _ => false,
     })

@@ -90,7 +90,11 @@ impl Found {
             checkpoint.zip(metadata.as_ref()),
             key_groups,
         )?;
-        let in_doubt = BatchInDoubt::find(&mut replay, plan, &settings.dropped_outputs)?;
+        let in_doubt = match settings.muted {
+            // Nothing is published, so nothing is left behind.
+            true => None,
+            false => BatchInDoubt::find(&mut replay, plan, &settings.dropped_outputs)?,
+        };
         let committed = replay.committed.max(at_checkpoint.map(|at| at.batch.id));
         let number = checkpoint.map(Checkpoint::number).zip(at_checkpoint);
         Ok(Self {

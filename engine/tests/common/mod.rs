@@ -26,11 +26,16 @@ pub(crate) fn builder(disk: &SimDisk, workers: usize) -> Builder {
 /// The same, with a seed that is drawn by chance. States are restored by as many threads as there
 /// are workers, whatever machine this is: with one of each the calls to the disk have one order.
 pub(crate) fn unseeded(disk: &SimDisk, workers: usize) -> Builder {
+    unseeded_in(disk, "/app", workers)
+}
+
+/// The same, in another directory.
+pub(crate) fn unseeded_in(disk: &SimDisk, dir: &str, workers: usize) -> Builder {
     let workers = NonZeroUsize::new(workers).unwrap();
     let log = wal::Options::new()
         .segment_size(8 << 10)
         .background(wal::Background::Inline);
-    StreamingContext::builder("/app")
+    StreamingContext::builder(dir)
         .disk(Arc::new(disk.clone()))
         .clock(Arc::new(ManualClock::new(1_700_000_000_000)))
         .log(log)

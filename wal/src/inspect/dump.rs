@@ -103,7 +103,13 @@ impl DumpedFrames {
         (start, Lsn::new(self.end).bytes_since(start))
     }
 
-    fn step(&mut self) -> Result<Option<DumpedFrame>> {
+    /// Reads from `position` on, where a segment begins.
+    pub(crate) fn begin_at(&mut self, position: u64) {
+        self.scan = LogScanner::new(position);
+    }
+
+    /// The next frame, as `show` makes it of what was found.
+    fn step<T>(&mut self, show: Show<T>) -> Result<Option<T>> {
         let Self {
             disk,
             key,
@@ -122,33 +128,15 @@ impl DumpedFrames {
         match (found, self.scan.scanner()) {
             (Some(found), Some(scanner)) => {
                 let offset = self.scan.position.saturating_sub(scanner.segment.base);
-                shown(scanner, offset, &found).map(Some)
+                show(scanner, offset, &found).map(Some)
             }
             _ if self.scan.position >= self.end => self.damage.take().map_or(Ok(None), Err),
             _ => Ok(None),
         }
     }
-}
 
-/// The frame that was looked for at `offset`.
-pub(crate) fn shown(scanner: &Scanner, offset: u64, found: &Found) -> Result<DumpedFrame> {
-    match found {
-        Found::Frame(frame) => DumpedFrame::of(scanner, frame),
-        Found::Unknown(raw) => Err(scanner.segment.unknown_feature(offset, raw)),
-        Found::Nothing | Found::BadPayload(_) => {
-            let what = "no intact frame starts here: the position is wrong, or the file is damaged";
-            Err(scanner
-                .segment
-                .corrupt(Finding::CorruptProven, offset, what))
-        }
-    }
-}
-
-impl Iterator for DumpedFrames {
-    type Item = Result<DumpedFrame>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let error = match self.step() {
+    fn advance<T>(&mut self, show: Show<T>) -> Option<Result<T>> {
+        let error = match self.step(show) {
             Ok(found) => return found.map(Ok),
             Err(error) => error,
         };
@@ -157,6 +145,66 @@ impl Iterator for DumpedFrames {
         let (error, go_on_at) = truncated.unwrap_or((error, u64::MAX));
         self.scan = LogScanner::new(go_on_at);
         Some(Err(error))
+    }
+
+    /// The next frame, as the file has it.
+    pub(crate) fn next_raw(&mut self) -> Option<Result<RawFrame>> {
+        self.advance(RawFrame::of)
+    }
+}
+
+/// What is made of the frame that was looked for at an offset.
+type Show<T> = fn(&Scanner, u64, &Found) -> Result<T>;
+
+/// A frame as the file has it.
+#[derive(Debug)]
+pub(crate) struct RawFrame {
+    /// What holds it.
+    pub(crate) segment: SegmentFile,
+    pub(crate) found: FoundFrame,
+    /// Header and payload.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl RawFrame {
+    fn of(scanner: &Scanner, offset: u64, found: &Found) -> Result<Self> {
+        let Found::Frame(found) = found else {
+            return Err(nothing_at(scanner, offset, found));
+        };
+        Ok(Self {
+            segment: scanner.segment.clone(),
+            found: *found,
+            bytes: scanner.raw(found).to_vec(),
+        })
+    }
+}
+
+/// The frame that was looked for at `offset`.
+pub(crate) fn shown(scanner: &Scanner, offset: u64, found: &Found) -> Result<DumpedFrame> {
+    match found {
+        Found::Frame(frame) => DumpedFrame::of(scanner, frame),
+        other => Err(nothing_at(scanner, offset, other)),
+    }
+}
+
+/// Why what was found at `offset` is no frame.
+fn nothing_at(scanner: &Scanner, offset: u64, found: &Found) -> WalError {
+    match found {
+        Found::Unknown(raw) => scanner.segment.unknown_feature(offset, raw),
+        _ => {
+            let what = "no intact frame starts here: the position is wrong, or the file is damaged";
+            scanner
+                .segment
+                .corrupt(Finding::CorruptProven, offset, what)
+        }
+    }
+}
+
+impl Iterator for DumpedFrames {
+    type Item = Result<DumpedFrame>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.advance(shown)
     }
 }
 

@@ -43,6 +43,7 @@ mod stats;
 mod verify;
 
 pub use crate::metrics::histogram::Histogram;
+pub use crate::repair::copy::CopiedLog;
 pub use crate::repair::lost::{Losses, LostRange};
 pub use crate::repair::repair::{Repaired, repair};
 pub use crate::repair::salvage::{Moved, Salvaged, salvage};

@@ -1,9 +1,11 @@
-//! The recovery tools: a new log from a damaged one. Nothing here changes the old log.
+//! A new log from another one: the recovery tools for a damaged one, and copies. Nothing here
+//! changes the old log.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `repair` | a new log of everything before the first damage, at the same LSNs |
 //! | `salvage` | a new log of everything intact, around the holes |
+//! | `copy` | a new log of everything from a position on, of an intact one that may be in use |
 //! | `source` | the files of a damaged log, as far as they can be recognised |
 //! | `scan` | every intact frame in order, and every hole between them |
 //! | `lost` | what is gone |
@@ -11,6 +13,7 @@
 //!
 //! Their public names are in [`crate::inspect`].
 
+pub(crate) mod copy;
 pub(crate) mod lost;
 pub(crate) mod rebuild;
 #[expect(

@@ -82,6 +82,11 @@ impl<'a> Rebuild<'a> {
         self.open.as_ref().is_some_and(|open| open.base == base)
     }
 
+    /// Whether the segment that is open takes no more frames.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.sealed)
+    }
+
     /// Begins the segment at `base`; the one before ends.
     pub(crate) fn segment(&mut self, base: u64, size: u64) -> Result<()> {
         self.end_segment(Rest::Sealed)?;
