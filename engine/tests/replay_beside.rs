@@ -18,13 +18,14 @@ use highwater_engine::checkpoint::{
 };
 use highwater_engine::wal::disk::{Disk, SimDisk};
 use highwater_engine::{
-    Batch, BoxError, DStream, Error, ErrorPolicy, Guarantee, ReplayFrom, Replayed, Result, Sink,
-    SinkContext, StopMode, StreamScope, StreamingContext,
+    Advance, AdvanceLimit, Batch, BoxError, Bytes, DStream, Error, ErrorPolicy, Guarantee,
+    OffsetContext, OffsetRange, ReadError, ReplayFrom, Replayed, Result, Sink, SinkContext, Source,
+    StopMode, StreamScope, StreamingContext,
 };
 use parking_lot::Mutex;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A sink that must not be touched.
 struct Untouched;
@@ -84,11 +85,22 @@ fn files(disk: &SimDisk) -> Vec<(PathBuf, Option<Vec<u8>>)> {
 /// A replay by a program that counts so many times. The directory stays as it is.
 fn replay(disk: &SimDisk, new: &str, from: &ReplayFrom, times: u64) -> Result<Replayed> {
     let before = files(disk);
-    let replayed = builder(disk, 1).replay_beside(new, from, |ssc| {
-        counts(ssc, times).sink("out", Untouched);
-        Ok(())
-    });
+    let told = Arc::new(AtomicU64::new(0));
+    let its = Arc::clone(&told);
+    let replayed = builder(disk, 1)
+        .listener(move |_| {
+            its.fetch_add(1, Ordering::SeqCst);
+        })
+        .replay_beside(new, from, |ssc| {
+            counts(ssc, times).sink("out", Untouched);
+            Ok(())
+        });
     assert_eq!(files(disk), before, "the directory is only read");
+    assert_eq!(
+        told.load(Ordering::SeqCst),
+        0,
+        "it is no run of the program"
+    );
     replayed
 }
 
@@ -273,6 +285,7 @@ fn a_savepoint_is_a_beginning_as_long_as_the_log_reaches_back_to_it() {
 fn sources_that_keep_their_own_data_are_read_if_they_can_be() {
     let disk = SimDisk::new();
     let broker = Arc::new(Broker::default());
+    broker.trouble.keeps.store(true, Ordering::SeqCst);
     let program = |broker: &Arc<Broker>, ssc: &StreamScope| {
         let words = broker.stream(ssc, "words").map(|word| (word, 1_u64));
         words.update_state_by_key("counts", |_, new: &[u64], total: &mut Option<u64>| {
@@ -289,8 +302,9 @@ fn sources_that_keep_their_own_data_are_read_if_they_can_be() {
         broker.push("p", format!("word {n}"));
         context.run_batch().unwrap();
     }
-    let (first, reads) = (broker.first("p"), broker.reads.load(Ordering::SeqCst));
-    assert_eq!(first, 3, "the oldest checkpoint covers three");
+    // Up to now it has kept what it was told to forget.
+    broker.trouble.keeps.store(false, Ordering::SeqCst);
+    let reads = broker.reads.load(Ordering::SeqCst);
     let replay = |new: &str| {
         let from = ReplayFrom::Oldest;
         builder(&disk, 1).replay_beside(new, &from, |ssc| {
@@ -302,10 +316,83 @@ fn sources_that_keep_their_own_data_are_read_if_they_can_be() {
     assert_eq!(replayed.batches, 3);
     assert!(difference(&disk, "/new", "counts").is_equal());
     assert_eq!(broker.reads.load(Ordering::SeqCst), reads + 3);
-    assert_eq!(broker.first("p"), first, "nothing was released");
+    assert_eq!(broker.first("p"), 0, "nothing was released");
     broker.forget("p", 5);
     let error = replay("/gone").unwrap_err().to_string();
     assert!(error.contains("it begins at offset 5"), "{error}");
+}
+
+/// A source that has one record in each batch once it is open.
+struct Opened {
+    times: Arc<AtomicU64>,
+    is_empty: bool,
+}
+
+impl Source for Opened {
+    fn open(&self, _: &OffsetContext) -> std::result::Result<(), BoxError> {
+        self.times.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn advance(
+        &self,
+        source: &OffsetContext,
+        _: &AdvanceLimit,
+    ) -> std::result::Result<Advance, BoxError> {
+        let from = source.position("p").unwrap_or(0);
+        let some = (!self.is_empty).then(|| OffsetRange::new("p", from, from + 1));
+        Ok(Advance::new(some))
+    }
+
+    fn read(
+        &self,
+        range: &OffsetRange,
+        emit: &mut dyn FnMut(u64, Bytes),
+    ) -> std::result::Result<(), ReadError> {
+        if self.times.load(Ordering::SeqCst) == 0 {
+            return Err(ReadError::Unavailable("it was not opened".into()));
+        }
+        emit(range.from, Bytes::from_static(b"word"));
+        Ok(())
+    }
+}
+
+/// A source that no batch needs may not even be reachable where the replay runs.
+#[test]
+fn sources_that_keep_their_own_data_are_opened_if_they_are_needed() {
+    for is_empty in [false, true] {
+        let disk = SimDisk::new();
+        let program = move |ssc: &StreamScope, times: &Arc<AtomicU64>| {
+            let source = Opened {
+                times: Arc::clone(times),
+                is_empty,
+            };
+            let decode =
+                |bytes: Bytes| String::from_utf8(bytes.to_vec()).map_err(|error| error.to_string());
+            let words = ssc.source_by_offset("opened", "words", Arc::new(decode), source);
+            let words = words.map(|word| (word, 1_u64));
+            words.update_state_by_key("counts", |_, new: &[u64], total: &mut Option<u64>| {
+                *total = Some(total.unwrap_or(0) + new.len() as u64);
+            })
+        };
+        let context = builder(&disk, 1).get_or_create(|ssc| {
+            program(ssc, &Arc::default()).for_each_batch("out", |_, _| ());
+            Ok(())
+        });
+        let context = context.unwrap();
+        context.start().unwrap();
+        for _ in 0..6 {
+            context.run_batch().unwrap();
+        }
+        let times = Arc::new(AtomicU64::new(0));
+        let replayed = builder(&disk, 1).replay_beside("/new", &ReplayFrom::Oldest, |ssc| {
+            program(ssc, &times).sink("out", Untouched);
+            Ok(())
+        });
+        assert_eq!(replayed.unwrap().batches, 3);
+        assert!(difference(&disk, "/new", "counts").is_equal());
+        assert_eq!(times.load(Ordering::SeqCst), u64::from(!is_empty));
+    }
 }
 
 /// What a batch has refused is left out again, also by code that would not refuse it.
