@@ -177,4 +177,16 @@ fn what_is_gone_damaged_or_in_the_way_is_refused() {
         "{damaged:?}"
     );
     assert!(Log::open(disk(&sim), "/damaged").is_err(), "it is no log");
+    // A segment that is gone ends the log for a reader, and is no end for a copy.
+    let log = look(&sim, "/log");
+    let segments = log.segments().unwrap();
+    let held = segments.iter().find(|segment| segment.base > lsns[75]);
+    disk(&sim).remove_file(&held.unwrap().file).unwrap();
+    let holed = look(&sim, "/log").copy_from(lsns[70], "/holed");
+    let holed = holed.unwrap_err();
+    assert!(
+        matches!(&holed, WalError::Corrupt { finding, .. } if *finding == Finding::MissingSegment),
+        "{holed:?}"
+    );
+    assert!(Log::open(disk(&sim), "/holed").is_err(), "it is no log");
 }
