@@ -6,6 +6,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::{LOG, MemStore, Trouble, WRITER, options};
 use highwater_checkpoint::{
@@ -229,6 +231,8 @@ fn grouped(model: &BTreeMap<u8, u8>, groups: u32) -> Table {
 }
 
 proptest! {
+    #![proptest_config(saved_seeds::config(256, env!("CARGO_MANIFEST_DIR"), "offline"))]
+
     /// Against the plainest comparison there is, also where one is on top of the other.
     #[test]
     fn a_comparison_is_that_of_two_maps(
