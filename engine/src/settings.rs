@@ -148,13 +148,13 @@ impl Settings {
         u64::try_from(self.batch_interval.as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// Threads that restore states: nothing else runs yet, so every core may. Each has a block in
-    /// memory, which bounds their number.
+    /// After so many batches a checkpoint is taken, unless the policy decides by measurement.
     pub(crate) fn checkpoint_every(&self) -> u64 {
         self.policy.batches(self.batch_interval)
     }
 
-    /// How many threads read and decode the states of a checkpoint at a start.
+    /// How many threads read and decode the states of a checkpoint at a start: nothing else runs
+    /// yet, so every core may. Each has a block in memory, which bounds their number.
     pub(crate) fn restore_threads(&self) -> usize {
         self.restore_threads.map_or_else(
             || {

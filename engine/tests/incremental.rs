@@ -783,7 +783,8 @@ fn copied_meanwhile(bound: u64) -> u64 {
         }
     }
     ENCODING_WAITS.store(false, Ordering::Release);
-    while context.checkpoints().published == 0 {
+    // The program's own listeners may learn of a checkpoint after others do.
+    while memory.load(Ordering::Acquire) == 0 {
         std::thread::yield_now();
     }
     memory.load(Ordering::Acquire)
