@@ -31,8 +31,8 @@ impl StreamingContext {
     /// Writes a savepoint to the store at `url` (see
     /// [`Builder::checkpoint_url`](crate::Builder::checkpoint_url)), while batches go on: states,
     /// positions of sources and sequence numbers of producers, as of the end of the next batch.
-    /// Records that were acknowledged and are in later batches are not in it. It
-    /// needs nothing of this directory, and can be copied with any tool. Dead letters are not in it.
+    /// Records that were acknowledged and are in later batches are not in it, nor are dead letters.
+    /// It needs nothing of this directory, and can be copied with any tool.
     /// [`Builder::from_savepoint`](crate::Builder::from_savepoint) starts from it.
     ///
     /// A checkpoint is taken after the next batch, as soon as no other one is being written; where
