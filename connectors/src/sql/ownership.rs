@@ -285,7 +285,7 @@ mod tests {
             // Two batches whose `committed` was not flushed.
             (Some(row(4)), log(0, 4, 2)),
             (Some(row(5)), log(5, 9, 5)),
-            (Some(of_predecessor.clone()), log(5, 9, 5)),
+            (Some(of_predecessor), log(5, 9, 5)),
         ] {
             taken(row.as_ref(), &context).unwrap();
         }
