@@ -508,6 +508,53 @@ fn damage_and_foreign_parts_are_refused_alike() {
     assert!(refused.contains("belongs to log"), "{refused}");
 }
 
+/// A start from a savepoint whose power goes off has left a log without records and without
+/// checkpoints. A dry run took that for a new directory.
+#[test]
+fn a_start_from_a_savepoint_that_was_cut_short_is_told_as_it_goes_on() {
+    let disk = directory();
+    let context = builder(&disk, 1).get_or_create(two_states).unwrap();
+    context.start().unwrap();
+    let store = Arc::new(MemoryStore::new());
+    context.stop_with_savepoint_into(store.clone()).unwrap();
+    let from = |builder: Builder| {
+        let store: Arc<dyn Store> = store.clone();
+        builder.seed(8).from_savepoint_store(store)
+    };
+    for cut in 0.. {
+        let new = SimDisk::new();
+        new.cut_power_before(cut);
+        drop(from(builder(&new, 1)).get_or_create(two_states));
+        let is_whole = new.power_cut_at().is_none();
+        new.cut_power_now();
+        let new = new.restart_after_power_cut(cut);
+        let before = files(&new);
+        let mut dry = from(builder(&new, 1)).dry_run(two_states).unwrap();
+        assert_eq!(files(&new), before, "cut {cut}");
+        let started = from(builder(&new, 1)).get_or_create(two_states).unwrap();
+        let mut real = started.recovered().clone();
+        (dry.loaded_in, real.loaded_in) = Default::default();
+        // What a start appends to the log is its own.
+        (dry.bytes_to_replay, real.bytes_to_replay) = (0, 0);
+        (dry.record_versions, real.record_versions) = (None, None);
+        assert_eq!(dry, real, "cut {cut}");
+        assert_eq!(dry.states[0].keys, 3, "cut {cut}");
+        if is_whole {
+            break;
+        }
+    }
+    // A log without records that begins too low is in the way, in both.
+    let new = SimDisk::new();
+    let options = highwater_engine::wal::Options::new().disk(Arc::new(new.clone()));
+    drop(highwater_engine::wal::Wal::open_with("/app/log", options).unwrap());
+    let dry = from(builder(&new, 1)).dry_run(two_states).map(drop);
+    let real = from(builder(&new, 1)).get_or_create(two_states).map(drop);
+    for refused in [dry, real] {
+        let is_named = matches!(&refused, Err(Error::Mismatch(Mismatch::EmptyLog { .. })));
+        assert!(is_named, "{refused:?}");
+    }
+}
+
 /// A savepoint is looked at as well, before a directory is made from it.
 #[test]
 fn a_start_from_a_savepoint_can_be_tried() {

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::plan::program::Plan;
 use crate::recovery::compared::report;
 use crate::recovery::found::Found;
-use crate::recovery::origin::{Origin, newest};
+use crate::recovery::origin::{Origin, is_only_begun, newest};
 use crate::recovery::report::RecoveryReport;
 use crate::settings::Settings;
 use highwater_checkpoint::{Checkpoint, LogBounds};
@@ -20,22 +20,12 @@ pub(crate) fn dry_run(settings: &Settings, plan: &Plan) -> Result<RecoveryReport
     let dir = settings.dir.join("log");
     let options = settings.log.clone().disk(Arc::clone(&settings.disk));
     let (found, checkpoint) = match Wal::exists(&dir, &options)? {
-        true => {
-            let log = Log::open(Arc::clone(&settings.disk), &dir)?;
-            with_log(settings, plan, &log)?
-        }
-        false => match Origin::find(settings)? {
-            Some(origin) => {
-                let log = LogView::None(origin.lsn());
-                let at = origin.at();
-                let found = Found::read(settings, plan, log, Some(origin.checkpoint()), Some(at))?;
-                (found, Some(origin.checkpoint().clone()))
-            }
-            None => {
-                let log = LogView::None(Lsn::ZERO);
-                (Found::read(settings, plan, log, None, None)?, None)
-            }
-        },
+        true => with_log(
+            settings,
+            plan,
+            &Log::open(Arc::clone(&settings.disk), &dir)?,
+        )?,
+        false => without_log(settings, plan, Origin::find(settings)?.as_ref())?,
     };
     Ok(RecoveryReport {
         loaded_in: settings.clock.now().saturating_sub(began),
@@ -46,6 +36,14 @@ pub(crate) fn dry_run(settings: &Settings, plan: &Plan) -> Result<RecoveryReport
 fn with_log(settings: &Settings, plan: &Plan, log: &Log) -> Result<(Found, Option<Checkpoint>)> {
     let view = LogView::Looked(log);
     let checkpoint = newest(&settings.own_checkpoint_store())?;
+    let log_ids = checkpoint.iter().map(|found| found.manifest().log_id);
+    if is_only_begun(view, log.log_id(), log_ids)? {
+        let origin = Origin::find(settings)?;
+        if let Some(origin) = &origin {
+            origin.check_room(&settings.dir.join("log"), view.end_lsn()?)?;
+            return without_log(settings, plan, Some(origin));
+        }
+    }
     if let Some(checkpoint) = &checkpoint {
         checkpoint.check_log(&LogBounds {
             log_id: log.log_id(),
@@ -55,4 +53,19 @@ fn with_log(settings: &Settings, plan: &Plan, log: &Log) -> Result<(Found, Optio
     }
     let found = Found::read(settings, plan, view, checkpoint.as_ref(), None)?;
     Ok((found, checkpoint))
+}
+
+/// What a log would begin with.
+fn without_log(
+    settings: &Settings,
+    plan: &Plan,
+    origin: Option<&Origin>,
+) -> Result<(Found, Option<Checkpoint>)> {
+    let Some(origin) = origin else {
+        let found = Found::read(settings, plan, LogView::None(Lsn::ZERO), None, None)?;
+        return Ok((found, None));
+    };
+    let (log, checkpoint) = (LogView::None(origin.lsn()), origin.checkpoint());
+    let found = Found::read(settings, plan, log, Some(checkpoint), Some(origin.at()))?;
+    Ok((found, Some(checkpoint.clone())))
 }

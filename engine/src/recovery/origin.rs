@@ -16,6 +16,7 @@ use crate::batch::tick::{Tick, Timed};
 use crate::checkpointing::metadata::{Metadata, Part};
 use crate::engine_log::cut::CutRecord;
 use crate::engine_log::entry::{self, ENGINE, Entry};
+use crate::engine_log::log_view::LogView;
 use crate::error::{Error, Result};
 use crate::mismatch::{LogGone, Mismatch};
 use crate::recovery::metadata::read_metadata;
@@ -25,7 +26,11 @@ use highwater_checkpoint::{
 };
 use highwater_wal::{FrameKind, Lsn, Wal};
 use std::io::ErrorKind;
+use std::path::Path;
 use std::sync::Arc;
+
+/// Below this length a log may be one that was begun and not finished, in bytes.
+const BEGINNING: u64 = 64 << 10;
 
 /// The checkpoint that a log begins with.
 #[derive(Debug)]
@@ -124,6 +129,20 @@ impl Origin {
         Lsn::new(self.checkpoint.lsn())
     }
 
+    /// Refuses a log in `dir` that ends too low: its records would come below what the checkpoint
+    /// has.
+    pub(super) fn check_room(&self, dir: &Path, end: Lsn) -> Result<()> {
+        if end >= self.lsn() {
+            return Ok(());
+        }
+        Err(Mismatch::EmptyLog {
+            dir: dir.display().to_string(),
+            end: end.get(),
+            lsn: self.lsn().get(),
+        }
+        .into())
+    }
+
     /// Makes `wal`, which has no record but perhaps what a crash in here has left, a log that goes
     /// on from the checkpoint.
     pub(super) fn begin(
@@ -133,15 +152,8 @@ impl Origin {
         checkpoints: &mut Checkpoints,
     ) -> Result<()> {
         let from = self.checkpoint.manifest().log_id;
-        if wal.end_lsn() < self.lsn() {
-            return Err(Mismatch::EmptyLog {
-                dir: wal.dir().display().to_string(),
-                end: wal.end_lsn().get(),
-                lsn: self.lsn().get(),
-            }
-            .into());
-        }
-        let lsn = match first_cut(wal)? {
+        self.check_room(wal.dir(), wal.end_lsn())?;
+        let lsn = match first_cut(LogView::Open(wal))? {
             Beginning::Nothing => {
                 let lsn = entry::append(wal, &Entry::Cut(self.cut(wal.end_lsn())))?;
                 wal.sync_to(lsn)?;
@@ -207,36 +219,40 @@ impl Origin {
 
 /// What a log begins with.
 #[derive(Debug)]
-pub(super) enum Beginning {
+enum Beginning {
     Nothing,
     /// A cut, and nothing else.
     Cut(Lsn, CutRecord),
     Records,
 }
 
-impl Beginning {
-    pub(super) fn is_unfinished(&self) -> bool {
-        !matches!(self, Self::Records)
+/// Whether a log has nothing that a run of a program writes, and no checkpoint is of it: `log_ids`
+/// are those of the checkpoints. A start goes on as if there were no log.
+pub(super) fn is_only_begun(
+    log: LogView<'_>,
+    id: u128,
+    mut log_ids: impl Iterator<Item = u128>,
+) -> Result<bool> {
+    if log.end_lsn()?.bytes_since(log.first_lsn()) > BEGINNING || log_ids.any(|of| of == id) {
+        return Ok(false);
     }
+    Ok(!matches!(first_cut(log)?, Beginning::Records))
 }
 
-pub(super) fn first_cut(wal: &Wal) -> Result<Beginning> {
-    let mut frames = wal.read_from(wal.first_lsn())?;
-    let Some(first) = frames.next_frame()? else {
-        return Ok(Beginning::Nothing);
-    };
-    let cut = match (first.kind, first.stream) {
-        (FrameKind::Control, ENGINE) => entry::decode(first.payload()).ok(),
-        _ => None,
-    };
-    let Some((_, Entry::Cut(record))) = cut else {
-        return Ok(Beginning::Records);
-    };
-    let lsn = first.lsn;
-    Ok(match frames.next_frame()? {
-        None => Beginning::Cut(lsn, record),
-        Some(_) => Beginning::Records,
-    })
+fn first_cut(log: LogView<'_>) -> Result<Beginning> {
+    let mut found = Beginning::Nothing;
+    log.each(log.first_lsn(), |frame| {
+        let cut = match (&found, frame.kind, frame.stream) {
+            (Beginning::Nothing, FrameKind::Control, ENGINE) => entry::decode(frame.payload()).ok(),
+            _ => None,
+        };
+        found = match cut {
+            Some((_, Entry::Cut(record))) => Beginning::Cut(frame.lsn, record),
+            _ => Beginning::Records,
+        };
+        Ok(())
+    })?;
+    Ok(found)
 }
 
 /// The newest valid checkpoint of a store, which is not changed. `None` if there are none.

@@ -1,15 +1,13 @@
 //! Opens the log and the checkpoints of a directory. One that has no log may begin with a
 //! checkpoint of another one.
 
+use crate::engine_log::log_view::LogView;
 use crate::error::Result;
-use crate::recovery::origin::{Origin, first_cut};
+use crate::recovery::origin::{Origin, is_only_begun};
 use crate::settings::Settings;
 use highwater_checkpoint::{Checkpoint, Checkpoints, LogBounds, Options, Ownership};
 use highwater_wal::{Case, Lsn, Wal};
 use std::sync::Arc;
-
-/// Below this length a log may be one that was begun and not finished, in bytes.
-const BEGINNING: u64 = 64 << 10;
 
 /// The log of a directory, its checkpoints, and the newest of them.
 pub(super) struct Stores {
@@ -33,7 +31,8 @@ impl Stores {
             settings.own_checkpoint_store(),
             checkpoint_options(settings),
         )?;
-        let origin = match is_begun(&wal, &checkpoints)? {
+        let log_ids = checkpoints.manifests().map(|manifest| manifest.log_id);
+        let origin = match is_only_begun(LogView::Open(&wal), wal.log_id(), log_ids)? {
             true if wal.recovery().case == Case::Created => origin,
             true => Origin::find(settings)?,
             false => None,
@@ -52,18 +51,6 @@ impl Stores {
             checkpoint,
         })
     }
-}
-
-/// Whether the log has nothing that a run of a program writes, and no checkpoint.
-fn is_begun(wal: &Wal, checkpoints: &Checkpoints) -> Result<bool> {
-    if wal.end_lsn().bytes_since(wal.first_lsn()) > BEGINNING {
-        return Ok(false);
-    }
-    let mut known = checkpoints.manifests();
-    if known.any(|manifest| manifest.log_id == wal.log_id()) {
-        return Ok(false);
-    }
-    Ok(first_cut(wal)?.is_unfinished())
 }
 
 fn log_options(settings: &Settings) -> highwater_wal::Options {
