@@ -41,8 +41,8 @@ fn open(dir: &Path, times: u64) -> Result<StreamingContext> {
         })
 }
 
-/// This test program is the program that is asked: each of these is one, where it is asked. Where it
-/// is not, it starts as ever.
+/// This test program is the program that is asked: each of these is one, where it is asked. Where
+/// it is not, it starts as ever.
 fn as_a_program(times: u64) {
     if std::env::var_os("HIGHWATER_REPLAY").is_some() {
         let asked = open(Path::new("/nowhere/at/all"), times);
