@@ -46,15 +46,15 @@ impl StreamingContext {
     /// comes from one of its own threads.
     ///
     /// ```
-    /// # use highwater_engine::{BatchMode, StreamingContext};
+    /// # use highwater_engine::{BatchMode, StateGuard, StreamingContext};
     /// # let dir = tempfile::tempdir()?;
     /// # let elsewhere = tempfile::tempdir()?;
     /// # let url = format!("file://{}", elsewhere.path().join("before-upgrade").display());
     /// let program = |builder: highwater_engine::Builder| {
     ///     builder.batches(BatchMode::Manual).get_or_create(|ssc| {
     ///         let words = ssc.input::<String>("words").map(|word| (word, 1_u64));
-    ///         words.update_state_by_key("counts", |new: Vec<u64>, old: Option<u64>| {
-    ///             Some(old.unwrap_or(0) + new.len() as u64)
+    ///         words.update_state_by_key("counts", |_word, new, count: &mut StateGuard<u64>| {
+    ///             *count.get_or_insert_with(|| 0) += new.iter().sum::<u64>();
     ///         }).for_each_batch("out", |_, _| ());
     ///         Ok(())
     ///     })
