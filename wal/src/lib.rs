@@ -11,6 +11,7 @@
 mod commit;
 mod control;
 mod error;
+mod facade;
 mod faults;
 mod format;
 pub mod inspect;

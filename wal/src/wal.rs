@@ -4,6 +4,7 @@ use crate::commit::future::{Durable, DurableWatch};
 use crate::error::Result;
 #[cfg(doc)]
 use crate::error::WalError;
+use crate::facade::tracing;
 use crate::format::batch::encode_batch;
 use crate::format::frame::{FrameKind, Tag};
 use crate::log::open;
@@ -146,7 +147,7 @@ impl Wal {
             .map_err(|size| self.shared.options.too_large(size))?;
         let packed = self.shared.compressor.compress(&payload);
         let (tag, stored) = match &packed {
-            Some(packed) => (Tag::ZSTD_BATCH, packed),
+            Some((tag, packed)) => (*tag, packed),
             None => (FrameKind::Batch.into(), &payload),
         };
         let count = records.len() as u64;

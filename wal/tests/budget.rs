@@ -10,9 +10,11 @@
 mod common;
 
 use common::contents;
+#[cfg(feature = "tracing")]
 use common::warnings::Warnings;
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::{Background, Lsn, Options, StreamId, Wal, WalError};
+#[cfg(all(feature = "metrics", feature = "tracing"))]
 use metrics_util::debugging::DebugValue;
 use std::sync::Arc;
 
@@ -112,6 +114,7 @@ fn the_error_names_who_keeps_the_log() {
 
 /// The thread that makes segments knows the bound but not who keeps the log: its warning had an
 /// empty clause.
+#[cfg(feature = "tracing")]
 #[test]
 fn the_warning_at_the_bound_says_nothing_empty() {
     let warnings = Warnings::global();
@@ -131,6 +134,7 @@ fn the_warning_at_the_bound_says_nothing_empty() {
 
 /// Warnings at 50 and at 80 percent, once each time the log grows past them, and how much is used
 /// for metrics.
+#[cfg(all(feature = "metrics", feature = "tracing"))]
 #[test]
 fn a_log_that_fills_up_is_told_of_at_50_and_80_percent() {
     let sim = SimDisk::new();

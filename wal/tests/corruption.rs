@@ -196,6 +196,7 @@ fn every_flipped_bit_gives_all_the_data_or_an_error() {
 }
 
 /// F33 on a log of compressed batches, closed and killed.
+#[cfg(feature = "zstd")]
 #[test]
 fn every_flipped_bit_of_a_compressed_log_gives_all_the_data_or_an_error() {
     let zstd = Compression::Zstd { level: 1 };

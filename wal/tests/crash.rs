@@ -117,6 +117,7 @@ fn the_busy_program_survives_every_cut() {
 
 /// The model's records are such that compression has something to do, and a cheat is caught behind
 /// it too.
+#[cfg(feature = "zstd")]
 #[test]
 fn the_busy_program_survives_every_cut_compressed() {
     let new = |cheat| move || World::new(cheat, WritePath::PageCache).compressed();

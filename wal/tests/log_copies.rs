@@ -6,12 +6,12 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+mod common;
+
 use highwater_wal::disk::sim::Rng;
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::inspect::{DumpedFrame, Log};
-use highwater_wal::{
-    Background, Compression, Finding, Lsn, Options, StreamId, Wal, WalError, WritePath,
-};
+use highwater_wal::{Background, Finding, Lsn, Options, StreamId, Wal, WalError, WritePath};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -74,7 +74,7 @@ fn a_copy_has_the_same_frames_at_the_same_lsns_while_the_log_is_in_use() {
         let sim = SimDisk::new();
         let options = match seed % 2 {
             0 => options(&sim),
-            _ => options(&sim).compression(Compression::Zstd { level: 1 }),
+            _ => options(&sim).compression(common::zstd()),
         };
         let log = Wal::open_with("/log", options.clone()).unwrap();
         let count = rng.below(120) + 1;

@@ -13,8 +13,8 @@ use highwater_wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::layout::segment_name;
 use highwater_wal::{
-    Background, Compression, Finding, Lsn, Options, Payload, ReadPath, StreamId, Tailed, Wal,
-    WalError, WritePath, inspect,
+    Background, Finding, Lsn, Options, Payload, ReadPath, StreamId, Tailed, Wal, WalError,
+    WritePath, inspect,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ fn options(sim: &SimDisk, read: ReadPath, write: WritePath) -> Options {
         .segment_size(SEGMENT)
         .log_id_seed(7)
         .background(Background::Inline)
-        .compression(Compression::Zstd { level: 1 })
+        .compression(common::zstd())
         .read_path(read)
         .write_path(write)
         .disk(disk)

@@ -10,8 +10,7 @@ use highwater_wal::disk::sim::{Call, Fault, FaultKind, Rng};
 use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::inspect::{self, DumpedFrame, Repaired, Salvaged};
 use highwater_wal::{
-    Background, Compression, Finding, FrameKind, Lsn, Options, RecordKind, StreamId, Wal, WalError,
-    WritePath,
+    Background, Finding, FrameKind, Lsn, Options, RecordKind, StreamId, Wal, WalError, WritePath,
 };
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -921,10 +920,11 @@ fn an_interrupted_salvage_leaves_no_log() {
 }
 
 /// Salvage copies compressed batches as they are stored.
+#[cfg(feature = "zstd")]
 #[test]
 fn a_compressed_batch_stays_compressed() {
     let sim = SimDisk::new();
-    let compressed = options(&sim).compression(Compression::Zstd { level: 1 });
+    let compressed = options(&sim).compression(highwater_wal::Compression::Zstd { level: 1 });
     let log = Wal::open_with("/log", compressed).unwrap();
     let _ = log.append_batch(&[[7; 1000]; 3]).unwrap();
     log.close().unwrap();

@@ -164,6 +164,7 @@ fn a_raised_committer_commits() {
 }
 
 /// The names and values that a recorder sees.
+#[cfg(feature = "metrics")]
 #[test]
 fn metrics_reach_the_recorder() {
     let recorder = metrics_util::debugging::DebuggingRecorder::new();

@@ -9,6 +9,7 @@
 mod common;
 
 use common::options;
+#[cfg(feature = "tracing")]
 use common::warnings::Warnings;
 use highwater_wal::disk::{Clock, Disk, Notify, OsClock, SimDisk, WaitResult};
 use highwater_wal::{Background, Options, Wal};
@@ -171,6 +172,7 @@ fn appends_go_on_into_a_ready_segment_while_the_maintenance_thread_stands_still(
 }
 
 /// A sync of a second and more is told of.
+#[cfg(feature = "tracing")]
 #[test]
 fn a_slow_sync_is_a_warning() {
     for (tick, expected) in [(900, 0), (1_000, 3)] {

@@ -3,6 +3,7 @@
 use crate::commit::group_commit::GroupCommit;
 use crate::commit::waiters::{Until, Waiter, Waiters, Watched};
 use crate::error::{Result, WalError};
+use crate::facade::tracing;
 use highwater_disk::copy_error;
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;

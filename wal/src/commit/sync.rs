@@ -8,6 +8,7 @@ use crate::commit::group_commit::Leader;
 use crate::commit::idle::IdleSignal;
 use crate::commit::state::CommitState;
 use crate::error::Result;
+use crate::facade::tracing;
 use crate::format::frame::FrameKind;
 use crate::format::layout::SEGMENT_HEADER_SIZE;
 use crate::lsn::StreamId;

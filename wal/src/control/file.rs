@@ -2,6 +2,7 @@
 //! And `LOCK`, which names the holder of the lock.
 
 use crate::error::{Finding, Result, WalError};
+use crate::facade::tracing;
 use crate::format::layout::{
     FORMAT_VERSION, LOCK_NAME, META_NAME, META_SIZE, META_TMP_NAME, SEGMENT_HEADER_SIZE,
 };

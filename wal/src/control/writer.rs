@@ -3,6 +3,7 @@
 
 use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::Result;
+use crate::facade::tracing;
 use highwater_disk::Disk;
 use parking_lot::Mutex;
 use std::path::PathBuf;

@@ -1,15 +1,11 @@
 //! Compression of batches: whether it pays, and undoing it within bounds.
 
 use crate::format::batch::batch_count;
-use crate::format::frame::{Encoding, FrameHeader};
-use crate::format::layout::{BATCH_LEN_SIZE, MAX_UNCOMPRESSED_BATCH, to_usize};
-use crate::stripe::stripe;
-use parking_lot::Mutex;
+use crate::format::codec::Zstd;
+use crate::format::frame::{Encoding, FrameHeader, Tag};
+use crate::format::layout::MAX_UNCOMPRESSED_BATCH;
 use std::borrow::Cow;
-use std::io;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
-use zstd::bulk::{Compressor, Decompressor};
-use zstd::zstd_safe::{find_frame_compressed_size, get_frame_content_size};
 
 /// Smaller batches are stored as they are: they share too little for zstd to find
 /// (`docs/benchmarks.md`).
@@ -50,9 +46,10 @@ impl BatchCompressor {
         (read(&self.compressed), read(&self.saved))
     }
 
-    /// The payload of a batch frame compressed, if that saves at least an eighth.
-    pub(crate) fn compress(&self, payload: &[u8]) -> Option<Vec<u8>> {
-        let level = self.level?;
+    /// The payload of a batch frame compressed, if that saves at least an eighth, and what to mark
+    /// the frame with.
+    pub(crate) fn compress(&self, payload: &[u8]) -> Option<(Tag, Vec<u8>)> {
+        let (level, zstd) = (self.level?, Zstd::here()?);
         if !(MIN_BATCH..=MAX_UNCOMPRESSED_BATCH).contains(&payload.len()) {
             return None;
         }
@@ -63,7 +60,7 @@ impl BatchCompressor {
             return None;
         }
         let doubt = self.doubt.load(Ordering::Relaxed);
-        let packed = self.attempt(level, payload, doubt);
+        let packed = zstd.pack(level, sample(payload, doubt), payload).ok();
         match &packed {
             Some(packed) => {
                 if doubt > 0 {
@@ -79,152 +76,64 @@ impl BatchCompressor {
                 self.pass_over.store(1 << doubt, Ordering::Relaxed);
             }
         }
-        packed
-    }
-
-    /// In doubt a sample decides; at the end of the longest pause it does not, for a batch may
-    /// begin unlike the rest of it.
-    fn attempt(&self, level: i32, payload: &[u8], doubt: u32) -> Option<Vec<u8>> {
-        COMPRESSORS
-            .with(
-                || Packer::new(level),
-                |packer| {
-                    packer.set(level)?;
-                    let in_doubt = doubt > 0 && doubt < MAX_BACKOFF;
-                    if in_doubt
-                        && let Some((sample, rest)) = payload.split_at_checked(SAMPLE_SIZE)
-                        && rest.len() >= 3 * SAMPLE_SIZE
-                    {
-                        packer.pack(sample)?;
-                    }
-                    packer.pack(payload)
-                },
-            )
-            .ok()
+        packed.map(|packed| (Tag::compressed(zstd), packed))
     }
 }
 
-/// A compression context and the level it is set to.
-struct Packer {
-    level: i32,
-    context: Compressor<'static>,
-}
-
-impl Packer {
-    fn new(level: i32) -> io::Result<Self> {
-        let context = Compressor::new(level)?;
-        Ok(Self { level, context })
-    }
-
-    fn set(&mut self, level: i32) -> io::Result<()> {
-        if self.level != level {
-            self.context.set_compression_level(level)?;
-            self.level = level;
-        }
-        Ok(())
-    }
-
-    /// The length and the zstd frame. An error if that does not save an eighth: zstd stops when the
-    /// room is used up.
-    fn pack(&mut self, bytes: &[u8]) -> io::Result<Vec<u8>> {
-        let len = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-        let room = bytes.len() - bytes.len() / 8;
-        let mut packed = vec![0; room];
-        let (prefix, frame) = packed.split_at_mut(BATCH_LEN_SIZE);
-        prefix.copy_from_slice(&len.to_le_bytes());
-        let written = self.context.compress_to_buffer(bytes, frame)?;
-        packed.truncate(BATCH_LEN_SIZE + written);
-        Ok(packed)
-    }
+/// In doubt a sample decides; at the end of the longest pause it does not, for a batch may begin
+/// unlike the rest of it.
+fn sample(payload: &[u8], doubt: u32) -> Option<&[u8]> {
+    let in_doubt = doubt > 0 && doubt < MAX_BACKOFF;
+    let (sample, rest) = payload.split_at_checked(SAMPLE_SIZE)?;
+    (in_doubt && rest.len() >= 3 * SAMPLE_SIZE).then_some(sample)
 }
 
 /// The payload as it was appended.
 pub(crate) fn plain<'a>(header: &FrameHeader, payload: &'a [u8]) -> Result<Cow<'a, [u8]>, String> {
     match header.encoding {
         Encoding::Plain => Ok(Cow::Borrowed(payload)),
-        Encoding::Zstd => decompress(payload).map(Cow::Owned),
+        Encoding::Zstd(zstd) => decompress(zstd, payload).map(Cow::Owned),
     }
 }
 
-/// Undoes [`BatchCompressor::compress`], or reports what is wrong with the payload. The length that
-/// it states is believed up to the bound of the format, and only if the zstd frame states the same;
-/// nothing else decides what is allocated: in one go zstd decodes into the destination itself and
-/// makes no window, however large the frame wants it.
-pub(crate) fn decompress(payload: &[u8]) -> Result<Vec<u8>, String> {
-    unpack(payload).map_err(|what| {
+/// Undoes [`BatchCompressor::compress`], or reports what is wrong with the payload.
+pub(crate) fn decompress(zstd: Zstd, payload: &[u8]) -> Result<Vec<u8>, String> {
+    let batch = zstd
+        .unpack(payload)
+        .and_then(|bytes| match batch_count(&bytes) {
+            Some(_) => Ok(bytes),
+            None => Err("what it holds is not a batch".to_owned()),
+        });
+    batch.map_err(|what| {
         format!("a compressed batch whose bytes are as written, but {what}; restore the file from a backup")
     })
 }
 
-fn unpack(payload: &[u8]) -> Result<Vec<u8>, String> {
-    let (prefix, frame) = payload
-        .split_first_chunk::<BATCH_LEN_SIZE>()
-        .ok_or("it is too short")?;
-    let len = to_usize(u64::from(u32::from_le_bytes(*prefix)));
-    if len > MAX_UNCOMPRESSED_BATCH {
-        return Err(format!(
-            "it states {len} bytes, over the {MAX_UNCOMPRESSED_BATCH} of the format"
-        ));
-    }
-    if get_frame_content_size(frame).ok().flatten() != Some(len as u64) {
-        return Err(format!("it does not hold the {len} bytes that it states"));
-    }
-    if find_frame_compressed_size(frame) != Ok(frame.len()) {
-        return Err("it is not exactly one zstd frame".to_owned());
-    }
-    let mut bytes = Vec::with_capacity(len);
-    DECOMPRESSORS
-        .with(Decompressor::new, |context| {
-            context.decompress_to_buffer(frame, &mut bytes)
-        })
-        .map_err(|e| format!("zstd: {e}"))?;
-    if bytes.len() != len || batch_count(&bytes).is_none() {
-        return Err("what it holds is not a batch".to_owned());
-    }
-    Ok(bytes)
-}
-
-/// How many contexts of a kind are kept: threads beyond that make one for each call.
-const CONTEXTS: usize = 16;
-
-/// Contexts for reuse, shared by all logs of the process: a thread of its own each would keep
-/// memory for every thread that ever appended.
-struct Pool<T>([Mutex<Option<T>>; CONTEXTS]);
-
-static COMPRESSORS: Pool<Packer> = Pool::new();
-static DECOMPRESSORS: Pool<Decompressor<'static>> = Pool::new();
-
-impl<T> Pool<T> {
-    const fn new() -> Self {
-        Self([const { Mutex::new(None) }; CONTEXTS])
-    }
-
-    /// Runs `work` with a context that no other thread uses; waits for none.
-    fn with<R>(
-        &self,
-        make: impl FnOnce() -> io::Result<T>,
-        work: impl FnOnce(&mut T) -> io::Result<R>,
-    ) -> io::Result<R> {
-        // From the thread's own slot on, so that it finds the context that is in its cache.
-        let places = self.0.iter().cycle().skip(stripe()).take(CONTEXTS);
-        match places.filter_map(Mutex::try_lock).next() {
-            Some(mut place) => match &mut *place {
-                Some(context) => work(context),
-                empty => work(empty.insert(make()?)),
-            },
-            None => work(&mut make()?),
-        }
-    }
-}
-
 #[cfg(test)]
+#[cfg(feature = "zstd")]
 mod tests {
     use super::*;
     use crate::format::batch::encode_batch;
+    use crate::format::layout::BATCH_LEN_SIZE;
     use proptest::prelude::*;
+    use zstd::bulk::Compressor;
     use zstd::zstd_safe::CParameter;
 
     const ZSTD: Option<i32> = Some(1);
+
+    /// More threads than there are contexts for reuse.
+    const THREADS: usize = 32;
+
+    fn decompress(payload: &[u8]) -> Result<Vec<u8>, String> {
+        super::decompress(Zstd::here().unwrap(), payload)
+    }
+
+    impl BatchCompressor {
+        /// The bytes alone.
+        fn packed(&self, payload: &[u8]) -> Option<Vec<u8>> {
+            Some(self.compress(payload)?.1)
+        }
+    }
 
     fn text(size: usize) -> Vec<u8> {
         let words = ["the ", "log ", "is ", "synced ", "before ", "it "];
@@ -249,18 +158,14 @@ mod tests {
         let log = BatchCompressor::new(ZSTD);
         for size in [MIN_BATCH, 4000, 100_000] {
             let batch = text(size);
-            let packed = log.compress(&batch).unwrap();
+            let packed = log.packed(&batch).unwrap();
             assert!(packed.len() <= batch.len() - batch.len() / 8);
             assert_eq!(decompress(&packed).unwrap(), batch);
         }
-        assert_eq!(log.compress(&text(MIN_BATCH - 9)), None, "too small");
-        assert_eq!(
-            log.compress(&text(MAX_UNCOMPRESSED_BATCH)),
-            None,
-            "too large"
-        );
+        assert_eq!(log.packed(&text(MIN_BATCH - 9)), None, "too small");
+        assert_eq!(log.packed(&text(MAX_UNCOMPRESSED_BATCH)), None, "too large");
         let off = BatchCompressor::new(None);
-        assert_eq!(off.compress(&text(4000)), None);
+        assert_eq!(off.packed(&text(4000)), None);
         assert_eq!(off.counts(), (0, 0));
     }
 
@@ -268,7 +173,7 @@ mod tests {
     fn attempts(log: &BatchCompressor, batch: &[u8], batches: usize) -> usize {
         let tried = |_: &usize| {
             let passes = log.pass_over.load(Ordering::Relaxed) > 0;
-            assert_eq!(log.compress(batch), None);
+            assert_eq!(log.packed(batch), None);
             !passes
         };
         (0..batches).filter(tried).count()
@@ -282,10 +187,10 @@ mod tests {
             let tried = attempts(&log, &junk(size, 1), 20_000);
             assert!((20..40).contains(&tried), "{tried} attempts");
             let until_found = (0..)
-                .position(|_: usize| log.compress(&text(size)).is_some())
+                .position(|_: usize| log.packed(&text(size)).is_some())
                 .unwrap();
             assert!(until_found <= 1 << MAX_BACKOFF, "{until_found}");
-            assert!((0..1000).all(|_| log.compress(&text(size)).is_some()));
+            assert!((0..1000).all(|_| log.packed(&text(size)).is_some()));
         }
     }
 
@@ -295,9 +200,9 @@ mod tests {
         let log = BatchCompressor::new(ZSTD);
         attempts(&log, &junk(64 << 10, 1), 5000);
         let mixed = encode_batch(&[junk(2 * SAMPLE_SIZE, 2), text(64 << 10)], 1 << 30).unwrap();
-        let found = (0..4 << MAX_BACKOFF).any(|_| log.compress(&mixed).is_some());
+        let found = (0..4 << MAX_BACKOFF).any(|_| log.packed(&mixed).is_some());
         assert!(found);
-        assert!((0..100).all(|_| log.compress(&mixed).is_some()));
+        assert!((0..100).all(|_| log.packed(&mixed).is_some()));
     }
 
     /// Threads share the contexts, more threads than there are.
@@ -305,21 +210,17 @@ mod tests {
     fn threads_compress_and_decompress_at_once() {
         let log = BatchCompressor::new(ZSTD);
         std::thread::scope(|scope| {
-            for seed in 0..2 * CONTEXTS {
+            for seed in 0..THREADS {
                 let log = &log;
                 scope.spawn(move || {
                     for round in 0..50 {
                         let batch = text(1000 + seed * 100 + round);
-                        let packed = log.compress(&batch).unwrap();
+                        let packed = log.packed(&batch).unwrap();
                         assert_eq!(decompress(&packed).unwrap(), batch);
                     }
                 });
             }
         });
-        let busy: Pool<()> = Pool::new();
-        let held: Vec<_> = busy.0.iter().map(Mutex::lock).collect();
-        assert_eq!(busy.with(|| Ok(()), |()| Ok(7)).unwrap(), 7);
-        drop(held);
     }
 
     /// F73, F87: a length that is not the frame's, in either direction, and lengths over the bound,
@@ -389,7 +290,7 @@ mod tests {
         fn junk_and_damage_are_errors(bytes in proptest::collection::vec(any::<u8>(), 0..64), at in 0..200_usize, bit in 0..8_u8) {
             prop_assert!(decompress(&bytes).is_err());
             let batch = text(2000);
-            let mut packed = BatchCompressor::new(ZSTD).compress(&batch).unwrap();
+            let mut packed = BatchCompressor::new(ZSTD).packed(&batch).unwrap();
             let at = at % packed.len();
             packed[at] ^= 1_u8 << bit;
             // Without the frame's checksum in front a flipped literal passes; a bad length or

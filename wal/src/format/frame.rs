@@ -1,5 +1,6 @@
 //! Frames: encoding, and checking before anything is believed.
 
+use crate::format::codec::Zstd;
 use crate::format::layout::{
     FORMAT_VERSION, FRAME_HEADER_SIZE, MAGIC, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE,
     SEGMENT_ALIGNMENT, flag, frame_header, frame_size, kind, segment_header, to_usize,
@@ -96,7 +97,7 @@ pub(crate) enum Encoding {
     /// As it is.
     Plain,
     /// A batch, compressed.
-    Zstd,
+    Zstd(Zstd),
 }
 
 /// Kind and flags of a frame.
@@ -107,17 +108,20 @@ pub(crate) struct Tag {
 }
 
 impl Tag {
-    pub(crate) const ZSTD_BATCH: Self = Self {
-        kind: FrameKind::Batch,
-        encoding: Encoding::Zstd,
-    };
+    /// Of a compressed batch.
+    pub(crate) fn compressed(zstd: Zstd) -> Self {
+        Self {
+            kind: FrameKind::Batch,
+            encoding: Encoding::Zstd(zstd),
+        }
+    }
 
-    /// `None` if it is a newer version's.
+    /// `None` if it is a newer version's, or compressed and this build cannot undo that.
     fn from_bytes(kind: u8, flags: u8) -> Option<Self> {
         let kind = FrameKind::from_byte(kind)?;
         let encoding = match (flags, kind) {
             (0, _) => Encoding::Plain,
-            (flag::ZSTD, FrameKind::Batch) => Encoding::Zstd,
+            (flag::ZSTD, FrameKind::Batch) => Encoding::Zstd(Zstd::here()?),
             _ => return None,
         };
         Some(Self { kind, encoding })
@@ -126,7 +130,7 @@ impl Tag {
     fn to_bytes(self) -> [u8; 2] {
         let flags = match self.encoding {
             Encoding::Plain => 0,
-            Encoding::Zstd => flag::ZSTD,
+            Encoding::Zstd(_) => flag::ZSTD,
         };
         [self.kind.to_byte(), flags]
     }
@@ -199,7 +203,7 @@ impl RawHeader {
         frame_size(u64::from(self.payload_len))
     }
 
-    /// The header, unless a newer version wrote it.
+    /// The header, unless a newer version wrote it, or one with features that this build lacks.
     pub(crate) fn known(&self) -> Option<FrameHeader> {
         let Tag { kind, encoding } = Tag::from_bytes(self.kind, self.flags)?;
         Some(FrameHeader {
@@ -386,10 +390,15 @@ impl SegmentHeader {
     }
 }
 
-/// The error text of a frame that a newer version wrote.
+/// The error text of a frame that is not known.
 impl fmt::Display for RawHeader {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { kind, flags, .. } = self;
+        if (*kind, *flags) == (kind::BATCH, flag::ZSTD) {
+            return f.write_str(
+                "an intact batch that is compressed with zstd, which this program was built without; build it with the feature `zstd` of highwater-wal",
+            );
+        }
         write!(
             f,
             "an intact frame of kind {kind} with flags {flags:#04x}, which this version does not know; use the one that wrote the log"

@@ -1,6 +1,7 @@
 //! Closing a log.
 
 use crate::error::Result;
+use crate::facade::tracing;
 use crate::format::frame::FrameKind;
 use crate::log::shared::Shared;
 use crate::lsn::StreamId;

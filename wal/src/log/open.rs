@@ -7,6 +7,7 @@ use crate::commit::sync::Syncer;
 use crate::control::file;
 use crate::control::writer::ControlFileWriter;
 use crate::error::{Result, WalError};
+use crate::facade::tracing;
 use crate::format::compression::BatchCompressor;
 use crate::format::frame::LogKey;
 use crate::log::shared::Shared;

@@ -5,6 +5,7 @@ use crate::commit::state::CommitState;
 use crate::commit::sync::Syncer;
 use crate::control::writer::ControlFileWriter;
 use crate::error::{Result, WalError};
+use crate::facade::tracing;
 use crate::format::compression::BatchCompressor;
 use crate::format::frame::{LogKey, Tag};
 use crate::lsn::{Lsn, StreamId};

@@ -1,6 +1,7 @@
 //! Truncating the log: freeing segments that no guard needs.
 
 use crate::error::Result;
+use crate::facade::tracing;
 use crate::log::shared::Shared;
 use crate::lsn::Lsn;
 

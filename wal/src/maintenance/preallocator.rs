@@ -3,6 +3,7 @@
 
 use crate::control::writer::ControlFileWriter;
 use crate::error::{Result, WalError};
+use crate::facade::tracing;
 use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
 use crate::retention::budget::Budget;

@@ -1,6 +1,7 @@
 //! Moves the part of the log that is in memory along with the log. Only for segments that are
 //! appended to in memory of the process. [`MemoryWindow`] decides what to move.
 
+use crate::facade::tracing;
 use crate::maintenance::memory_window::{MemoryMove, MemoryWindow, Positions};
 use crate::maintenance::pace::Pace;
 use crate::segment::file::{Segment, WritesVia};

@@ -1,8 +1,9 @@
 //! The log's metrics, through the [`metrics`] facade: nothing is recorded unless the program
 //! installs a recorder, which it has to do before it opens the log.
 
+use crate::facade::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use crate::facade::tracing;
 use crate::metrics::stats::Stats;
-use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use std::path::Path;
 use std::time::Duration;
 

@@ -4,7 +4,6 @@ use crate::error::{Result, WalError};
 use crate::format::layout::{
     FORMAT_VERSION, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT,
 };
-use crate::options::choices::Compression;
 use crate::options::settings::{MAX_WRITE_SIZE, Options};
 use highwater_disk::PAGE_SIZE;
 use std::ops::RangeInclusive;
@@ -30,7 +29,7 @@ impl Options {
                 ),
             });
         }
-        if let Compression::Zstd { level } = self.compression
+        if let Some(level) = self.compression.level()
             && !LEVELS.contains(&level)
         {
             return Err(WalError::BadOptions {

@@ -71,6 +71,10 @@ pub enum ReadPath {
 /// Compression of batches: of what is appended with
 /// [`Wal::append_batch`](crate::Wal::append_batch). Single records are stored as they are. Logs are
 /// read whatever the setting is.
+///
+/// A build without the feature `zstd` compresses nothing. There a batch that is compressed is an
+/// error that names the feature ([`Finding::UnknownFeature`](crate::Finding::UnknownFeature)), when
+/// the log is opened or when a reader comes to it; nothing is lost by that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum Compression {
@@ -80,6 +84,7 @@ pub enum Compression {
     /// Batches of 512 bytes to 64 MiB are compressed where that saves at least an eighth. While it
     /// does not, only few are tried. The bytes are compressed by the appending thread, outside any
     /// lock.
+    #[cfg(feature = "zstd")]
     Zstd {
         /// zstd's level: -7 to 22, from fast to small. The default of zstd is 3; 1 suits logs.
         level: i32,
@@ -91,6 +96,7 @@ impl Compression {
     pub(crate) fn level(self) -> Option<i32> {
         match self {
             Self::Off => None,
+            #[cfg(feature = "zstd")]
             Self::Zstd { level } => Some(level),
         }
     }

@@ -238,8 +238,8 @@ pub(crate) fn decompressed<'a>(
 ) -> Result<Option<Arc<Vec<u8>>>> {
     match frame.header.encoding {
         Encoding::Plain => Ok(None),
-        Encoding::Zstd => {
-            let bytes = decompress(payload());
+        Encoding::Zstd(zstd) => {
+            let bytes = decompress(zstd, payload());
             let bytes = bytes
                 .map_err(|what| segment.corrupt(Finding::CorruptDurable, frame.offset, what))?;
             Ok(Some(Arc::new(bytes)))

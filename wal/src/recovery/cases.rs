@@ -275,7 +275,7 @@ mod tests {
         (
             "an intact frame of an unknown kind or with unknown flags",
             "[`Finding::UnknownFeature`]",
-            "a newer version wrote it",
+            "a newer version wrote it, or one with the feature `zstd` where this build has not",
             ("recovery", "unknown_feature"),
         ),
         (

@@ -2,6 +2,7 @@
 //! touched.
 
 use crate::error::{Result, WalError};
+use crate::facade::tracing;
 use crate::options::choices::UnsafeFileSystem;
 use crate::options::settings::Options;
 use highwater_disk::{Disk, FileSystem, Suitability};

@@ -45,7 +45,7 @@
 //! | no readable header | [`Finding::DamagedHeader`] | bit rot: headers are synced before the file is named |
 //! | `LOG` not readable | [`Finding::DamagedControlFile`] | bit rot: it is replaced atomically |
 //! | records but no `LOG` | [`Finding::MissingControlFile`] | a file was deleted |
-//! | an intact frame of an unknown kind or with unknown flags | [`Finding::UnknownFeature`] | a newer version wrote it |
+//! | an intact frame of an unknown kind or with unknown flags | [`Finding::UnknownFeature`] | a newer version wrote it, or one with the feature `zstd` where this build has not |
 //! | a newer format version in `LOG` or a header | [`WalError::NewerFormat`] | a newer version wrote it |
 //! | a segment below `first_lsn` | removed | truncation was cut short |
 //! | `*.wal.tmp` | removed | making a segment was cut short |

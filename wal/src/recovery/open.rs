@@ -2,6 +2,7 @@
 
 use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::{Finding, Result, WalError};
+use crate::facade::tracing;
 use crate::faults::Faults;
 use crate::format::frame::LogKey;
 use crate::format::layout::{SEGMENT_HEADER_SIZE, frame_header, segment_name, to_usize};

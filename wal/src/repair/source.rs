@@ -2,6 +2,7 @@
 
 use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::{Finding, Result, WalError};
+use crate::facade::tracing;
 use crate::format::frame::{LogKey, SegmentHeader};
 use crate::format::layout::{
     FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT,

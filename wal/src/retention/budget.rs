@@ -1,6 +1,7 @@
 //! The bound on the disk space of a log, and the reserve below it.
 
 use crate::error::{Result, WalError};
+use crate::facade::tracing;
 use crate::format::layout::SEGMENT_HEADER_SIZE;
 use crate::options::append::Admission;
 use highwater_disk::Reserver;

@@ -1,6 +1,7 @@
 //! One segment file: made, recycled, mapped.
 
 use crate::error::{Finding, Result, WalError};
+use crate::facade::tracing;
 use crate::faults::Faults;
 use crate::format::frame::{LogKey, SegmentHeader};
 use crate::format::layout::{SEGMENT_HEADER_SIZE, TMP_SUFFIX, frame_size, segment_name};

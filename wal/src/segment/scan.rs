@@ -415,7 +415,7 @@ impl LogScanner {
 /// decompressed: what is right by its checksum is what was written.
 fn is_sound(header: &FrameHeader, payload: &[u8]) -> bool {
     match header.kind {
-        FrameKind::Batch => header.encoding == Encoding::Zstd || batch_count(payload).is_some(),
+        FrameKind::Batch => header.encoding != Encoding::Plain || batch_count(payload).is_some(),
         FrameKind::DurableLsn | FrameKind::Close => durable_lsn_in(header.kind, payload).is_some(),
         FrameKind::Data | FrameKind::Control | FrameKind::Seal | FrameKind::Padding => true,
     }

@@ -7,11 +7,19 @@ pub(crate) mod mounted;
 pub(crate) mod process;
 pub(crate) mod warnings;
 
-use highwater_wal::{Lsn, Options, Wal};
+use highwater_wal::{Compression, Lsn, Options, Wal};
 
 /// Small segments, so that tests rotate.
 pub(crate) fn options() -> Options {
     Options::new().segment_size(16 << 10).log_id_seed(7)
+}
+
+/// Batches compressed at level 1, where the build has zstd.
+pub(crate) fn zstd() -> Compression {
+    #[cfg(feature = "zstd")]
+    return Compression::Zstd { level: 1 };
+    #[cfg(not(feature = "zstd"))]
+    return Compression::Off;
 }
 
 /// Payloads of all records that the log shows.

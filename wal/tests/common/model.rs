@@ -110,7 +110,7 @@ impl World {
 
     /// With batches compressed.
     pub(crate) fn compressed(mut self) -> Self {
-        self.compression = Compression::Zstd { level: 1 };
+        self.compression = super::zstd();
         self
     }
 
