@@ -662,6 +662,47 @@ fn permanent_errors_and_stops_end_the_wait_and_the_next_start_makes_it_good() {
     }
 }
 
+/// A stop that came while an attempt was under way took that for the last one: a database that was
+/// starting again refused it, and the stop failed though the database had come back.
+#[test]
+fn the_attempt_after_a_stop_begins_after_it() {
+    let clock = Arc::new(ManualClock::new(1_700_000_000_500));
+    let shared: Arc<ManualClock> = Arc::clone(&clock);
+    let (began, begun) = std::sync::mpsc::channel();
+    let (fail, fails) = std::sync::mpsc::channel();
+    let fails = Mutex::new(fails);
+    let context = builder(&SimDisk::new(), 1)
+        .clock(shared)
+        .batches(BatchMode::Clock)
+        .get_or_create(move |ssc| {
+            let lines = ssc.input::<String>("lines");
+            lines.for_each_batch("database", move |_, _| {
+                began.send(()).unwrap();
+                // The first attempt fails when it is told to, all others succeed.
+                fails.lock().recv().map_or(Ok(()), Err::<(), &str>)
+            });
+            Ok(())
+        })
+        .unwrap();
+    context.start().unwrap();
+    send(&context, "a");
+    while begun.try_recv().is_err() {
+        clock.advance(SECOND / 50);
+        std::thread::yield_now();
+    }
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| context.stop(StopMode::Graceful));
+        let input = context.input::<String>("lines").unwrap();
+        while input.send(&"until it stops".to_owned()).is_ok() {
+            std::thread::yield_now();
+        }
+        fail.send("the database is starting").unwrap();
+        drop(fail);
+        stop.join().unwrap().unwrap();
+    });
+    assert!(context.progress().last_batch >= Some(1));
+}
+
 #[test]
 fn a_batch_closure_that_fails_or_panics_is_called_again_with_the_same_records() {
     let clock = Arc::new(ManualClock::new(1_700_000_000_500));

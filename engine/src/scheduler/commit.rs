@@ -164,7 +164,8 @@ impl Committer {
     }
 
     /// Calls a sink until it succeeds, as long as the program wants to wait for it. A stop ends the
-    /// wait after one more attempt.
+    /// wait after one more attempt, which begins after the stop: the one that was under way may
+    /// have failed for a reason that is gone.
     fn repeat(
         &self,
         output: &OutputInfo,
@@ -175,12 +176,13 @@ impl Committer {
         let (mut attempts, mut since) = (0, None);
         loop {
             attempts += 1;
+            let may_wait = self.backoff.may_wait();
             let Err(error) = attempt() else {
                 break;
             };
             let now = self.clock.now();
             let (first, since_ms) = *since.get_or_insert_with(|| (now, self.clock.wall_ms()));
-            let goes_on = self.backoff.may_wait()
+            let goes_on = may_wait
                 && self.retry.goes_on(attempts, now.saturating_sub(first))
                 && !SinkError::is_permanent(&error);
             if !goes_on {
@@ -285,12 +287,7 @@ impl Committer {
     /// The outputs are staged, so a full disk is waited out (P8) unless the context is stopping or
     /// run by hand.
     fn append(&self, entry: &Entry) -> Result<Lsn> {
-        loop {
-            let appended = entry::append(&self.wal, entry);
-            match appended.map_err(Error::from) {
-                Err(error) if error.is_transient() && self.backoff.wait(&error) => {}
-                other => return other,
-            }
-        }
+        self.backoff
+            .until_room(|| Ok(entry::append(&self.wal, entry)?))
     }
 }

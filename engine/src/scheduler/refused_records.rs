@@ -65,12 +65,8 @@ impl RefusedRecords {
             return Ok(());
         };
         let name = |operator| self.plan.refusing.name(operator);
-        loop {
-            match desk.put_aside(batch, noted, name) {
-                Err(error) if error.is_transient() && self.backoff.wait(&error) => {}
-                other => return other,
-            }
-        }
+        self.backoff
+            .until_room(|| desk.put_aside(batch, noted, name))
     }
 
     /// The batch that has refused this is finished.

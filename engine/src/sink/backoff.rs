@@ -1,5 +1,6 @@
 //! Back-off: a full disk delays a batch, it does not end the program (P8).
 
+use crate::error::Result;
 use crate::ingest::admission::Admission;
 use highwater_wal::disk::WaitResult;
 use std::fmt::Display;
@@ -44,6 +45,20 @@ impl Backoff {
         // If a stop ends the wait, there is one more attempt.
         let _stopping = self.sleep(RETRY);
         true
+    }
+
+    /// Makes attempts until there is room. If a stop ends the wait, there is one more attempt, which
+    /// begins after it.
+    pub(crate) fn until_room<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
+        loop {
+            let may_wait = self.may_wait();
+            match attempt() {
+                Err(error) if error.is_transient() && may_wait => {
+                    let _stopping = !self.wait(&error);
+                }
+                other => return other,
+            }
+        }
     }
 
     /// Whether a batch may wait now.
