@@ -47,8 +47,8 @@ impl Backoff {
         true
     }
 
-    /// Makes attempts until there is room. If a stop ends the wait, there is one more attempt, which
-    /// begins after it.
+    /// Makes attempts until there is room. If a stop ends the wait, there is one more attempt, and
+    /// it begins after the stop.
     pub(crate) fn until_room<T>(&self, mut attempt: impl FnMut() -> Result<T>) -> Result<T> {
         loop {
             let may_wait = self.may_wait();
