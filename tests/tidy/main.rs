@@ -15,6 +15,7 @@
 )]
 
 mod comments;
+mod examples;
 mod folders;
 mod modules;
 mod sizes;

@@ -221,6 +221,24 @@ impl WalError {
     /// Offset in the file that the error names, in bytes: of the damage, of the first byte that
     /// could not be read, of the first byte that was to be synced. `None` if it is about no place
     /// in a file.
+    ///
+    /// ```
+    /// use highwater_wal::WalError;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let error = log.append(vec![0; 1 << 20]).expect_err("it is too large");
+    /// assert_eq!(error.offset(), None);
+    /// let damage = WalError::Corrupt {
+    ///     finding: highwater_wal::Finding::CorruptProven,
+    ///     file: "00000000000000000000.wal".into(),
+    ///     offset: 4096,
+    ///     lsn: highwater_wal::Lsn::new(4096),
+    ///     what: "a bad checksum".to_owned(),
+    /// };
+    /// assert_eq!(damage.offset(), Some(4096));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
         match self {
@@ -255,6 +273,21 @@ impl WalError {
 
     /// True if the device, or the log's own bound, is full: free space and try again, nothing was
     /// harmed.
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().segment_size(64 << 10).max_bytes(256 << 10);
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// for n in 0.. {
+    ///     match log.append([0; 9000]) {
+    ///         Err(error) if error.is_no_space() => break, // make room, then append again
+    ///         appended => log.sync_to(appended?)?,
+    ///     }
+    /// #   assert!(n < 100);
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_no_space(&self) -> bool {
         matches!(self, Self::LogFull { .. })

@@ -27,17 +27,34 @@ impl Lsn {
     pub const ZERO: Self = Self(0);
 
     /// The position with this byte address.
+    ///
+    /// ```
+    /// use highwater_wal::Lsn;
+    /// assert_eq!(Lsn::new(4096).to_string(), "4096");
+    /// ```
     pub const fn new(address: u64) -> Self {
         Self(address)
     }
 
     /// The byte address.
+    ///
+    /// ```
+    /// use highwater_wal::Lsn;
+    /// let stored = Lsn::new(4096).get().to_le_bytes(); // of a record that is durable
+    /// assert_eq!(Lsn::new(u64::from_le_bytes(stored)), Lsn::new(4096));
+    /// ```
     #[must_use]
     pub const fn get(self) -> u64 {
         self.0
     }
 
     /// Bytes from `earlier` to `self`; 0 if `earlier` is not earlier.
+    ///
+    /// ```
+    /// use highwater_wal::Lsn;
+    /// assert_eq!(Lsn::new(5000).bytes_since(Lsn::new(4096)), 904);
+    /// assert_eq!(Lsn::new(4096).bytes_since(Lsn::new(5000)), 0);
+    /// ```
     #[must_use]
     pub const fn bytes_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)

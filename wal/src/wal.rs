@@ -64,6 +64,14 @@ impl Wal {
     /// Opens the log in the directory `path`, with the default [`Options`]: creates it, or recovers
     /// what is there.
     ///
+    /// ```
+    /// use highwater_wal::{Case, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let log = Wal::open(dir.path().join("log"))?;
+    /// assert_eq!(log.recovery().case, Case::Created);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WalError::Locked`] if another handle or process has it open; [`WalError::Corrupt`] if
     /// durable records are damaged; [`WalError::NewerFormat`], [`WalError::BadDirectory`],
@@ -74,6 +82,15 @@ impl Wal {
 
     /// Opens the log in the directory `path`. A relative one is resolved now: changing the working
     /// directory later changes nothing.
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().segment_size(1 << 20).max_bytes(8 << 20);
+    /// let log = Wal::open_with(dir.path().join("log"), options)?;
+    /// assert_eq!(log.stats().max_bytes, Some(8 << 20));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::open`]; [`WalError::BadOptions`].
@@ -87,6 +104,16 @@ impl Wal {
     /// segment with records. Nothing is changed, and no lock is taken. What a creation that was cut
     /// short has left is no log: opening makes it anew.
     ///
+    /// ```
+    /// use highwater_wal::{Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let (path, options) = (dir.path().join("log"), Options::new().segment_size(1 << 20));
+    /// assert!(!Wal::exists(&path, &options)?);
+    /// let log = Wal::open_with(&path, options.clone())?;
+    /// assert!(Wal::exists(&path, &options)?, "also while it is open");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WalError::Io`]; [`WalError::Corrupt`] for a control file that cannot be read.
     pub fn exists(path: impl AsRef<Path>, options: &Options) -> Result<bool> {
@@ -97,6 +124,17 @@ impl Wal {
     /// Appends one record and returns its position. The order is fixed, but the record is not yet
     /// durable. Wait for that before you store the LSN elsewhere: see [`Lsn`].
     ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let first = log.append("text")?;
+    /// let second = log.append([1_u8, 2, 3])?;
+    /// assert!(first < second && log.durable_lsn() <= first);
+    /// log.sync_to(second)?; // both are durable
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WalError::RecordTooLarge`]; [`WalError::Poisoned`]; [`WalError::Closed`]; [`WalError::Io`]
     /// if the next segment cannot be made, for example on a full disk: nothing was appended, try
@@ -106,6 +144,17 @@ impl Wal {
     }
 
     /// Appends one record and waits as its durability, or the log's, demands.
+    ///
+    /// ```
+    /// use highwater_wal::{AppendOptions, Durability, StreamId};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let audited = AppendOptions::new().stream(StreamId(7)).durability(Durability::Sync);
+    /// let lsn = log.append_with(&audited, "logged in")?;
+    /// assert!(log.durable_lsn() > lsn, "it has waited");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::append`] and [`Self::sync_to`].
@@ -127,6 +176,19 @@ impl Wal {
 
     /// Appends several records as one: after a crash all of them are there, or none.
     ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let batch = log.append_batch(&["debit", "credit"])?;
+    /// log.sync_to(batch.first)?; // both are durable
+    /// for (n, record) in (0..).zip(log.read_from(batch.first)?) {
+    ///     let record = record?;
+    ///     assert_eq!((record.lsn, record.index), (batch.first, n));
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Self::append`]; the limit counts the whole batch, with 4 bytes more per record and 4
     /// for the batch, before it is compressed.
@@ -135,6 +197,17 @@ impl Wal {
     }
 
     /// [`Self::append_batch`] to a stream.
+    ///
+    /// ```
+    /// use highwater_wal::StreamId;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let batch = log.append_batch_with(StreamId(2), &["debit", "credit"])?;
+    /// log.sync_to(batch.first)?;
+    /// assert_eq!(log.read_from(batch.first)?.only(StreamId(2)).count(), 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::append_batch`].
@@ -162,6 +235,18 @@ impl Wal {
     /// Appends a record that readers see as [`RecordKind::Control`](crate::RecordKind::Control):
     /// bookkeeping of the program above, opaque to the log. It may use the reserve of a log at its
     /// bound ([`Options::max_bytes`]).
+    ///
+    /// ```
+    /// use highwater_wal::{RecordKind, StreamId};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append_control(StreamId(2), "everything is processed up to 4096")?;
+    /// log.sync_to(lsn)?;
+    /// let record = log.read_from(lsn)?.next().expect("it is durable")?;
+    /// assert_eq!(record.kind, RecordKind::Control);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::append`].
@@ -214,6 +299,16 @@ impl Wal {
     /// `sync_to(log.end_lsn())` returns once all that was appended before is durable, and
     /// [`Self::durable_lsn`] is at least that.
     ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append("a payment")?;
+    /// log.sync_to(lsn)?;
+    /// assert!(log.durable_lsn() > lsn); // only now tell others that it is taken
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WalError::Poisoned`] if syncing failed, now or before: the record must be taken for lost.
     /// [`WalError::BeyondEnd`] if `lsn` lies after the end: no record was appended there.
@@ -228,6 +323,16 @@ impl Wal {
 
     /// Returns once everything appended before the call is on stable storage.
     ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append("a payment")?;
+    /// log.sync()?;
+    /// assert!(log.durable_lsn() > lsn);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WalError::Poisoned`].
     pub fn sync(&self) -> Result<()> {
@@ -236,6 +341,17 @@ impl Wal {
 
     /// Waits for the record at `lsn` as the log's [`Durability`] demands: with the default, as
     /// [`Self::sync_to`]. At [`Self::end_lsn`] it waits for everything below, as there.
+    ///
+    /// ```
+    /// use highwater_wal::{Durability, Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().segment_size(1 << 20).durability(Durability::Os);
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// let lsn = log.append("a page view")?;
+    /// log.commit(lsn)?; // returns at once: this log's durability asks for no flush
+    /// log.sync_to(lsn)?; // durable, in any log
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::sync_to`].
@@ -251,16 +367,46 @@ impl Wal {
     }
 
     /// Everything below this position is on stable storage.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append("a record")?;
+    /// assert!(log.durable_lsn() <= lsn);
+    /// log.sync_to(lsn)?;
+    /// assert!(log.durable_lsn() > lsn);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn durable_lsn(&self) -> Lsn {
         Lsn::new(self.shared.commit.durable())
     }
 
     /// Everything below this position is appended, durable or not.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let end = log.end_lsn();
+    /// let lsn = log.append("a record")?;
+    /// assert!(end <= lsn && lsn < log.end_lsn());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn end_lsn(&self) -> Lsn {
         Lsn::new(self.shared.segments.end())
     }
 
     /// The oldest position kept: the start of the oldest segment.
+    ///
+    /// ```
+    /// use highwater_wal::Lsn;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// assert_eq!(log.first_lsn(), Lsn::ZERO, "nothing is truncated yet");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn first_lsn(&self) -> Lsn {
         Lsn::new(self.shared.retention.first())
     }
@@ -268,6 +414,19 @@ impl Wal {
     /// A future that is ready once the record at `lsn` is durable, as [`Self::sync_to`]. If no
     /// record is there when it is first polled, it waits for everything below. Works with any
     /// executor; dropping it has no effect on the record.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let lsn = log.append("a payment")?;
+    /// log.durable(lsn).await?; // one flush serves all tasks that wait
+    /// assert!(log.durable_lsn() > lsn);
+    /// # Ok::<_, highwater_wal::WalError>(())
+    /// # })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::sync_to`]; [`WalError::Io`] if the thread that flushes cannot be started. The
@@ -279,6 +438,18 @@ impl Wal {
     }
 
     /// A handle that follows [`Self::durable_lsn`].
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let watch = log.watch_durable();
+    /// let lsn = log.append("a record")?;
+    /// assert!(watch.current() <= lsn);
+    /// log.sync_to(lsn)?;
+    /// assert!(watch.current() > lsn);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn watch_durable(&self) -> DurableWatch {
         DurableWatch::new(&self.shared.commit)
@@ -286,6 +457,20 @@ impl Wal {
 
     /// Reads the records from `from` on that are durable now. [`Lsn::ZERO`] means from the oldest
     /// one kept; any other position must be one where a frame starts or ends.
+    ///
+    /// ```
+    /// use highwater_wal::Lsn;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append("durable")?;
+    /// log.sync_to(lsn)?;
+    /// let _ = log.append("not yet durable")?;
+    /// let records: Vec<_> = log.read_from(Lsn::ZERO)?.collect::<Result<_, _>>()?;
+    /// assert_eq!(records.len(), 1);
+    /// assert_eq!(&records[0].payload[..], b"durable");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`WalError::Truncated`]; [`WalError::NotDurable`]; [`WalError::BeyondEnd`].
@@ -295,6 +480,18 @@ impl Wal {
 
     /// Reads the records from `from` up to, not including, `to`, which must be where a frame starts
     /// or ends.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let (one, two) = (log.append("one")?, log.append("two")?);
+    /// log.sync_to(two)?;
+    /// let mut records = log.read_range(one, two)?;
+    /// assert_eq!(&records.next().expect("the first record")?.payload[..], b"one");
+    /// assert!(records.next().is_none());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`WalError::Truncated`]; [`WalError::NotDurable`] if either is not durable yet;
@@ -307,6 +504,19 @@ impl Wal {
     /// keeps the log from its position on. Another thread must make records durable. `from` may be
     /// any position up to [`Self::end_lsn`] where a frame starts or ends, durable or not.
     ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let mut tail = log.tail(log.end_lsn())?;
+    /// let lsn = log.append("news")?;
+    /// log.sync_to(lsn)?;
+    /// assert_eq!(tail.next().expect("a record")?.lsn, lsn);
+    /// log.close()?;
+    /// assert!(tail.next().is_none(), "the log is closed and read to its end");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WalError::Truncated`]; [`WalError::BeyondEnd`].
     pub fn tail(&self, from: Lsn) -> Result<Tail> {
@@ -315,6 +525,18 @@ impl Wal {
 
     /// Hops over the frames from `from` to `to` reading headers only: to split a range into chunks.
     ///
+    /// ```
+    /// use highwater_wal::FrameKind;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append("a record")?;
+    /// log.sync_to(lsn)?;
+    /// let first = log.scan_headers(lsn, log.durable_lsn())?.next().expect("a frame")?;
+    /// assert_eq!((first.lsn, first.kind, first.payload_len), (lsn, FrameKind::Data, 8));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Self::read_range`].
     pub fn scan_headers(&self, from: Lsn, to: Lsn) -> Result<FrameHeaders> {
@@ -322,6 +544,19 @@ impl Wal {
     }
 
     /// The frames from `from` to `to`, which lie in one segment.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let batch = log.append_batch(&["one", "two"])?;
+    /// log.sync_to(batch.first)?;
+    /// let chunk = log.chunk(batch.first, batch.end)?;
+    /// for frame in chunk.frames() {
+    ///     assert_eq!(frame?.records().count(), 2);
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::read_range`]; [`WalError::BadOptions`] if the range crosses the end of a segment.
@@ -332,6 +567,25 @@ impl Wal {
     /// Splits the range into chunks of whole frames of about `target_bytes` each, none across
     /// segments.
     ///
+    /// ```
+    /// use highwater_wal::Lsn;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// for n in 0..1000 {
+    ///     let _ = log.append(format!("record {n}"))?;
+    /// }
+    /// log.sync()?;
+    /// let chunks = log.chunks(Lsn::ZERO, log.durable_lsn(), 4096)?;
+    /// let counted = std::thread::scope(|threads| {
+    ///     let count = |chunk: &highwater_wal::Chunk| chunk.frames().filter(Result::is_ok).count();
+    ///     let counts: Vec<_> = chunks.iter().map(|chunk| threads.spawn(move || count(chunk))).collect();
+    ///     counts.into_iter().map(|count| count.join().expect("no panic")).sum::<usize>()
+    /// });
+    /// assert_eq!(counted, 1000);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Self::read_range`].
     pub fn chunks(&self, from: Lsn, to: Lsn, target_bytes: u64) -> Result<Vec<Chunk>> {
@@ -340,6 +594,21 @@ impl Wal {
 
     /// Gives up the log below `lsn`: frees the segments that lie wholly below it, and below every
     /// reader and [`RetentionGuard`]. The new start is durable before a file is removed.
+    ///
+    /// ```
+    /// use highwater_wal::Lsn;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let mut last = log.append([0; 9000])?;
+    /// for _ in 0..20 {
+    ///     last = log.append([0; 9000])?;
+    /// }
+    /// log.sync()?;
+    /// log.truncate_before(last)?; // everything before it is processed
+    /// assert!(Lsn::ZERO < log.first_lsn() && log.first_lsn() <= last, "whole segments are gone");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`WalError::Io`]: nothing was truncated, try again; [`WalError::Poisoned`];
@@ -350,6 +619,25 @@ impl Wal {
 
     /// Keeps the log from `lsn` on while the guard lives.
     ///
+    /// ```
+    /// use highwater_wal::Lsn;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let guard = log.retain(log.first_lsn())?;
+    /// let mut last = log.append([0; 9000])?;
+    /// for _ in 0..20 {
+    ///     last = log.append([0; 9000])?;
+    /// }
+    /// log.sync()?;
+    /// log.truncate_before(last)?;
+    /// assert_eq!(log.first_lsn(), Lsn::ZERO, "the guard keeps it");
+    /// drop(guard);
+    /// log.truncate_before(last)?;
+    /// assert!(log.first_lsn() > Lsn::ZERO);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WalError::Truncated`].
     pub fn retain(&self, lsn: Lsn) -> Result<RetentionGuard> {
@@ -358,6 +646,15 @@ impl Wal {
 
     /// As [`Self::retain`], with a name that [`Self::holds`] and [`WalError::LogFull`] show.
     ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let backup = log.retain_as(log.first_lsn(), "the nightly backup")?;
+    /// assert_eq!(log.holds()[0].name, "the nightly backup");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WalError::Truncated`].
     pub fn retain_as(&self, lsn: Lsn, name: impl AsRef<str>) -> Result<RetentionGuard> {
@@ -365,6 +662,20 @@ impl Wal {
     }
 
     /// Guards and open readers that keep the log from being truncated, the oldest first.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let reader = log.read_from(log.first_lsn())?;
+    /// for hold in log.holds() {
+    ///     println!("{} keeps {} bytes from {} on", hold.name, hold.bytes, hold.lsn);
+    /// }
+    /// assert_eq!(log.holds().len(), 1);
+    /// drop(reader);
+    /// assert!(log.holds().is_empty());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn holds(&self) -> Vec<LogHold> {
         self.shared.retention.holds(self.shared.segments.end())
@@ -402,6 +713,19 @@ impl Wal {
 
     /// As [`Self::wait_for_room`], for `timeout` by the log's clock at most.
     ///
+    /// ```
+    /// use highwater_wal::{Options, RoomWait, Wal};
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().segment_size(64 << 10).max_bytes(256 << 10);
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// while log.append([0; 9000]).is_ok() {} // up to the bound
+    /// assert_eq!(log.wait_for_room_timeout(Duration::ZERO)?, RoomWait::TimedOut);
+    /// log.truncate_before(log.end_lsn())?;
+    /// assert_eq!(log.wait_for_room_timeout(Duration::ZERO)?, RoomWait::Room);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Self::wait_for_room`].
     pub fn wait_for_room_timeout(&self, timeout: Duration) -> Result<RoomWait> {
@@ -410,6 +734,21 @@ impl Wal {
 
     /// A future that is ready once [`Self::wait_for_room`] would return. Works with any executor;
     /// dropping it has no effect.
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().segment_size(64 << 10).max_bytes(256 << 10);
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// while log.append([0; 9000]).is_ok() {} // up to the bound
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// log.truncate_before(log.end_lsn())?; // by another task
+    /// log.room().await?;
+    /// let _ = log.append([0; 9000])?;
+    /// # Ok::<_, highwater_wal::WalError>(())
+    /// # })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::wait_for_room`].
@@ -422,6 +761,17 @@ impl Wal {
     /// twice is no error. Readers, and the payloads read, stay usable. Dropping the log closes it
     /// too, but reports no errors.
     ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append("a record")?;
+    /// log.close()?;
+    /// assert!(log.durable_lsn() > lsn);
+    /// assert!(log.append("too late").is_err());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WalError::Poisoned`]; [`WalError::Io`] if there was no room for the close frame:
     /// everything is durable all the same, and the log is closed.
@@ -430,6 +780,18 @@ impl Wal {
     }
 
     /// What was found when the log was opened.
+    ///
+    /// ```
+    /// use highwater_wal::{Case, Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// log.close()?;
+    /// drop(log);
+    /// let log = Wal::open_with(dir.path(), Options::new().segment_size(64 << 10))?;
+    /// assert_eq!(log.recovery().case, Case::CleanEnd);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn recovery(&self) -> &Recovery {
         &self.shared.recovery
@@ -438,6 +800,18 @@ impl Wal {
     /// What the log has done so far. The same goes out as metrics (`highwater_wal_*`) through the
     /// `metrics` facade, if the program installed a recorder before it opened the log: latencies at
     /// each group, the rest at each rotation and call.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append("a record")?;
+    /// log.sync_to(lsn)?;
+    /// let stats = log.stats();
+    /// assert_eq!((stats.records, stats.groups), (1, 1));
+    /// println!("half of the syncs took at most {:?}", stats.sync.p50);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         let stats = self.shared.stats();
@@ -446,18 +820,48 @@ impl Wal {
     }
 
     /// The identity of the log: 128 random bits that stand in every checksum.
+    ///
+    /// ```
+    /// use highwater_wal::{disk::OsDisk, inspect};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let same = inspect::Log::open(Arc::new(OsDisk::new()), log.dir())?;
+    /// assert_eq!(same.log_id(), log.log_id());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn log_id(&self) -> u128 {
         self.shared.key.id
     }
 
     /// The largest record that the log accepts, in bytes.
+    ///
+    /// ```
+    /// use highwater_wal::WalError;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let too_large = vec![0; log.max_record_bytes() + 1];
+    /// assert!(matches!(log.append(too_large), Err(WalError::RecordTooLarge { .. })));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn max_record_bytes(&self) -> usize {
         self.shared.max_record
     }
 
     /// The directory of the log, from the root on.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// assert!(log.dir().is_absolute());
+    /// assert!(log.dir().join("LOG").exists());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn dir(&self) -> &Path {
         &self.shared.dir

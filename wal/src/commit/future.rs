@@ -25,6 +25,15 @@ impl DurableWatch {
     }
 
     /// The durable LSN now.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let watch = log.watch_durable();
+    /// assert_eq!(watch.current(), log.durable_lsn());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn current(&self) -> Lsn {
         Lsn::new(self.commit.durable())
     }
@@ -32,6 +41,18 @@ impl DurableWatch {
     /// Waits until the durable LSN is past `lsn` and returns it. Does not make anything durable
     /// itself. At [`Wal::end_lsn`](crate::Wal::end_lsn) and beyond it waits for a record that is
     /// not appended yet.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let watch = log.watch_durable();
+    /// let lsn = log.append("a record")?;
+    /// let waiting = std::thread::spawn(move || watch.changed_after(lsn));
+    /// log.sync_to(lsn)?;
+    /// assert!(waiting.join().expect("no panic")? > lsn);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`WalError::Closed`](crate::WalError::Closed) or

@@ -140,11 +140,21 @@ const _: () = assert!(MAX_UNCOMPRESSED_BATCH as u64 <= MAX_SEGMENT_SIZE);
 
 /// Bytes of a frame with a payload of `payload_len` bytes, padding included. After it the
 /// segment has room for another header, or is full; a seal fills the rest.
+///
+/// ```
+/// use highwater_wal::layout::frame_size;
+/// assert_eq!(frame_size(100), 120); // a header of 16 bytes, and 4 zeros
+/// ```
 pub const fn frame_size(payload_len: u64) -> u64 {
     (FRAME_HEADER_SIZE + payload_len).next_multiple_of(FRAME_ALIGNMENT)
 }
 
 /// The largest payload that fits a segment of `segment_size` bytes: a seal must fit after it.
+///
+/// ```
+/// use highwater_wal::layout::max_payload;
+/// assert_eq!(max_payload(64 << 10), (64 << 10) - 4096 - 32);
+/// ```
 pub const fn max_payload(segment_size: u64) -> u64 {
     segment_size - SEGMENT_HEADER_SIZE - 2 * FRAME_HEADER_SIZE
 }
@@ -162,6 +172,11 @@ pub(crate) const fn to_usize(n: u64) -> usize {
 }
 
 /// The name of the segment that starts at `base`.
+///
+/// ```
+/// use highwater_wal::{Lsn, layout::segment_name};
+/// assert_eq!(segment_name(Lsn::new(4096)), "00000000000000004096.wal");
+/// ```
 pub fn segment_name(base: Lsn) -> String {
     format!(
         "{:0width$}.{SEGMENT_EXTENSION}",

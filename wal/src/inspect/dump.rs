@@ -62,6 +62,21 @@ impl DumpedFrame {
     }
 
     /// The records: one of a data or control frame, those of a batch, none of other kinds.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let _ = log.append_batch(&["one", "two"])?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// let frame = log.frames(Lsn::ZERO)?.next().expect("a frame")?;
+    /// assert_eq!(frame.records(), [b"one", b"two"]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn records(&self) -> Vec<&[u8]> {
         let mut splitter = RecordSplitter::new(self.kind);
@@ -72,6 +87,25 @@ impl DumpedFrame {
     }
 
     /// Of a durable-LSN record or a close frame: everything below this was durable.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let _ = log.append_batch(&["one", "two"])?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// for frame in log.frames(Lsn::ZERO)? {
+    ///     if let Some(durable) = frame?.durable_lsn() {
+    ///         println!("everything below {durable} was durable");
+    ///     }
+    /// }
+    /// # assert!(log.frames(Lsn::ZERO)?.any(|f| f.is_ok_and(|f| f.durable_lsn() > Some(Lsn::ZERO))));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn durable_lsn(&self) -> Option<Lsn> {
         durable_lsn_in(self.kind, &self.payload).map(Lsn::new)
@@ -93,6 +127,23 @@ pub struct DumpedFrames {
 
 impl DumpedFrames {
     /// Where the log ends, or is damaged: no frame from here on is returned.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let _ = log.append_batch(&["one", "two"])?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// let frames = log.frames(Lsn::ZERO)?;
+    /// let end = frames.log_end();
+    /// let last = frames.last().expect("a frame")?;
+    /// assert_eq!(last.end_lsn, end);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn log_end(&self) -> Lsn {
         Lsn::new(self.end)
     }

@@ -55,6 +55,23 @@ struct Position {
 impl Log {
     /// Follows the log from `from` on (a place as for [`Self::frames`]).
     ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let other = Log::open(Arc::new(OsDisk::new()), dir.path())?; // `log` is in use
+    /// let mut follow = other.follow(Lsn::ZERO)?;
+    /// assert!(follow.poll()?.is_none());
+    /// for text in ["news", "more news"] {
+    ///     let lsn = log.append(text)?;
+    ///     log.sync_to(lsn)?;
+    /// }
+    /// assert_eq!(follow.poll()?.expect("the group after it proves it durable").payload, b"news");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Self::frames`].
     pub fn follow(self, from: Lsn) -> Result<Follow> {
@@ -121,6 +138,23 @@ impl Log {
 impl Follow {
     /// The next durable frame; `None` if there is none now: ask again later.
     ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let mut follow = Log::open(Arc::new(OsDisk::new()), dir.path())?.follow(Lsn::ZERO)?;
+    /// let lsn = log.append("not yet durable")?;
+    /// assert!(follow.poll()?.is_none());
+    /// log.close()?;
+    /// while let Some(frame) = follow.poll()? {
+    ///     println!("{} {} {:?}", frame.lsn, frame.kind, frame.payload);
+    /// }
+    /// # assert!(follow.position() > lsn);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WalError::Corrupt`] if durable frames are damaged; [`WalError::Truncated`] if the log was
     /// truncated past the position of this; [`WalError::BadDirectory`] if another log has
@@ -150,11 +184,40 @@ impl Follow {
     }
 
     /// Where the next frame will be shown.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let mut follow = Log::open(Arc::new(OsDisk::new()), dir.path())?.follow(Lsn::ZERO)?;
+    /// let _ = log.append("news")?;
+    /// log.close()?;
+    /// let frame = follow.poll()?.expect("it is durable");
+    /// assert_eq!(follow.position(), frame.end_lsn);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn position(&self) -> Lsn {
         Lsn::new(self.shown.lsn())
     }
 
     /// Up to where frames are intact; those from [`Self::position`] on are not known to be durable.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let _ = log.append_batch(&["one", "two"])?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// let follow = log.follow(Lsn::ZERO)?;
+    /// assert!(follow.intact_end() > follow.position(), "there are frames to show");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn intact_end(&self) -> Lsn {
         Lsn::new(self.ahead.lsn())
     }

@@ -78,6 +78,22 @@ pub struct Progress {
 impl Log {
     /// Reads what the log in `dir` consists of. A relative path is resolved now.
     ///
+    /// ```
+    /// use highwater_wal::{disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let _ = log.append_batch(&["one", "two"])?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// assert!(log.verify(|_| ())?.is_ok());
+    /// let nothing = Log::open(Arc::new(OsDisk::new()), dir.path().join("nothing"));
+    /// assert!(nothing.is_err());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WalError::BadDirectory`] if there is no directory, or no log in it;
     /// [`WalError::NewerFormat`]; [`WalError::Corrupt`] if `LOG` is damaged or missing;
@@ -113,17 +129,59 @@ impl Log {
     }
 
     /// The random identity of the log.
+    ///
+    /// ```
+    /// use highwater_wal::{disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let other = Log::open(Arc::new(OsDisk::new()), dir.path())?; // `log` is in use
+    /// assert_eq!(other.log_id(), log.log_id());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn log_id(&self) -> u128 {
         self.meta.log_id
     }
 
     /// Where the log starts.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let _ = log.append_batch(&["one", "two"])?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// assert_eq!(log.first_lsn(), Lsn::ZERO);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn first_lsn(&self) -> Lsn {
         Lsn::new(self.meta.first_lsn)
     }
 
     /// All segment files, in order. Looks at headers only, and reports damage for each segment.
+    ///
+    /// ```
+    /// use highwater_wal::{disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let _ = log.append_batch(&["one", "two"])?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// for segment in log.segments()? {
+    ///     println!("{}: {} bytes, {}", segment.base, segment.size_bytes, segment.state);
+    /// }
+    /// # assert!(!log.segments()?.is_empty());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`WalError::Io`] if a segment cannot be read.
@@ -206,6 +264,24 @@ impl Log {
     /// log. If the log is damaged, everything up to the damage comes first and then the error that
     /// describes it. If it is truncated meanwhile past the place of the next frame,
     /// [`WalError::Truncated`] says so, and what is left of it follows.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let _ = log.append_batch(&["one", "two"])?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// for frame in log.frames(Lsn::ZERO)? {
+    ///     let frame = frame?;
+    ///     println!("{} {} {:?}", frame.lsn, frame.kind, frame.payload);
+    /// }
+    /// # assert_eq!(log.frames(Lsn::ZERO)?.next().expect("a frame")?.records().len(), 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`WalError::Truncated`]; [`WalError::BeyondEnd`]; [`WalError::Io`].

@@ -98,6 +98,21 @@ impl Log {
     /// Reads all intact frames from `from` (a place as for [`Self::frames`]) up to the end or the
     /// first damage, and counts what is in them. `progress` is called now and then.
     ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let _ = log.append_batch(&["one", "two"])?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// let stats = log.stats(Lsn::ZERO, |_| ())?;
+    /// assert_eq!((stats.total.records, stats.total.record_bytes), (2, 6));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Self::frames`]; damage in the middle is no error, but part of the result.
     pub fn stats(&self, from: Lsn, mut progress: impl FnMut(Progress)) -> Result<LogStats> {

@@ -106,6 +106,24 @@ impl Log {
     /// threads as there are cores, with a small buffer each. `progress` is called after every
     /// segment, on the calling thread.
     ///
+    /// ```
+    /// use highwater_wal::{disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let _ = log.append_batch(&["one", "two"])?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// let report = log.verify(|progress| {
+    ///     eprintln!("{} of {} bytes", progress.bytes_done, progress.bytes_total);
+    /// })?;
+    /// assert!(report.is_ok(), "{:?}", report.findings);
+    /// assert_eq!(report.records, 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// [`WalError::Io`] if something cannot be read; damage is no error but a finding.
     pub fn verify(&self, progress: impl FnMut(Progress)) -> Result<Report> {
@@ -276,6 +294,21 @@ impl Log {
 
 impl Report {
     /// True if nothing is damaged.
+    ///
+    /// ```
+    /// use highwater_wal::{disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let _ = log.append_batch(&["one", "two"])?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// let report = log.verify(|_| ())?;
+    /// assert!(report.is_ok() && report.findings.is_empty());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_ok(&self) -> bool {
         self.findings.is_empty()

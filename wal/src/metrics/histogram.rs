@@ -34,6 +34,11 @@ impl Default for Histogram {
 
 impl Histogram {
     /// Without a number.
+    ///
+    /// ```
+    /// use highwater_wal::inspect::Histogram;
+    /// assert_eq!(Histogram::new().count(), 0);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -46,6 +51,13 @@ impl Histogram {
     }
 
     /// Counts `number`.
+    ///
+    /// ```
+    /// use highwater_wal::inspect::Histogram;
+    /// let mut sizes = Histogram::new();
+    /// sizes.add(100);
+    /// assert_eq!(sizes.max(), Some(100));
+    /// ```
     pub fn add(&mut self, number: u64) {
         if let Some(place) = self.places.get_mut(bucket(number, STEP_BITS)) {
             *place += 1;
@@ -57,6 +69,15 @@ impl Histogram {
     }
 
     /// Counts everything that `other` has counted.
+    ///
+    /// ```
+    /// use highwater_wal::inspect::Histogram;
+    /// let (mut all, mut more) = (Histogram::new(), Histogram::new());
+    /// all.add(1);
+    /// more.add(2);
+    /// all.merge(&more);
+    /// assert_eq!((all.count(), all.max()), (2, Some(2)));
+    /// ```
     pub fn merge(&mut self, other: &Self) {
         for (mine, theirs) in self.places.iter_mut().zip(&other.places) {
             *mine += theirs;
@@ -68,24 +89,54 @@ impl Histogram {
     }
 
     /// How many numbers were counted.
+    ///
+    /// ```
+    /// use highwater_wal::inspect::Histogram;
+    /// let mut sizes = Histogram::new();
+    /// [5, 5, 7].into_iter().for_each(|size| sizes.add(size));
+    /// assert_eq!(sizes.count(), 3);
+    /// ```
     #[must_use]
     pub fn count(&self) -> u64 {
         self.count
     }
 
     /// The smallest of them.
+    ///
+    /// ```
+    /// use highwater_wal::inspect::Histogram;
+    /// let mut sizes = Histogram::new();
+    /// assert_eq!(sizes.min(), None);
+    /// [5, 7].into_iter().for_each(|size| sizes.add(size));
+    /// assert_eq!(sizes.min(), Some(5));
+    /// ```
     #[must_use]
     pub fn min(&self) -> Option<u64> {
         (self.count > 0).then_some(self.min)
     }
 
     /// The largest of them.
+    ///
+    /// ```
+    /// use highwater_wal::inspect::Histogram;
+    /// let mut sizes = Histogram::new();
+    /// assert_eq!(sizes.max(), None);
+    /// [5, 7].into_iter().for_each(|size| sizes.add(size));
+    /// assert_eq!(sizes.max(), Some(7));
+    /// ```
     #[must_use]
     pub fn max(&self) -> Option<u64> {
         (self.count > 0).then_some(self.max)
     }
 
     /// Their mean; 0 if there are none.
+    ///
+    /// ```
+    /// use highwater_wal::inspect::Histogram;
+    /// let mut sizes = Histogram::new();
+    /// [5, 7].into_iter().for_each(|size| sizes.add(size));
+    /// assert_eq!(sizes.mean(), 6.0);
+    /// ```
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a mean for people")]
     pub fn mean(&self) -> f64 {
@@ -98,6 +149,13 @@ impl Histogram {
 
     /// A number that the fraction `q` of them does not exceed, at most a sixteenth too large.
     /// `None` if there are none.
+    ///
+    /// ```
+    /// use highwater_wal::inspect::Histogram;
+    /// let mut sizes = Histogram::new();
+    /// (1..=1000).for_each(|size| sizes.add(size));
+    /// assert!((990..=1000).contains(&sizes.quantile(0.99).expect("there are numbers")));
+    /// ```
     #[must_use]
     #[expect(
         clippy::cast_precision_loss,
@@ -118,6 +176,13 @@ impl Histogram {
     }
 
     /// The counts by powers of two, without empty ones: `0`, `1`, `2..=3`, `4..=7`, ...
+    ///
+    /// ```
+    /// use highwater_wal::inspect::Histogram;
+    /// let mut sizes = Histogram::new();
+    /// [0, 5, 6, 100].into_iter().for_each(|size| sizes.add(size));
+    /// assert_eq!(sizes.powers_of_two(), [(0..=0, 1), (4..=7, 2), (64..=127, 1)]);
+    /// ```
     #[must_use]
     pub fn powers_of_two(&self) -> Vec<(RangeInclusive<u64>, u64)> {
         let mut powers: Vec<(RangeInclusive<u64>, u64)> = Vec::new();

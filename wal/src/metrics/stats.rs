@@ -48,6 +48,18 @@ pub struct Stats {
 
 impl Stats {
     /// Records per flush: how well the group commit shares.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// for n in 0..100 {
+    ///     let _ = log.append(format!("record {n}"))?;
+    /// }
+    /// log.sync()?; // one flush
+    /// assert_eq!(log.stats().records_per_group(), 100.0);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "a ratio for people")]
     pub fn records_per_group(&self) -> f64 {

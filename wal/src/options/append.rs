@@ -34,12 +34,27 @@ pub(crate) enum Level {
 
 impl AppendOptions {
     /// The default stream, at the log's own durability, without the reserve.
+    ///
+    /// ```
+    /// use highwater_wal::AppendOptions;
+    /// assert_eq!(AppendOptions::new(), AppendOptions::default());
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// The stream of the record.
+    ///
+    /// ```
+    /// use highwater_wal::{AppendOptions, StreamId};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append_with(&AppendOptions::new().stream(StreamId(7)), "a record")?;
+    /// assert_eq!(log.read_from(lsn)?.next().expect("it is durable")?.stream, StreamId(7));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn stream(mut self, stream: StreamId) -> Self {
         self.stream = stream;
@@ -47,6 +62,16 @@ impl AppendOptions {
     }
 
     /// What the call waits for, instead of what the log's options say.
+    ///
+    /// ```
+    /// use highwater_wal::{AppendOptions, Durability};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append_with(&AppendOptions::new().durability(Durability::Os), "a page view")?;
+    /// assert!(log.durable_lsn() <= lsn, "it has not waited");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.level = Level::Own(durability);
@@ -55,6 +80,18 @@ impl AppendOptions {
 
     /// Whether the record may use the reserve of a log at its bound (default
     /// [`Admission::Ordinary`]).
+    ///
+    /// ```
+    /// use highwater_wal::{Admission, AppendOptions, Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().segment_size(64 << 10).max_bytes(256 << 10);
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// while log.append([0; 9000]).is_ok() {} // up to the bound
+    /// let processed = AppendOptions::new().admission(Admission::Reserve);
+    /// let lsn = log.append_with(&processed, "everything before is processed")?;
+    /// log.truncate_before(lsn)?; // there is room again
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn admission(mut self, admission: Admission) -> Self {
         self.admission = admission;

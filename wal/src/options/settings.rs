@@ -63,6 +63,11 @@ impl Default for Options {
 
 impl Options {
     /// The defaults.
+    ///
+    /// ```
+    /// use highwater_wal::Options;
+    /// assert_eq!(Options::new().max_record(), 16 << 20);
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -92,6 +97,14 @@ impl Options {
     /// Size of new segment files in bytes (default 64 MiB): a multiple of 4096 from 8 KiB to 2 GiB.
     /// The log is truncated by whole segments, and one is always preallocated. May change between
     /// runs.
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let log = Wal::open_with(dir.path(), Options::new().segment_size(1 << 20))?;
+    /// assert!(log.stats().disk_bytes <= 3 << 20);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.segment_size = bytes;
@@ -100,6 +113,15 @@ impl Options {
 
     /// The largest record or batch in bytes, before it is compressed (default 16 MiB, or what fits
     /// a segment if that is less).
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().segment_size(1 << 20).max_record_bytes(1000);
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// assert!(log.append([0; 1001]).is_err());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn max_record_bytes(mut self, bytes: usize) -> Self {
         self.max_record = Some(bytes);
@@ -108,6 +130,12 @@ impl Options {
 
     /// How long a commit waits for the producers that it has just seen, so that they share its
     /// flush (default 40 µs). A producer that is alone never waits. Zero turns it off.
+    ///
+    /// ```
+    /// use highwater_wal::Options;
+    /// use std::time::Duration;
+    /// let options = Options::new().group_commit_wait(Duration::from_micros(100)); // a slow device
+    /// ```
     #[must_use]
     pub fn group_commit_wait(mut self, wait: Duration) -> Self {
         self.group_commit_wait = wait;
@@ -116,6 +144,12 @@ impl Options {
 
     /// What `append_with` and `commit` wait for unless told otherwise (default
     /// [`Durability::Sync`]).
+    ///
+    /// ```
+    /// use highwater_wal::{Durability, Options};
+    /// use std::time::Duration;
+    /// let options = Options::new().durability(Durability::Interval(Duration::from_millis(50)));
+    /// ```
     #[must_use]
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = durability;
@@ -123,6 +157,15 @@ impl Options {
     }
 
     /// Which thread preallocates segments and flushes (default [`Background::Thread`]).
+    ///
+    /// ```
+    /// use highwater_wal::{Background, Options, Wal, disk::SimDisk};
+    /// use std::sync::Arc;
+    /// let disk = Arc::new(SimDisk::new());
+    /// let options = Options::new().segment_size(64 << 10).disk(disk).background(Background::Inline);
+    /// let log = Wal::open_with("/log", options)?; // each run makes the same calls of the disk
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn background(mut self, background: Background) -> Self {
         self.background = background;
@@ -130,6 +173,16 @@ impl Options {
     }
 
     /// How appended bytes get to the disk (default [`WritePath::Auto`]).
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal, WritePath};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().segment_size(1 << 20).write_path(WritePath::PageCache);
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// let _ = log.append("survives `kill -9`, and no power cut")?;
+    /// assert_eq!(log.stats().write_path, WritePath::PageCache);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn write_path(mut self, path: WritePath) -> Self {
         self.write_path = path;
@@ -137,6 +190,11 @@ impl Options {
     }
 
     /// How records are read (default [`ReadPath::Mapped`]). May change between runs.
+    ///
+    /// ```
+    /// use highwater_wal::{Options, ReadPath};
+    /// let options = Options::new().read_path(ReadPath::Copy); // no maps: nothing raises SIGBUS
+    /// ```
     #[must_use]
     pub fn read_path(mut self, path: ReadPath) -> Self {
         self.read_path = path;
@@ -152,6 +210,19 @@ impl Options {
     }
 
     /// Compression of batches (default [`Compression::Off`]). May change between runs.
+    ///
+    /// ```
+    /// use highwater_wal::{Compression, Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// # #[cfg(feature = "zstd")] {
+    /// let options = Options::new().compression(Compression::Zstd { level: 1 });
+    /// # let options = options.segment_size(1 << 20);
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// let batch = log.append_batch(&["the same again and again"; 100])?;
+    /// assert!(batch.end.bytes_since(batch.first) < 1000);
+    /// # }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn compression(mut self, compression: Compression) -> Self {
         self.compression = compression;
@@ -174,6 +245,22 @@ impl Options {
     /// reserve: its reserve is in use, the bound was lowered, or a version without reserve filled
     /// it. They take more if a larger [`Self::segment_size`] was used before: the segment in use is
     /// not freed.
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal, WalError};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().segment_size(64 << 10).max_bytes(256 << 10);
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// let full = loop {
+    ///     if let Err(error) = log.append([0; 9000]) {
+    ///         break error;
+    ///     }
+    /// };
+    /// assert!(matches!(full, WalError::LogFull { .. }), "{full}");
+    /// log.truncate_before(log.end_lsn())?;
+    /// let _ = log.append([0; 9000])?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn max_bytes(mut self, bytes: u64) -> Self {
         self.max_bytes = Some(bytes);
@@ -185,6 +272,16 @@ impl Options {
     /// log is open. For devices that may damage a sector, or a page, that they were writing when
     /// the power went: without it a group begins in the page in which the one before ended. Costs
     /// up to that many bytes per group. (Recovery writes the last group once more, whole.)
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let log = Wal::open_with(dir.path(), Options::new().segment_size(1 << 20).seal_groups(4096))?;
+    /// let lsn = log.append("alone in its page")?;
+    /// log.sync_to(lsn)?;
+    /// assert!(log.append("in a later one")?.get() / 4096 > lsn.get() / 4096);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn seal_groups(mut self, bytes: u64) -> Self {
         self.seal_groups = bytes;
@@ -195,6 +292,14 @@ impl Options {
     /// are). Beside threads that compute without pause an ordinary thread waits for a time slice of
     /// milliseconds after each write. Where the process may not raise it (it needs `CAP_SYS_NICE`),
     /// it stays ordinary.
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Priority, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().segment_size(1 << 20).committer_priority(Priority::RealTime(1));
+    /// let log = Wal::open_with(dir.path(), options)?; // also where the process may not raise it
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn committer_priority(mut self, priority: Priority) -> Self {
         self.committer_priority = priority;
@@ -203,6 +308,11 @@ impl Options {
 
     /// Opens the log even on a network file system (NFS, SMB, 9P, ...), which is refused otherwise:
     /// locks, maps and flushes are not promised there, so nothing that this crate promises holds.
+    ///
+    /// ```
+    /// use highwater_wal::Options;
+    /// let options = Options::new().allow_unsafe_file_system(); // a test log on NFS, say
+    /// ```
     #[must_use]
     pub fn allow_unsafe_file_system(mut self) -> Self {
         self.unsafe_file_system = UnsafeFileSystem::Allowed;
@@ -212,6 +322,16 @@ impl Options {
     /// Derives the identity of a new log from `seed` instead of from chance, so that simulations
     /// repeat exactly. Two logs of one identity cannot tell each other's segments apart: never use
     /// it for real data.
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().segment_size(64 << 10).log_id_seed(7);
+    /// let one = Wal::open_with(dir.path().join("one"), options.clone())?;
+    /// let two = Wal::open_with(dir.path().join("two"), options)?;
+    /// assert_eq!(one.log_id(), two.log_id());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn log_id_seed(mut self, seed: u64) -> Self {
         self.seed = Some(seed);
@@ -223,6 +343,15 @@ impl Options {
     /// where it begins.
     ///
     /// Opening refuses an LSN above 2^62.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().segment_size(64 << 10).start_at(Lsn::new(1_000_000));
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// assert_eq!(log.first_lsn(), Lsn::new(1_003_520));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn start_at(mut self, lsn: Lsn) -> Self {
         self.start_at = lsn.get();
@@ -230,6 +359,15 @@ impl Options {
     }
 
     /// The disk (default: the machine's).
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal, disk::SimDisk};
+    /// use std::sync::Arc;
+    /// let disk = SimDisk::new(); // in memory: a test can cut its power
+    /// let options = Options::new().segment_size(64 << 10).disk(Arc::new(disk.clone()));
+    /// let log = Wal::open_with("/log", options)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
         self.disk = disk;
@@ -237,6 +375,16 @@ impl Options {
     }
 
     /// The clock (default: the machine's).
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal, disk::ManualClock};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// let clock = Arc::new(ManualClock::new(0)); // stands still until the test moves it
+    /// let options = Options::new().segment_size(64 << 10).clock(clock.clone());
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = clock;
@@ -284,6 +432,11 @@ impl Options {
     }
 
     /// The largest record or batch that the log will accept, in bytes.
+    ///
+    /// ```
+    /// use highwater_wal::Options;
+    /// assert_eq!(Options::new().max_record_bytes(1000).max_record(), 1000);
+    /// ```
     #[must_use]
     pub fn max_record(&self) -> usize {
         self.max_record

@@ -101,22 +101,71 @@ impl Chunk {
     }
 
     /// Where it starts.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let batch = log.append_batch(&["one", "two"])?;
+    /// log.sync_to(batch.first)?;
+    /// let chunk = log.chunk(batch.first, batch.end)?;
+    /// assert_eq!(chunk.from_lsn(), batch.first);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn from_lsn(&self) -> Lsn {
         self.from
     }
 
     /// First position after it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let batch = log.append_batch(&["one", "two"])?;
+    /// log.sync_to(batch.first)?;
+    /// let chunk = log.chunk(batch.first, batch.end)?;
+    /// assert_eq!(chunk.to_lsn(), batch.end);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn to_lsn(&self) -> Lsn {
         self.to
     }
 
     /// Its size in the log, in bytes.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let batch = log.append_batch(&["one", "two"])?;
+    /// log.sync_to(batch.first)?;
+    /// let chunk = log.chunk(batch.first, batch.end)?;
+    /// assert_eq!(chunk.size_bytes(), batch.end.bytes_since(batch.first));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn size_bytes(&self) -> u64 {
         self.to.bytes_since(self.from)
     }
 
     /// Its frames that hold records, each checked before it is returned.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let batch = log.append_batch(&["one", "two"])?;
+    /// log.sync_to(batch.first)?;
+    /// let chunk = log.chunk(batch.first, batch.end)?;
+    /// for frame in chunk.frames() {
+    ///     for record in frame?.records() {
+    ///         println!("{} bytes", record.len());
+    ///     }
+    /// }
+    /// # assert_eq!(chunk.frames().count(), 1);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn frames(&self) -> Frames<'_> {
         self.frames_with(Check::Payload)
@@ -124,6 +173,18 @@ impl Chunk {
 
     /// The same without checking payloads, for callers that check before they act. A compressed
     /// batch that does not decompress is an error here too.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let batch = log.append_batch(&["one", "two"])?;
+    /// log.sync_to(batch.first)?;
+    /// let chunk = log.chunk(batch.first, batch.end)?;
+    /// let records: usize = chunk.unchecked_frames().flatten().map(|frame| frame.records().count()).sum();
+    /// assert_eq!(records, 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn unchecked_frames(&self) -> Frames<'_> {
         self.frames_with(Check::Header)
@@ -131,6 +192,19 @@ impl Chunk {
 
     /// Its frames of one stream, each checked before it is returned. Of other streams only headers
     /// are read: a reader of one stream pays for its own data alone.
+    ///
+    /// ```
+    /// use highwater_wal::StreamId;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let batch = log.append_batch(&["one", "two"])?;
+    /// log.sync_to(batch.first)?;
+    /// let chunk = log.chunk(batch.first, batch.end)?;
+    /// assert_eq!(chunk.frames_of(StreamId::DEFAULT).count(), 1);
+    /// assert_eq!(chunk.frames_of(StreamId(9)).count(), 0);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn frames_of(&self, stream: StreamId) -> Frames<'_> {
         self.frames_with(Check::PayloadOf(stream))

@@ -66,6 +66,18 @@ impl<'a> Frame<'a> {
     }
 
     /// The payload: of a single record its bytes, of a batch all of them with their lengths.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append("a record")?;
+    /// log.sync_to(lsn)?;
+    /// let mut reader = log.read_from(lsn)?;
+    /// let frame = reader.next_frame()?.expect("a frame");
+    /// assert_eq!(frame.payload(), b"a record");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn payload(&self) -> &[u8] {
         match &self.decompressed {
@@ -76,6 +88,18 @@ impl<'a> Frame<'a> {
 
     /// Of a batch that is stored compressed: a handle to its payload in memory, of which the
     /// records are slices. The records of other frames are slices of the log, or of the chunk.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append("a record")?;
+    /// log.sync_to(lsn)?;
+    /// let mut reader = log.read_from(lsn)?;
+    /// let frame = reader.next_frame()?.expect("a frame");
+    /// assert!(frame.decompressed().is_none(), "single records are stored as they are");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn decompressed(&self) -> Option<Payload> {
         let bytes = self.decompressed.as_ref()?;
@@ -85,6 +109,19 @@ impl<'a> Frame<'a> {
 
     /// The records. A batch of [`Chunk::unchecked_frames`](crate::Chunk::unchecked_frames) that is
     /// damaged has those before the damage.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let batch = log.append_batch(&["one", "two"])?;
+    /// log.sync_to(batch.first)?;
+    /// let mut reader = log.read_from(batch.first)?;
+    /// let frame = reader.next_frame()?.expect("a frame");
+    /// let records: Vec<&[u8]> = frame.records().map(|record| record.bytes()).collect();
+    /// assert_eq!(records, [b"one", b"two"]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn records(&self) -> Records<'_> {
         Records {
@@ -123,18 +160,58 @@ impl fmt::Debug for RecordRef<'_> {
 
 impl<'a> RecordRef<'a> {
     /// The bytes, for as long as the frame is borrowed.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append("a record")?;
+    /// log.sync_to(lsn)?;
+    /// let mut reader = log.read_from(lsn)?;
+    /// let frame = reader.next_frame()?.expect("a frame");
+    /// let first = frame.records().next().expect("a record");
+    /// assert_eq!(first.bytes(), b"a record");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
     /// The number of the record in its batch, from 0.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let batch = log.append_batch(&["one", "two"])?;
+    /// log.sync_to(batch.first)?;
+    /// let mut reader = log.read_from(batch.first)?;
+    /// let frame = reader.next_frame()?.expect("a frame");
+    /// let indexes: Vec<u32> = frame.records().map(|record| record.index()).collect();
+    /// assert_eq!(indexes, [0, 1]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn index(&self) -> u32 {
         self.index
     }
 
     /// A handle to the same bytes that lives on its own.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let lsn = log.append("a record")?;
+    /// log.sync_to(lsn)?;
+    /// let mut reader = log.read_from(lsn)?;
+    /// let frame = reader.next_frame()?.expect("a frame");
+    /// let kept = frame.records().next().expect("a record").to_payload();
+    /// drop(reader);
+    /// assert_eq!(&kept[..], b"a record");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn to_payload(&self) -> Payload {
         self.frame.handle(self.bytes, self.at)

@@ -73,6 +73,18 @@ impl Reader {
     }
 
     /// Reads records of this stream only. Of other streams it reads and checks the headers.
+    ///
+    /// ```
+    /// use highwater_wal::StreamId;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let _ = log.append("of the default stream")?;
+    /// let batch = log.append_batch_with(StreamId(2), &["one", "two"])?;
+    /// log.sync_to(batch.first)?;
+    /// assert_eq!(log.read_from(log.first_lsn())?.only(StreamId(2)).count(), 2);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn only(mut self, stream: StreamId) -> Self {
         self.cursor.keep_to(stream);
@@ -85,12 +97,41 @@ impl Reader {
 
     /// Where the next frame is read. Everything before was returned, but some records of an open
     /// batch may not be. After an error, where that frame starts.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let (one, two) = (log.append("one")?, log.append("two")?);
+    /// log.sync_to(two)?;
+    /// let mut reader = log.read_from(one)?;
+    /// assert_eq!(reader.position(), one);
+    /// reader.next().expect("the first record")?;
+    /// assert_eq!(reader.position(), two);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn position(&self) -> Lsn {
         Lsn::new(self.cursor.position())
     }
 
     /// The next frame that holds records, checked; `None` at the end of the range. Records of a
     /// batch that the iterator has not returned yet are skipped.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let batch = log.append_batch(&["one", "two"])?;
+    /// log.sync_to(batch.first)?;
+    /// let mut reader = log.read_from(batch.first)?;
+    /// while let Some(frame) = reader.next_frame()? {
+    ///     for record in frame.records() {
+    ///         println!("{} bytes, read in place", record.len());
+    ///     }
+    /// #   assert_eq!(frame.records().count(), 2);
+    /// }
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// [`WalError::Corrupt`](crate::WalError::Corrupt) if the log is damaged there;

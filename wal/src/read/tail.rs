@@ -61,6 +61,18 @@ impl Stop {
 
 impl TailStopper {
     /// Ends the tail: it returns nothing more, and a call that waits in it returns now.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let tail = log.tail(log.end_lsn())?;
+    /// let stopper = tail.stopper();
+    /// let follower = std::thread::spawn(move || tail.count());
+    /// stopper.stop();
+    /// assert_eq!(follower.join().expect("no panic"), 0);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stop(&self) {
         // Release pairs with the acquire of the waiters that are roused.
         self.stop.stopped.store(true, Ordering::Release);
@@ -82,6 +94,18 @@ impl Tail {
     }
 
     /// Follows this stream only. Of other streams it reads and checks the headers.
+    ///
+    /// ```
+    /// use highwater_wal::{AppendOptions, StreamId};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let mut tail = log.tail(log.end_lsn())?.only(StreamId(2));
+    /// let _ = log.append("of the default stream")?;
+    /// let lsn = log.append_with(&AppendOptions::new().stream(StreamId(2)), "of stream 2")?;
+    /// assert_eq!(tail.next().expect("a record")?.lsn, lsn);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn only(mut self, stream: StreamId) -> Self {
         self.reader.cursor().keep_to(stream);
@@ -89,6 +113,16 @@ impl Tail {
     }
 
     /// What ends this tail, for another thread to keep.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let mut tail = log.tail(log.end_lsn())?;
+    /// tail.stopper().stop();
+    /// assert!(tail.next().is_none());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn stopper(&self) -> TailStopper {
         TailStopper {
             shared: Arc::clone(&self.shared),
@@ -124,6 +158,21 @@ impl Tail {
     /// The next record, once it is durable; the task sleeps until then. Needs no particular
     /// runtime. Dropping the future loses nothing. Reading itself blocks for as long as the disk
     /// takes, if the record is not in memory any more.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// let mut tail = log.tail(log.end_lsn())?;
+    /// let lsn = log.append("news")?;
+    /// log.durable(lsn).await?;
+    /// let record = tail.recv().await.expect("the log is open")?;
+    /// assert_eq!(record.lsn, lsn);
+    /// # Ok::<_, highwater_wal::WalError>(())
+    /// # })?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`Self::next_timeout`].

@@ -48,6 +48,21 @@ pub struct Losses {
 
 impl Losses {
     /// True if nothing is lost.
+    ///
+    /// ```
+    /// use highwater_wal::{disk::{Disk, OsDisk}, inspect};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path().join("log"), small)?;
+    /// # let _ = log.append_batch(&["one", "two"])?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
+    /// let repaired = inspect::repair(&disk, dir.path().join("log"), dir.path().join("new"), |_| ())?;
+    /// assert!(repaired.lost.is_empty(), "this log was not damaged");
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.count == 0

@@ -67,6 +67,26 @@ struct Survey {
 ///
 /// `progress` is called now and then, in two passes over the log. The result was verified.
 ///
+/// ```
+/// use highwater_wal::{disk::{Disk, OsDisk}, inspect};
+/// use std::sync::Arc;
+/// # let dir = tempfile::tempdir()?;
+/// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+/// # let log = highwater_wal::Wal::open_with(dir.path().join("log"), small)?;
+/// # let _ = log.append_batch(&["one", "two"])?;
+/// # log.close()?;
+/// # drop(log);
+/// let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
+/// let (old, new) = (dir.path().join("log"), dir.path().join("new"));
+/// let repaired = inspect::repair(&disk, old, &new, |_| ())?;
+/// for lost in &repaired.lost.ranges {
+///     println!("lost from {} on: {}", lost.from, lost.what);
+/// }
+/// assert_eq!(repaired.records, 2);
+/// assert!(inspect::Log::open(disk, new)?.verify(|_| ())?.is_ok());
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// [`WalError::Locked`] if `from` is open somewhere; [`WalError::BadDirectory`] if `to` is not
 /// empty or lies inside `from`, or if it is unknown which log `from` is; [`WalError::NewerFormat`],

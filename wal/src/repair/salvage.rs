@@ -61,6 +61,27 @@ pub struct Moved<'a> {
 /// Batches stay batches, streams and kinds stay. The new log has an identity of its own, so that
 /// nothing takes it for the old one. Until all is written it is no log. The result was verified.
 ///
+/// ```
+/// use highwater_wal::{disk::{Disk, OsDisk}, inspect};
+/// use std::sync::Arc;
+/// # let dir = tempfile::tempdir()?;
+/// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+/// # let log = highwater_wal::Wal::open_with(dir.path().join("log"), small)?;
+/// # let _ = log.append_batch(&["one", "two"])?;
+/// # log.close()?;
+/// # drop(log);
+/// let disk: Arc<dyn Disk> = Arc::new(OsDisk::new());
+/// let (old, new) = (dir.path().join("log"), dir.path().join("new"));
+/// let moved = |moved: &inspect::Moved<'_>| {
+///     println!("{} is at {} now", moved.frame.lsn, moved.new_lsn);
+///     Ok(())
+/// };
+/// let salvaged = inspect::salvage(&disk, old, new, moved, |_| ())?;
+/// assert_eq!(salvaged.records, 2);
+/// assert_ne!(salvaged.new_log_id, salvaged.old_log_id);
+/// # Ok::<_, Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # Errors
 /// As [`repair`](crate::inspect::repair).
 pub fn salvage(

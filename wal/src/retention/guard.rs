@@ -143,11 +143,37 @@ impl RetentionGuard {
     }
 
     /// The position kept.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let guard = log.retain(log.first_lsn())?;
+    /// assert_eq!(guard.lsn(), log.first_lsn());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn lsn(&self) -> Lsn {
         self.lsn
     }
 
     /// Moves the guard forward: the log below `lsn` is no longer needed. Moving back is ignored.
+    ///
+    /// ```
+    /// use highwater_wal::Lsn;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let mut backup = log.retain(log.first_lsn())?;
+    /// let mut last = log.append([0; 9000])?;
+    /// for _ in 0..20 {
+    ///     last = log.append([0; 9000])?;
+    /// }
+    /// log.sync()?;
+    /// backup.advance(last); // everything before it is copied
+    /// log.truncate_before(last)?;
+    /// assert!(log.first_lsn() > Lsn::ZERO);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
     pub fn advance(&mut self, lsn: Lsn) {
         if lsn > self.lsn {
             self.lsn = lsn;
