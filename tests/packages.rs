@@ -65,7 +65,7 @@ fn is_wanted(file: &str) -> bool {
     let rust = file.ends_with(".rs");
     added.contains(&file)
         || texts.contains(&file)
-        || rust && (file.starts_with("src/") || file.starts_with("examples/"))
+        || rust && (file == "build.rs" || file.starts_with("src/") || file.starts_with("examples/"))
         || file.starts_with("docs/guide/src/") && file.ends_with(".md")
 }
 

@@ -42,6 +42,12 @@ pub enum FileSystem {
     Fuse,
     /// FAT or exFAT.
     Fat,
+    /// APFS.
+    Apfs,
+    /// HFS+.
+    Hfs,
+    /// One that its system does not call local.
+    Remote,
     /// Another one, by its number in `statfs`.
     Other(u64),
     /// The disk does not say.
@@ -103,6 +109,23 @@ impl FileSystem {
         known.map_or(Self::Other(magic), |(_, kind)| *kind)
     }
 
+    /// The file system that macOS calls `name`. `number` is its `f_type` there.
+    #[cfg(any(test, target_vendor = "apple"))]
+    pub(crate) fn from_name(name: &str, local: bool, number: u64) -> Self {
+        match name {
+            "apfs" => Self::Apfs,
+            "hfs" => Self::Hfs,
+            "zfs" => Self::Zfs,
+            "tmpfs" => Self::Tmpfs,
+            "msdos" | "exfat" => Self::Fat,
+            "nfs" => Self::Nfs,
+            "smbfs" => Self::Cifs,
+            "macfuse" | "osxfuse" => Self::Fuse,
+            _ if local => Self::Other(number),
+            _ => Self::Remote,
+        }
+    }
+
     /// What it promises.
     #[must_use]
     pub fn suitability(self) -> Suitability {
@@ -115,6 +138,8 @@ impl FileSystem {
             Self::Nfs | Self::Cifs | Self::NineP | Self::Ceph | Self::Lustre | Self::Afs => {
                 Suitability::Network
             }
+            Self::Remote => Suitability::Network,
+            Self::Apfs | Self::Hfs => Suitability::Unknown,
             Self::Fat | Self::Other(_) | Self::Unstated => Suitability::Unknown,
         }
     }
@@ -141,6 +166,9 @@ impl fmt::Display for FileSystem {
             Self::Afs => "afs",
             Self::Fuse => "fuse",
             Self::Fat => "fat",
+            Self::Apfs => "apfs",
+            Self::Hfs => "hfs",
+            Self::Remote => "a network file system",
             Self::Other(magic) => return write!(f, "an unknown file system ({magic:#x})"),
             Self::Unstated => "an unnamed file system",
         })
@@ -166,5 +194,28 @@ mod tests {
         assert_eq!(of(0x6573_5546).suitability(), Suitability::Userspace);
         assert_eq!(of(0xBEEF).suitability(), Suitability::Unknown);
         assert!(of(0xBEEF).to_string().contains("0xbeef"));
+    }
+
+    /// F51: as macOS tells it. Nobody has tried what its own file systems keep, so they are warned
+    /// of.
+    #[test]
+    fn names_become_kinds() {
+        let of = |name, local| FileSystem::from_name(name, local, 26);
+        assert_eq!(of("apfs", true).suitability(), Suitability::Unknown);
+        assert_eq!(of("hfs", true).to_string(), "hfs");
+        for (name, local) in [
+            ("nfs", true),
+            ("smbfs", false),
+            ("webdav", false),
+            ("afpfs", false),
+        ] {
+            assert_eq!(
+                of(name, local).suitability(),
+                Suitability::Network,
+                "{name}"
+            );
+        }
+        assert_eq!(of("macfuse", true).suitability(), Suitability::Userspace);
+        assert_eq!(of("new", true), FileSystem::Other(26));
     }
 }

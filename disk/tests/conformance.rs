@@ -1,5 +1,5 @@
-//! What production code relies on, checked on the operating system's disk and on the simulated one
-//! alike.
+//! What production code relies on, checked alike on the operating system's disk, as Linux and as
+//! any Unix uses it, and on the simulated one.
 #![expect(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -14,69 +14,98 @@ use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Runs each behaviour on both disks, in an empty directory of its own.
+/// Runs each behaviour on a disk, in an empty directory of its own.
 macro_rules! behaviours {
-    ($($name:ident,)*) => {
-        mod os {
-            $(
-                #[test]
-                #[cfg_attr(miri, ignore = "Miri knows no flock, fdatasync or shared maps")]
-                fn $name() {
-                    let dir = tempfile::tempdir().unwrap();
-                    super::$name(&super::OsDisk::new(), dir.path());
-                }
-            )*
-        }
-        mod sim {
-            $(
-                #[test]
-                fn $name() {
-                    let sim = super::SimDisk::new();
-                    let dir = std::path::Path::new("/work/here");
-                    super::Disk::create_dir_all(&sim, dir).unwrap();
-                    super::$name(&sim, dir);
-                }
-            )*
+    (os: $disk:expr, $($name:ident,)*) => {
+        $(
+            #[test]
+            #[cfg_attr(miri, ignore = "Miri knows no flock, fdatasync or shared maps")]
+            fn $name() {
+                let dir = tempfile::tempdir().unwrap();
+                super::$name(&$disk, dir.path());
+            }
+        )*
+    };
+    (sim: $($name:ident,)*) => {
+        $(
+            #[test]
+            fn $name() {
+                let sim = super::SimDisk::new();
+                let dir = std::path::Path::new("/work/here");
+                super::Disk::create_dir_all(&sim, dir).unwrap();
+                super::$name(&sim, dir);
+            }
+        )*
+    };
+}
+
+/// What every disk does.
+macro_rules! of_every_disk {
+    ($($disk:tt)*) => {
+        behaviours! { $($disk)*
+            create_new_refuses_an_existing_name,
+            a_link_refuses_an_existing_name_and_shares_the_content,
+            a_rename_replaces,
+            a_rename_to_a_new_name_replaces_nothing,
+            a_rename_to_itself_or_between_links_changes_nothing,
+            a_rename_of_the_wrong_kind_is_refused,
+            list_is_sorted_and_names_kinds_and_lengths,
+            reads_are_short_at_the_end_of_the_file,
+            a_write_behind_the_end_leaves_zeros,
+            set_len_cuts_and_extends_with_zeros,
+            syncs_succeed,
+            an_append_map_and_the_file_show_the_same_bytes,
+            four_threads_append_through_one_map,
+            only_one_append_map_at_a_time,
+            shapes_that_cannot_be_mapped_are_refused,
+            a_map_sync_outside_the_map_is_refused,
+            zeros_are_written,
+            a_read_map_shows_the_file,
+            maps_outlive_the_file_and_its_name,
+            a_removed_file_stays_readable_through_its_handle,
+            a_lock_is_exclusive_until_dropped,
+            a_lock_survives_files_coming_and_going,
+            a_read_handle_cannot_write,
+            create_dir_all_creates_parents_and_accepts_existing,
+            what_is_missing_is_not_found,
+            a_file_is_no_directory,
+            a_directory_is_no_file,
+            errors_name_call_and_path,
         }
     };
 }
 
-behaviours! {
-    create_new_refuses_an_existing_name,
-    a_link_refuses_an_existing_name_and_shares_the_content,
-    a_rename_replaces,
-    a_rename_to_a_new_name_replaces_nothing,
-    a_rename_to_itself_or_between_links_changes_nothing,
-    a_rename_of_the_wrong_kind_is_refused,
-    list_is_sorted_and_names_kinds_and_lengths,
-    reads_are_short_at_the_end_of_the_file,
-    a_write_behind_the_end_leaves_zeros,
-    set_len_cuts_and_extends_with_zeros,
-    syncs_succeed,
-    an_append_map_and_the_file_show_the_same_bytes,
-    four_threads_append_through_one_map,
-    only_one_append_map_at_a_time,
-    shapes_that_cannot_be_mapped_are_refused,
-    a_map_sync_outside_the_map_is_refused,
-    a_staged_map_keeps_its_bytes_until_it_is_synced,
-    a_staged_map_shows_what_was_there_before_its_start,
-    a_staged_map_syncs_only_what_is_complete,
-    a_file_of_odd_length_cannot_be_staged,
-    zeros_are_written,
-    allocated_blocks_read_as_zeros,
-    a_staged_map_writes_zeros_ahead,
-    a_staged_map_gives_its_memory_back,
-    a_read_map_shows_the_file,
-    maps_outlive_the_file_and_its_name,
-    a_removed_file_stays_readable_through_its_handle,
-    a_lock_is_exclusive_until_dropped,
-    a_lock_survives_files_coming_and_going,
-    a_read_handle_cannot_write,
-    create_dir_all_creates_parents_and_accepts_existing,
-    what_is_missing_is_not_found,
-    a_file_is_no_directory,
-    a_directory_is_no_file,
-    errors_name_call_and_path,
+/// What a disk with direct I/O does.
+macro_rules! of_a_direct_disk {
+    ($($disk:tt)*) => {
+        behaviours! { $($disk)*
+            a_staged_map_keeps_its_bytes_until_it_is_synced,
+            a_staged_map_shows_what_was_there_before_its_start,
+            a_staged_map_syncs_only_what_is_complete,
+            a_file_of_odd_length_cannot_be_staged,
+            allocated_blocks_read_as_zeros,
+            a_staged_map_writes_zeros_ahead,
+            a_staged_map_gives_its_memory_back,
+            zeros_are_written_past_the_page_cache,
+        }
+    };
+}
+
+mod os {
+    of_every_disk! { os: super::OsDisk::new(), }
+    #[cfg(all(target_os = "linux", not(highwater_portable)))]
+    of_a_direct_disk! { os: super::OsDisk::new(), }
+}
+
+/// The disk of systems other than Linux.
+mod portable {
+    of_every_disk! { os: super::OsDisk::portable(), }
+    behaviours! { os: super::OsDisk::portable(), what_it_cannot_do_is_unsupported, }
+}
+
+mod sim {
+    of_every_disk! { sim: }
+    of_a_direct_disk! { sim: }
 }
 
 fn write(disk: &dyn Disk, path: &Path, content: &[u8]) -> Arc<dyn DiskFile> {
@@ -406,7 +435,10 @@ fn zeros_are_written(disk: &dyn Disk, dir: &Path) {
     assert_eq!(bytes[100..], [0; 8901]);
     file.write_zeros(9001..9001).unwrap();
     assert_eq!(file.len().unwrap(), 9001);
-    let file = write(disk, &dir.join("b"), &[7; 12288]);
+}
+
+fn zeros_are_written_past_the_page_cache(disk: &dyn Disk, dir: &Path) {
+    let file = write(disk, &dir.join("a"), &[7; 12288]);
     file.sync().unwrap();
     file.write_zeros_direct(4096..16384).unwrap();
     let bytes = content(&*file);
@@ -423,6 +455,20 @@ fn allocated_blocks_read_as_zeros(disk: &dyn Disk, dir: &Path) {
     file.allocate(50).unwrap();
     assert_eq!(file.len().unwrap(), 8192, "it never gets shorter");
     assert_eq!(kind(file.allocate(0)), ErrorKind::InvalidInput);
+}
+
+/// Callers have another way for each of these.
+fn what_it_cannot_do_is_unsupported(disk: &dyn Disk, dir: &Path) {
+    let file = write(disk, &dir.join("a"), &[7; 8192]);
+    assert_eq!(kind(file.map_append_direct(0)), ErrorKind::Unsupported);
+    assert_eq!(
+        kind(file.write_zeros_direct(0..4096)),
+        ErrorKind::Unsupported
+    );
+    assert_eq!(kind(file.allocate(8192)), ErrorKind::Unsupported);
+    let map = file.map_append(0).unwrap();
+    assert_eq!(kind(map.write_zeros(4096..8192)), ErrorKind::Unsupported);
+    assert_eq!(content(&*file), [7; 8192]);
 }
 
 fn a_staged_map_writes_zeros_ahead(disk: &dyn Disk, dir: &Path) {

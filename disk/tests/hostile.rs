@@ -64,9 +64,15 @@ fn a_lock_is_given_up_though_a_forked_child_still_has_its_file() {
 #[test]
 #[cfg_attr(miri, ignore = "Miri knows no flock, processes or shared maps")]
 fn syncing_a_map_whose_file_was_cut_short_is_an_error() {
+    for disk in [OsDisk::new(), OsDisk::portable()] {
+        a_map_is_cut_short(disk);
+    }
+}
+
+fn a_map_is_cut_short(disk: OsDisk) {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("file");
-    let file = OsDisk::new().create_new(&path).unwrap();
+    let file = disk.create_new(&path).unwrap();
     file.write_all_at(&[0; 8192], 0).unwrap();
     let map = file.map_append(0).unwrap();
     map.reserve(64, 8192, Reserver::Appender)
@@ -96,11 +102,12 @@ fn syncing_a_map_whose_file_was_cut_short_is_an_error() {
         .unwrap();
     assert_eq!(left.len(), 80, "the second region went nowhere");
     drop(file);
-    assert!(OsDisk::new().open(&path, Access::Read).is_ok());
+    assert!(disk.open(&path, Access::Read).is_ok());
 }
 
 /// F31: a direct write into a file that was cut would extend it again, with a hole in place of the
 /// cut bytes.
+#[cfg(all(target_os = "linux", not(highwater_portable)))]
 #[test]
 #[cfg_attr(miri, ignore = "Miri knows no flock, processes or direct I/O")]
 fn syncing_a_staged_map_whose_file_was_cut_short_is_an_error() {
@@ -128,19 +135,34 @@ fn syncing_a_staged_map_whose_file_was_cut_short_is_an_error() {
 #[test]
 #[cfg_attr(miri, ignore = "Miri knows no shared maps")]
 fn reading_in_pages_that_another_process_cut_off_is_an_error() {
+    for (disk, direct) in [
+        (
+            OsDisk::new(),
+            cfg!(all(target_os = "linux", not(highwater_portable))),
+        ),
+        (OsDisk::portable(), false),
+    ] {
+        pages_are_cut_off(disk, direct);
+    }
+}
+
+fn pages_are_cut_off(disk: OsDisk, direct: bool) {
     const LEN: u64 = 5 << 20;
     let cut = 3 * 4096 + 100;
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     let open = |name: &str| {
-        let file = OsDisk::new().create_new(&path(name)).unwrap();
+        let file = disk.create_new(&path(name)).unwrap();
         file.write_zeros(0..LEN).unwrap();
         file
     };
     let (read, shared, staged) = (open("read"), open("shared"), open("staged"));
     let map = read.map_read().unwrap();
     let appended = shared.map_append(LEN).unwrap();
-    let staged_map = staged.map_append_direct(LEN).unwrap();
+    let staged_map = match direct {
+        true => staged.map_append_direct(LEN).unwrap(),
+        false => staged.map_append(LEN).unwrap(),
+    };
     type Populate<'a> = &'a dyn Fn(Range<u64>) -> io::Result<()>;
     let asked: [(&str, Populate<'_>); 3] = [
         ("read", &|range| map.populate(range)),

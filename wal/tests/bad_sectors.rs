@@ -271,7 +271,7 @@ impl Broken {
         for part in [
             &format!("then Some({offset}): reading at offset {offset} of"),
             self.segment.to_str().unwrap(),
-            "Input/output error",
+            "(os error 5)", // the words are those of the C library
         ] {
             assert!(said.contains(part), "{part}: {said}");
         }
@@ -289,6 +289,9 @@ fn count(said: &str) -> u64 {
 /// once the sector can be read again.
 #[test]
 fn a_bad_sector_is_an_error_to_readers_and_heals() {
+    if cfg!(highwater_portable) {
+        return eprintln!("skipped: nothing reads around a bad sector here");
+    }
     for role in ["mapped", "copy"] {
         let Some(mut broken) = Broken::prepare(IN_THE_MIDDLE) else {
             return;
@@ -325,6 +328,9 @@ fn a_bad_sector_is_an_error_to_readers_and_heals() {
 /// around it.
 #[test]
 fn a_bad_sector_is_an_error_to_the_tools() {
+    if cfg!(highwater_portable) {
+        return eprintln!("skipped: nothing reads around a bad sector here");
+    }
     let Some(mut broken) = Broken::prepare(IN_THE_MIDDLE) else {
         return;
     };

@@ -1,5 +1,6 @@
 //! Compressed batches next to others: they read the same everywhere, and damage in them is an error
 //! everywhere.
+#![cfg(feature = "zstd")]
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

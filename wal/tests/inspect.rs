@@ -274,7 +274,7 @@ impl Drop for Ends<'_> {
 /// it meanwhile was an error, or showed damage where a file was about to get its new name.
 #[test]
 fn a_log_that_is_truncated_meanwhile_never_looks_damaged() {
-    for path in [WritePath::Direct, WritePath::PageCache] {
+    for path in [WritePath::Auto, WritePath::PageCache] {
         let dir = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
         let options = Options::new().segment_size(8 << 10).write_path(path);
         let log = Wal::open_with(dir.path(), options).unwrap();

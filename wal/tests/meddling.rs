@@ -117,6 +117,9 @@ fn a_segment_cut_below_the_writer_is_no_false_acknowledgement() {
 /// with a hole; it is an error.
 #[test]
 fn a_segment_cut_below_a_direct_writer_is_an_error() {
+    if cfg!(highwater_portable) {
+        return eprintln!("skipped: it names the system calls of direct I/O");
+    }
     cut_below_the_writer("append on demand directly", |mut running| {
         running.expect("refused");
         running.tell("stop");
@@ -355,6 +358,9 @@ fn under_strace(
 /// there.
 #[test]
 fn a_failed_system_call_that_syncs_is_never_tried_again() {
+    if cfg!(highwater_portable) {
+        return eprintln!("skipped: it names the system calls of direct I/O");
+    }
     if !exists("strace") {
         return eprintln!(
             "skipped: strace is not installed, so no system call can be made to fail"
@@ -399,6 +405,9 @@ fn fail_from((role, call): (&str, &str), error: &str, when: &str) {
 /// made once, and a new attempt makes a new file.
 #[test]
 fn a_failed_sync_of_a_new_segment_fails_the_attempt_once() {
+    if cfg!(highwater_portable) {
+        return eprintln!("skipped: it names the system calls of direct I/O");
+    }
     if !exists("strace") {
         return eprintln!(
             "skipped: strace is not installed, so no system call can be made to fail"
@@ -432,6 +441,9 @@ fn a_failed_sync_of_a_new_segment_fails_the_attempt_once() {
 /// of direct reading. Each is made again; every second one is interrupted here.
 #[test]
 fn an_interrupted_read_or_question_is_made_again() {
+    if cfg!(highwater_portable) {
+        return eprintln!("skipped: it names the system calls of direct I/O");
+    }
     if !exists("strace") {
         return eprintln!(
             "skipped: strace is not installed, so no system call can be made to fail"
@@ -442,7 +454,12 @@ fn an_interrupted_read_or_question_is_made_again() {
     for call in [
         "preadv",
         "pread64",
-        "statx",
+        // The question that the C library asks.
+        if cfg!(target_env = "musl") {
+            "fstat"
+        } else {
+            "statx"
+        },
         "statfs",
         "lseek",
         "flock",
@@ -484,6 +501,9 @@ fn an_interrupted_read_or_question_is_made_again() {
 /// page was written again.)
 #[test]
 fn a_direct_write_that_comes_short_goes_on_and_nothing_torn_is_acknowledged() {
+    if cfg!(highwater_portable) {
+        return eprintln!("skipped: it names the system calls of direct I/O");
+    }
     if !exists("strace") {
         return eprintln!(
             "skipped: strace is not installed, so no system call can be made to fail"
@@ -522,6 +542,9 @@ fn a_direct_write_that_comes_short_goes_on_and_nothing_torn_is_acknowledged() {
 /// there.
 #[test]
 fn a_direct_write_that_comes_short_again_and_again_ends() {
+    if cfg!(highwater_portable) {
+        return eprintln!("skipped: it names the system calls of direct I/O");
+    }
     if !exists("strace") {
         return eprintln!(
             "skipped: strace is not installed, so no system call can be made to fail"

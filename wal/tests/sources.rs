@@ -65,7 +65,7 @@ fn everybody_who_is_told_of_a_failed_sync_gets_its_cause() {
     for (index, outcome) in told.into_iter().enumerate() {
         let error = outcome.unwrap_err();
         assert!(matches!(error, WalError::Poisoned { .. }), "{error}");
-        assert!(error.to_string().contains("Input/output error"), "{error}");
+        assert!(error.to_string().contains("(os error 5)"), "{error}");
         assert_chain(&error, &format!("{index}"));
     }
 }

@@ -4,10 +4,32 @@
 
 #[cfg(not(shuttle))]
 mod real {
-    pub use parking_lot::Mutex;
+    pub use parking_lot::{Mutex, MutexGuard};
     pub use std::hint::spin_loop;
     pub use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     pub use std::thread::yield_now;
+
+    /// Threads that hold a mutex wait here for what it guards to change.
+    #[derive(Debug, Default)]
+    pub struct Condvar(parking_lot::Condvar);
+
+    impl Condvar {
+        /// Gives the mutex up, waits, and takes it again. May return without a notification.
+        pub fn wait<'a, T>(&self, mut held: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(&mut held);
+            held
+        }
+
+        /// Wakes a thread that waits.
+        pub fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        /// Wakes all threads that wait.
+        pub fn notify_all(&self) {
+            self.0.notify_all();
+        }
+    }
 }
 
 #[cfg(shuttle)]
@@ -15,6 +37,7 @@ mod modelled {
     pub use shuttle::sync::atomic::{AtomicBool, AtomicU64, Ordering};
     pub use shuttle::thread::yield_now;
     // The model runs one thread at a time: a thread that spins has to let the others run.
+    pub use shuttle::sync::MutexGuard;
     pub use shuttle::thread::yield_now as spin_loop;
     use std::sync::PoisonError;
 
@@ -30,8 +53,29 @@ mod modelled {
         }
 
         /// Waits until it is free, and holds it as long as the guard lives.
-        pub fn lock(&self) -> shuttle::sync::MutexGuard<'_, T> {
+        pub fn lock(&self) -> MutexGuard<'_, T> {
             self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        }
+    }
+
+    /// A condition variable of the model, for that mutex.
+    #[derive(Debug, Default)]
+    pub struct Condvar(shuttle::sync::Condvar);
+
+    impl Condvar {
+        /// Gives the mutex up, waits, and takes it again.
+        pub fn wait<'a, T>(&self, held: MutexGuard<'a, T>) -> MutexGuard<'a, T> {
+            self.0.wait(held).unwrap_or_else(PoisonError::into_inner)
+        }
+
+        /// Wakes a thread that waits.
+        pub fn notify_one(&self) {
+            self.0.notify_one();
+        }
+
+        /// Wakes all threads that wait.
+        pub fn notify_all(&self) {
+            self.0.notify_all();
         }
     }
 }

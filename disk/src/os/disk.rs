@@ -6,8 +6,9 @@ use crate::disk::{Access, DirLock, Disk, DiskFile, Entry, EntryKind};
 use crate::error::{DiskError, errno, invalid};
 use crate::file_system::FileSystem;
 use crate::interrupted::uninterrupted;
-use crate::os::file::OsFile;
-use rustix::fs::statfs;
+use crate::os::file_system::file_system;
+use crate::os::flush::flush;
+use crate::os::{native, portable};
 use rustix::io::Errno;
 use std::fs::{self, File, FileType, OpenOptions, TryLockError};
 use std::io;
@@ -18,13 +19,42 @@ use std::time::UNIX_EPOCH;
 
 /// The file system of the machine.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct OsDisk(());
+pub struct OsDisk {
+    backend: Backend,
+}
+
+/// How open files are used.
+#[derive(Debug, Clone, Copy, Default)]
+enum Backend {
+    /// As this system does it best.
+    #[default]
+    Native,
+    /// As any Unix does it.
+    Portable,
+}
 
 impl OsDisk {
     /// The file system of the machine.
     #[must_use]
     pub fn new() -> Self {
-        Self(())
+        Self::default()
+    }
+
+    /// As [`Self::new`], used as on a system that is not Linux: through the page cache, without
+    /// direct I/O, and pages are read in with plain reads. On such a system there is no difference.
+    /// For tests.
+    #[must_use]
+    pub fn portable() -> Self {
+        Self {
+            backend: Backend::Portable,
+        }
+    }
+
+    fn shared(self, file: File, path: &Path) -> Arc<dyn DiskFile> {
+        match self.backend {
+            Backend::Native => native::file::shared(file, path),
+            Backend::Portable => portable::file::shared(file, path),
+        }
     }
 }
 
@@ -44,13 +74,13 @@ impl Disk for OsDisk {
             .create_new(true)
             .open(path);
         let file = opened.map_err(|e| DiskError::wrap(Call::Create, path, e))?;
-        Ok(OsFile::shared(file, path))
+        Ok(self.shared(file, path))
     }
 
     fn open(&self, path: &Path, access: Access) -> io::Result<Arc<dyn DiskFile>> {
         let opened = open_regular(path, access);
         let file = opened.map_err(|e| DiskError::wrap(Call::Open, path, e))?;
-        Ok(OsFile::shared(file, path))
+        Ok(self.shared(file, path))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -91,8 +121,9 @@ impl Disk for OsDisk {
     }
 }
 
-/// Linux and most of its file systems have a rename that replaces nothing; NFS and many user-space
-/// ones do not.
+/// Linux, macOS and most of their file systems have a rename that replaces nothing; NFS and many
+/// user-space ones do not.
+#[cfg(any(target_os = "linux", target_vendor = "apple"))]
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     use rustix::fs::{CWD, RenameFlags, renameat_with};
     match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
@@ -101,6 +132,11 @@ fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         }
         renamed => Ok(renamed?),
     }
+}
+
+#[cfg(not(any(target_os = "linux", target_vendor = "apple")))]
+fn rename_new(_: &Path, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Opens a regular file. Does not wait: opening a FIFO would, until its other end is opened.
@@ -116,8 +152,13 @@ fn open_regular(path: &Path, access: Access) -> io::Result<File> {
             check_regular(uninterrupted(|| file.metadata())?.file_type())?;
             Ok(file)
         }
-        // For a socket the system returns "no such device or address".
-        Err(e) if e.raw_os_error() == Some(Errno::NXIO.raw_os_error()) => {
+        // For a socket Linux returns "no such device or address", others "not supported".
+        Err(e)
+            if matches!(
+                Errno::from_io_error(&e),
+                Some(Errno::NXIO | Errno::OPNOTSUPP)
+            ) =>
+        {
             check_regular(uninterrupted(|| fs::metadata(path))?.file_type())?;
             Err(e)
         }
@@ -148,9 +189,7 @@ fn open_dir(dir: &Path) -> io::Result<File> {
 }
 
 fn sync_dir(dir: &Path) -> io::Result<()> {
-    // Not `sync_all`: it tries again after a signal, and a sync that failed must not be tried
-    // again.
-    Ok(rustix::fs::fsync(open_dir(dir)?)?)
+    flush(&open_dir(dir)?)
 }
 
 /// The directory that holds the name of `path`; `None` for a root.
@@ -252,12 +291,4 @@ impl Drop for OsLock {
         // If it fails, closing the file releases the lock.
         let _ = self.file.unlock();
     }
-}
-
-/// The file system of `dir`, by the number that `statfs` gives.
-fn file_system(dir: &Path) -> io::Result<FileSystem> {
-    let magic = uninterrupted(|| statfs(dir).map_err(errno))?.f_type;
-    // The kernel's number has 32 bits; some C libraries return it with a sign.
-    let magic = u64::try_from(magic).unwrap_or_default() & 0xFFFF_FFFF;
-    Ok(FileSystem::from_magic(magic))
 }

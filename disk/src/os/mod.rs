@@ -1,27 +1,41 @@
-//! The operating system's disk.
+//! The operating system's disk, and what else differs from system to system.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `disk` | `OsDisk`: files by name, directories and their locks |
-//! | `file` | an open file |
+//! | `handle` | what every open file does |
+//! | `file_system` | asking which file system a directory lies on |
+//! | `flush` | making bytes and names durable |
 //! | `size` | how long a file is, may become, and still is |
-//! | `read_map` | maps for reading |
-//! | `shared_map` | append maps whose stores go to the page cache |
-//! | `direct_map` | append maps in memory of the process, written past the page cache |
-//! | `append_map` | what both kinds of append maps have in common |
-//! | `populate` | reading pages in before they are touched |
-//! | `direct_io` | opening and writing files past the page cache |
-//! | `direct_read` | reading a page past the page cache |
+//! | `append_map` | what all append maps have in common |
+//! | `read_through` | reading the pages of a map with `read` |
+//! | `write_cache` | whether a device has one |
 //! | `priority` | tuning: scheduling priority of the calling thread |
+//! | `linux/` | files, maps, waking and devices, as Linux does them |
+//! | `portable/` | the same for any Unix |
+//!
+//! `linux` and `portable` hold the same names; this file says which of them the machine uses. Built
+//! with `--cfg highwater_portable`, Linux uses `portable` too, so that the whole suite can run on
+//! it.
 
 mod append_map;
-mod direct_io;
-mod direct_map;
-mod direct_read;
 pub(crate) mod disk;
-mod file;
-mod populate;
+mod file_system;
+mod flush;
+mod handle;
+#[cfg(all(target_os = "linux", not(highwater_portable)))]
+pub(crate) mod linux;
+pub(crate) mod portable;
 pub(crate) mod priority;
-mod read_map;
-mod shared_map;
+mod read_through;
 mod size;
+pub(crate) mod write_cache;
+
+#[cfg(all(target_os = "linux", not(highwater_portable)))]
+pub(crate) use linux as native;
+#[cfg(not(shuttle))]
+pub use native::event_count::EventCount;
+#[cfg(not(all(target_os = "linux", not(highwater_portable))))]
+pub(crate) use portable as native;
+#[cfg(shuttle)]
+pub use portable::event_count::EventCount;

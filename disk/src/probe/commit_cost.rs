@@ -2,11 +2,8 @@
 #![expect(clippy::disallowed_methods, reason = "this is the seam")]
 
 use crate::clock::Clock;
-use crate::error::errno;
+use crate::os::native::{file::allocate, populate};
 use crate::units::{PAGE, PAGE_SIZE};
-use memmap2::{Advice, MmapOptions};
-use rustix::fs::{FallocateFlags, fallocate};
-use rustix::io::Errno;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -47,15 +44,7 @@ pub fn commit_cost(
     let file = nameless(dir)?;
     match extents {
         Extents::Written => write_zeros(&file, size)?,
-        Extents::Allocated => {
-            fallocate(&file, FallocateFlags::empty(), 0, size.max(1)).map_err(|e| {
-                let cause = errno(e);
-                match e {
-                    Errno::OPNOTSUPP => io::Error::new(io::ErrorKind::Unsupported, cause),
-                    _ => cause,
-                }
-            })?;
-        }
+        Extents::Allocated => allocate(&file, size.max(1))?,
     }
     file.sync_all()?;
     let page = [0xA5; PAGE];
@@ -81,12 +70,7 @@ pub fn commit_cost(
 pub fn can_populate(dir: &Path) -> io::Result<bool> {
     let file = nameless(dir)?;
     write_zeros(&file, PAGE_SIZE)?;
-    let map = MmapOptions::new().len(PAGE).map_raw(&file)?;
-    match map.advise(Advice::PopulateWrite) {
-        Ok(()) => Ok(true),
-        Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(false),
-        Err(e) => Err(e),
-    }
+    populate::can_populate(&file)
 }
 
 /// A file without a name: it is gone with its handle, or with the process.

@@ -2,17 +2,16 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `device` | the block devices under a directory, and how many flushes they got |
 //! | `commit_cost` | what a commit costs there |
 //! | `scratch` | a directory for the files of a tool |
 //! | `output` | whether the reader of a tool's output is still there |
 
 mod commit_cost;
-mod device;
 mod output;
 mod scratch;
 
+pub use crate::os::native::device::Device;
+pub use crate::os::write_cache::WriteCache;
 pub use commit_cost::{Effort, Extents, can_populate, commit_cost};
-pub use device::{Device, WriteCache};
 pub use output::reader_is_gone;
 pub use scratch::Scratch;

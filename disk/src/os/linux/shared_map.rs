@@ -6,7 +6,7 @@ use crate::interrupted::uninterrupted;
 use crate::map::append::AppendMap;
 use crate::map::backing::MapBacking;
 use crate::os::append_map::{OnlyMap, shape, span};
-use crate::os::populate::{MappedFile, Populated, Source};
+use crate::os::linux::populate::{MappedFile, Populated, Source};
 use crate::os::size::check_still_whole;
 use crate::units::PAGE;
 use memmap2::{Advice, MmapOptions, MmapRaw};

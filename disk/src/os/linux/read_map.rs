@@ -2,7 +2,7 @@
 
 use crate::error::invalid;
 use crate::map::read::{ReadBacking, ReadMap};
-use crate::os::populate::{self, FileId, MappedFile, Populated, Source};
+use crate::os::linux::populate::{self, FileId, MappedFile, Populated, Source};
 use crate::os::size::length;
 use memmap2::{Advice, Mmap};
 use std::fs::File;

@@ -1,6 +1,7 @@
 //! The block devices under a directory, and how many flushes they got.
 #![expect(clippy::disallowed_methods, reason = "this is the seam")]
 
+use crate::os::write_cache::WriteCache;
 use rustix::fs::{major, minor};
 use std::fs;
 use std::io;
@@ -19,17 +20,6 @@ const MAX_STACK: usize = 16;
 pub struct Device {
     /// Their directories in sysfs.
     leaves: Vec<PathBuf>,
-}
-
-/// Whether a device reports a cache of written data that a power cut empties.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WriteCache {
-    /// It does: a sync must flush it.
-    Volatile,
-    /// It does not: the kernel sends it no flushes.
-    None,
-    /// It does not report that.
-    Unstated,
 }
 
 impl Device {

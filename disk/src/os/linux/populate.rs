@@ -9,9 +9,11 @@
 use crate::call::Call;
 use crate::error::DiskError;
 use crate::interrupted::uninterrupted;
-use crate::os::direct_read::read_around;
+use crate::os::linux::direct_read::read_around;
+use crate::os::read_through::read_through;
 use crate::os::size::{cut_short, length};
-use memmap2::{Advice, MmapMut};
+use crate::units::PAGE;
+use memmap2::{Advice, MmapMut, MmapOptions};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -114,6 +116,17 @@ pub(crate) fn is_known() -> bool {
     })
 }
 
+/// Whether pages of `file` can be faulted in for writing in advance (`MADV_POPULATE_WRITE`). Its
+/// first page was written.
+pub(crate) fn can_populate(file: &File) -> io::Result<bool> {
+    let map = MmapOptions::new().len(PAGE).map_raw(file)?;
+    match map.advise(Advice::PopulateWrite) {
+        Ok(()) => Ok(true),
+        Err(e) if e.raw_os_error() == Some(Errno::INVAL.raw_os_error()) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
+
 /// A file mapped from its beginning, part of which is to be read in.
 #[derive(Debug)]
 pub(crate) struct MappedFile<'a> {
@@ -136,7 +149,10 @@ impl MappedFile<'_> {
         match self.advise(&range) {
             Ok(()) => {}
             // Linux before 5.14. What was read is in the page cache, where touching finds it.
-            Err(Errno::INVAL | Errno::NOSYS) => self.read_through(&range)?,
+            Err(Errno::INVAL | Errno::NOSYS) => match self.file {
+                Source::Open(file) => read_through(file, self.path, self.len, &range)?,
+                Source::Closed(_) => return Err(self.fault(range.start, Errno::INVAL.into())),
+            },
             Err(error) => self.find(&range, error)?,
         }
         self.populated.note(&range, self.len);
@@ -234,25 +250,6 @@ impl MappedFile<'_> {
         }
         self.fault(at, io::Error::other(UNREADABLE))
     }
-
-    /// Reads the pages with `read`, and drops the bytes.
-    fn read_through(&self, pages: &Range<usize>) -> io::Result<()> {
-        let Source::Open(file) = self.file else {
-            return Err(self.fault(pages.start, Errno::INVAL.into()));
-        };
-        let mut buffer = vec![0; (64 << 10).min(pages.len())];
-        let (mut at, end) = (pages.start, pages.end.min(self.len));
-        while at < end {
-            let wanted = buffer.len().min(end - at);
-            let read = uninterrupted(|| file.read_at(buffer.split_at_mut(wanted).0, at as u64));
-            let read = read.and_then(|read| match read {
-                0 => Err(io::ErrorKind::UnexpectedEof.into()),
-                read => Ok(read),
-            });
-            at += read.map_err(|e| self.fault(at, e))?;
-        }
-        Ok(())
-    }
 }
 
 const UNREADABLE: &str = "a page cannot be read in (madvise: EFAULT)";
@@ -265,33 +262,8 @@ fn reopen(path: &Path, id: FileId) -> Option<File> {
 }
 
 #[cfg(test)]
-#[cfg_attr(miri, allow(unused, reason = "Miri has no shared maps"))]
 mod tests {
     use super::*;
-    use std::io::Write;
-
-    /// F30, F31: without `MADV_POPULATE_READ` the pages are read as one reads a file, and an error
-    /// says where.
-    #[test]
-    #[cfg_attr(miri, ignore = "Miri has no shared maps")]
-    fn pages_can_be_read_through_where_the_kernel_cannot_populate() {
-        let mut file = tempfile::tempfile().unwrap();
-        file.write_all(&[7; 300_000]).unwrap();
-        let populated = Populated::nothing(300_000);
-        let mapped = MappedFile {
-            file: Source::Open(&file),
-            path: Path::new("/f"),
-            base: std::ptr::null(),
-            len: 300_000,
-            populated: &populated,
-        };
-        mapped.read_through(&(0..303_104)).unwrap();
-        mapped.read_through(&(299_008..303_104)).unwrap();
-        file.set_len(100_000).unwrap();
-        let error = mapped.read_through(&(4096..303_104)).unwrap_err();
-        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
-        assert_eq!(DiskError::of(&error).unwrap().offset(), Some(100_000));
-    }
 
     #[test]
     fn a_part_counts_as_seen_once_all_of_it_was_populated() {
