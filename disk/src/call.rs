@@ -83,6 +83,11 @@ impl Call {
     ];
 
     /// Whether the call can change what a power cut leaves.
+    ///
+    /// ```
+    /// use highwater_disk::Call;
+    /// assert!(Call::Write.is_mutation() && !Call::Read.is_mutation());
+    /// ```
     #[must_use]
     pub fn is_mutation(self) -> bool {
         !matches!(

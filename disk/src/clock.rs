@@ -43,6 +43,14 @@ struct NotifyState {
 
 impl Notify {
     /// Wakes the waiter, now or at its next wait.
+    ///
+    /// ```
+    /// use highwater_disk::{Clock, ManualClock, Notify, WaitResult};
+    /// use std::sync::Arc;
+    /// let (clock, notify) = (ManualClock::new(0), Arc::new(Notify::default()));
+    /// notify.notify_one(); // before the wait: it is not lost
+    /// assert_eq!(clock.wait(&notify, None), WaitResult::Notified);
+    /// ```
     pub fn notify_one(&self) {
         self.state.lock().notified = true;
         self.changed.notify_all();
@@ -62,6 +70,13 @@ pub struct OsClock {
 
 impl OsClock {
     /// A clock whose monotonic time starts now.
+    ///
+    /// ```
+    /// use highwater_disk::{Clock, OsClock};
+    /// let clock = OsClock::new();
+    /// let before = clock.now();
+    /// assert!(clock.now() >= before);
+    /// ```
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "this is the seam")]
     pub fn new() -> Self {
@@ -126,6 +141,12 @@ struct ManualState {
 
 impl ManualClock {
     /// A clock that shows `wall_ms` milliseconds since the Unix epoch.
+    ///
+    /// ```
+    /// use highwater_disk::{Clock, ManualClock};
+    /// let clock = ManualClock::new(1_700_000_000_000);
+    /// assert_eq!(clock.wall_ms(), 1_700_000_000_000);
+    /// ```
     #[must_use]
     pub fn new(wall_ms: u64) -> Self {
         Self {
@@ -139,6 +160,18 @@ impl ManualClock {
 
     /// Moves both clocks forward, at most to the last moment there is. Wakes every waiter whose
     /// deadline has passed.
+    ///
+    /// ```
+    /// use highwater_disk::{Clock, ManualClock, Notify, WaitResult};
+    /// use std::{sync::Arc, time::Duration};
+    /// let clock = Arc::new(ManualClock::new(0));
+    /// let waiting = std::thread::spawn({
+    ///     let clock = Arc::clone(&clock);
+    ///     move || clock.wait(&Arc::new(Notify::default()), Some(Duration::from_secs(60)))
+    /// });
+    /// clock.advance(Duration::from_secs(60)); // a minute in no time
+    /// assert_eq!(waiting.join().expect("no panic"), WaitResult::Deadline);
+    /// ```
     pub fn advance(&self, by: Duration) {
         let waiters = {
             let mut state = self.state.lock();
@@ -153,6 +186,14 @@ impl ManualClock {
     }
 
     /// Sets the wall clock alone, as an operator or NTP would.
+    ///
+    /// ```
+    /// use highwater_disk::{Clock, ManualClock};
+    /// use std::time::Duration;
+    /// let clock = ManualClock::new(1000);
+    /// clock.set_wall_ms(500); // the wall clock goes back, monotonic time does not
+    /// assert_eq!((clock.wall_ms(), clock.now()), (500, Duration::ZERO));
+    /// ```
     pub fn set_wall_ms(&self, wall_ms: u64) {
         self.state.lock().wall_ms = wall_ms;
     }

@@ -15,6 +15,25 @@ use std::sync::Arc;
 
 /// Files and directories, real or simulated. Every method is one operation that a test can count,
 /// fail or crash.
+///
+/// ```
+/// use highwater_disk::{Disk, DiskFile as _, OsDisk, SimDisk};
+/// use std::path::Path;
+///
+/// /// Replaces a small file: after a power cut it has the old content or the new one.
+/// fn replace(disk: &dyn Disk, dir: &Path, content: &[u8]) -> std::io::Result<()> {
+///     let (new, name) = (dir.join("settings.new"), dir.join("settings"));
+///     let file = disk.create_new(&new)?;
+///     file.write_all_at(content, 0)?;
+///     file.sync()?; // the content first
+///     disk.rename(&new, &name)?;
+///     disk.sync_dir(dir)
+/// }
+/// # let dir = tempfile::tempdir()?;
+/// replace(&OsDisk::new(), dir.path(), b"x = 1")?; // in the program
+/// replace(&SimDisk::new(), Path::new("/"), b"x = 1")?; // in its tests
+/// # Ok::<_, std::io::Error>(())
+/// ```
 pub trait Disk: Debug + Send + Sync + 'static {
     /// `path` from the root, for the current working directory. A program that keeps a directory
     /// calls this once, so that a later `chdir` changes nothing. Does not check whether it exists,
@@ -115,6 +134,18 @@ pub trait Disk: Debug + Send + Sync + 'static {
     clippy::len_without_is_empty,
     reason = "`len` is a call that can fail, not a property of a collection"
 )]
+///
+/// ```
+/// use highwater_disk::{Disk, DiskFile as _, SimDisk};
+/// use std::path::Path;
+///
+/// let file = SimDisk::new().create_new(Path::new("/a"))?;
+/// file.write_all_at(b"hello", 0)?;
+/// let mut buf = [0; 16];
+/// assert_eq!(file.read_up_to(&mut buf, 1)?, 4);
+/// assert_eq!(&buf[..4], b"ello");
+/// # Ok::<_, std::io::Error>(())
+/// ```
 pub trait DiskFile: Debug + Send + Sync {
     /// The path under which it was opened (for error messages).
     fn path(&self) -> &Path;

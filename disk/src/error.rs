@@ -64,6 +64,17 @@ impl DiskError {
     }
 
     /// The same error about `path`: a file that was mapped under one name may have another now.
+    ///
+    /// ```
+    /// use highwater_disk::{Access, Disk, DiskError, OsDisk};
+    /// use std::path::Path;
+    /// # let dir = tempfile::tempdir()?;
+    /// let path = dir.path().join("nothing");
+    /// let error = OsDisk::new().open(&path, Access::Read).expect_err("there is no such file");
+    /// let error = DiskError::about(error, Path::new("/its/name/now"));
+    /// assert!(error.to_string().contains("/its/name/now"), "{error}");
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn about(error: io::Error, path: &Path) -> io::Error {
         match error.downcast::<Self>() {
@@ -73,30 +84,81 @@ impl DiskError {
     }
 
     /// The failed call.
+    ///
+    /// ```
+    /// use highwater_disk::{Access, Call, Disk, DiskError, OsDisk};
+    /// # let dir = tempfile::tempdir()?;
+    /// let path = dir.path().join("nothing");
+    /// let error = OsDisk::new().open(&path, Access::Read).expect_err("there is no such file");
+    /// let failed = DiskError::of(&error).expect("a disk returned it");
+    /// assert_eq!(failed.call(), Call::Open);
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn call(&self) -> Call {
         self.call
     }
 
     /// The path it was about; of a rename or link the old one.
+    ///
+    /// ```
+    /// use highwater_disk::{Access, Disk, DiskError, OsDisk};
+    /// # let dir = tempfile::tempdir()?;
+    /// let path = dir.path().join("nothing");
+    /// let error = OsDisk::new().open(&path, Access::Read).expect_err("there is no such file");
+    /// let failed = DiskError::of(&error).expect("a disk returned it");
+    /// assert_eq!(failed.path(), path);
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Offset in the file, in bytes, where the call stopped; `None` if it is not about an offset.
+    ///
+    /// ```
+    /// use highwater_disk::{Disk, DiskError, DiskFile as _, SimDisk};
+    /// use std::path::Path;
+    /// let file = SimDisk::new().create_new(Path::new("/a"))?;
+    /// file.write_all_at(b"hello", 0)?;
+    /// let error = file.read_exact_at(&mut [0; 10], 0).expect_err("it is shorter");
+    /// assert_eq!(DiskError::of(&error).and_then(DiskError::offset), Some(5));
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn offset(&self) -> Option<u64> {
         self.offset
     }
 
     /// The error as the operating system (or the simulator) gave it.
+    ///
+    /// ```
+    /// use highwater_disk::{Access, Disk, DiskError, OsDisk};
+    /// # let dir = tempfile::tempdir()?;
+    /// let path = dir.path().join("nothing");
+    /// let error = OsDisk::new().open(&path, Access::Read).expect_err("there is no such file");
+    /// let failed = DiskError::of(&error).expect("a disk returned it");
+    /// assert_eq!(failed.cause().kind(), std::io::ErrorKind::NotFound);
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn cause(&self) -> &io::Error {
         &self.cause
     }
 
     /// The [`DiskError`] inside `error`, if a disk returned it.
+    ///
+    /// ```
+    /// use highwater_disk::{Access, Disk, DiskError, OsDisk};
+    /// # let dir = tempfile::tempdir()?;
+    /// let path = dir.path().join("nothing");
+    /// let error = OsDisk::new().open(&path, Access::Read).expect_err("there is no such file");
+    /// let failed = DiskError::of(&error).expect("a disk returned it");
+    /// println!("{failed}");
+    /// assert!(DiskError::of(&std::io::Error::other("of another library")).is_none());
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn of(error: &io::Error) -> Option<&Self> {
         error.get_ref()?.downcast_ref()
@@ -124,6 +186,15 @@ impl std::error::Error for DiskError {
 
 /// A copy of `error`, for several threads that waited for the same call. It has the same kind,
 /// message, path and errno.
+///
+/// ```
+/// use highwater_disk::{Access, Disk, OsDisk, copy_error};
+/// # let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("nothing");
+/// let error = OsDisk::new().open(&path, Access::Read).expect_err("there is no such file");
+/// assert_eq!(copy_error(&error).to_string(), error.to_string());
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[must_use]
 pub fn copy_error(error: &io::Error) -> io::Error {
     if let Some(code) = error.raw_os_error() {
@@ -172,6 +243,16 @@ impl fmt::Display for Crash {
 impl std::error::Error for Crash {}
 
 /// The errno of `error`, also when a disk wrapped it with its call and path.
+///
+/// ```
+/// use highwater_disk::{Access, Disk, OsDisk, raw_os_error};
+/// # let dir = tempfile::tempdir()?;
+/// let path = dir.path().join("nothing");
+/// let error = OsDisk::new().open(&path, Access::Read).expect_err("there is no such file");
+/// assert_eq!(error.raw_os_error(), None, "it is inside");
+/// assert!(raw_os_error(&error).is_some());
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[must_use]
 pub fn raw_os_error(error: &io::Error) -> Option<i32> {
     error

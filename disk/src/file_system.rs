@@ -103,6 +103,11 @@ const MAGICS: [(u64, FileSystem); 24] = [
 
 impl FileSystem {
     /// The file system with this `f_type`.
+    ///
+    /// ```
+    /// use highwater_disk::FileSystem;
+    /// assert_eq!(FileSystem::from_magic(0xEF53), FileSystem::Ext4);
+    /// ```
     #[must_use]
     pub fn from_magic(magic: u64) -> Self {
         let known = MAGICS.iter().find(|(number, _)| *number == magic);
@@ -127,6 +132,16 @@ impl FileSystem {
     }
 
     /// What it promises.
+    ///
+    /// ```
+    /// use highwater_disk::{Disk, OsDisk, Suitability};
+    /// # let dir = tempfile::tempdir()?;
+    /// let file_system = OsDisk::new().file_system(dir.path())?;
+    /// if file_system.suitability() == Suitability::Network {
+    ///     println!("{file_system} does not promise to keep what was flushed");
+    /// }
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn suitability(self) -> Suitability {
         match self {

@@ -35,6 +35,17 @@ enum Backend {
 
 impl OsDisk {
     /// The file system of the machine.
+    ///
+    /// ```
+    /// use highwater_disk::{Disk, DiskFile as _, OsDisk};
+    /// # let dir = tempfile::tempdir()?;
+    /// let disk = OsDisk::new();
+    /// let file = disk.create_new(&dir.path().join("a"))?;
+    /// file.write_all_at(b"hello", 0)?;
+    /// file.sync()?; // the content is durable
+    /// disk.sync_dir(dir.path())?; // and now the name
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()

@@ -103,6 +103,12 @@ pub struct Fault {
 
 impl Fault {
     /// The next `call` fails with `kind`, once, whatever its path.
+    ///
+    /// ```
+    /// use highwater_disk::sim::{Call, Fault, FaultKind};
+    /// let fault = Fault::new(Call::Sync, FaultKind::Eio); // the next sync, of any file, once
+    /// assert_eq!((fault.nth, fault.path.is_none()), (0, true));
+    /// ```
     #[must_use]
     pub fn new(call: Call, kind: FaultKind) -> Self {
         Self {
@@ -116,6 +122,18 @@ impl Fault {
     }
 
     /// Lets `nth` matching calls succeed first.
+    ///
+    /// ```
+    /// use highwater_disk::sim::{Call, Fault, FaultKind};
+    /// use highwater_disk::{Disk, DiskFile as _, SimDisk};
+    /// use std::path::Path;
+    /// let sim = SimDisk::new();
+    /// sim.fail(Fault::new(Call::Sync, FaultKind::Eio).nth(1));
+    /// let file = sim.create_new(Path::new("/a"))?;
+    /// assert!(file.sync().is_ok());
+    /// assert!(file.sync().is_err());
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn nth(mut self, nth: u64) -> Self {
         self.nth = nth;
@@ -123,6 +141,18 @@ impl Fault {
     }
 
     /// Fails so many times in a row.
+    ///
+    /// ```
+    /// use highwater_disk::sim::{Call, Fault, FaultKind};
+    /// use highwater_disk::{Disk, DiskFile as _, SimDisk};
+    /// use std::path::Path;
+    /// let sim = SimDisk::new();
+    /// sim.fail(Fault::new(Call::Sync, FaultKind::Eio).times(2));
+    /// let file = sim.create_new(Path::new("/a"))?;
+    /// assert!(file.sync().is_err() && file.sync().is_err());
+    /// assert!(file.sync().is_ok());
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn times(mut self, times: u64) -> Self {
         self.times = Repeat::Times(times);
@@ -130,6 +160,17 @@ impl Fault {
     }
 
     /// Fails from then on.
+    ///
+    /// ```
+    /// use highwater_disk::sim::{Call, Fault, FaultKind};
+    /// use highwater_disk::{Disk, DiskFile as _, SimDisk};
+    /// use std::path::Path;
+    /// let sim = SimDisk::new();
+    /// sim.fail(Fault::new(Call::Write, FaultKind::Enospc).forever());
+    /// let file = sim.create_new(Path::new("/a"))?;
+    /// assert!((0..100).all(|_| file.write_at(b"hello", 0).is_err()));
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn forever(mut self) -> Self {
         self.times = Repeat::Forever;
@@ -137,6 +178,17 @@ impl Fault {
     }
 
     /// Fails only calls of which a path contains `text`.
+    ///
+    /// ```
+    /// use highwater_disk::sim::{Call, Fault, FaultKind};
+    /// use highwater_disk::{Disk, DiskFile as _, SimDisk};
+    /// use std::path::Path;
+    /// let sim = SimDisk::new();
+    /// sim.fail(Fault::new(Call::Sync, FaultKind::Eio).on("/b"));
+    /// assert!(sim.create_new(Path::new("/a"))?.sync().is_ok());
+    /// assert!(sim.create_new(Path::new("/b"))?.sync().is_err());
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn on(mut self, text: impl Into<String>) -> Self {
         self.path = Some(text.into());
@@ -144,6 +196,21 @@ impl Fault {
     }
 
     /// The failed sync leaves the dirty state dirty, unlike Linux.
+    ///
+    /// ```
+    /// use highwater_disk::sim::{Call, Fault, FaultKind};
+    /// use highwater_disk::{Disk, DiskFile as _, SimDisk};
+    /// use std::path::Path;
+    /// let sim = SimDisk::new();
+    /// sim.fail(Fault::new(Call::Sync, FaultKind::Eio).keeping_dirty());
+    /// let file = sim.create_new(Path::new("/a"))?;
+    /// sim.sync_dir(Path::new("/"))?;
+    /// file.write_all_at(b"hello", 0)?;
+    /// assert!(file.sync().is_err());
+    /// file.sync()?; // without `keeping_dirty` this would save nothing
+    /// assert_eq!(sim.durable_file("/a"), Some(b"hello".to_vec()));
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn keeping_dirty(mut self) -> Self {
         self.after_sync = AfterFailedSync::Dirty;

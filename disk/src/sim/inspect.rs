@@ -7,6 +7,17 @@ use std::path::{Path, PathBuf};
 
 impl SimDisk {
     /// The paths of all files in the page cache, sorted, from the root.
+    ///
+    /// ```
+    /// use highwater_disk::{Disk, DiskFile as _, SimDisk};
+    /// use std::path::Path;
+    /// let sim = SimDisk::new();
+    /// let file = sim.create_new(Path::new("/a"))?;
+    /// assert_eq!(sim.files(), [Path::new("/a")]);
+    /// assert!(sim.durable_files().is_empty(), "the directory was not synced");
+    /// # file.sync()?;
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let state = self.machine.state();
@@ -14,6 +25,17 @@ impl SimDisk {
     }
 
     /// The paths of all files whose names are durable, sorted, from the root.
+    ///
+    /// ```
+    /// use highwater_disk::{Disk, DiskFile as _, SimDisk};
+    /// use std::path::Path;
+    /// let sim = SimDisk::new();
+    /// sim.create_new(Path::new("/a"))?;
+    /// assert!(sim.durable_files().is_empty());
+    /// sim.sync_dir(Path::new("/"))?;
+    /// assert_eq!(sim.durable_files(), [Path::new("/a")]);
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn durable_files(&self) -> Vec<PathBuf> {
         let state = self.machine.state();
@@ -21,6 +43,17 @@ impl SimDisk {
     }
 
     /// The content in the page cache of the file `path`.
+    ///
+    /// ```
+    /// use highwater_disk::{Disk, DiskFile as _, SimDisk};
+    /// use std::path::Path;
+    /// let sim = SimDisk::new();
+    /// let file = sim.create_new(Path::new("/a"))?;
+    /// file.write_all_at(b"hello", 0)?;
+    /// assert_eq!(sim.read_file("/a"), Some(b"hello".to_vec()));
+    /// assert_eq!(sim.read_file("/b"), None);
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn read_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
         let state = self.machine.state();
@@ -30,6 +63,19 @@ impl SimDisk {
 
     /// What is left of the file `path` if the power goes off now and nothing un-synced survives;
     /// `None` if its name is not durable.
+    ///
+    /// ```
+    /// use highwater_disk::{Disk, DiskFile as _, SimDisk};
+    /// use std::path::Path;
+    /// let sim = SimDisk::new();
+    /// let file = sim.create_new(Path::new("/a"))?;
+    /// file.write_all_at(b"hello", 0)?;
+    /// sim.sync_dir(Path::new("/"))?;
+    /// assert_eq!(sim.durable_file("/a"), Some(vec![]), "the name alone");
+    /// file.sync()?;
+    /// assert_eq!(sim.durable_file("/a"), Some(b"hello".to_vec()));
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn durable_file(&self, path: impl AsRef<Path>) -> Option<Vec<u8>> {
         let state = self.machine.state();
@@ -39,6 +85,14 @@ impl SimDisk {
 
     /// Changes the content of the file `path`, as decay, a stray write or an operator would:
     /// durably.
+    ///
+    /// ```
+    /// use highwater_disk::SimDisk;
+    /// let sim = SimDisk::new();
+    /// sim.put_file("/a", "hello");
+    /// sim.edit("/a", |bytes| bytes[0] ^= 1); // one bit rots
+    /// assert_eq!(sim.read_file("/a"), Some(b"iello".to_vec()));
+    /// ```
     ///
     /// # Panics
     /// If there is no such file, or it is open or mapped.
@@ -57,6 +111,19 @@ impl SimDisk {
     /// after a restart. Each call that reads a page with such a sector fails with EIO: a read, and
     /// [`ReadMap::populate`](crate::ReadMap::populate). Writing a whole sector repairs it.
     ///
+    /// ```
+    /// use highwater_disk::{Access, Disk, DiskFile as _, SimDisk};
+    /// use std::path::Path;
+    /// let sim = SimDisk::new();
+    /// sim.put_file("/a", vec![7; 8192]);
+    /// sim.break_reads("/a", 4096..4097);
+    /// let file = sim.open(Path::new("/a"), Access::Read)?;
+    /// let mut page = [0; 4096];
+    /// file.read_exact_at(&mut page, 0)?;
+    /// assert!(file.read_exact_at(&mut page, 4096).is_err());
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    ///
     /// # Panics
     /// If there is no such file.
     pub fn break_reads(&self, path: impl AsRef<Path>, range: Range<u64>) {
@@ -70,6 +137,18 @@ impl SimDisk {
 
     /// The device can read the file `path` again.
     ///
+    /// ```
+    /// use highwater_disk::{Access, Disk, DiskFile as _, SimDisk};
+    /// use std::path::Path;
+    /// let sim = SimDisk::new();
+    /// sim.put_file("/a", "hello");
+    /// sim.break_reads("/a", 0..1);
+    /// sim.heal_reads("/a");
+    /// let file = sim.open(Path::new("/a"), Access::Read)?;
+    /// file.read_exact_at(&mut [0; 5], 0)?;
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
+    ///
     /// # Panics
     /// If there is no such file.
     pub fn heal_reads(&self, path: impl AsRef<Path>) {
@@ -81,6 +160,15 @@ impl SimDisk {
 
     /// Puts a file there, durable in content and name, in place of one that may be there (which
     /// keeps its handles). Makes all other names of the directory durable too.
+    ///
+    /// ```
+    /// use highwater_disk::SimDisk;
+    /// let sim = SimDisk::new();
+    /// sim.put_file("/settings", "x = 1");
+    /// sim.cut_power_now();
+    /// let rebooted = sim.restart_after_power_cut(1);
+    /// assert_eq!(rebooted.read_file("/settings"), Some(b"x = 1".to_vec()));
+    /// ```
     ///
     /// # Panics
     /// If the directory does not exist, or `path` is a directory.
@@ -97,6 +185,14 @@ impl SimDisk {
     /// Copies the content of the file `from` over `to`, durable in content and name; see
     /// [`Self::put_file`].
     ///
+    /// ```
+    /// use highwater_disk::SimDisk;
+    /// let sim = SimDisk::new();
+    /// sim.put_file("/a", "hello");
+    /// sim.copy_file("/a", "/b"); // an operator restores a backup
+    /// assert_eq!(sim.read_file("/b"), Some(b"hello".to_vec()));
+    /// ```
+    ///
     /// # Panics
     /// If there is no file `from`, or `to` cannot be put.
     pub fn copy_file(&self, from: impl AsRef<Path>, to: impl AsRef<Path>) {
@@ -106,6 +202,14 @@ impl SimDisk {
 
     /// Takes the name `path` away, durably, as an operator would; does nothing if it is not there.
     /// Makes all other names of the directory durable too.
+    ///
+    /// ```
+    /// use highwater_disk::SimDisk;
+    /// let sim = SimDisk::new();
+    /// sim.put_file("/a", "hello");
+    /// sim.delete_file("/a");
+    /// assert!(sim.files().is_empty());
+    /// ```
     ///
     /// # Panics
     /// If `path` is a directory.
@@ -125,6 +229,17 @@ impl SimDisk {
 
     /// Takes the directory `path` and everything in it away, durably, as an operator would; does
     /// nothing if it is not there.
+    ///
+    /// ```
+    /// use highwater_disk::{Disk, SimDisk};
+    /// use std::path::Path;
+    /// let sim = SimDisk::new();
+    /// sim.create_dir_all(Path::new("/log"))?;
+    /// sim.put_file("/log/a", "hello");
+    /// sim.delete_dir("/log");
+    /// assert!(sim.files().is_empty());
+    /// # Ok::<_, std::io::Error>(())
+    /// ```
     ///
     /// # Panics
     /// If `path` is a file, or the root.

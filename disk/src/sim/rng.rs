@@ -8,12 +8,23 @@ pub struct Rng {
 
 impl Rng {
     /// A generator whose whole sequence follows from `seed`.
+    ///
+    /// ```
+    /// use highwater_disk::sim::Rng;
+    /// assert_eq!(Rng::new(7).next_u64(), Rng::new(7).next_u64());
+    /// ```
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { state: seed }
     }
 
     /// The next 64 bits.
+    ///
+    /// ```
+    /// use highwater_disk::sim::Rng;
+    /// let mut rng = Rng::new(7);
+    /// assert_ne!(rng.next_u64(), rng.next_u64());
+    /// ```
     #[must_use]
     pub fn next_u64(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -25,6 +36,12 @@ impl Rng {
 
     /// A number below `bound` (nearly uniform: the bias is below `bound` / 2^64).
     ///
+    /// ```
+    /// use highwater_disk::sim::Rng;
+    /// let mut rng = Rng::new(7);
+    /// assert!((0..100).all(|_| rng.below(6) < 6));
+    /// ```
+    ///
     /// # Panics
     /// If `bound` is 0.
     #[must_use]
@@ -34,6 +51,13 @@ impl Rng {
     }
 
     /// True in `per_mille` of 1000 cases.
+    ///
+    /// ```
+    /// use highwater_disk::sim::Rng;
+    /// let mut rng = Rng::new(7);
+    /// let heads = (0..1000).filter(|_| rng.chance(500)).count();
+    /// assert!((300..700).contains(&heads));
+    /// ```
     #[must_use]
     pub fn chance(&mut self, per_mille: u64) -> bool {
         self.below(1000) < per_mille
