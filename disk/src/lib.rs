@@ -51,3 +51,9 @@ pub use os::disk::OsDisk;
 pub use os::priority::{Priority, Raised};
 pub use sim::SimDisk;
 pub use units::{PAGE_SIZE, SECTOR_SIZE};
+
+/// The example of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+#[derive(Debug)]
+pub struct Readme;

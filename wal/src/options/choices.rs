@@ -63,7 +63,7 @@ pub enum ReadPath {
     Mapped,
     /// With plain reads into memory of the process: whatever happens to the files is an error. Each
     /// record takes an allocation of its own, a [`Chunk`](crate::Chunk) as many bytes as it is
-    /// long. (WritesVia through the page cache, [`WritePath::PageCache`], go through a map all the
+    /// long. (Writes through the page cache, [`WritePath::PageCache`], go through a map all the
     /// same.)
     Copy,
 }
