@@ -3,18 +3,15 @@
 use crate::chains::{Chains, read_whole};
 use crate::error::{CheckpointError, Result, Skipped};
 use crate::manifest::document::{FileEntry, Manifest, StateEntry};
-use crate::state_file::index::lost;
+use crate::reading::pieces::Pieces;
 use crate::store::Store;
 use std::sync::{Arc, OnceLock};
-
-/// How much of a state file is held in memory while it is verified, in bytes.
-const VERIFY_CHUNK: u64 = 1 << 20;
 
 /// A checkpoint that can be read. Cheap to clone; several threads may read different key groups at
 /// once.
 #[derive(Debug, Clone)]
 pub struct Checkpoint {
-    store: Arc<dyn Store>,
+    files: Arc<Pieces>,
     manifest: Arc<Manifest>,
     skipped: Vec<Skipped>,
     chains: Arc<OnceLock<Arc<Chains>>>,
@@ -58,7 +55,7 @@ impl Checkpoint {
         skipped: Vec<Skipped>,
     ) -> Self {
         Self {
-            store,
+            files: Arc::new(Pieces::new(store, &manifest.files)),
             manifest,
             skipped,
             chains: Arc::default(),
@@ -173,7 +170,7 @@ impl Checkpoint {
             return Ok(None);
         };
         let chain = self.chains()?.get((state.id, key_group));
-        let whole = read_whole(&*self.store, self.manifest.log_id, chain)?;
+        let whole = read_whole(&*self.files, self.manifest.log_id, chain)?;
         Ok(whole.map(|payload| GroupEntries {
             entries: payload.entries,
             bytes: payload.bytes,
@@ -182,7 +179,7 @@ impl Checkpoint {
 
     /// Where it was read from.
     pub(crate) fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+        self.files.store()
     }
 
     /// Length of the entries of a state before they were packed, in bytes; with older versions of
@@ -200,48 +197,27 @@ impl Checkpoint {
         if let Some(chains) = self.chains.get() {
             return Ok(chains);
         }
-        let read = Arc::new(Chains::read(&*self.store, &self.manifest)?);
+        let read = Arc::new(Chains::read(&*self.files, &self.manifest)?);
         Ok(self.chains.get_or_init(|| read))
     }
 
-    /// Reads every state file once, in bounded memory, and compares its length and hash.
+    /// Reads every state file once, in bounded memory ([`Reading`](crate::Reading)), and compares
+    /// its length and hash.
     ///
     /// # Errors
     /// [`CheckpointError::Damaged`] for the first file that is missing or has changed;
     /// [`CheckpointError::Io`].
     pub fn verify(&self) -> Result<()> {
-        self.manifest
-            .files
-            .iter()
-            .try_for_each(|f| self.verify_file(f))
+        self.files.verify(&self.manifest.files)
+    }
+
+    /// Lets go of what is held of its files.
+    pub(crate) fn forget_bytes(&self) {
+        self.files.forget();
     }
 
     /// As [`Self::verify`], for one file.
     pub(crate) fn verify_file(&self, entry: &FileEntry) -> Result<()> {
-        let name = entry.name.as_str();
-        let size = self.store.len(name).map_err(|e| lost(name, 0, e))?;
-        if size != entry.size {
-            let what = format!("it has {size} bytes, {} were written", entry.size);
-            return Err(CheckpointError::damaged(name, None, what));
-        }
-        let mut hasher = blake3::Hasher::new();
-        let mut offset = 0;
-        while offset < size {
-            let len = VERIFY_CHUNK.min(size - offset);
-            let bytes = self
-                .store
-                .get_range(name, offset, len)
-                .map_err(|e| lost(name, offset, e))?;
-            hasher.update(&bytes);
-            offset += len;
-        }
-        if hasher.finalize().to_hex().as_str() == entry.blake3 {
-            return Ok(());
-        }
-        Err(CheckpointError::damaged(
-            name,
-            None,
-            "its content has changed (the hash does not match)",
-        ))
+        self.files.verify(std::slice::from_ref(entry))
     }
 }

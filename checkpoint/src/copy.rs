@@ -51,6 +51,13 @@ impl Checkpoint {
                 ),
             });
         }
+        let copied = self.copy_states(into, meta);
+        // The program may keep this checkpoint for long.
+        self.forget_bytes();
+        copied
+    }
+
+    fn copy_states(&self, into: &mut Checkpoints, meta: Meta) -> Result<Published> {
         let names: Vec<String> = meta.states.iter().map(|s| s.name.clone()).collect();
         let mut writer = into.begin(meta)?;
         for name in &names {

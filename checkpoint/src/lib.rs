@@ -8,6 +8,7 @@
 //! | `catalog` | what this process knows about them |
 //! | `writing/` | a checkpoint that is being written |
 //! | `checkpoint` | a checkpoint that is read |
+//! | `reading/` | its files, read with few requests |
 //! | `copy` | a checkpoint written anew, in another place |
 //! | `inspect` | looking at checkpoints without touching them |
 //! | `manifest/` | what a checkpoint consists of |
@@ -35,6 +36,7 @@ mod manifest;
 mod merge;
 mod offline;
 mod options;
+mod reading;
 mod retention;
 mod state_file;
 mod store;
@@ -63,6 +65,7 @@ pub use store::error::StoreError;
 pub use store::local::LocalStore;
 #[cfg(feature = "remote")]
 pub use store::object::{calls::CallLimits, remote::RemoteStore};
+pub use store::reading::Reading;
 pub use store::url::{UrlError, open_url};
 pub use store::{Store, StoredFile};
 pub use writing::meta::{GroupBlock, Meta, Published, StateMeta};

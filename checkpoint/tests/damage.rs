@@ -11,6 +11,7 @@ mod common;
 use common::{LOG, MemStore, check, filled, log, lsn, options, publish};
 use highwater_checkpoint::{CheckpointError, Checkpoints, LogBounds, Manifest, Store, Validity};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 const NEWEST: &str = "manifest-0000000003.json";
 
@@ -19,8 +20,15 @@ fn open(store: &Arc<MemStore>) -> Checkpoints {
 }
 
 /// The newest checkpoint (3) was damaged: 2 is found instead, whole, and 3 is reported with
-/// `expected`.
+/// `expected`; however it is read.
 fn falls_back(store: &Arc<MemStore>, expected: &str) {
+    let far = store.copy();
+    far.is_far.store(true, Ordering::Relaxed);
+    found_instead(&far, expected);
+    found_instead(store, expected);
+}
+
+fn found_instead(store: &Arc<MemStore>, expected: &str) {
     let mut checkpoints = open(store);
     let found = checkpoints.newest().unwrap().unwrap();
     assert_eq!(found.number(), 2, "{expected}");

@@ -6,6 +6,7 @@
 //! | `local` | a directory, made durable by file and directory syncs |
 //! | `names` | the names of the files of a checkpoint |
 //! | `object/` | checkpoints in an object store |
+//! | `reading` | how the files of a store are best read |
 //! | `url` | stores by URL |
 
 pub(crate) mod error;
@@ -13,9 +14,11 @@ pub(crate) mod local;
 pub(crate) mod names;
 #[cfg(feature = "remote")]
 pub(crate) mod object;
+pub(crate) mod reading;
 pub(crate) mod url;
 
 use crate::store::error::StoreError;
+use crate::store::reading::Reading;
 use std::fmt::Debug;
 use std::io;
 
@@ -84,6 +87,12 @@ pub trait Store: Debug + Send + Sync + 'static {
     /// Any, with what is known: after a *determinate* error none of them was removed, after an
     /// *indeterminate* one any of them may be gone, or go later.
     fn delete(&self, names: &[String]) -> Result<(), StoreError>;
+
+    /// How the files of a checkpoint are best read from here. Default: one by one, and nothing is
+    /// kept. A store whose requests take long should say [`Reading::FAR`].
+    fn reading(&self) -> Reading {
+        Reading::NEAR
+    }
 
     /// The whole file `name`, if it has at most `max` bytes.
     ///

@@ -1,6 +1,7 @@
 //! A store around another, some of whose calls go wrong.
 
 use crate::store::error::StoreError;
+use crate::store::reading::Reading;
 use crate::store::{Store, StoredFile};
 use crate::testing::trouble::Trouble;
 use std::collections::{BTreeMap, VecDeque};
@@ -287,6 +288,10 @@ impl Store for UnreliableStore {
 
     fn len(&self, name: &str) -> io::Result<u64> {
         self.read(|inner| inner.len(name))
+    }
+
+    fn reading(&self) -> Reading {
+        self.inner.reading()
     }
 
     fn get_range(&self, name: &str, offset: u64, len: u64) -> io::Result<Vec<u8>> {

@@ -6,8 +6,8 @@
 pub(crate) mod contract;
 
 use highwater_checkpoint::{
-    Batch, Checkpoint, Checkpoints, LogBounds, Meta, Options, Ownership, Published, Result,
-    StateMeta, Store, StoreError, StoredFile,
+    Batch, Checkpoint, Checkpoints, LogBounds, Meta, Options, Ownership, Published, Reading,
+    Result, StateMeta, Store, StoreError, StoredFile,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -185,7 +185,16 @@ pub(crate) struct MemStore {
     pub(crate) asked: Mutex<Vec<String>>,
     /// The next removal succeeds, and its answer is lost.
     pub(crate) removal_unanswered: AtomicBool,
+    /// It is read as a store whose requests take long.
+    pub(crate) is_far: AtomicBool,
 }
+
+/// Small enough for files to have several parts, and not to fit all.
+const FAR: Reading = Reading {
+    request: 100,
+    at_once: 3,
+    keep: 600,
+};
 
 /// How a creation goes wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -311,6 +320,13 @@ impl Store for MemStore {
             .get(from..to)
             .ok_or(io::ErrorKind::UnexpectedEof)?
             .to_vec())
+    }
+
+    fn reading(&self) -> Reading {
+        match self.is_far.load(Ordering::Relaxed) {
+            true => FAR,
+            false => Reading::NEAR,
+        }
     }
 
     fn list(&self) -> io::Result<Vec<StoredFile>> {

@@ -6,6 +6,7 @@ use crate::store::object::calls::{CallLimits, Calls, Try};
 use crate::store::object::failure::Failure;
 use crate::store::object::get;
 use crate::store::object::put::{Hashes, create};
+use crate::store::reading::Reading;
 use crate::store::{Store, StoredFile};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -237,6 +238,10 @@ impl Store for RemoteStore {
             })
         });
         deleted.map_err(Failure::into_store)
+    }
+
+    fn reading(&self) -> Reading {
+        Reading::FAR
     }
 
     fn get(&self, name: &str, max: u64) -> io::Result<Vec<u8>> {
