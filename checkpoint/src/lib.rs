@@ -59,7 +59,7 @@ pub use offline::copy::{Copied, copy_checkpoints};
 pub use offline::meaning::{AsBytes, Meaning, Pair};
 pub use offline::pruning::Pruning;
 pub use offline::without::{Without, copy_without};
-pub use options::{MIN_RETAIN, Options, Ownership};
+pub use options::{Layout, MIN_RETAIN, Options, Ownership};
 pub use retention::retire::Retired;
 pub use store::error::StoreError;
 pub use store::local::LocalStore;

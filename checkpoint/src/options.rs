@@ -18,6 +18,8 @@ pub struct Options {
     pub state_file_bytes: u64,
     /// Which other processes may be writing.
     pub ownership: Ownership,
+    /// How blocks are laid out. Each says how it is, so a checkpoint may have both.
+    pub layout: Layout,
 }
 
 impl Default for Options {
@@ -27,6 +29,7 @@ impl Default for Options {
             retain: MIN_RETAIN,
             state_file_bytes: 64 << 20,
             ownership: Ownership::Shared,
+            layout: Layout::Rows,
         }
     }
 }
@@ -39,4 +42,15 @@ pub enum Ownership {
     Shared,
     /// The caller holds a lock that excludes every other writer: leftovers go at once.
     Sole,
+}
+
+/// How a block is laid out before it is compressed. What is read back is the same, byte by byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Layout {
+    /// One entry after the other.
+    #[default]
+    Rows,
+    /// The names of fields once, and the values of each field together: smaller where states are
+    /// structs. Items that are not MessagePack are laid out as rows.
+    Columns,
 }

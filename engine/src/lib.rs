@@ -87,7 +87,7 @@ pub use recovery::report::{
     ChangedSetting, IncompleteBatch, RecoveryReport, SourceReport, StateReport,
 };
 pub use refused::policy::ErrorPolicy;
-pub use settings::BatchMode;
+pub use settings::{BatchMode, StateCodec};
 pub use sink::backoff::Backoff;
 pub use sink::batch_fn::IntoBatchResult;
 pub use sink::output::{Guarantee, InDoubt, OutputOwner, Sink, SinkContext};

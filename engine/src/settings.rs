@@ -33,6 +33,18 @@ pub enum BatchMode {
     Manual,
 }
 
+/// How the entries of states are written into checkpoints: see
+/// [`Builder::state_codec`](crate::Builder::state_codec).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StateCodec {
+    /// MessagePack with the names of fields, one entry after the other.
+    #[default]
+    Named,
+    /// The same MessagePack by columns: the names of fields once for each key group, and the values
+    /// of each field together.
+    Compact,
+}
+
 /// So many threads restore states at most, unless there are more workers, or the program says more.
 const MAX_RESTORE_THREADS: usize = 16;
 
@@ -46,6 +58,8 @@ pub(crate) struct Settings {
     pub(crate) retain: usize,
     /// Bytes of copied states that wait to be written, at most.
     pub(crate) checkpoint_memory: u64,
+    /// How states are laid out in checkpoints.
+    pub(crate) state_codec: StateCodec,
     /// Where checkpoints are kept; `None` for the directory `checkpoints` in `dir`.
     pub(crate) checkpoint_store: Option<Arc<dyn Store>>,
     /// Why the URL of another place is refused.
@@ -108,6 +122,7 @@ impl Settings {
             policy: CheckpointPolicy::default(),
             retain: 2,
             checkpoint_memory: 64 << 20,
+            state_codec: StateCodec::default(),
             checkpoint_store: None,
             checkpoint_url_refused: None,
             accepted_loss: None,
@@ -186,6 +201,7 @@ impl Settings {
                 self.max_unprocessed_bytes.to_string(),
             ),
             ("retain_checkpoints", self.retain.to_string()),
+            ("state_codec", format!("{:?}", self.state_codec)),
             ("workers", self.workers.to_string()),
         ];
         let all = all.into_iter();

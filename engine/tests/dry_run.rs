@@ -14,8 +14,8 @@ use highwater_engine::checkpoint::Store;
 use highwater_engine::checkpoint::testing::MemoryStore;
 use highwater_engine::wal::disk::SimDisk;
 use highwater_engine::{
-    BoxError, Builder, Error, Mismatch, RecoveryReport, Result, State, StopMode, StreamScope,
-    StreamingContext, Value,
+    BoxError, Builder, Error, Mismatch, RecoveryReport, Result, State, StateCodec, StopMode,
+    StreamScope, StreamingContext, Value,
 };
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -411,6 +411,112 @@ fn any_number_of_workers_has_the_same_state() {
     let expected = run(&[1, 1, 1]);
     assert_eq!(run(&[1, 2, 1]), expected);
     assert_eq!(run(&[3, 1, 2]), expected);
+}
+
+/// 600 sales in the state `last`, in a checkpoint laid out as `codec` says.
+fn many_sales(codec: StateCodec) -> SimDisk {
+    let disk = SimDisk::new();
+    change_sales(&disk, codec, 0..600);
+    disk.kill_process()
+}
+
+fn change_sales(disk: &SimDisk, codec: StateCodec, keys: std::ops::Range<u64>) {
+    let builder = builder(disk, 1).state_codec(codec);
+    let context = builder.get_or_create(two_states).unwrap();
+    context.start().unwrap();
+    let sales = context.input::<(String, Sale)>("sales").unwrap();
+    let numbers = context.input::<(String, u64)>("numbers").unwrap();
+    for n in keys {
+        let record = (format!("key {n}"), sale(n * 7919));
+        sales.send(&record).unwrap().wait().unwrap();
+    }
+    for n in 0..100 {
+        numbers
+            .send(&(format!("key {n}"), n))
+            .unwrap()
+            .wait()
+            .unwrap();
+    }
+    context.run_batch().unwrap();
+    context.stop(StopMode::Graceful).unwrap();
+}
+
+fn state_bytes(disk: &SimDisk) -> u64 {
+    use highwater_engine::checkpoint::{Checkpoints, LocalStore};
+    let store: Arc<dyn Store> =
+        Arc::new(LocalStore::new(Arc::new(disk.clone()), "/app/checkpoints"));
+    let newest = Checkpoints::inspect(&store).unwrap().remove(0);
+    newest.manifest.unwrap().state_bytes()
+}
+
+/// Named, compact and back, changes on top of each: the same entries, byte by byte, and nothing is
+/// said but that the setting has changed.
+#[test]
+fn the_codec_may_change_there_and_back() {
+    use StateCodec::{Compact, Named};
+    let bytes = [Named, Compact].map(|codec| state_bytes(&many_sales(codec)));
+    println!("{bytes:?} bytes");
+    assert_ne!(bytes[0], bytes[1], "laid out alike");
+    let run = |codecs: [StateCodec; 4]| {
+        let mut disk = many_sales(codecs[0]);
+        for (life, pair) in (1_u64..).zip(codecs.windows(2)) {
+            let (then, now) = (pair[0], pair[1]);
+            let configured = |builder: Builder| builder.state_codec(now);
+            let (report, context) = tried(&disk, configured, two_states).unwrap();
+            assert_eq!((report.states[0].keys, report.states[1].keys), (600, 100));
+            let changed: Vec<_> = report.changed_settings.iter().map(|s| &*s.name).collect();
+            assert_eq!(changed == ["state_codec"], then != now, "{changed:?}");
+            assert!(report.states.iter().all(|state| {
+                state.ignored_fields.is_empty() && state.defaulted_fields.is_empty()
+            }));
+            drop(context);
+            disk = disk.kill_process();
+            change_sales(&disk, now, life * 20..life * 20 + 50);
+            disk = disk.kill_process();
+        }
+        digest(&disk)
+    };
+    let expected = run([Named; 4]);
+    assert_eq!(run([Compact; 4]), expected);
+    assert_eq!(run([Named, Compact, Named, Compact]), expected);
+    assert_eq!(run([Compact, Named, Named, Compact]), expected);
+}
+
+/// A type that has changed is treated alike, whatever the codec of the checkpoint.
+#[test]
+fn a_changed_type_is_the_same_change_in_each_codec() {
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    struct Reordered {
+        shop: String,
+        cents: u64,
+    }
+    fn with<S: State + Value>(ssc: &StreamScope) -> std::result::Result<(), BoxError> {
+        let sales = ssc.input::<(String, Sale)>("sales");
+        let sales = sales.map(|(key, _)| (key, ()));
+        let last = sales.update_state_by_key("last", |_, _: &[()], _: &mut Option<S>| {});
+        last.for_each_batch("out of last", |_, _| ());
+        last_of::<u64>(ssc, "numbers", "highest");
+        Ok(())
+    }
+    type Program = fn(&StreamScope) -> std::result::Result<(), BoxError>;
+    let programs: [Program; 6] = [
+        with::<Sale>,
+        with::<Reordered>,
+        with::<Added>,
+        with::<Removed>,
+        with::<Renamed>,
+        with::<Retyped>,
+    ];
+    for (at, program) in programs.into_iter().enumerate() {
+        let found = [StateCodec::Named, StateCodec::Compact].map(|codec| {
+            let configured = |builder: Builder| builder.state_codec(codec);
+            let disk = many_sales(codec);
+            let tried = tried(&disk, configured, program);
+            tried.map(|(report, _context)| (report.states, report.changed_settings))
+        });
+        assert_eq!(found[0], found[1]);
+        assert_eq!(found[0].is_err(), at == 5, "{:?}", found[0]);
+    }
 }
 
 /// Every entry of the newest checkpoint, in order.

@@ -16,8 +16,8 @@ use highwater_engine::checkpoint::{
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::wal::{Lsn, inspect};
 use highwater_engine::{
-    Batch, BatchMode, Builder, CheckpointPolicy, ContextEvent, KeyState, Result, StateSpec,
-    StopMode, StreamScope, StreamingContext,
+    Batch, BatchMode, Builder, CheckpointPolicy, ContextEvent, KeyState, Result, StateCodec,
+    StateSpec, StopMode, StreamScope, StreamingContext,
 };
 use parking_lot::{Condvar, Mutex};
 use serde::{Deserialize, Serialize};
@@ -142,8 +142,8 @@ fn a_checkpoint_has_what_has_changed() {
 }
 
 /// Random changes and removals, a checkpoint after each batch or every third, lives of any length
-/// that end with or without a final checkpoint, one to three workers. Each life goes on from what
-/// the ones before have left.
+/// that end with or without a final checkpoint, one to three workers, either codec. Each life goes
+/// on from what the ones before have left.
 #[test]
 fn lives_go_on_from_incremental_checkpoints() {
     let mut seed = 11_u64;
@@ -158,7 +158,9 @@ fn lives_go_on_from_incremental_checkpoints() {
         for _ in 0..8 {
             let workers = usize::try_from(1 + random(3)).unwrap();
             let every = CheckpointPolicy::every_batches(1 + 2 * random(2));
-            let context = open(builder(&disk, workers).checkpoint(every), &totals).unwrap();
+            let codec = [StateCodec::Named, StateCodec::Compact][usize::from(random(2) == 0)];
+            let builder = builder(&disk, workers).checkpoint(every).state_codec(codec);
+            let context = open(builder, &totals).unwrap();
             assert!(context.recovered().states.iter().all(|s| s.moved_keys == 0));
             context.start().unwrap();
             for _ in 0..random(9) {
@@ -809,9 +811,10 @@ const LIFE: u64 = 9;
 
 /// A life that goes on where the ones before have ended, up to batch `LIFE`. A checkpoint follows
 /// each batch: chains are put together, files are emptied, old checkpoints retired.
-fn incremental_life(disk: &SimDisk, totals: &Totals) -> Result<()> {
+fn incremental_life(disk: &SimDisk, codec: StateCodec, totals: &Totals) -> Result<()> {
     let every = CheckpointPolicy::every_batches(1);
-    let context = open(builder(disk, 1).checkpoint(every), totals)?;
+    let builder = builder(disk, 1).checkpoint(every).state_codec(codec);
+    let context = open(builder, totals)?;
     context.start()?;
     let input = context.input::<Change>("changes")?;
     for id in 1..=LIFE {
@@ -830,7 +833,7 @@ fn incremental_life(disk: &SimDisk, totals: &Totals) -> Result<()> {
 #[test]
 fn incremental_checkpoints_survive_a_power_cut_before_every_operation() {
     let (disk, expected) = (SimDisk::new(), Totals::default());
-    incremental_life(&disk, &expected).unwrap();
+    incremental_life(&disk, StateCodec::Named, &expected).unwrap();
     let (mutations, expected) = (disk.mutations(), expected.lock().clone());
     assert!(mutations > 300, "{mutations} mutations");
     let longest = manifests(&disk).into_iter().map(|m| m.chain.len()).max();
@@ -839,12 +842,20 @@ fn incremental_checkpoints_survive_a_power_cut_before_every_operation() {
     for cut in 0..mutations {
         let (disk, totals) = (SimDisk::new(), Totals::default());
         disk.cut_power_before(cut);
-        let _cut = incremental_life(&disk, &totals);
+        // The two lives of every other cut have other codecs.
+        let codecs = [StateCodec::Named, StateCodec::Compact];
+        let codec = |at: u64| codecs[usize::try_from(at % 2).unwrap()];
+        let _cut = incremental_life(&disk, codec(cut), &totals);
+        // The other codec may need fewer files.
+        if disk.power_cut_at().is_none() {
+            disk.cut_power_now();
+        }
         let disk = disk.restart_after_power_cut(cut);
         if cut.is_multiple_of(3) {
             fell_back += u64::from(lose_newest(&disk));
         }
-        incremental_life(&disk, &totals).unwrap_or_else(|e| panic!("cut {cut}: {e}"));
+        incremental_life(&disk, codec(cut / 2), &totals)
+            .unwrap_or_else(|e| panic!("cut {cut}: {e}"));
         assert_eq!(*totals.lock(), expected, "cut {cut} of {mutations}");
     }
     assert!(fell_back > 50, "{fell_back}");

@@ -3,6 +3,9 @@
 
 use crate::manifest::document::BlockKind;
 use crate::merge::Payload;
+use crate::options::Layout;
+use crate::state_file::columns::join::{join, most};
+use crate::state_file::columns::split::split;
 use crate::state_file::header::crc_of_place;
 use crate::store::names::StateName;
 use std::io::Read;
@@ -18,6 +21,8 @@ const LEVEL: i32 = 1;
 pub(crate) enum Packing {
     Plain,
     Zstd,
+    /// By columns, then zstd.
+    Columns,
 }
 
 /// What is said of a block. Its payload has the state of one key group as of the checkpoint `upto`:
@@ -49,16 +54,19 @@ pub(crate) struct PackedBlock {
 impl PackedBlock {
     /// Compresses a payload, if that makes it smaller. Of `info` the lengths, counts and packing
     /// are set here.
-    pub(crate) fn new(info: BlockInfo, payload: &Payload) -> Self {
+    pub(crate) fn new(info: BlockInfo, payload: &Payload, layout: Layout) -> Self {
         let raw_len = payload.bytes.len() as u64;
+        let is_smaller = |packed: &Vec<u8>| (packed.len() as u64) < raw_len;
         // An error here could only be one of memory: then it is stored as it is.
-        let packed = zstd::bulk::compress(&payload.bytes, LEVEL).ok();
-        let packed = packed.filter(|packed| packed.len() < payload.bytes.len());
-        let packing = match packed {
-            Some(_) => Packing::Zstd,
-            None => Packing::Plain,
+        let packed = |bytes: &[u8]| zstd::bulk::compress(bytes, LEVEL).ok().filter(is_smaller);
+        let columns = match layout {
+            Layout::Rows => None,
+            Layout::Columns => split(payload).and_then(|columns| packed(&columns)),
         };
-        let stored = packed.unwrap_or_else(|| payload.bytes.clone());
+        let columns = columns.map(|packed| (Packing::Columns, packed));
+        let other = || packed(&payload.bytes).map(|packed| (Packing::Zstd, packed));
+        let plain = || (Packing::Plain, payload.bytes.clone());
+        let (packing, stored) = columns.or_else(other).unwrap_or_else(plain);
         Self {
             info: BlockInfo {
                 packing,
@@ -77,6 +85,16 @@ impl PackedBlock {
         let bytes = match self.info.packing {
             Packing::Plain => self.stored.clone(),
             Packing::Zstd => unpacked(&self.stored, self.info.raw_len)?,
+            Packing::Columns => {
+                let columns = unpacked(&self.stored, most(self.info.raw_len))?;
+                let BlockInfo {
+                    removed,
+                    entries,
+                    raw_len,
+                    ..
+                } = self.info;
+                join(&columns, removed, entries, raw_len)?
+            }
         };
         if bytes.len() as u64 != self.info.raw_len {
             let (found, expected) = (bytes.len(), self.info.raw_len);
@@ -90,12 +108,12 @@ impl PackedBlock {
     }
 }
 
-/// At most a byte more than `raw_len`. Memory follows what is really there.
-fn unpacked(stored: &[u8], raw_len: u64) -> Result<Vec<u8>, String> {
+/// At most a byte more than `len`. Memory follows what is really there.
+fn unpacked(stored: &[u8], len: u64) -> Result<Vec<u8>, String> {
     let what = |e: std::io::Error| format!("it does not unpack: {e}");
     let decoder = zstd::stream::read::Decoder::with_buffer(stored).map_err(what)?;
     let mut bytes = Vec::new();
-    let mut limited = decoder.take(raw_len.saturating_add(1));
+    let mut limited = decoder.take(len.saturating_add(1));
     limited.read_to_end(&mut bytes).map_err(what)?;
     Ok(bytes)
 }
@@ -110,6 +128,7 @@ impl BlockInfo {
         let packing: u16 = match self.packing {
             Packing::Plain => 0,
             Packing::Zstd => 1,
+            Packing::Columns => 2,
         };
         let (head, numbers) = fields.split_at_mut(12);
         let parts = [
@@ -153,6 +172,7 @@ impl BlockInfo {
             packing: match u16_at(10)? {
                 0 => Packing::Plain,
                 1 => Packing::Zstd,
+                2 => Packing::Columns,
                 _ => return None,
             },
             after: numbers.next()?,
@@ -174,6 +194,7 @@ impl BlockInfo {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::entries::append_item;
 
     const INFO: BlockInfo = BlockInfo {
         state: 7,
@@ -194,7 +215,21 @@ mod tests {
             entries: 4,
             bytes,
         };
-        PackedBlock::new(INFO, &payload)
+        PackedBlock::new(INFO, &payload, Layout::Rows)
+    }
+
+    fn by_columns() -> PackedBlock {
+        let mut bytes = Vec::new();
+        for n in 0..200_u8 {
+            append_item(&mut bytes, &[0xCC, n]);
+            append_item(&mut bytes, &[0x81, 0xA4, b'n', b'a', b'm', b'e', 0xCC, n]);
+        }
+        let payload = Payload {
+            removed: 0,
+            entries: 200,
+            bytes,
+        };
+        PackedBlock::new(INFO, &payload, Layout::Columns)
     }
 
     #[test]
@@ -214,16 +249,38 @@ mod tests {
     /// F87: what a block claims is no reason to allocate.
     #[test]
     fn a_wrong_length_is_an_error_whatever_it_is() {
-        let mut block = packed(vec![7; 1000]);
-        for wrong in [0, 999, 1001, u64::MAX] {
-            block.info.raw_len = wrong;
-            assert!(block.unpack().is_err(), "{wrong}");
+        for mut block in [packed(vec![7; 1000]), by_columns()] {
+            let right = block.info.raw_len;
+            for wrong in [0, right - 1, right + 1, u64::MAX] {
+                block.info.raw_len = wrong;
+                assert!(block.unpack().is_err(), "{wrong}");
+            }
+            block.info.raw_len = right;
+            for cut in 0..block.stored.len() {
+                let stored = block.stored[..cut].to_vec();
+                let info = block.info;
+                assert!(PackedBlock { info, stored }.unpack().is_err(), "{cut}");
+            }
         }
-        block.info.raw_len = 1000;
-        for cut in 0..block.stored.len() {
-            let stored = block.stored[..cut].to_vec();
-            let info = block.info;
-            assert!(PackedBlock { info, stored }.unpack().is_err(), "{cut}");
-        }
+    }
+
+    #[test]
+    fn columns_are_smaller_and_say_what_they_are() {
+        let block = by_columns();
+        assert_eq!(block.info.packing, Packing::Columns);
+        assert_eq!(BlockInfo::decode(&block.info.encode()), Some(block.info));
+        let payload = block.unpack().unwrap();
+        let rows = PackedBlock::new(INFO, &payload, Layout::Rows);
+        assert_eq!(rows.unpack().unwrap(), payload);
+        let lens = (block.stored.len(), rows.stored.len());
+        assert!(lens.0 < lens.1, "{lens:?}");
+        // What does not come apart is stored as ever.
+        let other = Payload {
+            bytes: vec![7; 1000],
+            ..Payload::default()
+        };
+        let block = PackedBlock::new(INFO, &other, Layout::Columns);
+        assert_eq!(block.info.packing, Packing::Zstd);
+        assert_eq!(block.unpack().unwrap().bytes, other.bytes);
     }
 }

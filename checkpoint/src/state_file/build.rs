@@ -57,6 +57,7 @@ mod tests {
     use super::*;
     use crate::manifest::document::BlockKind;
     use crate::merge::Payload;
+    use crate::options::Layout;
     use crate::state_file::block::{BlockInfo, Packing};
     use crate::store::error::StoreError;
     use crate::store::{Store, StoredFile};
@@ -121,7 +122,7 @@ mod tests {
             entries: 2,
             bytes: format!("payload of {key_group}").into_bytes(),
         };
-        PackedBlock::new(info, &payload)
+        PackedBlock::new(info, &payload, Layout::Rows)
     }
 
     fn file(blocks: u32) -> (Vec<u8>, Vec<IndexEntry>) {

@@ -6,7 +6,7 @@ use crate::error::{CheckpointError, Result};
 use crate::format::FORMAT_VERSION;
 use crate::manifest::document::{BlockKind, Manifest, StateEntry};
 use crate::merge::{self, Payload};
-use crate::options::Options;
+use crate::options::{Layout, Options};
 use crate::state_file::block::{BlockInfo, PackedBlock, Packing};
 use crate::store::names::StateName;
 use crate::writing::compaction::{
@@ -33,6 +33,7 @@ pub struct CheckpointWriter<'a> {
     /// How many keys the states have, where that was said.
     keys: BTreeMap<u32, u64>,
     packer: Packer,
+    layout: Layout,
 }
 
 impl<'a> CheckpointWriter<'a> {
@@ -91,6 +92,7 @@ impl<'a> CheckpointWriter<'a> {
             added: BTreeSet::new(),
             keys: BTreeMap::new(),
             packer: Packer::new(manifest.log_id, name, options.state_file_bytes),
+            layout: options.layout,
             manifest,
         })
     }
@@ -197,7 +199,11 @@ impl<'a> CheckpointWriter<'a> {
             }
             (BlockKind::Base, _) => (payload, None),
         };
-        Ok(Some(PackedBlock::new(self.info(id, after), &payload)))
+        Ok(Some(PackedBlock::new(
+            self.info(id, after),
+            &payload,
+            self.layout,
+        )))
     }
 
     fn info(&self, (state, key_group): (u32, u32), after: Option<u64>) -> BlockInfo {
@@ -385,7 +391,11 @@ impl<'a> CheckpointWriter<'a> {
             BlockKind::Base => None,
             BlockKind::Delta => part.first().map(|placed| placed.block.info.after),
         };
-        Ok(PackedBlock::new(self.info(id, after), &payload))
+        Ok(PackedBlock::new(
+            self.info(id, after),
+            &payload,
+            self.layout,
+        ))
     }
 
     /// Moves what still counts out of files that are mostly dead, or of the smallest if there are

@@ -26,6 +26,7 @@ pub(crate) fn options(writer: u64) -> Options {
         retain: 2,
         state_file_bytes: PART,
         ownership: Ownership::Sole,
+        ..Options::default()
     }
 }
 

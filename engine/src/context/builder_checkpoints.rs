@@ -2,6 +2,7 @@
 
 use crate::checkpointing::policy::CheckpointPolicy;
 use crate::context::builder::Builder;
+use crate::settings::StateCodec;
 use highwater_checkpoint::{Store, open_url};
 use std::sync::Arc;
 
@@ -34,6 +35,22 @@ impl Builder {
     #[must_use]
     pub fn checkpoint_memory(mut self, bytes: u64) -> Self {
         self.settings.checkpoint_memory = bytes;
+        self
+    }
+
+    /// How states are laid out in checkpoints. Default: [`StateCodec::Named`].
+    ///
+    /// [`StateCodec::Compact`] makes checkpoints of structs about a quarter smaller. It takes a
+    /// fifth to two thirds more processor time to write them, and a third more to load them.
+    /// Structs of nothing but numbers can become a tenth larger, and key groups of fewer than a
+    /// hundred keys gain nothing. What is read back is the same, byte by byte, so types may change
+    /// as they may with `Named`.
+    ///
+    /// It may differ from start to start. Nothing is converted: each piece of a checkpoint says how
+    /// it is laid out, and older pieces stay as they are until they are written again.
+    #[must_use]
+    pub fn state_codec(mut self, codec: StateCodec) -> Self {
+        self.settings.state_codec = codec;
         self
     }
 

@@ -4,8 +4,8 @@
 use crate::engine_log::log_view::LogView;
 use crate::error::Result;
 use crate::recovery::origin::{Origin, is_only_begun};
-use crate::settings::Settings;
-use highwater_checkpoint::{Checkpoint, Checkpoints, LogBounds, Options, Ownership};
+use crate::settings::{Settings, StateCodec};
+use highwater_checkpoint::{Checkpoint, Checkpoints, Layout, LogBounds, Options, Ownership};
 use highwater_wal::{Case, Lsn, Wal};
 use std::sync::Arc;
 
@@ -77,6 +77,10 @@ fn checkpoint_options(settings: &Settings) -> Options {
             Some(_) => Ownership::Shared,
         },
         writer: settings.seed.unwrap_or(by_chance.writer),
+        layout: match settings.state_codec {
+            StateCodec::Named => Layout::Rows,
+            StateCodec::Compact => Layout::Columns,
+        },
         ..by_chance
     }
 }
