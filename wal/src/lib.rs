@@ -8,6 +8,7 @@
 //! * [`layout`]: the bytes on disk.
 //! * [`disk`]: the seam to the operating system, with the simulator that the tests use.
 
+mod background;
 mod commit;
 mod control;
 mod error;

@@ -11,8 +11,12 @@ mod common;
 mod saved_seeds;
 
 use common::model::{Op, PATHS, Stop, World, cut_everywhere, cut_everywhere_in};
+use highwater_wal::disk::{Clock, Notify, WaitResult};
 use highwater_wal::{Cheat, Options, WritePath};
 use proptest::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 fn op() -> impl Strategy<Value = Op> {
     let thread = 0..4_usize;
@@ -58,23 +62,46 @@ proptest! {
         cut_everywhere_in(new, &program, &after, seed..seed + 2).map_err(TestCaseError::fail)?;
     }
 
-    /// F1, F4-F11: the same with notes in `LOG` all the time, groups sealed, or both. (Apart each
-    /// was tried; together a clean close left a log that was refused.)
+    /// F1, F4-F11: the same with notes in `LOG` all the time, groups sealed, or both, and with
+    /// segments of several sizes. (Apart each was tried; together a clean close left a log that was
+    /// refused.)
     #[test]
     fn every_cut_of_every_noted_and_sealed_program_keeps_the_promises(
-        program in program(), after in program(), seed in 0..1000_u64, which in 0..3_usize, path in 0..2_usize,
+        program in program(), after in program(), seed in 0..1000_u64, which in 0..4_usize, path in 0..2_usize,
     ) {
         let new = || World::new(Cheat::None, PATHS[path]).with(SETTINGS[which]);
         cut_everywhere_in(new, &program, &after, seed..seed + 2).map_err(TestCaseError::fail)?;
     }
 }
 
-const SETTINGS: [fn(Options) -> Options; 3] = [
+/// The log thinks that each step takes a while, so that its segments grow and shrink.
+#[derive(Debug, Default)]
+struct SteppingClock(AtomicU64);
+
+impl Clock for SteppingClock {
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.0.fetch_add(150, Ordering::Relaxed))
+    }
+
+    fn wall_ms(&self) -> u64 {
+        0
+    }
+
+    fn wait(&self, _: &Arc<Notify>, _: Option<Duration>) -> WaitResult {
+        unreachable!("a log without threads waits for nothing")
+    }
+}
+
+const SETTINGS: [fn(Options) -> Options; 4] = [
     |options| options.progress_interval(500),
     |options| options.segment_size(32 << 10).seal_groups(4096),
     |options| {
         let options = options.segment_size(32 << 10).seal_groups(4096);
         options.progress_interval(500)
+    },
+    |options| {
+        let options = options.min_segment_size(8 << 10).segment_size(64 << 10);
+        options.clock(Arc::new(SteppingClock::default()))
     },
 ];
 

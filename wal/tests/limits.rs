@@ -184,12 +184,13 @@ fn without_address_space_the_log_refuses_and_resumes() {
 
 fn without_address_space(dir: &Path) {
     let options = Options::new().segment_size(48 << 20);
+    let options = options.min_segment_size(48 << 20);
     let log = Wal::open_with(dir.join("log"), options.clone()).unwrap();
     let lsn = log.append("first").unwrap();
     log.sync_to(lsn).unwrap();
     // On a busy machine the limit came before the flusher ran, and the process was aborted.
     threads_run();
-    // The prepared segment may be there or not; room for one more there is not.
+    // The next segment may be prepared in time or not; room for one more there is not.
     limit(Resource::As, Some(address_space() + (24 << 20)));
     let (acked, error) = fill(&log, 8 << 20);
     assert_eq!(errno_of(&error), Some(12), "{error}"); // ENOMEM

@@ -429,6 +429,7 @@ fn unchecked_frames_of_a_long_chunk_end_where_it_does() {
     for write in WRITES {
         let sim = SimDisk::new();
         let options = options(&sim, ReadPath::Mapped, write).segment_size(8 << 20);
+        let options = options.min_segment_size(8 << 20);
         let log = Wal::open_with("/log", options).unwrap();
         for number in 0..16_000_u32 {
             let _ = log

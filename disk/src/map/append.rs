@@ -300,6 +300,26 @@ impl AppendMap {
         }
         Ok(())
     }
+
+    /// Gives all memory back to the system that the map can do without, if it is direct and closed:
+    /// of what is durable, and of what was never handed out. Every slice keeps showing the same
+    /// bytes. Nothing may be appended any more, not by a [`Reserver::Closer`] either.
+    ///
+    /// # Errors
+    /// Any error of the system: the memory is then as it was.
+    ///
+    /// # Panics
+    /// If the map is neither closed nor full.
+    pub fn retire(&self) -> io::Result<()> {
+        assert!(
+            self.cursor.is_closed() || self.reserved() == self.len,
+            "a map that is retired takes no more appends"
+        );
+        let unused = self.reserved().next_multiple_of(PAGE_SIZE).min(self.len);
+        self.backing.discard(unused..self.len);
+        let durable = self.synced.load(Ordering::Acquire).min(self.reserved());
+        self.give_back(durable / PAGE_SIZE * PAGE_SIZE)
+    }
 }
 
 impl fmt::Debug for AppendMap {

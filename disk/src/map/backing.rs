@@ -51,6 +51,12 @@ pub trait MapBacking: fmt::Debug + Send + Sync {
         Ok(())
     }
 
+    /// Gives the memory of `range`, whole pages to which nothing was appended, back to the system.
+    /// The map shows zeros there, as before. Best effort.
+    fn discard(&self, range: Range<u64>) {
+        let _ = range;
+    }
+
     /// Whether [`Self::sync`] reads the memory, so that the bytes must be complete.
     fn copies_memory(&self) -> bool {
         false

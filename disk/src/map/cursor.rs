@@ -139,6 +139,10 @@ impl Cursor {
         self.word.0.fetch_or(CLOSED_BIT, Ordering::AcqRel);
     }
 
+    pub(crate) fn is_closed(&self) -> bool {
+        self.word.0.load(Ordering::Acquire) & CLOSED_BIT != 0
+    }
+
     /// The owner of the next [`Self::finish`] leaves a hole.
     pub(crate) fn abandon(&self) {
         self.abandoned.store(true, Ordering::Release);

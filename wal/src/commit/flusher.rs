@@ -1,13 +1,16 @@
 //! Syncing for callers that do not wait themselves: intervals and futures, and the last durable-LSN
 //! record of an idle log. Its thread starts when first needed.
 
+use crate::background::runner::Runner;
+use crate::background::shared;
+use crate::background::task::{Bell, Next, Task};
 use crate::commit::sync::Syncer;
 use crate::error::{Result, WalError};
 use crate::options::choices::{Background, Durability};
-use crate::segment::file::WritesVia;
+use crate::segment::maker::WritesVia;
+use highwater_disk::Clock;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// A log without a new group for so long is idle.
@@ -19,21 +22,16 @@ const RECORD_EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Flusher {
     syncer: Arc<Syncer>,
-    thread: Mutex<Thread>,
-}
-
-#[derive(Debug)]
-enum Thread {
-    NotStarted,
-    Running(JoinHandle<()>),
-    Stopped,
+    idle_log: Mutex<IdleLog>,
+    runner: Runner,
 }
 
 impl Flusher {
     pub(crate) fn new(syncer: Arc<Syncer>) -> Self {
         Self {
             syncer,
-            thread: Mutex::new(Thread::NotStarted),
+            idle_log: Mutex::default(),
+            runner: Runner::default(),
         }
     }
 
@@ -41,21 +39,10 @@ impl Flusher {
         &self.syncer
     }
 
-    /// Ends the thread.
+    /// Ends the thread. A panic while syncing has poisoned the log, and every caller gets that
+    /// error.
     pub(crate) fn stop(&self) {
-        let thread = std::mem::replace(&mut *self.thread.lock(), Thread::Stopped);
-        if let Thread::Running(thread) = thread {
-            self.syncer.idle.notify().notify_one();
-            // A waker that it calls may own the log.
-            if thread.thread().id() != std::thread::current().id() {
-                // A panic while syncing has poisoned the log, and every caller gets that error.
-                let _ = thread.join();
-            }
-        }
-    }
-
-    fn is_stopped(&self) -> bool {
-        matches!(*self.thread.lock(), Thread::Stopped)
+        self.runner.stop(self);
     }
 
     /// After an append that no caller waits for: makes sure that it is flushed in time.
@@ -67,12 +54,12 @@ impl Flusher {
         let now = options.clock.now();
         let earlier = idle.flush_by(now.saturating_add(interval));
         match options.background {
-            Background::Thread if earlier => self.ring(),
+            Background::Thread | Background::Shared if earlier => self.ring(),
             Background::Inline if idle.due().is_some_and(|due| due <= now) => {
                 idle.begin_flush();
                 self.syncer.sync_all()
             }
-            Background::Thread | Background::Inline => Ok(()),
+            Background::Thread | Background::Shared | Background::Inline => Ok(()),
         }
     }
 
@@ -81,7 +68,7 @@ impl Flusher {
     /// a thread.
     pub(crate) fn watch_idle(self: &Arc<Self>) -> Result<()> {
         let direct = self.syncer.segments.tail().writes_via() == WritesVia::Direct;
-        if !direct || self.syncer.options.background != Background::Thread {
+        if !direct || self.syncer.options.background == Background::Inline {
             return Ok(());
         }
         self.syncer.idle.watch();
@@ -90,62 +77,75 @@ impl Flusher {
 
     /// Has the flusher look at what futures wait for.
     pub(crate) fn ring(self: &Arc<Self>) -> Result<()> {
-        let mut thread = self.thread.lock();
-        if matches!(*thread, Thread::NotStarted) {
-            let flusher = Arc::clone(self);
-            let spawned = std::thread::Builder::new()
-                .name("highwater-wal-flush".to_owned())
-                .spawn(move || flusher.run());
-            let dir = &self.syncer.dir;
-            let started = spawned.map_err(|e| WalError::io("starting the flusher of", dir, e))?;
-            *thread = Thread::Running(started);
-        }
-        drop(thread);
-        self.syncer.idle.notify().notify_one();
+        let shared = match self.syncer.options.background {
+            Background::Shared => Some(&*shared::FLUSHER),
+            Background::Thread | Background::Inline => None,
+        };
+        let started = self.runner.start("highwater-wal-flush", self, shared);
+        let dir = &self.syncer.dir;
+        started.map_err(|e| WalError::io("starting the flusher of", dir, e))?;
+        self.syncer.idle.bell().ring();
         Ok(())
     }
 
-    fn run(&self) {
+    /// What an idle log calls for, if nobody waits: `due` is when the next flush is due.
+    fn look_after_idle(&self, due: Option<Duration>, now: Duration) -> Next {
+        let (syncer, idle_log) = (&*self.syncer, &mut *self.idle_log.lock());
+        let sync_at = idle_log.sync_at(syncer, now);
+        if sync_at.is_some_and(|at| at <= now) {
+            if syncer.sync_idle().is_err() {
+                return Next::Done; // poisoned: all waiters were told
+            }
+            idle_log.synced();
+            return Next::Again;
+        }
+        let record_at = idle_log.record_at();
+        if record_at.is_some_and(|at| at <= now) {
+            idle_log.recorded(now);
+            syncer.record_end();
+            return Next::Again;
+        }
+        Next::Wait(due.into_iter().chain(sync_at).chain(record_at).min())
+    }
+}
+
+impl Task for Flusher {
+    fn step(&self) -> Next {
+        if self.runner.is_stopped() {
+            return Next::Done;
+        }
         let syncer = &*self.syncer;
-        let (clock, idle) = (&*syncer.options.clock, &*syncer.idle);
-        let mut idle_log = IdleLog::default();
-        while !self.is_stopped() {
-            let wanted = syncer.commit.wanted();
-            let due = idle.due();
-            let now = clock.now();
-            let now_due = due.is_some_and(|due| due <= now);
-            if wanted.is_none() && !now_due {
-                let sync_at = idle_log.sync_at(syncer, now);
-                if sync_at.is_some_and(|at| at <= now) {
-                    if syncer.sync_idle().is_err() {
-                        return; // poisoned: all waiters were told
-                    }
-                    idle_log.synced();
-                    continue;
-                }
-                let record_at = idle_log.record_at();
-                if record_at.is_some_and(|at| at <= now) {
-                    idle_log.recorded(now);
-                    syncer.record_end();
-                    continue;
-                }
-                let deadline = due.into_iter().chain(sync_at).chain(record_at).min();
-                clock.wait(idle.notify(), deadline);
-                continue;
-            }
-            if now_due {
-                idle.begin_flush();
-            }
-            // A future may want the durable-LSN record that is otherwise left to the next group.
-            let synced = wanted.map_or(Ok(()), |lsn| syncer.sync_below(lsn + 1));
-            // Another leader may have served that, and not have reached what is due: its deadline
-            // is off now.
-            let synced = synced.and_then(|()| if now_due { syncer.sync_all() } else { Ok(()) });
-            if synced.is_err() {
-                return;
-            }
+        let idle = &*syncer.idle;
+        let wanted = syncer.commit.wanted();
+        let due = idle.due();
+        let now = syncer.options.clock.now();
+        let now_due = due.is_some_and(|due| due <= now);
+        if wanted.is_none() && !now_due {
+            return self.look_after_idle(due, now);
+        }
+        if now_due {
+            idle.begin_flush();
+        }
+        // A future may want the durable-LSN record that is otherwise left to the next group.
+        let synced = wanted.map_or(Ok(()), |lsn| syncer.sync_below(lsn + 1));
+        // Another leader may have served that, and not have reached what is due: its deadline is
+        // off now.
+        let synced = synced.and_then(|()| if now_due { syncer.sync_all() } else { Ok(()) });
+        match synced {
+            Ok(()) => Next::Again,
+            Err(_) => Next::Done,
         }
     }
+
+    fn clock(&self) -> &dyn Clock {
+        &*self.syncer.options.clock
+    }
+
+    fn bell(&self) -> &Bell {
+        self.syncer.idle.bell()
+    }
+
+    fn ended(&self) {}
 }
 
 /// Whether the log is idle, and what that calls for.

@@ -1,7 +1,6 @@
 //! What the flusher's thread waits for: a deadline, a future, or a log that has become idle.
 
-use highwater_disk::Notify;
-use std::sync::Arc;
+use crate::background::task::Bell;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,7 +9,8 @@ const NEVER: u64 = u64::MAX;
 
 #[derive(Debug)]
 pub(crate) struct IdleSignal {
-    notify: Arc<Notify>,
+    /// Wakes the flusher.
+    bell: Bell,
     /// When to flush, in nanoseconds of the clock.
     due: AtomicU64,
     /// Groups were committed since the log was last idle.
@@ -19,18 +19,17 @@ pub(crate) struct IdleSignal {
     watched: AtomicBool,
 }
 
-impl Default for IdleSignal {
-    fn default() -> Self {
+impl IdleSignal {
+    /// Whose bell wakes the flusher.
+    pub(crate) fn new(bell: Bell) -> Self {
         Self {
-            notify: Arc::default(),
+            bell,
             due: AtomicU64::new(NEVER),
             busy: AtomicBool::new(false),
             watched: AtomicBool::new(false),
         }
     }
-}
 
-impl IdleSignal {
     /// A group was committed. Its durable-LSN record is durable with the next group, or, if none
     /// comes, when the log has been idle for a while. Until then damage to this group could not be
     /// told from a torn write. With direct writes that record is in memory only; elsewhere the
@@ -40,7 +39,7 @@ impl IdleSignal {
             return;
         }
         if self.watched.load(Ordering::Acquire) {
-            self.notify.notify_one();
+            self.bell.ring();
         }
     }
 
@@ -57,8 +56,8 @@ impl IdleSignal {
         self.busy.store(false, Ordering::Release);
     }
 
-    pub(crate) fn notify(&self) -> &Arc<Notify> {
-        &self.notify
+    pub(crate) fn bell(&self) -> &Bell {
+        &self.bell
     }
 
     /// When to flush.

@@ -20,6 +20,7 @@ impl Shared {
         self.commit.end();
         self.flusher.stop();
         self.maintenance.stop();
+        self.segments.retire();
         *self.lock.lock() = None;
         *is_closed = true;
         result

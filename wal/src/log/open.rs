@@ -1,5 +1,7 @@
 //! Opening a log: lock its directory, recover what is there, and assemble the parts.
 
+use crate::background::shared;
+use crate::background::task::Bell;
 use crate::commit::flusher::Flusher;
 use crate::commit::idle::IdleSignal;
 use crate::commit::state::CommitState;
@@ -11,13 +13,14 @@ use crate::facade::tracing;
 use crate::format::compression::BatchCompressor;
 use crate::format::frame::LogKey;
 use crate::log::shared::Shared;
+use crate::maintenance::growth::SegmentSizes;
 use crate::maintenance::pace::{Pace, Zeroing};
 use crate::maintenance::preallocator::{Preallocator, Queue};
 use crate::maintenance::resident_memory::ResidentMemory;
 use crate::maintenance::thread::Maintenance;
 use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
-use crate::options::choices::Tuning;
+use crate::options::choices::{Background, Tuning};
 use crate::options::settings::Options;
 use crate::recovery::cases::{Case, Recovery};
 use crate::recovery::fitness;
@@ -99,7 +102,11 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         counters: Arc::clone(&counters),
         meters: Arc::clone(&meters),
         clock: Arc::clone(&options.clock),
-        wake: Arc::default(),
+        bell: Arc::new(match options.background {
+            Background::Shared => Bell::new(shared::MAINTENANCE.notify()),
+            Background::Thread | Background::Inline => Bell::default(),
+        }),
+        sizes: SegmentSizes::new(&options),
         queue: Mutex::new(Queue::new(ready, &tail)),
         made: Condvar::new(),
     };
@@ -163,7 +170,10 @@ fn syncer(
         counters: Arc::clone(counters),
         meters: Arc::clone(meters),
         room: Arc::new(RoomWaiters::default()),
-        idle: Arc::new(IdleSignal::default()),
+        idle: Arc::new(IdleSignal::new(match options.background {
+            Background::Shared => Bell::new(shared::FLUSHER.notify()),
+            Background::Thread | Background::Inline => Bell::default(),
+        })),
         idle_end: AtomicU64::new(durable),
         recorded: AtomicU64::new(durable),
     }
@@ -175,15 +185,14 @@ fn start_maintenance(
     segments: &Arc<LiveSegments>,
     durable: u64,
 ) -> Result<Arc<Maintenance>> {
-    let size = options.segment_size;
     let moved = options.without != Some(Tuning::MemoryWindow);
-    let memory = ResidentMemory::new(segments, moved.then_some(size));
+    let memory = ResidentMemory::new(segments, moved);
     let zeroing = match options.without {
         Some(Tuning::Pace) => Zeroing::AtOnce,
         _ => Zeroing::AsTheLogGrows,
     };
-    let pace = Pace::new(size, zeroing, durable);
-    Maintenance::start(options.background, preallocator, memory, pace)
+    let pace = Pace::new(zeroing, durable);
+    Maintenance::start(options.background, preallocator, segments, memory, pace)
 }
 
 fn budget(

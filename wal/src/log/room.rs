@@ -18,7 +18,7 @@ impl Shared {
         if self.is_shut() {
             return Some(Err(self.commit.closed_error()));
         }
-        self.budget.admits_another().then_some(Ok(()))
+        self.budget.admits_longest().then_some(Ok(()))
     }
 
     /// Waits for room, for `timeout` at most.

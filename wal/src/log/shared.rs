@@ -17,9 +17,10 @@ use crate::recovery::cases::Recovery;
 use crate::retention::budget::{AdmissionClass, Budget};
 use crate::retention::guard::Retention;
 use crate::retention::room::RoomWaiters;
-use crate::segment::file::{Segment, WritesVia};
+use crate::segment::file::Segment;
 use crate::segment::frame_writer::{FrameWriter, NewFrame};
 use crate::segment::live::LiveSegments;
+use crate::segment::maker::WritesVia;
 use highwater_disk::{DirLock, ReserveError};
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -90,18 +91,25 @@ impl Shared {
         let frame = NewFrame::new(tag, stream, payload);
         loop {
             self.commit.check()?;
-            let full = {
+            let (full, needed) = {
                 let tail = self.segments.tail();
                 // Only after the tail is loaded: that it is the reserve was counted before it
                 // became the tail.
                 self.admit(class, &tail)?;
                 match self.writer.append(&frame, &tail, class.reserver()) {
-                    Ok(range) => return Ok(range),
+                    Ok((start, end)) => {
+                        // The others that commit see it: see `Maintenance::committed`.
+                        let middle = tail.middle();
+                        if start < middle && end >= middle {
+                            self.maintenance.half_full(end);
+                        }
+                        return Ok((start, end));
+                    }
                     Err(ReserveError::Closed) => return Err(self.commit.closed_error()),
-                    Err(ReserveError::Full) => tail.base,
+                    Err(ReserveError::Full) => (tail.base, frame.size()),
                 }
             };
-            self.rotate(full, class)?;
+            self.rotate(full, needed, class)?;
         }
     }
 
@@ -121,9 +129,9 @@ impl Shared {
         }
     }
 
-    /// Refuses another segment, if only the reserve is left: to ordinary records, and to the close
-    /// frame if that would use up more than half.
-    fn admit_another(&self, class: AdmissionClass) -> Result<()> {
+    /// Refuses another segment of `size` bytes, if only the reserve is left: to ordinary records,
+    /// and to the close frame if that would use up more than half.
+    fn admit_another(&self, class: AdmissionClass, size: u64) -> Result<()> {
         let half = self.options.records_room() / 2;
         let allowed = match class {
             AdmissionClass::Ordinary => false,
@@ -132,7 +140,7 @@ impl Shared {
                 self.options.seal_groups <= half.saturating_sub(self.options.end_room())
             }
         };
-        match allowed || self.budget.admits_another() {
+        match allowed || self.budget.admits_another(size) {
             true => Ok(()),
             false => Err(self.explain(self.budget.full(&self.dir))),
         }
@@ -156,8 +164,10 @@ impl Shared {
         self.is_shut.load(Ordering::Acquire)
     }
 
-    /// Goes to the next segment, unless another thread already left the one at `full`.
-    fn rotate(&self, full: u64, class: AdmissionClass) -> Result<()> {
+    /// Goes to the next segment, unless another thread already left the one at `full`. A frame of
+    /// `needed` bytes is to fit there. If it does not, because the segment was made before, the log
+    /// goes on to the one after it.
+    fn rotate(&self, full: u64, needed: u64, class: AdmissionClass) -> Result<()> {
         self.bound_unsynced(full)?;
         let _alone = self.rotation.lock();
         let old = Arc::clone(&self.segments.tail());
@@ -168,12 +178,13 @@ impl Shared {
         if closed && class != AdmissionClass::CloseFrame {
             return Err(self.commit.closed_error());
         }
-        self.admit_another(class)?;
+        let needed = self.options.segment_for(needed);
+        self.admit_another(class, self.maintenance.next_size(&old, needed))?;
         // Its name is durable before the seal exists: a sealed last segment therefore means that
         // one is missing.
         let next = self
             .maintenance
-            .take_segment()
+            .take_segment(&old, needed)
             .map_err(|e| self.explain(e))?;
         if closed {
             next.map().close();
@@ -181,8 +192,8 @@ impl Shared {
         self.writer.seal(&old);
         // Before appenders can load it: see `admit`.
         self.budget.hold(next.size);
-        let released = self.segments.push(next, self.commit.durable());
-        self.maintenance.rotated(released);
+        let released = self.segments.push(Arc::clone(&next), self.commit.durable());
+        self.maintenance.rotated(&next, released);
         self.meters.publish(&self.stats());
         Ok(())
     }

@@ -4,7 +4,7 @@ use crate::log::shared::Shared;
 use crate::lsn::Lsn;
 use crate::metrics::stats::Stats;
 use crate::options::choices::WritePath;
-use crate::segment::file::WritesVia;
+use crate::segment::maker::WritesVia;
 
 impl Shared {
     pub(crate) fn stats(&self) -> Stats {

@@ -3,12 +3,14 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `thread` | the thread that does all three |
+//! | `thread` | what a thread does for all three |
+//! | `growth` | how large the next segment is |
 //! | `preallocator` | makes the next segment before it is needed |
 //! | `pace` | how fast the next segment is zeroed |
 //! | `resident_memory` | moves the part of the log that is in memory |
 //! | `memory_window` | which part that is |
 
+pub(crate) mod growth;
 pub(crate) mod memory_window;
 pub(crate) mod pace;
 pub(crate) mod preallocator;

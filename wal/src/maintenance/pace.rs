@@ -5,7 +5,6 @@
 //! 500 µs to 1 ms, and commits wait meanwhile. In pieces of 128 KiB that follow the log no commit
 //! waits for more than one of them.
 
-use crate::segment::file::ZeroAhead;
 use highwater_disk::PAGE_SIZE;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -33,7 +32,6 @@ pub(crate) enum Zeroing {
 
 #[derive(Debug)]
 pub(crate) struct Pace {
-    segment_size: u64,
     zeroing: Zeroing,
     durable: AtomicU64,
     /// The durable LSN at which zeroing goes on; `u64::MAX` if it does not wait.
@@ -43,22 +41,18 @@ pub(crate) struct Pace {
     /// The durable LSN when the last piece began.
     granted: AtomicU64,
     mean_group: AtomicU64,
-    /// How long zeroing waited for the log, in nanoseconds.
-    waiting: AtomicU64,
 }
 
 impl Pace {
     /// For a log that is durable up to `end`.
-    pub(crate) fn new(segment_size: u64, zeroing: Zeroing, end: u64) -> Self {
+    pub(crate) fn new(zeroing: Zeroing, end: u64) -> Self {
         Self {
-            segment_size,
             zeroing,
             durable: AtomicU64::new(end),
             awaited: AtomicU64::new(u64::MAX),
             memory_awaited: AtomicU64::new(u64::MAX),
             granted: AtomicU64::new(0),
             mean_group: AtomicU64::new(0),
-            waiting: AtomicU64::new(0),
         }
     }
 
@@ -87,39 +81,31 @@ impl Pace {
         self.durable() >= due
     }
 
-    /// How far the log has to be before the segment at `base` is zeroed beyond `done`. The segment
-    /// before is then filled by three quarters of that part.
-    pub(crate) fn due(&self, base: u64, done: u64) -> u64 {
-        base.saturating_sub(self.segment_size) + done / 4 * 3
+    /// How far the log has to be before the segment of `size` bytes at `base` is zeroed beyond
+    /// `zeroed`. Making it begins when the segment before, of `after` bytes, is half full. So that
+    /// part of the second half is then filled by three quarters.
+    pub(crate) fn due(&self, base: u64, after: u64, zeroed: u64, size: u64) -> u64 {
+        let half = after / 2;
+        let filled = u128::from(half) * u128::from(zeroed) * 3 / 4 / u128::from(size.max(1));
+        let filled = u64::try_from(filled).unwrap_or(half).min(half);
+        base.saturating_sub(half) + filled
     }
 
-    /// What to do next, or nothing yet. `seen` is kept between the looks for one piece, of which
-    /// the first is followed by a wait of [`REST`] at most.
-    pub(crate) fn look(&self, due: u64, seen: &mut Option<u64>) -> Option<ZeroAhead> {
+    /// How many bytes to zero now, or nothing yet. In a log that has rested there is nothing to
+    /// wait for.
+    pub(crate) fn look(&self, due: u64, rested: bool) -> Option<u64> {
         if self.zeroing == Zeroing::AtOnce {
-            return Some(ZeroAhead::Piece(LONGEST_PIECE));
+            return Some(LONGEST_PIECE);
         }
         self.awaited.store(due, Ordering::SeqCst);
         let now = self.durable.load(Ordering::SeqCst);
-        let at_rest = *seen == Some(now) || self.granted.load(Ordering::Relaxed) == now;
-        *seen = Some(now);
+        let at_rest = rested || self.granted.load(Ordering::Relaxed) == now;
         if now < due && !at_rest {
             return None;
         }
         self.awaited.store(u64::MAX, Ordering::SeqCst);
         self.granted.store(now, Ordering::Relaxed);
-        Some(ZeroAhead::Piece(self.piece()))
-    }
-
-    /// Zeroing waited so long for the log.
-    pub(crate) fn waited(&self, time: Duration) {
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        self.waiting.fetch_add(nanos, Ordering::Relaxed);
-    }
-
-    /// How long it has waited so far: that is no work.
-    pub(crate) fn waiting(&self) -> Duration {
-        Duration::from_nanos(self.waiting.load(Ordering::Relaxed))
+        Some(self.piece())
     }
 
     fn piece(&self) -> u64 {
@@ -136,45 +122,40 @@ mod tests {
 
     #[test]
     fn zeros_follow_the_log() {
-        let pace = Pace::new(SIZE, Zeroing::AsTheLogGrows, 0);
+        let pace = Pace::new(Zeroing::AsTheLogGrows, 0);
         assert!(!pace.committed(4 * SIZE, 100), "nothing waits");
-        let due = pace.due(5 * SIZE, SIZE / 2);
-        assert_eq!(due, 4 * SIZE + SIZE * 3 / 8);
-        let mut seen = None;
-        assert_eq!(pace.look(due, &mut seen), None);
+        let due = pace.due(5 * SIZE, SIZE, SIZE, 2 * SIZE);
+        assert_eq!(due, 4 * SIZE + SIZE / 2 + SIZE * 3 / 16, "half of it");
+        assert_eq!(pace.look(due, false), None);
         assert!(!pace.committed(due - 8, 100));
-        assert_eq!(pace.look(due, &mut seen), None, "it moved");
+        assert_eq!(pace.look(due, false), None, "it moved");
         assert!(pace.committed(due, 100));
-        assert_eq!(
-            pace.look(due, &mut seen),
-            Some(ZeroAhead::Piece(SHORTEST_PIECE))
-        );
+        assert_eq!(pace.look(due, false), Some(SHORTEST_PIECE));
         assert!(!pace.committed(due + 8, 100), "nothing waits any more");
     }
 
     #[test]
     fn a_log_at_rest_is_prepared_for_at_once() {
-        let pace = Pace::new(SIZE, Zeroing::AsTheLogGrows, 0);
+        let pace = Pace::new(Zeroing::AsTheLogGrows, 0);
         pace.committed(4 * SIZE, 100);
-        let mut seen = None;
-        assert_eq!(pace.look(5 * SIZE, &mut seen), None);
+        assert_eq!(pace.look(5 * SIZE, false), None);
         assert_eq!(
-            pace.look(5 * SIZE, &mut seen),
-            Some(ZeroAhead::Piece(SHORTEST_PIECE)),
+            pace.look(5 * SIZE, true),
+            Some(SHORTEST_PIECE),
             "after a wait"
         );
         assert_eq!(
-            pace.look(6 * SIZE, &mut None),
-            Some(ZeroAhead::Piece(SHORTEST_PIECE)),
+            pace.look(6 * SIZE, false),
+            Some(SHORTEST_PIECE),
             "and from then on"
         );
         pace.committed(4 * SIZE + 8, 100);
-        assert_eq!(pace.look(6 * SIZE, &mut None), None);
+        assert_eq!(pace.look(6 * SIZE, false), None);
     }
 
     #[test]
     fn pieces_are_as_long_as_a_few_groups() {
-        let pace = Pace::new(SIZE, Zeroing::AsTheLogGrows, 0);
+        let pace = Pace::new(Zeroing::AsTheLogGrows, 0);
         for (group, piece) in [
             (100, SHORTEST_PIECE),
             (50_000, 397_312),
@@ -183,11 +164,7 @@ mod tests {
             for _ in 0..200 {
                 pace.committed(0, group);
             }
-            assert_eq!(
-                pace.look(SIZE, &mut None),
-                Some(ZeroAhead::Piece(piece)),
-                "{group}"
-            );
+            assert_eq!(pace.look(SIZE, true), Some(piece), "{group}");
         }
     }
 }

@@ -1,14 +1,18 @@
-//! Segments are made before they are needed: one is always ready, so that neither a full disk nor
-//! the price of allocating blocks meets a commit.
+//! Segments are made before they are needed, so that neither a full disk nor the price of
+//! allocating blocks meets a commit. The next one is made when the log has filled half of the last.
 
+use crate::background::task::Bell;
 use crate::control::writer::ControlFileWriter;
 use crate::error::{Result, WalError};
 use crate::facade::tracing;
+use crate::maintenance::growth::SegmentSizes;
 use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
 use crate::retention::budget::Budget;
-use crate::segment::file::{Origin, Segment, SegmentMaker, ZeroAhead};
-use highwater_disk::{Clock, Notify};
+use crate::segment::file::{Origin, Segment};
+use crate::segment::maker::SegmentMaker;
+use crate::segment::new_segment::NewSegment;
+use highwater_disk::Clock;
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -21,13 +25,14 @@ const MOST_RECYCLABLE: usize = 3;
 #[derive(Debug)]
 pub(crate) struct Preallocator {
     pub(crate) maker: SegmentMaker,
+    pub(crate) sizes: SegmentSizes,
     pub(crate) budget: Arc<Budget>,
     pub(crate) control: Arc<ControlFileWriter>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) clock: Arc<dyn Clock>,
     /// Wakes the thread that makes segments.
-    pub(crate) wake: Arc<Notify>,
+    pub(crate) bell: Arc<Bell>,
     pub(crate) queue: Mutex<Queue>,
     /// A segment was made, or could not be.
     pub(crate) made: Condvar,
@@ -42,6 +47,8 @@ pub(crate) struct Queue {
     /// Truncated segments that may be made into new ones.
     recyclable: Vec<Arc<Segment>>,
     demand: Demand,
+    /// The segment that is to be made, or being made.
+    wanted: Option<Shape>,
     /// Why the last attempt failed; taken by the appender that needed the segment.
     failed: Option<WalError>,
     /// The last attempt failed, and a warning said so: the next failure is no news.
@@ -59,14 +66,29 @@ enum Demand {
     Urgent,
 }
 
+/// The segment to make next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Shape {
+    pub(crate) size: u64,
+    /// Size of the segment before it.
+    pub(crate) after: u64,
+}
+
+/// What making a segment has come to.
+#[derive(Debug)]
+pub(crate) enum Begun {
+    /// It was made from an old one, and is as good as it gets.
+    Recycled(Segment),
+    /// Its blocks may have to be zeroed.
+    New(NewSegment),
+}
+
 impl Queue {
     /// With the segments in `ready`, which recovery found after `tail`.
     pub(crate) fn new(ready: VecDeque<Arc<Segment>>, tail: &Segment) -> Self {
         Self {
-            demand: match ready.is_empty() {
-                true => Demand::ZeroAhead,
-                false => Demand::None,
-            },
+            demand: Demand::None,
+            wanted: None,
             next_base: ready.back().map_or(tail.end(), |last| last.end()),
             ready,
             recyclable: Vec::new(),
@@ -79,23 +101,30 @@ impl Queue {
 
 impl Preallocator {
     /// The next segment, made by the calling thread if none is ready.
-    pub(crate) fn take_or_make(&self) -> Result<Arc<Segment>> {
-        let mut queue = self.queue.lock();
-        if let Some(segment) = queue.ready.pop_front() {
-            return Ok(segment);
-        }
-        let (base, old) = (queue.next_base, queue.recyclable.pop());
-        let size = self.maker.segment_size;
-        let made = self.make(base, old, &mut |_| ZeroAhead::Piece(size), &|| {
-            Duration::ZERO
-        })?;
-        queue.next_base = made.end();
-        Ok(made)
+    pub(crate) fn take_or_make(&self, shape: Shape) -> Result<Arc<Segment>> {
+        let base = {
+            let mut queue = self.queue.lock();
+            if let Some(segment) = queue.ready.pop_front() {
+                return Ok(segment);
+            }
+            queue.next_base
+        };
+        let start = self.clock.now();
+        let took = || self.clock.now().saturating_sub(start);
+        let segment = match self.begin(base, shape)? {
+            Begun::Recycled(segment) => self.recycled(segment, took()),
+            Begun::New(mut new) => {
+                let zeroed = new.zero_all().and_then(|()| new.sync());
+                self.created(new, zeroed, took())?
+            }
+        };
+        self.queue.lock().next_base = segment.end();
+        Ok(segment)
     }
 
-    /// The next segment. Waits for the thread that makes it. An error (a full disk, say) is the
-    /// caller's: the next call tries again.
-    pub(crate) fn take(&self) -> Result<Arc<Segment>> {
+    /// The next segment. Waits for the thread that makes it: as in `shape`, if it is not being made
+    /// yet. An error (a full disk, say) is the caller's: the next call tries again.
+    pub(crate) fn take(&self, shape: Shape) -> Result<Arc<Segment>> {
         let mut queue = self.queue.lock();
         // A failure from before this call says nothing about now: there may be room again.
         queue.failed = None;
@@ -112,19 +141,28 @@ impl Preallocator {
                 });
             }
             queue.demand = Demand::Urgent;
-            self.wake.notify_one();
+            queue.wanted.get_or_insert(shape);
+            self.bell.ring();
             self.made.wait(&mut queue);
         }
     }
 
-    /// A segment is in use: the next one is made, if none is ready.
-    pub(crate) fn want_next(&self) {
+    /// Has the next segment made ahead, if none is ready or being made.
+    pub(crate) fn want(&self, shape: Shape) {
         let mut queue = self.queue.lock();
-        if queue.ready.is_empty() {
-            queue.demand = queue.demand.max(Demand::ZeroAhead);
+        if queue.ready.is_empty() && queue.demand == Demand::None {
+            queue.demand = Demand::ZeroAhead;
+            queue.wanted = Some(shape);
         }
         drop(queue);
-        self.wake.notify_one();
+        self.bell.ring();
+    }
+
+    /// Size of the next segment, if that is decided.
+    pub(crate) fn next_size(&self) -> Option<u64> {
+        let queue = self.queue.lock();
+        let ready = queue.ready.front().map(|segment| segment.size);
+        ready.or(queue.wanted.map(|shape| shape.size))
     }
 
     /// Whether to stop making the next segment ready ahead: an appender waits, or the log closes.
@@ -133,16 +171,18 @@ impl Preallocator {
         queue.demand == Demand::Urgent || queue.stopped
     }
 
-    /// The base of the segment to make next, and a segment to make it from, if one is wanted.
-    pub(crate) fn next_wanted(&self) -> Option<(u64, Option<Arc<Segment>>)> {
-        let mut queue = self.queue.lock();
-        (queue.demand != Demand::None).then(|| (queue.next_base, queue.recyclable.pop()))
+    /// The segment to make next, with its base, if one is wanted.
+    pub(crate) fn next_wanted(&self) -> Option<(u64, Shape)> {
+        let queue = self.queue.lock();
+        let wanted = queue.wanted.filter(|_| queue.demand != Demand::None);
+        wanted.map(|shape| (queue.next_base, shape))
     }
 
     /// The attempt to make the next segment is over.
     pub(crate) fn finish(&self, made: Result<Arc<Segment>>) {
         let mut queue = self.queue.lock();
         queue.demand = Demand::None;
+        queue.wanted = None;
         match made {
             Ok(segment) => {
                 queue.warned = false;
@@ -162,7 +202,7 @@ impl Preallocator {
 
     /// Whether a truncated segment is worth recycling. Otherwise its file is to be removed.
     pub(crate) fn wants(&self, segment: &Segment) -> bool {
-        let fits = segment.size == self.maker.segment_size && segment.origin == Origin::Made;
+        let fits = segment.size <= self.sizes.largest() && segment.origin == Origin::Made;
         let queue = self.queue.lock();
         fits && queue.recyclable.len() < MOST_RECYCLABLE && !queue.stopped
     }
@@ -185,51 +225,105 @@ impl Preallocator {
     pub(crate) fn stop(&self) {
         self.queue.lock().stopped = true;
         self.made.notify_all();
-        self.wake.notify_one();
+        self.bell.ring();
+    }
+
+    /// Lets go of the segments that are not in use, after [`Self::stop`]. Their files stay.
+    pub(crate) fn forget(&self) {
+        let mut queue = self.queue.lock();
+        let unused = (
+            std::mem::take(&mut queue.ready),
+            std::mem::take(&mut queue.recyclable),
+        );
+        drop(queue);
+        drop(unused); // without the lock: it takes a while
     }
 
     pub(crate) fn is_stopped(&self) -> bool {
         self.queue.lock().stopped
     }
 
-    /// Makes the segment at `base`, from `old` if that is possible. `waited` is the time spent
-    /// waiting for the log so far, which is no work.
-    pub(crate) fn make(
-        &self,
-        base: u64,
-        old: Option<Arc<Segment>>,
-        ahead: &mut dyn FnMut(u64) -> ZeroAhead,
-        waited: &dyn Fn() -> Duration,
-    ) -> Result<Arc<Segment>> {
-        let size = self.maker.segment_size;
-        let (start, waited_before) = (self.clock.now(), waited());
-        let took = || {
-            let waited = waited().saturating_sub(waited_before);
-            let passed = self.clock.now().saturating_sub(start);
-            passed.saturating_sub(waited)
-        };
-        if let Some(old) = old
-            && let Some(segment) = self.recycle(base, old)
-        {
-            self.counters.recycle.record(took());
-            self.meters.recycled(took());
-            return Ok(segment);
+    /// Makes the segment at `base`, from an old one if one is long enough.
+    pub(crate) fn begin(&self, base: u64, shape: Shape) -> Result<Begun> {
+        let size = shape.size;
+        loop {
+            while let Some(old) = self.long_enough(size) {
+                if let Some(segment) = self.recycle(base, size, old) {
+                    return Ok(Begun::Recycled(segment));
+                }
+            }
+            match self.budget.take(size, &self.maker.dir) {
+                Ok(()) => break,
+                Err(error) if self.queue.lock().recyclable.is_empty() => return Err(error),
+                Err(_) => {} // the log was truncated a moment ago
+            }
         }
-        self.budget.take(size, &self.maker.dir)?;
-        let made = Segment::create(&self.maker, base, ahead).map(Arc::new);
+        let made = NewSegment::create(&self.maker, base, size);
         let made = made.inspect_err(|_| self.budget.give_back(size))?;
-        self.counters.prepare.record(took());
-        self.meters.prepared(took());
         // If another program took its space when it was used last, now is the time.
         self.control.prepare_spare();
-        Ok(made)
+        Ok(Begun::New(made))
     }
 
-    /// Makes the segment at `base` from the file of `old`; `None` if a new file is needed.
-    fn recycle(&self, base: u64, old: Arc<Segment>) -> Option<Arc<Segment>> {
+    /// A segment was recycled in so much time.
+    pub(crate) fn recycled(&self, segment: Segment, took: Duration) -> Arc<Segment> {
+        self.counters.recycle.record(took);
+        self.meters.recycled(took);
+        Arc::new(segment)
+    }
+
+    /// A segment was made in so much time, or zeroing it failed.
+    pub(crate) fn created(
+        &self,
+        new: NewSegment,
+        zeroed: Result<()>,
+        took: Duration,
+    ) -> Result<Arc<Segment>> {
+        if let Err(error) = zeroed {
+            self.budget.give_back(new.segment().size);
+            new.discard();
+            return Err(error);
+        }
+        self.counters.prepare.record(took);
+        self.meters.prepared(took);
+        Ok(Arc::new(new.into_segment()))
+    }
+
+    /// Of the segments to recycle the shortest that is long enough. If there are only shorter ones,
+    /// they are removed: the log has outgrown them.
+    fn long_enough(&self, size: u64) -> Option<Arc<Segment>> {
+        let mut queue = self.queue.lock();
+        let recyclable = &mut queue.recyclable;
+        let fitting = recyclable
+            .iter()
+            .enumerate()
+            .filter(|(_, s)| s.size >= size);
+        if let Some((index, _)) = fitting.min_by_key(|(_, segment)| segment.size) {
+            return Some(recyclable.swap_remove(index));
+        }
+        let outgrown = std::mem::take(recyclable);
+        drop(queue);
+        for old in outgrown {
+            self.remove(&old);
+        }
+        None
+    }
+
+    /// Removes the file of a truncated segment. Readers that still look at it keep its bytes.
+    fn remove(&self, old: &Segment) {
+        let _ = self.maker.disk.remove_file(&old.path);
+        self.budget.give_back(old.size);
+    }
+
+    /// Makes the segment at `base` from the file of `old`; `None` if that cannot be.
+    fn recycle(&self, base: u64, size: u64, old: Arc<Segment>) -> Option<Segment> {
+        let old_size = old.size;
         match Segment::alone(old) {
-            Ok(old) => match old.recycle(&self.maker, base) {
-                Ok(segment) => return Some(Arc::new(segment)),
+            Ok(old) => match old.recycle(&self.maker, base, size) {
+                Ok(segment) => {
+                    self.budget.give_back(old_size - size);
+                    return Some(segment);
+                }
                 Err(error) => {
                     tracing::debug!(%error, "recycling a segment failed, making a new one");
                 }
@@ -239,7 +333,7 @@ impl Preallocator {
                 let _ = self.maker.disk.remove_file(&held);
             }
         }
-        self.budget.give_back(self.maker.segment_size); // its file is gone
+        self.budget.give_back(old_size); // its file is gone
         None
     }
 }

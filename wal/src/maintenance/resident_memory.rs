@@ -4,8 +4,9 @@
 use crate::facade::tracing;
 use crate::maintenance::memory_window::{MemoryMove, MemoryWindow, Positions};
 use crate::maintenance::pace::Pace;
-use crate::segment::file::{Segment, WritesVia};
+use crate::segment::file::Segment;
 use crate::segment::live::LiveSegments;
+use crate::segment::maker::WritesVia;
 use highwater_disk::DiskError;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -27,14 +28,13 @@ struct State {
 }
 
 impl ResidentMemory {
-    /// Moves the memory of segments of `segment_size`, if there is a size.
-    pub(crate) fn new(segments: &Arc<LiveSegments>, segment_size: Option<u64>) -> Self {
+    /// Moves the memory of the log, if it is `moved`.
+    pub(crate) fn new(segments: &Arc<LiveSegments>, moved: bool) -> Self {
         let in_memory = segments.tail().writes_via() == WritesVia::Direct;
-        let window = |size| MemoryWindow::new(size, segments.end());
         Self {
             segments: Arc::clone(segments),
             state: Mutex::new(State {
-                window: segment_size.filter(|_| in_memory).map(window),
+                window: (moved && in_memory).then(|| MemoryWindow::new(segments.end())),
                 rested_at: None,
                 released: Vec::new(),
             }),

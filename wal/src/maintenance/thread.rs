@@ -1,34 +1,67 @@
-//! What is done beside the commits, by one thread: the next segment is made, the log's memory moves
-//! along, and progress is written to the control file.
+//! What is done beside the commits: the next segment is made, the log's memory moves along, and
+//! progress is written to the control file.
 //!
 //! The three know nothing of each other. Making a segment writes as many zeros as it will hold,
 //! which commits would have to wait for. So it goes on piece by piece as the log fills the segment
-//! before ([`Pace`]), and the thread does the other two in between.
+//! before ([`Pace`]), and the other two are done in between.
 
+use crate::background::runner::Runner;
+use crate::background::shared;
+use crate::background::task::{Bell, Next, Task};
 use crate::control::writer::ControlFileWriter;
 use crate::error::{Result, WalError};
+use crate::maintenance::growth::TailAge;
 use crate::maintenance::pace::{Pace, REST};
-use crate::maintenance::preallocator::Preallocator;
+use crate::maintenance::preallocator::{Begun, Preallocator, Shape};
 use crate::maintenance::resident_memory::ResidentMemory;
 use crate::options::choices::Background;
-use crate::segment::file::{Segment, ZeroAhead};
-use highwater_disk::{Clock, Notify, OsClock, WaitResult};
+use crate::segment::file::Segment;
+use crate::segment::live::LiveSegments;
+use crate::segment::new_segment::NewSegment;
+use highwater_disk::{Clock, OsClock};
 use parking_lot::Mutex;
 use std::sync::Arc;
-use std::thread::JoinHandle;
+use std::time::Duration;
 
 #[derive(Debug)]
 pub(crate) struct Maintenance {
     background: Background,
+    segments: Arc<LiveSegments>,
     preallocator: Preallocator,
     memory: ResidentMemory,
     control: Arc<ControlFileWriter>,
     pace: Pace,
+    tail_age: TailAge,
     /// Wakes the thread.
-    wake: Arc<Notify>,
+    bell: Arc<Bell>,
     /// How long a rest is does not depend on the clock of the log.
     real_time: OsClock,
-    thread: Mutex<Option<JoinHandle<()>>>,
+    work: Mutex<Work>,
+    runner: Runner,
+}
+
+/// What the thread is at.
+#[derive(Debug, Default)]
+struct Work {
+    making: Option<Making>,
+    rest: Option<Rest>,
+}
+
+/// A segment that is being zeroed.
+#[derive(Debug)]
+struct Making {
+    new: NewSegment,
+    base: u64,
+    shape: Shape,
+    /// How long it took so far, without waiting for the log.
+    took: Duration,
+}
+
+/// The log is durable up to here, and at rest if it still is at the deadline.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    durable: u64,
+    deadline: Duration,
 }
 
 impl Maintenance {
@@ -36,46 +69,91 @@ impl Maintenance {
     pub(crate) fn start(
         background: Background,
         preallocator: Preallocator,
+        segments: &Arc<LiveSegments>,
         memory: ResidentMemory,
         pace: Pace,
     ) -> Result<Arc<Self>> {
         let _now = pace.await_memory(pace.durable());
+        let tail_age = TailAge::new(&segments.tail(), preallocator.clock.now());
         let maintenance = Arc::new(Self {
             background,
+            segments: Arc::clone(segments),
             memory,
             control: Arc::clone(&preallocator.control),
             pace,
-            wake: Arc::clone(&preallocator.wake),
+            tail_age,
+            bell: Arc::clone(&preallocator.bell),
             real_time: OsClock::new(),
             preallocator,
-            thread: Mutex::new(None),
+            work: Mutex::default(),
+            runner: Runner::default(),
         });
-        if background == Background::Thread {
-            let worker = Arc::clone(&maintenance);
-            let spawned = std::thread::Builder::new()
-                .name("highwater-wal-maintenance".to_owned())
-                .spawn(move || worker.run());
-            let dir = &maintenance.preallocator.maker.dir;
-            let thread =
-                spawned.map_err(|e| WalError::io("starting the maintenance thread of", dir, e))?;
-            *maintenance.thread.lock() = Some(thread);
-        }
+        maintenance.half_full(segments.end());
+        let shared = match background {
+            Background::Inline => return Ok(maintenance),
+            Background::Thread => None,
+            Background::Shared => Some(&*shared::MAINTENANCE),
+        };
+        let name = "highwater-wal-maintenance";
+        let started = maintenance.runner.start(name, &maintenance, shared);
+        let dir = &maintenance.preallocator.maker.dir;
+        started.map_err(|e| WalError::io("starting the maintenance thread of", dir, e))?;
         Ok(maintenance)
     }
 
-    /// The next segment; waits for it.
-    pub(crate) fn take_segment(&self) -> Result<Arc<Segment>> {
-        match self.background {
-            Background::Inline => self.preallocator.take_or_make(),
-            Background::Thread => self.preallocator.take(),
+    /// Size of the segment that comes after `tail`, which has no room for `needed` bytes more.
+    pub(crate) fn next_size(&self, tail: &Segment, needed: u64) -> u64 {
+        let decided = self.preallocator.next_size();
+        decided.unwrap_or_else(|| self.decide(tail, needed).size)
+    }
+
+    /// How long the segment after `tail` is, in which `needed` bytes must fit.
+    fn decide(&self, tail: &Segment, needed: u64) -> Shape {
+        let Preallocator {
+            sizes,
+            clock,
+            budget,
+            ..
+        } = &self.preallocator;
+        let took = clock.now().saturating_sub(self.tail_age.since());
+        let wanted = sizes.next(tail.size, tail.map().reserved(), took);
+        let wanted = wanted.max(sizes.at_least(needed));
+        let room = sizes.whole(budget.ordinary_room());
+        let size = match wanted {
+            size if size <= room => size,
+            _ if needed.max(sizes.smallest()) <= room => room,
+            _ => sizes.largest(), // the reserve
+        };
+        Shape {
+            size,
+            after: tail.size,
         }
     }
 
-    /// The segment that was taken is in use. Appenders are done with those in `released`.
-    pub(crate) fn rotated(&self, released: Vec<Arc<Segment>>) {
-        if self.background == Background::Thread {
+    /// The segment after `tail`, in which `needed` bytes must fit; waits for it.
+    pub(crate) fn take_segment(&self, tail: &Segment, needed: u64) -> Result<Arc<Segment>> {
+        let shape = self.decide(tail, needed);
+        match self.background {
+            Background::Inline => self.preallocator.take_or_make(shape),
+            Background::Thread | Background::Shared => self.preallocator.take(shape),
+        }
+    }
+
+    /// The segment `tail` that was taken is in use. Appenders are done with those in `released`.
+    pub(crate) fn rotated(&self, tail: &Segment, released: Vec<Arc<Segment>>) {
+        self.tail_age.begin(tail, self.preallocator.clock.now());
+        if self.background != Background::Inline {
             self.memory.release(released);
-            self.preallocator.want_next();
+            self.bell.ring();
+        }
+    }
+
+    /// The log has reached `end`: if that is beyond the middle of its last segment, the next one is
+    /// made ahead.
+    pub(crate) fn half_full(&self, end: u64) {
+        if self.background != Background::Inline && self.tail_age.passes_middle(end) {
+            let tail = self.segments.tail();
+            self.preallocator.want(self.decide(&tail, 0));
         }
     }
 
@@ -89,12 +167,12 @@ impl Maintenance {
             self.preallocator.keep(segment);
             return None;
         };
-        // Only its file is wanted. Its memory goes first: see `run`.
-        if self.background == Background::Thread {
+        // Only its file is wanted. Its memory goes first: see `step`.
+        if self.background != Background::Inline {
             self.memory.release([segment]);
         }
         self.preallocator.keep(Arc::new(from_file));
-        self.wake.notify_one();
+        self.bell.ring();
         None
     }
 
@@ -103,16 +181,17 @@ impl Maintenance {
         self.control.schedule(durable);
         match self.background {
             Background::Inline => drop(self.control.write_scheduled()),
-            Background::Thread => self.wake.notify_one(),
+            Background::Thread | Background::Shared => self.bell.ring(),
         }
     }
 
     /// A group of `size` bytes is durable, and with it everything below `durable`.
     pub(crate) fn committed(&self, durable: u64, size: u64) {
+        self.half_full(durable);
         if self.pace.committed(durable, size) {
             match self.background {
                 Background::Inline => while self.move_memory() {},
-                Background::Thread => self.wake.notify_one(),
+                Background::Thread | Background::Shared => self.bell.ring(),
             }
         }
     }
@@ -125,36 +204,11 @@ impl Maintenance {
     /// Ends the thread.
     pub(crate) fn stop(&self) {
         self.preallocator.stop();
-        if let Some(thread) = self.thread.lock().take() {
-            // An appender that waited for a segment has noticed a panic of the thread.
-            let _ = thread.join();
-        }
-    }
-
-    fn run(&self) {
-        let _stopped = StopOnDrop(&self.preallocator);
-        while !self.preallocator.is_stopped() {
-            if self.do_small_work() {
-                continue;
-            }
-            if let Some((base, old)) = self.preallocator.next_wanted() {
-                // The memory of a segment is released before its file can be recycled, and a file
-                // is recycled only if nothing else shows it.
-                self.memory.drop_released();
-                let made = self.preallocator.make(
-                    base,
-                    old,
-                    &mut |done| self.zero_ahead(base, done),
-                    &|| self.pace.waiting(),
-                );
-                self.preallocator.finish(made);
-            } else if !self.move_memory() {
-                match self.memory.may_rest(self.pace.durable()) {
-                    true => self.wait_for_rest(),
-                    false => drop(self.real_time.wait(&self.wake, None)),
-                }
-            }
-        }
+        self.runner.stop(self);
+        // Readers may live on: what they do not need goes now.
+        self.work.lock().making = None;
+        self.preallocator.forget();
+        self.memory.drop_released();
     }
 
     /// What takes little time; false if there is nothing.
@@ -167,51 +221,134 @@ impl Maintenance {
         self.memory.step(&self.preallocator.ready(), &self.pace)
     }
 
-    /// Waits until something changes, or the log has been at rest for a while.
-    fn wait_for_rest(&self) {
-        let before = self.pace.durable();
-        let deadline = self.real_time.now().saturating_add(REST);
-        let woken = self.real_time.wait(&self.wake, Some(deadline));
-        if woken == WaitResult::Deadline && self.pace.durable() == before {
-            self.memory.set_rested(before);
+    /// Begins the segment at `base`.
+    fn begin(&self, work: &mut Work, base: u64, shape: Shape) {
+        // The memory of a segment is released before its file can be recycled, and a file is
+        // recycled only if nothing else shows it.
+        self.memory.drop_released();
+        let (begun, took) = self.timed(|| self.preallocator.begin(base, shape));
+        match begun {
+            Err(error) => self.preallocator.finish(Err(error)),
+            Ok(Begun::Recycled(segment)) => {
+                let made = self.preallocator.recycled(segment, took);
+                self.preallocator.finish(Ok(made));
+            }
+            Ok(Begun::New(new)) => {
+                work.making = Some(Making {
+                    new,
+                    base,
+                    shape,
+                    took,
+                });
+            }
         }
     }
 
-    /// Whether to go on with the segment at `base`, of which `done` bytes are zeroed: waits until
-    /// the log has come as far.
-    fn zero_ahead(&self, base: u64, done: u64) -> ZeroAhead {
-        let clock = &self.preallocator.clock;
-        let start = clock.now();
-        let due = self.pace.due(base, done);
-        let mut seen = None;
-        let ahead = loop {
-            if self.preallocator.is_urgent() {
-                break ZeroAhead::Stop;
-            }
-            if self.do_small_work() {
-                continue;
-            }
-            // One step of either in turn: a log so fast that its memory is always late gets its
-            // next segment all the same.
-            let moved = self.move_memory();
-            seen = seen.filter(|_| !moved); // no time to see it at rest
-            if let Some(ahead) = self.pace.look(due, &mut seen) {
-                break ahead;
-            }
-            if !moved {
-                self.wait_for_rest();
+    /// Goes on with the segment that is being made, when the log has come as far.
+    fn go_on(&self, work: &mut Work, mut making: Making) -> Next {
+        let zeroed = match making.new.zeroed() {
+            Some(zeroed) if !self.preallocator.is_urgent() => zeroed,
+            Some(_) | None => {
+                let (synced, took) = self.timed(|| making.new.sync());
+                return self.finish(making.new, synced, making.took + took);
             }
         };
-        self.pace.waited(clock.now().saturating_sub(start));
-        ahead
+        // One step of either in turn: a log so fast that its memory is always late gets its next
+        // segment all the same.
+        let moved = self.move_memory();
+        let due = self
+            .pace
+            .due(making.base, making.shape.after, zeroed, making.shape.size);
+        let rested = !moved && self.has_rested(work);
+        let Some(piece) = self.pace.look(due, rested) else {
+            work.making = Some(making);
+            return match moved {
+                true => Next::Again,
+                false => self.wait_for_rest(work),
+            };
+        };
+        let (written, took) = self.timed(|| making.new.zero(piece));
+        making.took += took;
+        if written.is_err() {
+            return self.finish(making.new, written, making.took);
+        }
+        work.making = Some(making);
+        Next::Again
+    }
+
+    fn finish(&self, new: NewSegment, zeroed: Result<()>, took: Duration) -> Next {
+        let made = self.preallocator.created(new, zeroed, took);
+        self.preallocator.finish(made);
+        Next::Again
+    }
+
+    fn timed<T>(&self, work: impl FnOnce() -> T) -> (T, Duration) {
+        let clock = &self.preallocator.clock;
+        let start = clock.now();
+        let done = work();
+        (done, clock.now().saturating_sub(start))
+    }
+
+    /// Whether nothing became durable for a while.
+    fn has_rested(&self, work: &Work) -> bool {
+        let now = self.real_time.now();
+        work.rest
+            .is_some_and(|rest| rest.durable == self.pace.durable() && rest.deadline <= now)
+    }
+
+    /// Waits until something changes, or the log has been at rest for a while.
+    fn wait_for_rest(&self, work: &mut Work) -> Next {
+        let (durable, now) = (self.pace.durable(), self.real_time.now());
+        let rest = match work.rest {
+            Some(rest) if rest.durable == durable => rest,
+            _ => *work.rest.insert(Rest {
+                durable,
+                deadline: now.saturating_add(REST),
+            }),
+        };
+        if rest.deadline > now {
+            return Next::Wait(Some(rest.deadline));
+        }
+        self.memory.set_rested(durable);
+        Next::Again
     }
 }
 
-/// Fails the appenders that wait when the thread is gone, even if it panicked.
-struct StopOnDrop<'a>(&'a Preallocator);
+impl Task for Maintenance {
+    fn step(&self) -> Next {
+        if self.preallocator.is_stopped() {
+            return Next::Done;
+        }
+        if self.do_small_work() {
+            return Next::Again;
+        }
+        let work = &mut *self.work.lock();
+        if let Some(making) = work.making.take() {
+            return self.go_on(work, making);
+        }
+        if let Some((base, shape)) = self.preallocator.next_wanted() {
+            self.begin(work, base, shape);
+            return Next::Again;
+        }
+        if self.move_memory() {
+            return Next::Again;
+        }
+        match self.memory.may_rest(self.pace.durable()) {
+            true => self.wait_for_rest(work),
+            false => Next::Wait(None),
+        }
+    }
 
-impl Drop for StopOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.stop();
+    fn clock(&self) -> &dyn Clock {
+        &self.real_time
+    }
+
+    fn bell(&self) -> &Bell {
+        &self.bell
+    }
+
+    /// Fails the appenders that wait.
+    fn ended(&self) {
+        self.preallocator.stop();
     }
 }

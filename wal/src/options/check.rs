@@ -16,19 +16,24 @@ const MAX_START: u64 = 1 << 62;
 
 const LEVELS: RangeInclusive<i32> = -7..=22;
 
+fn check_size(name: &str, size: u64, most: u64) -> Result<()> {
+    let right = (MIN_SEGMENT_SIZE..=most).contains(&size) && size.is_multiple_of(SEGMENT_ALIGNMENT);
+    match right {
+        true => Ok(()),
+        false => Err(WalError::BadOptions {
+            what: format!(
+                "{name} {size} is not a multiple of {SEGMENT_ALIGNMENT} from {MIN_SEGMENT_SIZE} to {most} \
+                 (format {FORMAT_VERSION})"
+            ),
+        }),
+    }
+}
+
 impl Options {
     pub(crate) fn check(&self) -> Result<()> {
         let size = self.segment_size;
-        if !(MIN_SEGMENT_SIZE..=MAX_SEGMENT_SIZE).contains(&size)
-            || !size.is_multiple_of(SEGMENT_ALIGNMENT)
-        {
-            return Err(WalError::BadOptions {
-                what: format!(
-                    "segment_size {size} is not a multiple of {SEGMENT_ALIGNMENT} from {MIN_SEGMENT_SIZE} \
-                     to {MAX_SEGMENT_SIZE} (format {FORMAT_VERSION})"
-                ),
-            });
-        }
+        check_size("segment_size", size, MAX_SEGMENT_SIZE)?;
+        check_size("min_segment_size", self.smallest_segment(), size)?;
         if let Some(level) = self.compression.level()
             && !LEVELS.contains(&level)
         {
@@ -60,21 +65,28 @@ impl Options {
 
     fn check_seal_groups(&self) -> Result<()> {
         let unit = self.seal_groups;
-        let right = unit == 0
-            || ((PAGE_SIZE..=MAX_SEAL).contains(&unit)
-                && unit.is_power_of_two()
-                && self.segment_size.is_multiple_of(unit)
-                && self.segment_size >= 4 * unit);
-        if right {
+        if unit == 0 {
             return Ok(());
         }
-        Err(WalError::BadOptions {
-            what: format!(
-                "seal_groups {unit} is neither 0 nor a power of two from {PAGE_SIZE} to {MAX_SEAL} that is a part, at \
-                 most a quarter, of segment_size {}",
-                self.segment_size
-            ),
-        })
+        let sizes = [
+            ("segment_size", self.segment_size),
+            ("min_segment_size", self.smallest_segment()),
+        ];
+        for (name, size) in sizes {
+            let right = (PAGE_SIZE..=MAX_SEAL).contains(&unit)
+                && unit.is_power_of_two()
+                && size.is_multiple_of(unit)
+                && size >= 4 * unit;
+            if !right {
+                return Err(WalError::BadOptions {
+                    what: format!(
+                        "seal_groups {unit} is neither 0 nor a power of two from {PAGE_SIZE} to {MAX_SEAL} that is a part, at \
+                         most a quarter, of {name} {size}"
+                    ),
+                });
+            }
+        }
+        Ok(())
     }
 
     /// No write at all would acknowledge what is not written.

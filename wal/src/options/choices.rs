@@ -29,6 +29,10 @@ pub enum Background {
     /// Threads of the log's own, ended by [`Wal::close`](crate::Wal::close).
     #[default]
     Thread,
+    /// Two threads that serve all logs of the process with this setting, in turn: for many small
+    /// logs. They wait in real time, and a log waits while they flush another one or make its
+    /// segment. Committing is the work of the calling thread all the same.
+    Shared,
     /// The calling thread, when it is needed. Everything happens in the order of the calls, which
     /// deterministic simulations need.
     Inline,
@@ -47,7 +51,8 @@ pub enum WritePath {
     /// Appends are stored in memory of the process, and each commit group is one direct write
     /// (`O_DIRECT`, `RWF_DSYNC`). Faster, above all for large groups, and a full or broken disk is
     /// always an error code. Records that are appended but not synced are lost with the process.
-    /// Takes memory for five eighths of a segment, in a log at rest for one and a half.
+    /// Takes memory for five eighths of the segment in use, in a log at rest for one and a half of
+    /// it (for one of a mebibyte or less, one).
     Direct,
 }
 

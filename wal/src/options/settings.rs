@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 const DEFAULT_SEGMENT_SIZE: u64 = 64 << 20;
+const DEFAULT_MIN_SEGMENT_SIZE: u64 = 1 << 20;
 /// Bytes of log after which the durable LSN is written to the control file: opening after a crash
 /// reads this much at most.
 const PROGRESS_INTERVAL: u64 = 4 << 20;
@@ -33,6 +34,7 @@ const _: () = assert!(MAX_WRITE_SIZE.is_multiple_of(PAGE_SIZE));
 #[derive(Debug, Clone)]
 pub struct Options {
     pub(crate) segment_size: u64,
+    min_segment_size: Option<u64>,
     max_record: Option<usize>,
     pub(crate) group_commit_wait: Duration,
     pub(crate) durability: Durability,
@@ -72,6 +74,7 @@ impl Options {
     pub fn new() -> Self {
         Self {
             segment_size: DEFAULT_SEGMENT_SIZE,
+            min_segment_size: None,
             max_record: None,
             group_commit_wait: Duration::from_micros(40),
             durability: Durability::Sync,
@@ -94,20 +97,40 @@ impl Options {
         }
     }
 
-    /// Size of new segment files in bytes (default 64 MiB): a multiple of 4096 from 8 KiB to 2 GiB.
-    /// The log is truncated by whole segments, and one is always preallocated. May change between
-    /// runs.
+    /// Size of new segment files in bytes, at most (default 64 MiB): a multiple of 4096 from 8 KiB
+    /// to 2 GiB. The log is truncated by whole segments. May change between runs.
+    ///
+    /// A segment is as large as the log fills in about four seconds, from
+    /// [`Self::min_segment_size`] to this. The next one is allocated when half of the last is
+    /// filled.
     ///
     /// ```
     /// use highwater_wal::{Options, Wal};
     /// # let dir = tempfile::tempdir()?;
-    /// let log = Wal::open_with(dir.path(), Options::new().segment_size(1 << 20))?;
-    /// assert!(log.stats().disk_bytes <= 3 << 20);
+    /// let log = Wal::open_with(dir.path(), Options::new().segment_size(256 << 10))?;
+    /// assert_eq!(log.stats().disk_bytes, 256 << 10);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.segment_size = bytes;
+        self
+    }
+
+    /// Size of the first segment file in bytes, and of the smallest (default 1 MiB, or
+    /// [`Self::segment_size`] if that is less): a multiple of 4096 from 8 KiB on. With
+    /// [`Self::segment_size`] here, all segments are of that size. May change between runs.
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let log = Wal::open_with(dir.path(), Options::new().min_segment_size(64 << 10))?;
+    /// assert_eq!(log.stats().disk_bytes, 64 << 10);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn min_segment_size(mut self, bytes: u64) -> Self {
+        self.min_segment_size = Some(bytes);
         self
     }
 
@@ -230,7 +253,7 @@ impl Options {
     }
 
     /// The most disk space that segment files may take, in bytes (default: no bound), at least four
-    /// segments: those that hold the log, one preallocated, and up to three kept for recycling. A
+    /// of the largest segments: those that hold the log, one preallocated, and up to three kept for recycling. A
     /// warning is logged at 50 and at 80 percent.
     ///
     /// The last segment below the bound is a reserve: where only it is left, appends fail with
@@ -426,6 +449,12 @@ impl Options {
         self
     }
 
+    /// The smallest segment.
+    pub(crate) fn smallest_segment(&self) -> u64 {
+        self.min_segment_size
+            .unwrap_or(DEFAULT_MIN_SEGMENT_SIZE.min(self.segment_size))
+    }
+
     /// Where the first segment of a new log begins.
     pub(crate) fn first_base(&self) -> u64 {
         self.start_at.next_multiple_of(SEGMENT_ALIGNMENT)
@@ -473,7 +502,12 @@ impl Options {
         }
     }
 
-    /// Bytes of a segment after its header.
+    /// The size of a segment in which a frame of `size` bytes fits.
+    pub(crate) fn segment_for(&self, size: u64) -> u64 {
+        SEGMENT_HEADER_SIZE + size + self.end_room()
+    }
+
+    /// Bytes of the longest segment after its header.
     pub(crate) fn records_room(&self) -> u64 {
         self.segment_size.saturating_sub(SEGMENT_HEADER_SIZE)
     }

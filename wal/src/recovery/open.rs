@@ -10,9 +10,11 @@ use crate::lsn::Lsn;
 use crate::options::settings::Options;
 use crate::recovery::cases::{Case, Recovery};
 use crate::recovery::end::{End, find_end, segment_at};
-use crate::segment::file::{Segment, SegmentMaker, ZeroAhead, tmp_path};
+use crate::segment::file::{Segment, tmp_path};
 use crate::segment::header::{FoundFile, NoHeader, SegmentFile, read_error};
 use crate::segment::list::{HeaderCheck, Listing, list_segments};
+use crate::segment::maker::SegmentMaker;
+use crate::segment::new_segment::NewSegment;
 use crate::segment::scan::Scanner;
 use highwater_disk::{Access, Disk};
 use std::collections::VecDeque;
@@ -87,9 +89,12 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
     remove_all(disk, dir, &removed)?;
     let key = LogKey::new(file::fresh_log_id(options.seed));
     let mut maker = maker(dir, options, key);
-    let segment = Segment::create(&maker, first, &mut |_| {
-        ZeroAhead::Piece(options.segment_size)
-    })?;
+    let mut segment = NewSegment::create(&maker, first, options.smallest_segment())?;
+    if let Err(error) = segment.zero_all().and_then(|()| segment.sync()) {
+        segment.discard();
+        return Err(error);
+    }
+    let segment = segment.into_segment();
     maker.keep_to(segment.writes_via());
     let meta = ControlFile {
         log_id: key.id,
@@ -129,7 +134,6 @@ fn maker(dir: &Path, options: &Options, key: LogKey) -> SegmentMaker {
         disk: Arc::clone(&options.disk),
         dir: dir.to_owned(),
         key,
-        segment_size: options.segment_size,
         write_path: options.wanted_path(),
         longest_write: options.longest_write,
         faults: options.faults,

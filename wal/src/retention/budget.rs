@@ -20,7 +20,7 @@ const LEVELS: [u64; 2] = [50, 80];
 #[derive(Debug)]
 pub(crate) struct Budget {
     max_bytes: Option<u64>,
-    /// Size of a new segment: the reserve is one.
+    /// Size of the longest segment: the reserve is one.
     segment_size: u64,
     /// The most bytes of log that leave the reserve untouched.
     ordinary: u64,
@@ -91,10 +91,20 @@ impl Budget {
         self.held.load(Ordering::Relaxed) <= self.ordinary
     }
 
-    /// Whether ordinary records may begin another segment.
-    pub(crate) fn admits_another(&self) -> bool {
-        let held = self.held.load(Ordering::Relaxed);
-        held.saturating_add(self.segment_size) <= self.ordinary
+    /// Whether ordinary records may begin another segment of `bytes`.
+    pub(crate) fn admits_another(&self, bytes: u64) -> bool {
+        bytes <= self.ordinary_room()
+    }
+
+    /// Whether ordinary records may begin another segment, however long it is.
+    pub(crate) fn admits_longest(&self) -> bool {
+        self.admits_another(self.segment_size)
+    }
+
+    /// How many bytes of segments ordinary records may begin.
+    pub(crate) fn ordinary_room(&self) -> u64 {
+        self.ordinary
+            .saturating_sub(self.held.load(Ordering::Relaxed))
     }
 
     /// The log goes on in a segment of `bytes`.

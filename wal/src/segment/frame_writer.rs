@@ -135,6 +135,11 @@ impl<'a> NewFrame<'a> {
         }
     }
 
+    /// Bytes that it takes in a segment.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
     fn write(&self, reservation: Reservation<'_>, segment: &Segment, key: &LogKey) -> (u64, u64) {
         let lsn = segment.base + reservation.offset();
         let header: HeaderBytes = encode_header(

@@ -1,9 +1,11 @@
 //! The segments of an open log: the tail, which is appended to, and those before it.
 
 use crate::error::{Result, WalError};
+use crate::facade::tracing;
 use crate::lsn::Lsn;
 use crate::segment::file::Segment;
 use arc_swap::{ArcSwap, Guard};
+use highwater_disk::DiskError;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -91,6 +93,18 @@ impl LiveSegments {
         };
         self.tail.store(next);
         released
+    }
+
+    /// The log is closed: nothing is appended any more. Gives the memory of its segments back to the
+    /// system.
+    pub(crate) fn retire(&self) {
+        for segment in self.in_memory() {
+            // It stays then, as it did before.
+            if let Err(error) = segment.map().retire() {
+                let error = DiskError::about(error, &segment.path);
+                tracing::debug!(%error, "a closed log keeps more in memory than it should");
+            }
+        }
     }
 
     /// Forgets the segments below `first`, and returns them.

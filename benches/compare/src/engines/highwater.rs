@@ -4,10 +4,8 @@ use super::{Appender, Engine, Purpose, Role, Store};
 use crate::record::Digest;
 use highwater_wal::{Lsn, Options, Wal};
 use std::path::Path;
-use std::sync::mpsc;
 use std::time::Duration;
 
-const SETTLE_AT_MOST_MS: u64 = 60_000;
 
 /// The log with its defaults: what a user gets who sets nothing.
 pub struct Highwater;
@@ -47,19 +45,6 @@ impl Store for Open {
 
     fn trim(&self) {
         self.wal.truncate_before(self.wal.durable_lsn()).unwrap();
-    }
-
-    /// Until the next segment is prepared, as one always is unless appends outrun the disk.
-    fn settle(&self) {
-        let (_sender, clock) = mpsc::channel::<()>();
-        for _ in 0..SETTLE_AT_MOST_MS {
-            if self.wal.stats().segments_ready > 0 {
-                return;
-            }
-            // Nothing is sent: this only waits.
-            let _timed_out = clock.recv_timeout(Duration::from_millis(1));
-        }
-        panic!("no segment was prepared in {SETTLE_AT_MOST_MS} ms");
     }
 
     fn replay(&self, digest: &mut Digest) {

@@ -9,7 +9,7 @@ use crate::os::linux::direct_io::{open_direct, write_pages, zero_pages};
 use crate::os::linux::populate::{MappedFile, Populated, Source};
 use crate::os::size::{check_size_limit, check_still_whole};
 use crate::units::{PAGE, PAGE_SIZE};
-use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw};
+use memmap2::{Advice, MmapMut, MmapOptions, MmapRaw, UncheckedAdvice};
 use parking_lot::Mutex;
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::mm::MsyncFlags;
@@ -222,6 +222,21 @@ impl MapBacking for DirectMap {
                     .inspect_err(|_| self.from_file.store(before, Ordering::Release))
             })
             .map_err(|e| DiskError::wrap(Call::GiveBack, &self.path, e))
+    }
+
+    fn discard(&self, range: Range<u64>) {
+        let Ok(range) = span(&range, self.len()) else {
+            return;
+        };
+        let advice = UncheckedAdvice::DontNeed;
+        #[expect(unsafe_code, reason = "gives back memory of ours")]
+        // SAFETY: `AppendMap::retire` passes on only pages that nobody was handed, nor will be: no
+        // reference to them exists. They lie above `start`, so they are anonymous memory, which
+        // shows zeros again.
+        let _ = unsafe {
+            self.memory
+                .unchecked_advise_range(advice, range.start, range.len())
+        };
     }
 
     fn copies_memory(&self) -> bool {
