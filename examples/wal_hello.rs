@@ -21,7 +21,7 @@ fn main() -> highwater::wal::Result<()> {
     assert!(last < log.durable_lsn());
 
     // All of these or, after a crash, none.
-    let range = log.append_batch(&["one", "frame", "of three"])?;
+    let range = log.append_batch(["one", "frame", "of three"])?;
     log.sync_to(range.first)?;
     log.close()?;
 

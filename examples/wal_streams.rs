@@ -18,8 +18,8 @@ fn main() -> highwater::wal::Result<()> {
     for n in 0..2_000 {
         // A batch is atomic: after a crash both lines of the order are there, or none.
         let lines = [format!("order {n}: tea"), format!("order {n}: scones")];
-        let order = log.append_batch_with(ORDERS, &lines)?;
-        let _ = log.append_batch_with(PAYMENTS, &[format!("payment {n}")])?;
+        let order = log.append_batch_to(ORDERS, &lines)?;
+        let _ = log.append_batch_to(PAYMENTS, [format!("payment {n}")])?;
         if n == 1_000 {
             audited = order.first;
         }

@@ -26,7 +26,7 @@ fn log() -> (TempDir, PathBuf) {
         .append_control(StreamId(0), [0x81, 0xa1, b'a', 7])
         .unwrap();
     let _ = log
-        .append_batch_with(StreamId(3), &["first", "sec\tond"])
+        .append_batch_to(StreamId(3), ["first", "sec\tond"])
         .unwrap();
     for number in 0..RECORDS {
         let _ = log.append(format!("record {number:>50}")).unwrap();

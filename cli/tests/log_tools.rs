@@ -41,7 +41,7 @@ fn log() -> (TempDir, PathBuf) {
         let lsn = match number % 3 {
             0 => log.append(&text).unwrap(),
             1 => {
-                let range = log.append_batch_with(StreamId(3), &[&text, "twin"]);
+                let range = log.append_batch_to(StreamId(3), [&text, "twin"]);
                 range.unwrap().first
             }
             _ => log.append_control(StreamId(7), &text).unwrap(),

@@ -117,7 +117,7 @@ fn frames_of_others_are_skipped_and_their_streams_are_not_given_to_sources() {
     // The stream that the next source would get, and others.
     for stream in [2, 3, 700] {
         let foreign = [b"\xff".as_slice(), b"foreign"];
-        let _ = log.append_batch_with(StreamId(stream), &foreign).unwrap();
+        let _ = log.append_batch_to(StreamId(stream), &foreign).unwrap();
         let _ = log.append_control(StreamId(stream), b"foreign").unwrap();
     }
     log.sync().unwrap();
@@ -144,7 +144,7 @@ fn a_log_without_a_program_but_with_frames_is_refused() {
     let disk = SimDisk::new();
     let options = highwater_engine::wal::Options::new().disk(Arc::new(disk.clone()));
     let log = highwater_engine::wal::Wal::open_with("/app/log", options).unwrap();
-    let _ = log.append_batch_with(StreamId(1), &[b"foreign"]).unwrap();
+    let _ = log.append_batch_to(StreamId(1), [b"foreign"]).unwrap();
     log.sync().unwrap();
     log.close().unwrap();
     drop(log);

@@ -170,6 +170,15 @@ pub enum WalError {
         held_by: String,
     },
 
+    /// The call would have to wait, and was told not to ([`Wal::try_append`](crate::Wal::try_append)).
+    /// Nothing was appended. Try again, or wait with
+    /// [`Wal::append`](crate::Wal::append) or [`Wal::append_async`](crate::Wal::append_async).
+    #[error("appending would wait: {what}")]
+    WouldWait {
+        /// What for.
+        what: &'static str,
+    },
+
     /// A file operation failed without harm to what the log holds: the caller may try again.
     #[error("{op} {path:?}: {source}{}", remedy(source.kind()))]
     Io {
@@ -293,6 +302,33 @@ impl WalError {
         matches!(self, Self::LogFull { .. })
             || matches!(self, Self::Io { source, .. }
             if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded))
+    }
+}
+
+/// For programs whose own errors are those of I/O. The kind says what to do: for example
+/// [`StorageFull`](io::ErrorKind::StorageFull) where [`WalError::is_no_space`] is true,
+/// [`WouldBlock`](io::ErrorKind::WouldBlock), [`InvalidData`](io::ErrorKind::InvalidData) for
+/// damage. The error itself is inside: `error.downcast::<WalError>()`.
+impl From<WalError> for io::Error {
+    fn from(error: WalError) -> Self {
+        let kind = match &error {
+            WalError::Io { source, .. }
+            | WalError::BadDirectory { source, .. }
+            | WalError::Poisoned { source, .. } => source.kind(),
+            WalError::Locked { .. } => io::ErrorKind::ResourceBusy,
+            WalError::Corrupt { .. } => io::ErrorKind::InvalidData,
+            WalError::NewerFormat { .. } | WalError::UnsafeFileSystem { .. } => {
+                io::ErrorKind::Unsupported
+            }
+            WalError::BadOptions { .. }
+            | WalError::RecordTooLarge { .. }
+            | WalError::BeyondEnd { .. } => io::ErrorKind::InvalidInput,
+            WalError::Closed { .. } => io::ErrorKind::NotConnected,
+            WalError::Truncated { .. } => io::ErrorKind::NotFound,
+            WalError::NotDurable { .. } | WalError::WouldWait { .. } => io::ErrorKind::WouldBlock,
+            WalError::LogFull { .. } => io::ErrorKind::StorageFull,
+        };
+        Self::new(kind, error)
     }
 }
 

@@ -8,6 +8,7 @@
 //! * [`layout`]: the bytes on disk.
 //! * [`disk`]: the seam to the operating system, with the simulator that the tests use.
 
+mod append;
 mod background;
 mod commit;
 mod control;
@@ -29,6 +30,7 @@ mod segment;
 mod stripe;
 mod wal;
 
+pub use append::future::Appending;
 pub use commit::future::{Durable, DurableWatch};
 #[doc(hidden)]
 pub use commit::group_commit;

@@ -5,14 +5,11 @@ use crate::error::Result;
 #[cfg(doc)]
 use crate::error::WalError;
 use crate::facade::tracing;
-use crate::format::batch::encode_batch;
-use crate::format::frame::{FrameKind, Tag};
 use crate::log::open;
 use crate::log::room::RoomFuture;
 use crate::log::shared::Shared;
-use crate::lsn::{Lsn, LsnRange, StreamId};
+use crate::lsn::Lsn;
 use crate::metrics::stats::Stats;
-use crate::options::append::{AppendOptions, Level};
 use crate::options::choices::Durability;
 use crate::options::settings::Options;
 use crate::read::chunk::Chunk;
@@ -22,7 +19,6 @@ use crate::read::tail::Tail;
 use crate::recovery::cases::Recovery;
 use crate::recovery::fitness;
 use crate::recovery::open::exists;
-use crate::retention::budget::AdmissionClass;
 use crate::retention::guard::{LogHold, RetentionGuard};
 use crate::retention::room::RoomWait;
 use std::fmt;
@@ -47,7 +43,7 @@ use std::time::Duration;
 /// # }
 /// ```
 pub struct Wal {
-    shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl fmt::Debug for Wal {
@@ -121,177 +117,6 @@ impl Wal {
         exists(&fitness::resolve(disk, path.as_ref())?, disk)
     }
 
-    /// Appends one record and returns its position. The order is fixed, but the record is not yet
-    /// durable. Wait for that before you store the LSN elsewhere: see [`Lsn`].
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
-    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
-    /// let first = log.append("text")?;
-    /// let second = log.append([1_u8, 2, 3])?;
-    /// assert!(first < second && log.durable_lsn() <= first);
-    /// log.sync_to(second)?; // both are durable
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`WalError::RecordTooLarge`]; [`WalError::Poisoned`]; [`WalError::Closed`]; [`WalError::Io`]
-    /// if the next segment cannot be made, for example on a full disk: nothing was appended, try
-    /// again later.
-    pub fn append(&self, payload: impl AsRef<[u8]>) -> Result<Lsn> {
-        self.append_one(FrameKind::Data, StreamId::DEFAULT, payload.as_ref())
-    }
-
-    /// Appends one record and waits as its durability, or the log's, demands.
-    ///
-    /// ```
-    /// use highwater_wal::{AppendOptions, Durability, StreamId};
-    /// # let dir = tempfile::tempdir()?;
-    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
-    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
-    /// let audited = AppendOptions::new().stream(StreamId(7)).durability(Durability::Sync);
-    /// let lsn = log.append_with(&audited, "logged in")?;
-    /// assert!(log.durable_lsn() > lsn, "it has waited");
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Self::append`] and [`Self::sync_to`].
-    pub fn append_with(&self, options: &AppendOptions, payload: impl AsRef<[u8]>) -> Result<Lsn> {
-        let class = options.admission.into();
-        let (start, end) = self.append_frame(
-            class,
-            FrameKind::Data.into(),
-            options.stream,
-            payload.as_ref(),
-            1,
-        )?;
-        match options.level {
-            Level::OfLog => self.wait_for(end, self.shared.options.durability)?,
-            Level::Own(durability) => self.wait_for(end, durability)?,
-        }
-        Ok(Lsn::new(start))
-    }
-
-    /// Appends several records as one: after a crash all of them are there, or none.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
-    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
-    /// let batch = log.append_batch(&["debit", "credit"])?;
-    /// log.sync_to(batch.first)?; // both are durable
-    /// for (n, record) in (0..).zip(log.read_from(batch.first)?) {
-    ///     let record = record?;
-    ///     assert_eq!((record.lsn, record.index), (batch.first, n));
-    /// }
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Self::append`]; the limit counts the whole batch, with 4 bytes more per record and 4
-    /// for the batch, before it is compressed.
-    pub fn append_batch(&self, records: &[impl AsRef<[u8]>]) -> Result<LsnRange> {
-        self.append_batch_with(StreamId::DEFAULT, records)
-    }
-
-    /// [`Self::append_batch`] to a stream.
-    ///
-    /// ```
-    /// use highwater_wal::StreamId;
-    /// # let dir = tempfile::tempdir()?;
-    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
-    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
-    /// let batch = log.append_batch_with(StreamId(2), &["debit", "credit"])?;
-    /// log.sync_to(batch.first)?;
-    /// assert_eq!(log.read_from(batch.first)?.only(StreamId(2)).count(), 2);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Self::append_batch`].
-    pub fn append_batch_with(
-        &self,
-        stream: StreamId,
-        records: &[impl AsRef<[u8]>],
-    ) -> Result<LsnRange> {
-        let payload = encode_batch(records, self.shared.max_record)
-            .map_err(|size| self.shared.options.too_large(size))?;
-        let packed = self.shared.compressor.compress(&payload);
-        let (tag, stored) = match &packed {
-            Some((tag, packed)) => (*tag, packed),
-            None => (FrameKind::Batch.into(), &payload),
-        };
-        let count = records.len() as u64;
-        let (first, end) =
-            self.append_frame(AdmissionClass::Ordinary, tag, stream, stored, count)?;
-        Ok(LsnRange {
-            first: Lsn::new(first),
-            end: Lsn::new(end),
-        })
-    }
-
-    /// Appends a record that readers see as [`RecordKind::Control`](crate::RecordKind::Control):
-    /// bookkeeping of the program above, opaque to the log. It may use the reserve of a log at its
-    /// bound ([`Options::max_bytes`]).
-    ///
-    /// ```
-    /// use highwater_wal::{RecordKind, StreamId};
-    /// # let dir = tempfile::tempdir()?;
-    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
-    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
-    /// let lsn = log.append_control(StreamId(2), "everything is processed up to 4096")?;
-    /// log.sync_to(lsn)?;
-    /// let record = log.read_from(lsn)?.next().expect("it is durable")?;
-    /// assert_eq!(record.kind, RecordKind::Control);
-    /// # Ok::<_, Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`Self::append`].
-    pub fn append_control(&self, stream: StreamId, payload: impl AsRef<[u8]>) -> Result<Lsn> {
-        self.append_one(FrameKind::Control, stream, payload.as_ref())
-    }
-
-    fn append_one(&self, kind: FrameKind, stream: StreamId, payload: &[u8]) -> Result<Lsn> {
-        let class = match kind {
-            FrameKind::Control => AdmissionClass::Reserve,
-            _ => AdmissionClass::Ordinary,
-        };
-        let (start, _) = self.append_frame(class, kind.into(), stream, payload, 1)?;
-        Ok(Lsn::new(start))
-    }
-
-    fn append_frame(
-        &self,
-        class: AdmissionClass,
-        tag: Tag,
-        stream: StreamId,
-        payload: &[u8],
-        records: u64,
-    ) -> Result<(u64, u64)> {
-        let (start, end) = self.shared.append(class, tag, stream, payload)?;
-        self.shared.counters.appended(records);
-        // The record is in the log: a caller that gets an error would append it again.
-        if let Err(error) = self
-            .shared
-            .flusher
-            .flush_within(self.shared.options.durability)
-        {
-            tracing::warn!(dir = %self.shared.dir.display(), %error, "the periodic flush could not be started");
-        }
-        Ok((start, end))
-    }
-
-    fn wait_for(&self, end: u64, durability: Durability) -> Result<()> {
-        match durability {
-            Durability::Sync => self.shared.syncer.sync_until(end),
-            Durability::Interval(_) => self.shared.flusher.flush_within(durability),
-            Durability::Os => Ok(()),
-        }
-    }
-
     /// Returns once the record at `lsn`, and everything before it, is on stable storage. One flush
     /// serves all who wait. This is so whatever the log's [`Durability`] says.
     ///
@@ -337,6 +162,14 @@ impl Wal {
     /// [`WalError::Poisoned`].
     pub fn sync(&self) -> Result<()> {
         self.shared.syncer.sync_all()
+    }
+
+    pub(crate) fn wait_for(&self, end: u64, durability: Durability) -> Result<()> {
+        match durability {
+            Durability::Sync => self.shared.syncer.sync_until(end),
+            Durability::Interval(_) => self.shared.flusher.flush_within(durability),
+            Durability::Os => Ok(()),
+        }
     }
 
     /// Waits for the record at `lsn` as the log's [`Durability`] demands: with the default, as

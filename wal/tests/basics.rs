@@ -24,7 +24,7 @@ fn records_read_back_in_order() {
     let dir = tempfile::tempdir().unwrap();
     let log = Wal::open_with(dir.path(), options()).unwrap();
     let first = log.append("a").unwrap();
-    let batch = log.append_batch(&["b", "", "c"]).unwrap();
+    let batch = log.append_batch(["b", "", "c"]).unwrap();
     let control = log.append_control(StreamId(9), "cut").unwrap();
     assert!(first < batch.first && batch.end <= control);
     log.sync_to(control).unwrap();
@@ -168,14 +168,14 @@ fn a_record_over_the_limit_is_refused_and_nothing_is_appended() {
     assert!(
         matches!(error, WalError::RecordTooLarge { size, max: m, .. } if size == max + 1 && m == max)
     );
-    let error = log.append_batch(&[vec![0; max - 7]]).unwrap_err();
+    let error = log.append_batch([vec![0; max - 7]]).unwrap_err();
     assert!(matches!(error, WalError::RecordTooLarge { .. }), "{error}");
     assert_eq!(log.end_lsn(), end);
     for round in 0..3_u8 {
         let lsn = log.append(vec![round; max]).unwrap();
         log.sync_to(lsn).unwrap();
     }
-    let _ = log.append_batch(&[vec![9; max - 8]]).unwrap();
+    let _ = log.append_batch([vec![9; max - 8]]).unwrap();
     log.sync().unwrap();
     assert_eq!(
         contents(&log).iter().map(Vec::len).collect::<Vec<_>>(),
@@ -272,7 +272,7 @@ fn a_record_is_asked_once_for_its_bytes() {
     }
     let dir = tempfile::tempdir().unwrap();
     let log = Wal::open_with(dir.path(), options()).unwrap();
-    let batch = log.append_batch(&[Fickle(Cell::new(0)), Fickle(Cell::new(1))]);
+    let batch = log.append_batch([Fickle(Cell::new(0)), Fickle(Cell::new(1))]);
     log.sync_to(batch.unwrap().first).unwrap();
     assert_eq!(contents(&log), payloads(["a bit longer", "short"]));
 }

@@ -261,7 +261,7 @@ fn a_stream_can_be_read_alone() {
     for n in 0..60_u8 {
         let stream = StreamId(u16::from(n % 3));
         let _ = log
-            .append_batch_with(stream, &[vec![n; 200], vec![n, n]])
+            .append_batch_to(stream, [vec![n; 200], vec![n, n]])
             .unwrap();
     }
     log.sync().unwrap();

@@ -112,7 +112,7 @@ fn run(sim: &SimDisk, program: &[Op]) -> (Wal, Written, u64) {
                 continue;
             }
         };
-        match log.append_batch_with(StreamId(stream), &batch) {
+        match log.append_batch_to(StreamId(stream), &batch) {
             Ok(_) => written.push((stream, batch)),
             Err(WalError::RecordTooLarge { .. }) => {}
             Err(error) => panic!("{error}"),
@@ -241,14 +241,14 @@ fn the_record_limit_counts_uncompressed_bytes() {
     let log = Wal::open_with("/log", large.max_record_bytes(100_000)).unwrap();
     let size = 100_000 - 8;
     assert!(matches!(
-        log.append_batch(&[vec![1; size + 1]]),
+        log.append_batch([vec![1; size + 1]]),
         Err(WalError::RecordTooLarge {
             size: 100_001,
             max: 100_000,
             ..
         })
     ));
-    let range = log.append_batch(&[vec![1; size]]).unwrap();
+    let range = log.append_batch([vec![1; size]]).unwrap();
     assert!(
         range.end.get() < 16 << 10,
         "it fits the small segment of before"
@@ -270,10 +270,8 @@ fn levels_that_zstd_does_not_have_are_refused() {
 fn three_batches() -> (SimDisk, usize) {
     let sim = SimDisk::new();
     let log = open(&sim, ZSTD);
-    let batches = [1, 2, 3].map(|seed| {
-        log.append_batch(&[text(900, seed), text(90, seed)])
-            .unwrap()
-    });
+    let batches =
+        [1, 2, 3].map(|seed| log.append_batch([text(900, seed), text(90, seed)]).unwrap());
     log.sync().unwrap();
     assert_eq!(log.stats().batches_compressed, 3);
     drop(log);
@@ -391,7 +389,7 @@ fn crafted_batches_are_errors_that_say_where() {
 fn a_plain_batch_with_the_flag_is_an_error() {
     let sim = SimDisk::new();
     let log = open(&sim, Compression::Off);
-    let ranges = [1, 2, 3].map(|seed| log.append_batch(&[text(90, seed), text(9, seed)]).unwrap());
+    let ranges = [1, 2, 3].map(|seed| log.append_batch([text(90, seed), text(9, seed)]).unwrap());
     drop(log);
     let at = usize::try_from(ranges[1].first.get()).unwrap();
     sim.edit(FIRST, |bytes| {
@@ -446,7 +444,7 @@ fn a_reader_of_one_stream_leaves_the_payloads_of_others_alone() {
     let log = open(&sim, ZSTD);
     let [_, damaged, _] = [1, 2, 1].map(|stream| {
         let records = [text(900, 7), text(90, 7)];
-        let range = log.append_batch_with(StreamId(stream), &records).unwrap();
+        let range = log.append_batch_to(StreamId(stream), &records).unwrap();
         usize::try_from(range.first.get()).unwrap()
     });
     // Segments after it: opening does not look at the first.

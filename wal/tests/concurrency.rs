@@ -64,7 +64,7 @@ fn readers_beside_writers_see_whole_batches() {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             for n in 0..300_u32 {
-                let range = log.append_batch(&[n.to_le_bytes(); 5]).unwrap();
+                let range = log.append_batch([n.to_le_bytes(); 5]).unwrap();
                 if n % 7 == 0 {
                     log.sync_to(range.first).unwrap();
                 }

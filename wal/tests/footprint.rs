@@ -163,10 +163,7 @@ fn a_closed_log(dir: &Path) {
     let options = Options::new()
         .min_segment_size(32 * MIB)
         .segment_size(32 * MIB);
-    let log = match Wal::open_with(
-        dir.join("log"),
-        options.write_path(WritePath::Direct),
-    ) {
+    let log = match Wal::open_with(dir.join("log"), options.write_path(WritePath::Direct)) {
         Err(error) => return say(&format!("skipped: no direct I/O here: {error}")),
         Ok(log) => log,
     };

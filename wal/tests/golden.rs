@@ -57,14 +57,12 @@ fn records(compression: Compression) -> Vec<(u16, RecordKind, Vec<u8>)> {
 fn write(log: &Wal, compression: Compression) {
     let records = records(compression);
     for (stream, _, payload) in &records[..12] {
-        let range = log
-            .append_batch_with(StreamId(*stream), &[payload])
-            .unwrap();
+        let range = log.append_batch_to(StreamId(*stream), [payload]).unwrap();
         log.sync_to(range.first).unwrap();
     }
     let _ = log.append_control(StreamId(7), &records[12].2).unwrap();
     let _ = log
-        .append_batch_with(StreamId(3), &["all", "", "or none"])
+        .append_batch_to(StreamId(3), ["all", "", "or none"])
         .unwrap();
     let _ = log.append("").unwrap();
     log.sync().unwrap();

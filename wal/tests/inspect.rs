@@ -55,7 +55,7 @@ fn every_byte_is_accounted_for() {
             1 => log.append_control(StreamId(9), &record).unwrap(),
             _ => {
                 record_bytes += 3;
-                let range = log.append_batch_with(StreamId(2), &[&record[..], &[1, 2, 3]]);
+                let range = log.append_batch_to(StreamId(2), [&record[..], &[1, 2, 3]]);
                 range.unwrap().first
             }
         };
@@ -430,7 +430,7 @@ fn a_follower_does_not_pass_over_a_batch_that_does_not_decompress() {
     let sim = SimDisk::new();
     let log = open(&sim);
     let _ = log.append("before").unwrap();
-    let range = log.append_batch(&[vec![7; 600], vec![8; 600]]).unwrap();
+    let range = log.append_batch([vec![7; 600], vec![8; 600]]).unwrap();
     let _ = log.append("after").unwrap();
     log.close().unwrap();
     drop(log);

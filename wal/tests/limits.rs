@@ -290,7 +290,7 @@ fn within_a_file_size(dir: &Path) {
 fn closed_log(dir: &Path) {
     let log = Wal::open_with(dir, common::options()).unwrap();
     for n in 0..40_u8 {
-        let _ = log.append_batch(&[vec![n; 500], vec![n; 400]]).unwrap();
+        let _ = log.append_batch([vec![n; 500], vec![n; 400]]).unwrap();
     }
     log.close().unwrap();
 }

@@ -86,7 +86,7 @@ fn a_file_in_place_of_the_directory_is_a_clear_error() {
 fn inspection_needs_no_lock_and_changes_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let log = Wal::open_with(dir.path(), options()).unwrap();
-    let lsn = log.append_batch(&["a", "b"]).unwrap();
+    let lsn = log.append_batch(["a", "b"]).unwrap();
     log.sync_to(lsn.first).unwrap();
     let looked = inspect::Log::open(Arc::new(OsDisk::new()), dir.path()).unwrap();
     let report = looked.verify(|_| ()).unwrap();

@@ -36,7 +36,7 @@ fn fill(log: &Wal, rng: &mut Rng, count: u64) -> Vec<Lsn> {
         lsns.push(match n % 3 {
             0 => log.append_control(StreamId(2), payload).unwrap(),
             1 => {
-                log.append_batch_with(StreamId(7), &[payload, vec![], vec![9; 300]])
+                log.append_batch_to(StreamId(7), [payload, vec![], vec![9; 300]])
                     .unwrap()
                     .first
             }

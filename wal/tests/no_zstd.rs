@@ -87,7 +87,7 @@ fn a_reader_stops_at_a_compressed_batch_and_the_log_goes_on() {
         .disk(Arc::clone(&disk));
     let log = Wal::open_with("/log", options.clone()).unwrap();
     let before = log.append("before").unwrap();
-    let batch = log.append_batch(&[vec![7; 600], vec![8; 600]]).unwrap();
+    let batch = log.append_batch([vec![7; 600], vec![8; 600]]).unwrap();
     let after = log.append("after").unwrap();
     log.close().unwrap();
     drop(log);

@@ -202,9 +202,7 @@ fn every_position_is_answered() {
         let sim = SimDisk::new();
         let log = Wal::open_with("/log", base(&sim).background(background)).unwrap();
         for n in 0..60 {
-            let _ = log
-                .append_batch_with(StreamId(u16::MAX), &[[n; 900]])
-                .unwrap();
+            let _ = log.append_batch_to(StreamId(u16::MAX), [[n; 900]]).unwrap();
         }
         log.sync().unwrap();
         let end = log.end_lsn().get();

@@ -43,7 +43,7 @@ fn what_threads_commit_is_there_in_the_next_life() {
                 scope.spawn(move || {
                     for n in 0..EACH {
                         let text = format!("{thread} {n:04} {}", "x".repeat(600));
-                        let batch = log.append_batch_with(StreamId(thread), &[text]).unwrap();
+                        let batch = log.append_batch_to(StreamId(thread), [text]).unwrap();
                         log.sync_to(batch.first).unwrap();
                     }
                 });

@@ -135,7 +135,7 @@ impl Queue {
         };
         let mut job = self.next.to_le_bytes().to_vec();
         job.resize(usize::try_from(size).unwrap() - 8, 7);
-        let lsn = match log.append_batch_with(JOBS, &[&job]) {
+        let lsn = match log.append_batch_to(JOBS, [&job]) {
             Err(WalError::LogFull { reserved_bytes, .. }) => {
                 assert_eq!(reserved_bytes, self.setting.segment);
                 self.waited += 1;

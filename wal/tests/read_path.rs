@@ -44,9 +44,9 @@ fn fill(log: &Wal, rounds: u8) {
         let _ = log.append([n; 700]).unwrap();
         let _ = log.append_control(OTHER, [n; 30]).unwrap();
         let _ = log
-            .append_batch_with(OTHER, &[&[n; 10][..], &[], &[n; 100]])
+            .append_batch_to(OTHER, [&[n; 10][..], &[], &[n; 100]])
             .unwrap();
-        let _ = log.append_batch(&[vec![n; 3000], vec![n; 3000]]).unwrap();
+        let _ = log.append_batch([vec![n; 3000], vec![n; 3000]]).unwrap();
         if n % 8 == 0 {
             let _ = log.append(vec![n; 30_000]).unwrap();
         }

@@ -480,7 +480,7 @@ fn a_dump_shows_every_kind_of_frame() {
     let lsn = log.append("a").unwrap();
     log.sync_to(lsn).unwrap();
     for _ in 0..20 {
-        let _ = log.append_batch(&[vec![0; 1000]]).unwrap();
+        let _ = log.append_batch([vec![0; 1000]]).unwrap();
     }
     let _ = log
         .append_control(highwater_wal::StreamId(1), "cut")

@@ -53,7 +53,7 @@ fn build(left: Left) -> SimDisk {
             }
             1 => {
                 let records = [vec![n; size(&mut rng)], vec![], vec![n; 3]];
-                let _ = log.append_batch_with(StreamId(7), &records).unwrap();
+                let _ = log.append_batch_to(StreamId(7), &records).unwrap();
             }
             2 => {
                 let _ = log.append([]).unwrap();
@@ -926,7 +926,7 @@ fn a_compressed_batch_stays_compressed() {
     let sim = SimDisk::new();
     let compressed = options(&sim).compression(highwater_wal::Compression::Zstd { level: 1 });
     let log = Wal::open_with("/log", compressed).unwrap();
-    let _ = log.append_batch(&[[7; 1000]; 3]).unwrap();
+    let _ = log.append_batch([[7; 1000]; 3]).unwrap();
     log.close().unwrap();
     drop(log);
     let (salvaged, _) = salvage(&sim);

@@ -87,7 +87,7 @@ fn control_records_and_acknowledgements_get_in_at_the_bound() {
             let lsn = log.append_control(ACKS, "done up to 8").unwrap();
             log.sync_to(lsn).unwrap();
             assert!(is_full(&log.append("a job").unwrap_err()), "not for others");
-            assert!(is_full(&log.append_batch(&["a job"]).unwrap_err()));
+            assert!(is_full(&log.append_batch(["a job"]).unwrap_err()));
             let ordinary = AppendOptions::new().stream(ACKS);
             assert!(is_full(&log.append_with(&ordinary, "x").unwrap_err()));
             assert!(bytes_on_disk(&sim) <= 5 * SEGMENT);

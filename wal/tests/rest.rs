@@ -118,8 +118,8 @@ fn statistics_count_what_was_done() {
         let lsn = log.append([n; 900]).unwrap();
         log.sync_to(lsn).unwrap();
     }
-    let _ = log.append_batch(&["x", "y", "z"]).unwrap();
-    let _ = log.append_batch(&[""; 0]).unwrap();
+    let _ = log.append_batch(["x", "y", "z"]).unwrap();
+    let _ = log.append_batch([""; 0]).unwrap();
     log.sync().unwrap();
     let before = log.stats();
     assert_eq!((before.records, before.frames, before.groups), (53, 52, 51));

@@ -339,7 +339,7 @@ fn headers_chunks_and_frames_agree_with_the_records() {
     for n in 0..50_u8 {
         let _ = log.append(vec![n; 700]).unwrap();
         let _ = log
-            .append_batch(&[vec![n; 10], vec![], vec![n; 300]])
+            .append_batch([vec![n; 10], vec![], vec![n; 300]])
             .unwrap();
     }
     log.sync().unwrap();

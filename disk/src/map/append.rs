@@ -382,6 +382,27 @@ impl Reservation<'_> {
         }
         self.filled = true;
     }
+
+    /// Lets `write` fill it where it is, all zeros before, and finishes it. While `write` runs,
+    /// nobody learns that anything from here on is complete.
+    ///
+    /// `write` must not use the map: in a simulation its lock is held.
+    ///
+    /// If it panics, the map is poisoned.
+    pub fn fill_in_place<T>(mut self, write: impl FnOnce(&mut [u8]) -> T) -> T {
+        let _copying = self.map.backing.copy_lock().map(parking_lot::Mutex::lock);
+        let at = usize::try_from(self.offset).expect("a mapped offset fits the address space");
+        let len = usize::try_from(self.len).expect("a mapped length fits the address space");
+        #[expect(unsafe_code, reason = "writes into the map in place")]
+        // SAFETY: [offset, offset + len) was given to this value alone and lies inside the map. No
+        // other reference to it exists before it is finished, which is below. Its bytes are
+        // initialised: a new map shows zeros or what the file holds.
+        let bytes = unsafe { std::slice::from_raw_parts_mut(self.map.base.as_ptr().add(at), len) };
+        bytes.fill(0);
+        let written = write(bytes);
+        self.filled = true;
+        written
+    }
 }
 
 impl Drop for Reservation<'_> {

@@ -95,7 +95,7 @@ impl Store {
             let records = [header.as_slice()].into_iter();
             let records = records.chain(frame.iter().map(Vec::as_slice));
             let records: Vec<&[u8]> = records.collect();
-            last = self.wal.append_batch_with(LETTERS, &records)?.first;
+            last = self.wal.append_batch_to(LETTERS, &records)?.first;
             self.noted(highwater_wal::FrameKind::Batch, last, &records)?;
             rest = left;
         }

@@ -210,7 +210,7 @@ impl SourceWriter {
         let mut all = Vec::with_capacity(records.len() + 1);
         all.push(header.as_slice());
         records.for_each(|record| all.push(record));
-        let range = admission.wal.append_batch_with(self.stream, &all)?;
+        let range = admission.wal.append_batch_to(self.stream, &all)?;
         ledger.appended(range.first, envelope.mark, u64::from(count));
         admission.has_data_at(range.first);
         if admission.batch_is_full() {

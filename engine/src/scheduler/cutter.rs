@@ -391,7 +391,7 @@ mod tests {
         fn data(&self, bytes: usize) {
             let record = vec![0_u8; bytes];
             let wal = &self.admission.wal;
-            let at = wal.append_batch_with(StreamId(1), &[record]).unwrap();
+            let at = wal.append_batch_to(StreamId(1), [record]).unwrap();
             self.admission.has_data_at(at.first);
         }
 

@@ -63,6 +63,13 @@ impl Flusher {
         }
     }
 
+    /// Has everything flushed that is appended, by the thread.
+    pub(crate) fn flush_soon(self: &Arc<Self>) -> Result<()> {
+        let Syncer { options, idle, .. } = &*self.syncer;
+        idle.flush_by(options.clock.now());
+        self.ring()
+    }
+
     /// Starts the thread that syncs the last durable-LSN record of an idle log, where that is in
     /// memory only. Now, not when it is first needed: a process short of memory may die of starting
     /// a thread.

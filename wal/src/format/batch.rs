@@ -3,8 +3,13 @@
 use crate::format::frame::FrameKind;
 use crate::format::layout::{BATCH_COUNT_SIZE, to_usize};
 
-/// Encodes the payload of a batch, or returns its size if that is over `max`.
-pub(crate) fn encode_batch<T: AsRef<[u8]>>(records: &[T], max: usize) -> Result<Vec<u8>, usize> {
+/// Encodes the payload of a batch, or returns its size if that is over `max`. Returns the number of
+/// records, too.
+pub(crate) fn encode_batch<T: AsRef<[u8]>>(
+    records: impl IntoIterator<Item = T>,
+    max: usize,
+) -> Result<(Vec<u8>, usize), usize> {
+    let records: Vec<T> = records.into_iter().collect();
     // Each is asked once: its answers may differ.
     let records: Vec<&[u8]> = records.iter().map(AsRef::as_ref).collect();
     let bytes: usize = records
@@ -17,11 +22,11 @@ pub(crate) fn encode_batch<T: AsRef<[u8]>>(records: &[T], max: usize) -> Result<
     }
     let mut payload = Vec::with_capacity(size);
     payload.extend_from_slice(&length_prefix(records.len()));
-    for record in records {
+    for record in &records {
         payload.extend_from_slice(&length_prefix(record.len()));
         payload.extend_from_slice(record);
     }
-    Ok(payload)
+    Ok((payload, records.len()))
 }
 
 fn length_prefix(len: usize) -> [u8; BATCH_COUNT_SIZE] {
@@ -106,7 +111,8 @@ mod tests {
 
         #[test]
         fn batches_read_back(records in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9), 0..9)) {
-            let payload = encode_batch(&records, 1 << 20).unwrap();
+            let (payload, count) = encode_batch(&records, 1 << 20).unwrap();
+            prop_assert_eq!(count, records.len());
             prop_assert_eq!(batch_count(&payload).unwrap() as usize, records.len());
             let mut splitter = RecordSplitter::new(FrameKind::Batch);
             for (index, record) in (0..).zip(&records) {

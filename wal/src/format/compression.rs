@@ -138,13 +138,17 @@ mod tests {
     fn text(size: usize) -> Vec<u8> {
         let words = ["the ", "log ", "is ", "synced ", "before ", "it "];
         let text = (0..).flat_map(|n: usize| words[n * n % 6].bytes());
-        encode_batch(&[text.take(size).collect::<Vec<_>>()], 1 << 30).unwrap()
+        encode_batch(&[text.take(size).collect::<Vec<_>>()], 1 << 30)
+            .unwrap()
+            .0
     }
 
     fn junk(size: usize, seed: u64) -> Vec<u8> {
         let mut rng = highwater_disk::sim::Rng::new(seed);
         let junk = std::iter::repeat_with(|| rng.below(256).to_le_bytes()[0]);
-        encode_batch(&[junk.take(size).collect::<Vec<_>>()], 1 << 30).unwrap()
+        encode_batch(&[junk.take(size).collect::<Vec<_>>()], 1 << 30)
+            .unwrap()
+            .0
     }
 
     /// A compressed batch that states `len` and holds `frame`.
@@ -199,7 +203,9 @@ mod tests {
     fn batches_that_begin_with_junk_are_found_again_too() {
         let log = BatchCompressor::new(ZSTD);
         attempts(&log, &junk(64 << 10, 1), 5000);
-        let mixed = encode_batch(&[junk(2 * SAMPLE_SIZE, 2), text(64 << 10)], 1 << 30).unwrap();
+        let mixed = encode_batch(&[junk(2 * SAMPLE_SIZE, 2), text(64 << 10)], 1 << 30)
+            .unwrap()
+            .0;
         let found = (0..4 << MAX_BACKOFF).any(|_| log.packed(&mixed).is_some());
         assert!(found);
         assert!((0..100).all(|_| log.packed(&mixed).is_some()));
@@ -227,7 +233,7 @@ mod tests {
     /// small as the frame is.
     #[test]
     fn bombs_and_wrong_lengths_are_refused() {
-        let zeros = |size| encode_batch(&[vec![0_u8; size - 8]], size).unwrap();
+        let zeros = |size| encode_batch(&[vec![0_u8; size - 8]], size).unwrap().0;
         let largest = zeros(MAX_UNCOMPRESSED_BATCH);
         let packed = zstd::bulk::compress(&largest, 1).unwrap();
         assert!(packed.len() < 10_000);

@@ -6,6 +6,7 @@ use crate::format::frame::FrameKind;
 use crate::log::shared::Shared;
 use crate::lsn::StreamId;
 use crate::retention::budget::AdmissionClass;
+use crate::segment::frame_writer::NewFrame;
 
 impl Shared {
     /// Makes everything durable, marks the log as cleanly closed, and gives up the lock.
@@ -16,6 +17,7 @@ impl Shared {
         }
         self.shut();
         self.room.notify();
+        self.turn.notify();
         let result = self.append_close_frame();
         self.commit.end();
         self.flusher.stop();
@@ -30,13 +32,9 @@ impl Shared {
         self.commit.check()?;
         self.syncer.sync_until(self.segments.end())?;
         let durable = self.commit.durable();
-        let close_frame = self.append_as(
-            AdmissionClass::CloseFrame,
-            FrameKind::Close.into(),
-            StreamId::DEFAULT,
-            &durable.to_le_bytes(),
-        );
-        let (_, end) = match close_frame {
+        let proof = durable.to_le_bytes();
+        let frame = NewFrame::new(FrameKind::Close.into(), StreamId::DEFAULT, &proof);
+        let (_, end) = match self.append(AdmissionClass::CloseFrame, &frame) {
             Ok(range) => range,
             Err(error) => {
                 // This proves as much about damage below the end: it is no torn write.

@@ -95,6 +95,7 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
     let meters = Arc::new(Meters::new(dir));
     let segments = Arc::new(LiveSegments::new(segments, Arc::clone(&tail)));
     let durable = recovery.end_lsn.get();
+    let turn = Arc::new(RoomWaiters::default());
     let preallocator = Preallocator {
         maker,
         budget: Arc::clone(&budget),
@@ -109,6 +110,7 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         sizes: SegmentSizes::new(&options),
         queue: Mutex::new(Queue::new(ready, &tail)),
         made: Condvar::new(),
+        turn: Arc::clone(&turn),
     };
     let maintenance = start_maintenance(&options, preallocator, &segments, durable)?;
     let commit = Arc::new(CommitState::new(dir.to_owned(), durable));
@@ -138,6 +140,7 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         commit,
         flusher: Arc::new(Flusher::new(Arc::clone(&syncer))),
         room: Arc::clone(&syncer.room),
+        turn,
         syncer,
         retention: Arc::new(Retention::new(meta.first_lsn)),
         counters,

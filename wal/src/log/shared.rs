@@ -7,11 +7,12 @@ use crate::control::writer::ControlFileWriter;
 use crate::error::{Result, WalError};
 use crate::facade::tracing;
 use crate::format::compression::BatchCompressor;
-use crate::format::frame::{LogKey, Tag};
-use crate::lsn::{Lsn, StreamId};
+use crate::format::frame::LogKey;
+use crate::lsn::Lsn;
 use crate::maintenance::thread::Maintenance;
 use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
+use crate::options::choices::Background;
 use crate::options::settings::Options;
 use crate::recovery::cases::Recovery;
 use crate::retention::budget::{AdmissionClass, Budget};
@@ -29,6 +30,41 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// So many segments may be appended to through the page cache before the first of them is synced.
 const MOST_UNSYNCED: usize = 64;
+
+/// Whether an append may wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Patience {
+    Waits,
+    Never,
+}
+
+/// Why nothing was appended.
+#[derive(Debug)]
+pub(crate) enum Refused {
+    /// The segment is full, and everything below this position has to be durable before the next
+    /// one is begun. Only without patience.
+    Unsynced(u64),
+    /// The next segment is being made, or another thread goes on to it. Only without patience.
+    Turn,
+    Error(WalError),
+}
+
+impl From<WalError> for Refused {
+    fn from(error: WalError) -> Self {
+        Self::Error(error)
+    }
+}
+
+impl Refused {
+    pub(crate) fn into_error(self) -> WalError {
+        let what = match self {
+            Self::Error(error) => return error,
+            Self::Unsynced(_) => "the segment is full, and too much before it is not durable",
+            Self::Turn => "the segment is full, and the next one is not ready",
+        };
+        WalError::WouldWait { what }
+    }
+}
 
 #[derive(Debug)]
 pub(crate) struct Shared {
@@ -53,6 +89,8 @@ pub(crate) struct Shared {
     pub(crate) flusher: Arc<Flusher>,
     pub(crate) retention: Arc<Retention>,
     pub(crate) room: Arc<RoomWaiters>,
+    /// Tasks that wait until the log can go to its next segment.
+    pub(crate) turn: Arc<RoomWaiters>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) recovery: Recovery,
@@ -65,38 +103,49 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Appends one frame that users asked for.
-    pub(crate) fn append(
-        &self,
-        class: AdmissionClass,
-        tag: Tag,
-        stream: StreamId,
-        payload: &[u8],
-    ) -> Result<(u64, u64)> {
-        if payload.len() > self.max_record {
-            return Err(self.options.too_large(payload.len()));
+    /// Refuses a record or batch of `size` bytes that is over the limit.
+    pub(crate) fn check_size(&self, size: usize) -> Result<()> {
+        match size > self.max_record {
+            true => Err(self.options.too_large(size)),
+            false => Ok(()),
         }
-        self.append_as(class, tag, stream, payload)
     }
 
-    /// Appends one frame and returns where it starts and ends. Takes no lock unless the segment is
-    /// full.
+    /// Appends one frame and returns where it starts and ends. Waits if it must.
+    pub(crate) fn append(&self, class: AdmissionClass, frame: &NewFrame<'_>) -> Result<(u64, u64)> {
+        let appended = self.append_as(class, frame, Patience::Waits);
+        appended.map_err(Refused::into_error)
+    }
+
+    /// Appends one frame and returns where it starts and ends.
     pub(crate) fn append_as(
         &self,
         class: AdmissionClass,
-        tag: Tag,
-        stream: StreamId,
-        payload: &[u8],
-    ) -> Result<(u64, u64)> {
-        let frame = NewFrame::new(tag, stream, payload);
+        frame: &NewFrame<'_>,
+        patience: Patience,
+    ) -> std::result::Result<(u64, u64), Refused> {
+        self.append_with(class, frame.size(), patience, |tail| {
+            self.writer.append(frame, tail, class.reserver())
+        })
+    }
+
+    /// Appends what `place` puts into the segment that it is given, and takes `size` bytes there.
+    /// Returns where it starts and ends. Takes no lock unless the segment is full.
+    pub(crate) fn append_with(
+        &self,
+        class: AdmissionClass,
+        size: u64,
+        patience: Patience,
+        mut place: impl FnMut(&Segment) -> std::result::Result<(u64, u64), ReserveError>,
+    ) -> std::result::Result<(u64, u64), Refused> {
         loop {
             self.commit.check()?;
-            let (full, needed) = {
+            let full = {
                 let tail = self.segments.tail();
                 // Only after the tail is loaded: that it is the reserve was counted before it
                 // became the tail.
                 self.admit(class, &tail)?;
-                match self.writer.append(&frame, &tail, class.reserver()) {
+                match place(&tail) {
                     Ok((start, end)) => {
                         // The others that commit see it: see `Maintenance::committed`.
                         let middle = tail.middle();
@@ -105,11 +154,11 @@ impl Shared {
                         }
                         return Ok((start, end));
                     }
-                    Err(ReserveError::Closed) => return Err(self.commit.closed_error()),
-                    Err(ReserveError::Full) => (tail.base, frame.size()),
+                    Err(ReserveError::Closed) => return Err(self.commit.closed_error().into()),
+                    Err(ReserveError::Full) => tail.base,
                 }
             };
-            self.rotate(full, needed, class)?;
+            self.rotate(full, size, class, patience)?;
         }
     }
 
@@ -167,25 +216,35 @@ impl Shared {
     /// Goes to the next segment, unless another thread already left the one at `full`. A frame of
     /// `needed` bytes is to fit there. If it does not, because the segment was made before, the log
     /// goes on to the one after it.
-    fn rotate(&self, full: u64, needed: u64, class: AdmissionClass) -> Result<()> {
-        self.bound_unsynced(full)?;
-        let _alone = self.rotation.lock();
+    fn rotate(
+        &self,
+        full: u64,
+        needed: u64,
+        class: AdmissionClass,
+        patience: Patience,
+    ) -> std::result::Result<(), Refused> {
+        self.bound_unsynced(full, patience)?;
+        let alone = match patience {
+            Patience::Waits => self.rotation.lock(),
+            Patience::Never => self.rotation.try_lock().ok_or(Refused::Turn)?,
+        };
         let old = Arc::clone(&self.segments.tail());
         if old.base != full {
             return Ok(());
         }
         let closed = self.is_shut();
         if closed && class != AdmissionClass::CloseFrame {
-            return Err(self.commit.closed_error());
+            return Err(self.commit.closed_error().into());
         }
         let needed = self.options.segment_for(needed);
         self.admit_another(class, self.maintenance.next_size(&old, needed))?;
         // Its name is durable before the seal exists: a sealed last segment therefore means that
         // one is missing.
-        let next = self
-            .maintenance
-            .take_segment(&old, needed)
-            .map_err(|e| self.explain(e))?;
+        let next = match patience {
+            Patience::Waits => self.maintenance.take_segment(&old, needed).map(Some),
+            Patience::Never => self.maintenance.try_take_segment(&old, needed),
+        };
+        let next = next.map_err(|e| self.explain(e))?.ok_or(Refused::Turn)?;
         if closed {
             next.map().close();
         }
@@ -195,6 +254,8 @@ impl Shared {
         let released = self.segments.push(Arc::clone(&next), self.commit.durable());
         self.maintenance.rotated(&next, released);
         self.meters.publish(&self.stats());
+        drop(alone);
+        self.turn.notify();
         Ok(())
     }
 
@@ -202,7 +263,7 @@ impl Shared {
     /// segments of it at most. The thread that fills the second before the first is durable syncs
     /// it. In the page cache the file must stay open until its errors are known, and a process may
     /// open only so many: [`MOST_UNSYNCED`].
-    fn bound_unsynced(&self, full: u64) -> Result<()> {
+    fn bound_unsynced(&self, full: u64, patience: Patience) -> std::result::Result<(), Refused> {
         let Some(segment) = self.segments.containing(full) else {
             return Ok(());
         };
@@ -211,9 +272,12 @@ impl Shared {
             return Ok(());
         }
         let unsynced = self.segments.count(durable, full);
-        match segment.writes_via() {
-            WritesVia::PageCache if unsynced < MOST_UNSYNCED => Ok(()),
-            WritesVia::PageCache | WritesVia::Direct => self.syncer.sync_until(full),
+        match (segment.writes_via(), patience) {
+            (WritesVia::PageCache, _) if unsynced < MOST_UNSYNCED => Ok(()),
+            (_, Patience::Never) if self.options.background != Background::Inline => {
+                Err(Refused::Unsynced(full))
+            }
+            _ => Ok(self.syncer.sync_until(full)?),
         }
     }
 

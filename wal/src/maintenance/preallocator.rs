@@ -9,6 +9,7 @@ use crate::maintenance::growth::SegmentSizes;
 use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
 use crate::retention::budget::Budget;
+use crate::retention::room::RoomWaiters;
 use crate::segment::file::{Origin, Segment};
 use crate::segment::maker::SegmentMaker;
 use crate::segment::new_segment::NewSegment;
@@ -36,6 +37,8 @@ pub(crate) struct Preallocator {
     pub(crate) queue: Mutex<Queue>,
     /// A segment was made, or could not be.
     pub(crate) made: Condvar,
+    /// Tasks that wait for that, or for another thread that goes to the next segment.
+    pub(crate) turn: Arc<RoomWaiters>,
 }
 
 #[derive(Debug)]
@@ -147,6 +150,27 @@ impl Preallocator {
         }
     }
 
+    /// The next segment, if it is ready. If it is not, it is made now, and this is to be called
+    /// again when that is over.
+    pub(crate) fn try_take(&self, shape: Shape) -> Result<Option<Arc<Segment>>> {
+        let mut queue = self.queue.lock();
+        if let Some(segment) = queue.ready.pop_front() {
+            return Ok(Some(segment));
+        }
+        if let Some(error) = queue.failed.take() {
+            return Err(error);
+        }
+        if queue.stopped {
+            return Err(WalError::Closed {
+                dir: self.maker.dir.clone(),
+            });
+        }
+        queue.demand = Demand::Urgent;
+        queue.wanted.get_or_insert(shape);
+        self.bell.ring();
+        Ok(None)
+    }
+
     /// Has the next segment made ahead, if none is ready or being made.
     pub(crate) fn want(&self, shape: Shape) {
         let mut queue = self.queue.lock();
@@ -181,6 +205,7 @@ impl Preallocator {
     /// The attempt to make the next segment is over.
     pub(crate) fn finish(&self, made: Result<Arc<Segment>>) {
         let mut queue = self.queue.lock();
+        let was_urgent = queue.demand == Demand::Urgent;
         queue.demand = Demand::None;
         queue.wanted = None;
         match made {
@@ -194,10 +219,13 @@ impl Preallocator {
                     tracing::warn!(dir = %self.maker.dir.display(), %error, "the next log segment could not be preallocated");
                 }
                 queue.warned = true;
-                queue.failed = Some(error);
+                // If nobody asked for it, it says nothing about the time when somebody does.
+                queue.failed = was_urgent.then_some(error);
             }
         }
         self.made.notify_all();
+        drop(queue);
+        self.turn.notify();
     }
 
     /// Whether a truncated segment is worth recycling. Otherwise its file is to be removed.
@@ -225,6 +253,7 @@ impl Preallocator {
     pub(crate) fn stop(&self) {
         self.queue.lock().stopped = true;
         self.made.notify_all();
+        self.turn.notify();
         self.bell.ring();
     }
 

@@ -139,6 +139,19 @@ impl Maintenance {
         }
     }
 
+    /// As [`Self::take_segment`]; `None` if it is not made yet, and this is to be called again.
+    pub(crate) fn try_take_segment(
+        &self,
+        tail: &Segment,
+        needed: u64,
+    ) -> Result<Option<Arc<Segment>>> {
+        let shape = self.decide(tail, needed);
+        match self.background {
+            Background::Inline => self.preallocator.take_or_make(shape).map(Some),
+            Background::Thread | Background::Shared => self.preallocator.try_take(shape),
+        }
+    }
+
     /// The segment `tail` that was taken is in use. Appenders are done with those in `released`.
     pub(crate) fn rotated(&self, tail: &Segment, released: Vec<Arc<Segment>>) {
         self.tail_age.begin(tail, self.preallocator.clock.now());
@@ -199,6 +212,11 @@ impl Maintenance {
     /// Segments that are made and not yet in use.
     pub(crate) fn segments_ready(&self) -> usize {
         self.preallocator.ready_count()
+    }
+
+    /// Wakes the tasks that wait for the next segment.
+    pub(crate) fn wake_tasks(&self) {
+        self.preallocator.turn.notify();
     }
 
     /// Ends the thread.

@@ -80,7 +80,7 @@ impl Reader {
     /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
     /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
     /// let _ = log.append("of the default stream")?;
-    /// let batch = log.append_batch_with(StreamId(2), &["one", "two"])?;
+    /// let batch = log.append_batch_to(StreamId(2), ["one", "two"])?;
     /// log.sync_to(batch.first)?;
     /// assert_eq!(log.read_from(log.first_lsn())?.only(StreamId(2)).count(), 2);
     /// # Ok::<_, Box<dyn std::error::Error>>(())

@@ -82,6 +82,12 @@ impl RoomWaiters {
         Poll::Pending
     }
 
+    /// Registers the task `id`: it is woken by the next [`Self::notify`].
+    pub(crate) fn register(&self, id: u64, waker: Waker) {
+        let old = self.tasks.lock().insert(id, waker);
+        drop(old); // not under the lock, as above
+    }
+
     pub(crate) fn forget(&self, id: u64) {
         let unwanted = self.tasks.lock().remove(&id);
         drop(unwanted); // not under the lock, as above

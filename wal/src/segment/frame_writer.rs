@@ -7,6 +7,8 @@ use crate::segment::file::Segment;
 use crc32c::{crc32c, crc32c_append};
 use highwater_disk::{AppendMap, Reservation, ReserveError, Reserver};
 use std::cell::Cell;
+use std::io::IoSlice;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 static ZEROS: [u8; 4096] = [0; 4096];
 
@@ -44,6 +46,47 @@ impl FrameWriter {
         let map = segment.map();
         let reservation = map.reserve(frame.size, self.limit(map), reserver)?;
         Ok(frame.write(reservation, segment, &self.key))
+    }
+
+    /// Appends a record of `len` bytes that `write` puts where they will stay. Returns where its
+    /// frame starts and ends. If `write` panics, the frame is padding: no record. It is taken only
+    /// if there was room.
+    pub(crate) fn append_in_place(
+        &self,
+        (tag, stream): (Tag, StreamId),
+        len: u32,
+        write: &mut Option<impl FnOnce(&mut [u8])>,
+        segment: &Segment,
+        reserver: Reserver,
+    ) -> Result<(u64, u64), ReserveError> {
+        let (map, size) = (segment.map(), frame_size(u64::from(len)));
+        let reservation = map.reserve(size, self.limit(map), reserver)?;
+        let lsn = segment.base + reservation.offset();
+        let outcome = reservation.fill_in_place(|frame| {
+            let (header, rest) = frame.split_at_mut(to_usize(FRAME_HEADER_SIZE));
+            let (payload, _) = rest.split_at_mut(to_usize(u64::from(len)));
+            // A panic must not leave a hole in the log.
+            let outcome = catch_unwind(AssertUnwindSafe(|| {
+                if let Some(write) = write.take() {
+                    write(payload);
+                }
+            }));
+            let encoded: HeaderBytes = match outcome {
+                Ok(()) => encode_header(tag, stream, len, crc32c(payload), &self.key, lsn),
+                Err(_) => {
+                    rest.fill(0);
+                    let len = u32::try_from(rest.len()).expect("padding is shorter than a segment");
+                    let (padding, stream) = (FrameKind::Padding, StreamId::DEFAULT);
+                    encode_header(padding, stream, len, crc32c(rest), &self.key, lsn)
+                }
+            };
+            header.copy_from_slice(&encoded);
+            outcome
+        });
+        match outcome {
+            Ok(()) => Ok((lsn, lsn + size)),
+            Err(panic) => resume_unwind(panic),
+        }
     }
 
     /// Pads the tail to a multiple of the unit of sealed groups, if it does not end at one. Returns
@@ -111,11 +154,38 @@ fn zeros_crc(len: usize) -> u32 {
     zero_parts(len).fold(0, crc32c_append)
 }
 
+/// The bytes of a record, in one piece or several.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Pieces<'a> {
+    One(&'a [u8]),
+    Many(&'a [IoSlice<'a>]),
+}
+
+impl Pieces<'_> {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::One(bytes) => bytes.len(),
+            Self::Many(pieces) => pieces
+                .iter()
+                .fold(0, |len: usize, piece| len.saturating_add(piece.len())),
+        }
+    }
+
+    fn crc(&self) -> u32 {
+        match self {
+            Self::One(bytes) => crc32c(bytes),
+            Self::Many(pieces) => pieces
+                .iter()
+                .fold(0, |crc, piece| crc32c_append(crc, piece)),
+        }
+    }
+}
+
 /// A frame whose payload is checksummed, before it has a position.
 pub(crate) struct NewFrame<'a> {
     tag: Tag,
     stream: StreamId,
-    payload: &'a [u8],
+    payload: Pieces<'a>,
     payload_len: u32,
     body_crc: u32,
     size: u64,
@@ -123,6 +193,10 @@ pub(crate) struct NewFrame<'a> {
 
 impl<'a> NewFrame<'a> {
     pub(crate) fn new(tag: Tag, stream: StreamId, payload: &'a [u8]) -> Self {
+        Self::of_pieces(tag, stream, Pieces::One(payload))
+    }
+
+    pub(crate) fn of_pieces(tag: Tag, stream: StreamId, payload: Pieces<'a>) -> Self {
         let payload_len = u32::try_from(payload.len()).expect("records are smaller than a segment");
         let size = frame_size(u64::from(payload_len));
         Self {
@@ -130,7 +204,7 @@ impl<'a> NewFrame<'a> {
             stream,
             payload,
             payload_len,
-            body_crc: crc32c(payload),
+            body_crc: payload.crc(),
             size,
         }
     }
@@ -153,7 +227,16 @@ impl<'a> NewFrame<'a> {
         let used = FRAME_HEADER_SIZE + u64::from(self.payload_len);
         let padding = [0; to_usize(FRAME_ALIGNMENT)];
         let (padding, _) = padding.split_at(to_usize(self.size - used));
-        reservation.fill(&[&header, self.payload, padding]);
+        match self.payload {
+            Pieces::One(payload) => reservation.fill(&[&header, payload, padding]),
+            Pieces::Many(pieces) => {
+                let mut parts: Vec<&[u8]> = Vec::with_capacity(pieces.len() + 2);
+                parts.push(&header);
+                parts.extend(pieces.iter().map(|piece| &**piece));
+                parts.push(padding);
+                reservation.fill(&parts);
+            }
+        }
         (lsn, lsn + self.size)
     }
 }

@@ -275,7 +275,7 @@ impl World {
             Op::Append { thread, size } => {
                 let payload = self.payload(*size);
                 let stream = StreamId(u16::try_from(*thread).unwrap());
-                log.append_batch_with(stream, &[&payload]).map(|range| {
+                log.append_batch_to(stream, [&payload]).map(|range| {
                     self.appended.push((range.first.get(), vec![payload]));
                     self.threads[*thread] = Some(range.first);
                 })
