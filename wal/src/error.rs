@@ -170,8 +170,8 @@ pub enum WalError {
         held_by: String,
     },
 
-    /// The call would have to wait, and was told not to ([`Wal::try_append`](crate::Wal::try_append)).
-    /// Nothing was appended. Try again, or wait with
+    /// The call would have to wait, and was told not to:
+    /// [`Wal::try_append`](crate::Wal::try_append). Nothing was appended. Try again, or wait with
     /// [`Wal::append`](crate::Wal::append) or [`Wal::append_async`](crate::Wal::append_async).
     #[error("appending would wait: {what}")]
     WouldWait {

@@ -129,7 +129,8 @@ impl Wal {
 
     /// A future that appends one record and returns its LSN. Its polls never wait: the file system
     /// is the work of other threads. Works with any executor. Nothing is appended before the first
-    /// poll, or after it is dropped. Several of them append in the order in which they become ready.
+    /// poll, or after it is dropped. Several of them append in the order in which they become
+    /// ready.
     ///
     /// ```
     /// # fn block_on<T>(future: impl Future<Output = T>) -> T {

@@ -62,7 +62,7 @@ impl Runner {
             State::Shared(slot, thread) => thread.remove(&slot),
             // A waker that it calls may own the log.
             State::Own(thread) if thread.thread().id() == std::thread::current().id() => {}
-            // Whoever depends on the task has noticed if it panicked: see `Task::ended`.
+            // Those who depend on the task have noticed if it panicked: see `Task::ended`.
             State::Own(thread) => drop(thread.join()),
         }
     }

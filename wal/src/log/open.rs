@@ -1,6 +1,6 @@
 //! Opening a log: lock its directory, recover what is there, and assemble the parts.
 
-use crate::background::shared;
+use crate::background::shared::{self, SharedThread};
 use crate::background::task::Bell;
 use crate::commit::flusher::Flusher;
 use crate::commit::idle::IdleSignal;
@@ -27,7 +27,6 @@ use crate::recovery::fitness;
 use crate::recovery::open::{self, Opened};
 use crate::retention::budget::Budget;
 use crate::retention::guard::Retention;
-use crate::retention::room::RoomWaiters;
 use crate::segment::file::Segment;
 use crate::segment::frame_writer::FrameWriter;
 use crate::segment::live::LiveSegments;
@@ -84,18 +83,14 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         recovery,
         maker,
     } = opened;
-    let key = LogKey::new(meta.log_id);
     let segments: Vec<_> = segments.into_iter().map(Arc::new).collect();
-    let tail = Arc::clone(segments.last().expect("recovery returns at least the tail"));
     let ready: VecDeque<_> = ready.into_iter().map(Arc::new).collect();
+    let tail = Arc::clone(segments.last().expect("recovery returns at least the tail"));
     let disk = Arc::clone(&options.disk);
     let control = Arc::new(ControlFileWriter::new(disk, dir.to_owned(), meta));
     let budget = Arc::new(budget(&options, &segments, &tail, &ready));
-    let counters = Arc::new(Counters::default());
-    let meters = Arc::new(Meters::new(dir));
+    let (counters, meters) = (Arc::<Counters>::default(), Arc::new(Meters::new(dir)));
     let segments = Arc::new(LiveSegments::new(segments, Arc::clone(&tail)));
-    let durable = recovery.end_lsn.get();
-    let turn = Arc::new(RoomWaiters::default());
     let preallocator = Preallocator {
         maker,
         budget: Arc::clone(&budget),
@@ -103,17 +98,16 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         counters: Arc::clone(&counters),
         meters: Arc::clone(&meters),
         clock: Arc::clone(&options.clock),
-        bell: Arc::new(match options.background {
-            Background::Shared => Bell::new(shared::MAINTENANCE.notify()),
-            Background::Thread | Background::Inline => Bell::default(),
-        }),
+        bell: Arc::new(bell(&options, &shared::MAINTENANCE)),
         sizes: SegmentSizes::new(&options),
         queue: Mutex::new(Queue::new(ready, &tail)),
         made: Condvar::new(),
-        turn: Arc::clone(&turn),
+        turn: Arc::default(),
     };
+    let durable = recovery.end_lsn.get();
     let maintenance = start_maintenance(&options, preallocator, &segments, durable)?;
     let commit = Arc::new(CommitState::new(dir.to_owned(), durable));
+    let key = LogKey::new(meta.log_id);
     let writer = FrameWriter::new(key, options.end_room(), options.seal_groups);
     let syncer = Arc::new(syncer(
         &options,
@@ -134,23 +128,31 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         segments,
         is_shut: AtomicBool::new(false),
         rotation: Mutex::new(()),
-        maintenance,
         budget,
         control,
-        commit,
         flusher: Arc::new(Flusher::new(Arc::clone(&syncer))),
+        commit,
         room: Arc::clone(&syncer.room),
-        turn,
+        turn: Arc::clone(maintenance.turn()),
+        maintenance,
         syncer,
         retention: Arc::new(Retention::new(meta.first_lsn)),
         counters,
         meters,
         recovery,
         lock: Mutex::new(Some(lock)),
-        is_closed: Mutex::new(false),
+        is_closed: Mutex::default(),
         leftovers: Mutex::default(),
         options,
     })
+}
+
+/// What wakes the log's own thread, or the one that it shares.
+fn bell(options: &Options, thread: &SharedThread) -> Bell {
+    match options.background {
+        Background::Shared => Bell::new(thread.notify()),
+        Background::Thread | Background::Inline => Bell::default(),
+    }
 }
 
 fn syncer(
@@ -172,11 +174,8 @@ fn syncer(
         maintenance: Arc::clone(maintenance),
         counters: Arc::clone(counters),
         meters: Arc::clone(meters),
-        room: Arc::new(RoomWaiters::default()),
-        idle: Arc::new(IdleSignal::new(match options.background {
-            Background::Shared => Bell::new(shared::FLUSHER.notify()),
-            Background::Thread | Background::Inline => Bell::default(),
-        })),
+        room: Arc::default(),
+        idle: Arc::new(IdleSignal::new(bell(options, &shared::FLUSHER))),
         idle_end: AtomicU64::new(durable),
         recorded: AtomicU64::new(durable),
     }

@@ -219,7 +219,7 @@ impl Preallocator {
                     tracing::warn!(dir = %self.maker.dir.display(), %error, "the next log segment could not be preallocated");
                 }
                 queue.warned = true;
-                // If nobody asked for it, it says nothing about the time when somebody does.
+                // If nobody asked for it, it says nothing about the time when an appender does.
                 queue.failed = was_urgent.then_some(error);
             }
         }

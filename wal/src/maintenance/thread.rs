@@ -15,6 +15,7 @@ use crate::maintenance::pace::{Pace, REST};
 use crate::maintenance::preallocator::{Begun, Preallocator, Shape};
 use crate::maintenance::resident_memory::ResidentMemory;
 use crate::options::choices::Background;
+use crate::retention::room::RoomWaiters;
 use crate::segment::file::Segment;
 use crate::segment::live::LiveSegments;
 use crate::segment::new_segment::NewSegment;
@@ -214,9 +215,9 @@ impl Maintenance {
         self.preallocator.ready_count()
     }
 
-    /// Wakes the tasks that wait for the next segment.
-    pub(crate) fn wake_tasks(&self) {
-        self.preallocator.turn.notify();
+    /// The tasks that wait for the next segment.
+    pub(crate) fn turn(&self) -> &Arc<RoomWaiters> {
+        &self.preallocator.turn
     }
 
     /// Ends the thread.

@@ -253,8 +253,8 @@ impl Options {
     }
 
     /// The most disk space that segment files may take, in bytes (default: no bound), at least four
-    /// of the largest segments: those that hold the log, one preallocated, and up to three kept for recycling. A
-    /// warning is logged at 50 and at 80 percent.
+    /// of the largest segments: those that hold the log, one preallocated, and up to three kept for
+    /// recycling. A warning is logged at 50 and at 80 percent.
     ///
     /// The last segment below the bound is a reserve: where only it is left, appends fail with
     /// [`WalError::LogFull`] until the log is truncated

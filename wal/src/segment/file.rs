@@ -70,10 +70,10 @@ impl Segment {
         }
     }
 
-    /// Makes the file of a truncated segment into the segment of `size` bytes, at most its own, that
-    /// starts at `base`. Its old frames cannot pass for new ones: their checksums cover their LSN.
-    /// The old name is below the log's start, so no frame under it counts. That is why the file may
-    /// be cut short, durably, before it has its new header.
+    /// Makes the file of a truncated segment into the segment of `size` bytes that starts at
+    /// `base`; it is no longer than the old one. Its old frames cannot pass for new ones: their
+    /// checksums cover their LSN. The old name is below the log's start, so no frame under it
+    /// counts. That is why the file may be cut short, durably, before it has its new header.
     pub(crate) fn recycle(self, maker: &SegmentMaker, base: u64, size: u64) -> Result<Self> {
         let Self {
             size: old_size,

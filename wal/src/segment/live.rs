@@ -95,8 +95,8 @@ impl LiveSegments {
         released
     }
 
-    /// The log is closed: nothing is appended any more. Gives the memory of its segments back to the
-    /// system.
+    /// The log is closed: nothing is appended any more. Gives the memory of its segments back to
+    /// the system.
     pub(crate) fn retire(&self) {
         for segment in self.in_memory() {
             // It stays then, as it did before.
