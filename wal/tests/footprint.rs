@@ -125,7 +125,7 @@ fn many_small_logs(dir: &Path) {
     let (memory, names) = (memory() - before, threads());
     say(&format!("{} MiB of memory, {names:?}", memory >> 20));
     assert!(memory <= LOGS * MIB, "{memory}");
-    assert_eq!(names.len(), 2, "{names:?}");
+    assert!((1..=2).contains(&names.len()), "{names:?}");
     // They do what threads of their own would: each log goes on to its next segments, a future is
     // answered, and a log at rest proves its last group.
     for log in &logs[..3] {
