@@ -356,6 +356,48 @@ fn closing_ends_the_wait_of_those_who_append() {
     }
 }
 
+/// A waker may own the log. Woken by the thread that makes segments, it would have waited for that
+/// thread for ever.
+#[test]
+fn the_waker_of_an_append_may_close_the_log() {
+    struct Owner(Mutex<Option<Wal>>);
+
+    impl Wake for Owner {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().take());
+        }
+    }
+
+    for path in PATHS {
+        let (sim, clock) = (SimDisk::new(), Arc::new(Stalling::default()));
+        let (log, before) = stalled(&sim, &clock, path);
+        // Not a byte more fits: closing takes the next segment, too.
+        while log.try_append("").is_ok() {}
+        let mut waiting = Box::pin(log.append_async([1; 1000]));
+        let owner = Arc::new(Owner(Mutex::new(Some(log))));
+        let waker = Arc::clone(&owner).into();
+        assert!(
+            waiting
+                .as_mut()
+                .poll(&mut Context::from_waker(&waker))
+                .is_pending()
+        );
+        clock.stall(false);
+        while owner.0.lock().is_some() {
+            std::thread::yield_now();
+        }
+        drop(waiting);
+        // The thread that closes it may still hold its lock, or a map.
+        let log = loop {
+            match Wal::open_with("/log", on(&sim).write_path(path)) {
+                Err(WalError::Locked { .. } | WalError::Io { .. }) => std::thread::yield_now(),
+                opened => break opened.unwrap(),
+            }
+        };
+        assert!(contents(&log).len() as u64 >= before);
+    }
+}
+
 /// With direct writes, two segments at most are in memory and not durable. An append syncs then; a
 /// future has that done.
 #[test]

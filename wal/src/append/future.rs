@@ -80,6 +80,10 @@ impl<P: AsRef<[u8]>> Future for Appending<P> {
                 Err(Refused::Turn) => {
                     this.shared.turn.register(this.id, context.waker().clone());
                     registered = true;
+                    // The flusher wakes it.
+                    if let Err(error) = this.shared.flusher.ring() {
+                        return Poll::Ready(Err(error));
+                    }
                 }
             }
         }

@@ -5,7 +5,9 @@
 //! | `task` | what such a thread does, one step after the other |
 //! | `runner` | a task that is run by a thread |
 //! | `shared` | the threads that logs share |
+//! | `turn` | tasks that wait for the next segment |
 
 pub(crate) mod runner;
 pub(crate) mod shared;
 pub(crate) mod task;
+pub(crate) mod turn;

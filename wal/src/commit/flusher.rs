@@ -122,6 +122,7 @@ impl Task for Flusher {
             return Next::Done;
         }
         let syncer = &*self.syncer;
+        syncer.maintenance.turn().wake_if_due();
         let idle = &*syncer.idle;
         let wanted = syncer.commit.wanted();
         let due = idle.due();

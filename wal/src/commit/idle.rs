@@ -1,6 +1,7 @@
 //! What the flusher's thread waits for: a deadline, a future, or a log that has become idle.
 
 use crate::background::task::Bell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ const NEVER: u64 = u64::MAX;
 #[derive(Debug)]
 pub(crate) struct IdleSignal {
     /// Wakes the flusher.
-    bell: Bell,
+    bell: Arc<Bell>,
     /// When to flush, in nanoseconds of the clock.
     due: AtomicU64,
     /// Groups were committed since the log was last idle.
@@ -21,9 +22,9 @@ pub(crate) struct IdleSignal {
 
 impl IdleSignal {
     /// Whose bell wakes the flusher.
-    pub(crate) fn new(bell: Bell) -> Self {
+    pub(crate) fn new(bell: &Arc<Bell>) -> Self {
         Self {
-            bell,
+            bell: Arc::clone(bell),
             due: AtomicU64::new(NEVER),
             busy: AtomicBool::new(false),
             watched: AtomicBool::new(false),

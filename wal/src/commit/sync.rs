@@ -319,7 +319,7 @@ impl Drop for Leading<'_> {
         commit.wake();
         if commit.is_poisoned() {
             self.syncer.room.notify();
-            self.syncer.maintenance.turn().notify();
+            self.syncer.maintenance.turn().wake();
         }
     }
 }

@@ -17,7 +17,7 @@ impl Shared {
         }
         self.shut();
         self.room.notify();
-        self.turn.notify();
+        self.turn.wake();
         let result = self.append_close_frame();
         self.commit.end();
         self.flusher.stop();

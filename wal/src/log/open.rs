@@ -2,6 +2,7 @@
 
 use crate::background::shared::{self, SharedThread};
 use crate::background::task::Bell;
+use crate::background::turn::Turn;
 use crate::commit::flusher::Flusher;
 use crate::commit::idle::IdleSignal;
 use crate::commit::state::CommitState;
@@ -98,11 +99,11 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         counters: Arc::clone(&counters),
         meters: Arc::clone(&meters),
         clock: Arc::clone(&options.clock),
-        bell: Arc::new(bell(&options, &shared::MAINTENANCE)),
+        bell: bell(&options, &shared::MAINTENANCE),
         sizes: SegmentSizes::new(&options),
         queue: Mutex::new(Queue::new(ready, &tail)),
         made: Condvar::new(),
-        turn: Arc::default(),
+        turn: Arc::new(Turn::new(bell(&options, &shared::FLUSHER))),
     };
     let durable = recovery.end_lsn.get();
     let maintenance = start_maintenance(&options, preallocator, &segments, durable)?;
@@ -148,10 +149,10 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
 }
 
 /// What wakes the log's own thread, or the one that it shares.
-fn bell(options: &Options, thread: &SharedThread) -> Bell {
+fn bell(options: &Options, thread: &SharedThread) -> Arc<Bell> {
     match options.background {
-        Background::Shared => Bell::new(thread.notify()),
-        Background::Thread | Background::Inline => Bell::default(),
+        Background::Shared => Arc::new(Bell::new(thread.notify())),
+        Background::Thread | Background::Inline => Arc::default(),
     }
 }
 
@@ -175,7 +176,7 @@ fn syncer(
         counters: Arc::clone(counters),
         meters: Arc::clone(meters),
         room: Arc::default(),
-        idle: Arc::new(IdleSignal::new(bell(options, &shared::FLUSHER))),
+        idle: Arc::new(IdleSignal::new(maintenance.turn().flusher())),
         idle_end: AtomicU64::new(durable),
         recorded: AtomicU64::new(durable),
     }

@@ -1,5 +1,6 @@
 //! What the handle, the readers and the threads of an open log share; and appending.
 
+use crate::background::turn::Turn;
 use crate::commit::flusher::Flusher;
 use crate::commit::state::CommitState;
 use crate::commit::sync::Syncer;
@@ -90,7 +91,7 @@ pub(crate) struct Shared {
     pub(crate) retention: Arc<Retention>,
     pub(crate) room: Arc<RoomWaiters>,
     /// Tasks that wait until the log can go to its next segment.
-    pub(crate) turn: Arc<RoomWaiters>,
+    pub(crate) turn: Arc<Turn>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) meters: Arc<Meters>,
     pub(crate) recovery: Recovery,
@@ -255,7 +256,7 @@ impl Shared {
         self.maintenance.rotated(&next, released);
         self.meters.publish(&self.stats());
         drop(alone);
-        self.turn.notify();
+        self.turn.wake();
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 //! allocating blocks meets a commit. The next one is made when the log has filled half of the last.
 
 use crate::background::task::Bell;
+use crate::background::turn::Turn;
 use crate::control::writer::ControlFileWriter;
 use crate::error::{Result, WalError};
 use crate::facade::tracing;
@@ -9,7 +10,6 @@ use crate::maintenance::growth::SegmentSizes;
 use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
 use crate::retention::budget::Budget;
-use crate::retention::room::RoomWaiters;
 use crate::segment::file::{Origin, Segment};
 use crate::segment::maker::SegmentMaker;
 use crate::segment::new_segment::NewSegment;
@@ -38,7 +38,7 @@ pub(crate) struct Preallocator {
     /// A segment was made, or could not be.
     pub(crate) made: Condvar,
     /// Tasks that wait for that, or for another thread that goes to the next segment.
-    pub(crate) turn: Arc<RoomWaiters>,
+    pub(crate) turn: Arc<Turn>,
 }
 
 #[derive(Debug)]
@@ -225,7 +225,7 @@ impl Preallocator {
         }
         self.made.notify_all();
         drop(queue);
-        self.turn.notify();
+        self.turn.wake_soon();
     }
 
     /// Whether a truncated segment is worth recycling. Otherwise its file is to be removed.
@@ -253,7 +253,7 @@ impl Preallocator {
     pub(crate) fn stop(&self) {
         self.queue.lock().stopped = true;
         self.made.notify_all();
-        self.turn.notify();
+        self.turn.wake_soon();
         self.bell.ring();
     }
 

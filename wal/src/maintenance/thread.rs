@@ -8,6 +8,7 @@
 use crate::background::runner::Runner;
 use crate::background::shared;
 use crate::background::task::{Bell, Next, Task};
+use crate::background::turn::Turn;
 use crate::control::writer::ControlFileWriter;
 use crate::error::{Result, WalError};
 use crate::maintenance::growth::TailAge;
@@ -15,7 +16,6 @@ use crate::maintenance::pace::{Pace, REST};
 use crate::maintenance::preallocator::{Begun, Preallocator, Shape};
 use crate::maintenance::resident_memory::ResidentMemory;
 use crate::options::choices::Background;
-use crate::retention::room::RoomWaiters;
 use crate::segment::file::Segment;
 use crate::segment::live::LiveSegments;
 use crate::segment::new_segment::NewSegment;
@@ -216,7 +216,7 @@ impl Maintenance {
     }
 
     /// The tasks that wait for the next segment.
-    pub(crate) fn turn(&self) -> &Arc<RoomWaiters> {
+    pub(crate) fn turn(&self) -> &Arc<Turn> {
         &self.preallocator.turn
     }
 
