@@ -554,6 +554,7 @@ impl Wal {
     /// let log = Wal::open_with(dir.path(), options)?;
     /// while log.append([0; 9000]).is_ok() {} // up to the bound
     /// assert_eq!(log.wait_for_room_timeout(Duration::ZERO)?, RoomWait::TimedOut);
+    /// log.sync()?;
     /// log.truncate_before(log.end_lsn())?;
     /// assert_eq!(log.wait_for_room_timeout(Duration::ZERO)?, RoomWait::Room);
     /// # Ok::<_, Box<dyn std::error::Error>>(())
@@ -575,6 +576,7 @@ impl Wal {
     /// let log = Wal::open_with(dir.path(), options)?;
     /// while log.append([0; 9000]).is_ok() {} // up to the bound
     /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// log.sync()?;
     /// log.truncate_before(log.end_lsn())?; // by another task
     /// log.room().await?;
     /// let _ = log.append([0; 9000])?;

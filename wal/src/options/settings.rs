@@ -280,6 +280,7 @@ impl Options {
     ///     }
     /// };
     /// assert!(matches!(full, WalError::LogFull { .. }), "{full}");
+    /// log.sync()?; // only what is durable can be truncated
     /// log.truncate_before(log.end_lsn())?;
     /// let _ = log.append([0; 9000])?;
     /// # Ok::<_, Box<dyn std::error::Error>>(())
