@@ -148,7 +148,7 @@ impl World {
         // What is left of a segment counts as log, and so does its header: there is one.
         let log = wal::Options::new().background(wal::Background::Inline);
         let built = builder(&self.disk, 1)
-            .log(log.segment_size(32 << 20))
+            .log(log.segment_size(32 << 20).min_segment_size(32 << 20))
             .max_batch_bytes(self.max_bytes)
             .max_unprocessed_bytes(self.max_bytes)
             .clock(Arc::<ManualClock>::clone(&self.clock))

@@ -276,7 +276,11 @@ proptest! {
                     log.close().unwrap();
                     drop(log);
                     log = Wal::open_with("/log", options()).unwrap();
-                    prop_assert_eq!(log.stats().disk_bytes, rig.sizes().iter().sum::<u64>() * KIB);
+                    // A thread may be making a segment, which is counted before it is there.
+                    if !threads {
+                        let there = rig.sizes().iter().sum::<u64>() * KIB;
+                        prop_assert_eq!(log.stats().disk_bytes, there);
+                    }
                 }
             }
             prop_assert!(log.stats().disk_bytes <= max);
