@@ -117,7 +117,7 @@ fn frames_of_others_are_skipped_and_their_streams_are_not_given_to_sources() {
     // The stream that the next source would get, and others.
     for stream in [2, 3, 700] {
         let foreign = [b"\xff".as_slice(), b"foreign"];
-        let _ = log.append_batch_to(StreamId(stream), &foreign).unwrap();
+        let _ = log.append_batch_to(StreamId(stream), foreign).unwrap();
         let _ = log.append_control(StreamId(stream), b"foreign").unwrap();
     }
     log.sync().unwrap();
