@@ -96,7 +96,8 @@ fn settle(log: &Wal) {
     let mut seen = (0, std::time::Instant::now());
     while seen.1.elapsed().as_millis() < 50 {
         let now = memory();
-        if now != seen.0 {
+        // The allocator of musl gives back what this loop reads, and takes it again.
+        if now.abs_diff(seen.0) > 128 << 10 {
             seen = (now, std::time::Instant::now());
         }
         assert!(
