@@ -211,7 +211,7 @@ mod tests {
         assert!(of(0xBEEF).to_string().contains("0xbeef"));
     }
 
-    /// F51: as macOS tells it. Nobody has tried what its own file systems keep, so they are warned
+    /// F51: as macOS tells it. What its own file systems keep was never tried, so they are warned
     /// of.
     #[test]
     fn names_become_kinds() {

@@ -68,7 +68,7 @@ impl<I: Iterator, R> Shared<I, R> {
         }
     }
 
-    /// Item `at` and its answer. If nobody has begun it, the caller does.
+    /// Item `at` and its answer. If no thread has begun it, the caller does.
     fn answer(&self, at: usize, fetch: impl FnOnce(&I::Item) -> R) -> Option<(I::Item, R)> {
         let mut progress = self.progress();
         loop {

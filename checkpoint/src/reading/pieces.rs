@@ -40,7 +40,7 @@ struct Divided {
 /// A file, and the number of a piece in it.
 type Place = (String, u64);
 
-/// Nobody asks for a piece while another thread does.
+/// One thread at a time asks the store for a piece.
 type Piece = Arc<Mutex<Option<Arc<Vec<u8>>>>>;
 
 /// The pieces that are held.
@@ -249,7 +249,7 @@ impl Pieces {
 }
 
 impl Held {
-    /// The piece at a place, and whether nobody has asked for it before.
+    /// The piece at a place, and whether this is the first time that it is asked for.
     fn piece(&mut self, place: Place) -> (Piece, bool) {
         self.uses += 1;
         let mut is_new = false;

@@ -384,7 +384,7 @@ impl Reservation<'_> {
     }
 
     /// Lets `write` fill it where it is, all zeros before, and finishes it. While `write` runs,
-    /// nobody learns that anything from here on is complete.
+    /// no thread learns that anything from here on is complete.
     ///
     /// `write` must not use the map: in a simulation its lock is held.
     ///

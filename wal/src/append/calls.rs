@@ -6,11 +6,9 @@ use crate::append::future::Appending;
 use crate::error::Result;
 #[cfg(doc)]
 use crate::error::WalError;
-use crate::facade::tracing;
 use crate::format::batch::encode_batch;
 use crate::format::frame::{FrameKind, Tag};
-use crate::format::layout::frame_size;
-use crate::log::shared::{Patience, Refused, Shared};
+use crate::log::shared::Refused;
 use crate::lsn::{Lsn, LsnRange, StreamId};
 use crate::options::append::{AppendOptions, Level};
 use crate::retention::budget::AdmissionClass;
@@ -114,17 +112,11 @@ impl Wal {
     /// # Errors
     /// As [`Self::append`]; [`WalError::WouldWait`].
     pub fn try_append(&self, payload: impl AsRef<[u8]>) -> Result<Lsn> {
-        let payload = payload.as_ref();
-        self.shared.check_size(payload.len())?;
-        let frame = NewFrame::new(FrameKind::Data.into(), StreamId::DEFAULT, payload);
-        let class = AdmissionClass::Ordinary;
-        let appended = self.shared.append_as(class, &frame, Patience::Never);
+        let appended = self.shared.append_at_once(payload.as_ref());
         if let Err(Refused::Unsynced(_)) = appended {
             self.shared.flusher.flush_soon()?;
         }
-        let (start, _) = appended.map_err(Refused::into_error)?;
-        self.shared.appended(1);
-        Ok(Lsn::new(start))
+        appended.map_err(Refused::into_error)
     }
 
     /// A future that appends one record and returns its LSN. Its polls never wait: the file system
@@ -359,34 +351,5 @@ impl Wal {
             Level::OfLog => self.wait_for(end, self.shared.options.durability),
             Level::Own(durability) => self.wait_for(end, durability),
         }
-    }
-}
-
-impl Shared {
-    /// So many records were appended: they are counted, and flushed in time if the log has an
-    /// interval.
-    pub(crate) fn appended(&self, records: u64) {
-        self.counters.appended(records);
-        // The record is in the log: a caller that gets an error would append it again.
-        if let Err(error) = self.flusher.flush_within(self.options.durability) {
-            tracing::warn!(dir = %self.dir.display(), %error, "the periodic flush could not be started");
-        }
-    }
-
-    /// Appends a record that `write` puts in its place; where it starts.
-    fn append_in_place(&self, len: usize, write: impl FnOnce(&mut [u8])) -> Result<u64> {
-        let len = u32::try_from(len).expect("records are smaller than a segment");
-        let (class, what) = (
-            AdmissionClass::Ordinary,
-            (FrameKind::Data.into(), StreamId::DEFAULT),
-        );
-        let mut write = Some(write);
-        let size = frame_size(u64::from(len));
-        let appended = self.append_with(class, size, Patience::Waits, |tail| {
-            self.writer
-                .append_in_place(what, len, &mut write, tail, class.reserver())
-        });
-        let (start, _) = appended.map_err(Refused::into_error)?;
-        Ok(start)
     }
 }

@@ -2,11 +2,8 @@
 
 use crate::commit::future::Durable;
 use crate::error::Result;
-use crate::format::frame::FrameKind;
-use crate::log::shared::{Patience, Refused, Shared};
-use crate::lsn::{Lsn, StreamId};
-use crate::retention::budget::AdmissionClass;
-use crate::segment::frame_writer::NewFrame;
+use crate::log::shared::{Refused, Shared};
+use crate::lsn::Lsn;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -42,16 +39,6 @@ impl<P: AsRef<[u8]>> Appending<P> {
             unsynced: None,
         }
     }
-
-    fn attempt(&self) -> std::result::Result<Lsn, Refused> {
-        let payload = self.payload.as_ref();
-        self.shared.check_size(payload.len())?;
-        let frame = NewFrame::new(FrameKind::Data.into(), StreamId::DEFAULT, payload);
-        let (class, patience) = (AdmissionClass::Ordinary, Patience::Never);
-        let (start, _) = self.shared.append_as(class, &frame, patience)?;
-        self.shared.appended(1);
-        Ok(Lsn::new(start))
-    }
 }
 
 impl<P: AsRef<[u8]>> Future for Appending<P> {
@@ -68,7 +55,7 @@ impl<P: AsRef<[u8]>> Future for Appending<P> {
                     Poll::Ready(Ok(())) => this.unsynced = None,
                 }
             }
-            match this.attempt() {
+            match this.shared.append_at_once(this.payload.as_ref()) {
                 Ok(lsn) => return Poll::Ready(Ok(lsn)),
                 Err(Refused::Error(error)) => return Poll::Ready(Err(error)),
                 Err(Refused::Unsynced(until)) => {

@@ -82,7 +82,7 @@ fn run(task: &dyn Task) {
 }
 
 /// Tells the task, also when a step panics.
-pub(crate) struct EndedOnDrop<'a>(pub(crate) &'a dyn Task);
+struct EndedOnDrop<'a>(&'a dyn Task);
 
 impl Drop for EndedOnDrop<'_> {
     fn drop(&mut self) {

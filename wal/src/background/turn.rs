@@ -9,7 +9,7 @@ use std::task::Waker;
 /// They are woken when that may have changed, and try again.
 ///
 /// A waker may do anything: it may own the log, and close it, which waits for the thread that makes
-/// segments. So that thread wakes nobody itself; it has the flusher do it.
+/// segments. So that thread wakes no task itself; it has the flusher do it.
 #[derive(Debug)]
 pub(crate) struct Turn {
     tasks: RoomWaiters,

@@ -95,7 +95,7 @@ impl Flusher {
         Ok(())
     }
 
-    /// What an idle log calls for, if nobody waits: `due` is when the next flush is due.
+    /// What an idle log calls for, if no task waits: `due` is when the next flush is due.
     fn look_after_idle(&self, due: Option<Duration>, now: Duration) -> Next {
         let (syncer, idle_log) = (&*self.syncer, &mut *self.idle_log.lock());
         let sync_at = idle_log.sync_at(syncer, now);

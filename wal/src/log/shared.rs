@@ -238,12 +238,13 @@ impl Shared {
             return Err(self.commit.closed_error().into());
         }
         let needed = self.options.segment_for(needed);
-        self.admit_another(class, self.maintenance.next_size(&old, needed))?;
+        let shape = self.maintenance.next_shape(&old, needed);
+        self.admit_another(class, shape.size)?;
         // Its name is durable before the seal exists: a sealed last segment therefore means that
         // one is missing.
         let next = match patience {
-            Patience::Waits => self.maintenance.take_segment(&old, needed).map(Some),
-            Patience::Never => self.maintenance.try_take_segment(&old, needed),
+            Patience::Waits => self.maintenance.take_segment(shape).map(Some),
+            Patience::Never => self.maintenance.try_take_segment(shape),
         };
         let next = next.map_err(|e| self.explain(e))?.ok_or(Refused::Turn)?;
         if closed {

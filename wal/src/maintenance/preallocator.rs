@@ -132,20 +132,9 @@ impl Preallocator {
         // A failure from before this call says nothing about now: there may be room again.
         queue.failed = None;
         loop {
-            if let Some(segment) = queue.ready.pop_front() {
+            if let Some(segment) = self.take_or_demand(&mut queue, shape)? {
                 return Ok(segment);
             }
-            if let Some(error) = queue.failed.take() {
-                return Err(error);
-            }
-            if queue.stopped {
-                return Err(WalError::Closed {
-                    dir: self.maker.dir.clone(),
-                });
-            }
-            queue.demand = Demand::Urgent;
-            queue.wanted.get_or_insert(shape);
-            self.bell.ring();
             self.made.wait(&mut queue);
         }
     }
@@ -153,7 +142,11 @@ impl Preallocator {
     /// The next segment, if it is ready. If it is not, it is made now, and this is to be called
     /// again when that is over.
     pub(crate) fn try_take(&self, shape: Shape) -> Result<Option<Arc<Segment>>> {
-        let mut queue = self.queue.lock();
+        self.take_or_demand(&mut self.queue.lock(), shape)
+    }
+
+    /// The next segment, if it is ready; an error if it cannot be made. Otherwise it is made now.
+    fn take_or_demand(&self, queue: &mut Queue, shape: Shape) -> Result<Option<Arc<Segment>>> {
         if let Some(segment) = queue.ready.pop_front() {
             return Ok(Some(segment));
         }
@@ -219,7 +212,7 @@ impl Preallocator {
                     tracing::warn!(dir = %self.maker.dir.display(), %error, "the next log segment could not be preallocated");
                 }
                 queue.warned = true;
-                // If nobody asked for it, it says nothing about the time when an appender does.
+                // If no appender asked for it, it says nothing about the time when one does.
                 queue.failed = was_urgent.then_some(error);
             }
         }

@@ -102,10 +102,13 @@ impl Maintenance {
         Ok(maintenance)
     }
 
-    /// Size of the segment that comes after `tail`, which has no room for `needed` bytes more.
-    pub(crate) fn next_size(&self, tail: &Segment, needed: u64) -> u64 {
-        let decided = self.preallocator.next_size();
-        decided.unwrap_or_else(|| self.decide(tail, needed).size)
+    /// The segment that comes after `tail`, in which `needed` bytes are to fit if it is not made yet.
+    pub(crate) fn next_shape(&self, tail: &Segment, needed: u64) -> Shape {
+        let decided = self.preallocator.next_size().map(|size| Shape {
+            size,
+            after: tail.size,
+        });
+        decided.unwrap_or_else(|| self.decide(tail, needed))
     }
 
     /// How long the segment after `tail` is, in which `needed` bytes must fit.
@@ -131,9 +134,8 @@ impl Maintenance {
         }
     }
 
-    /// The segment after `tail`, in which `needed` bytes must fit; waits for it.
-    pub(crate) fn take_segment(&self, tail: &Segment, needed: u64) -> Result<Arc<Segment>> {
-        let shape = self.decide(tail, needed);
+    /// The next segment; waits for it.
+    pub(crate) fn take_segment(&self, shape: Shape) -> Result<Arc<Segment>> {
         match self.background {
             Background::Inline => self.preallocator.take_or_make(shape),
             Background::Thread | Background::Shared => self.preallocator.take(shape),
@@ -141,12 +143,7 @@ impl Maintenance {
     }
 
     /// As [`Self::take_segment`]; `None` if it is not made yet, and this is to be called again.
-    pub(crate) fn try_take_segment(
-        &self,
-        tail: &Segment,
-        needed: u64,
-    ) -> Result<Option<Arc<Segment>>> {
-        let shape = self.decide(tail, needed);
+    pub(crate) fn try_take_segment(&self, shape: Shape) -> Result<Option<Arc<Segment>>> {
         match self.background {
             Background::Inline => self.preallocator.take_or_make(shape).map(Some),
             Background::Thread | Background::Shared => self.preallocator.try_take(shape),

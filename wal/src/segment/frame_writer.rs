@@ -67,9 +67,8 @@ impl FrameWriter {
             let (payload, _) = rest.split_at_mut(to_usize(u64::from(len)));
             // A panic must not leave a hole in the log.
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                if let Some(write) = write.take() {
-                    write(payload);
-                }
+                let write = write.take().expect("there is one frame for it");
+                write(payload);
             }));
             let encoded: HeaderBytes = match outcome {
                 Ok(()) => encode_header(tag, stream, len, crc32c(payload), &self.key, lsn),

@@ -230,7 +230,7 @@ impl MapBacking for DirectMap {
         };
         let advice = UncheckedAdvice::DontNeed;
         #[expect(unsafe_code, reason = "gives back memory of ours")]
-        // SAFETY: `AppendMap::retire` passes on only pages that nobody was handed, nor will be: no
+        // SAFETY: `AppendMap::retire` passes on only pages that were not handed out, nor will be: no
         // reference to them exists. They lie above `start`, so they are anonymous memory, which
         // shows zeros again.
         let _ = unsafe {
