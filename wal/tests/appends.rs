@@ -25,7 +25,7 @@ use std::io::{self, IoSlice};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Wake};
 use std::time::Duration;
 
@@ -424,6 +424,25 @@ fn a_future_has_others_sync_what_is_too_much() {
     assert_eq!(contents(&log).len(), 100);
 }
 
+/// One that refuses has that done, too: trying again and again comes to an end without any sync by
+/// the program.
+#[test]
+fn trying_again_is_enough() {
+    let sim = SimDisk::new();
+    let options = on(&sim)
+        .background(Background::Thread)
+        .write_path(WritePath::Direct);
+    let log = Wal::open_with("/log", options).unwrap();
+    for n in 0..100_u8 {
+        while let Err(error) = log.try_append([n; 1000]) {
+            assert!(matches!(error, WalError::WouldWait { .. }), "{error}");
+            std::thread::yield_now();
+        }
+    }
+    log.sync().unwrap();
+    assert_eq!(contents(&log).len(), 100);
+}
+
 /// The error of making a segment reaches those who wait for it, and what follows goes on.
 #[test]
 fn a_future_learns_why_there_is_no_next_segment() {
@@ -501,4 +520,49 @@ fn an_error_of_the_log_is_one_of_io() {
         Ok(())
     }
     assert!(service().is_err());
+}
+
+/// Panics in the thread that makes segments for all logs that share it, once it is told to.
+#[derive(Debug, Default)]
+struct Panicking(OsClock, AtomicBool);
+
+impl Clock for Panicking {
+    fn now(&self) -> Duration {
+        let name = std::thread::current().name().unwrap_or_default().to_owned();
+        let panics = self.1.load(Ordering::SeqCst) && name == "highwater-wal-shared-maintenance";
+        assert!(!panics, "on purpose");
+        self.0.now()
+    }
+
+    fn wall_ms(&self) -> u64 {
+        0
+    }
+
+    fn wait(&self, alarm: &Arc<Notify>, deadline: Option<Duration>) -> WaitResult {
+        self.0.wait(alarm, deadline)
+    }
+}
+
+/// A panic for one log of those that share threads is an error of that one: its appends do not wait
+/// for ever, and the others go on to their next segments.
+#[test]
+fn a_panic_for_one_log_is_not_one_for_the_others() {
+    let clock = Arc::new(Panicking::default());
+    let (sims, time) = (
+        [SimDisk::new(), SimDisk::new()],
+        Arc::<Panicking>::clone(&clock),
+    );
+    let shared = |sim| on(sim).background(Background::Shared);
+    let broken = Wal::open_with("/log", shared(&sims[0]).clock(time)).unwrap();
+    let other = Wal::open_with("/log", shared(&sims[1])).unwrap();
+    clock.1.store(true, Ordering::SeqCst);
+    let error = (0..100).find_map(|_| broken.append([7; 1000]).err());
+    let error = error.expect("no next segment was made");
+    assert!(matches!(error, WalError::Closed { .. }), "{error}");
+    for _ in 0..100 {
+        let _lsn = other.append_sync([7; 1000]).unwrap();
+    }
+    assert!(other.stats().segments > 3, "{:?}", other.stats());
+    drop((broken, other));
+    clock.1.store(false, Ordering::SeqCst);
 }
