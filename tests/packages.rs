@@ -18,9 +18,10 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 /// Each crate, and where it is.
-const CRATES: [(&str, &str); 7] = [
+const CRATES: [(&str, &str); 8] = [
     ("highwater-disk", "disk"),
     ("highwater-wal", "wal"),
+    ("highwater-log", "log-cli"),
     ("highwater-checkpoint", "checkpoint"),
     ("highwater-engine", "engine"),
     ("highwater-connectors", "connectors"),

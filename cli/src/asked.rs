@@ -1,7 +1,7 @@
 //! A program that is asked by its environment, and answers in a file.
 
-use crate::outcome::{Failure, Result};
 use highwater::disk::{Access, Clock, Disk, OsClock, OsDisk};
+use highwater_log::outcome::{Failure, Result};
 use serde::de::DeserializeOwned;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

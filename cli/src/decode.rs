@@ -1,6 +1,6 @@
 //! MessagePack, as the engine writes it, turned into JSON to look at.
 
-use crate::text;
+use highwater_log::text;
 use rmpv::Value as Pack;
 use serde_json::{Map, Number, Value};
 

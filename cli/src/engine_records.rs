@@ -2,7 +2,7 @@
 //! bytes.
 
 use crate::decode::to_json;
-use crate::text;
+use highwater_log::text;
 use serde_json::{Map, Value, json};
 
 /// The version that is written today. Records of version 1 have no version byte.

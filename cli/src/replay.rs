@@ -5,10 +5,10 @@ use crate::asked::Asked;
 use crate::checkpoint::choice::choose;
 use crate::checkpoint::diff::{self, Compared};
 use crate::checkpoint::store::Found;
-use crate::outcome::{Failure, Outcome, Result};
-use crate::output::Output;
 use highwater::disk::{Disk, OsDisk};
 use highwater::{ReplayAnswer, Replayed};
+use highwater_log::outcome::{Failure, Outcome, Result};
+use highwater_log::output::Output;
 use serde::Serialize;
 use std::ffi::OsStr;
 

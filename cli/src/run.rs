@@ -1,9 +1,9 @@
 //! `run`: a program as a child, started again when it fails.
 
 use crate::args::RunArgs;
-use crate::outcome::{Failure, Outcome, Result};
-use crate::output::tell;
+use crate::message::tell;
 use highwater::{BoxError, RestartPolicy, supervise};
+use highwater_log::outcome::{Failure, Outcome, Result};
 use parking_lot::Mutex;
 use rustix::process::{Pid, Signal, kill_process};
 use signal_hook::consts::SIGTERM;

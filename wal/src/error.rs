@@ -347,7 +347,7 @@ fn remedy(kind: io::ErrorKind) -> &'static str {
             "; raise the limit on the size of files (`ulimit -f`) or lower `Options::segment_size`"
         }
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "; opening a log needs write access to its directory and files, looking into it (`highwater log`, `inspect`) only \
+            "; opening a log needs write access to its directory and files, looking into it (`highwater-log`, `inspect`) only \
              read access"
         }
         _ => "",
@@ -360,13 +360,13 @@ fn recovery_tools(finding: Finding) -> &'static str {
         // Nothing is damaged: a newer version reads it.
         Finding::UnknownFeature => "",
         Finding::DamagedControlFile | Finding::MissingControlFile => {
-            ". Without a backup, `highwater log repair DIR --output NEW` makes a log from the segments alone"
+            ". Without a backup, `highwater-log repair DIR --output NEW` makes a log from the segments alone"
         }
         // Or a caller reads from a position of another log.
         Finding::CorruptDurable => {
-            ". If the file is damaged and there is no backup, `highwater log repair` or `log salvage` saves what is intact"
+            ". If the file is damaged and there is no backup, `highwater-log repair` or `salvage` saves what is intact"
         }
-        _ => ". Without a backup, `highwater log repair` or `log salvage` saves what is intact",
+        _ => ". Without a backup, `highwater-log repair` or `salvage` saves what is intact",
     }
 }
 

@@ -694,8 +694,7 @@ fn an_error_names_the_tools_once_for_users_without_a_backup() {
     let missing = told(&|sim| sim.delete_file(segment));
     let cut = told(&|sim| sim.edit(segment, |bytes| bytes.truncate(9)));
     for error in [missing, cut] {
-        let advice =
-            ". Without a backup, `highwater log repair` or `log salvage` saves what is intact";
+        let advice = ". Without a backup, `highwater-log repair` or `salvage` saves what is intact";
         assert!(error.ends_with(advice), "{error}");
         assert_eq!(error.matches("highwater").count(), 1, "{error}");
     }

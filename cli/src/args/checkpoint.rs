@@ -1,7 +1,7 @@
 //! The commands about checkpoints.
 
-use crate::args::number::{ANY, between};
 use clap::{Args, Subcommand, ValueEnum};
+use highwater_log::args::number::{ANY, between};
 use std::ffi::OsString;
 use std::path::PathBuf;
 

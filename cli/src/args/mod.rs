@@ -4,15 +4,14 @@
 //! |---|---|
 //! | `checkpoint` | the commands about checkpoints |
 //! | `replay` | the command of that name |
-//! | `number` | numbers with a range |
 
 mod checkpoint;
-mod number;
 mod replay;
 
-use crate::args::number::{ANY, between};
 use crate::faults::Faults;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
+use highwater_log::args::LogCommand;
+use highwater_log::args::number::{ANY, between, seconds};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -107,128 +106,6 @@ pub(crate) struct RunArgs {
     pub(crate) program: Vec<OsString>,
 }
 
-/// Commands about a log.
-#[derive(Debug, Subcommand)]
-pub(crate) enum LogCommand {
-    /// List the segments of a log and tell how it ends
-    List(LogArgs),
-    /// Print the records of a log, one per line
-    ///
-    /// A line has the LSN (with `.n` for the n-th record of a batch), kind, stream, length and
-    /// payload. In the log of an engine, its own records are decoded. Stops at the first damaged
-    /// place, with exit code 1.
-    Dump(DumpArgs),
-    /// Count what is in a log: records, sizes, streams, commit groups, overhead
-    Stats(LogArgs),
-    /// Check every byte of a log, with all cores
-    ///
-    /// Prints each finding with file, offset, LSN, what it is and what to do. A torn tail after a
-    /// crash is no finding: opening the log repairs it and nothing that was acknowledged is in it.
-    Verify(LogArgs),
-    /// Write everything before the first damage into a new log, at the same LSNs
-    ///
-    /// The old log is not touched. The new one has the same identity and LSNs, so checkpoints of
-    /// the old one fit. LSNs that are lost are skipped: none gets a second meaning. Exit code 1 if
-    /// durable records are lost.
-    Repair(RecoverArgs),
-    /// Write everything that is intact, around the holes, into a new log with new LSNs
-    ///
-    /// The old log is not touched. The new one has an identity of its own: no checkpoint fits it.
-    /// Beside it a file `NEW.map` tells the old LSN of each frame. Exit code 1 if durable records
-    /// are lost.
-    Salvage(RecoverArgs),
-    /// Tell whether a directory's file system and device are fit for a log
-    ///
-    /// Removes everything it writes. Exit code 0 if they are fit, 1 if not, or if that is doubtful.
-    Selftest(LogArgs),
-    /// Measure appending on a directory's disk
-    ///
-    /// Works in a new subdirectory `highwater-bench-PID`, which is removed at the end.
-    Bench(BenchArgs),
-}
-
-/// Which log.
-#[derive(Debug, Args)]
-pub(crate) struct LogArgs {
-    /// Directory of a log, or of an engine (which has its log in `log/`)
-    pub(crate) dir: PathBuf,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-/// What of a log to print.
-#[derive(Debug, Args)]
-pub(crate) struct DumpArgs {
-    #[command(flatten)]
-    pub(crate) log: LogArgs,
-    /// First LSN to print; one between two records means the next record
-    #[arg(long, value_name = "LSN", default_value_t = 0, value_parser = between::<u64>(ANY))]
-    pub(crate) from: u64,
-    /// Stop before this LSN
-    #[arg(long, value_name = "LSN", value_parser = between::<u64>(ANY))]
-    pub(crate) to: Option<u64>,
-    /// Print at most N records
-    #[arg(long, value_name = "N", value_parser = between::<u64>(ANY))]
-    pub(crate) limit: Option<u64>,
-    /// Print only records of this stream
-    #[arg(long, value_name = "N", value_parser = between::<u16>(0..=65_535))]
-    pub(crate) stream: Option<u16>,
-    /// Go on as the log grows, also in another process, until interrupted. Prints only what is
-    /// proven durable
-    #[arg(long)]
-    pub(crate) follow: bool,
-    /// Print the log's own frames too: durable-LSN records, seals, close marks
-    #[arg(long)]
-    pub(crate) all: bool,
-    /// How to print payloads
-    #[arg(long, value_enum, default_value_t = PayloadFormat::Text)]
-    pub(crate) payload: PayloadFormat,
-    /// Program that turns payloads into text. It gets one line of JSON per record on its standard
-    /// input (`lsn`, `index`, `kind`, `stream`, `payload_base64`) and answers each with one line
-    #[arg(long, value_name = "EXE", conflicts_with = "payload")]
-    pub(crate) decoder: Option<PathBuf>,
-    /// How long the decoder may take for a record
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        default_value_t = 30,
-        value_parser = between::<u64>(1..=86_400),
-        requires = "decoder"
-    )]
-    pub(crate) decoder_timeout: u64,
-}
-
-/// Which log to recover, and where to.
-#[derive(Debug, Args)]
-pub(crate) struct RecoverArgs {
-    #[command(flatten)]
-    pub(crate) log: LogArgs,
-    /// Directory of the new log, which must not exist or be empty
-    #[arg(long, value_name = "NEW")]
-    pub(crate) output: PathBuf,
-}
-
-/// What to measure.
-#[derive(Debug, Args)]
-pub(crate) struct BenchArgs {
-    /// Directory on the disk to measure
-    pub(crate) dir: PathBuf,
-    /// Numbers of threads, one run each
-    #[arg(long, value_name = "N", value_delimiter = ',', default_values = ["1", "8"],
-          value_parser = between::<u16>(1..=1024))]
-    pub(crate) threads: Vec<u16>,
-    /// Size of a record in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = between::<u32>(0..=1 << 20))]
-    pub(crate) size: u32,
-    /// Length of each run
-    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
-    pub(crate) seconds: f64,
-    /// Print JSON
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
 /// What to measure.
 #[derive(Debug, Subcommand)]
 pub(crate) enum BenchCommand {
@@ -275,25 +152,6 @@ fn workers(text: &str) -> Result<NonZeroUsize, String> {
         Ok(workers) if (1..=128).contains(&NonZeroUsize::get(workers)) => Ok(workers),
         _ => Err("a number from 1 to 128 is needed".to_owned()),
     }
-}
-
-fn seconds(text: &str) -> Result<f64, String> {
-    match text.parse() {
-        Ok(seconds) if (0.01..=3600.0).contains(&seconds) => Ok(seconds),
-        _ => Err("a number from 0.01 to 3600 is needed".to_owned()),
-    }
-}
-
-/// How to print payloads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PayloadFormat {
-    /// As UTF-8, control characters and other bytes escaped (JSON: a string, or base64 if it is not
-    /// UTF-8)
-    Text,
-    /// In hexadecimal
-    Hex,
-    /// Not at all
-    None,
 }
 
 /// Commands about dead letters.

@@ -1,8 +1,8 @@
 //! The arguments of `replay`.
 
-use crate::args::number::{ANY, between};
 use clap::Args;
 use highwater::ReplayFrom;
+use highwater_log::args::number::{ANY, between};
 use std::ffi::OsString;
 use std::path::PathBuf;
 

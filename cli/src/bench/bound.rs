@@ -2,9 +2,9 @@
 
 use crate::bench::corpus::Corpus;
 use crate::bench::programs::{PANES, Program};
-use crate::outcome::Result;
 use highwater::disk::Clock;
 use highwater::wal::{Options, Wal};
+use highwater_log::outcome::Result;
 use std::collections::{HashMap, VecDeque};
 use std::hint::black_box;
 use std::path::Path;

@@ -2,12 +2,13 @@
 
 use crate::bench::corpus::Corpus;
 use crate::bench::report::{Latency, rounded};
-use crate::outcome::Result;
+use crate::fail::OrFail;
 use highwater::disk::{Clock, OsClock};
 use highwater::wal::inspect::Histogram;
 use highwater::{
     BoxError, CheckpointPolicy, Line, Receiver, SourceContext, StopMode, StreamingContext,
 };
+use highwater_log::outcome::Result;
 use parking_lot::Mutex;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -121,10 +122,11 @@ pub(crate) fn measure(dir: &Path, corpus: &Arc<Corpus>, load: Load) -> Result<La
                 }
             });
             Ok(())
-        })?;
-    context.start()?;
+        })
+        .or_fail()?;
+    context.start().or_fail()?;
     let _ended = finished.recv();
-    context.stop(StopMode::Graceful)?;
+    context.stop(StopMode::Graceful).or_fail()?;
     let ages = ages.lock();
     let millis =
         |nanos: Option<u64>| rounded(Duration::from_nanos(nanos.unwrap_or(0)).as_secs_f64() * 1e3);

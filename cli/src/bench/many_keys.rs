@@ -1,11 +1,12 @@
 //! A state of many keys: filled, touched, written into a checkpoint and read again.
 
 use crate::bench::report::{ManyKeys, Spread, rounded};
-use crate::outcome::{Failure, Result};
+use crate::fail::OrFail;
 use highwater::disk::Clock;
 use highwater::{
     BatchMode, BoxError, CheckpointPolicy, StateGuard, StopMode, StreamScope, StreamingContext,
 };
+use highwater_log::outcome::{Failure, Result};
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -37,7 +38,7 @@ pub(crate) fn measure(
         fill.push(batch(&context, (part(n), part(n + 1), 1), clock)?);
     }
     let touch = batch(&context, (0, keys, TOUCHED), clock)?;
-    let checkpoint = took(clock, || Ok(context.stop(StopMode::Graceful)?))?;
+    let checkpoint = took(clock, || context.stop(StopMode::Graceful).or_fail())?;
     drop(context);
     let mut again = None;
     let restart = took(clock, || {
@@ -47,7 +48,7 @@ pub(crate) fn measure(
     let context = again.ok_or_else(|| Failure::Finding("the program did not start".to_owned()))?;
     let found: u64 = context.states().iter().map(|state| state.keys).sum();
     let first_batch = batch(&context, (0, 1, 1), clock)?;
-    context.stop(StopMode::Immediate)?;
+    context.stop(StopMode::Immediate).or_fail()?;
     if found != keys {
         let what = format!("{found} keys came back of a state of {keys}");
         return Err(Failure::Finding(what));
@@ -79,8 +80,9 @@ fn open(dir: &Path, workers: NonZeroUsize) -> Result<StreamingContext> {
         .batches(BatchMode::Manual)
         .checkpoint(CheckpointPolicy::every_batches(BATCHES_PER_CHECKPOINT))
         .workers(workers)
-        .get_or_create(program)?;
-    context.start()?;
+        .get_or_create(program)
+        .or_fail()?;
+    context.start().or_fail()?;
     Ok(context)
 }
 
@@ -112,10 +114,10 @@ fn batch(
     range: (u64, u64, u64),
     clock: &dyn Clock,
 ) -> Result<Duration> {
-    let input = context.input::<(u64, u64, u64)>("ranges")?;
-    input.send(&range)?.wait()?;
+    let input = context.input::<(u64, u64, u64)>("ranges").or_fail()?;
+    input.send(&range).or_fail()?.wait().or_fail()?;
     took(clock, || {
-        context.run_batch()?;
+        context.run_batch().or_fail()?;
         Ok(())
     })
 }

@@ -2,8 +2,8 @@
 
 use crate::bench::bound::Bound;
 use crate::bench::programs::Program;
-use crate::outcome::Result;
-use crate::output::{Output, render, table};
+use highwater_log::outcome::Result;
+use highwater_log::output::{Output, render, table};
 use serde::Serialize;
 use std::time::Duration;
 

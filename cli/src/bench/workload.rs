@@ -2,11 +2,12 @@
 
 use crate::bench::corpus::Corpus;
 use crate::bench::programs::{INTERVAL, Program};
-use crate::outcome::{Failure, Result};
+use crate::fail::OrFail;
 use highwater::disk::Clock;
 use highwater::{
     BatchMode, BoxError, CheckpointPolicy, Line, Receiver, SourceContext, StreamingContext,
 };
+use highwater_log::outcome::{Failure, Result};
 use parking_lot::Mutex;
 use std::num::NonZeroUsize;
 use std::path::Path;
@@ -95,8 +96,9 @@ impl Workload {
                 let tell = move |total| sum.store(total, Ordering::Relaxed);
                 program.build(ssc, &lines, tell);
                 Ok(())
-            })?;
-        context.start()?;
+            })
+            .or_fail()?;
+        context.start().or_fail()?;
         Ok(Self {
             go,
             context,
@@ -121,7 +123,7 @@ impl Workload {
     /// Runs a batch of what is there, which may be nothing.
     pub(crate) fn empty_batch(&self, clock: &dyn Clock) -> Result<(Duration, u64)> {
         let start = clock.now();
-        self.context.run_batch()?;
+        self.context.run_batch().or_fail()?;
         let took = clock.now().saturating_sub(start);
         Ok((took, self.result.load(Ordering::Relaxed)))
     }

@@ -2,10 +2,10 @@
 
 use crate::args::CheckArgs;
 use crate::asked::Asked;
-use crate::outcome::{Failure, Outcome, Result};
-use crate::output::Output;
 use highwater::DryRunAnswer;
 use highwater::disk::{Disk, OsDisk};
+use highwater_log::outcome::{Failure, Outcome, Result};
+use highwater_log::output::Output;
 
 /// Runs the command. Nothing in the directory is changed.
 pub(crate) fn check(args: &CheckArgs, out: &mut Output) -> Result<Outcome> {

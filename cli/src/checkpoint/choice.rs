@@ -1,9 +1,9 @@
 //! The checkpoint and the state that a command is about.
 
 use crate::checkpoint::store::Found;
-use crate::outcome::{Failure, Result};
-use crate::output::tell;
+use crate::message::tell;
 use highwater::checkpoint::{Manifest, StateEntry};
+use highwater_log::outcome::{Failure, Result};
 
 /// The checkpoint that a command is about.
 pub(crate) struct Chosen<'a> {

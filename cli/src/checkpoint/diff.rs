@@ -5,12 +5,13 @@ use crate::checkpoint::choice::choose;
 use crate::checkpoint::meaning::MessagePack;
 use crate::checkpoint::store::Found;
 use crate::decode::{self, LastVisit};
-use crate::outcome::{Failure, Outcome, Result};
-use crate::output::{Output, add_row, render, table};
-use crate::text;
+use crate::fail::OrFail;
 use highwater::checkpoint::{
     Change, Checkpoint, Comparison, Difference, Manifest, StateDifference, StateEntry,
 };
+use highwater_log::outcome::{Failure, Outcome, Result};
+use highwater_log::output::{Output, add_row, render, table};
+use highwater_log::text;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -160,7 +161,9 @@ impl State {
         let same_groups = same_key_groups && types(old) == types(new);
         let comparison = Comparison::new(old, new, &MessagePack).same_groups(same_groups);
         let mut first = First::new(limit);
-        let found = comparison.state(name, |difference| first.note(&difference))?;
+        let found = comparison
+            .state(name, |difference| first.note(&difference))
+            .or_fail()?;
         let is_equal = found.is_equal();
         let StateDifference {
             name,

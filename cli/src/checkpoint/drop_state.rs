@@ -5,10 +5,11 @@ use crate::checkpoint::choice::{Chosen, choose, choose_state};
 use crate::checkpoint::meaning::PRODUCERS;
 use crate::checkpoint::new_store::new_store;
 use crate::checkpoint::store::Found;
-use crate::outcome::{Failure, Outcome, Result};
-use crate::output::Output;
-use crate::text;
+use crate::fail::OrFail;
 use highwater::checkpoint::{Store, copy_without};
+use highwater_log::outcome::{Failure, Outcome, Result};
+use highwater_log::output::Output;
+use highwater_log::text;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -46,7 +47,7 @@ pub(crate) fn drop_state(args: &DropStateArgs, out: &mut Output) -> Result<Outco
         )));
     }
     let metadata = without(manifest.metadata.clone(), &state.name);
-    let made = copy_without(&found.to_read(manifest), &state.name, metadata, &to)?;
+    let made = copy_without(&found.to_read(manifest), &state.name, metadata, &to).or_fail()?;
     let dropped = Dropped {
         state: state.name.clone(),
         keys: state.entries,

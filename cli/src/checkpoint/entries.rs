@@ -2,8 +2,9 @@
 
 use crate::checkpoint::meaning::MessagePack;
 use crate::decode::{self, LastVisit};
-use crate::outcome::{Failure, Result};
+use crate::fail::OrFail;
 use highwater::checkpoint::{Checkpoint, Meaning, StateEntry};
+use highwater_log::outcome::{Failure, Result};
 use rmpv::Value as Pack;
 use std::ops::ControlFlow;
 
@@ -27,9 +28,9 @@ pub(crate) fn each_entry(
     mut each: impl FnMut(&Entry) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
     let name = &state.name;
-    for stored in checkpoint.groups(name)? {
+    for stored in checkpoint.groups(name).or_fail()? {
         let key_group = stored.key_group;
-        let Some(group) = checkpoint.read_group(name, key_group)? else {
+        let Some(group) = checkpoint.read_group(name, key_group).or_fail()? else {
             continue;
         };
         let pairs = MessagePack.pairs(checkpoint.manifest(), state, &group);

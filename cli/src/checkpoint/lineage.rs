@@ -3,12 +3,12 @@
 use crate::args::CheckpointArgs;
 use crate::checkpoint::store::Found;
 use crate::engine_records;
-use crate::outcome::{Failure, Outcome, Result};
-use crate::output::{Output, add_row, render, table};
-use crate::text;
 use highwater::checkpoint::{Manifest, Validity};
 use highwater::wal::inspect::Log;
 use highwater::wal::{FrameKind, Lsn, StreamId};
+use highwater_log::outcome::{Failure, Outcome, Result};
+use highwater_log::output::{Output, add_row, render, table};
+use highwater_log::text;
 use serde::Serialize;
 use serde_json::Value;
 use std::time::Duration;

@@ -2,10 +2,11 @@
 
 use crate::args::CheckpointArgs;
 use crate::checkpoint::store::Found;
-use crate::outcome::{Outcome, Result};
-use crate::output::{Output, render, table, tell};
-use crate::text;
+use crate::message::tell;
 use highwater::checkpoint::Inspected;
+use highwater_log::outcome::{Outcome, Result};
+use highwater_log::output::{Output, render, table};
+use highwater_log::text;
 use serde::Serialize;
 
 /// A checkpoint as it is printed.

@@ -1,9 +1,9 @@
 //! The directory that a command writes: a new one, outside of what was read.
 
 use crate::checkpoint::store::Place;
-use crate::outcome::{Failure, Result};
 use highwater::checkpoint::LocalStore;
 use highwater::disk::{Disk, OsDisk};
+use highwater_log::outcome::{Failure, Result};
 use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;

@@ -3,10 +3,12 @@
 use crate::args::PruneArgs;
 use crate::checkpoint::new_store::new_store;
 use crate::checkpoint::store::Found;
-use crate::outcome::{Failure, Outcome, Result};
-use crate::output::{Output, tell};
-use crate::text;
+use crate::fail::OrFail;
+use crate::message::tell;
 use highwater::checkpoint::{Pruning, Store, StoredFile, Validity, copy_checkpoints};
+use highwater_log::outcome::{Failure, Outcome, Result};
+use highwater_log::output::Output;
+use highwater_log::text;
 use serde::Serialize;
 
 /// What is printed.
@@ -48,7 +50,7 @@ pub(crate) fn prune(args: &PruneArgs, out: &mut Output) -> Result<Outcome> {
     }
     let store = &found.place.store;
     let keep = usize::try_from(args.keep).unwrap_or(usize::MAX);
-    let pruning = Pruning::of(&**store, &found.checkpoints, keep)?;
+    let pruning = Pruning::of(&**store, &found.checkpoints, keep).or_fail()?;
     if pruning.kept.is_empty() {
         let what = found.uncovered.clone();
         let what = what.unwrap_or_else(|| "there is no valid checkpoint to keep".to_owned());
@@ -61,7 +63,7 @@ pub(crate) fn prune(args: &PruneArgs, out: &mut Output) -> Result<Outcome> {
         }
     }
     if let Some(to) = &to {
-        copy_checkpoints(&**store, &pruning.kept, to)?;
+        copy_checkpoints(&**store, &pruning.kept, to).or_fail()?;
     }
     let (needed, needed_bytes) = files(&pruning.needed);
     let (not_needed, not_needed_bytes) = files(&pruning.unneeded);

@@ -3,10 +3,11 @@
 use crate::args::ShowArgs;
 use crate::checkpoint::choice::{Chosen, choose};
 use crate::checkpoint::store::Found;
-use crate::outcome::{Outcome, Result};
-use crate::output::{Output, add_row, render, table};
-use crate::text;
+use crate::fail::OrFail;
 use highwater::checkpoint::Manifest;
+use highwater_log::outcome::{Outcome, Result};
+use highwater_log::output::{Output, add_row, render, table};
+use highwater_log::text;
 use serde_json::{Value, json};
 
 /// Runs the command.
@@ -75,7 +76,7 @@ fn summary(found: &Found, manifest: &Manifest, out: &mut Output) -> Result<()> {
         "types",
     ]);
     for state in &manifest.states {
-        let groups = checkpoint.groups(&state.name)?;
+        let groups = checkpoint.groups(&state.name).or_fail()?;
         add_row(
             &mut states,
             [

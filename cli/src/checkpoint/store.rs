@@ -1,13 +1,14 @@
 //! The checkpoints of a directory, and whether they belong to the log next to them.
 
 use crate::engine_records;
-use crate::outcome::{Failure, Result};
+use crate::fail::OrFail;
 use highwater::checkpoint::{
     Checkpoint, Checkpoints, Inspected, LocalStore, Manifest, Store, Validity, open_url,
 };
 use highwater::disk::{Disk, EntryKind, OsDisk};
 use highwater::wal::inspect::Log;
 use highwater::wal::{FrameKind, Lsn, StreamId};
+use highwater_log::outcome::{Failure, Result};
 use serde_json::Value;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ impl Place {
     ) -> Result<T> {
         match self.is_gone {
             true => Ok(T::default()),
-            false => Ok(look(&self.store)?),
+            false => look(&self.store).or_fail(),
         }
     }
 

@@ -3,12 +3,12 @@
 use crate::args::CheckpointArgs;
 use crate::checkpoint::meaning::MessagePack;
 use crate::checkpoint::store::{Bounds, Place};
-use crate::outcome::{Outcome, Result};
-use crate::output::Output;
-use crate::text;
 use highwater::checkpoint::{Audit, Audited, Finding, Leftover, LeftoverKind, Manifest, audit};
 use highwater::wal::Lsn;
 use highwater::wal::inspect::Log;
+use highwater_log::outcome::{Outcome, Result};
+use highwater_log::output::Output;
+use highwater_log::text;
 use serde::Serialize;
 use std::io::ErrorKind;
 

@@ -2,9 +2,9 @@
 
 use crate::args::DeadLettersArgs;
 use crate::dead_letters::store::Chosen;
-use crate::outcome::{Outcome, Result};
-use crate::output::{Output, add_row, render, table};
-use crate::text;
+use highwater_log::outcome::{Outcome, Result};
+use highwater_log::output::{Output, add_row, render, table};
+use highwater_log::text;
 use serde::Serialize;
 
 /// A letter as it is printed.

@@ -2,9 +2,10 @@
 
 use crate::args::DeadLettersArgs;
 use crate::dead_letters::store::Chosen;
-use crate::outcome::{Outcome, Result};
-use crate::output::Output;
+use crate::fail::OrFail;
 use highwater::request_replay;
+use highwater_log::outcome::{Outcome, Result};
+use highwater_log::output::Output;
 use serde_json::json;
 
 /// Runs the command.
@@ -16,7 +17,7 @@ pub(crate) fn replay(args: &DeadLettersArgs, out: &mut Output) -> Result<Outcome
         Ok(())
     })?;
     if count > 0 {
-        request_replay(&chosen.disk, &chosen.dir, &chosen.filter)?;
+        request_replay(&chosen.disk, &chosen.dir, &chosen.filter).or_fail()?;
     }
     out.show(args.json, &json!({ "requested": count }), |_, out| match count {
         0 => out.line("there are no such dead letters: nothing to replay"),

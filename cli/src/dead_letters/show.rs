@@ -3,9 +3,9 @@
 use crate::args::DeadLettersArgs;
 use crate::dead_letters::store::Chosen;
 use crate::decode;
-use crate::outcome::{Outcome, Result};
-use crate::output::Output;
-use crate::text;
+use highwater_log::outcome::{Outcome, Result};
+use highwater_log::output::Output;
+use highwater_log::text;
 use serde_json::json;
 
 /// Runs the command.

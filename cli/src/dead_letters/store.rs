@@ -1,9 +1,10 @@
 //! The dead letters of a directory.
 
 use crate::args::DeadLettersArgs;
-use crate::outcome::{Failure, Result};
+use crate::fail::OrFail;
 use highwater::disk::{Disk, EntryKind, OsDisk};
 use highwater::{DeadLetter, DeadLetterFilter, read_dead_letters};
+use highwater_log::outcome::{Failure, Result};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -46,7 +47,8 @@ impl Chosen {
                 failed = each(letter);
             }
             Ok(())
-        })?;
+        })
+        .or_fail()?;
         failed
     }
 }

@@ -2,9 +2,9 @@
 
 use crate::checkpoint::state::columns::{Cell, Columns};
 use crate::checkpoint::state::selection::{Selection, Told};
-use crate::outcome::{Failure, Result};
-use crate::output::{self, Output};
-use crate::text;
+use highwater_log::outcome::{Failure, Result};
+use highwater_log::output::{self, Output};
+use highwater_log::text;
 
 pub(super) fn write(
     selection: &Selection<'_>,

@@ -2,7 +2,7 @@
 
 use crate::checkpoint::state::columns::{Cell, Column, Columns, Type};
 use crate::checkpoint::state::selection::{Selection, Told};
-use crate::outcome::{Failure, Result};
+use highwater_log::outcome::{Failure, Result};
 use parquet::basic::{LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
 use parquet::errors::ParquetError;

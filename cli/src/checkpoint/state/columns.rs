@@ -6,7 +6,7 @@
 use crate::checkpoint::entries::Entry;
 use crate::checkpoint::state::selection::Selection;
 use crate::decode::{self, LastVisit};
-use crate::outcome::Result;
+use highwater_log::outcome::Result;
 use rmpv::Value as Pack;
 use std::borrow::Cow;
 use std::collections::BTreeSet;

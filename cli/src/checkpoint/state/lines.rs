@@ -2,9 +2,9 @@
 
 use crate::checkpoint::entries::Entry;
 use crate::decode;
-use crate::outcome::Result;
-use crate::output::Output;
-use crate::text;
+use highwater_log::outcome::Result;
+use highwater_log::output::Output;
+use highwater_log::text;
 use rmpv::Value as Pack;
 use serde_json::Map;
 

@@ -22,8 +22,9 @@ use crate::checkpoint::state::columns::Columns;
 use crate::checkpoint::state::new_file::NewFile;
 use crate::checkpoint::state::selection::{Selection, Told};
 use crate::checkpoint::store::Found;
-use crate::outcome::{Failure, Outcome, Result};
-use crate::output::{Output, tell};
+use crate::message::tell;
+use highwater_log::outcome::{Failure, Outcome, Result};
+use highwater_log::output::Output;
 
 /// Runs the command.
 pub(crate) fn state(args: &StateArgs, out: &mut Output) -> Result<Outcome> {

@@ -1,7 +1,7 @@
 //! The file that a command writes: a new one, which appears when it is whole.
 
-use crate::outcome::{Failure, Result};
 use highwater::disk::{Access, Disk, DiskFile, OsDisk};
+use highwater_log::outcome::{Failure, Result};
 use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

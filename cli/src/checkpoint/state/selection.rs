@@ -3,8 +3,8 @@
 use crate::args::StateArgs;
 use crate::checkpoint::entries::{Entry, each_entry};
 use crate::decode;
-use crate::outcome::{Failure, Result};
 use highwater::checkpoint::{Checkpoint, StateEntry};
+use highwater_log::outcome::{Failure, Result};
 use rmpv::Value as Pack;
 use serde_json::Value;
 use std::ops::ControlFlow;

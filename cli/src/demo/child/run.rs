@@ -4,9 +4,10 @@
 use crate::args::ChildArgs;
 use crate::demo::child::event::{Event, Ready, Status};
 use crate::demo::child::program;
-use crate::outcome::{Failure, Outcome, Result};
-use crate::output::Output;
+use crate::fail::OrFail;
 use highwater::{BoundAddress, StopMode, StreamingContext};
+use highwater_log::outcome::{Failure, Outcome, Result};
+use highwater_log::output::Output;
 use std::io::Read;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,9 +20,9 @@ const REPORT_INTERVAL: Duration = Duration::from_millis(10);
 /// Runs the child.
 pub(crate) fn run_child(args: &ChildArgs, out: &mut Output) -> Result<Outcome> {
     let bound = BoundAddress::new();
-    let context = program::build(args, &bound)?;
+    let context = program::build(args, &bound).or_fail()?;
     let lineage = context.lineage();
-    context.start()?;
+    context.start().or_fail()?;
     let address = bound
         .get()
         .ok_or_else(|| Failure::Io("the source has no address".to_owned()))?;
@@ -42,14 +43,16 @@ pub(crate) fn run_child(args: &ChildArgs, out: &mut Output) -> Result<Outcome> {
     let mut told = Status::default();
     while !asked.load(Ordering::Acquire) {
         // Ends by itself only with an error, which says why.
-        context.await_termination_or_timeout(REPORT_INTERVAL)?;
+        context
+            .await_termination_or_timeout(REPORT_INTERVAL)
+            .or_fail()?;
         let status = status(&context);
         if status != told {
             tell(out, &Event::Status(status))?;
             told = status;
         }
     }
-    context.stop(StopMode::Graceful)?;
+    context.stop(StopMode::Graceful).or_fail()?;
     tell(out, &Event::Stopped(status(&context)))?;
     Ok(Outcome::Clean)
 }

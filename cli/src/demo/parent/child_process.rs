@@ -2,8 +2,8 @@
 
 use crate::args::ChildArgs;
 use crate::demo::child::event::{Event, Ready, Status};
-use crate::outcome::{Failure, Result};
 use highwater::disk::Clock;
+use highwater_log::outcome::{Failure, Result};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};

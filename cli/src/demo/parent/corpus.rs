@@ -1,7 +1,7 @@
 //! The text that is counted, and the true count.
 
-use crate::outcome::{Failure, Result};
 use highwater::disk::{Access, Disk, EntryKind};
+use highwater_log::outcome::{Failure, Result};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;

@@ -2,9 +2,9 @@
 
 use crate::demo::child::event::Status;
 use crate::demo::parent::verdict::Verdict;
-use crate::outcome::Result;
-use crate::output::{self, Output, render};
-use crate::text::{bytes, grouped, millis};
+use highwater_log::outcome::Result;
+use highwater_log::output::{self, Output, render};
+use highwater_log::text::{bytes, grouped, millis};
 use std::time::Duration;
 
 /// How the run went.

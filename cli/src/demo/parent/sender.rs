@@ -4,8 +4,8 @@
 use crate::demo::parent::child_process::ChildProcess;
 use crate::demo::parent::kills::{Answers, KillPoint};
 use crate::demo::parent::progress::Progress;
-use crate::outcome::Result;
 use highwater::disk::{Clock, Notify};
+use highwater_log::outcome::Result;
 use parking_lot::{Condvar, Mutex};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::net::{Shutdown, TcpStream};

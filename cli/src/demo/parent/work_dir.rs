@@ -1,7 +1,7 @@
 //! The directory that the demo works in.
 
-use crate::outcome::{Failure, Result};
 use highwater::disk::{Disk, EntryKind};
+use highwater_log::outcome::{Failure, Result};
 use std::io;
 use std::path::{Path, PathBuf};
 

@@ -1,0 +1,250 @@
+//! Which records of a log are printed, and how.
+
+use crate::args::{DumpArgs, PayloadFormat};
+use crate::commands::dump::decoder::{Decoder, Question};
+use crate::commands::open::Owner;
+use crate::outcome::Result;
+use crate::output::Output;
+use crate::program::{EngineRecords, Program};
+use crate::text;
+use highwater_wal::inspect::DumpedFrame;
+use highwater_wal::{FrameKind, Lsn, StreamId};
+use serde::Serialize;
+use serde_json::Value;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// Chooses what is printed, and prints it.
+pub(crate) struct Printer<'a> {
+    args: &'a DumpArgs,
+    program: &'a Program,
+    /// What is known of its records, if an engine writes the log.
+    engine: Option<&'static dyn EngineRecords>,
+    decoder: Option<Decoder>,
+    /// Records that may still be printed.
+    left: u64,
+}
+
+impl<'a> Printer<'a> {
+    pub(crate) fn new(args: &'a DumpArgs, owner: Owner, program: &'a Program) -> Result<Self> {
+        let timeout = Duration::from_secs(args.decoder_timeout);
+        let decoder = args.decoder.as_deref();
+        Ok(Self {
+            args,
+            program,
+            engine: program.engine.filter(|_| owner == Owner::Engine),
+            decoder: decoder
+                .map(|exe| Decoder::start(exe, timeout))
+                .transpose()?,
+            left: args.limit.unwrap_or(u64::MAX),
+        })
+    }
+
+    /// Which program prints.
+    pub(crate) fn program(&self) -> &'a Program {
+        self.program
+    }
+
+    /// The LSN at which printing begins.
+    pub(crate) fn from(&self) -> u64 {
+        self.args.from
+    }
+
+    /// Whether nothing from `position` on is asked for.
+    pub(crate) fn has_all_before(&self, position: Lsn) -> bool {
+        self.left == 0 || self.args.to.is_some_and(|to| position.get() >= to)
+    }
+
+    /// Prints what is asked for of a frame. Breaks when nothing after it is asked for.
+    pub(crate) fn frame(
+        &mut self,
+        frame: &DumpedFrame,
+        out: &mut Output,
+    ) -> Result<ControlFlow<()>> {
+        if self.has_all_before(frame.lsn) {
+            return Ok(ControlFlow::Break(()));
+        }
+        let holds_records = matches!(
+            frame.kind,
+            FrameKind::Data | FrameKind::Batch | FrameKind::Control
+        );
+        let of_stream = |stream| holds_records && frame.stream == StreamId(stream);
+        if frame.lsn.get() < self.args.from || !self.args.stream.is_none_or(of_stream) {
+            return Ok(ControlFlow::Continue(()));
+        }
+        for mut row in rows(frame, self.engine, self.args) {
+            if self.left == 0 {
+                break;
+            }
+            self.left -= 1;
+            if let (Some(decoder), Payload::Undecoded(bytes)) = (&mut self.decoder, &row.payload) {
+                let question = Question::new(frame.lsn, row.index, row.kind, row.stream, bytes);
+                let answer = decoder.decode(&question)?;
+                row.payload = if self.args.log.json {
+                    Payload::Decoded(value(answer))
+                } else {
+                    Payload::Text(text::printable(&answer))
+                };
+            }
+            if self.args.log.json {
+                out.json(&row)?
+            } else {
+                out.line(row.to_text())?
+            }
+        }
+        Ok(match self.left {
+            0 => ControlFlow::Break(()),
+            _ => ControlFlow::Continue(()),
+        })
+    }
+
+    pub(crate) fn finish(self) -> Result<()> {
+        self.decoder.map_or(Ok(()), Decoder::finish)
+    }
+}
+
+/// An answer of a decoder: what it is in JSON if it is JSON, else text.
+fn value(answer: String) -> Value {
+    serde_json::from_str(&answer).unwrap_or(Value::String(answer))
+}
+
+/// A record as it is printed.
+#[derive(Debug, Serialize)]
+struct Row {
+    lsn: u64,
+    /// Number in its batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+    kind: &'static str,
+    stream: u16,
+    length: usize,
+    #[serde(flatten)]
+    payload: Payload,
+}
+
+#[derive(Debug, Serialize)]
+enum Payload {
+    #[serde(rename = "payload")]
+    Text(String),
+    #[serde(rename = "payload_base64")]
+    Base64(String),
+    #[serde(rename = "payload_hex")]
+    Hex(String),
+    #[serde(rename = "decoded")]
+    Decoded(Value),
+    /// For the decoder.
+    #[serde(skip)]
+    Undecoded(Vec<u8>),
+    #[serde(rename = "durable_lsn")]
+    DurableLsn(u64),
+    #[serde(untagged)]
+    None {},
+}
+
+fn rows(
+    frame: &DumpedFrame,
+    engine: Option<&'static dyn EngineRecords>,
+    args: &DumpArgs,
+) -> Vec<Row> {
+    let row = |index, kind, length, payload| Row {
+        lsn: frame.lsn.get(),
+        index,
+        kind,
+        stream: frame.stream.0,
+        length,
+        payload,
+    };
+    let engines = engine.is_some();
+    let of_record = |kind, index, bytes: &[u8]| {
+        let decoded = engine.filter(|_| ["mark", "engine"].contains(&kind));
+        let decoded = decoded.map(|engine| match kind {
+            "mark" => engine.envelope(bytes),
+            _ => engine.control(bytes),
+        });
+        row(index, kind, bytes.len(), payload(bytes, decoded, args))
+    };
+    match frame.kind {
+        FrameKind::Data => vec![of_record("data", None, &frame.payload)],
+        FrameKind::Control => {
+            let kind = if engines && frame.stream == StreamId(0) {
+                "engine"
+            } else {
+                "control"
+            };
+            vec![of_record(kind, None, &frame.payload)]
+        }
+        FrameKind::Batch => {
+            let records = frame.records().into_iter().enumerate();
+            let kind = |index| {
+                if engines && index == 0 {
+                    "mark"
+                } else {
+                    "data"
+                }
+            };
+            records
+                .map(|(index, bytes)| of_record(kind(index), Some(index), bytes))
+                .collect()
+        }
+        FrameKind::DurableLsn | FrameKind::Seal | FrameKind::Close | FrameKind::Padding
+            if !args.all =>
+        {
+            Vec::new()
+        }
+        FrameKind::DurableLsn => vec![row(
+            None,
+            "durable-lsn",
+            frame.payload.len(),
+            durable_lsn(frame),
+        )],
+        FrameKind::Seal => vec![row(None, "seal", 0, Payload::None {})],
+        FrameKind::Padding => {
+            vec![row(None, "padding", frame.payload.len(), Payload::None {})]
+        }
+        FrameKind::Close => vec![row(None, "close", frame.payload.len(), durable_lsn(frame))],
+    }
+}
+
+fn durable_lsn(frame: &DumpedFrame) -> Payload {
+    frame
+        .durable_lsn()
+        .map_or(Payload::None {}, |lsn| Payload::DurableLsn(lsn.get()))
+}
+
+/// A payload as it is printed. `decoded` is what the engine says of it, if it is one of its
+/// records.
+fn payload(bytes: &[u8], decoded: Option<Option<Value>>, args: &DumpArgs) -> Payload {
+    if args.decoder.is_some() && decoded.is_none() {
+        return Payload::Undecoded(bytes.to_vec());
+    }
+    match args.payload {
+        PayloadFormat::None => Payload::None {},
+        PayloadFormat::Hex => Payload::Hex(text::hex(bytes)),
+        PayloadFormat::Text => match (decoded.flatten(), std::str::from_utf8(bytes)) {
+            (Some(value), _) => Payload::Decoded(value),
+            (None, Ok(text)) if args.log.json => Payload::Text(text.to_owned()),
+            (None, Err(_)) if args.log.json => Payload::Base64(text::base64(bytes)),
+            (None, _) => Payload::Text(text::escaped(bytes)),
+        },
+    }
+}
+
+impl Row {
+    fn to_text(&self) -> String {
+        let place = self.index.map_or(self.lsn.to_string(), |index| {
+            format!("{}.{index}", self.lsn)
+        });
+        let payload = match &self.payload {
+            Payload::Text(text) | Payload::Base64(text) | Payload::Hex(text) => text.clone(),
+            Payload::Decoded(value) => text::printable(&value.to_string()),
+            Payload::Undecoded(bytes) => text::escaped(bytes),
+            Payload::DurableLsn(lsn) => format!("everything below LSN {lsn} was durable"),
+            Payload::None {} => String::new(),
+        };
+        let line = format!(
+            "{place:<14} {:<9} {:>3} {:>6}  {payload}",
+            self.kind, self.stream, self.length
+        );
+        line.trim_end().to_owned()
+    }
+}

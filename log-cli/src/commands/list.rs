@@ -1,0 +1,120 @@
+//! `highwater-log list`: the segments.
+
+use crate::args::LogArgs;
+use crate::commands::damage::FoundDamage;
+use crate::commands::open::{open, uncovered};
+use crate::outcome::{Outcome, Result};
+use crate::output::{Output, render, table};
+use crate::program::Program;
+use crate::text;
+use highwater_wal::inspect::{Report, SegmentInfo, SegmentState};
+use highwater_wal::{Lsn, WalError};
+use serde::Serialize;
+
+/// What is printed.
+#[derive(Debug, Serialize)]
+struct Listing {
+    log_id: String,
+    first_lsn: u64,
+    /// Where it ends, if its files are sound enough to tell.
+    end_lsn: Option<u64>,
+    /// How it ends.
+    tail: Option<String>,
+    segments: Vec<Row>,
+    findings: Vec<FoundDamage>,
+    /// Why the engine would refuse to start, though the log is sound.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Row {
+    file: String,
+    base_lsn: u64,
+    end_lsn: u64,
+    size_bytes: u64,
+    used_bytes: u64,
+    records: u64,
+    state: String,
+}
+
+/// Runs the command.
+pub(crate) fn list(args: &LogArgs, program: &Program, out: &mut Output) -> Result<Outcome> {
+    let opened = open(&args.dir, program)?;
+    let log = &opened.log;
+    let report = log.verify(|_| ())?;
+    let rows = log.segments()?;
+    let rows = rows.iter().map(|segment| row(segment, &report)).collect();
+    let listing = Listing {
+        log_id: format!("{:032x}", log.log_id()),
+        first_lsn: log.first_lsn().get(),
+        end_lsn: report.end_lsn.map(Lsn::get),
+        tail: report.tail.map(|tail| tail.to_string()),
+        segments: rows,
+        findings: report.findings.iter().map(FoundDamage::new).collect(),
+        recovery: uncovered(&opened, program)?,
+    };
+    out.show(args.json, &listing, print)?;
+    let clean = listing.findings.is_empty() && listing.recovery.is_none();
+    Ok(Outcome::clean_if(clean))
+}
+
+fn row(segment: &SegmentInfo, report: &Report) -> Row {
+    let base = segment.base.get();
+    let holds = report.segments.iter().find(|s| s.base == segment.base);
+    let holds = holds.copied().unwrap_or_default();
+    let is_damaged = report
+        .findings
+        .iter()
+        .any(|finding| matches!(finding, WalError::Corrupt { file, .. } if *file == segment.file));
+    let state = match &segment.state {
+        SegmentState::Damaged(_) => "damaged".to_owned(),
+        SegmentState::Live if is_damaged => "damaged".to_owned(),
+        SegmentState::Live if holds.sealed => "sealed".to_owned(),
+        SegmentState::Live => "active".to_owned(),
+        other => other.to_string(),
+    };
+    Row {
+        file: segment
+            .file
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned(),
+        base_lsn: base,
+        end_lsn: base + segment.size_bytes,
+        size_bytes: segment.size_bytes,
+        used_bytes: holds.used_bytes,
+        records: holds.records,
+        state,
+    }
+}
+
+fn print(listing: &Listing, out: &mut Output) -> Result<()> {
+    let unknown = || "unknown".to_owned();
+    let end = listing.end_lsn.map_or_else(unknown, |end| end.to_string());
+    let tail = listing.tail.clone().unwrap_or_else(unknown);
+    out.line(format!("log id     {}", listing.log_id))?;
+    let refusal = listing.recovery.as_ref();
+    let refusal = refusal.map_or_else(String::new, |refusal| format!(": {refusal}"));
+    out.line(format!("first LSN  {}{refusal}", listing.first_lsn))?;
+    out.line(format!("end LSN    {end} ({tail})"))?;
+    out.line("")?;
+    let mut rows = table(&["file", "#base LSN", "#end", "#used", "#records", "state"]);
+    for row in &listing.segments {
+        rows.add_row([
+            row.file.clone(),
+            row.base_lsn.to_string(),
+            row.end_lsn.to_string(),
+            text::bytes(row.used_bytes),
+            text::grouped(row.records),
+            row.state.clone(),
+        ]);
+    }
+    out.line(render(&rows))?;
+    for finding in &listing.findings {
+        out.line("")?;
+        out.line(finding.to_text())?;
+    }
+    Ok(())
+}
