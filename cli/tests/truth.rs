@@ -216,7 +216,7 @@ fn hidden_characters_are_escaped_in_texts_for_people() {
     let outputs = [
         tool(&["checkpoint", "show"], &dir, &[]),
         tool(&["checkpoint", "state"], &dir, &[&state]),
-        tool(&["log", "dump"], &dir, &[]),
+        tool(&["log", "dump"], &dir, &["--payload", "text"]),
         tool(&["log", "verify"], &dir, &[]),
         tool(&["checkpoint", "state"], &dir, &[TRICKS]),
         tool(&["log", "list"], &tmp.path().join(TRICKS), &[]),

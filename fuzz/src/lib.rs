@@ -182,11 +182,21 @@ fn read(log: &Wal) -> Result<Vec<Vec<u8>>, WalError> {
 
 fn look_into(sim: &SimDisk) {
     let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+    for file in sim.files() {
+        let Ok(segment) = inspect::Log::open_segment(Arc::clone(&disk), file) else {
+            continue;
+        };
+        let _ = segment.frames(Lsn::ZERO).map(Iterator::count);
+        let _ = segment.verify(|_| ()).map(|report| report.is_ok());
+        let _ = segment.stats(Lsn::ZERO, |_| ());
+        let _ = segment.last_records(3, None);
+    }
     let Ok(log) = inspect::Log::open(disk, DIR) else {
         return;
     };
     let _ = log.segments().map(|s| s.len());
     let _ = log.verify(|_| ()).map(|report| report.is_ok());
+    let _ = log.last_records(3, None);
     for from in [Lsn::ZERO, log.first_lsn(), Lsn::new(4096)] {
         if let Ok(frames) = log.frames(from) {
             for frame in frames.map_while(Result::ok) {

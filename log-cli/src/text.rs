@@ -133,6 +133,24 @@ fn is_hidden(c: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
+/// Whether bytes are text to look at: UTF-8, and no control characters but tabs and ends of lines.
+pub fn is_printable(bytes: &[u8]) -> bool {
+    let control = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    std::str::from_utf8(bytes).is_ok_and(|text| !text.contains(control))
+}
+
+/// The first `limit` bytes, or a little less: not a part of a character.
+pub fn cut(bytes: &[u8], limit: usize) -> &[u8] {
+    let Some(head) = bytes.get(..limit) else {
+        return bytes;
+    };
+    let end = match std::str::from_utf8(head) {
+        Err(error) if error.error_len().is_none() => error.valid_up_to(),
+        _ => limit,
+    };
+    head.get(..end).unwrap_or(head)
+}
+
 /// Bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     bytes
@@ -213,6 +231,15 @@ mod tests {
         let visible = "äß漢字 ☃ e\u{301} العربية עברית";
         assert_eq!(printable(visible), visible);
         assert_eq!(hex(&[0, 255]), "00ff");
+        for text in ["", "a\tb\r\n", "äß漢字", "a\u{202e}"] {
+            assert!(is_printable(text.as_bytes()), "{text:?}");
+        }
+        for bytes in [&b"\0"[..], b"a\x1b[2J", b"\xff", "\u{85}".as_bytes()] {
+            assert!(!is_printable(bytes), "{bytes:?}");
+        }
+        let cuts = |bytes: &'static [u8]| [0, 1, 2, 3, 4].map(|limit| cut(bytes, limit).len());
+        assert_eq!(cuts("aü".as_bytes()), [0, 1, 1, 3, 3]);
+        assert_eq!(cuts(b"\xff\xfe\xfd"), [0, 1, 2, 3, 3]);
         let base64s: Vec<String> = ["", "f", "fo", "foo", "foob"]
             .iter()
             .map(|s| base64(s.as_bytes()))

@@ -237,6 +237,142 @@ fn follow_says_what_is_not_durable_yet_and_ends_at_damage() {
     );
 }
 
+#[test]
+fn dump_cuts_long_payloads_and_says_how_much_is_left_out() {
+    let tmp = TempDir::new().unwrap();
+    let dir = tmp.path().join("log");
+    let log = open(&dir);
+    let long = "x".repeat(300);
+    let umlauts = "ü".repeat(200);
+    let _ = log.append(&long).unwrap();
+    let _ = log.append(&umlauts).unwrap();
+    let _ = log.append([0; 300]).unwrap();
+    let _ = log.append("y".repeat(256)).unwrap();
+    log.close().unwrap();
+    let lines = |more: &[&str]| -> Vec<String> {
+        let out = tool("dump", &dir, more).exits(0).out;
+        out.lines().map(str::to_owned).collect()
+    };
+    let cut = lines(&[]);
+    let (x, ü, zeros) = ("x".repeat(256), "ü".repeat(128), "00".repeat(256));
+    assert!(
+        cut[0].ends_with(&format!("  {x} ... and 44 bytes")),
+        "{}",
+        cut[0]
+    );
+    assert!(
+        cut[1].ends_with(&format!("  {ü} ... and 144 bytes")),
+        "{}",
+        cut[1]
+    );
+    assert!(
+        cut[2].ends_with(&format!("  0x{zeros} ... and 44 bytes")),
+        "{}",
+        cut[2]
+    );
+    assert!(cut[3].ends_with(&"y".repeat(256)), "{}", cut[3]);
+    let whole = lines(&["--payload-limit", "0"]);
+    assert!(whole[0].ends_with(&format!("  {long}")), "{}", whole[0]);
+    assert!(whole[2].ends_with(&"00".repeat(300)), "{}", whole[2]);
+    // Never a part of a character.
+    let short = lines(&["--payload-limit", "3"]);
+    assert!(short[1].ends_with("  ü ... and 398 bytes"), "{}", short[1]);
+    let hex = lines(&["--payload-limit", "2", "--payload", "hex"]);
+    assert!(hex[0].ends_with("  7878 ... and 298 bytes"), "{}", hex[0]);
+    let none = lines(&["--payload", "none"]);
+    assert!(none[0].ends_with("    300"), "{}", none[0]);
+    // In JSON all of it, unless a limit is asked for.
+    let rows = tool("dump", &dir, &["--json"]).exits(0).json();
+    assert_eq!(rows[0]["payload"], long);
+    assert_eq!(rows[0].get("payload_left_out"), None);
+    let rows = tool("dump", &dir, &["--json", "--payload-limit", "3"]).exits(0);
+    let rows = rows.json();
+    assert_eq!(
+        (&rows[0]["payload"], &rows[0]["length"]),
+        (&"xxx".into(), &300.into())
+    );
+    assert_eq!(rows[1]["payload_left_out"], 398);
+}
+
+#[test]
+fn dump_prints_the_last_records() {
+    let (_tmp, dir) = log();
+    let all = tool("dump", &dir, &["--json"]).exits(0).json();
+    let tail = |count: usize| all[all.len().saturating_sub(count)..].to_vec();
+    let last = |more: &[&str]| tool("dump", &dir, &[&["--json"], more].concat());
+    for count in [1, 2, 3, 4, 5, 17, 150, 399, 400, 401, 1_000_000] {
+        let rows = last(&["--last", &count.to_string()]).exits(0).json();
+        assert_eq!(rows, tail(count), "{count}");
+    }
+    for (stream, of_all) in [(3, 200), (7, 100), (9, 0)] {
+        let of_stream = all.iter().filter(|row| row["stream"] == stream);
+        let of_stream: Vec<_> = of_stream.cloned().collect();
+        assert_eq!(of_stream.len(), of_all);
+        for count in [1, 2, 7, 90, 1000] {
+            let rows = last(&[
+                "--last",
+                &count.to_string(),
+                "--stream",
+                &stream.to_string(),
+            ]);
+            let expected = of_stream.len().saturating_sub(count);
+            assert_eq!(
+                rows.exits(0).json(),
+                of_stream[expected..],
+                "{stream} {count}"
+            );
+        }
+    }
+    // The log's own frames of that stretch are shown, and do not count.
+    let own = tool("dump", &dir, &["--last", "2", "--all"]).exits(0).out;
+    assert!(own.lines().count() > 2 && own.contains("close"), "{own}");
+    for more in [
+        &["--from", "4096"][..],
+        &["--to", "9000"],
+        &["--limit", "2"],
+    ] {
+        last(&[&["--last", "2"], more].concat()).exits(2);
+    }
+    last(&["--last", "0"]).exits(2);
+    let empty = TempDir::new().unwrap();
+    open(empty.path()).close().unwrap();
+    let nothing = tool("dump", empty.path(), &["--last", "3"]).exits(0);
+    assert_eq!((&*nothing.out, &*nothing.err), ("", ""));
+}
+
+/// Only the end of the log is read: what is damaged before it is not seen.
+#[test]
+fn the_last_records_are_found_without_reading_the_log() {
+    let (_tmp, dir) = log();
+    let all = tool("dump", &dir, &["--json"]).exits(0).json();
+    damage(&dir.join(SEGMENT), 8000);
+    tool("dump", &dir, &[]).exits(1);
+    let rows = tool("dump", &dir, &["--json", "--last", "5"])
+        .exits(0)
+        .json();
+    assert_eq!(rows, all[395..]);
+    // With the damage in the way, the error tells of it.
+    let ran = tool("dump", &dir, &["--last", "390"]).exits(1);
+    assert!(ran.err.contains(SEGMENT), "{}", ran.err);
+}
+
+#[test]
+fn follow_begins_with_the_last_records() {
+    let (tmp, dir) = log();
+    let all = tool("dump", &dir, &[]).exits(0).out;
+    let (mut child, mut out) = follow(tmp.path(), &dir, &["--last", "2"]);
+    let expected: Vec<&str> = all.lines().skip(398).collect();
+    for record in expected {
+        assert_eq!(line(&mut out).trim_end(), record);
+    }
+    let log = open(&dir);
+    let lsn = log.append("news").unwrap();
+    log.sync_to(lsn).unwrap();
+    assert!(line(&mut out).ends_with("  news\n"));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
 // ---- decoders
 
 #[test]

@@ -411,6 +411,9 @@ pub enum Finding {
     MissingControlFile,
     /// A frame that is intact but uses a feature this version does not know.
     UnknownFeature,
+    /// A place without an intact frame in a segment file that is read without its log: whether it
+    /// was ever durable is not known.
+    NoFrame,
 }
 
 impl fmt::Display for Finding {
@@ -427,6 +430,7 @@ impl fmt::Display for Finding {
             Self::DamagedControlFile => "damaged control file LOG",
             Self::MissingControlFile => "missing control file LOG",
             Self::UnknownFeature => "frame with an unknown feature",
+            Self::NoFrame => "place without an intact frame",
         })
     }
 }

@@ -68,7 +68,8 @@ pub enum LogCommand {
 /// Which log.
 #[derive(Debug, Args)]
 pub struct LogArgs {
-    /// Directory of a log, or of an engine (which has its log in `log/`)
+    /// Directory of a log, or of an engine (which has its log in `log/`). For `list`, `dump`,
+    /// `stats` and `verify` also one segment file (`*.wal`)
     pub(crate) dir: PathBuf,
     /// Print JSON
     #[arg(long)]
@@ -89,6 +90,15 @@ pub struct DumpArgs {
     /// Print at most N records
     #[arg(long, value_name = "N", value_parser = between::<u64>(ANY))]
     pub(crate) limit: Option<u64>,
+    /// Print the last N records, or the last N of --stream; reads only as much of the log as it
+    /// takes
+    #[arg(
+        long,
+        value_name = "N",
+        value_parser = between::<u64>(1..=1_000_000),
+        conflicts_with_all = ["from", "to", "limit"]
+    )]
+    pub(crate) last: Option<u64>,
     /// Print only records of this stream
     #[arg(long, value_name = "N", value_parser = between::<u16>(0..=65_535))]
     pub(crate) stream: Option<u16>,
@@ -100,8 +110,12 @@ pub struct DumpArgs {
     #[arg(long)]
     pub(crate) all: bool,
     /// How to print payloads
-    #[arg(long, value_enum, default_value_t = PayloadFormat::Text)]
+    #[arg(long, value_enum, default_value_t = PayloadFormat::Auto)]
     pub(crate) payload: PayloadFormat,
+    /// Print at most so many bytes of each payload, and how many are left out; 0 for all of them.
+    /// Without it 256, and all of them in JSON
+    #[arg(long, value_name = "N", value_parser = between::<usize>(ANY))]
+    pub(crate) payload_limit: Option<usize>,
     /// Program that turns payloads into text. It gets one line of JSON per record on its standard
     /// input (`lsn`, `index`, `kind`, `stream`, `payload_base64`) and answers each with one line
     #[arg(long, value_name = "EXE", conflicts_with = "payload")]
@@ -150,6 +164,9 @@ pub struct BenchArgs {
 /// How to print payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum PayloadFormat {
+    /// As text if it is UTF-8 without control characters (but for tabs and ends of lines), else in
+    /// hexadecimal after `0x` (JSON: as `text`)
+    Auto,
     /// As UTF-8, control characters and other bytes escaped (JSON: a string, or base64 if it is not
     /// UTF-8)
     Text,

@@ -1,5 +1,6 @@
 //! Damage in a log, for JSON and for people.
 
+use crate::commands::extent::Extent;
 use crate::program::Program;
 use highwater_wal::{Finding, WalError};
 use serde::Serialize;
@@ -32,6 +33,9 @@ pub(crate) struct FoundDamage {
     lsn: Option<u64>,
     /// What was found and what to do.
     what: String,
+    /// How far it goes, if that was looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) extent: Option<Extent>,
 }
 
 impl FoundDamage {
@@ -49,6 +53,7 @@ impl FoundDamage {
                 offset: Some(*offset),
                 lsn: Some(lsn.get()),
                 what: what.clone(),
+                extent: None,
             },
             WalError::NewerFormat { file, .. } => Self {
                 label: "newer format".to_owned(),
@@ -56,6 +61,7 @@ impl FoundDamage {
                 offset: None,
                 lsn: None,
                 what: error.to_string(),
+                extent: None,
             },
             other => Self {
                 label: "error".to_owned(),
@@ -63,8 +69,19 @@ impl FoundDamage {
                 offset: None,
                 lsn: None,
                 what: other.to_string(),
+                extent: None,
             },
         }
+    }
+
+    /// Where it begins, if it is a place of the log.
+    pub(crate) fn lsn(&self) -> Option<u64> {
+        self.lsn
+    }
+
+    /// The file that is damaged.
+    pub(crate) fn file(&self) -> Option<&str> {
+        self.file.as_deref()
     }
 
     pub(crate) fn to_text(&self) -> String {
@@ -74,6 +91,7 @@ impl FoundDamage {
             offset,
             lsn,
             what,
+            extent,
         } = self;
         let mut text = label.clone();
         if let Some(file) = file {
@@ -81,6 +99,9 @@ impl FoundDamage {
         }
         if let (Some(offset), Some(lsn)) = (offset, lsn) {
             text.push_str(&format!("\n  offset  {offset} (LSN {lsn})"));
+        }
+        if let Some(extent) = extent {
+            text.push_str(&format!("\n  extent  {}", extent.to_text()));
         }
         text.push_str(&format!("\n  what    {what}"));
         text

@@ -2,7 +2,7 @@
 
 use crate::args::LogArgs;
 use crate::commands::damage::FoundDamage;
-use crate::commands::open::{open, uncovered};
+use crate::commands::open::{note, open, uncovered};
 use crate::outcome::{Outcome, Result};
 use crate::output::{Output, render, table};
 use crate::program::Program;
@@ -25,6 +25,9 @@ struct Listing {
     /// Why the engine would refuse to start, though the log is sound.
     #[serde(skip_serializing_if = "Option::is_none")]
     recovery: Option<String>,
+    /// What cannot be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -44,7 +47,10 @@ pub(crate) fn list(args: &LogArgs, program: &Program, out: &mut Output) -> Resul
     let log = &opened.log;
     let report = log.verify(|_| ())?;
     let rows = log.segments()?;
-    let rows = rows.iter().map(|segment| row(segment, &report)).collect();
+    let rows = rows
+        .iter()
+        .map(|segment| row(segment, &report, log.is_one_segment()))
+        .collect();
     let listing = Listing {
         log_id: format!("{:032x}", log.log_id()),
         first_lsn: log.first_lsn().get(),
@@ -53,13 +59,14 @@ pub(crate) fn list(args: &LogArgs, program: &Program, out: &mut Output) -> Resul
         segments: rows,
         findings: report.findings.iter().map(FoundDamage::new).collect(),
         recovery: uncovered(&opened, program)?,
+        note: note(log),
     };
     out.show(args.json, &listing, print)?;
     let clean = listing.findings.is_empty() && listing.recovery.is_none();
     Ok(Outcome::clean_if(clean))
 }
 
-fn row(segment: &SegmentInfo, report: &Report) -> Row {
+fn row(segment: &SegmentInfo, report: &Report, is_lone: bool) -> Row {
     let base = segment.base.get();
     let holds = report.segments.iter().find(|s| s.base == segment.base);
     let holds = holds.copied().unwrap_or_default();
@@ -70,6 +77,7 @@ fn row(segment: &SegmentInfo, report: &Report) -> Row {
     let state = match &segment.state {
         SegmentState::Damaged(_) => "damaged".to_owned(),
         SegmentState::Live if is_damaged => "damaged".to_owned(),
+        SegmentState::Live if is_lone => "readable".to_owned(),
         SegmentState::Live if holds.sealed => "sealed".to_owned(),
         SegmentState::Live => "active".to_owned(),
         other => other.to_string(),
@@ -97,8 +105,15 @@ fn print(listing: &Listing, out: &mut Output) -> Result<()> {
     out.line(format!("log id     {}", listing.log_id))?;
     let refusal = listing.recovery.as_ref();
     let refusal = refusal.map_or_else(String::new, |refusal| format!(": {refusal}"));
-    out.line(format!("first LSN  {}{refusal}", listing.first_lsn))?;
+    let first = match listing.note {
+        None => listing.first_lsn.to_string(),
+        Some(_) => "unknown".to_owned(),
+    };
+    out.line(format!("first LSN  {first}{refusal}"))?;
     out.line(format!("end LSN    {end} ({tail})"))?;
+    if let Some(note) = listing.note {
+        out.line(format!("note       {note}"))?;
+    }
     out.line("")?;
     let mut rows = table(&["file", "#base LSN", "#end", "#used", "#records", "state"]);
     for row in &listing.segments {

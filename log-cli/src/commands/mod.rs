@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `open` | finding and opening a log |
 //! | `damage` | damage in a log, for JSON and for people |
+//! | `extent` | how far damage goes, and what it costs |
 //! | `list`, `stats`, `verify` | the commands of that name |
 //! | `dump/` | printing the records |
 //! | `recover/` | writing what is intact into a new log |
@@ -14,6 +15,7 @@
 
 mod damage;
 mod dump;
+mod extent;
 mod list;
 mod measure;
 mod open;

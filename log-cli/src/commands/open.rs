@@ -7,6 +7,7 @@ use highwater_wal::WalError;
 use highwater_wal::disk::{Disk, Entry, EntryKind, OsDisk};
 use highwater_wal::inspect::Log;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -30,8 +31,17 @@ pub(crate) enum Owner {
 
 /// Why the engine of this log would refuse to start although the log is sound.
 pub(crate) fn uncovered(opened: &Opened, program: &Program) -> Result<Option<String>> {
-    let engine = program.engine;
+    let engine = program.engine.filter(|_| !opened.log.is_one_segment());
     engine.map_or(Ok(None), |engine| engine.refusal(&opened.log, &opened.dir))
+}
+
+/// What cannot be known of one segment file.
+const UNKNOWN: &str = "one segment file without its log: where the log starts and ends, and what was proven durable but by the frames \
+     in this file, is not known";
+
+/// What to say of a log that is one segment file.
+pub(crate) fn note(log: &Log) -> Option<&'static str> {
+    log.is_one_segment().then_some(UNKNOWN)
 }
 
 /// The directory of a log, and which program writes it.
@@ -77,8 +87,23 @@ pub(crate) fn locate(dir: &Path) -> Result<Located> {
     })
 }
 
-/// Opens the log in `dir`, or in its subdirectory `log` if `dir` is an engine's.
+/// Whether the path is that of a segment file.
+fn is_segment(path: &Path) -> bool {
+    let listed = OsDisk::new().list(path).map_err(|e| e.kind());
+    path.extension() == Some(OsStr::new("wal")) && listed.err() == Some(ErrorKind::NotADirectory)
+}
+
+/// Opens the log in `dir`, or in its subdirectory `log` if `dir` is an engine's; or one segment
+/// file.
 pub(crate) fn open(dir: &Path, program: &Program) -> Result<Opened> {
+    if is_segment(dir) {
+        let log = Log::open_segment(Arc::new(OsDisk::new()), dir)?;
+        return Ok(Opened {
+            log,
+            owner: Owner::Program,
+            dir: dir.to_owned(),
+        });
+    }
     let Located { disk, dir, owner } = locate(dir)?;
     let dir = disk
         .resolve(&dir)

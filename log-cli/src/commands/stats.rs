@@ -2,7 +2,7 @@
 
 use crate::args::LogArgs;
 use crate::commands::damage::FoundDamage;
-use crate::commands::open::open;
+use crate::commands::open::{note, open};
 use crate::commands::progress::Progress;
 use crate::outcome::{Outcome, Result};
 use crate::output::{Output, render, table};
@@ -30,6 +30,9 @@ struct Row {
     overhead: Overhead,
     compression: Compression,
     finding: Option<FoundDamage>,
+    /// What cannot be known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
 #[derive(Debug, Serialize)]
@@ -154,6 +157,7 @@ impl Row {
                 ratio: (c.stored_bytes > 0).then(|| ratio(c.raw_bytes, c.stored_bytes)),
             },
             finding: stats.damage.as_ref().map(FoundDamage::new),
+            note: None,
         }
     }
 }
@@ -193,7 +197,10 @@ pub(crate) fn stats(args: &LogArgs, program: &Program, out: &mut Output) -> Resu
     let bar = Progress::new();
     let stats = log.stats(Lsn::ZERO, |progress| bar.show(progress));
     drop(bar);
-    let row = Row::new(log.log_id(), &stats?);
+    let row = Row {
+        note: note(&log),
+        ..Row::new(log.log_id(), &stats?)
+    };
     out.show(args.json, &row, print)?;
     Ok(match row.finding {
         None => Outcome::Clean,
@@ -206,6 +213,9 @@ fn print(row: &Row, out: &mut Output) -> Result<()> {
         "log {}: LSN {} to {}, {} segments",
         row.log_id, row.from_lsn, row.end_lsn, row.segments
     ))?;
+    if let Some(note) = row.note {
+        out.line(format!("note: {note}"))?;
+    }
     out.line("")?;
     print_sums("kind", &row.kinds, Some(&row.total), out)?;
     print_sums("stream", &row.streams, None, out)?;
@@ -233,7 +243,10 @@ fn print(row: &Row, out: &mut Output) -> Result<()> {
     print_overhead(row, out)?;
     if let Some(finding) = &row.finding {
         out.line("")?;
-        out.line("counted up to the first damage:")?;
+        out.line(match row.note {
+            None => "counted up to the first damage:",
+            Some(_) => "counted around damage, of which this is the first:",
+        })?;
         out.line(finding.to_text())?;
     }
     Ok(())

@@ -4,6 +4,8 @@ use crate::error::{Finding, Result, WalError};
 use crate::format::batch::{RecordSplitter, batch_count};
 use crate::format::compression::plain;
 use crate::format::frame::{FrameHeader, FrameKind, LogKey, durable_lsn_in};
+use crate::format::layout::{FRAME_ALIGNMENT, SEGMENT_HEADER_SIZE};
+use crate::inspect::lone::LoneSegment;
 use crate::inspect::moving::truncated_meanwhile;
 use crate::lsn::{Lsn, StreamId};
 use crate::segment::header::SegmentFile;
@@ -123,6 +125,8 @@ pub struct DumpedFrames {
     pub(crate) end: u64,
     /// What is wrong at `end`, if something is. It is returned after everything before it.
     pub(crate) damage: Option<WalError>,
+    /// The file, if there is nothing else: then damaged places are passed over.
+    pub(crate) lone: Option<LoneSegment>,
 }
 
 impl DumpedFrames {
@@ -165,11 +169,15 @@ impl DumpedFrames {
             disk,
             key,
             segments,
+            lone,
             ..
         } = self;
         let open = |position: u64, _: Option<Scanner>| {
             let segment = segment_holding(segments, position);
-            let scanner = segment.map(|segment| Scanner::open(&**disk, segment, *key));
+            let scanner = segment.map(|segment| match lone {
+                None => Scanner::open(&**disk, segment, *key),
+                Some(lone) => lone.scanner(&**disk),
+            });
             scanner.transpose()
         };
         if self.scan.position >= self.end {
@@ -187,11 +195,17 @@ impl DumpedFrames {
     }
 
     fn advance<T>(&mut self, show: Show<T>) -> Option<Result<T>> {
+        let before = self.scan.position;
         let error = match self.step(show) {
             Ok(found) => return found.map(Ok),
             Err(error) => error,
         };
         let position = self.scan.position;
+        if let Some(lone) = &self.lone {
+            let (error, go_on_at) = pass_over(&*self.disk, lone, before, position, error);
+            self.scan = LogScanner::new(go_on_at);
+            return Some(Err(error));
+        }
         let truncated = truncated_meanwhile(&*self.disk, &self.dir, position, &error);
         let (error, go_on_at) = truncated.unwrap_or((error, u64::MAX));
         self.scan = LogScanner::new(go_on_at);
@@ -202,6 +216,43 @@ impl DumpedFrames {
     pub(crate) fn next_raw(&mut self) -> Option<Result<RawFrame>> {
         self.advance(RawFrame::of)
     }
+}
+
+/// What is wrong at `position` of a lone segment, and where to go on. If reading has come there
+/// from `before`, the frame between them is wrong, and not this place.
+fn pass_over(
+    disk: &dyn Disk,
+    lone: &LoneSegment,
+    before: u64,
+    position: u64,
+    error: WalError,
+) -> (WalError, u64) {
+    let base = lone.segment.base;
+    let offset = position.saturating_sub(base).max(SEGMENT_HEADER_SIZE);
+    if before.saturating_sub(base).max(SEGMENT_HEADER_SIZE) < offset {
+        return (error, position);
+    }
+    let next = lone.scanner(disk).ok().and_then(|mut scan| {
+        let next = scan.next_intact(offset + FRAME_ALIGNMENT, u64::MAX);
+        Some(base + next?)
+    });
+    let error = match (next, error) {
+        (
+            Some(next),
+            WalError::Corrupt {
+                finding: Finding::CorruptProven,
+                ..
+            },
+        ) => {
+            let what = format!(
+                "there is no intact frame here, but one follows at LSN {next}; whether this place was ever durable is not \
+                 known without the log"
+            );
+            lone.segment.corrupt(Finding::NoFrame, offset, what)
+        }
+        (_, error) => error,
+    };
+    (error, next.unwrap_or(u64::MAX))
 }
 
 /// What is made of the frame that was looked for at an offset.

@@ -75,6 +75,7 @@ impl Log {
     /// # Errors
     /// As [`Self::frames`].
     pub fn follow(self, from: Lsn) -> Result<Follow> {
+        self.must_be_whole()?;
         let begin = self.when_stable(|log| log.begin_to_follow(from), |b| b.damage.is_none())?;
         Ok(Follow {
             log: self,

@@ -1,10 +1,11 @@
 //! A log that is only looked at.
 
-use crate::control::file::{self, ControlFile};
+use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::{Finding, Result, WalError};
 use crate::format::frame::LogKey;
 use crate::format::layout::{SEGMENT_HEADER_SIZE, segment_name};
 use crate::inspect::dump::DumpedFrames;
+use crate::inspect::lone::LoneSegment;
 use crate::inspect::moving::{MAX_LOOKS, start_after};
 use crate::lsn::Lsn;
 use crate::recovery::end::{End, find_end};
@@ -25,6 +26,8 @@ pub struct Log {
     pub(crate) meta: ControlFile,
     pub(crate) key: LogKey,
     pub(crate) listing: Listing,
+    /// The file, if there is nothing else.
+    pub(crate) lone: Option<LoneSegment>,
 }
 
 /// One segment file.
@@ -125,7 +128,92 @@ impl Log {
             key: LogKey::new(meta.log_id),
             meta,
             listing,
+            lone: None,
         })
+    }
+
+    /// Reads one segment file as a log: everything that is intact in it, without `LOG` and the
+    /// other segments. The file may have any name, be cut short, and lie anywhere. Its header
+    /// must be intact: it has the identity that every checksum covers.
+    ///
+    /// What only the log knows is not known: where it starts and ends, and what was proven durable
+    /// but by the frames in the file. [`Self::frames`] passes over damaged places: the error of
+    /// each comes in its turn, and the next intact frame after it. It cannot be followed or copied.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let _ = log.append_batch(&["one", "two"])?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let file = dir.path().join("00000000000000000000.wal");
+    /// let segment = Log::open_segment(Arc::new(OsDisk::new()), file)?;
+    /// assert!(segment.is_one_segment());
+    /// assert_eq!(segment.frames(Lsn::ZERO)?.next().expect("a frame")?.records().len(), 2);
+    /// let report = segment.verify(|_| ())?;
+    /// assert_eq!((report.records, report.end_lsn), (2, None));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`WalError::Corrupt`] with [`Finding::DamagedHeader`]; [`WalError::NewerFormat`];
+    /// [`WalError::Io`].
+    pub fn open_segment(disk: Arc<dyn Disk>, file: impl AsRef<Path>) -> Result<Self> {
+        let path = resolve(&*disk, file.as_ref())?;
+        let lone = LoneSegment::open(&*disk, &path)?;
+        Ok(Self {
+            disk,
+            dir: path,
+            key: LogKey::new(lone.log_id),
+            meta: ControlFile {
+                log_id: lone.log_id,
+                first_lsn: lone.segment.base,
+                attested_lsn: 0,
+                reach: 0,
+                end: LogEnd::Open,
+            },
+            listing: Listing::default(),
+            lone: Some(lone),
+        })
+    }
+
+    /// Whether this is one segment file without its log.
+    ///
+    /// ```
+    /// use highwater_wal::{disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let whole = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// assert!(!whole.is_one_segment());
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn is_one_segment(&self) -> bool {
+        self.lone.is_some()
+    }
+
+    /// Refuses what needs a whole log.
+    pub(crate) fn must_be_whole(&self) -> Result<()> {
+        match self.lone {
+            None => Ok(()),
+            Some(_) => Err(WalError::no_log(
+                &self.dir,
+                "it is one segment file: this needs the directory of the log",
+            )),
+        }
+    }
+
+    /// Scans a segment; of a lone one what its file has.
+    pub(crate) fn scanner(&self, segment: &SegmentFile) -> Result<Scanner> {
+        match &self.lone {
+            None => Scanner::open(&*self.disk, segment, self.key),
+            Some(lone) => lone.scanner(&*self.disk),
+        }
     }
 
     /// The random identity of the log.
@@ -186,6 +274,15 @@ impl Log {
     /// # Errors
     /// [`WalError::Io`] if a segment cannot be read.
     pub fn segments(&self) -> Result<Vec<SegmentInfo>> {
+        if let Some(lone) = &self.lone {
+            let shape = lone.shape();
+            return Ok(vec![SegmentInfo {
+                base: self.first_lsn(),
+                file: self.dir.clone(),
+                size_bytes: lone.len,
+                state: shape.map_or(SegmentState::Live, SegmentState::Damaged),
+            }]);
+        }
         let mut segments = Vec::new();
         for (base, len) in &self.listing.segments {
             let lsn = Lsn::new(*base);
@@ -309,9 +406,13 @@ impl Log {
         }
     }
 
-    fn frames_now(&self, from: Lsn) -> Result<DumpedFrames> {
+    /// The segments, where their frames end, and what is wrong there.
+    fn span(&self, from: Lsn) -> Result<(Vec<SegmentFile>, u64, Option<WalError>)> {
         let (disk, all) = (&*self.disk, HeaderCheck::All);
         let mut segments = Vec::new();
+        if let Some(lone) = &self.lone {
+            return Ok((vec![lone.segment.clone()], lone.end(disk)?, None));
+        }
         let joined = list_segments_into(
             disk,
             &self.dir,
@@ -335,6 +436,11 @@ impl Log {
             }
             Err(error) => return Err(error),
         };
+        Ok((segments, end, damage))
+    }
+
+    fn frames_now(&self, from: Lsn) -> Result<DumpedFrames> {
+        let (segments, end, damage) = self.span(from)?;
         let position = if from == Lsn::ZERO {
             self.meta.first_lsn
         } else {
@@ -355,6 +461,7 @@ impl Log {
             scan: LogScanner::new(position),
             end,
             damage,
+            lone: self.lone.clone(),
         })
     }
 
@@ -382,6 +489,9 @@ impl Log {
 
     /// The log as it is now, if its files are not those that this one knows.
     pub(crate) fn newer(&self) -> Result<Option<Self>> {
+        if self.lone.is_some() {
+            return Ok(None);
+        }
         let now = Self::open(Arc::clone(&self.disk), &self.dir)?;
         let files = |log: &Self| (log.meta.first_lsn, log.listing.segments.clone());
         Ok((files(&now) != files(self)).then_some(now))
@@ -390,6 +500,6 @@ impl Log {
     /// Whether the segment at `base` was truncated since it was listed: nothing is wrong with it
     /// then.
     pub(crate) fn is_truncated(&self, base: u64) -> bool {
-        start_after(&*self.disk, &self.dir, base).is_some()
+        self.lone.is_none() && start_after(&*self.disk, &self.dir, base).is_some()
     }
 }

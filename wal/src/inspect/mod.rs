@@ -6,6 +6,8 @@
 //! | `log` | a log that is only looked at: its segments, its end |
 //! | `dump` | the frames of a log as a tool shows them |
 //! | `follow` | the frames of a log that another process writes, as they become durable |
+//! | `last` | the last records of a log, found from its end |
+//! | `lone` | one segment file, without the other files of its log |
 //! | `stats` | what a log consists of, counted frame by frame |
 //! | `verify` | every byte checked, with all cores |
 //! | `moving` | a log that another process truncates meanwhile |
@@ -37,7 +39,9 @@
 
 pub(crate) mod dump;
 mod follow;
+mod last;
 pub(crate) mod log;
+mod lone;
 mod moving;
 mod stats;
 mod verify;
@@ -45,10 +49,12 @@ mod verify;
 pub use crate::metrics::histogram::Histogram;
 pub use crate::repair::copy::CopiedLog;
 pub use crate::repair::lost::{Losses, LostRange};
+pub use crate::repair::plan::RepairPlan;
 pub use crate::repair::repair::{Repaired, repair};
 pub use crate::repair::salvage::{Moved, Salvaged, salvage};
 pub use dump::{DumpedFrame, DumpedFrames};
 pub use follow::Follow;
+pub use last::LastRecords;
 pub use log::{Log, Progress, SegmentInfo, SegmentState};
 pub use stats::{Amount, Compressed, LogStats, Overhead};
 pub use verify::{Report, SegmentUse};

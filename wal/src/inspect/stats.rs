@@ -124,8 +124,12 @@ impl Log {
         for frame in frames {
             let frame = match frame {
                 Ok(frame) => frame,
-                Err(error @ WalError::Io { .. }) => return Err(error),
+                Err(error @ WalError::Io { .. }) if !self.is_one_segment() => return Err(error),
                 Err(WalError::Truncated { .. }) => continue,
+                Err(damage) if self.is_one_segment() => {
+                    stats.damage.get_or_insert(damage);
+                    continue;
+                }
                 Err(damage) => {
                     stats.damage = Some(damage);
                     break;

@@ -9,7 +9,7 @@ use crate::lsn::Lsn;
 use crate::recovery::cases::Case;
 use crate::segment::header::{SegmentFile, check_segment};
 use crate::segment::list::{HeaderCheck, list_segments};
-use crate::segment::scan::{Found, FoundFrame, Scanner};
+use crate::segment::scan::{Found, FoundFrame};
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -158,6 +158,10 @@ impl Log {
             segments: Vec::new(),
             ignored: self.listing.ignored.clone(),
         };
+        if let Some(lone) = &self.lone {
+            lone.shape().map_or(Ok(()), |wrong| report.add(wrong))?;
+            return Ok((report, vec![lone.segment.clone()]));
+        }
         let mut segments = Vec::new();
         let bases = self.listing.segments.iter().map(|(base, _)| *base);
         for base in bases.filter(|base| *base >= self.meta.first_lsn) {
@@ -228,6 +232,9 @@ impl Log {
                     bytes_total,
                 });
             }
+            if self.lone.is_some() {
+                report.proven_lsn = Some(Lsn::new(proven_lsn));
+            }
             // After everything proven, a place without a frame is the end of the log or what a
             // crash tore.
             let proven = |error: &WalError| match error {
@@ -260,7 +267,7 @@ impl Log {
     }
 
     fn verify_segment(&self, segment: &SegmentFile, end_lsn: Option<Lsn>) -> Result<SegmentReport> {
-        let mut scan = Scanner::open(&*self.disk, segment, self.key)?;
+        let mut scan = self.scanner(segment)?;
         let mut offset = SEGMENT_HEADER_SIZE;
         // Where the log ends a frame need not be intact; if that is not known, the caller judges.
         let end = end_lsn

@@ -102,7 +102,8 @@ impl Maintenance {
         Ok(maintenance)
     }
 
-    /// The segment that comes after `tail`, in which `needed` bytes are to fit if it is not made yet.
+    /// The segment that comes after `tail`, in which `needed` bytes are to fit if it is not made
+    /// yet.
     pub(crate) fn next_shape(&self, tail: &Segment, needed: u64) -> Shape {
         let decided = self.preallocator.next_size().map(|size| Shape {
             size,

@@ -58,6 +58,7 @@ impl Log {
     /// # }
     /// ```
     pub fn copy_from(&self, from: Lsn, to: impl AsRef<Path>) -> Result<CopiedLog> {
+        self.must_be_whole()?;
         let (_, to) = &places(&*self.disk, &self.dir, to.as_ref())?;
         let mut frames = self.frames(from)?;
         let end = frames.log_end();

@@ -45,15 +45,18 @@ pub struct Repaired {
 }
 
 /// What a first pass finds out.
-struct Survey {
-    cut: u64,
+#[derive(Debug)]
+pub(crate) struct Survey {
+    pub(crate) cut: u64,
     /// After every LSN that is known to have been used.
     used: u64,
-    frames: u64,
-    records: u64,
-    frames_after: u64,
-    records_after: u64,
-    lost: Losses,
+    pub(crate) frames: u64,
+    pub(crate) records: u64,
+    pub(crate) frames_after: u64,
+    pub(crate) records_after: u64,
+    pub(crate) lost: Losses,
+    /// Every place without an intact frame that something follows.
+    pub(crate) holes: Losses,
 }
 
 /// Writes everything of the log in `from` that is before its first damage into a new log in `to`,
@@ -148,7 +151,7 @@ pub(crate) fn places(disk: &dyn Disk, from: &Path, to: &Path) -> Result<(PathBuf
     Ok((from, to))
 }
 
-fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
+pub(crate) fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
     let mut scan = SalvageScanner::new(source);
     let mut first: Option<LostRange> = None;
     let mut broken = false;
@@ -160,6 +163,7 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
         frames_after: 0,
         records_after: 0,
         lost: Losses::default(),
+        holes: Losses::default(),
     };
     let mut proven = source.proven_lsn;
     while let Some(step) = scan.step()? {
@@ -167,6 +171,7 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
             // Nothing after the first hole is kept: only the extent of the damage matters.
             Salvage::Hole(hole) => {
                 broken |= hole.broken;
+                found.holes.add(hole.clone());
                 first.get_or_insert(hole);
             }
             Salvage::Frame(frame) => {
@@ -184,6 +189,7 @@ fn survey(source: &Source, progress: &mut impl FnMut(u64)) -> Result<Survey> {
         }
     }
     let end = scan.end_hole(proven);
+    end.iter().for_each(|hole| found.holes.add(hole.clone()));
     // A segment, where it is unknown how far the log went.
     let end_to = end.as_ref().map_or(0, |end| match end.to {
         Some(to) => to.get(),

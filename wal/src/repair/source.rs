@@ -58,6 +58,15 @@ impl Source {
     /// version wrote it; it is unknown which log it is.
     pub(crate) fn open(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self> {
         let lock = hold(&**disk, dir)?;
+        Self::read(disk, dir, lock)
+    }
+
+    /// As [`Self::open`], without a lock: of a log that is written meanwhile the end is not exact.
+    pub(crate) fn look(disk: &Arc<dyn Disk>, dir: &Path) -> Result<Self> {
+        Self::read(disk, dir, None)
+    }
+
+    fn read(disk: &Arc<dyn Disk>, dir: &Path, lock: Option<DirLock>) -> Result<Self> {
         let listing = Listing::read(&**disk, dir)?;
         let mut findings = Vec::new();
         let meta = match ControlFile::read(&**disk, dir) {

@@ -230,8 +230,8 @@ impl MapBacking for DirectMap {
         };
         let advice = UncheckedAdvice::DontNeed;
         #[expect(unsafe_code, reason = "gives back memory of ours")]
-        // SAFETY: `AppendMap::retire` passes on only pages that were not handed out, nor will be: no
-        // reference to them exists. They lie above `start`, so they are anonymous memory, which
+        // SAFETY: `AppendMap::retire` passes on only pages that were not handed out, nor will be:
+        // no reference to them exists. They lie above `start`, so they are anonymous memory, which
         // shows zeros again.
         let _ = unsafe {
             self.memory

@@ -1,15 +1,15 @@
 //! The command `highwater-log dump`: which frames are read.
 
 use crate::args::DumpArgs;
-use crate::commands::damage::with_advice;
+use crate::commands::damage::{FoundDamage, with_advice};
 use crate::commands::dump::follow::follow;
 use crate::commands::dump::printer::Printer;
-use crate::commands::open::{Opened, open};
+use crate::commands::open::{Opened, note, open};
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output::Output;
 use crate::program::Program;
 use highwater_wal::inspect::{Log, SegmentState};
-use highwater_wal::{Lsn, WalError};
+use highwater_wal::{Lsn, StreamId, WalError};
 
 /// Runs the command.
 pub(crate) fn dump(args: &DumpArgs, program: &Program, out: &mut Output) -> Result<Outcome> {
@@ -20,12 +20,24 @@ pub(crate) fn dump(args: &DumpArgs, program: &Program, out: &mut Output) -> Resu
         )));
     }
     let Opened { log, owner, .. } = open(&args.log.dir, program)?;
-    let start = start(&log, Lsn::new(args.from))?;
     let mut printer = Printer::new(args, owner, program)?;
+    let start = match args.last {
+        Some(count) => {
+            let last = log.last_records(count, args.stream.map(StreamId));
+            let last = last.map_err(|error| failure(error, &printer))?;
+            printer.begin(last.from, last.skip);
+            last.from
+        }
+        None => {
+            let from = Lsn::new(args.from);
+            printer.begin(from, 0);
+            start(&log, from)?
+        }
+    };
     let outcome = if args.follow {
         follow(log, start, &mut printer, out)
     } else {
-        print_all(&log, start, &mut printer, out)
+        print_all(&log, start, args, &mut printer, out)
     }?;
     printer.finish()?;
     Ok(outcome)
@@ -34,6 +46,7 @@ pub(crate) fn dump(args: &DumpArgs, program: &Program, out: &mut Output) -> Resu
 fn print_all(
     log: &Log,
     start: Lsn,
+    args: &DumpArgs,
     printer: &mut Printer<'_>,
     out: &mut Output,
 ) -> Result<Outcome> {
@@ -42,6 +55,10 @@ fn print_all(
         Err(error) => return damaged(error, printer, out),
     };
     let end = frames.log_end();
+    let mut outcome = Outcome::Clean;
+    if let Some(note) = note(log) {
+        printer.program().tell(note);
+    }
     for frame in frames {
         let frame = match frame {
             Ok(frame) => frame,
@@ -52,19 +69,25 @@ fn print_all(
                     .tell(format!("LSNs {asked} to {first} {what}"));
                 continue;
             }
+            Err(error) if log.is_one_segment() => {
+                out.flush()?;
+                printer.program().tell(FoundDamage::new(&error).to_text());
+                outcome = Outcome::Finding;
+                continue;
+            }
             Err(error) => return damaged(error, printer, out),
         };
         if printer.frame(&frame, out)?.is_break() {
             break;
         }
     }
-    let from = printer.from();
-    if from >= end.get() {
+    let from = args.from;
+    if args.last.is_none() && from >= end.get() {
         printer.program().tell(format!(
             "there is nothing from LSN {from} on: the log ends at LSN {end}"
         ));
     }
-    Ok(Outcome::Clean)
+    Ok(outcome)
 }
 
 /// Where to begin reading so that every frame from `from` on is seen: at the start of its segment.
@@ -74,9 +97,11 @@ fn start(log: &Log, from: Lsn) -> Result<Lsn> {
     }
     if from < log.first_lsn() {
         let first = log.first_lsn();
-        return Err(Failure::Usage(format!(
-            "LSN {from} was truncated: the log starts at LSN {first}"
-        )));
+        let why = match log.is_one_segment() {
+            true => "is not in this file, which starts at",
+            false => "was truncated: the log starts at",
+        };
+        return Err(Failure::Usage(format!("LSN {from} {why} LSN {first}")));
     }
     let segments = log.segments()?;
     let live = segments
@@ -92,8 +117,12 @@ fn start(log: &Log, from: Lsn) -> Result<Lsn> {
 /// Everything before the damage was printed. What follows it may be incomplete.
 fn damaged(error: WalError, printer: &Printer<'_>, out: &mut Output) -> Result<Outcome> {
     out.flush()?;
+    Err(failure(error, printer))
+}
+
+fn failure(error: WalError, printer: &Printer<'_>) -> Failure {
     match error {
-        WalError::Corrupt { .. } => Err(Failure::Finding(with_advice(&error, printer.program()))),
-        _ => Err(error.into()),
+        WalError::Corrupt { .. } => Failure::Finding(with_advice(&error, printer.program())),
+        _ => error.into(),
     }
 }

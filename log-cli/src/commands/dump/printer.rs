@@ -21,6 +21,10 @@ pub(crate) struct Printer<'a> {
     /// What is known of its records, if an engine writes the log.
     engine: Option<&'static dyn EngineRecords>,
     decoder: Option<Decoder>,
+    /// Frames before this LSN are not printed.
+    from: u64,
+    /// Records that are still left out, of those that are asked for otherwise.
+    skip: u64,
     /// Records that may still be printed.
     left: u64,
 }
@@ -36,6 +40,8 @@ impl<'a> Printer<'a> {
             decoder: decoder
                 .map(|exe| Decoder::start(exe, timeout))
                 .transpose()?,
+            from: 0,
+            skip: 0,
             left: args.limit.unwrap_or(u64::MAX),
         })
     }
@@ -45,9 +51,9 @@ impl<'a> Printer<'a> {
         self.program
     }
 
-    /// The LSN at which printing begins.
-    pub(crate) fn from(&self) -> u64 {
-        self.args.from
+    /// Printing begins at `from`, without the first `skip` records there.
+    pub(crate) fn begin(&mut self, from: Lsn, skip: u64) {
+        (self.from, self.skip) = (from.get(), skip);
     }
 
     /// Whether nothing from `position` on is asked for.
@@ -69,12 +75,16 @@ impl<'a> Printer<'a> {
             FrameKind::Data | FrameKind::Batch | FrameKind::Control
         );
         let of_stream = |stream| holds_records && frame.stream == StreamId(stream);
-        if frame.lsn.get() < self.args.from || !self.args.stream.is_none_or(of_stream) {
+        if frame.lsn.get() < self.from || !self.args.stream.is_none_or(of_stream) {
             return Ok(ControlFlow::Continue(()));
         }
         for mut row in rows(frame, self.engine, self.args) {
             if self.left == 0 {
                 break;
+            }
+            if self.skip > 0 && row.holds_record {
+                self.skip -= 1;
+                continue;
             }
             self.left -= 1;
             if let (Some(decoder), Payload::Undecoded(bytes)) = (&mut self.decoder, &row.payload) {
@@ -120,6 +130,19 @@ struct Row {
     length: usize,
     #[serde(flatten)]
     payload: Payload,
+    /// Bytes of the payload that are not printed.
+    #[serde(skip_serializing_if = "is_zero")]
+    payload_left_out: usize,
+    #[serde(skip)]
+    holds_record: bool,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde wants"
+)]
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 #[derive(Debug, Serialize)]
@@ -153,6 +176,8 @@ fn rows(
         stream: frame.stream.0,
         length,
         payload,
+        payload_left_out: 0,
+        holds_record: false,
     };
     let engines = engine.is_some();
     let of_record = |kind, index, bytes: &[u8]| {
@@ -161,7 +186,12 @@ fn rows(
             "mark" => engine.envelope(bytes),
             _ => engine.control(bytes),
         });
-        row(index, kind, bytes.len(), payload(bytes, decoded, args))
+        let (payload, left_out) = payload(bytes, decoded, args);
+        Row {
+            payload_left_out: left_out,
+            holds_record: true,
+            ..row(index, kind, bytes.len(), payload)
+        }
     };
     match frame.kind {
         FrameKind::Data => vec![of_record("data", None, &frame.payload)],
@@ -211,22 +241,43 @@ fn durable_lsn(frame: &DumpedFrame) -> Payload {
         .map_or(Payload::None {}, |lsn| Payload::DurableLsn(lsn.get()))
 }
 
-/// A payload as it is printed. `decoded` is what the engine says of it, if it is one of its
-/// records.
-fn payload(bytes: &[u8], decoded: Option<Option<Value>>, args: &DumpArgs) -> Payload {
+/// So many bytes of a payload are printed for people.
+const LIMIT: usize = 256;
+
+/// How many bytes of a payload are printed.
+fn limit(args: &DumpArgs) -> usize {
+    match args.payload_limit {
+        Some(0) => usize::MAX,
+        Some(limit) => limit,
+        None if args.log.json => usize::MAX,
+        None => LIMIT,
+    }
+}
+
+/// A payload as it is printed, and how many bytes of it are not. `decoded` is what the engine says
+/// of it, if it is one of its records.
+fn payload(bytes: &[u8], decoded: Option<Option<Value>>, args: &DumpArgs) -> (Payload, usize) {
     if args.decoder.is_some() && decoded.is_none() {
-        return Payload::Undecoded(bytes.to_vec());
+        return (Payload::Undecoded(bytes.to_vec()), 0);
     }
-    match args.payload {
-        PayloadFormat::None => Payload::None {},
-        PayloadFormat::Hex => Payload::Hex(text::hex(bytes)),
-        PayloadFormat::Text => match (decoded.flatten(), std::str::from_utf8(bytes)) {
-            (Some(value), _) => Payload::Decoded(value),
-            (None, Ok(text)) if args.log.json => Payload::Text(text.to_owned()),
-            (None, Err(_)) if args.log.json => Payload::Base64(text::base64(bytes)),
-            (None, _) => Payload::Text(text::escaped(bytes)),
+    let all = bytes;
+    let bytes = text::cut(all, limit(args));
+    let left_out = all.len() - bytes.len();
+    let json = args.log.json;
+    let shown = match (args.payload, decoded.flatten()) {
+        (PayloadFormat::None, _) => return (Payload::None {}, 0),
+        (PayloadFormat::Hex, _) => Payload::Hex(text::hex(bytes)),
+        (_, Some(value)) => return (Payload::Decoded(value), 0),
+        (PayloadFormat::Auto, None) if !json && !text::is_printable(all) => {
+            Payload::Hex(format!("0x{}", text::hex(bytes)))
+        }
+        _ => match std::str::from_utf8(bytes) {
+            Ok(text) if json => Payload::Text(text.to_owned()),
+            Err(_) if json => Payload::Base64(text::base64(bytes)),
+            _ => Payload::Text(text::escaped(bytes)),
         },
-    }
+    };
+    (shown, left_out)
 }
 
 impl Row {
@@ -241,8 +292,12 @@ impl Row {
             Payload::DurableLsn(lsn) => format!("everything below LSN {lsn} was durable"),
             Payload::None {} => String::new(),
         };
+        let left_out = match self.payload_left_out {
+            0 => String::new(),
+            bytes => format!(" ... and {bytes} bytes"),
+        };
         let line = format!(
-            "{place:<14} {:<9} {:>3} {:>6}  {payload}",
+            "{place:<14} {:<9} {:>3} {:>6}  {payload}{left_out}",
             self.kind, self.stream, self.length
         );
         line.trim_end().to_owned()
