@@ -539,5 +539,8 @@ const _: fn(FrameKind) = |kind| match kind {
     | FrameKind::DurableLsn
     | FrameKind::Seal
     | FrameKind::Close
-    | FrameKind::Padding => {}
+    | FrameKind::Padding
+    | FrameKind::Void
+    | FrameKind::Cursor
+    | _ => {}
 };

@@ -179,6 +179,17 @@ pub enum WalError {
         what: &'static str,
     },
 
+    /// There would be too many of something that the log keeps a list of. Nothing was changed.
+    #[error("there can be {most} {what}, and there are as many: {remedy}")]
+    TooMany {
+        /// Of what.
+        what: &'static str,
+        /// How many there can be.
+        most: usize,
+        /// What to do.
+        remedy: &'static str,
+    },
+
     /// A file operation failed without harm to what the log holds: the caller may try again.
     #[error("{op} {path:?}: {source}{}", remedy(source.kind()))]
     Io {
@@ -327,6 +338,7 @@ impl From<WalError> for io::Error {
             WalError::Truncated { .. } => io::ErrorKind::NotFound,
             WalError::NotDurable { .. } | WalError::WouldWait { .. } => io::ErrorKind::WouldBlock,
             WalError::LogFull { .. } => io::ErrorKind::StorageFull,
+            WalError::TooMany { .. } => io::ErrorKind::QuotaExceeded,
         };
         Self::new(kind, error)
     }

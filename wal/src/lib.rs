@@ -20,6 +20,7 @@ pub mod inspect;
 mod log;
 mod lsn;
 mod maintenance;
+mod marks;
 mod metrics;
 mod options;
 mod read;

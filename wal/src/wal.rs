@@ -450,6 +450,38 @@ impl Wal {
         self.shared.truncate_before(lsn)
     }
 
+    /// Takes back the records whose frames start from `from` on and before `to`: for example the
+    /// entries of a consensus log that a new leader replaces. Returns where the frame that says so
+    /// starts. Once that is durable, readers that are opened pass over those records, in this
+    /// process and after every restart, and so do tails from their next wait on. Before, nothing is
+    /// changed: after a crash either all of them are void, or none is.
+    ///
+    /// The positions are not used again: what is appended next comes after the end. To take back
+    /// everything from a record on, `to` is [`Self::end_lsn`]. The frame may use the reserve of a
+    /// log at its bound ([`Options::max_bytes`]). A void range is forgotten when the log is
+    /// truncated beyond it.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let (kept, wrong) = (log.append("entry 1")?, log.append("entry 2, of the old leader")?);
+    /// let _ = log.void(wrong, log.end_lsn())?;
+    /// let last = log.append("entry 2, of the new one")?;
+    /// log.sync_to(last)?; // one sync for both
+    /// let entries: Vec<_> = log.read_from(kept)?.map(|r| r.unwrap().payload.to_vec()).collect();
+    /// assert_eq!(entries, [&b"entry 1"[..], b"entry 2, of the new one"]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`WalError::BeyondEnd`] if `to` lies after the end; [`WalError::BadOptions`] if the range is
+    /// empty; [`WalError::TooMany`] if 4096 ranges are void that do not touch; as
+    /// [`Self::append_control`].
+    pub fn void(&self, from: Lsn, to: Lsn) -> Result<Lsn> {
+        self.shared.void(from, to)
+    }
+
     /// Keeps the log from `lsn` on while the guard lives.
     ///
     /// ```

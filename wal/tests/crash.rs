@@ -33,6 +33,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Reopen),
         1 => Just(Op::Kill),
         1 => Just(Op::FailedSync),
+        2 => (0..100_u64, 0..130_u64).prop_map(|(percent, until)| Op::Void { percent, until }),
     ]
 }
 

@@ -1,9 +1,11 @@
 //! Rewrites the control file while the log is open: at truncations, as the log goes on, and at the
 //! end.
 
+use crate::control::features::{Feature, Features};
 use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::Result;
 use crate::facade::tracing;
+use crate::marks::live::LiveMarks;
 use highwater_disk::Disk;
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -14,6 +16,7 @@ use std::sync::Arc;
 pub(crate) struct ControlFileWriter {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
+    marks: Arc<LiveMarks>,
     state: Mutex<State>,
     /// A durable LSN that is to be written when there is time.
     scheduled: Mutex<Option<u64>>,
@@ -27,10 +30,16 @@ struct State {
 }
 
 impl ControlFileWriter {
-    pub(crate) fn new(disk: Arc<dyn Disk>, dir: PathBuf, contents: ControlFile) -> Self {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        dir: PathBuf,
+        contents: ControlFile,
+        marks: &Arc<LiveMarks>,
+    ) -> Self {
         Self {
             disk,
             dir,
+            marks: Arc::clone(marks),
             state: Mutex::new(State {
                 contents,
                 closed: false,
@@ -42,9 +51,26 @@ impl ControlFileWriter {
     /// Writes that everything below `durable` is. A frame starts or ends there: recovery reads from
     /// there on. A write that comes late, after a truncation or the end, changes nothing.
     pub(crate) fn write_durable(&self, durable: u64) -> Result<()> {
-        self.replace(None, durable, LogEnd::Open)?;
+        self.replace(|contents, closed| {
+            if closed || durable <= contents.attested_lsn {
+                return None;
+            }
+            Some(self.progress(contents, durable))
+        })?;
         self.prepare_spare();
         Ok(())
+    }
+
+    /// What it says once the log is durable up to `durable`.
+    fn progress(&self, contents: &ControlFile, durable: u64) -> ControlFile {
+        let (position, marks) = self.marks.as_of(durable, contents.first_lsn);
+        ControlFile {
+            // Marks between the two may be missing in what was written last.
+            attested_lsn: position.max(contents.attested_lsn),
+            end: LogEnd::Open,
+            marks,
+            ..contents.clone()
+        }
     }
 
     /// Has [`Self::write_scheduled`] write that everything below `durable` is.
@@ -66,7 +92,15 @@ impl ControlFileWriter {
 
     /// Writes that the log ends at `end`, with a close frame.
     pub(crate) fn write_closed(&self, end: u64) -> Result<()> {
-        self.replace(None, end, LogEnd::Closed)?;
+        self.replace(|contents, _| {
+            Some(ControlFile {
+                // Where the close frame ends, though its padding, if groups are sealed, may have
+                // been written before.
+                attested_lsn: end,
+                end: LogEnd::Closed,
+                ..self.progress(contents, end)
+            })
+        })?;
         self.prepare_spare();
         Ok(())
     }
@@ -74,43 +108,56 @@ impl ControlFileWriter {
     /// Makes `first_lsn` the start of the log, durably. The spare is to be prepared once there is
     /// room.
     pub(crate) fn write_first(&self, first_lsn: u64, durable: u64) -> Result<()> {
-        self.replace(Some(first_lsn), durable, LogEnd::Open)
+        self.replace(|contents, _| {
+            let contents = ControlFile {
+                first_lsn,
+                ..contents.clone()
+            };
+            Some(self.progress(&contents, durable))
+        })
     }
 
-    fn replace(&self, first_lsn: Option<u64>, durable: u64, end: LogEnd) -> Result<()> {
-        let mut state = self.state.lock();
-        let State { contents, closed } = &mut *state;
-        let late = *closed || durable <= contents.attested_lsn;
-        if first_lsn.is_none() && end == LogEnd::Open && late {
+    /// Names `feature`, durably, if it is not named yet: before the first frame that needs it.
+    pub(crate) fn enable(&self, feature: Feature) -> Result<()> {
+        let with = |features: Features| features.with(feature);
+        if self.state.lock().contents.features.contains(feature) {
             return Ok(());
         }
-        let next = ControlFile {
-            first_lsn: first_lsn.unwrap_or(contents.first_lsn),
-            attested_lsn: match end {
-                LogEnd::Open => durable.max(contents.attested_lsn),
-                // Where the close frame ends, though its padding, if groups are sealed, may have
-                // been written before.
-                LogEnd::Closed => durable,
-            },
-            end,
-            ..*contents
+        self.replace(|contents, closed| {
+            (!closed).then(|| ControlFile {
+                features: with(contents.features),
+                ..contents.clone()
+            })
+        })?;
+        self.prepare_spare();
+        Ok(())
+    }
+
+    /// Writes what `next` makes of the contents, if it makes something. It is also told whether
+    /// this instance has written its end.
+    fn replace(&self, next: impl FnOnce(&ControlFile, bool) -> Option<ControlFile>) -> Result<()> {
+        let mut state = self.state.lock();
+        let State { contents, closed } = &mut *state;
+        let Some(next) = next(contents, *closed) else {
+            return Ok(());
         };
         next.replace(&*self.disk, &self.dir)?;
+        *closed = next.end == LogEnd::Closed;
         *contents = next;
-        *closed = end == LogEnd::Closed;
         Ok(())
     }
 
     /// Prepares the file that the next write will use, so that a full disk can be truncated.
     pub(crate) fn prepare_spare(&self) {
-        let _alone = self.state.lock();
-        file::prepare_spare(&*self.disk, &self.dir);
+        let state = self.state.lock();
+        file::prepare_spare(&*self.disk, &self.dir, &state.contents);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::marks::set::Marks;
     use highwater_disk::SimDisk;
     use std::path::Path;
 
@@ -126,8 +173,11 @@ mod tests {
             attested_lsn: 10,
             reach: 0,
             end: LogEnd::Open,
+            features: Features::default(),
+            marks: Marks::default(),
         };
-        let writer = ControlFileWriter::new(Arc::clone(&disk), dir.to_owned(), contents);
+        let marks = Arc::<LiveMarks>::default();
+        let writer = ControlFileWriter::new(Arc::clone(&disk), dir.to_owned(), contents, &marks);
         let read = move || {
             let contents = ControlFile::read(&*disk, dir).unwrap().unwrap();
             (contents.attested_lsn, contents.end)

@@ -71,12 +71,21 @@ impl RecordSplitter {
             | FrameKind::DurableLsn
             | FrameKind::Seal
             | FrameKind::Close
-            | FrameKind::Padding => return None,
+            | FrameKind::Padding
+            | FrameKind::Void
+            | FrameKind::Cursor => return None,
         };
         let index = self.index;
         self.at = start + bytes.len();
         self.index += 1;
         Some((index, start, bytes))
+    }
+}
+
+impl RecordSplitter {
+    /// Whether all records of `payload` were returned.
+    pub(crate) fn is_at_end(&self, payload: &[u8]) -> bool {
+        self.at >= payload.len()
     }
 }
 

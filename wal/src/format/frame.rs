@@ -2,8 +2,8 @@
 
 use crate::format::codec::Zstd;
 use crate::format::layout::{
-    FORMAT_VERSION, FRAME_HEADER_SIZE, MAGIC, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE,
-    SEGMENT_ALIGNMENT, flag, frame_header, frame_size, kind, segment_header, to_usize,
+    FRAME_HEADER_SIZE, MAGIC, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT,
+    SEGMENT_VERSION, flag, frame_header, frame_size, kind, segment_header, to_usize,
 };
 use crate::lsn::StreamId;
 use crc32c::{crc32c, crc32c_append};
@@ -28,6 +28,7 @@ impl LogKey {
 
 /// What a frame is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum FrameKind {
     /// One record.
     Data,
@@ -43,6 +44,10 @@ pub enum FrameKind {
     Close,
     /// Fills room and means nothing.
     Padding,
+    /// Takes records back: see [`Wal::void`](crate::Wal::void).
+    Void,
+    /// How far a named consumer has come: see [`Wal::cursor`](crate::Wal::cursor).
+    Cursor,
 }
 
 impl fmt::Display for FrameKind {
@@ -55,6 +60,8 @@ impl fmt::Display for FrameKind {
             Self::Seal => "seal",
             Self::Close => "close",
             Self::Padding => "padding",
+            Self::Void => "void",
+            Self::Cursor => "cursor",
         })
     }
 }
@@ -63,6 +70,13 @@ impl FrameKind {
     /// Whether it is one of the user's, not of the log's own.
     pub(crate) fn holds_records(self) -> bool {
         matches!(self, Self::Data | Self::Batch | Self::Control)
+    }
+
+    /// Whether it says something about the log that stays true after it: a [`Mark`].
+    ///
+    /// [`Mark`]: crate::format::mark::Mark
+    pub(crate) fn is_mark(self) -> bool {
+        matches!(self, Self::Void | Self::Cursor)
     }
 
     pub(crate) fn to_byte(self) -> u8 {
@@ -74,6 +88,8 @@ impl FrameKind {
             Self::Seal => kind::SEAL,
             Self::Close => kind::CLOSE,
             Self::Padding => kind::PADDING,
+            Self::Void => kind::VOID,
+            Self::Cursor => kind::CURSOR,
         }
     }
 
@@ -86,6 +102,8 @@ impl FrameKind {
             kind::SEAL => Self::Seal,
             kind::CLOSE => Self::Close,
             kind::PADDING => Self::Padding,
+            kind::VOID => Self::Void,
+            kind::CURSOR => Self::Cursor,
             _ => return None,
         })
     }
@@ -320,7 +338,9 @@ pub(crate) fn durable_lsn_in(kind: FrameKind, payload: &[u8]) -> Option<u64> {
         | FrameKind::Batch
         | FrameKind::Control
         | FrameKind::Seal
-        | FrameKind::Padding => None,
+        | FrameKind::Padding
+        | FrameKind::Void
+        | FrameKind::Cursor => None,
     }
 }
 
@@ -352,7 +372,7 @@ impl SegmentHeader {
                 .copy_from_slice(value);
         };
         put(segment_header::MAGIC, &MAGIC);
-        put(segment_header::VERSION, &FORMAT_VERSION.to_le_bytes());
+        put(segment_header::VERSION, &SEGMENT_VERSION.to_le_bytes());
         put(segment_header::LOG_ID, &self.log_id.to_le_bytes());
         put(segment_header::BASE, &self.base.to_le_bytes());
         put(segment_header::SIZE, &self.size.to_le_bytes());
@@ -374,7 +394,7 @@ impl SegmentHeader {
             return Err(BadHeader::Checksum);
         }
         let version = u32::from_le_bytes(field(bytes, segment_header::VERSION));
-        if version > FORMAT_VERSION {
+        if version > SEGMENT_VERSION {
             return Err(BadHeader::Newer(version));
         }
         let size = u64::from_le_bytes(field(bytes, segment_header::SIZE));

@@ -1,19 +1,25 @@
-//! The byte layout of format version 1. This is its one copy; `docs/format/wal.md` explains it.
+//! The byte layout of format versions 1 and 2. This is its one copy; `docs/format/wal.md` explains it.
 //!
 //! All numbers are little-endian. A segment file is a header page followed by frames; a frame
 //! starts at a multiple of 8 and its LSN is the segment's base plus its offset in the file.
 
 use crate::lsn::Lsn;
 
-/// The format version that this program writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+/// The newest format version that this program reads. It writes it where a log uses a feature that
+/// version 1 does not have, and version 1 otherwise.
+pub const FORMAT_VERSION: u32 = 2;
+/// The version in the headers of segments: version 2 has the same segments, and more kinds of
+/// frames.
+pub const SEGMENT_VERSION: u32 = 1;
 
 /// The file that says which log a directory holds.
 pub const META_NAME: &str = "LOG";
 /// Prepared in advance so that replacing [`META_NAME`] needs no space on a full disk.
 pub const META_TMP_NAME: &str = "LOG.tmp";
-/// Size of [`META_NAME`], padded with spaces.
+/// The size of [`META_NAME`] is a multiple of this. It is padded with spaces.
 pub const META_SIZE: usize = 4096;
+/// [`META_NAME`] is never longer.
+pub const MAX_META_SIZE: usize = 1 << 20;
 /// Holds the pid of the process that has the log open; the lock itself is on the directory.
 pub const LOCK_NAME: &str = "LOCK";
 /// Extension of segment files; the name is the base LSN in [`NAME_DIGITS`] decimal digits.
@@ -43,7 +49,7 @@ pub const MAX_SEGMENT_SIZE: u64 = 1 << 31;
 pub mod segment_header {
     /// [`super::MAGIC`], 8 bytes.
     pub const MAGIC: usize = 0;
-    /// Format version, `u32`.
+    /// [`super::SEGMENT_VERSION`], `u32`.
     pub const VERSION: usize = 8;
     /// Reserved, zero, `u32`.
     pub const FLAGS: usize = 12;
@@ -117,6 +123,11 @@ pub mod kind {
     pub const CLOSE: u8 = 6;
     /// Fills room: readers skip it, its payload means nothing.
     pub const PADDING: u8 = 7;
+    /// The records whose frames start in a range count no more: `u64` from, `u64` to.
+    pub const VOID: u8 = 9;
+    /// How far a named consumer has come: `u64` position, all ones if it was removed; then its name
+    /// in UTF-8.
+    pub const CURSOR: u8 = 10;
 }
 
 /// Bits of the frame header's flags. A reader that does not know one of them refuses the log.
@@ -128,6 +139,12 @@ pub mod flag {
 
 /// Payload of [`kind::DURABLE_LSN`] and [`kind::CLOSE`].
 pub const DURABLE_LSN_SIZE: u64 = 8;
+/// The most ranges that a log can hold as void.
+pub const MAX_VOIDS: usize = 4096;
+/// The most cursors of a log.
+pub const MAX_CURSORS: usize = 256;
+/// The longest name of a cursor, in bytes.
+pub const MAX_CURSOR_NAME: usize = 128;
 /// Bytes of a batch's record count, and of each record's length.
 pub const BATCH_COUNT_SIZE: usize = 4;
 /// Bytes of the length before the zstd frame of a compressed batch.

@@ -8,6 +8,7 @@ use crate::format::layout::{FRAME_ALIGNMENT, SEGMENT_HEADER_SIZE};
 use crate::inspect::lone::LoneSegment;
 use crate::inspect::moving::truncated_meanwhile;
 use crate::lsn::{Lsn, StreamId};
+use crate::marks::set::Marks;
 use crate::segment::header::SegmentFile;
 use crate::segment::list::segment_holding;
 use crate::segment::scan::{Check, Found, FoundFrame, LogScanner, Scanner};
@@ -35,6 +36,9 @@ pub struct DumpedFrame {
     pub payload: Vec<u8>,
     /// Bytes that the payload takes in the file.
     pub stored_bytes: usize,
+    /// Whether its records were taken back ([`Wal::void`](crate::Wal::void)), as far as the tool
+    /// knew the log when it began. Readers of the log do not get them.
+    pub is_void: bool,
 }
 
 impl DumpedFrame {
@@ -53,6 +57,7 @@ impl DumpedFrame {
             offset: found.offset,
             payload: plain(&found.header, payload)?.into_owned(),
             stored_bytes: found.header.payload_size(),
+            is_void: false,
         })
     }
 
@@ -127,6 +132,8 @@ pub struct DumpedFrames {
     pub(crate) damage: Option<WalError>,
     /// The file, if there is nothing else: then damaged places are passed over.
     pub(crate) lone: Option<LoneSegment>,
+    /// What all marks up to there say.
+    pub(crate) marks: Marks,
 }
 
 impl DumpedFrames {
@@ -306,7 +313,12 @@ impl Iterator for DumpedFrames {
     type Item = Result<DumpedFrame>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.advance(shown)
+        let mut next = self.advance(shown);
+        if let Some(Ok(frame)) = &mut next {
+            let void = self.marks.voids.contains(frame.lsn.get());
+            frame.is_void = void && frame.kind.holds_records();
+        }
+        next
     }
 }
 
@@ -318,6 +330,11 @@ pub(crate) fn records_in(header: &FrameHeader, payload: &[u8]) -> std::result::R
             let payload = plain(header, payload)?;
             batch_count(&payload).map_or(0, u64::from)
         }
-        FrameKind::DurableLsn | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => 0,
+        FrameKind::DurableLsn
+        | FrameKind::Seal
+        | FrameKind::Close
+        | FrameKind::Padding
+        | FrameKind::Void
+        | FrameKind::Cursor => 0,
     })
 }

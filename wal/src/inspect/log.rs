@@ -8,6 +8,7 @@ use crate::inspect::dump::DumpedFrames;
 use crate::inspect::lone::LoneSegment;
 use crate::inspect::moving::{MAX_LOOKS, start_after};
 use crate::lsn::Lsn;
+use crate::marks::set::Marks;
 use crate::recovery::end::{End, find_end};
 use crate::recovery::fitness::resolve;
 use crate::segment::header::{SegmentFile, check_segment};
@@ -386,22 +387,25 @@ impl Log {
         self.when_stable(|log| log.frames_now(from), |found| found.damage.is_none())
     }
 
-    /// Where the frames of a segments whose files join end, and what is wrong there.
+    /// Where the frames of segments whose files join end, what is wrong there, and what the marks
+    /// say.
     fn end_of(
         &self,
         segments: &mut Vec<SegmentFile>,
         from: Lsn,
-    ) -> Result<(u64, Option<WalError>)> {
+    ) -> Result<(u64, Option<WalError>, Marks)> {
         match self.find_end(segments) {
             Ok(end) => {
                 let last = segments.get(end.segment).map_or(0, |segment| segment.base);
-                Ok((last + end.offset, None))
+                Ok((last + end.offset, None, end.marks))
             }
             Err(WalError::Corrupt { lsn, .. }) if lsn < from => Err(WalError::BeyondEnd {
                 asked: from,
                 end: lsn,
             }),
-            Err(error @ WalError::Corrupt { lsn, .. }) => Ok((lsn.get(), Some(error))),
+            Err(error @ WalError::Corrupt { lsn, .. }) => {
+                Ok((lsn.get(), Some(error), self.meta.marks.clone()))
+            }
             Err(error) => Err(error),
         }
     }
@@ -422,7 +426,7 @@ impl Log {
             &mut segments,
         );
         // Damage hides nothing of what is before it.
-        let (end, damage) = match joined {
+        let (end, damage, marks) = match joined {
             Ok(()) => self.end_of(&mut segments, from)?,
             Err(error @ WalError::Corrupt { .. }) => {
                 // The log may end before the file that is wrong.
@@ -432,7 +436,8 @@ impl Log {
                 };
                 let end = end.and_then(|end| Some(segments.get(end.segment)?.base + end.offset));
                 let last = segments.last().map(|segment| segment.base + segment.size);
-                (end.or(last).unwrap_or(self.meta.first_lsn), Some(error))
+                let end = end.or(last).unwrap_or(self.meta.first_lsn);
+                (end, Some(error), self.meta.marks.clone())
             }
             Err(error) => return Err(error),
         };
@@ -462,6 +467,7 @@ impl Log {
             end,
             damage,
             lone: self.lone.clone(),
+            marks,
         })
     }
 

@@ -33,7 +33,7 @@ pub struct Overhead {
     pub padding: u64,
     /// Counts and lengths inside batches.
     pub batch_lengths: u64,
-    /// The log's own frames: durable-LSN records, seals, close marks.
+    /// The log's own frames: durable-LSN records, seals, close marks, voids, cursors.
     pub own_frames: u64,
     /// Header pages of segments.
     pub segment_headers: u64,
@@ -185,7 +185,11 @@ impl LogStats {
                 self.overhead.padding += amount.log_bytes - FRAME_HEADER_SIZE - stored;
             }
             FrameKind::DurableLsn => self.durable_lsn_record(frame.lsn, group),
-            FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {}
+            FrameKind::Seal
+            | FrameKind::Close
+            | FrameKind::Padding
+            | FrameKind::Void
+            | FrameKind::Cursor => {}
         }
         match frame.kind {
             FrameKind::Batch => {
@@ -195,7 +199,12 @@ impl LogStats {
                 self.compression(stored, lengths + record_bytes);
             }
             FrameKind::Data | FrameKind::Control => {}
-            FrameKind::DurableLsn | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
+            FrameKind::DurableLsn
+            | FrameKind::Seal
+            | FrameKind::Close
+            | FrameKind::Padding
+            | FrameKind::Void
+            | FrameKind::Cursor => {
                 self.overhead.own_frames += amount.log_bytes;
                 let span = frame.end_lsn.bytes_since(frame.lsn);
                 self.overhead.sealed_rests += span - amount.log_bytes;

@@ -18,6 +18,7 @@ impl Shared {
         self.shut();
         self.room.notify();
         self.turn.wake();
+        self.marks.wait_until_recorded();
         let result = self.append_close_frame();
         self.commit.end();
         self.flusher.stop();

@@ -6,10 +6,12 @@
 //! | `open` | opening: lock, recover, assemble |
 //! | `close` | closing |
 //! | `truncation` | freeing segments that no guard needs |
+//! | `marks` | appending what is said of the log itself: voids, cursors |
 //! | `room` | waiting for room in a log at its bound |
 //! | `stats` | the snapshot of all its numbers |
 
 pub(crate) mod close;
+pub(crate) mod marks;
 pub(crate) mod open;
 pub(crate) mod room;
 pub(crate) mod shared;

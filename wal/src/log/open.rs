@@ -19,6 +19,7 @@ use crate::maintenance::pace::{Pace, Zeroing};
 use crate::maintenance::preallocator::{Preallocator, Queue};
 use crate::maintenance::resident_memory::ResidentMemory;
 use crate::maintenance::thread::Maintenance;
+use crate::marks::live::LiveMarks;
 use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
 use crate::options::choices::{Background, Tuning};
@@ -88,7 +89,9 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
     let ready: VecDeque<_> = ready.into_iter().map(Arc::new).collect();
     let tail = Arc::clone(segments.last().expect("recovery returns at least the tail"));
     let disk = Arc::clone(&options.disk);
-    let control = Arc::new(ControlFileWriter::new(disk, dir.to_owned(), meta));
+    let (key, first_lsn) = (LogKey::new(meta.log_id), meta.first_lsn);
+    let marks = Arc::new(LiveMarks::new(meta.marks.clone()));
+    let control = Arc::new(ControlFileWriter::new(disk, dir.to_owned(), meta, &marks));
     let budget = Arc::new(budget(&options, &segments, &tail, &ready));
     let (counters, meters) = (Arc::<Counters>::default(), Arc::new(Meters::new(dir)));
     let segments = Arc::new(LiveSegments::new(segments, Arc::clone(&tail)));
@@ -108,7 +111,6 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
     let durable = recovery.end_lsn.get();
     let maintenance = start_maintenance(&options, preallocator, &segments, durable)?;
     let commit = Arc::new(CommitState::new(dir.to_owned(), durable));
-    let key = LogKey::new(meta.log_id);
     let writer = FrameWriter::new(key, options.end_room(), options.seal_groups);
     let syncer = Arc::new(syncer(
         &options,
@@ -137,7 +139,8 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         turn: Arc::clone(maintenance.turn()),
         maintenance,
         syncer,
-        retention: Arc::new(Retention::new(meta.first_lsn)),
+        retention: Arc::new(Retention::new(first_lsn)),
+        marks,
         counters,
         meters,
         recovery,

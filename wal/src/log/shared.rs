@@ -11,6 +11,7 @@ use crate::format::compression::BatchCompressor;
 use crate::format::frame::LogKey;
 use crate::lsn::Lsn;
 use crate::maintenance::thread::Maintenance;
+use crate::marks::live::LiveMarks;
 use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
 use crate::options::choices::Background;
@@ -89,6 +90,7 @@ pub(crate) struct Shared {
     pub(crate) syncer: Arc<Syncer>,
     pub(crate) flusher: Arc<Flusher>,
     pub(crate) retention: Arc<Retention>,
+    pub(crate) marks: Arc<LiveMarks>,
     pub(crate) room: Arc<RoomWaiters>,
     /// Tasks that wait until the log can go to its next segment.
     pub(crate) turn: Arc<Turn>,

@@ -4,9 +4,10 @@ use crate::error::{Result, WalError};
 use crate::format::layout::to_usize;
 use crate::log::shared::Shared;
 use crate::lsn::{Lsn, StreamId};
+use crate::marks::voids::Voids;
 use crate::options::choices::ReadPath;
-use crate::read::cursor::{Cursor, decompressed, no_intact_frame};
 use crate::read::frame::Frame;
+use crate::read::frame_cursor::{FrameCursor, decompressed, no_intact_frame};
 use crate::segment::file::Segment;
 use crate::segment::scan::{Check, Found, FoundFrame, LogScanner, Scanner};
 use crate::segment::window::Window;
@@ -20,13 +21,15 @@ pub struct Chunk {
     segment: Arc<Segment>,
     from: Lsn,
     to: Lsn,
+    /// What was void when it was made.
+    voids: Option<Arc<Voids>>,
     /// Its bytes, if the log is read by copying.
     copied: Option<Arc<Vec<u8>>>,
 }
 
 impl Chunk {
     pub(crate) fn open(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
-        let cursor = Cursor::open(shared, from, to)?;
+        let cursor = FrameCursor::open(shared, from, to)?;
         let from = Lsn::new(cursor.position());
         if to < from {
             return Err(WalError::BadOptions {
@@ -46,6 +49,7 @@ impl Chunk {
             segment,
             from,
             to,
+            voids: cursor.voids().cloned(),
             copied: None,
         };
         chunk.load()?;
@@ -79,7 +83,7 @@ impl Chunk {
         target_bytes: u64,
     ) -> Result<Vec<Self>> {
         let mut chunks: Vec<Self> = Vec::new();
-        let mut cursor = Cursor::open(shared, from, to)?;
+        let mut cursor = FrameCursor::open(shared, from, to)?;
         while let Some(frame) = cursor.step(Check::Header)? {
             match chunks.last_mut() {
                 Some(chunk)
@@ -92,6 +96,7 @@ impl Chunk {
                     segment: Arc::clone(cursor.segment()),
                     from: frame.lsn(),
                     to: frame.end_lsn(),
+                    voids: cursor.voids().cloned(),
                     copied: None,
                 }),
             }
@@ -295,9 +300,14 @@ impl<'a> Frames<'a> {
     }
 
     fn wants(&self, frame: &FoundFrame) -> bool {
+        if let Some(voids) = &self.chunk.voids
+            && voids.contains(frame.lsn().get())
+        {
+            return false;
+        }
         match self.check {
             Check::PayloadOf(stream) => frame.header.stream == stream,
-            Check::Payload | Check::Header => true,
+            Check::Payload | Check::Header | Check::Marks => true,
         }
     }
 

@@ -4,12 +4,13 @@ use crate::error::Result;
 use crate::format::frame::FrameKind;
 use crate::log::shared::Shared;
 use crate::lsn::{Lsn, StreamId};
-use crate::read::cursor::Cursor;
+use crate::read::frame_cursor::FrameCursor;
 use crate::segment::scan::{Check, FoundFrame};
 use std::sync::Arc;
 
 /// What a frame's header says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct FrameInfo {
     /// Where the frame starts.
     pub lsn: Lsn,
@@ -23,18 +24,21 @@ pub struct FrameInfo {
     pub payload_len: usize,
     /// Start of the segment that holds it.
     pub segment: Lsn,
+    /// Whether its records were taken back ([`Wal::void`](crate::Wal::void)): readers of records
+    /// pass over it.
+    pub is_void: bool,
 }
 
 /// Goes from frame to frame and reads headers only. Yields frames of every kind.
 #[derive(Debug)]
 pub struct FrameHeaders {
-    cursor: Cursor,
+    cursor: FrameCursor,
 }
 
 impl FrameHeaders {
     pub(crate) fn open(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
         Ok(Self {
-            cursor: Cursor::open(shared, from, to)?,
+            cursor: FrameCursor::open(shared, from, to)?,
         })
     }
 }
@@ -47,6 +51,7 @@ impl Iterator for FrameHeaders {
             .cursor
             .step(Check::Header)
             .inspect_err(|_| self.cursor.stop());
+        let cursor = &self.cursor;
         let info = |found: FoundFrame| FrameInfo {
             lsn: found.lsn(),
             end_lsn: found.end_lsn(),
@@ -54,6 +59,7 @@ impl Iterator for FrameHeaders {
             stream: found.header.stream,
             payload_len: found.header.payload_size(),
             segment: Lsn::new(found.base),
+            is_void: found.holds_records() && cursor.is_void(&found),
         };
         found.map(|found| found.map(info)).transpose()
     }

@@ -7,12 +7,12 @@
 //! | `headers` | the headers of frames alone |
 //! | `frame` | one frame and its records |
 //! | `tail` | following the log; futures of durability |
-//! | `cursor` | from frame to frame |
+//! | `frame_cursor` | from frame to frame |
 //! | `payload` | handles to the bytes of records |
 
 pub(crate) mod chunk;
-pub(crate) mod cursor;
 pub(crate) mod frame;
+pub(crate) mod frame_cursor;
 pub(crate) mod headers;
 pub(crate) mod payload;
 pub(crate) mod reader;

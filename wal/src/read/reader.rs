@@ -5,8 +5,8 @@ use crate::format::batch::RecordSplitter;
 use crate::format::frame::FrameKind;
 use crate::log::shared::Shared;
 use crate::lsn::{Lsn, StreamId};
-use crate::read::cursor::Cursor;
 use crate::read::frame::Frame;
+use crate::read::frame_cursor::FrameCursor;
 use crate::read::payload::{Owner, Payload};
 use crate::segment::scan::{Check, FoundFrame};
 use std::ops::Range;
@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 /// Who appended a record: the user, or the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum RecordKind {
     /// Appended with [`Wal::append`](crate::Wal::append) or as part of a batch.
     Data,
@@ -23,11 +24,17 @@ pub enum RecordKind {
 
 /// One record of the log.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Record {
     /// Where its frame starts.
     pub lsn: Lsn,
+    /// Where the next frame starts. To go on after this record, go on there, once all records of
+    /// its batch are dealt with: see [`Self::is_last`].
+    pub next_lsn: Lsn,
     /// Its number in the batch that it was appended with, from 0.
     pub index: u32,
+    /// Whether it is the last one of its batch. A record that was appended alone is.
+    pub is_last: bool,
     /// Who appended it.
     pub kind: RecordKind,
     /// Its stream.
@@ -42,7 +49,7 @@ pub struct Record {
 /// the call.
 #[derive(Debug)]
 pub struct Reader {
-    cursor: Cursor,
+    cursor: FrameCursor,
     batch: Option<OpenBatch>,
 }
 
@@ -53,6 +60,7 @@ struct OpenBatch {
     /// Where the payload lies in what `owner` keeps.
     payload: Range<usize>,
     lsn: Lsn,
+    next_lsn: Lsn,
     stream: StreamId,
     splitter: RecordSplitter,
 }
@@ -60,14 +68,14 @@ struct OpenBatch {
 impl Reader {
     pub(crate) fn open(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
         Ok(Self {
-            cursor: Cursor::open(shared, from, to)?,
+            cursor: FrameCursor::open(shared, from, to)?,
             batch: None,
         })
     }
 
     pub(crate) fn follow(shared: &Arc<Shared>, from: Lsn) -> Result<Self> {
         Ok(Self {
-            cursor: Cursor::follow(shared, from)?,
+            cursor: FrameCursor::follow(shared, from)?,
             batch: None,
         })
     }
@@ -91,7 +99,7 @@ impl Reader {
         self
     }
 
-    pub(crate) fn cursor(&mut self) -> &mut Cursor {
+    pub(crate) fn cursor(&mut self) -> &mut FrameCursor {
         &mut self.cursor
     }
 
@@ -142,7 +150,7 @@ impl Reader {
             let Some(found) = self.cursor.step(Check::Payload)? else {
                 return Ok(None);
             };
-            if found.holds_records() {
+            if found.holds_records() && !self.cursor.is_void(&found) {
                 let decompressed = match self.cursor.decompressed(&found) {
                     Ok(decompressed) => decompressed,
                     Err(error) => {
@@ -172,6 +180,9 @@ impl Reader {
             let Some(found) = self.cursor.step(Check::Payload)? else {
                 return Ok(None);
             };
+            if self.cursor.is_void(&found) {
+                continue;
+            }
             let kind = match found.header.kind {
                 FrameKind::Data => RecordKind::Data,
                 FrameKind::Control => RecordKind::Control,
@@ -179,14 +190,19 @@ impl Reader {
                     self.batch = Some(OpenBatch::new(&self.cursor, &found)?);
                     continue;
                 }
-                FrameKind::DurableLsn | FrameKind::Seal | FrameKind::Close | FrameKind::Padding => {
-                    continue;
-                }
+                FrameKind::DurableLsn
+                | FrameKind::Seal
+                | FrameKind::Close
+                | FrameKind::Padding
+                | FrameKind::Void
+                | FrameKind::Cursor => continue,
             };
             let (owner, range) = self.cursor.owned(&found);
             return Ok(Some(Record {
                 lsn: found.lsn(),
+                next_lsn: found.end_lsn(),
                 index: 0,
+                is_last: true,
                 kind,
                 stream: found.header.stream,
                 payload: Payload::new(owner, range),
@@ -196,7 +212,7 @@ impl Reader {
 }
 
 impl OpenBatch {
-    fn new(cursor: &Cursor, found: &FoundFrame) -> Result<Self> {
+    fn new(cursor: &FrameCursor, found: &FoundFrame) -> Result<Self> {
         let (owner, payload) = match cursor.decompressed(found)? {
             Some(bytes) => {
                 let all = 0..bytes.len();
@@ -208,6 +224,7 @@ impl OpenBatch {
             owner,
             payload,
             lsn: found.lsn(),
+            next_lsn: found.end_lsn(),
             stream: found.header.stream,
             splitter: RecordSplitter::new(FrameKind::Batch),
         })
@@ -216,10 +233,13 @@ impl OpenBatch {
     fn next(&mut self) -> Option<Record> {
         let payload = self.owner.bytes(self.payload.clone());
         let (index, at, bytes) = self.splitter.next(payload)?;
+        let is_last = self.splitter.is_at_end(payload);
         let start = self.payload.start + at;
         Some(Record {
             lsn: self.lsn,
+            next_lsn: self.next_lsn,
             index,
+            is_last,
             kind: RecordKind::Data,
             stream: self.stream,
             payload: Payload::new(self.owner.clone(), start..start + bytes.len()),

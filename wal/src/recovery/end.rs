@@ -6,6 +6,8 @@ use crate::format::frame::{FrameKind, LogKey};
 use crate::format::layout::{
     DURABLE_LSN_SIZE, FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size,
 };
+use crate::format::mark::Mark;
+use crate::marks::set::Marks;
 use crate::recovery::cases::{After, AtEnd, Case, Proven, Verdict, decide};
 use crate::segment::header::SegmentFile;
 use crate::segment::list::{missing, segment_holding};
@@ -29,6 +31,8 @@ pub(crate) struct End {
     pub(crate) erase: Vec<(usize, u64)>,
     pub(crate) frames_erased: usize,
     pub(crate) bytes_discarded: u64,
+    /// What all marks below x say.
+    pub(crate) marks: Marks,
 }
 
 /// Reading forward from the start of a segment to x.
@@ -40,6 +44,9 @@ struct TailReader {
     unproven: VecDeque<u64>,
     last: Option<FrameKind>,
     torn: Option<u64>,
+    /// Where it began.
+    start: u64,
+    marks: Vec<Mark>,
 }
 
 /// Finds the end of the log in a checked segments. Changes nothing.
@@ -105,6 +112,7 @@ fn end_from(
         erase: if blank { vec![] } else { vec![(index, offset)] },
         frames_erased: 0,
         bytes_discarded: tail.torn.unwrap_or(0),
+        marks: meta.marks.clone(),
     };
     let proof = if meta.attested_lsn > x {
         Some(log_proves(meta.attested_lsn))
@@ -126,7 +134,12 @@ fn end_from(
         Some(_) => Proven::BeyondEnd,
     };
     match decide(at_end, after, proven) {
-        Verdict::Opens(case) => Ok(End { case, ..end }),
+        Verdict::Opens(case) => {
+            end.case = case;
+            marks_before(meta, &tail, segments, disk, &mut end.marks)?;
+            tail.marks.iter().for_each(|mark| end.marks.apply(mark));
+            Ok(end)
+        }
         Verdict::Refuses(finding) => Err(Lost::Frame {
             segment: index,
             offset,
@@ -134,6 +147,51 @@ fn end_from(
             proof: proof.unwrap_or_default(),
         }),
     }
+}
+
+/// Reads the marks between where `LOG` proves that everything before is durable, and where reading
+/// began. There are none unless the last segment was begun after `LOG` was written.
+fn marks_before(
+    meta: &ControlFile,
+    tail: &TailReader,
+    segments: &[SegmentFile],
+    disk: &dyn Disk,
+    marks: &mut Marks,
+) -> Result<()> {
+    if !meta.features.have_marks() {
+        return Ok(());
+    }
+    let key = LogKey::new(meta.log_id);
+    let first = segments.first().map_or(0, |segment| segment.base);
+    let mut scan = LogScanner::new(meta.attested_lsn.max(first));
+    let open = |position: u64, _: Option<Scanner>| {
+        let segment = segment_holding(segments, position);
+        segment
+            .map(|segment| Scanner::open(disk, segment, key))
+            .transpose()
+    };
+    while let Some(found) = scan.step(tail.start, Check::Marks, open)? {
+        let position = scan.position;
+        let Some(scanner) = scan.scanner() else { break };
+        match found {
+            Found::Frame(frame) if frame.header.kind.is_mark() => {
+                let mark = frame.mark(scanner.payload(&frame));
+                mark.iter().for_each(|mark| marks.apply(mark));
+            }
+            Found::Frame(_) => {}
+            // What a newer version marks in its own way must not be passed over.
+            Found::Unknown(raw) => {
+                let offset = position - scanner.segment.base;
+                return Err(scanner.segment.unknown_feature(offset, &raw));
+            }
+            Found::BadPayload(_) | Found::Nothing => {
+                let offset = position - scanner.segment.base;
+                let (finding, proof) = (Finding::CorruptProven, "later frames prove that one");
+                return Err(lost_frame(&scanner.segment, offset, finding, proof));
+            }
+        }
+    }
+    Ok(())
 }
 
 fn log_proves(lsn: u64) -> String {
@@ -184,6 +242,8 @@ fn read_from(
         unproven: VecDeque::new(),
         last: None,
         torn: None,
+        start: first.base,
+        marks: Vec::new(),
     };
     tail.skip_proven(
         meta.end,
@@ -191,6 +251,7 @@ fn read_from(
         first,
         &mut Scanner::open(disk, first, key)?,
     )?;
+    tail.start = tail.position;
     let mut scan = LogScanner::new(tail.position);
     let open = |position: u64, _: Option<Scanner>| {
         let segment = segment_holding(segments, position).ok_or_else(|| {
@@ -260,6 +321,7 @@ impl TailReader {
         if lsn >= self.proven {
             self.unproven.push_back(lsn);
         }
+        self.marks.extend(frame.mark(payload));
         if let Some(proven) = frame.proven(payload) {
             self.proven = proven.max(self.proven);
             while self

@@ -1,5 +1,6 @@
 //! Opening a log, by the tables in [`crate::recovery`].
 
+use crate::control::features::Features;
 use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::{Finding, Result, WalError};
 use crate::facade::tracing;
@@ -7,6 +8,7 @@ use crate::faults::Faults;
 use crate::format::frame::LogKey;
 use crate::format::layout::{SEGMENT_HEADER_SIZE, frame_header, segment_name, to_usize};
 use crate::lsn::Lsn;
+use crate::marks::set::Marks;
 use crate::options::settings::Options;
 use crate::recovery::cases::{Case, Recovery};
 use crate::recovery::end::{End, find_end, segment_at};
@@ -102,10 +104,12 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
         attested_lsn: first,
         reach: maker.reach(options.max_record()),
         end: LogEnd::Open,
+        features: Features::default(),
+        marks: Marks::default(),
     };
     // Last: a log exists once it has a LOG file.
     meta.replace(disk, dir)?;
-    file::prepare_spare(disk, dir);
+    file::prepare_spare(disk, dir, &meta);
     let start = Lsn::new(file::first_frame(first));
     let recovery = Recovery {
         case: Case::Created,
@@ -194,13 +198,15 @@ fn recover(dir: &Path, options: &Options, meta: ControlFile, listing: Listing) -
     for segment in &ready {
         segment.open_append(&maker, SEGMENT_HEADER_SIZE)?;
     }
-    let next = ControlFile {
+    let mut next = ControlFile {
         attested_lsn: x,
         reach: maker.reach(options.max_record()),
         end: LogEnd::Open,
-        ..meta
+        marks: end.marks,
+        ..meta.clone()
     };
-    renew_names(disk, dir, prepared.as_ref(), &meta, next)?;
+    next.marks.forget_below(meta.first_lsn);
+    renew_names(disk, dir, prepared.as_ref(), &meta, &next)?;
     let recovery = Recovery {
         case: end.case,
         first_lsn: Lsn::new(meta.first_lsn),
@@ -297,7 +303,7 @@ fn renew_names(
     dir: &Path,
     prepared: Option<&SegmentFile>,
     old: &ControlFile,
-    new: ControlFile,
+    new: &ControlFile,
 ) -> Result<()> {
     if let Some(segment) = prepared {
         let tmp = tmp_path(&segment.path);
@@ -316,7 +322,7 @@ fn renew_names(
         }
         other => other?,
     }
-    file::prepare_spare(disk, dir);
+    file::prepare_spare(disk, dir, new);
     Ok(())
 }
 

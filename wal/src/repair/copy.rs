@@ -86,6 +86,11 @@ impl Log {
         if new.is_sealed() {
             new.segment(new.end(), first.size)?;
         }
+        let mut marks = frames.marks;
+        for position in marks.cursors.values_mut() {
+            *position = first.base.max(*position);
+        }
+        new.set_marks(marks);
         let end_lsn = new.finish(first.base)?;
         check_copy(&self.disk, to)?;
         Ok(CopiedLog {

@@ -10,12 +10,14 @@
 //! | `source` | the files of a damaged log, as far as they can be recognised |
 //! | `scan` | every intact frame in order, and every hole between them |
 //! | `lost` | what is gone |
+//! | `marks` | what is void, and how far consumers have come |
 //! | `rebuild` | writing the new log |
 //!
 //! Their public names are in [`crate::inspect`].
 
 pub(crate) mod copy;
 pub(crate) mod lost;
+pub(crate) mod marks;
 pub(crate) mod plan;
 pub(crate) mod rebuild;
 #[expect(

@@ -1,6 +1,7 @@
 //! Writing a new log, frame by frame at the old places. Until its `LOG` is written nothing of it
 //! counts.
 
+use crate::control::features::{Feature, Features};
 use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::{Result, WalError};
 use crate::format::frame::{FrameHeader, FrameKind, LogKey, SegmentHeader, encode_header};
@@ -9,6 +10,7 @@ use crate::format::layout::{
     frame_size, segment_name, to_usize,
 };
 use crate::lsn::{Lsn, StreamId};
+use crate::marks::set::Marks;
 use crc32c::crc32c;
 use highwater_disk::{DirLock, Disk, DiskFile};
 use std::io;
@@ -25,6 +27,8 @@ pub(crate) struct Rebuild<'a> {
     disk: &'a Arc<dyn Disk>,
     dir: &'a Path,
     key: LogKey,
+    marks: Marks,
+    features: Features,
     open: Option<NewSegment>,
     /// End of the last segment begun.
     end: u64,
@@ -71,6 +75,8 @@ impl<'a> Rebuild<'a> {
             disk,
             dir,
             key,
+            marks: Marks::default(),
+            features: Features::default(),
             open: None,
             end: 0,
             _lock: lock,
@@ -121,6 +127,9 @@ impl<'a> Rebuild<'a> {
         let open = self.open.as_mut().expect("a segment was begun");
         assert_eq!(open.next(), lsn, "frames lie where they lay");
         open.sealed = kind == FrameKind::Seal;
+        if let Some(feature) = Feature::of(kind) {
+            self.features = self.features.with(feature);
+        }
         open.put(raw)
     }
 
@@ -192,10 +201,27 @@ impl<'a> Rebuild<'a> {
         open.finish(rest)
     }
 
+    /// What the marks of the new log say.
+    pub(crate) fn set_marks(&mut self, marks: Marks) {
+        if !marks.voids.is_empty() {
+            self.features = self.features.with(Feature::Void);
+        }
+        if !marks.cursors.is_empty() {
+            self.features = self.features.with(Feature::Cursors);
+        }
+        self.marks = marks;
+    }
+
+    /// Where the next frame is put.
+    pub(crate) fn position(&self) -> u64 {
+        self.open.as_ref().map_or(self.end, NewSegment::next)
+    }
+
     /// Ends the log: its last segment stays open for appending. From here on it is a log.
     pub(crate) fn finish(mut self, first_lsn: u64) -> Result<Lsn> {
         let open = self.open.as_ref().expect("a log has a segment");
         let end = open.next();
+        self.marks.forget_below(first_lsn);
         self.end_segment(Rest::Open)?;
         self.disk
             .sync_dir(self.dir)
@@ -206,9 +232,11 @@ impl<'a> Rebuild<'a> {
             attested_lsn: end,
             reach: 0,
             end: LogEnd::Open,
+            features: self.features,
+            marks: self.marks,
         };
         meta.replace(&**self.disk, self.dir)?;
-        file::prepare_spare(&**self.disk, self.dir);
+        file::prepare_spare(&**self.disk, self.dir, &meta);
         Ok(Lsn::new(end))
     }
 }

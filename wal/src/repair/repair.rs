@@ -7,6 +7,7 @@ use crate::inspect::log::{Log, Progress};
 use crate::lsn::Lsn;
 use crate::recovery::fitness::resolve;
 use crate::repair::lost::{Losses, LostRange};
+use crate::repair::marks::SavedMarks;
 use crate::repair::rebuild::Rebuild;
 use crate::repair::scan::{Salvage, SalvageScanner};
 use crate::repair::source::Source;
@@ -225,6 +226,7 @@ fn copy(
 ) -> Result<Lsn> {
     let mut new = Rebuild::begin(&source.disk, to, source.key)?;
     new.start_at(source.first_lsn);
+    let mut marks = SavedMarks::new(source);
     let mut scan = SalvageScanner::new(source);
     let half: u64 = source.candidates.iter().map(|part| part.file.size).sum();
     while let Some(Salvage::Frame(frame)) = scan.step()? {
@@ -235,6 +237,7 @@ fn copy(
             new.segment(frame.file.base, frame.file.size)?;
         }
         new.frame(frame.lsn(), frame.header().kind, &frame.raw)?;
+        marks.pass(&frame);
         progress(half + frame.lsn() - source.first_lsn);
     }
     if !survey.lost.is_empty() {
@@ -249,5 +252,7 @@ fn copy(
         new.segment(base, size)?;
         debug_assert!(base + SEGMENT_HEADER_SIZE >= survey.cut);
     }
+    let goes_on_at = new.position();
+    new.set_marks(marks.with_gap(survey.cut, goes_on_at));
     new.finish(source.first_lsn)
 }

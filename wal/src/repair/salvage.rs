@@ -7,6 +7,7 @@ use crate::inspect::dump::DumpedFrame;
 use crate::inspect::log::Progress;
 use crate::lsn::Lsn;
 use crate::repair::lost::{Losses, LostRange};
+use crate::repair::marks::SavedMarks;
 use crate::repair::rebuild::Rebuild;
 use crate::repair::repair::{check_copy, places};
 use crate::repair::scan::{Salvage, SalvageScanner};
@@ -93,6 +94,8 @@ pub fn salvage(
 ) -> Result<Salvaged> {
     let (from, to) = &places(&**disk, from.as_ref(), to.as_ref())?;
     let source = Source::open(disk, from)?;
+    let marks = SavedMarks::read(&source)?;
+    let mut cursors = marks.cursors();
     let mut new = begin(&source, to)?;
     let new_log_id = new.log_id();
     let bytes_total = source.candidates.iter().map(|part| part.file.size).sum();
@@ -116,8 +119,8 @@ pub fn salvage(
             bytes_done: frame.lsn() - source.first_lsn,
             bytes_total,
         });
-        if !frame.header().kind.holds_records() {
-            continue; // one of the log's own
+        if !frame.header().kind.holds_records() || marks.is_void(&frame) {
+            continue; // one of the log's own, or taken back
         }
         let dumped = match DumpedFrame::new(&frame.file, &frame.found, frame.payload()) {
             Ok(dumped) => dumped,
@@ -128,12 +131,16 @@ pub fn salvage(
         };
         frames += 1;
         records += dumped.records().len() as u64;
+        let new_lsn = new.append(frame.header(), frame.payload())?;
+        cursors.pass(frame.lsn(), new_lsn.get());
         moved(&Moved {
             frame: &dumped,
-            new_lsn: new.append(frame.header(), frame.payload())?,
+            new_lsn,
         })?;
     }
     holes.finish(proven, scan.end_hole(proven));
+    let end = new.position();
+    new.set_marks(cursors.finish(end));
     let _end = new.finish(0)?;
     check_copy(disk, to)?;
     let end_lsn = Lsn::new(scan.position());

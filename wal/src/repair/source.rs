@@ -8,6 +8,7 @@ use crate::format::layout::{
     FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT,
 };
 use crate::lsn::Lsn;
+use crate::marks::set::Marks;
 use crate::segment::header::{FoundFile, NoHeader, SegmentFile};
 use crate::segment::list::Listing;
 use highwater_disk::{DirLock, Disk};
@@ -29,6 +30,10 @@ pub(crate) struct Source {
     pub(crate) proven_lsn: u64,
     /// By `LOG` it ends there.
     pub(crate) is_closed: bool,
+    /// What `LOG` says of the marks below that; nothing if it cannot be read.
+    pub(crate) marks: Marks,
+    /// Whether there can be any in the segments.
+    pub(crate) may_have_marks: bool,
     /// By base; of two with the same base the one that has its own name comes first.
     pub(crate) candidates: Vec<Candidate>,
     /// What is wrong with files as such.
@@ -95,7 +100,7 @@ impl Source {
             None => vote(dir, &files)?,
         };
         let lowest = files.first().map_or(0, |file| file.name);
-        let first_lsn = meta.map_or(lowest, |meta| meta.first_lsn);
+        let first_lsn = meta.as_ref().map_or(lowest, |meta| meta.first_lsn);
         let candidates = candidates(&files, log_id, first_lsn, &mut findings);
         Ok(Self {
             disk: Arc::clone(disk),
@@ -106,8 +111,10 @@ impl Source {
             } else {
                 candidates.first().map_or(first_lsn, |part| part.file.base)
             },
-            proven_lsn: meta.map_or(0, |meta| meta.attested_lsn),
-            is_closed: meta.is_some_and(|meta| meta.end == LogEnd::Closed),
+            proven_lsn: meta.as_ref().map_or(0, |meta| meta.attested_lsn),
+            is_closed: meta.as_ref().is_some_and(|meta| meta.end == LogEnd::Closed),
+            may_have_marks: meta.as_ref().is_none_or(|meta| meta.features.have_marks()),
+            marks: meta.map_or_else(Marks::default, |meta| meta.marks),
             candidates,
             findings,
             ignored: listing.ignored,

@@ -2,7 +2,7 @@
 
 use crate::error::{Finding, Result, WalError};
 use crate::format::frame::{BadHeader, RawHeader, SegmentHeader};
-use crate::format::layout::{FORMAT_VERSION, SEGMENT_HEADER_SIZE, segment_header, segment_name};
+use crate::format::layout::{SEGMENT_HEADER_SIZE, SEGMENT_VERSION, segment_header, segment_name};
 use crate::lsn::Lsn;
 use highwater_disk::{Access, Disk, DiskError, DiskFile};
 use std::cmp::Ordering;
@@ -98,7 +98,7 @@ impl FoundFile {
             Err(NoHeader::Bad(BadHeader::Newer(found))) => Err(WalError::NewerFormat {
                 file: self.path,
                 found,
-                supported: FORMAT_VERSION,
+                supported: SEGMENT_VERSION,
             }),
             _ => Ok(self),
         }

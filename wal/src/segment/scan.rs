@@ -12,6 +12,7 @@ use crate::format::frame::{Encoding, FrameHeader, FrameKind, LogKey, RawHeader, 
 use crate::format::layout::{
     FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_header, to_usize,
 };
+use crate::format::mark::Mark;
 use crate::lsn::{Lsn, StreamId};
 use crate::segment::header::SegmentFile;
 use crate::segment::window::Window;
@@ -66,6 +67,14 @@ impl FoundFrame {
         self.header.kind.holds_records()
     }
 
+    /// What it says, if it is a mark.
+    pub(crate) fn mark(&self, payload: &[u8]) -> Option<Mark> {
+        match self.header.kind.is_mark() {
+            true => Mark::decode(self.header.kind, payload, self.lsn().get()),
+            false => None,
+        }
+    }
+
     /// Everything below was durable, by this frame: a position that is not after the frame itself.
     pub(crate) fn proven(&self, payload: &[u8]) -> Option<u64> {
         let proven = durable_lsn_in(self.header.kind, payload)?;
@@ -82,6 +91,8 @@ pub(crate) enum Check {
     Header,
     /// Both checksums of the frames of one stream, the header's of all others.
     PayloadOf(StreamId),
+    /// Both checksums of marks, the header's of all others.
+    Marks,
 }
 
 impl Check {
@@ -92,6 +103,7 @@ impl Check {
             Self::Payload => false,
             Self::Header => true,
             Self::PayloadOf(stream) => raw.stream != stream,
+            Self::Marks => raw.known().is_some_and(|header| !header.kind.is_mark()),
         }
     }
 }
@@ -204,7 +216,7 @@ impl Scanner {
         }
         match raw.known() {
             None => Found::Unknown(raw),
-            Some(header) if is_sound(&header, payload) => self.found(offset, header),
+            Some(header) if is_sound(&header, payload, lsn) => self.found(offset, header),
             Some(_) => Found::BadPayload(raw),
         }
     }
@@ -413,10 +425,11 @@ impl LogScanner {
 
 /// Whether a payload, its checksum right, is well-formed. A compressed batch is judged when it is
 /// decompressed: what is right by its checksum is what was written.
-fn is_sound(header: &FrameHeader, payload: &[u8]) -> bool {
+fn is_sound(header: &FrameHeader, payload: &[u8], lsn: u64) -> bool {
     match header.kind {
         FrameKind::Batch => header.encoding != Encoding::Plain || batch_count(payload).is_some(),
         FrameKind::DurableLsn | FrameKind::Close => durable_lsn_in(header.kind, payload).is_some(),
+        FrameKind::Void | FrameKind::Cursor => Mark::decode(header.kind, payload, lsn).is_some(),
         FrameKind::Data | FrameKind::Control | FrameKind::Seal | FrameKind::Padding => true,
     }
 }

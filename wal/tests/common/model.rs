@@ -6,6 +6,7 @@ use highwater_wal::disk::{Disk, SimDisk};
 use highwater_wal::{
     Background, Cheat, Compression, Lsn, Options, StreamId, Wal, WalError, WritePath, inspect,
 };
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// What a program does.
@@ -32,6 +33,11 @@ pub(crate) enum Op {
     Truncate {
         percent: u64,
     },
+    /// Takes back what lies between two of so many percent of the log.
+    Void {
+        percent: u64,
+        until: u64,
+    },
     /// Reads everything: from now on it must stay.
     Read,
     /// Closes and opens.
@@ -42,7 +48,7 @@ pub(crate) enum Op {
     FailedSync,
 }
 
-/// One frame: where it stands and its records.
+/// One frame: where it stands and its records. One that takes others back has none.
 type Written = (u64, Vec<Vec<u8>>);
 
 /// A promise that was broken.
@@ -67,6 +73,8 @@ pub(crate) struct World {
     remaining: Option<u64>,
     /// Every frame that was appended and may still be there, in order.
     appended: Vec<Written>,
+    /// Of the frames that take others back, by where they stand: what they take back.
+    voids: BTreeMap<u64, (u64, u64)>,
     /// So many of them, from the front, were acknowledged or shown.
     acked: usize,
     /// Nothing at or above this was given up.
@@ -100,6 +108,7 @@ impl World {
             adjust: |options| options,
             remaining: None,
             appended: Vec::new(),
+            voids: BTreeMap::new(),
             acked: 0,
             truncated: 0,
             threads: [None; 4],
@@ -200,8 +209,19 @@ impl World {
             ));
         }
         let skip = self.appended.partition_point(|(lsn, _)| *lsn < first);
-        let known = &self.appended[skip..];
-        if shown.len() > known.len() {
+        let durable = log.durable_lsn().get();
+        let most = self.appended.partition_point(|(lsn, _)| *lsn < durable);
+        // A recovery that was cut short may have shown less, and used their places.
+        let fits = |reached: &usize| {
+            let known = self.visible(skip, *reached);
+            known.len() == shown.len() && known.iter().zip(&shown).all(|(a, b)| *a == b)
+        };
+        let reached = (self.acked.max(skip)..=most)
+            .rev()
+            .find(fits)
+            .unwrap_or(most);
+        let known = self.visible(skip.min(reached), reached);
+        if shown.len() != known.len() {
             return Err(format!(
                 "{} frames shown, {} appended",
                 shown.len(),
@@ -216,7 +236,6 @@ impl World {
                 ));
             }
         }
-        let reached = skip + shown.len();
         if reached < self.acked {
             return Err(format!(
                 "{} frames acknowledged or shown, {reached} there",
@@ -227,9 +246,23 @@ impl World {
         Ok(())
     }
 
+    /// What a reader must show of the frames between two places of the list.
+    fn visible(&self, from: usize, to: usize) -> Vec<&Written> {
+        let frames = &self.appended[..to];
+        let taken_back = |lsn: u64| {
+            let voids = frames.iter().filter_map(|(at, _)| self.voids.get(at));
+            let mut voids = voids.map(|(from, to)| *from..*to);
+            voids.any(|range| range.contains(&lsn))
+        };
+        let shown = |(lsn, _): &&Written| !self.voids.contains_key(lsn) && !taken_back(*lsn);
+        frames[from..].iter().filter(shown).collect()
+    }
+
     /// After a restart only what was found counts: a frame that was not shown must never come back.
     fn forget_unacked(&mut self) {
         self.appended.truncate(self.acked);
+        let end = self.appended.last().map_or(0, |(lsn, _)| lsn + 1);
+        let _gone = self.voids.split_off(&end);
         self.threads = [None; 4];
     }
 
@@ -309,6 +342,16 @@ impl World {
                 self.truncated = self.truncated.max(lsn);
                 log.truncate_before(Lsn::new(lsn))
             }
+            Op::Void { percent, until } => {
+                let Some((from, to)) = self.range(log, *percent, *until) else {
+                    return Ok(true);
+                };
+                log.void(Lsn::new(from), Lsn::new(to)).map(|lsn| {
+                    self.appended.push((lsn.get(), Vec::new()));
+                    self.voids.insert(lsn.get(), (from, to));
+                    self.threads[0] = Some(lsn);
+                })
+            }
             Op::Read => return self.check(log).map(|()| self.sim.is_alive()),
             Op::Reopen => return self.reopen(slot),
             Op::Kill => return self.kill(slot),
@@ -320,6 +363,17 @@ impl World {
             Err(_) if !self.sim.is_alive() => Ok(false),
             Err(error) => Err(format!("{op:?} failed: {error}")),
         }
+    }
+
+    /// A range of the log between two of its frames, or one and the end.
+    fn range(&self, log: &Wal, percent: u64, until: u64) -> Option<(u64, u64)> {
+        let end = log.end_lsn().get();
+        let place = |percent: u64| {
+            let index = self.appended.len() * usize::try_from(percent).unwrap() / 100;
+            self.appended.get(index).map_or(end, |(lsn, _)| *lsn)
+        };
+        let (from, to) = (place(percent).max(log.first_lsn().get()), place(until));
+        (from < to).then_some((from, to))
     }
 
     fn reopen(&mut self, slot: &mut Option<Wal>) -> Result<bool, Violation> {
@@ -419,6 +473,7 @@ impl World {
         Self {
             sim,
             appended: self.appended.clone(),
+            voids: self.voids.clone(),
             threads: [None; 4],
             ..*self
         }

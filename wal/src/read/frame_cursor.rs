@@ -7,6 +7,7 @@ use crate::format::frame::Encoding;
 use crate::format::layout::to_usize;
 use crate::log::shared::Shared;
 use crate::lsn::{Lsn, StreamId};
+use crate::marks::voids::Voids;
 use crate::options::choices::ReadPath;
 use crate::read::payload::Owner;
 use crate::retention::guard::RetentionGuard;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 
 /// A position that moves from frame to frame.
 #[derive(Debug)]
-pub(crate) struct Cursor {
+pub(crate) struct FrameCursor {
     shared: Arc<Shared>,
     guard: RetentionGuard,
     scan: LogScanner,
@@ -26,10 +27,12 @@ pub(crate) struct Cursor {
     segment: Option<Arc<Segment>>,
     /// The stream that is wanted, if not all are.
     only: Option<StreamId>,
+    /// What was void when reading began, or was extended.
+    voids: Option<Arc<Voids>>,
     stopped: bool,
 }
 
-impl Cursor {
+impl FrameCursor {
     pub(crate) fn open(shared: &Arc<Shared>, from: Lsn, to: Lsn) -> Result<Self> {
         let cursor = Self::place(shared, from, to)?;
         for asked in [cursor.guard.lsn(), to] {
@@ -57,6 +60,7 @@ impl Cursor {
             end: to.get(),
             segment: None,
             only: None,
+            voids: shared.marks.voids(shared.commit.durable()),
             stopped: false,
         })
     }
@@ -73,6 +77,19 @@ impl Cursor {
     /// Reads on to `end`, which is durable.
     pub(crate) fn extend(&mut self, end: u64) {
         self.end = self.end.max(end);
+        self.voids = self.shared.marks.voids(self.end);
+    }
+
+    /// Whether the records of a frame that was found were taken back.
+    #[inline]
+    pub(crate) fn is_void(&self, frame: &FoundFrame) -> bool {
+        let voids = self.voids.as_ref();
+        voids.is_some_and(|voids| voids.contains(frame.lsn().get()))
+    }
+
+    /// What is void, for readers of the same range.
+    pub(crate) fn voids(&self) -> Option<&Arc<Voids>> {
+        self.voids.as_ref()
     }
 
     /// Passes over the records of other streams.
