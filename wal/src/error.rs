@@ -179,6 +179,13 @@ pub enum WalError {
         what: &'static str,
     },
 
+    /// A handle of the cursor lives, in this process: there is one at a time. Nothing was changed.
+    #[error("the cursor {name:?} is in use: drop its handle first")]
+    CursorInUse {
+        /// Its name.
+        name: String,
+    },
+
     /// There would be too many of something that the log keeps a list of. Nothing was changed.
     #[error("there can be {most} {what}, and there are as many: {remedy}")]
     TooMany {
@@ -326,7 +333,7 @@ impl From<WalError> for io::Error {
             WalError::Io { source, .. }
             | WalError::BadDirectory { source, .. }
             | WalError::Poisoned { source, .. } => source.kind(),
-            WalError::Locked { .. } => io::ErrorKind::ResourceBusy,
+            WalError::Locked { .. } | WalError::CursorInUse { .. } => io::ErrorKind::ResourceBusy,
             WalError::Corrupt { .. } => io::ErrorKind::InvalidData,
             WalError::NewerFormat { .. } | WalError::UnsafeFileSystem { .. } => {
                 io::ErrorKind::Unsupported

@@ -12,6 +12,7 @@ mod append;
 mod background;
 mod commit;
 mod control;
+mod cursor;
 mod error;
 mod facade;
 mod faults;
@@ -35,6 +36,8 @@ pub use append::future::Appending;
 pub use commit::future::{Durable, DurableWatch};
 #[doc(hidden)]
 pub use commit::group_commit;
+pub use cursor::handle::Cursor;
+pub use cursor::table::CursorInfo;
 pub use error::{Finding, Result, WalError};
 #[cfg(feature = "deliberate-faults")]
 #[doc(hidden)]

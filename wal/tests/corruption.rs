@@ -586,7 +586,7 @@ fn a_newer_format_is_refused_untouched() {
     newer_log.edit("/log/LOG", |bytes| {
         let text = String::from_utf8(bytes.clone())
             .unwrap()
-            .replace("\"format_version\":1", "\"format_version\":2");
+            .replace("\"format_version\":1", "\"format_version\":3");
         *bytes = text.into_bytes();
     });
     let newer_segment = sim.snapshot();
@@ -607,8 +607,8 @@ fn a_newer_format_is_refused_untouched() {
             matches!(
                 error,
                 WalError::NewerFormat {
-                    found: 2,
-                    supported: 1,
+                    found: 3 | 2,
+                    supported: 2 | 1,
                     ..
                 }
             ),

@@ -33,6 +33,9 @@ fn op() -> impl Strategy<Value = Op> {
         1 => Just(Op::Reopen),
         1 => Just(Op::Kill),
         1 => Just(Op::FailedSync),
+        3 => (0..2_usize, 0..120_u64, any::<bool>())
+            .prop_map(|(which, percent, commit)| Op::Cursor { which, percent, commit }),
+        1 => (0..2_usize).prop_map(|which| Op::RemoveCursor { which }),
         2 => (0..100_u64, 0..130_u64).prop_map(|(percent, until)| Op::Void { percent, until }),
     ]
 }

@@ -7,12 +7,15 @@
 use crate::commit::group_commit::Leader;
 use crate::commit::idle::IdleSignal;
 use crate::commit::state::CommitState;
+use crate::cursor::table::CursorTable;
 use crate::error::Result;
 use crate::facade::tracing;
 use crate::format::frame::FrameKind;
 use crate::format::layout::SEGMENT_HEADER_SIZE;
+use crate::format::mark::Mark;
 use crate::lsn::StreamId;
 use crate::maintenance::thread::Maintenance;
+use crate::marks::live::LiveMarks;
 use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
 use crate::options::choices::Background;
@@ -43,6 +46,8 @@ pub(crate) struct Syncer {
     pub(crate) maintenance: Arc<Maintenance>,
     pub(crate) counters: Arc<Counters>,
     pub(crate) meters: Arc<Meters>,
+    pub(crate) marks: Arc<LiveMarks>,
+    pub(crate) cursors: Arc<CursorTable>,
     pub(crate) room: Arc<RoomWaiters>,
     pub(crate) idle: Arc<IdleSignal>,
     /// If the log ends here, only a durable-LSN record is not yet durable. Syncing that is not
@@ -79,6 +84,7 @@ enum After {
 impl Syncer {
     /// Everything appended before the call becomes durable.
     pub(crate) fn sync_all(&self) -> Result<()> {
+        self.append_cursors();
         let end = self.segments.end();
         if end == self.idle_end.load(Ordering::Acquire) {
             return self.commit.check();
@@ -157,6 +163,7 @@ impl Syncer {
         leader: &mut Leader<'_>,
         after: After,
     ) -> std::result::Result<(), (PathBuf, u64, io::Error)> {
+        self.append_cursors();
         let commit = &self.commit;
         let arrivals = commit.group_commit.arrivals();
         let group =
@@ -181,6 +188,8 @@ impl Syncer {
             }
         }
         leader.publish(group.end);
+        self.marks.settle(group.end);
+        self.cursors.settle(group.end);
         let took = self.options.clock.now().saturating_sub(start);
         self.counters.sync.record(took);
         self.meters.group(took, &self.dir);
@@ -233,6 +242,34 @@ impl Syncer {
         match self.writer.append(&frame, &tail, Reserver::Appender) {
             Ok((start, end)) if start == durable => self.idle_end.store(end, Ordering::Release),
             _ => {}
+        }
+    }
+
+    /// Appends the positions of cursors that are in memory only: this group carries them. One for
+    /// which the segment has no room waits for the next.
+    fn append_cursors(&self) {
+        if !self.cursors.is_dirty() {
+            return;
+        }
+        let Some(_alone) = self.cursors.try_alone() else {
+            return;
+        };
+        for (name, position) in self.cursors.take_dirty() {
+            let mark = Mark::Cursor {
+                name: Arc::clone(&name),
+                position: Some(position),
+            };
+            let payload = mark.encode();
+            let frame = NewFrame::new(mark.kind().into(), StreamId::DEFAULT, &payload);
+            let beginning = self.marks.begin(self.segments.end());
+            let tail = self.segments.tail();
+            match self.writer.append(&frame, &tail, Reserver::Appender) {
+                Ok((_, end)) => {
+                    beginning.record(mark, end);
+                    self.cursors.logged(&name, position, end);
+                }
+                Err(_) => self.cursors.set_dirty(),
+            }
         }
     }
 

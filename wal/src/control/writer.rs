@@ -5,6 +5,7 @@ use crate::control::features::{Feature, Features};
 use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::Result;
 use crate::facade::tracing;
+use crate::format::mark::Mark;
 use crate::marks::live::LiveMarks;
 use highwater_disk::Disk;
 use parking_lot::Mutex;
@@ -115,6 +116,21 @@ impl ControlFileWriter {
             };
             Some(self.progress(&contents, durable))
         })
+    }
+
+    /// Writes what `mark` says, in a log that is durable up to `durable`. Opening reads the marks
+    /// after the position that is written with it.
+    pub(crate) fn write_mark(&self, mark: &Mark, durable: u64) -> Result<()> {
+        self.replace(|contents, closed| {
+            (!closed).then(|| {
+                let mut next = self.progress(contents, durable);
+                next.marks.apply(mark);
+                next
+            })
+        })?;
+        self.marks.add(mark, durable);
+        self.prepare_spare();
+        Ok(())
     }
 
     /// Names `feature`, durably, if it is not named yet: before the first frame that needs it.

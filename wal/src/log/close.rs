@@ -15,6 +15,9 @@ impl Shared {
         if *is_closed {
             return Ok(());
         }
+        if let Err(error) = self.log_cursors() {
+            tracing::warn!(dir = %self.dir.display(), %error, "how far the cursors have come could not be written");
+        }
         self.shut();
         self.room.notify();
         self.turn.wake();

@@ -26,6 +26,16 @@ impl Shared {
         Ok((start, end))
     }
 
+    /// Writes a mark of a cursor to the control file, where the log has no room for it. Returns up
+    /// to where the log is durable then.
+    pub(crate) fn mark_in_control_file(&self, mark: &Mark) -> Result<u64> {
+        // A mark of the same cursor that is in the log must not come after this one.
+        self.syncer.sync_until(self.segments.end())?;
+        let durable = self.commit.durable();
+        self.control.write_mark(mark, durable)?;
+        Ok(durable)
+    }
+
     /// Takes back the records whose frames start in a range.
     pub(crate) fn void(&self, from: Lsn, to: Lsn) -> Result<Lsn> {
         self.segments.check_not_beyond(to)?;

@@ -9,6 +9,7 @@ use crate::commit::state::CommitState;
 use crate::commit::sync::Syncer;
 use crate::control::file;
 use crate::control::writer::ControlFileWriter;
+use crate::cursor::table::CursorTable;
 use crate::error::{Result, WalError};
 use crate::facade::tracing;
 use crate::format::compression::BatchCompressor;
@@ -91,6 +92,8 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
     let disk = Arc::clone(&options.disk);
     let (key, first_lsn) = (LogKey::new(meta.log_id), meta.first_lsn);
     let marks = Arc::new(LiveMarks::new(meta.marks.clone()));
+    let retention = Arc::new(Retention::new(first_lsn));
+    let cursors = Arc::new(CursorTable::new(&retention, &meta.marks));
     let control = Arc::new(ControlFileWriter::new(disk, dir.to_owned(), meta, &marks));
     let budget = Arc::new(budget(&options, &segments, &tail, &ready));
     let (counters, meters) = (Arc::<Counters>::default(), Arc::new(Meters::new(dir)));
@@ -118,8 +121,8 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         &segments,
         writer,
         &maintenance,
-        &counters,
-        &meters,
+        (&counters, &meters),
+        (&marks, &cursors),
     ));
     Ok(Shared {
         dir: dir.to_owned(),
@@ -139,8 +142,9 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         turn: Arc::clone(maintenance.turn()),
         maintenance,
         syncer,
-        retention: Arc::new(Retention::new(first_lsn)),
+        retention,
         marks,
+        cursors,
         counters,
         meters,
         recovery,
@@ -165,8 +169,8 @@ fn syncer(
     segments: &Arc<LiveSegments>,
     writer: FrameWriter,
     maintenance: &Arc<Maintenance>,
-    counters: &Arc<Counters>,
-    meters: &Arc<Meters>,
+    (counters, meters): (&Arc<Counters>, &Arc<Meters>),
+    (marks, cursors): (&Arc<LiveMarks>, &Arc<CursorTable>),
 ) -> Syncer {
     let durable = commit.durable();
     Syncer {
@@ -178,6 +182,8 @@ fn syncer(
         maintenance: Arc::clone(maintenance),
         counters: Arc::clone(counters),
         meters: Arc::clone(meters),
+        marks: Arc::clone(marks),
+        cursors: Arc::clone(cursors),
         room: Arc::default(),
         idle: Arc::new(IdleSignal::new(maintenance.turn().flusher())),
         idle_end: AtomicU64::new(durable),

@@ -5,6 +5,7 @@ use crate::commit::flusher::Flusher;
 use crate::commit::state::CommitState;
 use crate::commit::sync::Syncer;
 use crate::control::writer::ControlFileWriter;
+use crate::cursor::table::CursorTable;
 use crate::error::{Result, WalError};
 use crate::facade::tracing;
 use crate::format::compression::BatchCompressor;
@@ -91,6 +92,7 @@ pub(crate) struct Shared {
     pub(crate) flusher: Arc<Flusher>,
     pub(crate) retention: Arc<Retention>,
     pub(crate) marks: Arc<LiveMarks>,
+    pub(crate) cursors: Arc<CursorTable>,
     pub(crate) room: Arc<RoomWaiters>,
     /// Tasks that wait until the log can go to its next segment.
     pub(crate) turn: Arc<Turn>,

@@ -88,6 +88,13 @@ impl LiveMarks {
         (position, state.durable.clone())
     }
 
+    /// A mark is in the control file, and in no frame. All that came before it are durable.
+    pub(crate) fn add(&self, mark: &Mark, durable: u64) {
+        let mut state = self.state.lock();
+        state.settle(durable);
+        state.durable.apply(mark);
+    }
+
     /// Waits until no mark is being appended. The log accepts none any more.
     pub(crate) fn wait_until_recorded(&self) {
         let mut state = self.state.lock();
@@ -114,13 +121,6 @@ impl LiveMarks {
         let mut all = state.durable.clone();
         state.pending.values().for_each(|mark| all.apply(mark));
         all.voids.len_with(from, to)
-    }
-
-    /// The durable positions of the cursors.
-    pub(crate) fn cursors(&self, durable: u64) -> BTreeMap<Arc<str>, u64> {
-        let mut state = self.state.lock();
-        state.settle(durable);
-        state.durable.cursors.clone()
     }
 }
 

@@ -92,6 +92,11 @@ impl FrameCursor {
         self.voids.as_ref()
     }
 
+    /// Says who reads.
+    pub(crate) fn rename(&mut self, name: &str) {
+        self.guard.rename(&Arc::from(name));
+    }
+
     /// Passes over the records of other streams.
     pub(crate) fn keep_to(&mut self, stream: StreamId) {
         self.only = Some(stream);

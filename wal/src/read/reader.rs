@@ -99,6 +99,23 @@ impl Reader {
         self
     }
 
+    /// Says who reads, for [`Wal::holds`](crate::Wal::holds) and the error of a full log.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let reader = log.read_from(log.first_lsn())?.named("the nightly export");
+    /// assert_eq!(log.holds()[0].name, "the nightly export");
+    /// # drop(reader);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn named(mut self, name: impl AsRef<str>) -> Self {
+        self.cursor.rename(name.as_ref());
+        self
+    }
+
     pub(crate) fn cursor(&mut self) -> &mut FrameCursor {
         &mut self.cursor
     }

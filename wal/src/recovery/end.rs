@@ -47,6 +47,8 @@ struct TailReader {
     /// Where it began.
     start: u64,
     marks: Vec<Mark>,
+    /// `LOG` proves that everything below is durable.
+    attested: u64,
 }
 
 /// Finds the end of the log in a checked segments. Changes nothing.
@@ -244,6 +246,7 @@ fn read_from(
         torn: None,
         start: first.base,
         marks: Vec::new(),
+        attested: meta.attested_lsn,
     };
     tail.skip_proven(
         meta.end,
@@ -321,7 +324,10 @@ impl TailReader {
         if lsn >= self.proven {
             self.unproven.push_back(lsn);
         }
-        self.marks.extend(frame.mark(payload));
+        // `LOG` holds what those before say, and maybe more.
+        if lsn >= self.attested {
+            self.marks.extend(frame.mark(payload));
+        }
         if let Some(proven) = frame.proven(payload) {
             self.proven = proven.max(self.proven);
             while self

@@ -142,6 +142,14 @@ impl RetentionGuard {
         }
     }
 
+    /// Calls it so from now on.
+    pub(crate) fn rename(&mut self, name: &Arc<str>) {
+        self.name = Arc::clone(name);
+        let mut guards = self.retention.guards.lock();
+        let renamed = (self.lsn.get(), Arc::clone(name));
+        guards.by_id.insert(self.id, renamed);
+    }
+
     /// The position kept.
     ///
     /// ```

@@ -38,6 +38,16 @@ pub(crate) enum Op {
         percent: u64,
         until: u64,
     },
+    /// A consumer moves to so many percent of what is durable, and maybe waits for that.
+    Cursor {
+        which: usize,
+        percent: u64,
+        commit: bool,
+    },
+    /// A consumer goes for good.
+    RemoveCursor {
+        which: usize,
+    },
     /// Reads everything: from now on it must stay.
     Read,
     /// Closes and opens.
@@ -75,6 +85,8 @@ pub(crate) struct World {
     appended: Vec<Written>,
     /// Of the frames that take others back, by where they stand: what they take back.
     voids: BTreeMap<u64, (u64, u64)>,
+    /// Where each cursor may be after a crash; `None`: it may not be there.
+    cursors: [Vec<Option<u64>>; 2],
     /// So many of them, from the front, were acknowledged or shown.
     acked: usize,
     /// Nothing at or above this was given up.
@@ -95,6 +107,8 @@ enum Errors {
 
 pub(crate) const SEGMENT_SIZE: u64 = 8 << 10;
 
+const CURSORS: [&str; 2] = ["one", "another"];
+
 /// The promises hold on both.
 pub(crate) const PATHS: [WritePath; 2] = [WritePath::PageCache, WritePath::Direct];
 
@@ -109,6 +123,7 @@ impl World {
             remaining: None,
             appended: Vec::new(),
             voids: BTreeMap::new(),
+            cursors: [vec![None], vec![None]],
             acked: 0,
             truncated: 0,
             threads: [None; 4],
@@ -189,6 +204,7 @@ impl World {
             Err(error) => return Err(format!("does not open: {error}")),
         };
         self.check(&log)?;
+        self.check_cursors(&log)?;
         // The last steps of opening may fail without harm; if the power went off in one of them,
         // nothing was shown.
         Ok((self.sim.is_alive() || self.errors == Errors::Expected).then_some(log))
@@ -243,6 +259,68 @@ impl World {
             ));
         }
         self.acked = reached;
+        Ok(())
+    }
+
+    /// Each cursor is where it may be, and keeps the log from there on.
+    fn check_cursors(&mut self, log: &Wal) -> Result<(), Violation> {
+        let there = log.cursors();
+        for (name, possible) in CURSORS.iter().zip(&mut self.cursors) {
+            let found = there.iter().find(|info| info.name == *name);
+            let found = found.map(|info| info.position.get());
+            if !possible.contains(&found) {
+                return Err(format!(
+                    "the cursor {name} is at {found:?}, may be {possible:?}"
+                ));
+            }
+            if found.is_some_and(|at| at < log.first_lsn().get()) {
+                return Err(format!("the log was truncated past the cursor {name}"));
+            }
+            // A recovery that the power ends may find it elsewhere next time.
+            if self.sim.is_alive() && self.errors == Errors::Violate {
+                *possible = vec![found];
+            }
+        }
+        Ok(())
+    }
+
+    fn move_cursor(
+        &mut self,
+        log: &Wal,
+        which: usize,
+        percent: u64,
+        commit: bool,
+    ) -> Result<(), WalError> {
+        let possible = &mut self.cursors[which];
+        if possible.contains(&None) {
+            possible.push(Some(log.first_lsn().get()));
+        }
+        let mut cursor = log.cursor(CURSORS[which])?;
+        let position = cursor.position().get();
+        possible.retain(Option::is_some);
+        let (first, durable) = (log.first_lsn().get(), log.durable_lsn().get());
+        let frames = self.appended.iter().map(|(lsn, _)| *lsn);
+        let frames: Vec<u64> = frames
+            .filter(|lsn| (first..durable).contains(lsn))
+            .collect();
+        let index = frames.len() * usize::try_from(percent).unwrap() / 100;
+        let target = frames.get(index).copied().unwrap_or(durable);
+        possible.push(Some(target));
+        match target < position {
+            true => cursor.rewind(Lsn::new(target))?,
+            false => cursor.advance(Lsn::new(target))?,
+        }
+        if commit {
+            cursor.commit()?;
+            *possible = vec![Some(target)];
+        }
+        Ok(())
+    }
+
+    fn remove_cursor(&mut self, log: &Wal, which: usize) -> Result<(), WalError> {
+        self.cursors[which].push(None);
+        log.remove_cursor(CURSORS[which])?;
+        self.cursors[which] = vec![None];
         Ok(())
     }
 
@@ -352,6 +430,12 @@ impl World {
                     self.threads[0] = Some(lsn);
                 })
             }
+            Op::Cursor {
+                which,
+                percent,
+                commit,
+            } => self.move_cursor(log, *which, *percent, *commit),
+            Op::RemoveCursor { which } => self.remove_cursor(log, *which),
             Op::Read => return self.check(log).map(|()| self.sim.is_alive()),
             Op::Reopen => return self.reopen(slot),
             Op::Kill => return self.kill(slot),
@@ -474,6 +558,7 @@ impl World {
             sim,
             appended: self.appended.clone(),
             voids: self.voids.clone(),
+            cursors: self.cursors.clone(),
             threads: [None; 4],
             ..*self
         }
