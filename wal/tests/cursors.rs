@@ -146,6 +146,7 @@ fn a_cursor_keeps_the_log_also_after_a_restart() {
     assert_eq!(holds[0].name, "the cursor \"billing\"");
     // Not before the position is durable: after a crash the consumer would miss records.
     cursor.advance(log.durable_lsn()).unwrap();
+    assert!(cursor.durable_position() < cursor.position());
     log.truncate_before(log.durable_lsn()).unwrap();
     assert_eq!(log.first_lsn(), Lsn::ZERO);
     drop(cursor);

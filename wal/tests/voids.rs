@@ -126,6 +126,29 @@ fn nothing_is_void_before_that_is_durable() {
     assert_eq!(texts(&log), Vec::<String>::new());
 }
 
+/// The control file is written in between, for another reason.
+#[test]
+fn the_control_file_takes_nothing_back_that_is_not_durable() {
+    let sim = SimDisk::new();
+    let open = |sim: &SimDisk| {
+        let options = options(sim).segment_size(8 << 10).min_segment_size(8 << 10);
+        Wal::open_with("/log", options.write_path(WritePath::Direct)).unwrap()
+    };
+    let log = open(&sim);
+    while log.stats().segments < 4 {
+        let _lsn = log.append([0; 900]).unwrap();
+    }
+    let last = log.append("last").unwrap();
+    log.sync().unwrap();
+    let _void = log.void(last, log.end_lsn()).unwrap();
+    log.truncate_before(last).unwrap();
+    assert!(log.first_lsn() > Lsn::ZERO);
+    sim.cut_power_now();
+    drop(log);
+    let log = open(&sim.restart_after_power_cut(1));
+    assert_eq!(contents(&log).pop().unwrap(), b"last");
+}
+
 /// A tail that was opened before passes over them, too, if it has not come to them.
 #[test]
 fn a_tail_passes_over_what_was_taken_back_meanwhile() {

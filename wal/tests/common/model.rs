@@ -310,6 +310,7 @@ impl World {
             true => cursor.rewind(Lsn::new(target))?,
             false => cursor.advance(Lsn::new(target))?,
         }
+        let _looks = cursor.durable_position();
         if commit {
             cursor.commit()?;
             *possible = vec![Some(target)];
