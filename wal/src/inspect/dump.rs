@@ -1,11 +1,13 @@
 //! The frames of a log as a tool shows them.
 
+use crate::cursor::table::CursorInfo;
 use crate::error::{Finding, Result, WalError};
 use crate::format::batch::{RecordSplitter, batch_count};
 use crate::format::compression::plain;
 use crate::format::frame::{FrameHeader, FrameKind, LogKey, durable_lsn_in};
 use crate::format::layout::{FRAME_ALIGNMENT, SEGMENT_HEADER_SIZE};
 use crate::inspect::lone::LoneSegment;
+use crate::format::mark::Mark;
 use crate::inspect::moving::truncated_meanwhile;
 use crate::lsn::{Lsn, StreamId};
 use crate::marks::set::Marks;
@@ -119,6 +121,67 @@ impl DumpedFrame {
     }
 }
 
+impl DumpedFrame {
+    fn mark(&self) -> Option<Mark> {
+        match self.kind.is_mark() {
+            true => Mark::decode(self.kind, &self.payload, self.lsn.get()),
+            false => None,
+        }
+    }
+
+    /// Of a frame that takes records back: those whose frames start from the first position on and
+    /// before the second.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let wrong = log.append("wrong")?;
+    /// let _ = log.void(wrong, log.end_lsn())?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// let mut frames = log.frames(Lsn::ZERO)?.filter_map(Result::ok);
+    /// let (from, _to) = frames.find_map(|frame| frame.void_range()).expect("there is one");
+    /// assert_eq!(from, wrong);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn void_range(&self) -> Option<(Lsn, Lsn)> {
+        match self.mark()? {
+            Mark::Void { from, to } => Some((Lsn::new(from), Lsn::new(to))),
+            Mark::Cursor { .. } => None,
+        }
+    }
+
+    /// Of a mark of a cursor: its name, and where it is; `None` for one that was removed.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// let position = log.cursor("billing")?.position();
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// let mut frames = log.frames(Lsn::ZERO)?.filter_map(Result::ok);
+    /// let cursor = frames.find_map(|frame| frame.cursor()).expect("there is one");
+    /// assert_eq!(cursor, ("billing".to_owned(), Some(position)));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn cursor(&self) -> Option<(String, Option<Lsn>)> {
+        match self.mark()? {
+            Mark::Cursor { name, position } => Some((name.to_string(), position.map(Lsn::new))),
+            Mark::Void { .. } => None,
+        }
+    }
+}
+
 /// Iterates over the intact frames of a log: see [`Log::frames`](crate::inspect::Log::frames).
 #[derive(Debug)]
 pub struct DumpedFrames {
@@ -137,6 +200,51 @@ pub struct DumpedFrames {
 }
 
 impl DumpedFrames {
+    /// The cursors of the log, by name, as its intact marks say.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// drop(log.cursor("billing")?); // the log may stay in use
+    /// let other = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// for cursor in other.frames(Lsn::ZERO)?.cursors() {
+    ///     println!("{} is {} bytes behind", cursor.name, cursor.bytes);
+    /// }
+    /// # assert_eq!(other.frames(Lsn::ZERO)?.cursors().len(), 1);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn cursors(&self) -> Vec<CursorInfo> {
+        let cursors = self.marks.cursors.iter();
+        cursors
+            .map(|(name, position)| CursorInfo::new(name, *position, self.end))
+            .collect()
+    }
+
+    /// Ranges of the log whose records were taken back, ascending: from, and to.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let wrong = log.append("wrong")?;
+    /// let _ = log.void(wrong, log.end_lsn())?;
+    /// # log.close()?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// assert_eq!(log.frames(Lsn::ZERO)?.voids()[0].0, wrong);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn voids(&self) -> Vec<(Lsn, Lsn)> {
+        self.marks.voids.iter().collect()
+    }
+
     /// Where the log ends, or is damaged: no frame from here on is returned.
     ///
     /// ```

@@ -128,6 +128,9 @@ struct Row {
     kind: &'static str,
     stream: u16,
     length: usize,
+    /// It was taken back: readers do not get it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    void: bool,
     #[serde(flatten)]
     payload: Payload,
     /// Bytes of the payload that are not printed.
@@ -161,6 +164,14 @@ enum Payload {
     #[serde(rename = "durable_lsn")]
     DurableLsn(u64),
     #[serde(untagged)]
+    Void { void_from: u64, void_to: u64 },
+    #[serde(untagged)]
+    Cursor {
+        cursor: String,
+        /// Not there: it was removed.
+        position: Option<u64>,
+    },
+    #[serde(untagged)]
     None {},
 }
 
@@ -175,6 +186,7 @@ fn rows(
         kind,
         stream: frame.stream.0,
         length,
+        void: frame.is_void,
         payload,
         payload_left_out: 0,
         holds_record: false,
@@ -216,11 +228,7 @@ fn rows(
                 .map(|(index, bytes)| of_record(kind(index), Some(index), bytes))
                 .collect()
         }
-        FrameKind::DurableLsn | FrameKind::Seal | FrameKind::Close | FrameKind::Padding
-            if !args.all =>
-        {
-            Vec::new()
-        }
+        _ if !args.all => Vec::new(),
         FrameKind::DurableLsn => vec![row(
             None,
             "durable-lsn",
@@ -232,6 +240,36 @@ fn rows(
             vec![row(None, "padding", frame.payload.len(), Payload::None {})]
         }
         FrameKind::Close => vec![row(None, "close", frame.payload.len(), durable_lsn(frame))],
+        FrameKind::Void => {
+            let said = frame.void_range().map(|(from, to)| Payload::Void {
+                void_from: from.get(),
+                void_to: to.get(),
+            });
+            vec![row(
+                None,
+                "void",
+                frame.payload.len(),
+                said.unwrap_or(Payload::None {}),
+            )]
+        }
+        FrameKind::Cursor => {
+            let said = frame.cursor().map(|(name, position)| Payload::Cursor {
+                cursor: name,
+                position: position.map(Lsn::get),
+            });
+            vec![row(
+                None,
+                "cursor",
+                frame.payload.len(),
+                said.unwrap_or(Payload::None {}),
+            )]
+        }
+        other => vec![row(
+            None,
+            "other",
+            frame.payload.len(),
+            Payload::Text(other.to_string()),
+        )],
     }
 }
 
@@ -289,6 +327,13 @@ impl Row {
             Payload::Text(text) | Payload::Base64(text) | Payload::Hex(text) => text.clone(),
             Payload::Decoded(value) => text::printable(&value.to_string()),
             Payload::Undecoded(bytes) => text::escaped(bytes),
+            Payload::Void { void_from, void_to } => {
+                format!("the records from LSN {void_from} up to {void_to} count no more")
+            }
+            Payload::Cursor { cursor, position } => match position {
+                Some(position) => format!("the cursor {cursor:?} is at LSN {position}"),
+                None => format!("the cursor {cursor:?} was removed"),
+            },
             Payload::DurableLsn(lsn) => format!("everything below LSN {lsn} was durable"),
             Payload::None {} => String::new(),
         };
@@ -296,8 +341,12 @@ impl Row {
             0 => String::new(),
             bytes => format!(" ... and {bytes} bytes"),
         };
+        let taken_back = match self.void {
+            true => "  (taken back)",
+            false => "",
+        };
         let line = format!(
-            "{place:<14} {:<9} {:>3} {:>6}  {payload}{left_out}",
+            "{place:<14} {:<9} {:>3} {:>6}  {payload}{left_out}{taken_back}",
             self.kind, self.stream, self.length
         );
         line.trim_end().to_owned()
