@@ -267,7 +267,7 @@ fn a_damaged_void_brings_nothing_back_while_the_control_file_knows_it() {
     let path = Path::new("/log/00000000000000000000.wal");
     let mut bytes = sim.read_file(path).unwrap();
     bytes[usize::try_from(lsns[3].get()).unwrap() + 24 + 17] ^= 1;
-    sim.put_file(path.to_owned(), bytes);
+    sim.put_file(path, bytes);
     inspect::salvage(&disk(&sim), "/log", "/salvaged", |_| Ok(()), |_| ()).unwrap();
     assert_eq!(texts(&open_at(&sim, "/salvaged")), ["a", "b", "e", "f"]);
 }

@@ -1,5 +1,6 @@
 //! A log that is only looked at.
 
+use crate::control::features::Features;
 use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::{Finding, Result, WalError};
 use crate::format::frame::LogKey;
@@ -69,6 +70,9 @@ impl fmt::Display for SegmentState {
         }
     }
 }
+
+/// Where frames end, what is wrong there, and what the marks before it say.
+type Reach = (u64, Option<WalError>, Marks);
 
 /// How far [`Log::verify`] has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -175,6 +179,8 @@ impl Log {
                 attested_lsn: 0,
                 reach: 0,
                 end: LogEnd::Open,
+                features: Features::default(),
+                marks: Marks::default(),
             },
             listing: Listing::default(),
             lone: Some(lone),
@@ -389,11 +395,7 @@ impl Log {
 
     /// Where the frames of segments whose files join end, what is wrong there, and what the marks
     /// say.
-    fn end_of(
-        &self,
-        segments: &mut Vec<SegmentFile>,
-        from: Lsn,
-    ) -> Result<(u64, Option<WalError>, Marks)> {
+    fn end_of(&self, segments: &mut Vec<SegmentFile>, from: Lsn) -> Result<Reach> {
         match self.find_end(segments) {
             Ok(end) => {
                 let last = segments.get(end.segment).map_or(0, |segment| segment.base);
@@ -411,11 +413,12 @@ impl Log {
     }
 
     /// The segments, where their frames end, and what is wrong there.
-    fn span(&self, from: Lsn) -> Result<(Vec<SegmentFile>, u64, Option<WalError>)> {
+    fn span(&self, from: Lsn) -> Result<(Vec<SegmentFile>, Reach)> {
         let (disk, all) = (&*self.disk, HeaderCheck::All);
         let mut segments = Vec::new();
         if let Some(lone) = &self.lone {
-            return Ok((vec![lone.segment.clone()], lone.end(disk)?, None));
+            let reach = (lone.end(disk)?, None, Marks::default());
+            return Ok((vec![lone.segment.clone()], reach));
         }
         let joined = list_segments_into(
             disk,
@@ -441,11 +444,11 @@ impl Log {
             }
             Err(error) => return Err(error),
         };
-        Ok((segments, end, damage))
+        Ok((segments, (end, damage, marks)))
     }
 
     fn frames_now(&self, from: Lsn) -> Result<DumpedFrames> {
-        let (segments, end, damage) = self.span(from)?;
+        let (segments, (end, damage, marks)) = self.span(from)?;
         let position = if from == Lsn::ZERO {
             self.meta.first_lsn
         } else {

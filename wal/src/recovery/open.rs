@@ -42,7 +42,7 @@ pub(crate) fn open(dir: &Path, options: &Options) -> Result<Opened> {
     let disk = &*options.disk;
     let listing = Listing::read(disk, dir)?;
     match ControlFile::read(disk, dir)? {
-        Some(meta) => recover(dir, options, meta, listing),
+        Some(meta) => recover(dir, options, &meta, listing),
         None => create(dir, options, listing),
     }
 }
@@ -161,10 +161,10 @@ fn holds_records(disk: &dyn Disk, dir: &Path, base: u64) -> Result<bool> {
     Ok(scan.is_zero(SEGMENT_HEADER_SIZE)? == Some(false))
 }
 
-fn recover(dir: &Path, options: &Options, meta: ControlFile, listing: Listing) -> Result<Opened> {
+fn recover(dir: &Path, options: &Options, meta: &ControlFile, listing: Listing) -> Result<Opened> {
     let disk = &*options.disk;
-    let mut files = list_segments(disk, dir, &meta, &listing, HeaderCheck::Unproven)?;
-    let end = find_end(disk, dir, &meta, &files)?;
+    let mut files = list_segments(disk, dir, meta, &listing, HeaderCheck::Unproven)?;
+    let end = find_end(disk, dir, meta, &files)?;
 
     // Up to here nothing was written.
     file::write_holder(disk, dir);
@@ -206,7 +206,7 @@ fn recover(dir: &Path, options: &Options, meta: ControlFile, listing: Listing) -
         ..meta.clone()
     };
     next.marks.forget_below(meta.first_lsn);
-    renew_names(disk, dir, prepared.as_ref(), &meta, &next)?;
+    renew_names(disk, dir, prepared.as_ref(), meta, &next)?;
     let recovery = Recovery {
         case: end.case,
         first_lsn: Lsn::new(meta.first_lsn),
