@@ -10,8 +10,9 @@
 //! 8. [Recovery and code change](recovery)
 //! 9. [Tuning](tuning): every setting
 //! 10. [Testing your pipeline](testing)
-//! 11. [Running it](running)
-//! 12. [Coming from Spark Streaming](from_spark), call by call
+//! 11. [Crash-test your own program in ten lines](crash_test)
+//! 12. [Running it](running)
+//! 13. [Coming from Spark Streaming](from_spark), call by call
 //!
 //! The same chapters are a book in `docs/guide`. Every program in them is run by the tests.
 
@@ -45,6 +46,7 @@ chapters! {
     recovery: "recovery.md",
     tuning: "tuning.md",
     testing: "testing.md",
+    crash_test: "crash-test.md",
     running: "running.md",
     from_spark: "from-spark.md",
 }

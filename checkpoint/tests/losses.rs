@@ -4,6 +4,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::{WRITER, check, lsn, options, publish};
 use highwater_checkpoint::{CheckpointError, Checkpoints, LocalStore, Store, Validity};
@@ -187,7 +189,7 @@ fn a_power_cut_while_the_directory_is_made_again_loses_nothing() {
                 assert_eq!(retired.oldest_needed_lsn, None);
             }
             disk.cut_power_now();
-            for seed in 0..12 {
+            for seed in saved_seeds::seeds(0..12) {
                 let rebooted = disk.restart_after_power_cut(seed);
                 let mut checkpoints = open(&rebooted);
                 match checkpoints.newest().unwrap() {

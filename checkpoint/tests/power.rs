@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::{check, check_on_top, lsn, options, publish, publish_on_top};
 use highwater_checkpoint::{Checkpoints, LocalStore, Result, Store, Validity};
@@ -100,7 +102,7 @@ fn cut_everywhere(
             assert!(cut > 12, "the loop saw {cut} mutations only");
             disk.cut_power_now();
         }
-        for seed in 0..SEEDS {
+        for seed in saved_seeds::seeds(0..SEEDS) {
             then(&disk.restart_after_power_cut(seed * 1000 + cut), now);
         }
         if outcome.is_ok() {
@@ -220,7 +222,7 @@ fn manifests_that_only_the_page_cache_has_replace_nothing_durable() {
     let retired = checkpoints.retire().unwrap();
     assert_eq!(retired.removed, [1, 2]);
     disk.cut_power_now();
-    for seed in 0..SEEDS {
+    for seed in saved_seeds::seeds(0..SEEDS) {
         let rebooted = disk.restart_after_power_cut(seed);
         let mut checkpoints = open(&rebooted, 61).unwrap();
         check(&checkpoints.newest().unwrap().unwrap(), 4);
@@ -252,7 +254,7 @@ fn checkpoints_that_share_files_are_whole_whenever_the_power_goes_off() {
                 assert!(cut > 12, "the loop saw {cut} mutations only");
                 disk.cut_power_now();
             }
-            for seed in 0..SEEDS {
+            for seed in saved_seeds::seeds(0..SEEDS) {
                 let rebooted = disk.restart_after_power_cut(seed * 1000 + cut);
                 let found = Checkpoints::inspect(&store(&rebooted)).unwrap();
                 let damaged = found.iter().find(|i| i.validity != Validity::Valid);

@@ -8,6 +8,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::{content, meta, options, read};
 use highwater_checkpoint::testing::{MemoryStore, UnreliableStore};
@@ -314,7 +316,7 @@ fn the_first_damaged_file_is_named() {
 fn an_unreliable_store_hides_nothing() {
     let files = filled();
     let (mut went_well, mut failed) = (0, 0);
-    for seed in 0..60 {
+    for seed in saved_seeds::seeds(0..60) {
         for keep in [1, 1 << 20] {
             let far = Counting::new(Arc::clone(&files), Reading { keep, ..FAR });
             let store = Arc::new(UnreliableStore::new(far, seed, 150));
@@ -340,5 +342,6 @@ fn an_unreliable_store_hides_nothing() {
             }
         }
     }
-    assert!(went_well > 5 && failed > 5, "{went_well} {failed}");
+    let met = went_well > 5 && failed > 5;
+    assert!(met || !saved_seeds::all_seeds(), "{went_well} {failed}");
 }

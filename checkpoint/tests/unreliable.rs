@@ -365,7 +365,7 @@ proptest! {
 #[test]
 fn everything_goes_wrong() {
     let mut struck = BTreeSet::new();
-    for seed in 0..40 {
+    for seed in saved_seeds::seeds(0..40) {
         let steps = [
             Step::Open,
             Step::Publish,
@@ -377,7 +377,9 @@ fn everything_goes_wrong() {
         let steps = steps.iter().cycle().take(30).map(|step| (0, *step));
         struck.extend(run(seed, &Trouble::ALL, steps.collect()).into_keys());
     }
-    assert_eq!(struck, BTreeSet::from(Trouble::ALL));
+    if saved_seeds::all_seeds() {
+        assert_eq!(struck, BTreeSet::from(Trouble::ALL));
+    }
 }
 
 #[test]

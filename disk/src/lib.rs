@@ -49,7 +49,7 @@ pub use map::read::{ReadBacking, ReadMap};
 pub use map::sync;
 pub use os::disk::OsDisk;
 pub use os::priority::{Priority, Raised};
-pub use sim::SimDisk;
+pub use sim::{CrashTest, SimDisk, crash_test};
 pub use units::{PAGE_SIZE, SECTOR_SIZE};
 
 /// The example of the README, as a test.

@@ -7,6 +7,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::{Seen, builder, send, sorted, unseeded, word_count};
 use highwater_engine::checkpoint::testing::{MemoryStore, UnreliableStore};
@@ -115,7 +117,7 @@ fn a_url_that_cannot_be_used_is_refused_before_anything_is_written() {
 #[test]
 fn an_unreliable_store_costs_checkpoints_and_no_record() {
     let mut restored = 0;
-    for seed in 0..12 {
+    for seed in saved_seeds::seeds(0..12) {
         let mut disk = SimDisk::new();
         let store = Arc::new(UnreliableStore::new(Arc::new(MemoryStore::new()), seed, 15));
         let seen = Seen::default();

@@ -9,6 +9,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::{builder, word_count};
 use highwater_engine::wal::disk::SimDisk;
@@ -71,7 +73,7 @@ fn trace(seed: u64, workers: usize) -> Vec<String> {
 #[test]
 fn two_runs_of_a_seed_make_the_same_calls() {
     for workers in [1, 2] {
-        for seed in 0..10 {
+        for seed in saved_seeds::seeds(0..10) {
             let (first, second) = (trace(seed, workers), trace(seed, workers));
             let checkpoints = first.iter().filter(|line| line.contains("manifest-"));
             assert!(checkpoints.count() > 0, "checkpoints are in it");

@@ -5,6 +5,9 @@
 //! stays when the bug is mended. Random programs of proptest are saved by [`config`], rigs that
 //! count their seeds by [`each_seed`]. What a line means changes with the generator of the test:
 //! then it is one more random program, no worse than others.
+//!
+//! A test that fails prints one line to paste into a shell, which runs it with that seed alone:
+//! `HIGHWATER_SEED=17 cargo test ..`. Loops over seeds that are not saved are [`seeds`].
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(
     clippy::disallowed_methods,
@@ -14,7 +17,7 @@
 
 use proptest::test_runner::{Config, FailurePersistence, PersistedSeed};
 use std::any::Any;
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
 use std::ops::Range;
@@ -26,10 +29,82 @@ use std::process::Command;
 /// of `crate_dir` (`env!("CARGO_MANIFEST_DIR")`). `PROPTEST_CASES` sets another number.
 pub(crate) fn config(cases: u32, crate_dir: &str, test: &str) -> Config {
     let told = std::env::var("PROPTEST_CASES").ok();
+    let cases = told.and_then(|n| n.parse().ok()).unwrap_or(cases);
     Config {
-        cases: told.and_then(|n| n.parse().ok()).unwrap_or(cases),
+        cases: if program_alone().is_some() { 0 } else { cases },
         failure_persistence: Some(Box::new(SavedSeeds::of(list_of(crate_dir, test)))),
         ..Config::default()
+    }
+}
+
+/// Names the one seed that is run.
+const VARIABLE: &str = "HIGHWATER_SEED";
+
+fn told() -> Option<String> {
+    std::env::var(VARIABLE).ok()
+}
+
+/// The one seed of a loop that was asked for.
+fn seed_alone() -> Option<u64> {
+    let told = told().filter(|told| !told.starts_with("cc "))?;
+    let seed = told.parse();
+    Some(seed.unwrap_or_else(|_| panic!("{VARIABLE}=\"{told}\" is no seed: write a number")))
+}
+
+/// The one program of a proptest that was asked for.
+fn program_alone() -> Option<PersistedSeed> {
+    let told = told()?;
+    let seed = told.strip_prefix("cc ")?.parse();
+    Some(seed.unwrap_or_else(|()| panic!("{VARIABLE}=\"{told}\" is no program of proptest")))
+}
+
+/// Whether a test runs with all its seeds. What all of them together must have met is not asked of
+/// one alone.
+pub(crate) fn all_seeds() -> bool {
+    told().is_none()
+}
+
+/// The line that runs this test with `seed` alone.
+pub(crate) fn line_to_paste(seed: impl Display) -> String {
+    let package = std::env::var("CARGO_PKG_NAME").unwrap_or_default();
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or_default();
+    format!("{VARIABLE}=\"{seed}\" cargo test -p {package} {test} -- --exact")
+}
+
+/// The seeds of a loop: all, or the one that was asked for. If the loop ends by a panic, the line
+/// is printed that runs its seed alone.
+pub(crate) fn seeds(all: Range<u64>) -> Seeds {
+    let left = seed_alone().map_or(all, |seed| seed..seed + 1);
+    Seeds {
+        left,
+        running: None,
+    }
+}
+
+/// See [`seeds`].
+#[derive(Debug)]
+pub(crate) struct Seeds {
+    left: Range<u64>,
+    running: Option<u64>,
+}
+
+impl Iterator for Seeds {
+    type Item = u64;
+
+    fn next(&mut self) -> Option<u64> {
+        self.running = self.left.next();
+        self.running
+    }
+}
+
+impl Drop for Seeds {
+    fn drop(&mut self) {
+        if let Some(seed) = self.running
+            && std::thread::panicking()
+        {
+            eprintln!("this seed alone: {}", line_to_paste(seed));
+        }
     }
 }
 
@@ -57,7 +132,10 @@ impl FailurePersistence for SavedSeeds {
             let seed = seed.parse();
             Some(seed.unwrap_or_else(|()| panic!("{}: no seed: {line}", self.list.display())))
         };
-        lines(&self.list).iter().filter_map(seed).collect()
+        match program_alone() {
+            Some(alone) => vec![alone],
+            None => lines(&self.list).iter().filter_map(seed).collect(),
+        }
     }
 
     fn save_persisted_failure2(
@@ -66,7 +144,9 @@ impl FailurePersistence for SavedSeeds {
         seed: PersistedSeed,
         smallest: &dyn Debug,
     ) {
-        save(&self.list, &format!("cc {seed}"), &format!("{smallest:?}"));
+        let seed = format!("cc {seed}");
+        eprintln!("this program alone: {}", line_to_paste(&seed));
+        save(&self.list, &seed, &format!("{smallest:?}"));
     }
 
     fn box_clone(&self) -> Box<dyn FailurePersistence> {
@@ -91,10 +171,17 @@ pub(crate) fn each_seed(
     most: u32,
     mut run: impl FnMut(u64, u32),
 ) {
-    for (seed, steps) in saved(list, plan) {
-        run(seed, steps);
+    if seed_alone().is_none() {
+        for (seed, steps) in saved(list, plan) {
+            // Printed if it fails.
+            let _line = Seeds {
+                left: 0..0,
+                running: Some(seed),
+            };
+            run(seed, steps);
+        }
     }
-    for seed in seeds {
+    for seed in self::seeds(seeds) {
         let mut fails = |steps| catch_unwind(AssertUnwindSafe(|| run(seed, steps))).err();
         let Some(failure) = fails(most) else {
             continue;

@@ -185,7 +185,7 @@ fn a_closure_that_panics_appends_nothing_and_harms_nothing() {
         assert_eq!(contents(&log), expected);
         sim.cut_power_now();
         drop(log);
-        for seed in 0..10 {
+        for seed in saved_seeds::seeds(0..10) {
             let sim = sim.restart_after_power_cut(seed);
             let log = Wal::open_with("/log", on(&sim).write_path(path)).unwrap();
             assert_eq!(contents(&log), expected);

@@ -7,6 +7,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::model::{Op, PATHS, World};
 use common::{contents, options, payloads};
@@ -234,7 +236,7 @@ fn threads_lose_nothing_acknowledged_at_a_power_cut() {
                 .collect()
         });
         drop(log);
-        for seed in 0..4 {
+        for seed in saved_seeds::seeds(0..4) {
             let sim = sim.restart_after_power_cut(seed);
             let log = Wal::open_with("/log", on(&sim).segment_size(8 << 10)).unwrap();
             let shown = contents(&log);

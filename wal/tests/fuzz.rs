@@ -7,13 +7,15 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 #[path = "../../fuzz/src/lib.rs"]
 mod targets;
 
 use highwater_wal::disk::sim::Rng;
 
 fn random_inputs(target: fn(&[u8]), count: u64) {
-    for seed in 0..count {
+    for seed in saved_seeds::seeds(0..count) {
         let mut rng = Rng::new(seed);
         let len = usize::try_from(rng.below(400)).unwrap();
         let data: Vec<u8> = (0..len).map(|_| rng.below(256).to_le_bytes()[0]).collect();

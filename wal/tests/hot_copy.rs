@@ -13,6 +13,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::options;
 use highwater_wal::disk::sim::Rng;
@@ -254,7 +256,9 @@ fn on_disk(disk: &Arc<dyn Disk>) -> Options {
 fn a_copy_of_a_live_log_is_a_log_without_a_gap_or_is_refused() {
     for path in [WritePath::Direct, WritePath::PageCache] {
         let mut outcomes = Outcomes::default();
-        for seed in 0..std::env::var("COPIES").map_or(300, |n| n.parse().unwrap()) {
+        for seed in
+            saved_seeds::seeds(0..std::env::var("COPIES").map_or(300, |n| n.parse().unwrap()))
+        {
             copy_while_it_goes_on(seed, path, &mut outcomes);
         }
         println!("{path:?}: {outcomes:?}");
@@ -263,7 +267,8 @@ fn a_copy_of_a_live_log_is_a_log_without_a_gap_or_is_refused() {
             refused,
             repaired,
         } = outcomes;
-        assert!(opened > 50 && refused > 50 && repaired > 20, "too easy");
+        let met = opened > 50 && refused > 50 && repaired > 20;
+        assert!(met || !saved_seeds::all_seeds(), "too easy");
     }
 }
 
@@ -271,7 +276,7 @@ fn a_copy_of_a_live_log_is_a_log_without_a_gap_or_is_refused() {
 /// and sound.
 #[test]
 fn a_snapshot_is_sound() {
-    for seed in 0..200 {
+    for seed in saved_seeds::seeds(0..200) {
         let mut rng = Rng::new(seed);
         let path = [WritePath::Direct, WritePath::PageCache][usize::from(seed % 2 == 0)];
         let mut live = Live::new(path);

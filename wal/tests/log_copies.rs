@@ -7,6 +7,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use highwater_wal::disk::sim::Rng;
 use highwater_wal::disk::{Disk, SimDisk};
@@ -69,7 +71,7 @@ fn look(sim: &SimDisk, dir: &str) -> Log {
 
 #[test]
 fn a_copy_has_the_same_frames_at_the_same_lsns_while_the_log_is_in_use() {
-    for seed in 0..40 {
+    for seed in saved_seeds::seeds(0..40) {
         let mut rng = Rng::new(seed);
         let sim = SimDisk::new();
         let options = match seed % 2 {

@@ -7,6 +7,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::executor::block_on;
 use common::model::PATHS;
@@ -131,7 +133,7 @@ fn what_is_below_an_end_that_was_waited_for_survives_a_power_cut() {
             wait(&log, log.end_lsn()).unwrap();
             sim.cut_power_now();
             drop(log);
-            for seed in 0..5 {
+            for seed in saved_seeds::seeds(0..5) {
                 let sim = sim.restart_after_power_cut(seed);
                 let disk: Arc<dyn Disk> = Arc::new(sim);
                 let log = Wal::open_with("/log", options().disk(disk)).unwrap();

@@ -8,6 +8,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::{contents, options, payloads, reseal};
 use highwater_wal::disk::sim::{Call, Fault, FaultKind};
@@ -433,7 +435,7 @@ fn names_found_are_made_durable_before_anything_is_shown() {
     log.sync_to(lsn).unwrap();
     sim.cut_power_now();
     drop(log);
-    for seed in 0..20 {
+    for seed in saved_seeds::seeds(0..20) {
         let log = open(&sim.restart_after_power_cut(seed));
         assert_eq!(contents(&log), payloads(["a"]));
     }
@@ -464,7 +466,7 @@ fn a_prepared_segment_whose_name_is_not_durable_is_not_trusted() {
     let expected = contents(&log).len();
     sim.cut_power_now();
     drop(log);
-    for seed in 0..20 {
+    for seed in saved_seeds::seeds(0..20) {
         assert_eq!(
             contents(&open(&sim.restart_after_power_cut(seed))).len(),
             expected

@@ -9,6 +9,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::model::{Op, PATHS, World};
 use highwater_disk::sim::Rng;
@@ -54,7 +56,7 @@ fn trace(seed: u64, path: WritePath, adjust: fn(Options) -> Options) -> Vec<Stri
 #[test]
 fn two_runs_of_a_seed_make_the_same_calls() {
     for path in PATHS {
-        for seed in 0..20 {
+        for seed in saved_seeds::seeds(0..20) {
             let (first, second) = (trace(seed, path, |o| o), trace(seed, path, |o| o));
             assert!(first.len() > 60, "the trace is recorded: {}", first.len());
             for (number, (one, other)) in first.iter().zip(&second).enumerate() {

@@ -7,6 +7,8 @@
 )]
 
 mod common;
+#[path = "../../tests/support/saved_seeds.rs"]
+mod saved_seeds;
 
 use common::contents;
 use common::model::{Op, cut_everywhere_with};
@@ -95,15 +97,21 @@ fn sealed_groups_survive_every_cut() {
         Op::Reopen,
     ]);
     let options = |options: Options| options.segment_size(32 << 10).seal_groups(4096);
-    let cuts = cut_everywhere_with(options, Cheat::None, &program, &program, 0..3).unwrap();
-    assert!(cuts > 30, "{cuts}");
+    for seed in saved_seeds::seeds(0..3) {
+        let seeds = seed..seed + 1;
+        let cuts = cut_everywhere_with(options, Cheat::None, &program, &program, seeds).unwrap();
+        assert!(cuts > 30, "{cuts}");
+    }
     // Each group is noted, also that of the close frame.
     let noted = |options: Options| {
         let options = options.segment_size(32 << 10).seal_groups(4096);
         options.progress_interval(500)
     };
-    let cuts = cut_everywhere_with(noted, Cheat::None, &program, &program, 0..3).unwrap();
-    assert!(cuts > 30, "{cuts}");
+    for seed in saved_seeds::seeds(0..3) {
+        let seeds = seed..seed + 1;
+        let cuts = cut_everywhere_with(noted, Cheat::None, &program, &program, seeds).unwrap();
+        assert!(cuts > 30, "{cuts}");
+    }
     let caught = cut_everywhere_with(options, Cheat::AckBeforeSync, &program, &program, 0..9);
     assert!(caught.is_err());
 }
@@ -135,8 +143,11 @@ fn frequent_notes_survive_every_cut() {
         Op::Sync,
     ]);
     let options = |options: Options| options.progress_interval(500);
-    let cuts = cut_everywhere_with(options, Cheat::None, &program, &program, 0..4).unwrap();
-    assert!(cuts > 60, "{cuts}");
+    for seed in saved_seeds::seeds(0..4) {
+        let seeds = seed..seed + 1;
+        let cuts = cut_everywhere_with(options, Cheat::None, &program, &program, seeds).unwrap();
+        assert!(cuts > 60, "{cuts}");
+    }
 }
 
 #[test]

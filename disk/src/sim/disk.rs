@@ -122,6 +122,18 @@ impl SimDisk {
         trace.map_or(Vec::new(), |trace| trace.lines().to_vec())
     }
 
+    /// Notes the first `most` mutations by call and path. Unlike a trace it reads no content.
+    pub(super) fn note_mutations(&self, most: usize) {
+        self.machine.state().noted = Some((most, Vec::new()));
+    }
+
+    /// What [`Self::note_mutations`] asked for.
+    pub(super) fn noted_mutations(&self) -> Vec<String> {
+        let state = self.machine.state();
+        let noted = state.noted.as_ref();
+        noted.map_or(Vec::new(), |(_, noted)| noted.clone())
+    }
+
     // ---- power
 
     /// Switches the power off right before mutation number `n`, counted from 0 since this disk was

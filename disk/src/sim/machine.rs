@@ -46,6 +46,8 @@ pub(super) struct State {
     pub(super) trace: Option<Trace>,
     /// The call that met the planned cut.
     pub(super) cut_at: Option<String>,
+    /// The first so many mutations by call and path, if they are noted.
+    pub(super) noted: Option<(usize, Vec<String>)>,
     pub(super) locks: BTreeSet<Inode>,
     pub(super) tree: Tree,
     nodes: BTreeMap<Inode, Node>,
@@ -160,6 +162,7 @@ impl State {
             time_ms: 0,
             trace: None,
             cut_at: None,
+            noted: None,
             locks: BTreeSet::new(),
             tree: Tree::default(),
             nodes: BTreeMap::from([(ROOT, Node::Dir)]),
@@ -184,6 +187,12 @@ impl State {
         }
         if let Some(crash) = self.crash {
             return Err(io::Error::other(crash));
+        }
+        if call.is_mutation()
+            && let Some((most, noted)) = &mut self.noted
+            && noted.len() < *most
+        {
+            noted.push(format!("{call:?} {}", path.display()));
         }
         self.operations += 1;
         self.mutations += u64::from(call.is_mutation());

@@ -46,6 +46,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `crash_test/` | crash tests of a user's own program |
 //! | `disk` | `SimDisk`: power, process, faults and limits |
 //! | `inspect` | looking at the disk from outside, and damaging it |
 //! | `calls` | `Disk` on the simulated machine |
@@ -66,6 +67,7 @@
 
 mod append_map;
 mod calls;
+mod crash_test;
 mod disk;
 mod fault;
 mod file;
@@ -78,6 +80,7 @@ mod trace;
 mod tree;
 
 pub use crate::call::Call;
+pub use crash_test::{CrashFailure, CrashReport, CrashTest, crash_test};
 pub use disk::SimDisk;
 pub use fault::{AfterFailedSync, Fault, FaultKind, Repeat};
 pub use rng::Rng;
