@@ -38,6 +38,7 @@ mod run;
 
 use args::{BenchCommand, CheckpointCommand, Cli, Command, DeadLettersCommand};
 use engine_log::EngineLog;
+use highwater_log::completions;
 use highwater_log::outcome::{Outcome, Result};
 use highwater_log::output::Output;
 use highwater_log::process;
@@ -67,6 +68,9 @@ fn run(command: &Command, out: &mut Output) -> Result<Outcome> {
         Command::Bench(BenchCommand::Engine(args)) => bench::bench_engine(args, out),
         Command::Replay(args) => replay::replay(args, out),
         Command::Run(args) => run::run(args),
+        Command::Completions(args) => {
+            completions::print::<Cli>(args, LOG.name, out).map(|()| Outcome::Clean)
+        }
         Command::Demo(args) => demo::run(args, out),
         Command::DemoChild(args) => demo::run_child(args, out),
     }

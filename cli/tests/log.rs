@@ -48,6 +48,27 @@ fn advice_names_the_commands_of_this_program() {
 }
 
 #[test]
+fn every_shell_gets_completions_of_all_commands() {
+    let help = run(["--help"]).exits(0).out;
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let commands = commands.lines().take_while(|line| line.starts_with("  "));
+    let commands: Vec<&str> = commands
+        .filter_map(|line| line.strip_prefix("  ")?.split(' ').next())
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert!(
+        commands.len() > 7 && commands.contains(&"log"),
+        "{commands:?}"
+    );
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = run(["completions", shell]).exits(0).out;
+        for command in commands.iter().chain(&["salvage", "lineage"]) {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
+    }
+}
+
+#[test]
 fn wrong_usage_is_told_apart() {
     run(["log"]).exits(2);
     run(["log", "list"]).exits(2);

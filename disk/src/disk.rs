@@ -104,6 +104,16 @@ pub trait Disk: Debug + Send + Sync + 'static {
     /// Any I/O error.
     fn remove_file(&self, path: &Path) -> io::Result<()>;
 
+    /// Removes the name of the empty directory `dir`.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::DirectoryNotEmpty`]; any other I/O error; [`io::ErrorKind::Unsupported`]
+    /// from a disk that does not say how.
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        let _ = dir;
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Makes all names of `dir` durable: everything created, renamed or removed in it stays so
     /// after a power cut.
     ///

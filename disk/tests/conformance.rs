@@ -70,6 +70,7 @@ macro_rules! of_every_disk {
             what_is_missing_is_not_found,
             a_file_is_no_directory,
             a_directory_is_no_file,
+            an_empty_directory_can_be_removed,
             errors_name_call_and_path,
         }
     };
@@ -780,6 +781,23 @@ fn a_directory_is_no_file(disk: &dyn Disk, dir: &Path) {
         kind(disk.hard_link(&sub, &dir.join("a"))),
         ErrorKind::PermissionDenied
     );
+}
+
+fn an_empty_directory_can_be_removed(disk: &dyn Disk, dir: &Path) {
+    let sub = dir.join("sub");
+    disk.create_dir_all(&sub).unwrap();
+    write(disk, &sub.join("a"), b"x");
+    assert_eq!(kind(disk.remove_dir(&sub)), ErrorKind::DirectoryNotEmpty);
+    assert_eq!(
+        kind(disk.remove_dir(&sub.join("a"))),
+        ErrorKind::NotADirectory
+    );
+    disk.remove_file(&sub.join("a")).unwrap();
+    disk.remove_dir(&sub).unwrap();
+    assert_eq!(kind(disk.list(&sub)), ErrorKind::NotFound);
+    assert_eq!(kind(disk.remove_dir(&sub)), ErrorKind::NotFound);
+    disk.create_dir_all(&sub).unwrap();
+    assert_eq!(disk.list(&sub).unwrap().len(), 0);
 }
 
 fn errors_name_call_and_path(disk: &dyn Disk, dir: &Path) {

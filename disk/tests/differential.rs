@@ -24,6 +24,7 @@ enum Step {
     Rename(PathBuf, PathBuf),
     Link(PathBuf, PathBuf),
     Remove(PathBuf),
+    RemoveDir(PathBuf),
     SyncDir(PathBuf),
     Close,
     Write(u64, Vec<u8>),
@@ -58,6 +59,7 @@ fn any_step() -> impl Strategy<Value = Step> {
         3 => (any_path(), any_path()).prop_map(|(from, to)| Step::Rename(from, to)),
         2 => (any_path(), any_path()).prop_map(|(from, to)| Step::Link(from, to)),
         2 => any_path().prop_map(Step::Remove),
+        1 => any_dir().prop_map(Step::RemoveDir),
         1 => any_dir().prop_map(Step::SyncDir),
         1 => Just(Step::Close),
         4 => (0..3000_u64, bytes()).prop_map(|(offset, bytes)| Step::Write(offset, bytes)),
@@ -101,6 +103,7 @@ impl Runner<'_> {
             Step::Rename(from, to) => self.disk.rename(&at(from), &at(to))?,
             Step::Link(from, to) => self.disk.hard_link(&at(from), &at(to))?,
             Step::Remove(path) => self.disk.remove_file(&at(path))?,
+            Step::RemoveDir(path) => self.disk.remove_dir(&at(path))?,
             Step::SyncDir(path) => self.disk.sync_dir(&at(path))?,
             Step::Close => self.file = None,
             Step::ReadBack(path) => {

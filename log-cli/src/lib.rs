@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `args/` | the command line, for parsing and for `--help` |
 //! | `commands/` | the commands |
+//! | `completions` | what a shell needs to complete arguments |
 //! | `program` | the program that runs them, and what it knows of who writes a log |
 //! | `process` | how a program begins and ends |
 //! | `outcome` | how a command ends, and the exit codes |
@@ -15,6 +16,7 @@
 
 pub mod args;
 mod commands;
+pub mod completions;
 pub mod outcome;
 pub mod output;
 pub mod process;
@@ -23,7 +25,8 @@ pub mod text;
 
 pub use commands::run;
 
-use args::Cli;
+use args::{Cli, Command};
+use outcome::Outcome;
 use program::Program;
 use std::process::ExitCode;
 
@@ -35,7 +38,10 @@ pub fn main() -> ExitCode {
         command: "highwater-log",
         engine: None,
     };
-    process::run(program.name, |cli: &Cli, out| {
-        run(&cli.command, &program, out)
+    process::run(program.name, |cli: &Cli, out| match &cli.command {
+        Command::Log(command) => run(command, &program, out),
+        Command::Completions(args) => {
+            completions::print::<Cli>(args, program.name, out).map(|()| Outcome::Clean)
+        }
     })
 }

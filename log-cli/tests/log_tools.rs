@@ -788,9 +788,38 @@ fn bench_measures_and_leaves_nothing_behind() {
         assert!(run["p50_us"].as_f64() <= run["max_us"].as_f64(), "{run}");
         let durable = run["mode"] == "durable";
         assert_eq!(run["records_per_flush"].is_number(), durable, "{run}");
+        assert_eq!(run["rounds"], 3);
+        let rate = run["records_per_second"].as_f64();
+        assert!(run["least_per_second"].as_f64() <= rate, "{run}");
+        assert!(rate <= run["most_per_second"].as_f64(), "{run}");
+        // What the disk does at best is beside it, and the percentage is of that.
+        assert_eq!(run["bound"].is_object(), durable, "{run}");
+        if durable {
+            let bound = &run["bound"];
+            let of = |way: &str| bound[way]["median"].as_f64().unwrap_or(0.0);
+            let best = of("synced").max(of("direct"));
+            assert!(best > 0.0, "{run}");
+            let percent = 100.0 * rate.unwrap() / best;
+            let told = bound["percent"].as_f64().unwrap();
+            assert!((told - percent).abs() < 0.1 + percent / 100.0, "{run}");
+            assert_eq!(bound["records"], run["threads"], "one of each thread");
+        }
     }
     let text = tool("bench", tmp.path(), &quick).exits(0).out;
-    assert!(text.contains("durable") && text.contains("p99.9"), "{text}");
+    for word in [
+        "durable",
+        "p99.9",
+        "of the bound",
+        " %",
+        "fdatasync",
+        "O_DSYNC",
+    ] {
+        assert!(text.contains(word), "{word}: {text}");
+    }
+    let once = [&quick[..], &["--rounds", "1"]].concat();
+    let report = json("bench", tmp.path(), &once, 0);
+    assert_eq!(report["runs"][0]["rounds"], 1);
+    tool("bench", tmp.path(), &["--rounds", "0"]).exits(2);
     tool("bench", tmp.path(), &["--seconds", "0"]).exits(2);
     tool("bench", tmp.path(), &["--threads", "0"]).exits(2);
     tool("bench", &tmp.path().join("nowhere"), &[]).exits(3);

@@ -40,9 +40,7 @@ fn log() -> (SimDisk, Vec<PathBuf>) {
 }
 
 fn bytes_of(sim: &SimDisk, path: &Path) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    sim.edit(path, |content| bytes.clone_from(content));
-    bytes
+    sim.read_file(path).unwrap()
 }
 
 /// A disk with nothing but a file of these bytes.
@@ -253,4 +251,28 @@ fn arbitrary_bytes_are_read_without_a_panic() {
         let junk = (0..len).map(|_| rng.below(256).to_le_bytes()[0]);
         assert!(Log::open_segment(alone(junk.collect()), FILE).is_err());
     }
+}
+
+/// Records that were taken back are known by the marks in the file, also after damage.
+#[test]
+fn what_was_taken_back_is_known_by_the_marks_in_the_file() {
+    let sim = SimDisk::new();
+    let disk: Arc<dyn Disk> = Arc::new(sim.clone());
+    let options = Options::new().background(Background::Inline).disk(disk);
+    let log = Wal::open_with("/log", options).unwrap();
+    let _ = log.append("kept").unwrap();
+    let wrong = log.append("wrong").unwrap();
+    let _ = log.void(wrong, log.end_lsn()).unwrap();
+    log.close().unwrap();
+    let file = sim
+        .files()
+        .into_iter()
+        .find(|p| p.extension().is_some_and(|e| e == "wal"));
+    let log = Log::open_segment(alone(bytes_of(&sim, &file.unwrap())), FILE).unwrap();
+    let void: Vec<_> = intact(&log)
+        .into_iter()
+        .filter(|frame| frame.is_void)
+        .collect();
+    assert_eq!(void.len(), 1);
+    assert_eq!((void[0].lsn, &*void[0].payload), (wrong, &b"wrong"[..]));
 }

@@ -12,6 +12,7 @@ use crate::faults::Faults;
 use clap::{Args, Parser, Subcommand};
 use highwater_log::args::LogCommand;
 use highwater_log::args::number::{ANY, between, seconds};
+use highwater_log::completions::CompletionsArgs;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
@@ -66,6 +67,8 @@ pub(crate) enum Command {
     /// again after a pause, from its last checkpoint. SIGTERM is handed on to it; then it is not
     /// started again. Its last exit code is that of this command.
     Run(RunArgs),
+    /// Print what a shell needs to complete the arguments of this command
+    Completions(CompletionsArgs),
     /// Count words durably while being killed, and compare with the truth
     ///
     /// A child process runs a stateful word count. This process sends it text over TCP, line by

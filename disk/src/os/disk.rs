@@ -110,6 +110,10 @@ impl Disk for OsDisk {
         fs::remove_file(path).map_err(|e| DiskError::wrap(Call::Remove, path, e))
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        fs::remove_dir(dir).map_err(|e| DiskError::wrap(Call::Remove, dir, e))
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         sync_dir(dir).map_err(|e| DiskError::wrap(Call::SyncDir, dir, e))
     }

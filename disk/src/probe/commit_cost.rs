@@ -85,7 +85,7 @@ fn nameless(dir: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn write_zeros(file: &File, size: u64) -> io::Result<()> {
+pub(super) fn write_zeros(file: &File, size: u64) -> io::Result<()> {
     static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
     let mut at = 0;
     while at < size {

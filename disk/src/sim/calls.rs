@@ -116,6 +116,22 @@ impl Disk for SimDisk {
         })
     }
 
+    fn remove_dir(&self, dir: &Path) -> io::Result<()> {
+        self.machine.call(Call::Remove, dir, |state| {
+            let node = state.walk_dir(dir)?;
+            if state.tree.names.of(node).next().is_some() {
+                return Err(errno(Errno::NOTEMPTY));
+            }
+            let (parent, name) = state.walk_parent(dir)?;
+            state.change_name(NameOp::Remove {
+                dir: parent,
+                name,
+                node,
+            });
+            Ok(())
+        })
+    }
+
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         self.machine
             .faulty_call(Call::SyncDir, dir, None, |state, hit| {

@@ -7,6 +7,7 @@
 pub mod number;
 
 use crate::args::number::{ANY, between, seconds};
+use crate::completions::CompletionsArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -22,7 +23,17 @@ use std::path::PathBuf;
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
-    pub command: LogCommand,
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A command of the log.
+    #[command(flatten)]
+    Log(LogCommand),
+    /// Print what a shell needs to complete the arguments of this command
+    Completions(CompletionsArgs),
 }
 
 /// Commands about a log.
@@ -43,6 +54,12 @@ pub enum LogCommand {
     /// Prints each finding with file, offset, LSN, what it is and what to do. A torn tail after a
     /// crash is no finding: opening the log repairs it and nothing that was acknowledged is in it.
     Verify(LogArgs),
+    /// Copy a log, also one that is in use, and verify the copy
+    ///
+    /// NEW is there only when it is whole: until then the copy is in a directory beside it. It has
+    /// everything that was durable when the command began. If the log is truncated meanwhile,
+    /// copying begins again. The log is not changed, and no lock is taken.
+    Backup(RecoverArgs),
     /// Write everything before the first damage into a new log, at the same LSNs
     ///
     /// The old log is not touched. The new one has the same identity and LSNs, so checkpoints of
@@ -131,12 +148,12 @@ pub struct DumpArgs {
     pub(crate) decoder_timeout: u64,
 }
 
-/// Which log to recover, and where to.
+/// Which log to copy or to recover, and where to.
 #[derive(Debug, Args)]
 pub struct RecoverArgs {
     #[command(flatten)]
     pub(crate) log: LogArgs,
-    /// Directory of the new log, which must not exist or be empty
+    /// Directory of the new log, which must not exist (for `repair` and `salvage` it may be empty)
     #[arg(long, value_name = "NEW")]
     pub(crate) output: PathBuf,
 }
@@ -153,9 +170,13 @@ pub struct BenchArgs {
     /// Size of a record in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1024, value_parser = between::<u32>(0..=1 << 20))]
     pub(crate) size: u32,
-    /// Length of each run
+    /// Length of each round of each run; before each round of durable records the bare disk is
+    /// measured for as long
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = seconds)]
     pub(crate) seconds: f64,
+    /// Rounds of each run: figures are their medians
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = between::<u16>(1..=1000))]
+    pub(crate) rounds: u16,
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,

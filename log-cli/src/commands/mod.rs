@@ -7,12 +7,13 @@
 //! | `open` | finding and opening a log |
 //! | `damage` | damage in a log, for JSON and for people |
 //! | `extent` | how far damage goes, and what it costs |
-//! | `list`, `stats`, `verify` | the commands of that name |
+//! | `list`, `stats`, `verify`, `backup` | the commands of that name |
 //! | `dump/` | printing the records |
 //! | `recover/` | writing what is intact into a new log |
 //! | `measure/` | judging and measuring a disk |
 //! | `progress` | a progress bar |
 
+mod backup;
 mod damage;
 mod dump;
 mod extent;
@@ -40,6 +41,7 @@ pub fn run(command: &LogCommand, program: &Program, out: &mut Output) -> Result<
         LogCommand::Dump(args) => dump::command::dump(args, program, out),
         LogCommand::Stats(args) => stats::stats(args, program, out),
         LogCommand::Verify(args) => verify::verify(args, program, out),
+        LogCommand::Backup(args) => backup::backup(args, program, out),
         LogCommand::Repair(args) => recover::repair::repair(args, program, out),
         LogCommand::Salvage(args) => recover::salvage::salvage(args, program, out),
         LogCommand::Selftest(args) => measure::selftest::selftest(args, out),

@@ -36,8 +36,8 @@ pub(crate) fn uncovered(opened: &Opened, program: &Program) -> Result<Option<Str
 }
 
 /// What cannot be known of one segment file.
-const UNKNOWN: &str = "one segment file without its log: where the log starts and ends, and what was proven durable but by the frames \
-     in this file, is not known";
+const UNKNOWN: &str = "one segment file without its log: where the log starts and ends, and what was proven durable or taken back but by \
+     the frames in this file, is not known";
 
 /// What to say of a log that is one segment file.
 pub(crate) fn note(log: &Log) -> Option<&'static str> {

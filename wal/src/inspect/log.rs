@@ -354,6 +354,23 @@ impl Log {
         find_end(&*self.disk, &self.dir, &self.meta, segments)
     }
 
+    /// Everything below is proven to be durable.
+    ///
+    /// # Errors
+    /// [`WalError::Corrupt`] if the log is damaged, as far as it is read for this.
+    pub(crate) fn proven(&self) -> Result<u64> {
+        let look = |log: &Self| {
+            let (disk, meta) = (&*log.disk, &log.meta);
+            let headers = HeaderCheck::Unproven;
+            let mut segments = Vec::new();
+            list_segments_into(disk, &log.dir, meta, &log.listing, headers, &mut segments)?;
+            let end = log.find_end(&mut segments)?;
+            let base = segments.get(end.segment).map_or(0, |segment| segment.base);
+            Ok(end.proven.min(base + end.offset))
+        };
+        self.when_stable(look, |_| true)
+    }
+
     /// Whether an intact frame starts at `lsn`.
     fn is_frame_at(&self, segments: &[SegmentFile], lsn: Lsn) -> Result<bool> {
         let Some(segment) = segment_holding(segments, lsn.get()) else {
@@ -417,8 +434,8 @@ impl Log {
         let (disk, all) = (&*self.disk, HeaderCheck::All);
         let mut segments = Vec::new();
         if let Some(lone) = &self.lone {
-            let reach = (lone.end(disk)?, None, Marks::default());
-            return Ok((vec![lone.segment.clone()], reach));
+            let (end, marks) = lone.reach(disk)?;
+            return Ok((vec![lone.segment.clone()], (end, None, marks)));
         }
         let joined = list_segments_into(
             disk,

@@ -5,6 +5,7 @@ use crate::format::frame::LogKey;
 use crate::format::layout::{
     FRAME_ALIGNMENT, FRAME_HEADER_SIZE, MAX_BASE, Name, SEGMENT_HEADER_SIZE, classify,
 };
+use crate::marks::set::Marks;
 use crate::segment::header::{FoundFile, NoHeader, SegmentFile, read_error};
 use crate::segment::scan::{Found, Scanner};
 use highwater_disk::{Access, Disk};
@@ -92,14 +93,18 @@ impl LoneSegment {
         Scanner::open_short(disk, &self.segment, key, self.len)
     }
 
-    /// The LSN after its last intact frame; that of the first one if there is none.
-    pub(crate) fn end(&self, disk: &dyn Disk) -> Result<u64> {
+    /// The LSN after its last intact frame, or that of the first one if there is none; and what the
+    /// marks in it say.
+    pub(crate) fn reach(&self, disk: &dyn Disk) -> Result<(u64, Marks)> {
+        let mut marks = Marks::default();
         let mut scan = self.scanner(disk)?;
         let (mut offset, mut end) = (SEGMENT_HEADER_SIZE, SEGMENT_HEADER_SIZE);
         while offset < self.segment.size {
             match scan.look(offset) {
                 Ok(Found::Frame(frame)) => {
                     (offset, end) = (frame.next, frame.next);
+                    let mark = frame.mark(scan.payload(&frame));
+                    mark.iter().for_each(|mark| marks.apply(mark));
                     continue;
                 }
                 // It may be the last: its error is to be seen.
@@ -111,6 +116,6 @@ impl LoneSegment {
                 None => break,
             }
         }
-        Ok(self.segment.base + end)
+        Ok((self.segment.base + end, marks))
     }
 }

@@ -44,9 +44,10 @@ pub(crate) mod log;
 mod lone;
 mod moving;
 mod stats;
-mod verify;
+pub(crate) mod verify;
 
 pub use crate::metrics::histogram::Histogram;
+pub use crate::repair::backup::Backup;
 pub use crate::repair::copy::CopiedLog;
 pub use crate::repair::lost::{Losses, LostRange};
 pub use crate::repair::plan::RepairPlan;

@@ -1,7 +1,7 @@
 //! A new log of what an intact one holds from a position on, at the same LSNs.
 
 use crate::error::{Result, WalError};
-use crate::inspect::log::Log;
+use crate::inspect::log::{Log, Progress};
 use crate::lsn::Lsn;
 use crate::repair::rebuild::Rebuild;
 use crate::repair::repair::{check_copy, places};
@@ -58,8 +58,20 @@ impl Log {
     /// # }
     /// ```
     pub fn copy_from(&self, from: Lsn, to: impl AsRef<Path>) -> Result<CopiedLog> {
-        self.must_be_whole()?;
         let (_, to) = &places(&*self.disk, &self.dir, to.as_ref())?;
+        let copied = self.copy_with(from, to, &mut |_| ())?;
+        check_copy(&self.disk, to)?;
+        Ok(copied)
+    }
+
+    /// As [`Self::copy_from`]; what was written is not read again.
+    pub(crate) fn copy_with(
+        &self,
+        from: Lsn,
+        to: &Path,
+        progress: &mut impl FnMut(Progress),
+    ) -> Result<CopiedLog> {
+        self.must_be_whole()?;
         let mut frames = self.frames(from)?;
         let end = frames.log_end();
         if from > end {
@@ -69,6 +81,7 @@ impl Log {
         let first = held.or(frames.segments.last()).cloned();
         let first = first.expect("a log that is read has a segment");
         frames.begin_at(first.base);
+        let (start, bytes_total) = frames.span();
         let mut new = Rebuild::begin(&self.disk, to, self.key)?;
         new.start_at(first.base);
         new.segment(first.base, first.size)?;
@@ -77,6 +90,10 @@ impl Log {
             let frame = frame?;
             if !new.is_at(frame.segment.base) {
                 new.segment(frame.segment.base, frame.segment.size)?;
+                progress(Progress {
+                    bytes_done: frame.found.lsn().bytes_since(start),
+                    bytes_total,
+                });
             }
             let (lsn, kind) = (frame.found.lsn().get(), frame.found.header.kind);
             new.frame(lsn, kind, &frame.bytes)?;
@@ -92,7 +109,6 @@ impl Log {
         }
         new.set_marks(marks);
         let end_lsn = new.finish(first.base)?;
-        check_copy(&self.disk, to)?;
         Ok(CopiedLog {
             first_lsn: Lsn::new(first.base),
             end_lsn,

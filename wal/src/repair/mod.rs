@@ -6,6 +6,7 @@
 //! | `repair` | a new log of everything before the first damage, at the same LSNs |
 //! | `salvage` | a new log of everything intact, around the holes |
 //! | `copy` | a new log of everything from a position on, of an intact one that may be in use |
+//! | `backup` | a copy of a log that may be in use, under its name only when it is whole |
 //! | `plan` | what repair would keep and lose, without writing |
 //! | `source` | the files of a damaged log, as far as they can be recognised |
 //! | `scan` | every intact frame in order, and every hole between them |
@@ -15,6 +16,7 @@
 //!
 //! Their public names are in [`crate::inspect`].
 
+pub(crate) mod backup;
 pub(crate) mod copy;
 pub(crate) mod lost;
 pub(crate) mod marks;

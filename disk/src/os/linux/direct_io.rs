@@ -83,6 +83,19 @@ pub(crate) fn open_direct(path: &Path) -> io::Result<File> {
     Ok(direct)
 }
 
+/// Opens the file a second time for bare writes of whole pages past the page cache, of which each
+/// is a sync as well.
+#[expect(clippy::disallowed_methods, reason = "this is the seam")]
+pub(crate) fn open_synced(path: &Path) -> io::Result<File> {
+    open_direct(path)?;
+    let flags = OFlags::DIRECT | OFlags::DSYNC;
+    OpenOptions::new()
+        .write(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+        .map_err(unsupported)
+}
+
 /// Writes whole pages with `write`: those of `whole` and then those of `tail`, from offset `at` on.
 ///
 /// A count says how much was written *and* synced, so the write goes on at the first page that is

@@ -14,7 +14,7 @@
 //! | `device` | the block devices under a directory |
 
 pub(crate) mod device;
-mod direct_io;
+pub(crate) mod direct_io;
 mod direct_map;
 mod direct_read;
 #[cfg(not(shuttle))]

@@ -9,6 +9,7 @@
 //! | `populate` | faulting pages in: not here |
 //! | `event_count` | waking many threads: a condition variable; the model checker runs it too |
 //! | `priority` | scheduling priority: not here |
+//! | `direct_io` | writing past the page cache: not here |
 //! | `device` | the block devices under a directory: not known here |
 
 mod append_map;
@@ -20,6 +21,8 @@ pub(crate) mod event_count;
 
 #[cfg(any(highwater_portable, not(target_os = "linux")))]
 pub(crate) mod device;
+#[cfg(any(highwater_portable, not(target_os = "linux")))]
+pub(crate) mod direct_io;
 #[cfg(any(highwater_portable, not(target_os = "linux")))]
 pub(crate) mod populate;
 #[cfg(any(highwater_portable, not(target_os = "linux")))]

@@ -180,17 +180,6 @@ fn rows(
     engine: Option<&'static dyn EngineRecords>,
     args: &DumpArgs,
 ) -> Vec<Row> {
-    let row = |index, kind, length, payload| Row {
-        lsn: frame.lsn.get(),
-        index,
-        kind,
-        stream: frame.stream.0,
-        length,
-        void: frame.is_void,
-        payload,
-        payload_left_out: 0,
-        holds_record: false,
-    };
     let engines = engine.is_some();
     let of_record = |kind, index, bytes: &[u8]| {
         let decoded = engine.filter(|_| ["mark", "engine"].contains(&kind));
@@ -200,9 +189,10 @@ fn rows(
         });
         let (payload, left_out) = payload(bytes, decoded, args);
         Row {
+            index,
             payload_left_out: left_out,
             holds_record: true,
-            ..row(index, kind, bytes.len(), payload)
+            ..Row::new(frame, kind, bytes.len(), payload)
         }
     };
     match frame.kind {
@@ -228,49 +218,36 @@ fn rows(
                 .map(|(index, bytes)| of_record(kind(index), Some(index), bytes))
                 .collect()
         }
-        _ if !args.all => Vec::new(),
-        FrameKind::DurableLsn => vec![row(
-            None,
-            "durable-lsn",
-            frame.payload.len(),
-            durable_lsn(frame),
-        )],
-        FrameKind::Seal => vec![row(None, "seal", 0, Payload::None {})],
-        FrameKind::Padding => {
-            vec![row(None, "padding", frame.payload.len(), Payload::None {})]
-        }
-        FrameKind::Close => vec![row(None, "close", frame.payload.len(), durable_lsn(frame))],
+        _ if args.all => vec![own_frame(frame)],
+        _ => Vec::new(),
+    }
+}
+
+/// A frame of the log's own.
+fn own_frame(frame: &DumpedFrame) -> Row {
+    let none = Payload::None {};
+    let (kind, payload) = match frame.kind {
+        FrameKind::DurableLsn => ("durable-lsn", durable_lsn(frame)),
+        FrameKind::Close => ("close", durable_lsn(frame)),
+        FrameKind::Seal => ("seal", none),
+        FrameKind::Padding => ("padding", none),
         FrameKind::Void => {
             let said = frame.void_range().map(|(from, to)| Payload::Void {
                 void_from: from.get(),
                 void_to: to.get(),
             });
-            vec![row(
-                None,
-                "void",
-                frame.payload.len(),
-                said.unwrap_or(Payload::None {}),
-            )]
+            ("void", said.unwrap_or(none))
         }
         FrameKind::Cursor => {
             let said = frame.cursor().map(|(name, position)| Payload::Cursor {
                 cursor: name,
                 position: position.map(Lsn::get),
             });
-            vec![row(
-                None,
-                "cursor",
-                frame.payload.len(),
-                said.unwrap_or(Payload::None {}),
-            )]
+            ("cursor", said.unwrap_or(none))
         }
-        other => vec![row(
-            None,
-            "other",
-            frame.payload.len(),
-            Payload::Text(other.to_string()),
-        )],
-    }
+        other => ("other", Payload::Text(other.to_string())),
+    };
+    Row::new(frame, kind, frame.payload.len(), payload)
 }
 
 fn durable_lsn(frame: &DumpedFrame) -> Payload {
@@ -319,6 +296,20 @@ fn payload(bytes: &[u8], decoded: Option<Option<Value>>, args: &DumpArgs) -> (Pa
 }
 
 impl Row {
+    fn new(frame: &DumpedFrame, kind: &'static str, length: usize, payload: Payload) -> Self {
+        Self {
+            lsn: frame.lsn.get(),
+            index: None,
+            kind,
+            stream: frame.stream.0,
+            length,
+            void: frame.is_void,
+            payload,
+            payload_left_out: 0,
+            holds_record: false,
+        }
+    }
+
     fn to_text(&self) -> String {
         let place = self.index.map_or(self.lsn.to_string(), |index| {
             format!("{}.{index}", self.lsn)

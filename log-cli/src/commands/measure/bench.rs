@@ -1,6 +1,7 @@
 //! `highwater-log bench`: what appending costs on a disk.
 
 use crate::args::BenchArgs;
+use crate::commands::measure::bound::{BareRounds, Bound, Spread, per, rounded};
 use crate::outcome::{Failure, Outcome, Result};
 use crate::output::{Output, render, table};
 use crate::text;
@@ -44,9 +45,14 @@ struct Report {
 struct Run {
     mode: Mode,
     threads: usize,
+    /// How often it was measured. Rates are medians.
+    rounds: usize,
     seconds: f64,
     records: u64,
     records_per_second: f64,
+    /// The slowest and the fastest round.
+    least_per_second: f64,
+    most_per_second: f64,
     mib_per_second: f64,
     /// How many records a flush of the log served; none if nothing was flushed.
     records_per_flush: Option<f64>,
@@ -56,6 +62,16 @@ struct Run {
     p99_us: f64,
     p999_us: f64,
     max_us: f64,
+    /// What the disk does with bare writes; only of durable records.
+    bound: Option<Bound>,
+}
+
+/// One measurement of the log.
+struct Round {
+    time: Duration,
+    spread: Histogram,
+    records_per_flush: f64,
+    device_flushes: Option<u64>,
 }
 
 /// Runs the command.
@@ -81,6 +97,45 @@ pub(crate) fn bench(args: &BenchArgs, out: &mut Output) -> Result<Outcome> {
     Ok(Outcome::Clean)
 }
 
+/// Measures the log and, in turns with it, the bare disk.
+fn run(args: &BenchArgs, mode: Mode, threads: usize, device: Option<&Device>) -> Result<Run> {
+    let mut rounds = Vec::new();
+    let mut bare = BareRounds::new(args.size, threads);
+    for _ in 0..args.rounds {
+        if mode == Mode::Durable {
+            bare.measure(&args.dir, Duration::from_secs_f64(args.seconds / 2.0))?;
+        }
+        rounds.push(measure(args, mode, threads, device)?);
+    }
+    let rates = rounds
+        .iter()
+        .map(|round| per(round.spread.count(), round.time));
+    let rate = Spread::of(rates.collect());
+    let mut all = Histogram::new();
+    rounds.iter().for_each(|round| all.merge(&round.spread));
+    let flushed = rounds.iter().map(|round| round.records_per_flush);
+    let flushed = Spread::of(flushed.collect()).median;
+    let micros = |n: Option<u64>| text::micros(n.unwrap_or(0));
+    Ok(Run {
+        mode,
+        threads,
+        rounds: rounds.len(),
+        seconds: rounded(rounds.iter().map(|round| round.time.as_secs_f64()).sum()),
+        records: all.count(),
+        records_per_second: rounded(rate.median),
+        least_per_second: rounded(rate.least),
+        most_per_second: rounded(rate.most),
+        mib_per_second: rounded(rate.median * f64::from(args.size) / f64::from(1 << 20)),
+        records_per_flush: (mode == Mode::Durable).then(|| rounded(flushed)),
+        device_flushes: rounds.iter().map(|round| round.device_flushes).sum(),
+        p50_us: micros(all.quantile(0.5)),
+        p99_us: micros(all.quantile(0.99)),
+        p999_us: micros(all.quantile(0.999)),
+        max_us: micros(all.max()),
+        bound: bare.bound(rate.median),
+    })
+}
+
 /// What the threads of a run share.
 struct Load<'a> {
     log: &'a Wal,
@@ -92,7 +147,8 @@ struct Load<'a> {
     truncated: AtomicU64,
 }
 
-fn run(args: &BenchArgs, mode: Mode, threads: usize, device: Option<&Device>) -> Result<Run> {
+/// One round of the log, in a directory of its own.
+fn measure(args: &BenchArgs, mode: Mode, threads: usize, device: Option<&Device>) -> Result<Round> {
     let scratch = Scratch::create(&args.dir, "highwater-bench")
         .map_err(|e| Failure::io("cannot make a directory in", &args.dir, &e))?;
     let log = open(scratch.path(), mode)?;
@@ -115,21 +171,11 @@ fn run(args: &BenchArgs, mode: Mode, threads: usize, device: Option<&Device>) ->
     let device_flushes = before.zip(flushes()).map(|(b, a)| a.saturating_sub(b));
     let stats = log.stats();
     log.close()?;
-    let micros = |n: Option<u64>| text::micros(n.unwrap_or(0));
-    let records = spread.count();
-    Ok(Run {
-        mode,
-        threads,
-        seconds: rounded(time.as_secs_f64()),
-        records,
-        records_per_second: rounded(per(records, time)),
-        mib_per_second: rounded(per(records * u64::from(args.size), time) / f64::from(1 << 20)),
-        records_per_flush: (mode == Mode::Durable).then(|| rounded(stats.records_per_group())),
+    Ok(Round {
+        time,
+        spread,
+        records_per_flush: stats.records_per_group(),
         device_flushes,
-        p50_us: micros(spread.quantile(0.5)),
-        p99_us: micros(spread.quantile(0.99)),
-        p999_us: micros(spread.quantile(0.999)),
-        max_us: micros(spread.max()),
     })
 }
 
@@ -204,15 +250,6 @@ impl Load<'_> {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn per(count: u64, time: Duration) -> f64 {
-    count as f64 / time.as_secs_f64().max(1e-9)
-}
-
-fn rounded(number: f64) -> f64 {
-    (number * 100.0).round() / 100.0
-}
-
 fn print(report: &Report, out: &mut Output) -> Result<()> {
     out.line(format!(
         "{} on {}{}, records of {}",
@@ -229,7 +266,9 @@ fn print(report: &Report, out: &mut Output) -> Result<()> {
         "",
         "#threads",
         "#records/s",
+        "#least-most",
         "#MiB/s",
+        "#of the bound",
         "#per flush",
         "#device flushes",
         "#p50 µs",
@@ -246,7 +285,11 @@ fn print(report: &Report, out: &mut Output) -> Result<()> {
             },
             run.threads.to_string(),
             format!("{:.0}", run.records_per_second),
+            format!("{:.0}-{:.0}", run.least_per_second, run.most_per_second),
             format!("{:.1}", run.mib_per_second),
+            run.bound
+                .as_ref()
+                .map_or_else(dash, |bound| format!("{:.0} %", bound.percent)),
             run.records_per_flush
                 .map_or_else(dash, |n| format!("{n:.1}")),
             run.device_flushes.map_or_else(dash, text::grouped),
@@ -256,5 +299,41 @@ fn print(report: &Report, out: &mut Output) -> Result<()> {
             format!("{:.1}", run.max_us),
         ]);
     }
-    out.line(render(&rows))
+    out.line(render(&rows))?;
+    print_bounds(report, out)
+}
+
+/// The bare writes, a line for each number of threads.
+fn print_bounds(report: &Report, out: &mut Output) -> Result<()> {
+    let mut rows = table(&[
+        "bare writes",
+        "#records each",
+        "#bytes each",
+        "#pwrite + fdatasync, records/s",
+        "#least-most",
+        "#O_DIRECT + O_DSYNC, records/s",
+        "#least-most",
+    ]);
+    for run in &report.runs {
+        let Some(bound) = &run.bound else { continue };
+        let range = |rate: &Spread| format!("{:.0}-{:.0}", rate.least, rate.most);
+        let dash = || "-".to_owned();
+        let direct = bound.direct.as_ref();
+        rows.add_row([
+            format!("{} threads", run.threads),
+            bound.records.to_string(),
+            text::grouped(bound.bytes),
+            format!("{:.0}", bound.synced.median),
+            range(&bound.synced),
+            direct.map_or_else(dash, |rate| format!("{:.0}", rate.median)),
+            direct.map_or_else(dash, range),
+        ]);
+    }
+    out.line("")?;
+    out.line(render(&rows))?;
+    out.line("")?;
+    out.line(
+        "the bound: what this disk does at best with as many bytes at once as the threads have to write, in turns with the log; \
+         medians and ranges of the rounds",
+    )
 }

@@ -4,6 +4,8 @@
 //! |---|---|
 //! | `selftest` | whether a directory is fit for a log |
 //! | `bench` | how fast a log in it is |
+//! | `bound` | what the disk does with bare writes |
 
 pub(crate) mod bench;
+mod bound;
 pub(crate) mod selftest;

@@ -6,6 +6,6 @@
 //! | `salvage` | every intact frame, at new LSNs |
 //! | `lost` | what is lost, and what both commands have in common |
 
-mod lost;
+pub(crate) mod lost;
 pub(crate) mod repair;
 pub(crate) mod salvage;
