@@ -18,7 +18,7 @@ use std::path::PathBuf;
     version,
     disable_help_subcommand = true,
     after_help = "Exit codes: 0 ok, 1 something was found (damage, lost records), 2 wrong usage, 3 I/O error.\n\
-                  `list`, `dump`, `stats` and `verify` never write and take no lock: they may look at a log in use."
+                  `list`, `dump`, `stats`, `verify` and `backup` take no lock and never write into the log: it may be in use."
 )]
 pub struct Cli {
     /// What to do.

@@ -154,8 +154,8 @@ impl Cost {
         let after = text::grouped(self.records_after);
         let all = text::grouped(self.kept_records + self.records_after);
         format!(
-            "repair would keep {kept} records, those before LSN {}, and lose {after} intact ones after that, with what was in \
-             the damaged places; salvage would save {all}",
+            "repair would keep {kept} records (those before LSN {}) and lose {after} intact ones after that, with what was in the \
+             damaged places; salvage would save {all}",
             self.kept_until
         )
     }
