@@ -4,8 +4,6 @@ use super::{Appender, Engine, Purpose, Role, Store};
 use crate::record::Digest;
 use highwater_wal::{Lsn, Options, Wal};
 use std::path::Path;
-use std::time::Duration;
-
 
 /// The log with its defaults: what a user gets who sets nothing.
 pub struct Highwater;

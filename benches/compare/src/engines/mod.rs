@@ -9,6 +9,7 @@ mod highwater;
 mod keys;
 mod okaywal;
 mod raft_engine;
+mod raft_log;
 mod redb;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
@@ -125,6 +126,7 @@ pub fn all() -> Vec<Box<dyn Engine>> {
         Box::new(highwater::Highwater),
         Box::new(raft_engine::RaftEngine::PLAIN),
         Box::new(raft_engine::RaftEngine::PREFILL),
+        Box::new(raft_log::RaftLog),
         Box::new(okaywal::OkayWal::DEFAULTS),
         Box::new(okaywal::OkayWal::LARGE),
         Box::new(fjall::Fjall),
