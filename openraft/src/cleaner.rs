@@ -46,6 +46,10 @@ impl Cleaner {
         if work.running {
             return Ok(());
         }
+        // It has left its loop: what is left of it is let go of, the log above all.
+        if let Some(ended) = work.thread.take() {
+            let _ended = ended.join();
+        }
         let (wal, shared) = (Arc::clone(&self.wal), Arc::clone(&self.work));
         let thread = Builder::new()
             .name("raft-log-cleaner".to_owned())

@@ -53,7 +53,7 @@ impl Engine for RaftLog {
     }
 
     fn replays(&self) -> Option<&'static str> {
-        Some("CRC while it opens; each entry decoded into memory of its own")
+        Some("CRC, each entry decoded into memory of its own; opening reads all of them too")
     }
 
     fn open(&self, dir: &Path, _purpose: Purpose) -> Box<dyn Store> {
