@@ -540,6 +540,7 @@ const _: fn(FrameKind) = |kind| match kind {
     | FrameKind::Seal
     | FrameKind::Close
     | FrameKind::Padding
+    | FrameKind::DurableAt
     | FrameKind::Void
     | FrameKind::Cursor
     | _ => {}

@@ -30,6 +30,7 @@ mod repair;
 mod retention;
 mod segment;
 mod stripe;
+mod time;
 mod wal;
 
 pub use append::future::Appending;

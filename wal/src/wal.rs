@@ -91,9 +91,11 @@ impl Wal {
     /// # Errors
     /// As [`Self::open`]; [`WalError::BadOptions`].
     pub fn open_with(path: impl AsRef<Path>, options: Options) -> Result<Self> {
-        Ok(Self {
+        let log = Self {
             shared: Arc::new(open::open(path.as_ref(), options)?),
-        })
+        };
+        log.shared.start_retention()?;
+        Ok(log)
     }
 
     /// Whether the directory `path` holds a log, on the disk of `options`: a control file, or a

@@ -58,10 +58,12 @@ impl Turn {
         self.flusher.ring();
     }
 
-    /// Wakes them if that was asked for.
-    pub(crate) fn wake_if_due(&self) {
-        if self.is_due.swap(false, Ordering::AcqRel) {
+    /// Wakes them if that was asked for. Tells whether it was.
+    pub(crate) fn wake_if_due(&self) -> bool {
+        let is_due = self.is_due.swap(false, Ordering::AcqRel);
+        if is_due {
             self.wake();
         }
+        is_due
     }
 }

@@ -122,7 +122,10 @@ impl Task for Flusher {
             return Next::Done;
         }
         let syncer = &*self.syncer;
-        syncer.maintenance.turn().wake_if_due();
+        if syncer.maintenance.turn().wake_if_due() {
+            // The maintenance thread may have truncated the log.
+            syncer.room.notify();
+        }
         let idle = &*syncer.idle;
         let wanted = syncer.commit.wanted();
         let due = idle.due();

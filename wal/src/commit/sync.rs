@@ -25,6 +25,7 @@ use crate::segment::file::Segment;
 use crate::segment::frame_writer::{FrameWriter, NewFrame};
 use crate::segment::live::LiveSegments;
 use crate::segment::maker::WritesVia;
+use crate::time::log_time::LogTime;
 use highwater_disk::{DiskError, PAGE_SIZE, Raised, Reserver};
 use std::io;
 use std::ops::Range;
@@ -48,6 +49,9 @@ pub(crate) struct Syncer {
     pub(crate) meters: Arc<Meters>,
     pub(crate) marks: Arc<LiveMarks>,
     pub(crate) cursors: Arc<CursorTable>,
+    pub(crate) time: Arc<LogTime>,
+    /// Durable-LSN records have a time: `LOG` names the feature.
+    pub(crate) has_times: bool,
     pub(crate) room: Arc<RoomWaiters>,
     pub(crate) idle: Arc<IdleSignal>,
     /// If the log ends here, only a durable-LSN record is not yet durable. Syncing that is not
@@ -236,8 +240,12 @@ impl Syncer {
     /// Appends a durable-LSN record: proof for recovery that everything below `durable` was. The
     /// next sync carries it. The log can do without: it is left out if the tail is full or closed.
     pub(crate) fn append_durable_lsn(&self, durable: u64) {
-        let payload = durable.to_le_bytes();
-        let frame = NewFrame::new(FrameKind::DurableLsn.into(), StreamId::DEFAULT, &payload);
+        let (mut payload, mut kind) = (durable.to_le_bytes().to_vec(), FrameKind::DurableLsn);
+        if self.has_times {
+            payload.extend_from_slice(&self.time.now_ms().to_le_bytes());
+            kind = FrameKind::DurableAt;
+        }
+        let frame = NewFrame::new(kind.into(), StreamId::DEFAULT, &payload);
         let tail = self.segments.tail();
         match self.writer.append(&frame, &tail, Reserver::Appender) {
             Ok((start, end)) if start == durable => self.idle_end.store(end, Ordering::Release),

@@ -11,6 +11,8 @@ pub(crate) enum Feature {
     Void,
     /// Frames that say how far named consumers have come.
     Cursors,
+    /// Durable-LSN records with a time.
+    Time,
 }
 
 impl Feature {
@@ -19,18 +21,20 @@ impl Feature {
         match kind {
             FrameKind::Void => Some(Self::Void),
             FrameKind::Cursor => Some(Self::Cursors),
+            FrameKind::DurableAt => Some(Self::Time),
             _ => None,
         }
     }
 }
 
-const ALL: [Feature; 2] = [Feature::Void, Feature::Cursors];
+const ALL: [Feature; 3] = [Feature::Void, Feature::Cursors, Feature::Time];
 
 impl fmt::Display for Feature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Void => "void",
             Self::Cursors => "cursors",
+            Self::Time => "time",
         })
     }
 }

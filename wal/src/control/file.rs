@@ -35,6 +35,9 @@ pub(crate) struct ControlFile {
     pub(crate) end: LogEnd,
     /// What a version must know to open the log.
     pub(crate) features: Features,
+    /// The latest time that was written down in the log, in milliseconds since the Unix epoch; 0 if
+    /// none was.
+    pub(crate) time_ms: u64,
     /// What all marks below `attested_lsn` say. A later one may be in it, if it is durable.
     pub(crate) marks: Marks,
 }
@@ -71,6 +74,8 @@ struct OnDisk {
     end: LogEnd,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     features: Vec<String>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    time_ms: u64,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     voids: Vec<(u64, u64)>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
@@ -103,6 +108,7 @@ impl OnDisk {
             reach_bytes,
             end,
             features,
+            time_ms,
             voids,
             cursors,
             checksum: _,
@@ -115,7 +121,7 @@ impl OnDisk {
             fields.push_str(":closed");
         }
         if *format_version > 1 {
-            let added = serde_json::to_string(&(features, voids, cursors));
+            let added = serde_json::to_string(&(features, time_ms, voids, cursors));
             fields.push(':');
             fields.push_str(&added.expect("numbers and strings are JSON"));
         }
@@ -149,6 +155,7 @@ impl ControlFile {
             reach_bytes: self.reach,
             end: self.end,
             features: self.features.names(),
+            time_ms: self.time_ms,
             voids: voids.iter().map(|(a, b)| (a.get(), b.get())).collect(),
             cursors: cursors
                 .iter()
@@ -219,6 +226,7 @@ impl ControlFile {
             reach: on_disk.reach_bytes,
             end: on_disk.end,
             features,
+            time_ms: on_disk.time_ms,
             marks,
         })
     }
@@ -341,6 +349,7 @@ mod tests {
             reach: 4_096,
             end: LogEnd::Closed,
             features: Features::default(),
+            time_ms: 0,
             marks: Marks::default(),
         }
     }
@@ -349,6 +358,8 @@ mod tests {
         let mut contents = contents();
         contents.features = contents.features.with(Feature::Void);
         contents.features = contents.features.with(Feature::Cursors);
+        contents.features = contents.features.with(Feature::Time);
+        contents.time_ms = 1_800_000_000_000;
         contents.marks.apply(&Mark::Void {
             from: 20_000,
             to: 30_000,

@@ -7,6 +7,7 @@ use crate::error::Result;
 use crate::facade::tracing;
 use crate::format::mark::Mark;
 use crate::marks::live::LiveMarks;
+use crate::time::log_time::LogTime;
 use highwater_disk::Disk;
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub(crate) struct ControlFileWriter {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     marks: Arc<LiveMarks>,
+    time: Arc<LogTime>,
     state: Mutex<State>,
     /// A durable LSN that is to be written when there is time.
     scheduled: Mutex<Option<u64>>,
@@ -36,11 +38,13 @@ impl ControlFileWriter {
         dir: PathBuf,
         contents: ControlFile,
         marks: &Arc<LiveMarks>,
+        time: &Arc<LogTime>,
     ) -> Self {
         Self {
             disk,
             dir,
             marks: Arc::clone(marks),
+            time: Arc::clone(time),
             state: Mutex::new(State {
                 contents,
                 closed: false,
@@ -69,6 +73,10 @@ impl ControlFileWriter {
             // Marks between the two may be missing in what was written last.
             attested_lsn: position.max(contents.attested_lsn),
             end: LogEnd::Open,
+            time_ms: match contents.features.contains(Feature::Time) {
+                true => self.time.last_ms(),
+                false => 0,
+            },
             marks,
             ..contents.clone()
         }
@@ -174,7 +182,7 @@ impl ControlFileWriter {
 mod tests {
     use super::*;
     use crate::marks::set::Marks;
-    use highwater_disk::SimDisk;
+    use highwater_disk::{Clock, OsClock, SimDisk};
     use std::path::Path;
 
     /// A writer for a new log that is durable up to 10, and a reader of its control file: how far
@@ -190,10 +198,14 @@ mod tests {
             reach: 0,
             end: LogEnd::Open,
             features: Features::default(),
+            time_ms: 0,
             marks: Marks::default(),
         };
         let marks = Arc::<LiveMarks>::default();
-        let writer = ControlFileWriter::new(Arc::clone(&disk), dir.to_owned(), contents, &marks);
+        let clock: Arc<dyn Clock> = Arc::new(OsClock::new());
+        let time = Arc::new(LogTime::new(&clock, 0));
+        let writer =
+            ControlFileWriter::new(Arc::clone(&disk), dir.to_owned(), contents, &marks, &time);
         let read = move || {
             let contents = ControlFile::read(&*disk, dir).unwrap().unwrap();
             (contents.attested_lsn, contents.end)

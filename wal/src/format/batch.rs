@@ -72,6 +72,7 @@ impl RecordSplitter {
             | FrameKind::Seal
             | FrameKind::Close
             | FrameKind::Padding
+            | FrameKind::DurableAt
             | FrameKind::Void
             | FrameKind::Cursor => return None,
         };

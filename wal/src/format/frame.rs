@@ -44,6 +44,8 @@ pub enum FrameKind {
     Close,
     /// Fills room and means nothing.
     Padding,
+    /// The durable LSN, and the time when it was written.
+    DurableAt,
     /// Takes records back: see [`Wal::void`](crate::Wal::void).
     Void,
     /// How far a named consumer has come: see [`Wal::cursor`](crate::Wal::cursor).
@@ -60,6 +62,7 @@ impl fmt::Display for FrameKind {
             Self::Seal => "seal",
             Self::Close => "close",
             Self::Padding => "padding",
+            Self::DurableAt => "durable-at",
             Self::Void => "void",
             Self::Cursor => "cursor",
         })
@@ -79,6 +82,11 @@ impl FrameKind {
         matches!(self, Self::Void | Self::Cursor)
     }
 
+    /// Whether it says when something was durable.
+    pub(crate) fn has_time(self) -> bool {
+        self == Self::DurableAt
+    }
+
     pub(crate) fn to_byte(self) -> u8 {
         match self {
             Self::Data => kind::DATA,
@@ -88,6 +96,7 @@ impl FrameKind {
             Self::Seal => kind::SEAL,
             Self::Close => kind::CLOSE,
             Self::Padding => kind::PADDING,
+            Self::DurableAt => kind::DURABLE_AT,
             Self::Void => kind::VOID,
             Self::Cursor => kind::CURSOR,
         }
@@ -102,6 +111,7 @@ impl FrameKind {
             kind::SEAL => Self::Seal,
             kind::CLOSE => Self::Close,
             kind::PADDING => Self::Padding,
+            kind::DURABLE_AT => Self::DurableAt,
             kind::VOID => Self::Void,
             kind::CURSOR => Self::Cursor,
             _ => return None,
@@ -330,10 +340,19 @@ fn field<const N: usize>(bytes: &[u8], offset: usize) -> [u8; N] {
         .expect("field offsets lie inside the header, by the const assertions of the layout")
 }
 
+/// The durable LSN and the time, in milliseconds since the Unix epoch, of a record that has both.
+pub(crate) fn durable_at_in(kind: FrameKind, payload: &[u8]) -> Option<(u64, u64)> {
+    let (durable, time) = payload.split_first_chunk()?;
+    let time = time.try_into().ok()?;
+    let both = (u64::from_le_bytes(*durable), u64::from_le_bytes(time));
+    kind.has_time().then_some(both)
+}
+
 /// The durable LSN that a durable-LSN record or a close frame holds.
 pub(crate) fn durable_lsn_in(kind: FrameKind, payload: &[u8]) -> Option<u64> {
     match kind {
         FrameKind::DurableLsn | FrameKind::Close => payload.try_into().ok().map(u64::from_le_bytes),
+        FrameKind::DurableAt => durable_at_in(kind, payload).map(|(durable, _)| durable),
         FrameKind::Data
         | FrameKind::Batch
         | FrameKind::Control

@@ -123,6 +123,9 @@ pub mod kind {
     pub const CLOSE: u8 = 6;
     /// Fills room: readers skip it, its payload means nothing.
     pub const PADDING: u8 = 7;
+    /// The durable LSN and when it was written: two `u64`, the second in milliseconds since the Unix
+    /// epoch.
+    pub const DURABLE_AT: u8 = 8;
     /// The records whose frames start in a range count no more: `u64` from, `u64` to.
     pub const VOID: u8 = 9;
     /// How far a named consumer has come: `u64` position, all ones if it was removed; then its name
@@ -139,6 +142,8 @@ pub mod flag {
 
 /// Payload of [`kind::DURABLE_LSN`] and [`kind::CLOSE`].
 pub const DURABLE_LSN_SIZE: u64 = 8;
+/// Payload of [`kind::DURABLE_AT`].
+pub const DURABLE_AT_SIZE: u64 = 16;
 /// The most ranges that a log can hold as void.
 pub const MAX_VOIDS: usize = 4096;
 /// The most cursors of a log.

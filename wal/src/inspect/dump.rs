@@ -442,6 +442,7 @@ pub(crate) fn records_in(header: &FrameHeader, payload: &[u8]) -> std::result::R
         | FrameKind::Seal
         | FrameKind::Close
         | FrameKind::Padding
+        | FrameKind::DurableAt
         | FrameKind::Void
         | FrameKind::Cursor => 0,
     })

@@ -180,6 +180,7 @@ impl Log {
                 reach: 0,
                 end: LogEnd::Open,
                 features: Features::default(),
+                time_ms: 0,
                 marks: Marks::default(),
             },
             listing: Listing::default(),

@@ -184,7 +184,9 @@ impl LogStats {
                 self.overhead.frame_headers += FRAME_HEADER_SIZE;
                 self.overhead.padding += amount.log_bytes - FRAME_HEADER_SIZE - stored;
             }
-            FrameKind::DurableLsn => self.durable_lsn_record(frame.lsn, group),
+            FrameKind::DurableLsn | FrameKind::DurableAt => {
+                self.durable_lsn_record(frame.lsn, group);
+            }
             FrameKind::Seal
             | FrameKind::Close
             | FrameKind::Padding
@@ -200,6 +202,7 @@ impl LogStats {
             }
             FrameKind::Data | FrameKind::Control => {}
             FrameKind::DurableLsn
+            | FrameKind::DurableAt
             | FrameKind::Seal
             | FrameKind::Close
             | FrameKind::Padding

@@ -7,6 +7,7 @@ use crate::commit::flusher::Flusher;
 use crate::commit::idle::IdleSignal;
 use crate::commit::state::CommitState;
 use crate::commit::sync::Syncer;
+use crate::control::features::Feature;
 use crate::control::file;
 use crate::control::writer::ControlFileWriter;
 use crate::cursor::table::CursorTable;
@@ -33,6 +34,7 @@ use crate::retention::guard::Retention;
 use crate::segment::file::Segment;
 use crate::segment::frame_writer::FrameWriter;
 use crate::segment::live::LiveSegments;
+use crate::time::log_time::LogTime;
 use highwater_disk::{DirLock, Disk};
 use parking_lot::{Condvar, Mutex};
 use std::collections::VecDeque;
@@ -94,7 +96,10 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
     let marks = Arc::new(LiveMarks::new(meta.marks.clone()));
     let retention = Arc::new(Retention::new(first_lsn));
     let cursors = Arc::new(CursorTable::new(&retention, &meta.marks));
-    let control = Arc::new(ControlFileWriter::new(disk, dir.to_owned(), meta, &marks));
+    let time = Arc::new(LogTime::new(&options.clock, meta.time_ms));
+    let has_times = options.timestamps && meta.features.contains(Feature::Time);
+    let control = ControlFileWriter::new(disk, dir.to_owned(), meta, &marks, &time);
+    let control = Arc::new(control);
     let budget = Arc::new(budget(&options, &segments, &tail, &ready));
     let (counters, meters) = (Arc::<Counters>::default(), Arc::new(Meters::new(dir)));
     let segments = Arc::new(LiveSegments::new(segments, Arc::clone(&tail)));
@@ -123,6 +128,7 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         &maintenance,
         (&counters, &meters),
         (&marks, &cursors),
+        (&time, has_times),
     ));
     Ok(Shared {
         dir: dir.to_owned(),
@@ -145,6 +151,8 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         retention,
         marks,
         cursors,
+        time,
+        has_warned_of_jump: AtomicBool::new(false),
         counters,
         meters,
         recovery,
@@ -171,6 +179,7 @@ fn syncer(
     maintenance: &Arc<Maintenance>,
     (counters, meters): (&Arc<Counters>, &Arc<Meters>),
     (marks, cursors): (&Arc<LiveMarks>, &Arc<CursorTable>),
+    (time, has_times): (&Arc<LogTime>, bool),
 ) -> Syncer {
     let durable = commit.durable();
     Syncer {
@@ -184,6 +193,8 @@ fn syncer(
         meters: Arc::clone(meters),
         marks: Arc::clone(marks),
         cursors: Arc::clone(cursors),
+        time: Arc::clone(time),
+        has_times,
         room: Arc::default(),
         idle: Arc::new(IdleSignal::new(maintenance.turn().flusher())),
         idle_end: AtomicU64::new(durable),

@@ -25,6 +25,7 @@ use crate::segment::file::Segment;
 use crate::segment::frame_writer::{FrameWriter, NewFrame};
 use crate::segment::live::LiveSegments;
 use crate::segment::maker::WritesVia;
+use crate::time::log_time::LogTime;
 use highwater_disk::{DirLock, ReserveError};
 use parking_lot::Mutex;
 use std::path::PathBuf;
@@ -93,6 +94,9 @@ pub(crate) struct Shared {
     pub(crate) retention: Arc<Retention>,
     pub(crate) marks: Arc<LiveMarks>,
     pub(crate) cursors: Arc<CursorTable>,
+    pub(crate) time: Arc<LogTime>,
+    /// It was said that the clock has jumped.
+    pub(crate) has_warned_of_jump: AtomicBool,
     pub(crate) room: Arc<RoomWaiters>,
     /// Tasks that wait until the log can go to its next segment.
     pub(crate) turn: Arc<Turn>,

@@ -4,18 +4,26 @@ use crate::error::Result;
 use crate::facade::tracing;
 use crate::log::shared::Shared;
 use crate::lsn::Lsn;
+use parking_lot::MutexGuard;
 
 impl Shared {
     /// Truncates the segments wholly below `lsn`, below what is durable, and below every guard.
     pub(crate) fn truncate_before(&self, lsn: Lsn) -> Result<()> {
-        let truncated = self.truncate(lsn);
+        let truncated = self.truncate(lsn, self.is_closed.lock());
         // Without the locks: a waker may run its task, and that truncate.
         self.room.notify();
         truncated
     }
 
-    fn truncate(&self, lsn: Lsn) -> Result<()> {
-        let is_closed = self.is_closed.lock();
+    /// The same, but neither waits for a log that is being closed or truncated, nor wakes anyone.
+    pub(crate) fn try_truncate_before(&self, lsn: Lsn) -> Result<()> {
+        match self.is_closed.try_lock() {
+            Some(is_closed) if !*is_closed => self.truncate(lsn, is_closed),
+            _ => Ok(()),
+        }
+    }
+
+    fn truncate(&self, lsn: Lsn, is_closed: MutexGuard<'_, bool>) -> Result<()> {
         if *is_closed {
             return Err(self.commit.closed_error());
         }

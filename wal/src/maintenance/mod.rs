@@ -4,6 +4,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `thread` | what a thread does for all three |
+//! | `truncate_by_policy` | when the log gives up its oldest segments by itself |
 //! | `growth` | how large the next segment is |
 //! | `preallocator` | makes the next segment before it is needed |
 //! | `pace` | how fast the next segment is zeroed |
@@ -16,3 +17,4 @@ pub(crate) mod pace;
 pub(crate) mod preallocator;
 pub(crate) mod resident_memory;
 pub(crate) mod thread;
+pub(crate) mod truncate_by_policy;

@@ -15,6 +15,7 @@ use crate::maintenance::growth::TailAge;
 use crate::maintenance::pace::{Pace, REST};
 use crate::maintenance::preallocator::{Begun, Preallocator, Shape};
 use crate::maintenance::resident_memory::ResidentMemory;
+use crate::maintenance::truncate_by_policy::TruncateByPolicy;
 use crate::options::choices::Background;
 use crate::segment::file::Segment;
 use crate::segment::live::LiveSegments;
@@ -38,6 +39,7 @@ pub(crate) struct Maintenance {
     /// How long a rest is does not depend on the clock of the log.
     real_time: OsClock,
     work: Mutex<Work>,
+    by_policy: TruncateByPolicy,
     runner: Runner,
 }
 
@@ -87,6 +89,7 @@ impl Maintenance {
             real_time: OsClock::new(),
             preallocator,
             work: Mutex::default(),
+            by_policy: TruncateByPolicy::default(),
             runner: Runner::default(),
         });
         maintenance.half_full(segments.end());
@@ -154,6 +157,7 @@ impl Maintenance {
     /// The segment `tail` that was taken is in use. Appenders are done with those in `released`.
     pub(crate) fn rotated(&self, tail: &Segment, released: Vec<Arc<Segment>>) {
         self.tail_age.begin(tail, self.preallocator.clock.now());
+        self.by_policy.rotated();
         if self.background != Background::Inline {
             self.memory.release(released);
             self.bell.ring();
@@ -206,6 +210,12 @@ impl Maintenance {
                 Background::Thread | Background::Shared => self.bell.ring(),
             }
         }
+    }
+
+    /// Has the thread do this when a segment was begun, and once a minute.
+    pub(crate) fn truncate_by_policy(&self, apply: impl Fn() + Send + Sync + 'static) {
+        self.by_policy.start(apply);
+        self.bell.ring();
     }
 
     /// Segments that are made and not yet in use.
@@ -331,14 +341,8 @@ impl Maintenance {
     }
 }
 
-impl Task for Maintenance {
-    fn step(&self) -> Next {
-        if self.preallocator.is_stopped() {
-            return Next::Done;
-        }
-        if self.do_small_work() {
-            return Next::Again;
-        }
+impl Maintenance {
+    fn do_work(&self) -> Next {
         let work = &mut *self.work.lock();
         if let Some(making) = work.making.take() {
             return self.go_on(work, making);
@@ -353,6 +357,21 @@ impl Task for Maintenance {
         match self.memory.may_rest(self.pace.durable()) {
             true => self.wait_for_rest(work),
             false => Next::Wait(None),
+        }
+    }
+}
+
+impl Task for Maintenance {
+    fn step(&self) -> Next {
+        if self.preallocator.is_stopped() {
+            return Next::Done;
+        }
+        if self.do_small_work() || self.by_policy.step(self.real_time.now()) {
+            return Next::Again;
+        }
+        match self.do_work() {
+            Next::Wait(until) => Next::Wait(until.into_iter().chain(self.by_policy.next()).min()),
+            other => other,
         }
     }
 

@@ -44,6 +44,9 @@ pub struct Options {
     pub(crate) compression: Compression,
     pub(crate) max_bytes: Option<u64>,
     pub(crate) seal_groups: u64,
+    pub(crate) timestamps: bool,
+    pub(crate) retain_for: Option<Duration>,
+    pub(crate) retain_bytes: Option<u64>,
     pub(crate) committer_priority: Priority,
     pub(crate) progress_interval: u64,
     pub(crate) longest_write: u64,
@@ -84,6 +87,9 @@ impl Options {
             compression: Compression::Off,
             max_bytes: None,
             seal_groups: 0,
+            timestamps: true,
+            retain_for: None,
+            retain_bytes: None,
             committer_priority: Priority::Ordinary,
             progress_interval: PROGRESS_INTERVAL,
             longest_write: MAX_WRITE_SIZE,
@@ -114,6 +120,80 @@ impl Options {
     #[must_use]
     pub fn segment_size(mut self, bytes: u64) -> Self {
         self.segment_size = bytes;
+        self
+    }
+
+    /// Whether the log writes down when each group was durable (default yes), by the wall clock at
+    /// opening and the monotonic clock since. It costs 8 bytes per group. [`Wal::read_since`],
+    /// [`Wal::time_of`] and [`Self::retain_for`] live by it. A log that has used it is of format
+    /// version 2. May change between runs.
+    ///
+    /// [`Wal::read_since`]: crate::Wal::read_since
+    /// [`Wal::time_of`]: crate::Wal::time_of
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().min_segment_size(64 << 10).timestamps(false);
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// let lsn = log.append_sync("a record")?;
+    /// assert_eq!(log.time_of(lsn)?, None);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn timestamps(mut self, written: bool) -> Self {
+        self.timestamps = written;
+        self
+    }
+
+    /// Has the log give up records that have been durable for longer than this (default: never), a
+    /// whole segment at a time, as [`Wal::truncate_before`] would: readers, guards and cursors keep
+    /// what they need. It is done when a segment is begun and once a minute; see
+    /// [`Wal::apply_retention`].
+    ///
+    /// The time is the log's ([`Self::timestamps`]). If the wall clock is more than a day from it,
+    /// retention by age pauses, with a warning: for a day after opening, or until the clock is
+    /// right again. A clock that was set wrong does not delete the log.
+    ///
+    /// [`Wal::truncate_before`]: crate::Wal::truncate_before
+    /// [`Wal::apply_retention`]: crate::Wal::apply_retention
+    ///
+    /// ```
+    /// use highwater_wal::{Options, Wal};
+    /// use std::time::Duration;
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().retain_for(Duration::from_hours(7 * 24));
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn retain_for(mut self, age: Duration) -> Self {
+        self.retain_for = Some(age);
+        self
+    }
+
+    /// Has the log give up its oldest segments while what is left has at least this many bytes
+    /// (default: never): readers, guards and cursors keep what they need. When it is done: as
+    /// [`Self::retain_for`]. With both, the one that gives up more decides.
+    /// [`Self::max_bytes`] is something else: a bound at which appends are refused.
+    ///
+    /// ```
+    /// use highwater_wal::{Lsn, Options, Wal};
+    /// # let dir = tempfile::tempdir()?;
+    /// let options = Options::new().segment_size(64 << 10).retain_bytes(128 << 10);
+    /// let log = Wal::open_with(dir.path(), options)?;
+    /// for _ in 0..100 {
+    ///     let _ = log.append([0; 9000])?;
+    /// }
+    /// log.sync()?;
+    /// log.apply_retention()?; // now, not some time later
+    /// assert!(log.first_lsn() > Lsn::ZERO);
+    /// assert!(log.end_lsn().bytes_since(log.first_lsn()) >= 128 << 10);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn retain_bytes(mut self, bytes: u64) -> Self {
+        self.retain_bytes = Some(bytes);
         self
     }
 

@@ -307,7 +307,7 @@ impl<'a> Frames<'a> {
         }
         match self.check {
             Check::PayloadOf(stream) => frame.header.stream == stream,
-            Check::Payload | Check::Header | Check::Marks => true,
+            Check::Payload | Check::Header | Check::Marks | Check::Times => true,
         }
     }
 

@@ -211,6 +211,7 @@ impl Reader {
                 | FrameKind::Seal
                 | FrameKind::Close
                 | FrameKind::Padding
+                | FrameKind::DurableAt
                 | FrameKind::Void
                 | FrameKind::Cursor => continue,
             };

@@ -2,7 +2,7 @@
 
 use crate::control::file::{ControlFile, LogEnd};
 use crate::error::{Finding, Result, WalError};
-use crate::format::frame::{FrameKind, LogKey};
+use crate::format::frame::{FrameKind, LogKey, durable_at_in};
 use crate::format::layout::{
     DURABLE_LSN_SIZE, FRAME_ALIGNMENT, FRAME_HEADER_SIZE, SEGMENT_HEADER_SIZE, frame_size,
 };
@@ -33,6 +33,8 @@ pub(crate) struct End {
     pub(crate) bytes_discarded: u64,
     /// What all marks below x say.
     pub(crate) marks: Marks,
+    /// The latest time that was written down below x; 0 if none was.
+    pub(crate) time_ms: u64,
 }
 
 /// Reading forward from the start of a segment to x.
@@ -49,6 +51,7 @@ struct TailReader {
     marks: Vec<Mark>,
     /// `LOG` proves that everything below is durable.
     attested: u64,
+    time_ms: u64,
 }
 
 /// Finds the end of the log in a checked segments. Changes nothing.
@@ -115,6 +118,7 @@ fn end_from(
         frames_erased: 0,
         bytes_discarded: tail.torn.unwrap_or(0),
         marks: meta.marks.clone(),
+        time_ms: meta.time_ms.max(tail.time_ms),
     };
     let proof = if meta.attested_lsn > x {
         Some(log_proves(meta.attested_lsn))
@@ -247,6 +251,7 @@ fn read_from(
         start: first.base,
         marks: Vec::new(),
         attested: meta.attested_lsn,
+        time_ms: 0,
     };
     tail.skip_proven(
         meta.end,
@@ -323,6 +328,9 @@ impl TailReader {
         }
         if lsn >= self.proven {
             self.unproven.push_back(lsn);
+        }
+        if let Some((_, time)) = durable_at_in(kind, payload) {
+            self.time_ms = self.time_ms.max(time);
         }
         // `LOG` holds what those before say, and maybe more.
         if lsn >= self.attested {

@@ -1,6 +1,6 @@
 //! Opening a log, by the tables in [`crate::recovery`].
 
-use crate::control::features::Features;
+use crate::control::features::{Feature, Features};
 use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::{Finding, Result, WalError};
 use crate::facade::tracing;
@@ -104,7 +104,8 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
         attested_lsn: first,
         reach: maker.reach(options.max_record()),
         end: LogEnd::Open,
-        features: Features::default(),
+        features: features(Features::default(), options),
+        time_ms: 0,
         marks: Marks::default(),
     };
     // Last: a log exists once it has a LOG file.
@@ -130,6 +131,14 @@ fn create(dir: &Path, options: &Options, listing: Listing) -> Result<Opened> {
         recovery,
         maker,
     })
+}
+
+/// Those of a log that has `features` and is opened with `options`.
+fn features(features: Features, options: &Options) -> Features {
+    match options.timestamps {
+        true => features.with(Feature::Time),
+        false => features,
+    }
 }
 
 /// What segments of the log in `dir` are made with.
@@ -202,11 +211,15 @@ fn recover(dir: &Path, options: &Options, meta: &ControlFile, listing: Listing) 
         attested_lsn: x,
         reach: maker.reach(options.max_record()),
         end: LogEnd::Open,
+        features: features(meta.features, options),
+        time_ms: end.time_ms,
         marks: end.marks,
         ..meta.clone()
     };
     next.marks.forget_below(meta.first_lsn);
-    renew_names(disk, dir, prepared.as_ref(), meta, &next)?;
+    if !renew_names(disk, dir, prepared.as_ref(), meta, &next)? {
+        next.features = meta.features;
+    }
     let recovery = Recovery {
         case: end.case,
         first_lsn: Lsn::new(meta.first_lsn),
@@ -297,14 +310,14 @@ fn erase_and_rewrite(
 /// Makes the names found durable. A name that is seen need not be: the sync of the directory may
 /// have failed, and the kernel takes it for clean after that. So the names are made again, as the
 /// tail's bytes are. Only `LOG` and the prepared segment need it: a segment is used only after its
-/// name was synced.
+/// name was synced. False if `LOG` still says what it said.
 fn renew_names(
     disk: &dyn Disk,
     dir: &Path,
     prepared: Option<&SegmentFile>,
     old: &ControlFile,
     new: &ControlFile,
-) -> Result<()> {
+) -> Result<bool> {
     if let Some(segment) = prepared {
         let tmp = tmp_path(&segment.path);
         disk.rename(&segment.path, &tmp)
@@ -313,17 +326,18 @@ fn renew_names(
     }
     // What the old `LOG` says must not be too little for the next recovery, should it stay.
     let may_stay = old.reach == 0 || (new.reach != 0 && new.reach <= old.reach);
-    match new.replace(disk, dir) {
+    let renewed = match new.replace(disk, dir) {
         Err(error) if error.is_no_space() && may_stay => {
             // A full disk must still open. What was found is as durable as a sync can make it now.
             tracing::warn!(dir = %dir.display(), %error, "the disk is full: LOG was not renewed");
             disk.sync_dir(dir)
                 .map_err(|e| WalError::io("syncing the directory", dir, e))?;
+            false
         }
-        other => other?,
-    }
+        other => other.map(|()| true)?,
+    };
     file::prepare_spare(disk, dir, new);
-    Ok(())
+    Ok(renewed)
 }
 
 fn rewrite_segment(

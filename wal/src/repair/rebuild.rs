@@ -4,7 +4,9 @@
 use crate::control::features::{Feature, Features};
 use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::{Result, WalError};
-use crate::format::frame::{FrameHeader, FrameKind, LogKey, SegmentHeader, encode_header};
+use crate::format::frame::{
+    FrameHeader, FrameKind, LogKey, SegmentHeader, durable_at_in, encode_header,
+};
 use crate::format::layout::{
     FRAME_HEADER_SIZE, MAX_SEGMENT_SIZE, MIN_SEGMENT_SIZE, SEGMENT_ALIGNMENT, SEGMENT_HEADER_SIZE,
     frame_size, segment_name, to_usize,
@@ -29,6 +31,7 @@ pub(crate) struct Rebuild<'a> {
     key: LogKey,
     marks: Marks,
     features: Features,
+    time_ms: u64,
     open: Option<NewSegment>,
     /// End of the last segment begun.
     end: u64,
@@ -77,6 +80,7 @@ impl<'a> Rebuild<'a> {
             key,
             marks: Marks::default(),
             features: Features::default(),
+            time_ms: 0,
             open: None,
             end: 0,
             _lock: lock,
@@ -129,6 +133,10 @@ impl<'a> Rebuild<'a> {
         open.sealed = kind == FrameKind::Seal;
         if let Some(feature) = Feature::of(kind) {
             self.features = self.features.with(feature);
+        }
+        let payload = raw.get(to_usize(FRAME_HEADER_SIZE)..).unwrap_or_default();
+        if let Some((_, time)) = durable_at_in(kind, payload) {
+            self.time_ms = self.time_ms.max(time);
         }
         open.put(raw)
     }
@@ -233,6 +241,7 @@ impl<'a> Rebuild<'a> {
             reach: 0,
             end: LogEnd::Open,
             features: self.features,
+            time_ms: self.time_ms,
             marks: self.marks,
         };
         meta.replace(&**self.disk, self.dir)?;

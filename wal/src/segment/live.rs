@@ -54,6 +54,16 @@ impl LiveSegments {
         base_of(&self.by_base.read(), lsn)
     }
 
+    /// Bases of the segments that hold the log from `from` up to `to`.
+    pub(crate) fn bases(&self, from: u64, to: u64) -> Vec<u64> {
+        let segments = self.by_base.read();
+        let first = base_of(&segments, from);
+        segments
+            .range(first..to.max(first))
+            .map(|(base, _)| *base)
+            .collect()
+    }
+
     /// How many segments start from `from` to `last`, both included.
     pub(crate) fn count(&self, from: u64, last: u64) -> usize {
         self.by_base.read().range(from..=last).count()

@@ -93,6 +93,8 @@ pub(crate) enum Check {
     PayloadOf(StreamId),
     /// Both checksums of marks, the header's of all others.
     Marks,
+    /// Both checksums of durable-LSN records with a time, the header's of all others.
+    Times,
 }
 
 impl Check {
@@ -104,6 +106,7 @@ impl Check {
             Self::Header => true,
             Self::PayloadOf(stream) => raw.stream != stream,
             Self::Marks => raw.known().is_some_and(|header| !header.kind.is_mark()),
+            Self::Times => raw.known().is_some_and(|header| !header.kind.has_time()),
         }
     }
 }
@@ -428,7 +431,9 @@ impl LogScanner {
 fn is_sound(header: &FrameHeader, payload: &[u8], lsn: u64) -> bool {
     match header.kind {
         FrameKind::Batch => header.encoding != Encoding::Plain || batch_count(payload).is_some(),
-        FrameKind::DurableLsn | FrameKind::Close => durable_lsn_in(header.kind, payload).is_some(),
+        FrameKind::DurableLsn | FrameKind::DurableAt | FrameKind::Close => {
+            durable_lsn_in(header.kind, payload).is_some()
+        }
         FrameKind::Void | FrameKind::Cursor => Mark::decode(header.kind, payload, lsn).is_some(),
         FrameKind::Data | FrameKind::Control | FrameKind::Seal | FrameKind::Padding => true,
     }

@@ -1,0 +1,57 @@
+//! When the log gives up its oldest segments by itself.
+
+use parking_lot::Mutex;
+use std::fmt;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A log in which no segment is begun looks so often for records that have become too old.
+const EVERY: Duration = Duration::from_mins(1);
+
+/// What is done, and when it is due: when a segment was begun, and once a minute.
+#[derive(Default)]
+pub(crate) struct TruncateByPolicy {
+    apply: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    is_due: AtomicBool,
+    next: Mutex<Duration>,
+}
+
+impl fmt::Debug for TruncateByPolicy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TruncateByPolicy").finish_non_exhaustive()
+    }
+}
+
+impl TruncateByPolicy {
+    /// From now on this is done. Called once.
+    pub(crate) fn start(&self, apply: impl Fn() + Send + Sync + 'static) {
+        let _first = self.apply.set(Box::new(apply));
+        self.is_due.store(true, Ordering::Release);
+    }
+
+    /// A segment was begun.
+    pub(crate) fn rotated(&self) {
+        self.is_due.store(true, Ordering::Release);
+    }
+
+    /// Does it if it is due; false if it is not.
+    pub(crate) fn step(&self, now: Duration) -> bool {
+        let Some(apply) = self.apply.get() else {
+            return false;
+        };
+        let mut next = self.next.lock();
+        if !self.is_due.swap(false, Ordering::AcqRel) && now < *next {
+            return false;
+        }
+        *next = now.saturating_add(EVERY);
+        drop(next);
+        apply();
+        true
+    }
+
+    /// When it is due next, if ever.
+    pub(crate) fn next(&self) -> Option<Duration> {
+        self.apply.get().map(|_| *self.next.lock())
+    }
+}
