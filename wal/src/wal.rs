@@ -148,7 +148,8 @@ impl Wal {
             .sync_below(self.shared.segments.target_of(lsn)?)
     }
 
-    /// Returns once everything appended before the call is on stable storage.
+    /// Returns once everything appended before the call is on stable storage, and how far cursors
+    /// had advanced.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -161,8 +162,10 @@ impl Wal {
     /// ```
     ///
     /// # Errors
-    /// [`WalError::Poisoned`].
+    /// [`WalError::Poisoned`]; where a cursor has advanced, as
+    /// [`Cursor::commit`](crate::Cursor::commit).
     pub fn sync(&self) -> Result<()> {
+        self.shared.log_cursors()?;
         self.shared.syncer.sync_all()
     }
 

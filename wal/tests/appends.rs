@@ -135,7 +135,7 @@ proptest! {
     ) {
         let write = |how: usize| {
             let sim = SimDisk::new();
-            let options = on(&sim).background(Background::Inline);
+            let options = on(&sim).background(Background::Inline).timestamps(false);
             let log = Wal::open_with("/log", options).unwrap();
             for pieces in &records {
                 let whole = pieces.concat();

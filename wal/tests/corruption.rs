@@ -586,7 +586,7 @@ fn a_newer_format_is_refused_untouched() {
     newer_log.edit("/log/LOG", |bytes| {
         let text = String::from_utf8(bytes.clone())
             .unwrap()
-            .replace("\"format_version\":1", "\"format_version\":3");
+            .replace("\"format_version\":2", "\"format_version\":3");
         *bytes = text.into_bytes();
     });
     let newer_segment = sim.snapshot();

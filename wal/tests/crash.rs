@@ -10,7 +10,9 @@ mod common;
 #[path = "../../tests/support/saved_seeds.rs"]
 mod saved_seeds;
 
-use common::model::{Op, PATHS, Stop, World, cut_everywhere, cut_everywhere_in};
+use common::model::{
+    Op, PATHS, Stop, World, cut_everywhere, cut_everywhere_in, cut_everywhere_with,
+};
 use highwater_wal::disk::{Clock, Notify, WaitResult};
 use highwater_wal::{Cheat, Options, WritePath};
 use proptest::prelude::*;
@@ -282,7 +284,8 @@ fn the_cheat_of_leaving_stale_frames_is_caught() {
                 },
                 Op::Sync,
             ];
-            cut_everywhere(cheat, &torn, &exact, 0..40).is_err()
+            let plain = |options: Options| options.timestamps(false);
+            cut_everywhere_with(plain, cheat, &torn, &exact, 0..40).is_err()
         })
     };
     assert!(caught(Cheat::LeaveStaleFrames), "not caught");
@@ -313,7 +316,7 @@ fn a_search_that_ends_before_the_last_write_can_is_caught() {
         for cut in 0.. {
             let mut world = World::new(cheat, WritePath::Direct).with(|options| {
                 let options = options.segment_size(64 << 10).longest_write(WRITE);
-                options.max_record_bytes(1008)
+                options.max_record_bytes(1008).timestamps(false)
             });
             world.cut_before(cut);
             let stop = world.run(&torn).unwrap();

@@ -1,4 +1,4 @@
-//! F81: directories that format version 1 wrote, kept for ever, opened by the program of today.
+//! F81: directories that format versions 1 and 2 wrote, kept for ever, opened by the program of today.
 //!
 //! `HIGHWATER_WRITE_GOLDEN=1 cargo test -p highwater-wal --test golden` writes those of the present
 //! version anew; once a version is released its directories never change.
@@ -9,12 +9,14 @@
     reason = "a test fails by panicking, in its helpers too, and copies directories by itself"
 )]
 
-use highwater_wal::disk::{OsDisk, SimDisk};
+use highwater_wal::disk::{ManualClock, OsDisk, SimDisk};
 use highwater_wal::{
     Background, Case, Compression, Lsn, Options, RecordKind, StreamId, Wal, inspect,
 };
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+use tempfile::TempDir;
 
 /// What is special about a directory: its name, how it was left, whether batches are compressed.
 const CASES: &[(&str, Case, Compression)] = &[
@@ -24,10 +26,25 @@ const CASES: &[(&str, Case, Compression)] = &[
     ("compressed", Case::OpenEnd, Compression::Zstd { level: 3 }),
 ];
 
-fn golden(case: &str) -> PathBuf {
+fn golden(version: &str, case: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/golden/v1")
+        .join("tests/golden")
+        .join(version)
         .join(case)
+}
+
+/// A copy of a directory, to be opened.
+fn copy_of(version: &str, case: &str) -> TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(golden(version, case)).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+fn is_writing() -> bool {
+    std::env::var_os("HIGHWATER_WRITE_GOLDEN").is_some()
 }
 
 /// What the directories hold: stream, kind and bytes of each record.
@@ -71,14 +88,12 @@ fn write(log: &Wal, compression: Compression) {
 #[test]
 fn directories_of_version_1_open() {
     for &(case, expected, compression) in CASES {
-        if std::env::var_os("HIGHWATER_WRITE_GOLDEN").is_some() {
-            write_golden(case, expected, compression);
+        if is_writing() {
+            let options = |options: Options| options.timestamps(false).compression(compression);
+            let fill = |log: &Wal| write(log, compression);
+            write_golden("v1", case, expected, options, fill);
         }
-        let copy = tempfile::tempdir().unwrap();
-        for entry in std::fs::read_dir(golden(case)).unwrap() {
-            let entry = entry.unwrap();
-            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
-        }
+        let copy = copy_of("v1", case);
         let report = inspect::Log::open(Arc::new(OsDisk::new()), copy.path())
             .unwrap()
             .verify(|_| ())
@@ -111,22 +126,73 @@ fn directories_of_version_1_open() {
     }
 }
 
-fn write_golden(case: &str, expected: Case, compression: Compression) {
+/// When the log of version 2 was written, in milliseconds.
+const NOON: u64 = 1_800_000_000_000;
+
+/// As [`write()`], and of version 2: a time for each group, a record that is taken back, a consumer.
+fn write_marked(log: &Wal) {
+    write(log, Compression::Off);
+    let wrong = log.append("wrong").unwrap();
+    let _void = log.void(wrong, log.end_lsn()).unwrap();
+    log.sync().unwrap();
+    let mut cursor = log.cursor("billing \"east\"").unwrap();
+    let third = log.read_from(Lsn::ZERO).unwrap().nth(2).unwrap().unwrap();
+    cursor.advance(third.lsn).unwrap();
+    cursor.commit().unwrap();
+    drop(log.cursor("audit").unwrap());
+    assert!(log.remove_cursor("audit").unwrap());
+}
+
+#[test]
+fn directories_of_version_2_open() {
+    for (case, expected) in [("clean", Case::CleanEnd), ("killed", Case::OpenEnd)] {
+        if is_writing() {
+            let clock = Arc::new(ManualClock::new(NOON));
+            let options = |options: Options| options.clock(clock);
+            write_golden("v2", case, expected, options, write_marked);
+        }
+        let copy = copy_of("v2", case);
+        let log = inspect::Log::open(Arc::new(OsDisk::new()), copy.path()).unwrap();
+        let report = log.verify(|_| ()).unwrap();
+        assert!(report.is_ok(), "{case}: {report:?}");
+        let log = Wal::open_with(copy.path(), Options::new().segment_size(8192)).unwrap();
+        assert_eq!(log.recovery().case, expected);
+        let read = log.read_from(Lsn::ZERO).unwrap().map(Result::unwrap);
+        let read: Vec<_> = read.map(|r| (r.stream.0, r.kind, r.payload.to_vec())).collect();
+        assert_eq!(read, records(Compression::Off), "{case}");
+        let cursors = log.cursors();
+        assert_eq!((cursors.len(), &*cursors[0].name), (1, "billing \"east\""));
+        let cursor = log.cursor("billing \"east\"").unwrap();
+        let next = cursor.read().unwrap().next().unwrap().unwrap();
+        assert_eq!(next.stream, StreamId(2));
+        let noon = UNIX_EPOCH + Duration::from_millis(NOON);
+        assert_eq!(log.time_of(next.lsn).unwrap(), Some(noon));
+        let _lsn = log.append_sync("goes on").unwrap();
+    }
+}
+
+fn write_golden(
+    version: &str,
+    case: &str,
+    expected: Case,
+    adjust: impl FnOnce(Options) -> Options,
+    fill: impl FnOnce(&Wal),
+) {
     let sim = SimDisk::new();
     let options = Options::new()
         .segment_size(8192)
         .background(Background::Inline)
-        .compression(compression)
         .log_id_seed(1);
-    let log = Wal::open_with("/log", options.disk(Arc::new(sim.clone()))).unwrap();
-    write(&log, compression);
+    let options = adjust(options).disk(Arc::new(sim.clone()));
+    let log = Wal::open_with("/log", options).unwrap();
+    fill(&log);
     let sim = if expected == Case::CleanEnd {
         drop(log);
         sim
     } else {
         sim.kill_process()
     };
-    let dir = golden(case);
+    let dir = golden(version, case);
     std::fs::create_dir_all(&dir).unwrap();
     for path in sim.files() {
         let name = path.file_name().unwrap();

@@ -80,7 +80,7 @@ fn every_byte_is_accounted_for() {
         (stats.batch_records.count(), stats.batch_records.max()),
         (33, Some(2))
     );
-    assert_eq!(stats.durable_lsn_records, of(FrameKind::DurableLsn).frames);
+    assert_eq!(stats.durable_lsn_records, of(FrameKind::DurableAt).frames);
     assert_eq!(stats.group_bytes.count(), stats.durable_lsn_records - 1);
     assert!(stats.durable_lsn_records >= 10 && stats.group_records.max() == Some(10 + 4));
 

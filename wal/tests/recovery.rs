@@ -346,7 +346,7 @@ fn unknown_feature() {
         (kind::DATA, 0x80),
         (kind::BATCH, 2),
         (kind::BATCH, flag::ZSTD | 4),
-        (kind::PADDING + 1, 0),
+        (kind::CURSOR + 1, 0),
         (u8::MAX, u8::MAX),
     ];
     for (kind, flags) in unknown {
@@ -498,7 +498,7 @@ fn a_dump_shows_every_kind_of_frame() {
         FrameKind::Data,
         FrameKind::Batch,
         FrameKind::Control,
-        FrameKind::DurableLsn,
+        FrameKind::DurableAt,
         FrameKind::Seal,
     ] {
         assert!(frames.iter().any(|frame| frame.kind == kind), "{kind}");

@@ -782,7 +782,12 @@ fn an_absurd_claim_is_refused() {
         let mut meta: serde_json::Value = serde_json::from_str(&text).unwrap();
         let end = u64::MAX / 2;
         meta["attested_lsn"] = end.into();
-        let fields = format!("1:{}:0:{end}:closed", meta["log_id"].as_str().unwrap());
+        let time = meta["time_ms"].as_u64().unwrap();
+        let (id, added) = (
+            meta["log_id"].as_str().unwrap(),
+            format!("[[\"time\"],{time},[],{{}}]"),
+        );
+        let fields = format!("2:{id}:0:{end}:closed:{added}");
         meta["checksum"] = format!("{:08x}", crc32c::crc32c(fields.as_bytes())).into();
         *bytes = meta.to_string().into_bytes();
         bytes.resize(4096, b' ');

@@ -34,7 +34,7 @@ fn attested_on_disk(sim: &SimDisk) -> Lsn {
     let disk: Arc<dyn Disk> = Arc::new(sim.snapshot());
     let log = inspect::Log::open(disk, "/log").unwrap();
     let frames = log.frames(Lsn::ZERO).unwrap().map(Result::unwrap);
-    let marks = frames.filter(|frame| frame.kind == FrameKind::DurableLsn);
+    let marks = frames.filter(|frame| frame.kind == FrameKind::DurableAt);
     marks
         .filter_map(|frame| frame.durable_lsn())
         .max()

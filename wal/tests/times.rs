@@ -136,6 +136,8 @@ proptest! {
         let mut floor = 0;
         let mut unsynced = Vec::new();
         let mut durable: Vec<(Lsn, u64)> = Vec::new();
+        // What becomes durable while times are off has the time of the next opening.
+        let mut is_timed = true;
         use highwater_wal::disk::Clock;
         for op in program {
             let now = anchor.0 + u64::try_from((clock.now() - anchor.1).as_millis()).unwrap();
@@ -144,8 +146,8 @@ proptest! {
                     unsynced.push(log.append([0; 700]).unwrap());
                     if sync {
                         log.sync().unwrap();
-                        durable.extend(unsynced.drain(..).map(|lsn| (lsn, now)));
-                        floor = now;
+                        durable.extend(unsynced.drain(..).filter(|_| is_timed).map(|lsn| (lsn, now)));
+                        floor = if is_timed { now } else { floor };
                     }
                 }
                 Op::Wait(time) => clock.advance(time),
@@ -162,7 +164,9 @@ proptest! {
                     }
                     if reopen {
                         log.close().unwrap();
-                        durable.extend(unsynced.drain(..).map(|lsn| (lsn, now)));
+                        durable.extend(unsynced.drain(..).filter(|_| is_timed).map(|lsn| (lsn, now)));
+                        floor = if is_timed { now } else { floor };
+                        is_timed = timestamps;
                         drop(log);
                         let options = options(&sim, &clock).timestamps(timestamps);
                         log = Wal::open_with("/log", options).unwrap();
@@ -173,7 +177,7 @@ proptest! {
         }
         log.sync().unwrap();
         let now = anchor.0 + u64::try_from((clock.now() - anchor.1).as_millis()).unwrap();
-        durable.extend(unsynced.drain(..).map(|lsn| (lsn, now)));
+        durable.extend(unsynced.drain(..).filter(|_| is_timed).map(|lsn| (lsn, now)));
         let first = log.first_lsn();
         durable.retain(|(lsn, _)| *lsn >= first);
         let times: Vec<u64> = durable.iter().map(|(_, time)| *time).collect();

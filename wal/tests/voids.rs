@@ -293,7 +293,7 @@ fn tools_show_what_was_taken_back_as_such() {
 #[test]
 fn the_control_file_names_the_feature_before_the_first_void() {
     let sim = SimDisk::new();
-    let log = open(&sim);
+    let log = Wal::open_with("/log", options(&sim).timestamps(false)).unwrap();
     let version = || {
         let bytes = sim.read_file(Path::new("/log/LOG")).unwrap();
         let json: serde_json::Value = serde_json::from_slice(&bytes).unwrap();

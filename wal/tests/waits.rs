@@ -116,6 +116,8 @@ fn together(log: &Wal, threads: usize) -> u64 {
 /// for that, also when others were there before.
 #[test]
 fn a_producer_that_is_alone_waits_for_nobody() {
+    // Rotation looks at the clock, too.
+    let options = || options().segment_size(1 << 20);
     let impatient = HandClock::new(TICK);
     let log = open(&impatient, options().group_commit_wait(Duration::ZERO));
     let least = (0..20).map(|_| commit(&log)).max().unwrap();

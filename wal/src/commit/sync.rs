@@ -32,6 +32,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// Ends the wait for the cohort when the clock does not move.
 const MAX_YIELDS: u32 = 10_000;
@@ -194,11 +195,12 @@ impl Syncer {
         leader.publish(group.end);
         self.marks.settle(group.end);
         self.cursors.settle(group.end);
-        let took = self.options.clock.now().saturating_sub(start);
+        let now = self.options.clock.now();
+        let took = now.saturating_sub(start);
         self.counters.sync.record(took);
         self.meters.group(took, &self.dir);
         if after == After::DurableLsn {
-            self.append_durable_lsn(group.end);
+            self.append_durable_lsn(group.end, now);
             self.idle.committed();
         }
         self.maintenance.committed(group.end, group.size());
@@ -239,10 +241,11 @@ impl Syncer {
 
     /// Appends a durable-LSN record: proof for recovery that everything below `durable` was. The
     /// next sync carries it. The log can do without: it is left out if the tail is full or closed.
-    pub(crate) fn append_durable_lsn(&self, durable: u64) {
+    /// It says what time it is by the monotonic clock at `now`.
+    pub(crate) fn append_durable_lsn(&self, durable: u64, now: Duration) {
         let (mut payload, mut kind) = (durable.to_le_bytes().to_vec(), FrameKind::DurableLsn);
         if self.has_times {
-            payload.extend_from_slice(&self.time.now_ms().to_le_bytes());
+            payload.extend_from_slice(&self.time.at_ms(now).to_le_bytes());
             kind = FrameKind::DurableAt;
         }
         let frame = NewFrame::new(kind.into(), StreamId::DEFAULT, &payload);

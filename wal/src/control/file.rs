@@ -35,8 +35,8 @@ pub(crate) struct ControlFile {
     pub(crate) end: LogEnd,
     /// What a version must know to open the log.
     pub(crate) features: Features,
-    /// The latest time that was written down in the log, in milliseconds since the Unix epoch; 0 if
-    /// none was.
+    /// The log's time when the file was written, in milliseconds since the Unix epoch; 0 if it has
+    /// none.
     pub(crate) time_ms: u64,
     /// What all marks below `attested_lsn` say. A later one may be in it, if it is durable.
     pub(crate) marks: Marks,

@@ -102,6 +102,8 @@ impl ControlFileWriter {
     /// Writes that the log ends at `end`, with a close frame.
     pub(crate) fn write_closed(&self, end: u64) -> Result<()> {
         self.replace(|contents, _| {
+            // The last group has no record of its time.
+            let _now = self.time.now_ms();
             Some(ControlFile {
                 // Where the close frame ends, though its padding, if groups are sealed, may have
                 // been written before.

@@ -59,7 +59,10 @@ pub(crate) fn open(path: &Path, options: Options) -> Result<Shared> {
         .budget
         .spares_reserve(tail.map().reserved(), tail.size);
     if shared.recovery.case != Case::Created && !spared {
-        shared.syncer.append_durable_lsn(shared.commit.durable());
+        let now = shared.options.clock.now();
+        shared
+            .syncer
+            .append_durable_lsn(shared.commit.durable(), now);
     }
     shared.flusher.watch_idle()?;
     Ok(shared)

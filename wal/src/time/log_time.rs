@@ -41,30 +41,38 @@ impl LogTime {
 
     /// Now. What is written down next is not before it.
     pub(crate) fn now_ms(&self) -> u64 {
-        let now = self.wall_ms.saturating_add(self.since_opening_ms());
+        self.at_ms(self.clock.now())
+    }
+
+    /// The same, where the monotonic clock was just read.
+    pub(crate) fn at_ms(&self, monotonic: Duration) -> u64 {
+        let now = self
+            .wall_ms
+            .saturating_add(self.since_opening_ms(monotonic));
         self.last_ms.fetch_max(now, Ordering::Relaxed).max(now)
     }
 
-    /// The latest time that was written down; 0 if none was.
+    /// The latest that was asked for; 0 if none was.
     pub(crate) fn last_ms(&self) -> u64 {
         self.last_ms.load(Ordering::Relaxed)
     }
 
-    fn since_opening_ms(&self) -> u64 {
-        let since = self.clock.now().saturating_sub(self.monotonic);
+    fn since_opening_ms(&self, monotonic: Duration) -> u64 {
+        let since = monotonic.saturating_sub(self.monotonic);
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
     }
 
     /// How far the wall clock is from the log's time, if that is more than a day: since the log was
     /// opened, or when it was, for the first day after.
     pub(crate) fn jump(&self) -> Option<Duration> {
+        let since_ms = self.since_opening_ms(self.clock.now());
         let jump = |ms| Some(Duration::from_millis(ms)).filter(|jump| *jump > JUMP);
-        let at_opening = match Duration::from_millis(self.since_opening_ms()) < JUMP {
+        let at_opening = match Duration::from_millis(since_ms) < JUMP {
             true => jump(self.jump_ms),
             false => None,
         };
         at_opening.or_else(|| {
-            let expected = self.wall_ms.saturating_add(self.since_opening_ms());
+            let expected = self.wall_ms.saturating_add(since_ms);
             jump(self.clock.wall_ms().abs_diff(expected))
         })
     }
@@ -94,7 +102,7 @@ mod tests {
         clock.advance(ms(10));
         clock.set_wall_ms(2 * DAY_MS);
         assert_eq!(time.now_ms(), 10 * DAY_MS + 10, "the wall clock went back");
-        let again = open(&clock, time.last_ms());
+        let again = open(&clock, time.now_ms());
         assert_eq!(
             again.now_ms(),
             10 * DAY_MS + 10,
