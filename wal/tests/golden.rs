@@ -158,7 +158,9 @@ fn directories_of_version_2_open() {
         let log = Wal::open_with(copy.path(), Options::new().segment_size(8192)).unwrap();
         assert_eq!(log.recovery().case, expected);
         let read = log.read_from(Lsn::ZERO).unwrap().map(Result::unwrap);
-        let read: Vec<_> = read.map(|r| (r.stream.0, r.kind, r.payload.to_vec())).collect();
+        let read: Vec<_> = read
+            .map(|r| (r.stream.0, r.kind, r.payload.to_vec()))
+            .collect();
         assert_eq!(read, records(Compression::Off), "{case}");
         let cursors = log.cursors();
         assert_eq!((cursors.len(), &*cursors[0].name), (1, "billing \"east\""));
