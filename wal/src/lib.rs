@@ -29,6 +29,7 @@ pub mod recovery;
 mod repair;
 mod retention;
 mod segment;
+mod since;
 mod stripe;
 mod time;
 mod wal;
@@ -38,7 +39,7 @@ pub use commit::future::{Durable, DurableWatch};
 #[doc(hidden)]
 pub use commit::group_commit;
 pub use cursor::handle::Cursor;
-pub use cursor::table::CursorInfo;
+pub use retention::cursors::CursorInfo;
 pub use error::{Finding, Result, WalError};
 #[cfg(feature = "deliberate-faults")]
 #[doc(hidden)]
@@ -61,6 +62,7 @@ pub use read::frame::{Frame, RecordRef, Records};
 pub use read::headers::{FrameHeaders, FrameInfo};
 pub use read::payload::Payload;
 pub use read::reader::{Reader, Record, RecordKind};
+pub use read::reverse::ReverseReader;
 pub use read::tail::{Tail, TailStopper, Tailed};
 pub use recovery::cases::{Case, Recovery};
 pub use retention::guard::{LogHold, RetentionGuard};

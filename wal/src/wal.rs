@@ -14,7 +14,8 @@ use crate::options::choices::Durability;
 use crate::options::settings::Options;
 use crate::read::chunk::Chunk;
 use crate::read::headers::FrameHeaders;
-use crate::read::reader::Reader;
+use crate::read::reader::{Reader, Record};
+use crate::read::reverse::ReverseReader;
 use crate::read::tail::Tail;
 use crate::recovery::cases::Recovery;
 use crate::recovery::fitness;
@@ -336,6 +337,47 @@ impl Wal {
     /// [`WalError::BeyondEnd`].
     pub fn read_range(&self, from: Lsn, to: Lsn) -> Result<Reader> {
         Reader::open(&self.shared, from, to)
+    }
+
+    /// Reads the records below `before`, the newest first. `before` is durable, and a frame starts
+    /// or ends there.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// for n in 0..10_u64 {
+    ///     let _ = log.append(n.to_le_bytes())?;
+    /// }
+    /// log.sync()?;
+    /// let latest = log.read_backwards(log.durable_lsn())?.take(3);
+    /// let latest: Vec<_> = latest.map(|record| record.map(|r| r.payload[0])).collect::<Result<_, _>>()?;
+    /// assert_eq!(latest, [9, 8, 7]);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`WalError::Truncated`]; [`WalError::NotDurable`]; [`WalError::BeyondEnd`].
+    pub fn read_backwards(&self, before: Lsn) -> Result<ReverseReader> {
+        ReverseReader::open(&self.shared, before)
+    }
+
+    /// The newest record that is durable; `None` if there is none.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// assert!(log.last()?.is_none());
+    /// let lsn = log.append_sync("the newest")?;
+    /// assert_eq!(log.last()?.expect("a record").lsn, lsn);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`WalError::Corrupt`] and [`WalError::Io`], from reading.
+    pub fn last(&self) -> Result<Option<Record>> {
+        self.read_backwards(self.durable_lsn())?.next().transpose()
     }
 
     /// Reads from `from` on and then waits for new durable records, until the log is closed. It

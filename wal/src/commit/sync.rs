@@ -7,7 +7,7 @@
 use crate::commit::group_commit::Leader;
 use crate::commit::idle::IdleSignal;
 use crate::commit::state::CommitState;
-use crate::cursor::table::CursorTable;
+use crate::retention::cursors::CursorTable;
 use crate::error::Result;
 use crate::facade::tracing;
 use crate::format::frame::FrameKind;
@@ -293,6 +293,12 @@ impl Syncer {
             self.recorded.store(durable, Ordering::Relaxed);
             self.maintenance.record_progress(durable);
         }
+    }
+
+    /// The position in the control file, or one that is to be written there: a frame starts or ends
+    /// there, and everything below is durable.
+    pub(crate) fn recorded(&self) -> u64 {
+        self.recorded.load(Ordering::Acquire)
     }
 
     /// The same for an idle log, however short it is.

@@ -1,7 +1,7 @@
 //! The methods of [`Wal`] about named consumers, and appending their marks.
 
 use crate::cursor::handle::Cursor;
-use crate::cursor::table::CursorInfo;
+use crate::retention::cursors::CursorInfo;
 use crate::error::{Result, WalError};
 use crate::format::layout::{MAX_CURSOR_NAME, MAX_CURSORS};
 use crate::format::mark::{Mark, is_cursor_name};

@@ -2,14 +2,13 @@
 //!
 //! A position is a mark in the log ([`crate::marks`]). What a consumer has advanced past is in
 //! memory first. The leader of the next group appends it with the group: so it costs no flush. The
-//! log is kept from the lowest position on that the cursor could have after a crash.
+//! log is kept from the lowest position on that the cursor could have after a crash
+//! ([`crate::retention`]).
 //!
 //! | file | holds |
 //! |---|---|
 //! | `handle` | `Cursor`, what a consumer holds |
-//! | `table` | the cursors of an open log, and how far each is known to be durable |
 //! | `calls` | the methods of [`Wal`](crate::Wal), and appending the marks |
 
 pub(crate) mod calls;
 pub(crate) mod handle;
-pub(crate) mod table;

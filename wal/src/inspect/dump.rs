@@ -1,6 +1,6 @@
 //! The frames of a log as a tool shows them.
 
-use crate::cursor::table::CursorInfo;
+use crate::retention::cursors::CursorInfo;
 use crate::error::{Finding, Result, WalError};
 use crate::format::batch::{RecordSplitter, batch_count};
 use crate::format::compression::plain;

@@ -10,7 +10,7 @@ use crate::commit::sync::Syncer;
 use crate::control::features::Feature;
 use crate::control::file;
 use crate::control::writer::ControlFileWriter;
-use crate::cursor::table::CursorTable;
+use crate::retention::cursors::CursorTable;
 use crate::error::{Result, WalError};
 use crate::facade::tracing;
 use crate::format::compression::BatchCompressor;

@@ -5,7 +5,7 @@ use crate::commit::flusher::Flusher;
 use crate::commit::state::CommitState;
 use crate::commit::sync::Syncer;
 use crate::control::writer::ControlFileWriter;
-use crate::cursor::table::CursorTable;
+use crate::retention::cursors::CursorTable;
 use crate::error::{Result, WalError};
 use crate::facade::tracing;
 use crate::format::compression::BatchCompressor;

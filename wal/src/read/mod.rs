@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `reader` | records of a range, in order |
+//! | `reverse` | records from the newest to the oldest |
 //! | `chunk` | whole frames of one segment, for threads that read side by side |
 //! | `headers` | the headers of frames alone |
 //! | `frame` | one frame and its records |
@@ -16,4 +17,5 @@ pub(crate) mod frame_cursor;
 pub(crate) mod headers;
 pub(crate) mod payload;
 pub(crate) mod reader;
+pub(crate) mod reverse;
 pub(crate) mod tail;

@@ -6,10 +6,8 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `calls` | the methods of [`Wal`](crate::Wal) about time |
 //! | `log_time` | the time that the log writes down: anchored to the wall clock, then monotonic |
-//! | `search` | the position of a time, and the time of a position |
+//! | `unix` | times as the log has them |
 
-pub(crate) mod calls;
 pub(crate) mod log_time;
-pub(crate) mod search;
+pub(crate) mod unix;
