@@ -29,16 +29,14 @@ fn main() -> Result<()> {
 }
 
 fn order(n: u64) -> String {
-    format!("order {n} of run {}", std::process::id())
+    format!("order {n} of run {}:", std::process::id())
 }
 
 fn produce(log: &Wal) -> Result<()> {
     let mut last = log.end_lsn();
     for n in 0..ORDERS {
         last = loop {
-            match log.append(format!(
-                "order {n}: a pot of tea and two scones, by the window"
-            )) {
+            match log.append(format!("{} a pot of tea and two scones", order(n))) {
                 // The slower consumer has to make room.
                 Err(WalError::LogFull { .. }) => log.sync().and_then(|()| log.wait_for_room())?,
                 appended => break appended?,
@@ -56,9 +54,7 @@ fn consume(log: &Wal, mut cursor: Cursor) -> Result<()> {
         // Deal with it here. Then acknowledge it: it costs nothing, and is durable with the next
         // group of the producer.
         cursor.advance(order.next_lsn)?;
-        let is_last = order
-            .payload
-            .starts_with(format!("order {}:", ORDERS - 1).as_bytes());
+        let is_last = order.payload.starts_with(last.as_bytes());
         if n % 1_000 == 0 || is_last {
             cursor.commit()?;
             log.truncate_before(cursor.position())?;

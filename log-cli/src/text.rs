@@ -1,7 +1,7 @@
 //! Values as text.
 
 use std::fmt::Write;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -25,6 +25,11 @@ pub fn numbers(numbers: &[u64]) -> String {
         true => "-".to_owned(),
         false => numbers.join(", "),
     }
+}
+
+/// A time in UTC, as RFC 3339 has it, to the millisecond.
+pub fn time(time: SystemTime) -> String {
+    humantime::format_rfc3339_millis(time).to_string()
 }
 
 /// A number of bytes with a binary unit and one decimal.

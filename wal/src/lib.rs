@@ -39,7 +39,6 @@ pub use commit::future::{Durable, DurableWatch};
 #[doc(hidden)]
 pub use commit::group_commit;
 pub use cursor::handle::Cursor;
-pub use retention::cursors::CursorInfo;
 pub use error::{Finding, Result, WalError};
 #[cfg(feature = "deliberate-faults")]
 #[doc(hidden)]
@@ -65,6 +64,7 @@ pub use read::reader::{Reader, Record, RecordKind};
 pub use read::reverse::ReverseReader;
 pub use read::tail::{Tail, TailStopper, Tailed};
 pub use recovery::cases::{Case, Recovery};
+pub use retention::cursors::CursorInfo;
 pub use retention::guard::{LogHold, RetentionGuard};
 pub use retention::room::RoomWait;
 pub use wal::Wal;

@@ -37,7 +37,7 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     let size = prop_oneof![9 => 0..2_000_usize, 1 => 50_000..300_000_usize];
     prop_oneof![
-        8 => (0..3_u16, size.clone()).prop_map(|(stream, size)| Op::Append { stream, size }),
+        8 => (0..3_u16, size).prop_map(|(stream, size)| Op::Append { stream, size }),
         3 => (0..3_u16, proptest::collection::vec(0..900_usize, 0..5))
             .prop_map(|(stream, sizes)| Op::Batch { stream, sizes }),
         1 => (1..20_usize).prop_map(|back| Op::Void { back }),

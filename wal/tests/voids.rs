@@ -255,8 +255,8 @@ fn repaired_salvaged_and_copied_logs_do_not_bring_it_back() {
     }
 }
 
-/// F34: the frame that takes records back is damaged, and so may be gone after a repair. `LOG` knows
-/// what it said.
+/// F34: the frame that takes records back is damaged, and so may be gone after a repair. `LOG`
+/// knows what it said.
 #[test]
 fn a_damaged_void_brings_nothing_back_while_the_control_file_knows_it() {
     let sim = SimDisk::new();

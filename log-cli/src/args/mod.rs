@@ -3,13 +3,17 @@
 //! | file | holds |
 //! |---|---|
 //! | `number` | numbers with a range |
+//! | `time` | times, as a person writes them |
 
 pub mod number;
+mod time;
 
 use crate::args::number::{ANY, between, seconds};
+use crate::args::time::time;
 use crate::completions::CompletionsArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 /// Looks into write-ahead logs, writes what is intact into new ones, judges disks.
 #[derive(Debug, Parser)]
@@ -83,7 +87,7 @@ pub enum LogCommand {
 }
 
 /// Which log.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct LogArgs {
     /// Directory of a log, or of an engine (which has its log in `log/`). For `list`, `dump`,
     /// `stats` and `verify` also one segment file (`*.wal`)
@@ -94,7 +98,7 @@ pub struct LogArgs {
 }
 
 /// What of a log to print.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct DumpArgs {
     #[command(flatten)]
     pub(crate) log: LogArgs,
@@ -104,6 +108,14 @@ pub struct DumpArgs {
     /// Stop before this LSN
     #[arg(long, value_name = "LSN", value_parser = between::<u64>(ANY))]
     pub(crate) to: Option<u64>,
+    /// Begin with what became durable at this time: `2026-11-29 14:00:00` (UTC), RFC 3339, or how
+    /// long ago, as `90m`. A group that was durable shortly before may come first
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["from", "last"])]
+    pub(crate) since: Option<SystemTime>,
+    /// Stop after what was durable before this time. A group that was durable shortly after may
+    /// come last
+    #[arg(long, value_name = "TIME", value_parser = time, conflicts_with_all = ["to", "last", "follow"])]
+    pub(crate) until: Option<SystemTime>,
     /// Print at most N records
     #[arg(long, value_name = "N", value_parser = between::<u64>(ANY))]
     pub(crate) limit: Option<u64>,

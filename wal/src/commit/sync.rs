@@ -7,7 +7,6 @@
 use crate::commit::group_commit::Leader;
 use crate::commit::idle::IdleSignal;
 use crate::commit::state::CommitState;
-use crate::retention::cursors::CursorTable;
 use crate::error::Result;
 use crate::facade::tracing;
 use crate::format::frame::FrameKind;
@@ -20,6 +19,7 @@ use crate::metrics::counters::Counters;
 use crate::metrics::meters::Meters;
 use crate::options::choices::Background;
 use crate::options::settings::Options;
+use crate::retention::cursors::CursorTable;
 use crate::retention::room::RoomWaiters;
 use crate::segment::file::Segment;
 use crate::segment::frame_writer::{FrameWriter, NewFrame};

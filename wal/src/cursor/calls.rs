@@ -1,12 +1,12 @@
 //! The methods of [`Wal`] about named consumers, and appending their marks.
 
 use crate::cursor::handle::Cursor;
-use crate::retention::cursors::CursorInfo;
 use crate::error::{Result, WalError};
 use crate::format::layout::{MAX_CURSOR_NAME, MAX_CURSORS};
 use crate::format::mark::{Mark, is_cursor_name};
 use crate::log::shared::Shared;
 use crate::lsn::Lsn;
+use crate::retention::cursors::CursorInfo;
 use crate::wal::Wal;
 use std::sync::Arc;
 

@@ -20,8 +20,8 @@ const WRITTEN_WITHIN: Durability = Durability::Interval(Duration::from_secs(1));
 /// a time. Dropped, it gives back the name; the position stays in the log.
 ///
 /// Each record comes at least once: what was dealt with and not committed before a crash comes
-/// again. To deal with each exactly once, store [`Record::next_lsn`](crate::Record::next_lsn) in the
-/// same transaction as the effect, and pass over records before it.
+/// again. To deal with each exactly once, store [`Record::next_lsn`](crate::Record::next_lsn) in
+/// the same transaction as the effect, and pass over records before it.
 #[derive(Debug)]
 pub struct Cursor {
     shared: Arc<Shared>,

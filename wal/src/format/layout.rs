@@ -1,4 +1,5 @@
-//! The byte layout of format versions 1 and 2. This is its one copy; `docs/format/wal.md` explains it.
+//! The byte layout of format versions 1 and 2. This is its one copy; `docs/format/wal.md` explains
+//! it.
 //!
 //! All numbers are little-endian. A segment file is a header page followed by frames; a frame
 //! starts at a multiple of 8 and its LSN is the segment's base plus its offset in the file.

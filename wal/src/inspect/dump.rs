@@ -1,6 +1,5 @@
 //! The frames of a log as a tool shows them.
 
-use crate::retention::cursors::CursorInfo;
 use crate::error::{Finding, Result, WalError};
 use crate::format::batch::{RecordSplitter, batch_count};
 use crate::format::compression::plain;
@@ -11,6 +10,7 @@ use crate::inspect::lone::LoneSegment;
 use crate::inspect::moving::truncated_meanwhile;
 use crate::lsn::{Lsn, StreamId};
 use crate::marks::set::Marks;
+use crate::retention::cursors::CursorInfo;
 use crate::segment::header::SegmentFile;
 use crate::segment::list::segment_holding;
 use crate::segment::scan::{Check, Found, FoundFrame, LogScanner, Scanner};

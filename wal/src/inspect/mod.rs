@@ -10,6 +10,7 @@
 //! | `lone` | one segment file, without the other files of its log |
 //! | `stats` | what a log consists of, counted frame by frame |
 //! | `verify` | every byte checked, with all cores |
+//! | `times` | when the records of a log were durable |
 //! | `moving` | a log that another process truncates meanwhile |
 //!
 //! Nothing here writes to the log, or maps it. Files are read with plain reads, so that a bad
@@ -44,6 +45,7 @@ pub(crate) mod log;
 mod lone;
 mod moving;
 mod stats;
+mod times;
 pub(crate) mod verify;
 
 pub use crate::metrics::histogram::Histogram;

@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::format::frame::durable_at_in;
+use crate::format::layout::SEGMENT_HEADER_SIZE;
 use crate::inspect::dump::DumpedFrame;
 use crate::inspect::log::Log;
 use crate::lsn::Lsn;
@@ -11,7 +12,8 @@ use crate::time::unix::{from_ms, to_ms};
 use std::time::SystemTime;
 
 impl DumpedFrame {
-    /// Of a durable-LSN record with a time: everything below [`Self::durable_lsn`] was durable then.
+    /// Of a durable-LSN record with a time: everything below [`Self::durable_lsn`] was durable
+    /// then.
     ///
     /// ```
     /// use highwater_wal::{Lsn, disk::OsDisk, inspect::Log};
@@ -80,6 +82,50 @@ impl Log {
         Ok(self.first_lsn())
     }
 
+    /// The lowest position below which everything that was durable before `time` lies; `None` if
+    /// that is the whole log: no later time stands in it.
+    ///
+    /// ```
+    /// use highwater_wal::{disk::OsDisk, inspect::Log};
+    /// use std::sync::Arc;
+    /// use std::time::{Duration, SystemTime};
+    /// # let dir = tempfile::tempdir()?;
+    /// # let small = highwater_wal::Options::new().segment_size(64 << 10);
+    /// # let log = highwater_wal::Wal::open_with(dir.path(), small)?;
+    /// # let _ = log.append_sync("one")?;
+    /// # drop(log);
+    /// let log = Log::open(Arc::new(OsDisk::new()), dir.path())?;
+    /// assert_eq!(log.lsn_until(SystemTime::now() + Duration::from_hours(1))?, None);
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`Self::frames`].
+    pub fn lsn_until(&self, time: SystemTime) -> Result<Option<Lsn>> {
+        let time_ms = to_ms(time);
+        self.when_stable(|log| log.lsn_until_now(time_ms), |_| true)
+    }
+
+    fn lsn_until_now(&self, time_ms: u64) -> Result<Option<Lsn>> {
+        let before = self.lsn_at_now(time_ms)?.get();
+        let frames = self.frames(Lsn::ZERO)?;
+        for segment in frames
+            .segments
+            .iter()
+            .filter(|segment| segment.end() > before)
+        {
+            let mut found = None;
+            self.each_stamp(segment, frames.end, |(durable, time)| {
+                found = (time >= time_ms).then_some(durable);
+                found.is_none()
+            })?;
+            if let Some(found) = found {
+                return Ok(Some(Lsn::new(found)));
+            }
+        }
+        Ok(None)
+    }
+
     /// Shows the durable-LSN records with a time in a segment, below a position, while `each` wants
     /// more.
     fn each_stamp(
@@ -90,7 +136,7 @@ impl Log {
     ) -> Result<()> {
         let limit = end.saturating_sub(segment.base).min(segment.size);
         let mut scan = self.scanner(segment)?;
-        let mut offset = crate::format::layout::SEGMENT_HEADER_SIZE;
+        let mut offset = SEGMENT_HEADER_SIZE;
         while offset < limit
             && let Found::Frame(frame) = scan.look_below(offset, limit, Check::Times)?
         {

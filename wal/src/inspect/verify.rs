@@ -1,7 +1,7 @@
 //! Checking every byte of a log, with all cores.
 
 use crate::error::{Finding, Result, WalError};
-use crate::format::frame::FrameKind;
+use crate::format::frame::{FrameKind, durable_at_in};
 use crate::format::layout::{FRAME_ALIGNMENT, SEGMENT_HEADER_SIZE};
 use crate::inspect::dump::records_in;
 use crate::inspect::log::{Log, Progress};
@@ -10,10 +10,12 @@ use crate::recovery::cases::Case;
 use crate::segment::header::{SegmentFile, check_segment};
 use crate::segment::list::{HeaderCheck, list_segments};
 use crate::segment::scan::{Found, FoundFrame};
+use crate::time::unix::from_ms;
 use std::ffi::OsString;
 use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
+use std::time::SystemTime;
 
 /// Findings reported for one segment. With more than that, restoring the file is what helps.
 const MAX_FINDINGS: usize = 1000;
@@ -59,6 +61,9 @@ pub struct SegmentUse {
     pub used_bytes: u64,
     /// Whether a seal ends it.
     pub sealed: bool,
+    /// The first and the last time that stand in it: when some of its records, or of those before
+    /// it, were known to be durable.
+    pub times: Option<(SystemTime, SystemTime)>,
 }
 
 /// What one segment adds to the report.
@@ -94,6 +99,11 @@ impl SegmentReport {
             }
         }
         self.proven = self.proven.max(frame.proven(payload).unwrap_or(0));
+        if let Some((_, time)) = durable_at_in(frame.header.kind, payload) {
+            let time = from_ms(time);
+            let (first, _) = self.holds.times.unwrap_or((time, time));
+            self.holds.times = Some((first, time));
+        }
         match frame.header.kind {
             FrameKind::Seal => self.holds.sealed = true,
             _ => self.holds.used_bytes = frame.next,

@@ -8,9 +8,8 @@ use crate::commit::idle::IdleSignal;
 use crate::commit::state::CommitState;
 use crate::commit::sync::Syncer;
 use crate::control::features::Feature;
-use crate::control::file;
+use crate::control::file::{self, ControlFile};
 use crate::control::writer::ControlFileWriter;
-use crate::retention::cursors::CursorTable;
 use crate::error::{Result, WalError};
 use crate::facade::tracing;
 use crate::format::compression::BatchCompressor;
@@ -30,6 +29,7 @@ use crate::recovery::cases::{Case, Recovery};
 use crate::recovery::fitness;
 use crate::recovery::open::{self, Opened};
 use crate::retention::budget::Budget;
+use crate::retention::cursors::CursorTable;
 use crate::retention::guard::Retention;
 use crate::segment::file::Segment;
 use crate::segment::frame_writer::FrameWriter;
@@ -96,12 +96,9 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
     let tail = Arc::clone(segments.last().expect("recovery returns at least the tail"));
     let disk = Arc::clone(&options.disk);
     let (key, first_lsn) = (LogKey::new(meta.log_id), meta.first_lsn);
-    let marks = Arc::new(LiveMarks::new(meta.marks.clone()));
     let retention = Arc::new(Retention::new(first_lsn));
-    let cursors = Arc::new(CursorTable::new(&retention, &meta.marks));
-    let time = Arc::new(LogTime::new(&options.clock, meta.time_ms));
-    let has_times = options.timestamps && meta.features.contains(Feature::Time);
-    let control = ControlFileWriter::new(disk, dir.to_owned(), meta, &marks, &time);
+    let said = Said::new(&options, &meta, &retention);
+    let control = ControlFileWriter::new(disk, dir.to_owned(), meta, &said.marks, &said.time);
     let control = Arc::new(control);
     let budget = Arc::new(budget(&options, &segments, &tail, &ready));
     let (counters, meters) = (Arc::<Counters>::default(), Arc::new(Meters::new(dir)));
@@ -130,8 +127,7 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         writer,
         &maintenance,
         (&counters, &meters),
-        (&marks, &cursors),
-        (&time, has_times),
+        &said,
     ));
     Ok(Shared {
         dir: dir.to_owned(),
@@ -152,9 +148,9 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         maintenance,
         syncer,
         retention,
-        marks,
-        cursors,
-        time,
+        marks: said.marks,
+        cursors: said.cursors,
+        time: said.time,
         has_warned_of_jump: AtomicBool::new(false),
         counters,
         meters,
@@ -164,6 +160,26 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         leftovers: Mutex::default(),
         options,
     })
+}
+
+/// What the log says of itself.
+struct Said {
+    marks: Arc<LiveMarks>,
+    cursors: Arc<CursorTable>,
+    time: Arc<LogTime>,
+    /// Times are written down.
+    has_times: bool,
+}
+
+impl Said {
+    fn new(options: &Options, meta: &ControlFile, retention: &Arc<Retention>) -> Self {
+        Self {
+            marks: Arc::new(LiveMarks::new(meta.marks.clone())),
+            cursors: Arc::new(CursorTable::new(retention, &meta.marks)),
+            time: Arc::new(LogTime::new(&options.clock, meta.time_ms)),
+            has_times: options.timestamps && meta.features.contains(Feature::Time),
+        }
+    }
 }
 
 /// What wakes the log's own thread, or the one that it shares.
@@ -181,8 +197,7 @@ fn syncer(
     writer: FrameWriter,
     maintenance: &Arc<Maintenance>,
     (counters, meters): (&Arc<Counters>, &Arc<Meters>),
-    (marks, cursors): (&Arc<LiveMarks>, &Arc<CursorTable>),
-    (time, has_times): (&Arc<LogTime>, bool),
+    said: &Said,
 ) -> Syncer {
     let durable = commit.durable();
     Syncer {
@@ -194,10 +209,10 @@ fn syncer(
         maintenance: Arc::clone(maintenance),
         counters: Arc::clone(counters),
         meters: Arc::clone(meters),
-        marks: Arc::clone(marks),
-        cursors: Arc::clone(cursors),
-        time: Arc::clone(time),
-        has_times,
+        marks: Arc::clone(&said.marks),
+        cursors: Arc::clone(&said.cursors),
+        time: Arc::clone(&said.time),
+        has_times: said.has_times,
         room: Arc::default(),
         idle: Arc::new(IdleSignal::new(maintenance.turn().flusher())),
         idle_end: AtomicU64::new(durable),

@@ -62,12 +62,12 @@ impl Shared {
         }
         let of_bytes = self.options.retain_bytes;
         let mut until = of_bytes.map_or(0, |bytes| durable.saturating_sub(bytes));
-        if let Some(age) = self.options.retain_for {
-            if self.may_age() {
-                let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-                let limit = self.time.now_ms().saturating_sub(age);
-                until = until.max(self.position_at(limit)?.get());
-            }
+        if let Some(age) = self.options.retain_for
+            && self.may_age()
+        {
+            let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+            let limit = self.time.now_ms().saturating_sub(age);
+            until = until.max(self.position_at(limit)?.get());
         }
         let frees = self.segments.base_of(until) > first;
         Ok(frees.then_some(Lsn::new(until)))

@@ -9,7 +9,7 @@ use parking_lot::MutexGuard;
 impl Shared {
     /// Truncates the segments wholly below `lsn`, below what is durable, and below every guard.
     pub(crate) fn truncate_before(&self, lsn: Lsn) -> Result<()> {
-        let truncated = self.truncate(lsn, self.is_closed.lock());
+        let truncated = self.truncate(lsn, &self.is_closed.lock());
         // Without the locks: a waker may run its task, and that truncate.
         self.room.notify();
         truncated
@@ -18,13 +18,13 @@ impl Shared {
     /// The same, but neither waits for a log that is being closed or truncated, nor wakes anyone.
     pub(crate) fn try_truncate_before(&self, lsn: Lsn) -> Result<()> {
         match self.is_closed.try_lock() {
-            Some(is_closed) if !*is_closed => self.truncate(lsn, is_closed),
+            Some(is_closed) if !*is_closed => self.truncate(lsn, &is_closed),
             _ => Ok(()),
         }
     }
 
-    fn truncate(&self, lsn: Lsn, is_closed: MutexGuard<'_, bool>) -> Result<()> {
-        if *is_closed {
+    fn truncate(&self, lsn: Lsn, is_closed: &MutexGuard<'_, bool>) -> Result<()> {
+        if **is_closed {
             return Err(self.commit.closed_error());
         }
         self.commit.check()?;

@@ -139,8 +139,7 @@ pub fn salvage(
         })?;
     }
     holes.finish(proven, scan.end_hole(proven));
-    let end = new.position();
-    new.set_marks(cursors.finish(end));
+    new.set_marks(cursors.finish(new.position()));
     let _end = new.finish(0)?;
     check_copy(disk, to)?;
     let end_lsn = Lsn::new(scan.position());

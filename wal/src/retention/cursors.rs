@@ -25,8 +25,8 @@ pub(crate) struct CursorTable {
 
 /// One cursor.
 ///
-/// Invariant: `guard` keeps the log from the lowest of `durable`, `pending` and `wanted` on. After a
-/// crash the cursor is at one of the first two.
+/// Invariant: `guard` keeps the log from the lowest of `durable`, `pending` and `wanted` on. After
+/// a crash the cursor is at one of the first two.
 #[derive(Debug)]
 struct Entry {
     guard: RetentionGuard,

@@ -20,6 +20,7 @@ pub(crate) fn dump(args: &DumpArgs, program: &Program, out: &mut Output) -> Resu
         )));
     }
     let Opened { log, owner, .. } = open(&args.log.dir, program)?;
+    let args = &between_times(args, &log)?;
     let mut printer = Printer::new(args, owner, program)?;
     let start = match args.last {
         Some(count) => {
@@ -41,6 +42,24 @@ pub(crate) fn dump(args: &DumpArgs, program: &Program, out: &mut Output) -> Resu
     }?;
     printer.finish()?;
     Ok(outcome)
+}
+
+/// With positions in place of times.
+fn between_times(args: &DumpArgs, log: &Log) -> Result<DumpArgs> {
+    let mut args = args.clone();
+    if let (Some(since), Some(until)) = (args.since, args.until)
+        && until <= since
+    {
+        let what = "--until is not after --since: the range is empty";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    if let Some(since) = args.since {
+        args.from = log.lsn_at(since)?.get();
+    }
+    if let Some(until) = args.until {
+        args.to = log.lsn_until(until)?.map(Lsn::get);
+    }
+    Ok(args)
 }
 
 fn print_all(

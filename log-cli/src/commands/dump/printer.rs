@@ -164,6 +164,8 @@ enum Payload {
     #[serde(rename = "durable_lsn")]
     DurableLsn(u64),
     #[serde(untagged)]
+    DurableAt { durable_lsn: u64, time: String },
+    #[serde(untagged)]
     Void { void_from: u64, void_to: u64 },
     #[serde(untagged)]
     Cursor {
@@ -228,6 +230,7 @@ fn own_frame(frame: &DumpedFrame) -> Row {
     let none = Payload::None {};
     let (kind, payload) = match frame.kind {
         FrameKind::DurableLsn => ("durable-lsn", durable_lsn(frame)),
+        FrameKind::DurableAt => ("durable-at", durable_at(frame)),
         FrameKind::Close => ("close", durable_lsn(frame)),
         FrameKind::Seal => ("seal", none),
         FrameKind::Padding => ("padding", none),
@@ -254,6 +257,16 @@ fn durable_lsn(frame: &DumpedFrame) -> Payload {
     frame
         .durable_lsn()
         .map_or(Payload::None {}, |lsn| Payload::DurableLsn(lsn.get()))
+}
+
+fn durable_at(frame: &DumpedFrame) -> Payload {
+    match (frame.durable_lsn(), frame.durable_at()) {
+        (Some(lsn), Some(time)) => Payload::DurableAt {
+            durable_lsn: lsn.get(),
+            time: text::time(time),
+        },
+        _ => Payload::None {},
+    }
 }
 
 /// So many bytes of a payload are printed for people.
@@ -325,6 +338,9 @@ impl Row {
                 Some(position) => format!("the cursor {cursor:?} is at LSN {position}"),
                 None => format!("the cursor {cursor:?} was removed"),
             },
+            Payload::DurableAt { durable_lsn, time } => {
+                format!("everything below LSN {durable_lsn} was durable at {time}")
+            }
             Payload::DurableLsn(lsn) => format!("everything below LSN {lsn} was durable"),
             Payload::None {} => String::new(),
         };
