@@ -13,6 +13,7 @@ mod background;
 mod commit;
 mod control;
 mod cursor;
+mod entry_index;
 mod error;
 mod facade;
 mod faults;
@@ -39,6 +40,7 @@ pub use commit::future::{Durable, DurableWatch};
 #[doc(hidden)]
 pub use commit::group_commit;
 pub use cursor::handle::Cursor;
+pub use entry_index::EntryIndex;
 pub use error::{Finding, Result, WalError};
 #[cfg(feature = "deliberate-faults")]
 #[doc(hidden)]

@@ -165,7 +165,8 @@ impl Cursor {
     pub fn commit(&mut self) -> Result<()> {
         let end = self.shared.log_cursor(&self.name)?;
         self.shared.syncer.sync_until(end)?;
-        self.shared.cursors.settle(self.shared.commit.durable());
+        // The log is kept from there on, no longer from where it was.
+        let _positions = self.positions();
         Ok(())
     }
 

@@ -59,12 +59,26 @@ impl Entry {
     }
 
     fn settle(&mut self, durable: u64) {
+        let lowest = self.note(durable);
+        self.guard.advance(lowest);
+    }
+
+    /// As [`Self::settle`], but a guard that would have to wait stays where it is. Tells whether
+    /// nothing is left to do.
+    fn try_settle(&mut self, durable: u64) -> bool {
+        let lowest = self.note(durable);
+        self.guard.try_advance(lowest) && self.pending.is_empty()
+    }
+
+    /// Everything below `durable` is. Returns the lowest position that the cursor may have after a
+    /// crash.
+    fn note(&mut self, durable: u64) -> Lsn {
         while let Some((_, position)) = self.pending.pop_front_if(|(end, _)| *end <= durable) {
             self.durable = position;
         }
         let pending = self.pending.iter().map(|(_, position)| *position);
         let lowest = pending.chain([self.durable, self.wanted]).min();
-        self.guard.advance(Lsn::new(lowest.unwrap_or(0)));
+        Lsn::new(lowest.unwrap_or(0))
     }
 }
 
@@ -249,14 +263,17 @@ impl CursorTable {
         self.is_pending.store(true, Ordering::Release);
     }
 
-    /// Everything below `durable` is.
+    /// Everything below `durable` is. The leader of a group calls this: it does not wait for a
+    /// truncation, which writes to the disk while it holds the guards. The next group, or whoever
+    /// asks for the position of a cursor, comes back to what was left.
     #[inline]
     pub(crate) fn settle(&self, durable: u64) {
-        if self.is_pending.load(Ordering::Acquire) {
-            let mut by_name = self.by_name.lock();
-            by_name.values_mut().for_each(|entry| entry.settle(durable));
-            let is_pending = by_name.values().any(|entry| !entry.pending.is_empty());
-            self.is_pending.store(is_pending, Ordering::Release);
+        if self.is_pending.load(Ordering::Acquire)
+            && let Some(mut by_name) = self.by_name.try_lock()
+        {
+            let settled = by_name.values_mut().map(|entry| entry.try_settle(durable));
+            let all = settled.fold(true, |all, settled| all && settled);
+            self.is_pending.store(!all, Ordering::Release);
         }
     }
 

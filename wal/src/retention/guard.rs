@@ -142,6 +142,21 @@ impl RetentionGuard {
         }
     }
 
+    /// As [`Self::advance`], but gives up where it would wait for a truncation. Tells whether the
+    /// guard is at `lsn`, or beyond it.
+    pub(crate) fn try_advance(&mut self, lsn: Lsn) -> bool {
+        if lsn <= self.lsn {
+            return true;
+        }
+        let Some(mut guards) = self.retention.guards.try_lock() else {
+            return false;
+        };
+        let moved = (lsn.get(), Arc::clone(&self.name));
+        guards.by_id.insert(self.id, moved);
+        self.lsn = lsn;
+        true
+    }
+
     /// Calls it so from now on.
     pub(crate) fn rename(&mut self, name: &Arc<str>) {
         self.name = Arc::clone(name);
