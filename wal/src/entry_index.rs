@@ -81,7 +81,9 @@ impl EntryIndex {
                 continue;
             }
             match frame.kind {
-                FrameKind::Data => index.push(frame.lsn),
+                FrameKind::Data => {
+                    index.push(frame.lsn);
+                }
                 FrameKind::Batch => {
                     return Err(WalError::BadOptions {
                         what: format!(

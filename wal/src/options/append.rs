@@ -6,6 +6,7 @@ use crate::options::choices::Durability;
 /// What an append may use at the bound of the log
 /// ([`Options::max_bytes`](crate::Options::max_bytes)).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Admission {
     /// Refused with [`WalError::LogFull`](crate::WalError::LogFull) where only the reserve is left.
     #[default]

@@ -6,6 +6,7 @@ use std::time::Duration;
 /// for. It never changes what [`Wal::sync_to`](crate::Wal::sync_to) means: that returns when the
 /// record is on stable storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Durability {
     /// The record survives a power cut when the call returns.
     #[default]
@@ -25,6 +26,7 @@ pub enum Durability {
 /// Which thread does the work that need not be done by the appender: preallocating segments,
 /// flushing at intervals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum Background {
     /// Threads of the log's own, ended by [`Wal::close`](crate::Wal::close).
     #[default]
@@ -40,6 +42,7 @@ pub enum Background {
 
 /// How appended bytes get to the disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum WritePath {
     /// [`Self::Direct`] where the disk can and the log's [`Durability`] is [`Durability::Sync`];
     /// else [`Self::PageCache`].
@@ -58,6 +61,7 @@ pub enum WritePath {
 
 /// How records are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub enum ReadPath {
     /// In place, in maps of the segment files. Pages are read in before they are touched. So a
     /// sector that cannot be read is an error that names file and offset. Two things still

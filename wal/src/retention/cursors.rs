@@ -271,9 +271,11 @@ impl CursorTable {
         if self.is_pending.load(Ordering::Acquire)
             && let Some(mut by_name) = self.by_name.try_lock()
         {
-            let settled = by_name.values_mut().map(|entry| entry.try_settle(durable));
-            let all = settled.fold(true, |all, settled| all && settled);
-            self.is_pending.store(!all, Ordering::Release);
+            let mut is_pending = false;
+            for entry in by_name.values_mut() {
+                is_pending |= !entry.try_settle(durable);
+            }
+            self.is_pending.store(is_pending, Ordering::Release);
         }
     }
 
