@@ -135,8 +135,7 @@ fn a_directory_held_by_another_context() {
 fn a_log_of_a_newer_format() {
     let disk = directory();
     let text = String::from_utf8(disk.read_file("/app/log/LOG").unwrap()).unwrap();
-    let newer = text.replacen("\"format_version\":1", "\"format_version\":2", 1);
-    let newer = newer.replacen("\"format_version\": 1", "\"format_version\": 2", 1);
+    let newer = text.replacen("\"format_version\":2", "\"format_version\":3", 1);
     assert_ne!(text, newer);
     disk.edit("/app/log/LOG", |bytes| *bytes = newer.into_bytes());
     refused(&disk, &["LOG", "version"]);

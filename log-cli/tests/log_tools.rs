@@ -463,7 +463,7 @@ fn stats_count_kinds_streams_groups_and_overhead() {
     let text = tool("stats", &dir, &[]).exits(0).out;
     for word in [
         "control",
-        "durable-lsn",
+        "durable-at",
         "64-127",
         "####",
         "no frame is compressed",

@@ -1,4 +1,5 @@
-//! F81: directories that format versions 1 and 2 wrote, kept for ever, opened by the program of today.
+//! F81: directories that format versions 1 and 2 wrote, kept for ever, opened by the program of
+//! today.
 //!
 //! `HIGHWATER_WRITE_GOLDEN=1 cargo test -p highwater-wal --test golden` writes those of the present
 //! version anew; once a version is released its directories never change.
@@ -129,7 +130,8 @@ fn directories_of_version_1_open() {
 /// When the log of version 2 was written, in milliseconds.
 const NOON: u64 = 1_800_000_000_000;
 
-/// As [`write()`], and of version 2: a time for each group, a record that is taken back, a consumer.
+/// As [`write()`], and of version 2: a time for each group, a record that is taken back, a
+/// consumer.
 fn write_marked(log: &Wal) {
     write(log, Compression::Off);
     let wrong = log.append("wrong").unwrap();

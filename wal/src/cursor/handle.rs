@@ -94,9 +94,9 @@ impl Cursor {
     /// [`Self::rewind`] does that.
     ///
     /// Costs no flush. It becomes durable with the next group of the log, or the one after where
-    /// the segment in use is full; at the latest with [`Wal::sync`] or when the log is closed. If no
-    /// group comes, a thread of the log syncs within a second (not with [`Background::Inline`]). The
-    /// log is kept for it until then.
+    /// the segment in use is full; at the latest with [`Wal::sync`] or when the log is closed. If
+    /// no group comes, a thread of the log syncs within a second (not with
+    /// [`Background::Inline`]). The log is kept for it until then.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

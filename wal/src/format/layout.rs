@@ -124,8 +124,8 @@ pub mod kind {
     pub const CLOSE: u8 = 6;
     /// Fills room: readers skip it, its payload means nothing.
     pub const PADDING: u8 = 7;
-    /// The durable LSN and when it was written: two `u64`, the second in milliseconds since the Unix
-    /// epoch.
+    /// The durable LSN and when it was written: two `u64`, the second in milliseconds since the
+    /// Unix epoch.
     pub const DURABLE_AT: u8 = 8;
     /// The records whose frames start in a range count no more: `u64` from, `u64` to.
     pub const VOID: u8 = 9;

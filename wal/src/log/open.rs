@@ -34,6 +34,7 @@ use crate::retention::guard::Retention;
 use crate::segment::file::Segment;
 use crate::segment::frame_writer::FrameWriter;
 use crate::segment::live::LiveSegments;
+use crate::segment::maker::SegmentMaker;
 use crate::time::log_time::LogTime;
 use highwater_disk::{DirLock, Disk};
 use parking_lot::{Condvar, Mutex};
@@ -103,19 +104,9 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
     let budget = Arc::new(budget(&options, &segments, &tail, &ready));
     let (counters, meters) = (Arc::<Counters>::default(), Arc::new(Meters::new(dir)));
     let segments = Arc::new(LiveSegments::new(segments, Arc::clone(&tail)));
-    let preallocator = Preallocator {
-        maker,
-        budget: Arc::clone(&budget),
-        control: Arc::clone(&control),
-        counters: Arc::clone(&counters),
-        meters: Arc::clone(&meters),
-        clock: Arc::clone(&options.clock),
-        bell: bell(&options, &shared::MAINTENANCE),
-        sizes: SegmentSizes::new(&options),
-        queue: Mutex::new(Queue::new(ready, &tail)),
-        made: Condvar::new(),
-        turn: Arc::new(Turn::new(bell(&options, &shared::FLUSHER))),
-    };
+    let queue = Queue::new(ready, &tail);
+    let counting = (&counters, &meters);
+    let preallocator = preallocator(&options, maker, queue, &budget, &control, counting);
     let durable = recovery.end_lsn.get();
     let maintenance = start_maintenance(&options, preallocator, &segments, durable)?;
     let commit = Arc::new(CommitState::new(dir.to_owned(), durable));
@@ -126,7 +117,7 @@ fn assemble(dir: &Path, options: Arc<Options>, opened: Opened, lock: DirLock) ->
         &segments,
         writer,
         &maintenance,
-        (&counters, &meters),
+        counting,
         &said,
     ));
     Ok(Shared {
@@ -187,6 +178,29 @@ fn bell(options: &Options, thread: &SharedThread) -> Arc<Bell> {
     match options.background {
         Background::Shared => Arc::new(Bell::new(thread.notify())),
         Background::Thread | Background::Inline => Arc::default(),
+    }
+}
+
+fn preallocator(
+    options: &Options,
+    maker: SegmentMaker,
+    queue: Queue,
+    budget: &Arc<Budget>,
+    control: &Arc<ControlFileWriter>,
+    (counters, meters): (&Arc<Counters>, &Arc<Meters>),
+) -> Preallocator {
+    Preallocator {
+        maker,
+        budget: Arc::clone(budget),
+        control: Arc::clone(control),
+        counters: Arc::clone(counters),
+        meters: Arc::clone(meters),
+        clock: Arc::clone(&options.clock),
+        bell: bell(options, &shared::MAINTENANCE),
+        sizes: SegmentSizes::new(options),
+        queue: Mutex::new(queue),
+        made: Condvar::new(),
+        turn: Arc::new(Turn::new(bell(options, &shared::FLUSHER))),
     }
 }
 

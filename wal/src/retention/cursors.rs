@@ -264,8 +264,8 @@ impl CursorTable {
     }
 
     /// Everything below `durable` is. The leader of a group calls this: it does not wait for a
-    /// truncation, which writes to the disk while it holds the guards. The next group, or whoever
-    /// asks for the position of a cursor, comes back to what was left.
+    /// truncation, which writes to the disk while it holds the guards. The next group
+    /// comes back to what was left, and so does a question for the position of a cursor.
     #[inline]
     pub(crate) fn settle(&self, durable: u64) {
         if self.is_pending.load(Ordering::Acquire)

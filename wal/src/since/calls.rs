@@ -62,8 +62,8 @@ impl Wal {
     }
 
     /// When the record at `lsn` was durable at the latest: shortly after its group was. `None` if
-    /// the log does not say: nothing was written down, or not yet. In a log that has got times later,
-    /// what is before them is as old as the first of them, at least.
+    /// the log does not say: nothing was written down, or not yet. In a log that has got times
+    /// later, what is before them is as old as the first of them, at least.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
