@@ -49,6 +49,7 @@ impl Wal {
     /// # let log = highwater_wal::Wal::open(dir.path())?;
     /// use std::time::{Duration, SystemTime};
     /// let lsn = log.append_sync("just now")?;
+    /// let _ = log.append_sync("the next")?; // its group carries the time of the one before
     /// let (now, hour) = (SystemTime::now(), Duration::from_hours(1));
     /// assert_eq!(log.lsn_at(now - hour)?, log.first_lsn());
     /// assert!(log.lsn_at(now + hour)? > lsn);
