@@ -2,6 +2,7 @@
 
 use crate::checkpoint::state::columns::{Cell, Column, Columns, Type};
 use crate::checkpoint::state::selection::{Selection, Told};
+use crate::fail::OrFail;
 use highwater_log::outcome::{Failure, Result};
 use parquet::basic::{LogicalType, Repetition, Type as Physical};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DataType, DoubleType, Int64Type};
@@ -26,7 +27,7 @@ pub(super) fn write<W: Write + Send>(
     let mut rows = Rows::new(columns)?;
     let properties = Arc::new(WriterProperties::builder().build());
     let schema = Arc::clone(&rows.schema);
-    let mut file = SerializedFileWriter::new(to, schema, properties)?;
+    let mut file = SerializedFileWriter::new(to, schema, properties).or_fail()?;
     let told = selection.each(|entry| {
         rows.push(columns.cells(entry))?;
         match rows.is_full() {
@@ -35,13 +36,13 @@ pub(super) fn write<W: Write + Send>(
         }
     })?;
     rows.write(&mut file)?;
-    file.close()?;
+    file.close().or_fail()?;
     Ok(told)
 }
 
-impl From<ParquetError> for Failure {
-    fn from(error: ParquetError) -> Self {
-        Self::Io(format!("cannot write Parquet: {error}"))
+impl<T> OrFail<T> for std::result::Result<T, ParquetError> {
+    fn or_fail(self) -> Result<T> {
+        self.map_err(|error| Failure::Io(format!("cannot write Parquet: {error}")))
     }
 }
 
@@ -69,7 +70,7 @@ impl Rows {
         let fields = columns.all.iter().map(field).collect::<Result<Vec<_>>>()?;
         let schema = Schema::group_type_builder("state").with_fields(fields);
         Ok(Self {
-            schema: Arc::new(schema.build()?),
+            schema: Arc::new(schema.build().or_fail()?),
             columns: columns.all.iter().map(|c| Values::of(c.of)).collect(),
             levels: vec![Vec::new(); columns.all.len()],
             rows: 0,
@@ -98,16 +99,16 @@ impl Rows {
         if self.rows == 0 {
             return Ok(());
         }
-        let mut group = file.next_row_group()?;
+        let mut group = file.next_row_group().or_fail()?;
         for (values, levels) in self.columns.iter_mut().zip(&mut self.levels) {
-            let column = group.next_column()?;
+            let column = group.next_column().or_fail()?;
             let column = column.ok_or_else(|| {
                 Failure::Io("cannot write Parquet: a column is missing in its schema".to_owned())
             })?;
             values.write(column, levels)?;
             levels.clear();
         }
-        group.close()?;
+        group.close().or_fail()?;
         (self.rows, self.bytes) = (0, 0);
         Ok(())
     }
@@ -127,7 +128,7 @@ fn field(column: &Column) -> Result<Arc<Schema>> {
     let field = Schema::primitive_type_builder(&column.name, physical)
         .with_repetition(Repetition::OPTIONAL)
         .with_logical_type(logical);
-    Ok(Arc::new(field.build()?))
+    Ok(Arc::new(field.build().or_fail()?))
 }
 
 impl Values {
@@ -183,7 +184,7 @@ fn write_column<T: DataType>(
 ) -> Result<()> {
     let typed = column.typed::<T>();
     let written = typed.write_batch(values, Some(levels), None);
-    written?;
+    written.or_fail()?;
     values.clear();
-    Ok(column.close()?)
+    column.close().or_fail()
 }
