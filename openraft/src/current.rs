@@ -1,16 +1,15 @@
 //! What is known of a log: the index, the entries that are not durable yet, the state.
 
 use crate::error::StoreError;
-use crate::index::Index;
 use crate::pending::Pending;
 use crate::record::State;
-use highwater_wal::Lsn;
+use highwater_wal::{EntryIndex, Lsn};
 use openraft::{LogId, NodeId};
 use std::sync::Arc;
 
 #[derive(Debug)]
 pub(crate) struct Current<N: NodeId> {
-    pub(crate) index: Index,
+    pub(crate) index: EntryIndex,
     pub(crate) pending: Pending,
     /// As it was written last.
     pub(crate) state: State<N>,
@@ -46,7 +45,10 @@ impl<N: NodeId> Current<N> {
     }
 
     pub(crate) fn push(&mut self, id: LogId<N>, lsn: Lsn, bytes: Arc<[u8]>) {
-        self.index.push(id.index, lsn);
+        if self.index.range().is_empty() {
+            self.index = EntryIndex::new(id.index); // the first of all may be 0, or 1
+        }
+        self.index.push(lsn);
         self.pending.push(lsn, bytes);
         self.last = Some(id);
     }

@@ -16,7 +16,6 @@
 //! | `cleaner` | the thread that frees space |
 //! | `suffix` | entries at the end that are given up |
 //! | `current` | the index, the entries that are not durable yet, the state |
-//! | `index` | where each entry is |
 //! | `pending` | entries that the log does not show yet |
 //! | `record` | entries and state as bytes |
 //! | `error` | what can go wrong |
@@ -24,7 +23,6 @@
 mod cleaner;
 mod current;
 mod error;
-mod index;
 mod inner;
 mod opening;
 mod pending;

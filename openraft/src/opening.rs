@@ -3,11 +3,10 @@
 use crate::cleaner::Cleaner;
 use crate::current::Current;
 use crate::error::OpenError;
-use crate::index::Index;
 use crate::inner::Inner;
 use crate::pending::Pending;
 use crate::record::{ENTRIES, STATE, State, decode};
-use highwater_wal::{FrameInfo, FrameKind, Lsn, Options, Wal};
+use highwater_wal::{EntryIndex, FrameInfo, FrameKind, Lsn, Options, Wal};
 use openraft::{LogId, RaftLogId, RaftTypeConfig};
 use parking_lot::Mutex;
 use std::collections::VecDeque;
@@ -126,8 +125,12 @@ pub(crate) fn open<C: RaftTypeConfig>(
     if let (Some(id), Some(lsn)) = (&last, kept.back()) {
         check(*lsn, id.index, begin + kept.len() as u64 - 1)?;
     }
+    let mut index = EntryIndex::new(begin);
+    for lsn in kept {
+        index.push(lsn);
+    }
     let current = Current {
-        index: Index::new(begin, kept),
+        index,
         pending: Pending::default(),
         last: last.or_else(|| state.purged.clone()),
         state,

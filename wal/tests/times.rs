@@ -10,7 +10,7 @@
 mod saved_seeds;
 
 use highwater_wal::disk::{Disk, ManualClock, SimDisk};
-use highwater_wal::{Background, Lsn, Options, Wal, WritePath};
+use highwater_wal::{Background, Lsn, Options, RoomWait, Wal, WritePath};
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -232,11 +232,39 @@ fn a_log_with_threads_gives_up_by_itself() {
             .retain_bytes(20 << 10)
             .background(background);
         let log = Wal::open_with("/log", options).unwrap();
+        let mut appended = 0;
         while log.first_lsn() == Lsn::ZERO {
             let _lsn = log.append_sync([0; 900]).unwrap();
+            appended += 1;
+            assert!(appended < 50_000, "{background:?}");
         }
         log.close().unwrap();
     }
+}
+
+/// Nothing but the policy truncates: a producer at the bound waits for it, and is woken. At the
+/// bound no segment is begun, so the wait itself must call for it: it took a minute.
+#[test]
+fn what_the_policy_frees_makes_room() {
+    let sim = SimDisk::new();
+    let options = Options::new()
+        .segment_size(8 << 10)
+        .max_bytes(64 << 10)
+        .retain_bytes(8 << 10)
+        .write_path(WritePath::PageCache)
+        .disk(disk(&sim));
+    let log = Wal::open_with("/log", options).unwrap();
+    let mut waits = 0;
+    for _ in 0..2_000 {
+        while let Err(error) = log.append([0; 900]) {
+            assert!(error.is_no_space(), "{error}");
+            log.sync().unwrap();
+            let room = log.wait_for_room_timeout(secs(30)).unwrap();
+            assert_eq!(room, RoomWait::Room);
+            waits += 1;
+        }
+    }
+    assert!(waits > 0, "the bound was never met");
 }
 
 /// F48: a clock that is ten years ahead would have deleted everything.

@@ -289,6 +289,23 @@ fn tools_show_what_was_taken_back_as_such() {
     assert_eq!(void, lsns[2..4]);
 }
 
+/// Also a tool that follows the log from before they were taken back.
+#[test]
+fn a_follower_in_another_process_shows_what_was_taken_back_as_such() {
+    let sim = SimDisk::new();
+    let log = open(&sim);
+    let mut follow = Log::open(disk(&sim), "/log")
+        .unwrap()
+        .follow(Lsn::ZERO)
+        .unwrap();
+    assert!(follow.poll().unwrap().is_none());
+    let lsns = with_void(&log);
+    log.close().unwrap();
+    let shown = std::iter::from_fn(|| follow.poll().unwrap());
+    let void: Vec<_> = shown.filter(|f| f.is_void).map(|f| f.lsn).collect();
+    assert_eq!(void, lsns[2..4]);
+}
+
 /// A version that does not know voids would show the records.
 #[test]
 fn the_control_file_names_the_feature_before_the_first_void() {

@@ -243,12 +243,17 @@ impl Syncer {
     /// next sync carries it. The log can do without: it is left out if the tail is full or closed.
     /// It says what time it is by the monotonic clock at `now`.
     pub(crate) fn append_durable_lsn(&self, durable: u64, now: Duration) {
-        let (mut payload, mut kind) = (durable.to_le_bytes().to_vec(), FrameKind::DurableLsn);
-        if self.has_times {
-            payload.extend_from_slice(&self.time.at_ms(now).to_le_bytes());
-            kind = FrameKind::DurableAt;
-        }
-        let frame = NewFrame::new(kind.into(), StreamId::DEFAULT, &payload);
+        let mut payload = [0; 16];
+        let (position, time) = payload.split_at_mut(8);
+        position.copy_from_slice(&durable.to_le_bytes());
+        let (kind, said) = match self.has_times {
+            true => {
+                time.copy_from_slice(&self.time.at_ms(now).to_le_bytes());
+                (FrameKind::DurableAt, &payload[..])
+            }
+            false => (FrameKind::DurableLsn, &*position),
+        };
+        let frame = NewFrame::new(kind.into(), StreamId::DEFAULT, said);
         let tail = self.segments.tail();
         match self.writer.append(&frame, &tail, Reserver::Appender) {
             Ok((start, end)) if start == durable => self.idle_end.store(end, Ordering::Release),

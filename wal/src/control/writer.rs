@@ -1,7 +1,7 @@
 //! Rewrites the control file while the log is open: at truncations, as the log goes on, and at the
 //! end.
 
-use crate::control::features::{Feature, Features};
+use crate::control::features::Feature;
 use crate::control::file::{self, ControlFile, LogEnd};
 use crate::error::Result;
 use crate::facade::tracing;
@@ -131,27 +131,22 @@ impl ControlFileWriter {
     /// Writes what `mark` says, in a log that is durable up to `durable`. Opening reads the marks
     /// after the position that is written with it.
     pub(crate) fn write_mark(&self, mark: &Mark, durable: u64) -> Result<()> {
-        self.replace(|contents, closed| {
-            (!closed).then(|| {
-                let mut next = self.progress(contents, durable);
-                next.marks.apply(mark);
-                next
-            })
-        })?;
+        // Before it is written: another thread that replaced the file right after would leave it
+        // out again.
         self.marks.add(mark, durable);
+        self.replace(|contents, closed| (!closed).then(|| self.progress(contents, durable)))?;
         self.prepare_spare();
         Ok(())
     }
 
     /// Names `feature`, durably, if it is not named yet: before the first frame that needs it.
     pub(crate) fn enable(&self, feature: Feature) -> Result<()> {
-        let with = |features: Features| features.with(feature);
         if self.state.lock().contents.features.contains(feature) {
             return Ok(());
         }
         self.replace(|contents, closed| {
             (!closed).then(|| ControlFile {
-                features: with(contents.features),
+                features: contents.features.with(feature),
                 ..contents.clone()
             })
         })?;
@@ -183,6 +178,7 @@ impl ControlFileWriter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::control::features::Features;
     use crate::marks::set::Marks;
     use highwater_disk::{Clock, OsClock, SimDisk};
     use std::path::Path;

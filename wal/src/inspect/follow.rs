@@ -2,12 +2,15 @@
 
 use crate::error::{Result, WalError};
 use crate::format::layout::SEGMENT_HEADER_SIZE;
+use crate::format::mark::Mark;
 use crate::inspect::dump::{DumpedFrame, shown};
 use crate::inspect::log::Log;
 use crate::lsn::Lsn;
+use crate::marks::set::Marks;
 use crate::segment::header::check_segment;
 use crate::segment::list::{HeaderCheck, list_segments, segment_holding};
 use crate::segment::scan::{Check, Found, LogScanner, Scanner};
+use std::collections::BTreeMap;
 use std::io;
 
 /// Polls that find nothing before the first look after the place where the log seems to end. Each
@@ -29,6 +32,9 @@ pub struct Follow {
     /// How far intact frames reach.
     ahead: Position,
     proven: u64,
+    /// What the marks say that are proven durable, and the marks after those by their LSN.
+    marks: Marks,
+    unproven: BTreeMap<u64, Mark>,
     /// What is wrong at `proven`. It is returned after everything before it.
     damage: Option<WalError>,
     empty_polls: u32,
@@ -42,6 +48,7 @@ struct Begin {
     shown: Position,
     ahead: Position,
     proven: u64,
+    marks: Marks,
     damage: Option<WalError>,
 }
 
@@ -82,6 +89,8 @@ impl Log {
             shown: begin.shown,
             ahead: begin.ahead,
             proven: begin.proven,
+            marks: begin.marks,
+            unproven: BTreeMap::new(),
             damage: begin.damage,
             empty_polls: 0,
             patience: FIRST_PATIENCE,
@@ -104,10 +113,10 @@ impl Log {
                 first: self.first_lsn(),
             });
         }
-        let (end, proven, damage) = match self.find_end(&mut segments) {
+        let (end, proven, marks, damage) = match self.find_end(&mut segments) {
             Ok(end) => {
                 let x = segments.get(end.segment).map_or(0, |s| s.base) + end.offset;
-                (x, end.proven.min(x), None)
+                (x, end.proven.min(x), end.marks, None)
             }
             Err(WalError::Corrupt { lsn, .. }) if lsn < from => {
                 return Err(WalError::BeyondEnd {
@@ -115,7 +124,9 @@ impl Log {
                     end: lsn,
                 });
             }
-            Err(error @ WalError::Corrupt { lsn, .. }) => (lsn.get(), lsn.get(), Some(error)),
+            Err(error @ WalError::Corrupt { lsn, .. }) => {
+                (lsn.get(), lsn.get(), self.meta.marks.clone(), Some(error))
+            }
             Err(error) => return Err(error),
         };
         let holds = |lsn: u64| segment_holding(&segments, lsn).map(|segment| segment.base);
@@ -131,6 +142,7 @@ impl Log {
             shown: Position::new(start, base),
             ahead: Position::new(ahead, ahead_base),
             proven,
+            marks,
             damage,
         })
     }
@@ -230,7 +242,9 @@ impl Follow {
             return Err(WalError::no_log(&self.log.dir, "a segment went away"));
         };
         match shown(scanner, lsn.saturating_sub(scanner.segment.base), &found) {
-            Ok(frame) => {
+            Ok(mut frame) => {
+                let is_void = self.marks.voids.contains(lsn);
+                frame.is_void = is_void && frame.kind.holds_records();
                 self.shown.cross();
                 Ok(frame)
             }
@@ -250,10 +264,20 @@ impl Follow {
             let Found::Frame(frame) = self.ahead.step(&self.log)? else {
                 return Ok(());
             };
-            let scanner = self.ahead.scan.scanner();
-            let found = scanner.and_then(|scanner| frame.proven(scanner.payload(&frame)));
-            if let Some(found) = found {
+            let Some(scanner) = self.ahead.scan.scanner() else {
+                return Ok(());
+            };
+            let payload = scanner.payload(&frame);
+            if let Some(mark) = frame.mark(payload) {
+                self.unproven.insert(frame.lsn().get(), mark);
+            }
+            if let Some(found) = frame.proven(payload) {
                 self.proven = self.proven.max(found);
+                while let Some(first) = self.unproven.first_entry()
+                    && *first.key() < self.proven
+                {
+                    self.marks.apply(&first.remove());
+                }
                 // What was read ahead there is older than the proof.
                 self.shown.scan.reopen();
             }

@@ -29,7 +29,10 @@ impl Shared {
     /// Writes a mark of a cursor to the control file, where the log has no room for it. Returns up
     /// to where the log is durable then.
     pub(crate) fn mark_in_control_file(&self, mark: &Mark) -> Result<u64> {
-        // A mark of the same cursor that is in the log must not come after this one.
+        // A mark of the same cursor that is in the log must not come after this one: not in the
+        // log, and not when it is opened. So the position that is written with this one lies after
+        // all that were begun before.
+        self.marks.wait_until_recorded();
         self.syncer.sync_until(self.segments.end())?;
         let durable = self.commit.durable();
         self.control.write_mark(mark, durable)?;
@@ -49,7 +52,7 @@ impl Shared {
             });
         }
         let to = to.get();
-        if self.marks.voids_with(from, to) > MAX_VOIDS {
+        if self.marks.has_voids(MAX_VOIDS) && self.marks.voids_with(from, to) > MAX_VOIDS {
             return Err(WalError::TooMany {
                 what: "ranges that are void",
                 most: MAX_VOIDS,

@@ -45,13 +45,16 @@ impl Shared {
     /// waits for this thread. The flusher wakes those who wait.
     fn apply_retention_beside(self: &Arc<Self>) {
         let truncated = self.given_up().and_then(|lsn| match lsn {
-            Some(lsn) => self.try_truncate_before(lsn),
-            None => Ok(()),
+            Some(lsn) => self.try_truncate_before(lsn).map(|()| true),
+            None => Ok(false),
         });
-        if let Err(error) = truncated {
-            tracing::warn!(dir = %self.dir.display(), %error, "old segments could not be given up");
+        match truncated {
+            Ok(true) => self.turn.wake_soon(),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(dir = %self.dir.display(), %error, "old segments could not be given up");
+            }
         }
-        self.turn.wake_soon();
     }
 
     /// Up to where the policy gives the log up, if that frees a segment.
@@ -67,7 +70,7 @@ impl Shared {
         {
             let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
             let limit = self.time.now_ms().saturating_sub(age);
-            until = until.max(self.position_at(limit)?.get());
+            until = until.max(self.segments_before(limit)?.get());
         }
         let frees = self.segments.base_of(until) > first;
         Ok(frees.then_some(Lsn::new(until)))

@@ -24,6 +24,9 @@ impl Shared {
     /// Waits for room, for `timeout` at most.
     pub(crate) fn wait_for_room(&self, timeout: Option<Duration>) -> Result<RoomWait> {
         let clock = &*self.options.clock;
+        if self.room_or_end().is_none() {
+            self.maintenance.truncate_by_policy_soon();
+        }
         let deadline = timeout.map(|timeout| (clock, clock.now().saturating_add(timeout)));
         self.room.wait(deadline, || self.room_or_end())
     }
@@ -35,6 +38,8 @@ impl Shared {
 pub struct RoomFuture {
     shared: Arc<Shared>,
     id: u64,
+    /// The policy was applied for it: once, because it is woken when that is done.
+    has_asked: bool,
 }
 
 impl RoomFuture {
@@ -42,6 +47,7 @@ impl RoomFuture {
         Self {
             id: shared.room.new_id(),
             shared: Arc::clone(shared),
+            has_asked: false,
         }
     }
 }
@@ -49,9 +55,14 @@ impl RoomFuture {
 impl Future for RoomFuture {
     type Output = Result<()>;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let has_asked = std::mem::replace(&mut self.has_asked, true);
         let (shared, waker) = (&self.shared, context.waker().clone());
-        shared.room.poll(self.id, waker, || shared.room_or_end())
+        let polled = shared.room.poll(self.id, waker, || shared.room_or_end());
+        if polled.is_pending() && !has_asked {
+            shared.maintenance.truncate_by_policy_soon();
+        }
+        polled
     }
 }
 

@@ -157,7 +157,7 @@ impl Maintenance {
     /// The segment `tail` that was taken is in use. Appenders are done with those in `released`.
     pub(crate) fn rotated(&self, tail: &Segment, released: Vec<Arc<Segment>>) {
         self.tail_age.begin(tail, self.preallocator.clock.now());
-        self.by_policy.rotated();
+        self.by_policy.set_due();
         if self.background != Background::Inline {
             self.memory.release(released);
             self.bell.ring();
@@ -216,6 +216,13 @@ impl Maintenance {
     pub(crate) fn truncate_by_policy(&self, apply: impl Fn() + Send + Sync + 'static) {
         self.by_policy.start(apply);
         self.bell.ring();
+    }
+
+    /// Has the thread do that now, if it is to be done at all.
+    pub(crate) fn truncate_by_policy_soon(&self) {
+        if self.by_policy.set_due() {
+            self.bell.ring();
+        }
     }
 
     /// Segments that are made and not yet in use.

@@ -9,7 +9,8 @@ use std::time::Duration;
 /// A log in which no segment is begun looks so often for records that have become too old.
 const EVERY: Duration = Duration::from_mins(1);
 
-/// What is done, and when it is due: when a segment was begun, and once a minute.
+/// What is done, and when it is due: when a segment was begun, when a caller begins to wait for
+/// room, and once a minute.
 #[derive(Default)]
 pub(crate) struct TruncateByPolicy {
     apply: OnceLock<Box<dyn Fn() + Send + Sync>>,
@@ -30,9 +31,10 @@ impl TruncateByPolicy {
         self.is_due.store(true, Ordering::Release);
     }
 
-    /// A segment was begun.
-    pub(crate) fn rotated(&self) {
+    /// It is due: a segment was begun, or a caller waits for room. False if there is no policy.
+    pub(crate) fn set_due(&self) -> bool {
         self.is_due.store(true, Ordering::Release);
+        self.apply.get().is_some()
     }
 
     /// Does it if it is due; false if it is not.

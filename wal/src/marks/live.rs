@@ -95,7 +95,7 @@ impl LiveMarks {
         state.durable.apply(mark);
     }
 
-    /// Waits until no mark is being appended. The log accepts none any more.
+    /// Waits until each mark that is being appended is known here, or was refused.
     pub(crate) fn wait_until_recorded(&self) {
         let mut state = self.state.lock();
         while !state.begun.is_empty() {
@@ -113,6 +113,12 @@ impl LiveMarks {
         state.settle(durable);
         let voids = &state.durable.voids;
         (!voids.is_empty()).then(|| Arc::clone(voids))
+    }
+
+    /// Whether there may be so many void ranges.
+    pub(crate) fn has_voids(&self, count: usize) -> bool {
+        let state = self.state.lock();
+        state.durable.voids.len() + state.pending.len() >= count
     }
 
     /// How many void ranges there would be with this one, if all that is pending becomes durable.

@@ -148,14 +148,15 @@ impl Options {
 
     /// Has the log give up records that have been durable for longer than this (default: never), a
     /// whole segment at a time, as [`Wal::truncate_before`] would: readers, guards and cursors keep
-    /// what they need. It is done when a segment is begun and once a minute; see
-    /// [`Wal::apply_retention`].
+    /// what they need. It is done when a segment is begun, when a producer begins to wait for room
+    /// ([`Wal::wait_for_room`]), and once a minute; see [`Wal::apply_retention`].
     ///
     /// The time is the log's ([`Self::timestamps`]). If the wall clock is more than a day from it,
     /// retention by age pauses, with a warning: for a day after opening, or until the clock is
     /// right again. A clock that was set wrong does not delete the log.
     ///
     /// [`Wal::truncate_before`]: crate::Wal::truncate_before
+    /// [`Wal::wait_for_room`]: crate::Wal::wait_for_room
     /// [`Wal::apply_retention`]: crate::Wal::apply_retention
     ///
     /// ```

@@ -62,6 +62,28 @@ impl Shared {
         Ok(found)
     }
 
+    /// The start of the first segment of which something may not have been durable before
+    /// `time_ms`. Looks at one stamp for each segment before it, and one more.
+    pub(crate) fn segments_before(self: &Arc<Self>, time_ms: u64) -> Result<Lsn> {
+        let start = self.read_stamps(0)?;
+        let mut until = start.position();
+        for base in self.segments.bases(until, self.commit.durable()) {
+            let mut stamps = self.read_stamps(base)?;
+            let covers = loop {
+                match next_stamp(&mut stamps)? {
+                    Some((durable, _)) if durable.get() < base => {}
+                    stamp => break stamp.is_some_and(|(_, time)| time < time_ms),
+                }
+            };
+            if !covers {
+                break;
+            }
+            until = base;
+        }
+        drop(start);
+        Ok(Lsn::new(until))
+    }
+
     /// When the record at `lsn` was known to be durable, in milliseconds since the Unix epoch;
     /// `None` if the log does not say.
     pub(crate) fn time_of(self: &Arc<Self>, lsn: Lsn) -> Result<Option<u64>> {
