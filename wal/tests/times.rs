@@ -9,8 +9,9 @@
 #[path = "../../tests/support/saved_seeds.rs"]
 mod saved_seeds;
 
+use highwater_wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_wal::disk::{Disk, ManualClock, SimDisk};
-use highwater_wal::{Background, Lsn, Options, RoomWait, Wal, WritePath};
+use highwater_wal::{Background, Lsn, Options, Wal, WritePath};
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -254,17 +255,53 @@ fn what_the_policy_frees_makes_room() {
         .write_path(WritePath::PageCache)
         .disk(disk(&sim));
     let log = Wal::open_with("/log", options).unwrap();
-    let mut waits = 0;
-    for _ in 0..2_000 {
-        while let Err(error) = log.append([0; 900]) {
-            assert!(error.is_no_space(), "{error}");
-            log.sync().unwrap();
-            let room = log.wait_for_room_timeout(secs(30)).unwrap();
-            assert_eq!(room, RoomWait::Room);
-            waits += 1;
+    let (done, is_done) = std::sync::mpsc::channel();
+    // A producer that is not woken waits for ever: not in this thread.
+    let producer = std::thread::spawn(move || {
+        let mut waits = 0;
+        for _ in 0..2_000 {
+            while let Err(error) = log.append([0; 900]) {
+                assert!(error.is_no_space(), "{error}");
+                log.sync().unwrap();
+                log.wait_for_room().unwrap();
+                waits += 1;
+            }
         }
-    }
+        done.send(waits).unwrap();
+    });
+    let waits: u32 = is_done
+        .recv_timeout(secs(50))
+        .expect("the producer was woken");
     assert!(waits > 0, "the bound was never met");
+    producer.join().unwrap();
+}
+
+/// F21: a disk so full that `LOG` cannot name the feature. A version that does not know times would
+/// take the log for one of its own, and stop at the first of them.
+#[test]
+fn no_time_is_written_before_the_control_file_names_the_feature() {
+    let (sim, clock) = (SimDisk::new(), clock_at(START));
+    let options = options(&sim, &clock);
+    let (log, _) = per_minute(&sim, &clock, options.clone().timestamps(false), 3);
+    let sim = sim.kill_process();
+    drop(log);
+    sim.fail(
+        Fault::new(Call::Write, FaultKind::Enospc)
+            .on("LOG.tmp")
+            .forever(),
+    );
+    let (log, lsns) = per_minute(&sim, &clock, options.clone(), 3);
+    let says = || String::from_utf8(sim.read_file("/log/LOG").unwrap()).unwrap();
+    assert!(!says().contains("\"time\""), "{}", says());
+    assert_eq!(log.time_of(lsns[0]).unwrap(), None);
+    sim.clear_faults();
+    log.close().unwrap();
+    drop(log);
+    let log = Wal::open_with("/log", options.disk(disk(&sim))).unwrap();
+    assert!(says().contains("\"time\""), "{}", says());
+    let _one = log.append_sync("one").unwrap();
+    let _two = log.append_sync("two").unwrap();
+    assert!(log.time_of(lsns[0]).unwrap().is_some());
 }
 
 /// F48: a clock that is ten years ahead would have deleted everything.

@@ -32,7 +32,8 @@ pub struct ReverseReader {
     position: u64,
     /// Pieces of the log that are next, the lowest first. A frame starts where each starts.
     pieces: Vec<Range<u64>>,
-    /// Frames with records that are next, the lowest first.
+    /// Frames with records that are next, the lowest first. What is void is passed over where they
+    /// are read.
     frames: Vec<Range<u64>>,
     /// Records of one frame that are next, the last one to return first.
     records: Vec<Record>,
@@ -119,7 +120,7 @@ impl ReverseReader {
         let mut frames = Vec::new();
         while let Some(frame) = cursor.step(Check::Header)? {
             let wanted = self.only.is_none_or(|stream| stream == frame.header.stream);
-            if frame.holds_records() && wanted && !cursor.is_void(&frame) {
+            if frame.holds_records() && wanted {
                 frames.push(frame.lsn().get()..frame.end_lsn().get());
             }
         }
