@@ -19,6 +19,7 @@ mod examples;
 mod folders;
 mod modules;
 mod sizes;
+mod test_files;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,12 +28,12 @@ use std::path::{Path, PathBuf};
 const EDGES: [(&str, &[&str]); 8] = [
     ("disk", &[]),
     ("wal", &["disk"]),
-    ("log-cli", &["wal"]),
+    ("log-cli", &["disk", "wal"]),
     ("checkpoint", &["disk"]),
     ("engine", &["checkpoint", "wal"]),
     ("connectors", &["engine"]),
     (".", &["connectors"]),
-    ("cli", &["highwater", "log"]),
+    ("cli", &["disk", "highwater", "log"]),
 ];
 
 fn root() -> PathBuf {

@@ -15,7 +15,8 @@ mod common;
 
 use common::contents;
 use common::process::{command, command_under, role, run};
-use highwater_wal::disk::{Disk, OsDisk, Reserver, raw_os_error};
+use highwater_disk::Reserver;
+use highwater_wal::disk::{Disk, OsDisk, raw_os_error};
 use highwater_wal::layout::{META_NAME, frame_header, segment_name};
 use highwater_wal::{
     AppendOptions, Background, Durability, Lsn, Options, Wal, WalError, WritePath, inspect,

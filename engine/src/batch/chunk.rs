@@ -119,10 +119,16 @@ pub(crate) fn open<T: 'static>(data: Box<dyn ChunkData>) -> T {
         .expect("the graph connects operators of equal record types")
 }
 
-/// Sorts chunks into the order of the batch and takes out their records.
-pub(crate) fn in_order<T: 'static>(mut chunks: Vec<Chunk>) -> impl Iterator<Item = Vec<T>> {
+/// Sorts chunks into the order of the batch. Written once: in generic code the compiler would sort
+/// anew for each type of records.
+pub(crate) fn sort(chunks: &mut [Chunk]) {
     // Stable: chunks of one order come from one operator in order.
     chunks.sort_by(|a, b| a.sequence.cmp(&b.sequence));
+}
+
+/// Sorts chunks into the order of the batch and takes out their records.
+pub(crate) fn in_order<T: 'static>(mut chunks: Vec<Chunk>) -> impl Iterator<Item = Vec<T>> {
+    sort(&mut chunks);
     chunks.into_iter().map(|p| open::<Vec<T>>(p.data))
 }
 

@@ -2,7 +2,7 @@
 //! field (`#[serde(default)]`) or lose one, and old bytes still load. Other compact formats refuse
 //! that.
 
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 /// Name of the codec as checkpoints have it.
@@ -33,7 +33,7 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     let value = T::deserialize(&mut deserializer).map_err(|e| e.to_string())?;
     match <()>::deserialize(&mut deserializer) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
-        _ => Err(too_long::<T>(bytes)),
+        _ => Err(too_long(bytes)),
     }
 }
 
@@ -48,14 +48,14 @@ pub(crate) fn decode_noting<T: DeserializeOwned>(
         .map_err(|e| e.to_string())?;
     match <()>::deserialize(&mut deserializer) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(value),
-        _ => Err(too_long::<T>(bytes)),
+        _ => Err(too_long(bytes)),
     }
 }
 
-/// What is wrong with `bytes`, which begin with a `T`.
-fn too_long<T: DeserializeOwned>(bytes: &[u8]) -> String {
+/// What is wrong with `bytes`, which begin with a value.
+fn too_long(bytes: &[u8]) -> String {
     let mut deserializer = rmp_serde::Deserializer::new(bytes);
-    let left = T::deserialize(&mut deserializer).map(|_| deserializer.get_ref().len());
+    let left = IgnoredAny::deserialize(&mut deserializer).map(|_| deserializer.get_ref().len());
     format!("{} bytes are left after the value", left.unwrap_or(0))
 }
 

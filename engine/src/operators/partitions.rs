@@ -10,7 +10,7 @@
 //!   everything for operators that see the whole batch on one worker.
 //! - After `repartition(n)`, it is one of `n` parts of equal length.
 
-use crate::batch::chunk::{Chunk, SequenceKey, in_order, only_input, open};
+use crate::batch::chunk::{self, Chunk, SequenceKey, in_order, only_input, open};
 use crate::batch::positioned::{Position, Positioned};
 use crate::batch::source_range::place;
 use crate::error::GraphError;
@@ -115,7 +115,7 @@ impl<T: 'static> DStream<T> {
         });
         let spread = stateless_node(graph, operator, vec![split], |_, _, chunks, out| {
             let mut chunks = only_input(chunks);
-            chunks.sort_by(|a, b| a.sequence.cmp(&b.sequence));
+            chunk::sort(&mut chunks);
             out.append(&mut chunks);
         });
         Self::of_positioned(&self.graph, spread, operator)
@@ -212,7 +212,7 @@ fn worker_of(number: u64, peers: usize) -> usize {
 
 /// Cuts the records of a batch into parts of equal length, but for one record.
 fn split<T: Record>(mut chunks: Vec<Chunk>, partitions: usize, peers: usize, out: &mut Vec<Chunk>) {
-    chunks.sort_by(|a, b| a.sequence.cmp(&b.sequence));
+    chunk::sort(&mut chunks);
     let chunks: Vec<Positioned<T>> = chunks.into_iter().map(|c| open(c.data)).collect();
     let total: usize = chunks.iter().map(Positioned::len).sum();
     let mut parts = (0..partitions as u64)

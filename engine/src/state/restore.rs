@@ -24,6 +24,7 @@ use crate::state::twins::Twins;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
+use std::mem;
 
 /// What recovery and checkpoints need to know of a state's types.
 pub(crate) trait StateTypes: Send + Sync {
@@ -144,12 +145,13 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTypes for Types<K, A, S
                 .restore(hash, key, state, T::at(BEFORE_FIRST_BATCH_MS))
                 .map_err(|key| format!("two of its keys are {}", round_trip::show_value(&key)))?;
         }
-        let by_number = by_number.into_iter().map(|(number, mut group)| {
+        let mut groups = RestoredState::new();
+        for (number, mut group) in by_number {
             group.begun();
-            (number, Box::new(group) as RestoredGroup)
-        });
+            groups.insert(number, Box::new(group) as RestoredGroup);
+        }
         Ok(Some(Restored {
-            groups: by_number.collect(),
+            groups,
             keys,
             ..Restored::default()
         }))
@@ -319,8 +321,15 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
     fn finish(self: Box<Self>) -> Result<Restored, RestoreError> {
         let to = self.regroup.to;
         let mut all = self.taken_in.into_inner();
-        all.leaving.sort_by_key(|(block, _)| *block);
-        for keyed in all.leaving.into_iter().flat_map(|(_, keys)| keys) {
+        let by_block = all.leaving.iter().enumerate();
+        let mut by_block: Vec<(u32, usize)> =
+            by_block.map(|(at, (block, _))| (*block, at)).collect();
+        by_block.sort_unstable();
+        let mut leaving: Vec<_> = all.leaving.into_iter().map(|(_, keys)| keys).collect();
+        let in_order = by_block
+            .iter()
+            .filter_map(|(_, at)| leaving.get_mut(*at).map(mem::take));
+        for keyed in in_order.flatten() {
             let group = all.groups.entry(to.group_of(keyed.hash));
             let group = group.or_insert_with(Group::new);
             if let Err(key) = group.restore(keyed.hash, keyed.key, keyed.state, keyed.stamp) {
@@ -331,12 +340,13 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
         if let Some(key) = all.twins.find(&self.hasher, keys.map(|(key, ..)| key)) {
             return Err(same_key(key));
         }
-        let groups = all.groups.into_iter().map(|(number, mut group)| {
+        let mut groups = RestoredState::new();
+        for (number, mut group) in all.groups {
             group.restored();
-            (number, Box::new(group) as RestoredGroup)
-        });
+            groups.insert(number, Box::new(group) as RestoredGroup);
+        }
         Ok(Restored {
-            groups: groups.collect(),
+            groups,
             keys: all.keys,
             moved: all.moved,
             write_anew: all.moved > 0 || all.otherwise > 0,

@@ -1,7 +1,7 @@
 //! The medium with a volatile cache: what was written and flushed, in which order, and what a power
 //! cut at any moment leaves.
 
-use highwater_wal::disk::SECTOR_SIZE;
+use highwater_disk::SECTOR_SIZE;
 use highwater_wal::disk::sim::Rng;
 use std::collections::{BTreeMap, HashMap};
 

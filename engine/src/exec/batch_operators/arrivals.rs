@@ -5,7 +5,7 @@
 //! the log tells each worker that nothing more comes of it. When that is known of all lower ones, a
 //! chunk has its turn.
 
-use crate::batch::chunk::{Chunk, ChunkData, SequenceKey};
+use crate::batch::chunk::{self, Chunk, ChunkData, SequenceKey};
 use std::any::Any;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -83,8 +83,7 @@ impl Arrivals {
     /// Nothing more arrives: all that is left, in order.
     pub(in crate::exec) fn rest(self) -> impl Iterator<Item = Chunk> {
         let mut of_batch = self.of_batch;
-        // Stable: chunks of one order come from one operator in order.
-        of_batch.sort_by(|a, b| a.sequence.cmp(&b.sequence));
+        chunk::sort(&mut of_batch);
         let of_log = self.by_log_chunk.into_values().flat_map(|of| of.chunks);
         self.ready.into_iter().chain(of_log).chain(of_batch)
     }

@@ -128,9 +128,14 @@ impl<K: Key, S: State, T: Stamp> Capture<K, S, T> {
         for (slot, stamp) in restamped.iter().filter(|(slot, _)| waiting(slot)) {
             stamps.entry(*slot).or_insert(*stamp);
         }
-        let gone = removed.iter().filter(|(slot, _)| waiting(slot));
-        let gone: BTreeMap<u32, &Entry<K, S, T>> = gone.map(|(slot, e)| (*slot, e)).collect();
-        let now = |slot: u32| entry(slot).or_else(|| gone.get(&slot).copied());
+        let mut gone = BTreeMap::new();
+        for (at, (slot, _)) in removed.iter().enumerate() {
+            if waiting(slot) {
+                gone.insert(*slot, at);
+            }
+        }
+        let removed = |slot: u32| removed.get(*gone.get(&slot)?).map(|(_, entry)| entry);
+        let now = |slot: u32| entry(slot).or_else(|| removed(slot));
         let stamp_of = |slot: u32, now: T| stamps.get(&slot).copied().unwrap_or(now);
         let mut take = |slot: u32, state: Option<S>| {
             if self.waiting.contains(slot)

@@ -1,8 +1,8 @@
 //! What a disk does with bare writes: the bound beside which the log is measured.
 
 use crate::outcome::{Failure, Result};
-use highwater_wal::disk::OsClock;
-use highwater_wal::disk::probe::{BareWrite, Effort, Scratch, write_cost};
+use highwater_disk::OsClock;
+use highwater_disk::probe::{BareWrite, Effort, Scratch, write_cost};
 use highwater_wal::layout::frame_size;
 use serde::Serialize;
 use std::io::ErrorKind;
