@@ -4,11 +4,13 @@
 //! `HIGHWATER_REQUIRE_AZURE` set they fail. `.ci/run` says how to install them.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
+#![allow(clippy::disallowed_methods, reason = "a bound that only a broken server meets")]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 /// Where a test that runs again in a process of its own finds the place for its files.
 const PLACE: &str = "HIGHWATER_TEST_PLACE";
@@ -48,6 +50,10 @@ const options = { port, path, method: 'PUT', headers: { 'x-ms-date': date, 'x-ms
   'Content-Length': 0, Authorization: `SharedKey ${account}:${signature}` } };
 require('http').request(options, (r) => process.exit(r.statusCode == 201 ? 0 : 1)).end();
 ";
+
+/// So many ports are tried: another program may have taken one.
+const MOST_PORTS: u32 = 20;
+const STARTED_WITHIN: Duration = Duration::from_mins(2);
 
 /// A server that ends with this.
 #[derive(Debug)]
@@ -94,9 +100,11 @@ impl Server {
         again
     }
 
-    /// Starts a server on a free port, and waits until it listens.
+    /// Starts a server on a free port, and waits until it listens. One that cannot start made the
+    /// test wait for ever.
     fn start(command: impl Fn(u16) -> Command) -> (Child, u16) {
-        loop {
+        let begun = Instant::now();
+        for _ in 0..MOST_PORTS {
             let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr();
             let port = port.unwrap().port();
             let mut command = command(port);
@@ -107,9 +115,11 @@ impl Server {
                 if TcpStream::connect(("127.0.0.1", port)).is_ok() {
                     return (child, port);
                 }
+                assert!(begun.elapsed() < STARTED_WITHIN, "no server: {command:?}");
                 std::thread::yield_now();
             }
         }
+        panic!("no server: {:?} ended {MOST_PORTS} times", command(0));
     }
 }
 

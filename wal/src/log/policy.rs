@@ -26,9 +26,9 @@ impl Shared {
         self.flusher.ring()?;
         let shared = Arc::downgrade(self);
         self.maintenance.truncate_by_policy(move || {
-            if let Some(shared) = shared.upgrade() {
-                shared.apply_retention_beside();
-            }
+            shared
+                .upgrade()
+                .is_some_and(|shared| shared.apply_retention_beside())
         });
         Ok(())
     }
@@ -42,8 +42,8 @@ impl Shared {
     }
 
     /// The same by the log's thread. A log that is being closed or truncated is left alone: closing
-    /// waits for this thread. The flusher wakes those who wait.
-    fn apply_retention_beside(self: &Arc<Self>) {
+    /// waits for this thread. The flusher wakes those who wait. Returns whether any do.
+    fn apply_retention_beside(self: &Arc<Self>) -> bool {
         let truncated = self.given_up().and_then(|lsn| match lsn {
             Some(lsn) => self.try_truncate_before(lsn).map(|()| true),
             None => Ok(false),
@@ -55,6 +55,7 @@ impl Shared {
                 tracing::warn!(dir = %self.dir.display(), %error, "old segments could not be given up");
             }
         }
+        self.room.any()
     }
 
     /// Up to where the policy gives the log up, if that frees a segment.

@@ -24,11 +24,13 @@ impl Shared {
     /// Waits for room, for `timeout` at most.
     pub(crate) fn wait_for_room(&self, timeout: Option<Duration>) -> Result<RoomWait> {
         let clock = &*self.options.clock;
-        if self.room_or_end().is_none() {
-            self.maintenance.truncate_by_policy_soon();
-        }
         let deadline = timeout.map(|timeout| (clock, clock.now().saturating_add(timeout)));
-        self.room.wait(deadline, || self.room_or_end())
+        let ask = || {
+            if self.room_or_end().is_none() {
+                self.maintenance.truncate_by_policy_soon();
+            }
+        };
+        self.room.wait(deadline, ask, || self.room_or_end())
     }
 }
 

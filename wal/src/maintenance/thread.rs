@@ -212,8 +212,9 @@ impl Maintenance {
         }
     }
 
-    /// Has the thread do this when a segment was begun, and once a minute.
-    pub(crate) fn truncate_by_policy(&self, apply: impl Fn() + Send + Sync + 'static) {
+    /// Has the thread do this when a segment was begun, and once a minute, or once a second as long
+    /// as it returns that a caller waits for it.
+    pub(crate) fn truncate_by_policy(&self, apply: impl Fn() -> bool + Send + Sync + 'static) {
         self.by_policy.start(apply);
         self.bell.ring();
     }

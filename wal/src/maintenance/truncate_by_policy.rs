@@ -8,12 +8,15 @@ use std::time::Duration;
 
 /// A log in which no segment is begun looks so often for records that have become too old.
 const EVERY: Duration = Duration::from_mins(1);
+/// As long as a caller waits for room: what kept the log may be gone, or more of it durable.
+const EVERY_FOR_ROOM: Duration = Duration::from_secs(1);
 
 /// What is done, and when it is due: when a segment was begun, when a caller begins to wait for
-/// room, and once a minute.
+/// room and once a second while one does, and once a minute otherwise. What is done returns whether
+/// one does.
 #[derive(Default)]
 pub(crate) struct TruncateByPolicy {
-    apply: OnceLock<Box<dyn Fn() + Send + Sync>>,
+    apply: OnceLock<Box<dyn Fn() -> bool + Send + Sync>>,
     is_due: AtomicBool,
     next: Mutex<Duration>,
 }
@@ -26,7 +29,7 @@ impl fmt::Debug for TruncateByPolicy {
 
 impl TruncateByPolicy {
     /// From now on this is done. Called once.
-    pub(crate) fn start(&self, apply: impl Fn() + Send + Sync + 'static) {
+    pub(crate) fn start(&self, apply: impl Fn() -> bool + Send + Sync + 'static) {
         let _first = self.apply.set(Box::new(apply));
         self.is_due.store(true, Ordering::Release);
     }
@@ -42,13 +45,15 @@ impl TruncateByPolicy {
         let Some(apply) = self.apply.get() else {
             return false;
         };
-        let mut next = self.next.lock();
-        if !self.is_due.swap(false, Ordering::AcqRel) && now < *next {
+        let next = *self.next.lock();
+        if !self.is_due.swap(false, Ordering::AcqRel) && now < next {
             return false;
         }
-        *next = now.saturating_add(EVERY);
-        drop(next);
-        apply();
+        let every = match apply() {
+            true => EVERY_FOR_ROOM,
+            false => EVERY,
+        };
+        *self.next.lock() = now.saturating_add(every);
         true
     }
 

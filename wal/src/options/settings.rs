@@ -149,7 +149,8 @@ impl Options {
     /// Has the log give up records that have been durable for longer than this (default: never), a
     /// whole segment at a time, as [`Wal::truncate_before`] would: readers, guards and cursors keep
     /// what they need. It is done when a segment is begun, when a producer begins to wait for room
-    /// ([`Wal::wait_for_room`]), and once a minute; see [`Wal::apply_retention`].
+    /// ([`Wal::wait_for_room`]), each second while one does, and once a minute; see
+    /// [`Wal::apply_retention`].
     ///
     /// The time is the log's ([`Self::timestamps`]). If the wall clock is more than a day from it,
     /// retention by age pauses, with a warning: for a day after opening, or until the clock is

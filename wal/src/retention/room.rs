@@ -4,7 +4,7 @@ use crate::error::Result;
 use highwater_disk::Clock;
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(crate) struct RoomWaiters {
     tasks: Mutex<BTreeMap<u64, Waker>>,
+    threads: AtomicUsize,
     next_id: AtomicU64,
     changed: Condvar,
 }
@@ -39,8 +40,27 @@ impl RoomWaiters {
         tasks.into_values().for_each(Waker::wake);
     }
 
-    /// Blocks until `outcome` is known, or the clock reaches the deadline.
+    /// Whether a thread or a task waits.
+    pub(crate) fn any(&self) -> bool {
+        self.threads.load(Ordering::Acquire) > 0 || !self.tasks.lock().is_empty()
+    }
+
+    /// Calls `ask`, and blocks until `outcome` is known, or the clock reaches the deadline. The
+    /// calling thread counts as one that waits from before `ask` on.
     pub(crate) fn wait(
+        &self,
+        deadline: Option<(&dyn Clock, Duration)>,
+        ask: impl FnOnce(),
+        outcome: impl Fn() -> Option<Result<()>>,
+    ) -> Result<RoomWait> {
+        self.threads.fetch_add(1, Ordering::AcqRel);
+        ask();
+        let waited = self.wait_until(deadline, outcome);
+        self.threads.fetch_sub(1, Ordering::AcqRel);
+        waited
+    }
+
+    fn wait_until(
         &self,
         deadline: Option<(&dyn Clock, Duration)>,
         outcome: impl Fn() -> Option<Result<()>>,

@@ -84,8 +84,8 @@ impl Wal {
 
     /// Gives up what is too old or too much by [`Options::retain_for`] and
     /// [`Options::retain_bytes`], now. A log with threads does this by itself when a segment is
-    /// begun, and once a minute; one with [`Background::Inline`](crate::Background::Inline) only
-    /// here.
+    /// begun, while a producer waits for room, and once a minute; one with
+    /// [`Background::Inline`](crate::Background::Inline) only here.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;

@@ -3,7 +3,7 @@
 use crate::saved_seeds;
 use highwater_wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_wal::disk::{Disk, ManualClock, SimDisk};
-use highwater_wal::{Background, Lsn, Options, Wal, WritePath};
+use highwater_wal::{Background, Lsn, Options, RoomWait, Wal, WritePath};
 use proptest::prelude::*;
 use std::path::Path;
 use std::sync::Arc;
@@ -265,6 +265,33 @@ fn what_the_policy_frees_makes_room() {
         .recv_timeout(secs(50))
         .expect("the producer was woken");
     assert!(waits > 0, "the bound was never met");
+    producer.join().unwrap();
+}
+
+/// What kept the log may go while a producer waits: it waited for up to a minute after that.
+#[test]
+fn a_waiting_producer_gets_room_when_what_kept_the_log_is_gone() {
+    let sim = SimDisk::new();
+    let options = Options::new()
+        .segment_size(8 << 10)
+        .max_bytes(64 << 10)
+        .retain_bytes(8 << 10)
+        .disk(disk(&sim));
+    let log = Arc::new(Wal::open_with("/log", options).unwrap());
+    let guard = log.retain_as(Lsn::ZERO, "a slow consumer").unwrap();
+    while log.append([0; 900]).is_ok() {}
+    log.sync().unwrap();
+    let (done, is_done) = std::sync::mpsc::channel();
+    let producer = std::thread::spawn({
+        let log = Arc::clone(&log);
+        move || done.send(log.wait_for_room()).unwrap()
+    });
+    // Long enough for the wait to have begun, and for the policy to have been tried in vain.
+    let waits = || log.wait_for_room_timeout(secs(2)).unwrap();
+    assert_eq!(waits(), RoomWait::TimedOut);
+    drop(guard);
+    let room = is_done.recv_timeout(secs(50)).expect("it was woken");
+    room.unwrap();
     producer.join().unwrap();
 }
 
