@@ -2,8 +2,8 @@
 //! records, state, checkpoints), with two checkpoints, a committed batch behind them, a cut batch
 //! and acknowledged lines in no batch. Every later version opens them.
 //!
-//! `HIGHWATER_WRITE_GOLDEN=1 cargo test --test facade golden_directory` writes the newest one again,
-//! which only a new format may need. The older ones are never written again.
+//! `HIGHWATER_WRITE_GOLDEN=1 cargo test --test facade golden_directory` writes the newest one
+//! again, which only a new format may need. The older ones are never written again.
 #![expect(
     clippy::disallowed_methods,
     reason = "this test copies a directory of the source tree"

@@ -1,7 +1,7 @@
 //! The files of every format version, as they were and will be (F81, P11).
 //!
-//! `HIGHWATER_WRITE_GOLDEN=1 cargo test -p highwater-checkpoint --test store golden` writes those of
-//! the newest version; only a new format version is a reason to, into a directory of its own.
+//! `HIGHWATER_WRITE_GOLDEN=1 cargo test -p highwater-checkpoint --test store golden` writes those
+//! of the newest version; only a new format version is a reason to, into a directory of its own.
 
 use crate::common;
 use crate::common::{LOG, MemStore, WRITER, check, options};

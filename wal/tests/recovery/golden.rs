@@ -1,8 +1,8 @@
 //! F81: directories that format versions 1 and 2 wrote, kept for ever, opened by the program of
 //! today.
 //!
-//! `HIGHWATER_WRITE_GOLDEN=1 cargo test -p highwater-wal --test recovery golden` writes those of the
-//! present version anew; once a version is released its directories never change.
+//! `HIGHWATER_WRITE_GOLDEN=1 cargo test -p highwater-wal --test recovery golden` writes those of
+//! the present version anew; once a version is released its directories never change.
 #![allow(
     clippy::disallowed_methods,
     reason = "a test fails by panicking, in its helpers too, and copies directories by itself"
