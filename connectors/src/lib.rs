@@ -7,6 +7,7 @@
 //! | source | kind of sender | what is acknowledged |
 //! |---|---|---|
 //! | [`Sources::socket_listen`] | clients that connect | every line, once it is durable |
+//! | `Sources::http`, with the feature `http` | HTTP clients | every request, once it is durable |
 //! | [`Sources::socket_text`] | a line server | nothing: lines can be lost at the server |
 //! | [`Sources::text_file_stream`] | files in a directory | nothing; each is read exactly once |
 //! | [`Sources::file_stream`] | the same, with any decoder, copied or read where they are | the same |
@@ -25,6 +26,8 @@ mod connection;
 mod console;
 mod dial;
 mod file_stream;
+#[cfg(feature = "http")]
+mod http;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod line;
@@ -42,6 +45,8 @@ mod text_file_stream;
 
 pub use file_stream::FileInput;
 pub use highwater_engine as engine;
+#[cfg(feature = "http")]
+pub use http::HttpOptions;
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaRecord, StartAt};
 pub use line::Line;

@@ -124,6 +124,10 @@ impl BoundAddress {
         Self::default()
     }
 
+    pub(crate) fn set(&self, bound: SocketAddr) {
+        *lock(&self.0) = Some(bound);
+    }
+
     /// The address; `None` before
     /// [`StreamingContext::start`](highwater_engine::StreamingContext::start).
     #[must_use]
@@ -184,7 +188,7 @@ impl Receiver for SocketListen {
         let (second, listener, bound) =
             listen().map_err(|e: io::Error| format!("cannot listen on {}: {e}", self.addr))?;
         tracing::info!(source = source.name(), address = %bound, "listening");
-        *lock(&self.options.bound.0) = Some(bound);
+        self.options.bound.set(bound);
         let (clients, second) = (
             Arc::clone(&self.clients),
             TcpStream::from(OwnedFd::from(second)),

@@ -93,6 +93,73 @@ pub trait Sources {
     #[track_caller]
     fn socket_listen_with(&self, name: &str, addr: &str, options: ListenOptions) -> DStream<Line>;
 
+    /// Records from HTTP clients that send them to `addr` (`host:port`, port 0 for any), each request
+    /// answered with 200 once it is durable: [`Self::http_with`] with the default options.
+    #[cfg(feature = "http")]
+    #[track_caller]
+    fn http(&self, name: &str, addr: &str) -> DStream<Line> {
+        self.http_with(name, addr, crate::HttpOptions::new())
+    }
+
+    /// Records from HTTP clients, with `options`. Only HTTP/1.1, without encryption: other machines
+    /// reach it through a proxy.
+    ///
+    /// A client sends `POST /`. What its body is, the content type says:
+    ///
+    /// | `Content-Type` | records |
+    /// |---|---|
+    /// | none, or `application/octet-stream` | the body |
+    /// | `text/plain` | its lines; an empty one is a record too |
+    /// | `application/x-ndjson` | its lines, each of them JSON; empty ones count for nothing |
+    /// | `application/json` | the elements of an array, or the one value, as they are written |
+    ///
+    /// All are UTF-8. **A request is one frame of the log: all of it is stored, or nothing.** One bad
+    /// line refuses all.
+    ///
+    /// The answer is JSON. `200 {"lsn": .., "records": .., "duplicates": ..}` comes when the records
+    /// are on the disk: no crash loses them. Every other answer is `{"error", "reason", "stored"}`,
+    /// where `stored` is `false`, or `"unknown"` if the log failed while it wrote. A connection that
+    /// breaks before the answer says nothing either.
+    ///
+    /// | status | when |
+    /// |---|---|
+    /// | 400 | not UTF-8, no JSON (with the line), no record, a header that is no number or there twice |
+    /// | 403 | a producer whose epoch has ended; on a loopback address, a `Host` that is none, or a page of another site |
+    /// | 404, 405 | another path than `/`, another method than POST |
+    /// | 408 | the body was not there within [`HttpOptions::body_timeout`](crate::HttpOptions::body_timeout) |
+    /// | 413 | the body is longer than [`HttpOptions::max_body_bytes`](crate::HttpOptions::max_body_bytes), or its records do not fit one frame |
+    /// | 415 | another content type, charset, or an encoding such as gzip |
+    /// | 429, with `Retry-After` | the program is behind, the source faster than its rate, or too many bodies are under way |
+    /// | 503, with `Retry-After` | the context stops, or the disk is full |
+    /// | 503 | the log has failed: not before a restart |
+    ///
+    /// `GET /health/ready` is 200 until the context stops, `GET /health/live` always.
+    ///
+    /// **Retries.** A client that got no answer sends the request again, and so it may be stored
+    /// twice. With two headers it is stored once, also across crashes: `Producer-Id` (1 to 128 bytes)
+    /// and `Producer-Seq`, the number of the request (0 to 2^44 - 1). The source remembers the highest
+    /// number of each producer. A request whose number is not higher is a retry: it is answered with
+    /// 200, `duplicates` is `records`, and nothing is stored, whatever its body is. So
+    ///
+    /// * the numbers of a producer ascend (gaps are fine), and it has one request under way at a time;
+    /// * two senders need two ids; one that has lost its numbers needs a new id, or a `Producer-Epoch`
+    ///   higher than the one before: with it the numbers begin again, and requests of earlier epochs
+    ///   are refused with 403;
+    /// * the newest [`PRODUCER_WINDOW`](highwater_engine::SourceContext::PRODUCER_WINDOW) producers
+    ///   are remembered.
+    ///
+    /// Memory is bounded: [`HttpOptions::max_bytes_in_flight`](crate::HttpOptions::max_bytes_in_flight)
+    /// of bodies, about three times that while they are cut into records, and 16 KiB of head for each
+    /// connection. When the context stops, requests that are in the log get their answers, for two
+    /// seconds.
+    ///
+    /// [`StreamingContext::start`](highwater_engine::StreamingContext::start) fails if the address
+    /// cannot be bound, or can be reached from other machines without
+    /// [`HttpOptions::insecure`](crate::HttpOptions::insecure).
+    #[cfg(feature = "http")]
+    #[track_caller]
+    fn http_with(&self, name: &str, addr: &str, options: crate::HttpOptions) -> DStream<Line>;
+
     /// Lines of the files that appear in `dir`, each file once, as Spark's `textFileStream`. Files
     /// that are there at the start, or came while the program was down, are read too. A relative
     /// `dir` is resolved here and now.
@@ -216,6 +283,17 @@ impl Sources for StreamScope {
             name,
             |text: &str| Line::from(text),
             SocketListen::new(addr, options),
+        )
+    }
+
+    #[cfg(feature = "http")]
+    #[track_caller]
+    fn http_with(&self, name: &str, addr: &str, options: crate::HttpOptions) -> DStream<Line> {
+        self.text_source(
+            "http",
+            name,
+            |text: &str| Line::from(text),
+            crate::http::HttpReceiver::new(addr, options),
         )
     }
 

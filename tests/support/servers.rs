@@ -4,7 +4,10 @@
 //! `HIGHWATER_REQUIRE_AZURE` set they fail. `.ci/run` says how to install them.
 #![allow(dead_code, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "test code")]
-#![allow(clippy::disallowed_methods, reason = "a bound that only a broken server meets")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a bound that only a broken server meets"
+)]
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};

@@ -1,0 +1,114 @@
+//! The body of a request, in bounded memory: of one request, and of all together.
+
+use crate::http::answer::Refusal;
+use http_body_util::BodyExt;
+use hyper::StatusCode;
+use hyper::body::{Body, Incoming};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+
+/// How many bytes of bodies may be in memory.
+#[derive(Debug)]
+pub(super) struct Budget {
+    left: AtomicUsize,
+}
+
+/// A part of a budget, given back when dropped.
+#[derive(Debug)]
+struct Part {
+    budget: Arc<Budget>,
+    bytes: usize,
+}
+
+impl Budget {
+    pub(super) fn new(bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicUsize::new(bytes),
+        })
+    }
+}
+
+impl Part {
+    fn grow(&mut self, bytes: usize) -> bool {
+        // Relaxed: it is a count, nothing else is read by it.
+        let taken = self
+            .budget
+            .left
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                left.checked_sub(bytes)
+            });
+        if taken.is_ok() {
+            self.bytes += bytes;
+        }
+        taken.is_ok()
+    }
+}
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        self.budget.left.fetch_add(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// A whole body, which counts in the budget until it is dropped.
+#[derive(Debug)]
+pub(super) struct WholeBody {
+    pub(super) bytes: Vec<u8>,
+    _part: Part,
+}
+
+/// Reads a body of at most `max` bytes.
+///
+/// # Errors
+/// 413 if it is longer, known before it is read where its length is announced; 408 if it is not
+/// there in time; 429 if the budget is used up; 400 if it breaks off.
+pub(super) async fn read(
+    mut body: Incoming,
+    max: usize,
+    within: Duration,
+    budget: &Arc<Budget>,
+) -> Result<WholeBody, Refusal> {
+    let too_long = || {
+        let reason = format!("the body may have {max} bytes");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason).closing()
+    };
+    if body.size_hint().lower() > max as u64 {
+        return Err(too_long());
+    }
+    let mut part = Part {
+        budget: Arc::clone(budget),
+        bytes: 0,
+    };
+    let mut bytes = Vec::new();
+    // A time-out beyond the clock's reach is a year.
+    let now = Instant::now();
+    let deadline = now.checked_add(within);
+    let deadline = deadline.unwrap_or_else(|| now + Duration::from_hours(24 * 365));
+    loop {
+        let late = |_| {
+            let reason = format!("the body was not there after {within:?}");
+            Refusal::new(StatusCode::REQUEST_TIMEOUT, reason).closing()
+        };
+        let frame = match timeout_at(deadline, body.frame()).await.map_err(late)? {
+            None => break,
+            Some(Ok(frame)) => frame,
+            Some(Err(error)) => {
+                return Err(Refusal::bad(format!("the body broke off: {error}")).closing());
+            }
+        };
+        let Some(data) = frame.data_ref() else {
+            continue; // trailers
+        };
+        if bytes.len() + data.len() > max {
+            return Err(too_long());
+        }
+        if !part.grow(data.len()) {
+            let reason = "too many bytes of requests are under way: send this one again later";
+            return Err(Refusal::too_many(reason, 1).closing());
+        }
+        bytes.extend_from_slice(data);
+    }
+    Ok(WholeBody { bytes, _part: part })
+}

@@ -1,0 +1,24 @@
+//! `http`: requests that are answered with 200 when what they carried is on the disk.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `options` | settings |
+//! | `receiver` | the listener, the connections, and stopping |
+//! | `request` | one request: what is looked at, in which order |
+//! | `body` | the body, in bounded memory |
+//! | `format` | a body becomes records |
+//! | `producer` | headers by which a retry is known |
+//! | `store` | the records go into the log, as one frame |
+//! | `answer` | what the client is told |
+
+mod answer;
+mod body;
+mod format;
+mod options;
+mod producer;
+mod receiver;
+mod request;
+mod store;
+
+pub use options::HttpOptions;
+pub(crate) use receiver::HttpReceiver;

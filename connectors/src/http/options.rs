@@ -1,0 +1,111 @@
+//! Settings of the HTTP receiver.
+
+use crate::socket_listen::BoundAddress;
+use std::time::Duration;
+
+/// Settings of [`Sources::http_with`](crate::Sources::http_with).
+///
+/// ```
+/// use highwater_connectors::{BoundAddress, HttpOptions};
+/// let bound = BoundAddress::new();
+/// let options = HttpOptions::new().max_body_bytes(1 << 20).report_to(&bound);
+/// # let _ = options;
+/// ```
+#[derive(Debug, Clone)]
+pub struct HttpOptions {
+    pub(super) max_body_bytes: usize,
+    pub(super) body_timeout: Duration,
+    pub(super) head_timeout: Duration,
+    pub(super) max_connections: usize,
+    pub(super) max_connections_per_address: usize,
+    pub(super) max_bytes_in_flight: usize,
+    pub(super) insecure: bool,
+    pub(super) bound: BoundAddress,
+}
+
+impl Default for HttpOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl HttpOptions {
+    /// Bodies of up to 16 MiB within 30 seconds; heads within 10; 10,240 connections, 256 from one
+    /// address; 256 MiB of bodies at a time.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            max_body_bytes: 16 << 20,
+            body_timeout: Duration::from_secs(30),
+            head_timeout: Duration::from_secs(10),
+            max_connections: 10_240,
+            max_connections_per_address: 256,
+            max_bytes_in_flight: 256 << 20,
+            insecure: false,
+            bound: BoundAddress::new(),
+        }
+    }
+
+    /// The longest body, in bytes. Default 16 MiB. What its records need in the log must also fit
+    /// one frame: the smaller of the two counts. A longer one is answered with 413.
+    #[must_use]
+    pub fn max_body_bytes(mut self, bytes: usize) -> Self {
+        self.max_body_bytes = bytes;
+        self
+    }
+
+    /// A body that is not there after so long is answered with 408. Default 30 s.
+    #[must_use]
+    pub fn body_timeout(mut self, time: Duration) -> Self {
+        self.body_timeout = time;
+        self
+    }
+
+    /// A connection on which no head of a request is complete for so long is closed: also one that
+    /// rests between two requests. Default 10 s.
+    #[must_use]
+    pub fn head_timeout(mut self, time: Duration) -> Self {
+        self.head_timeout = time;
+        self
+    }
+
+    /// How many clients may be connected at a time, at least 1. Further ones wait until another
+    /// leaves. Each takes a file descriptor. Default 10,240.
+    #[must_use]
+    pub fn max_connections(mut self, count: usize) -> Self {
+        self.max_connections = count.max(1);
+        self
+    }
+
+    /// How many of them may come from one IP address, at least 1; the others are closed at once.
+    /// Default 256. Clients of one gateway share an address.
+    #[must_use]
+    pub fn max_connections_per_address(mut self, count: usize) -> Self {
+        self.max_connections_per_address = count.max(1);
+        self
+    }
+
+    /// How many bytes of bodies are in memory at a time, for all clients together. Beyond that a
+    /// request is answered with 429. Default 256 MiB.
+    #[must_use]
+    pub fn max_bytes_in_flight(mut self, bytes: usize) -> Self {
+        self.max_bytes_in_flight = bytes;
+        self
+    }
+
+    /// Lets it listen on an address that other machines reach. The receiver knows no encryption and
+    /// no passwords: whoever reaches it may write. Without this, the context does not start on an
+    /// address that is not of the loopback interface.
+    #[must_use]
+    pub fn insecure(mut self) -> Self {
+        self.insecure = true;
+        self
+    }
+
+    /// Reports the bound address in `bound`: a program that listens on port 0 needs it.
+    #[must_use]
+    pub fn report_to(mut self, bound: &BoundAddress) -> Self {
+        self.bound = bound.clone();
+        self
+    }
+}

@@ -1,0 +1,143 @@
+//! One request. What the log does not need is looked at before the body is read.
+
+use crate::http::answer::{Accepted, Answer, Refusal, json};
+use crate::http::body::{self, Budget};
+use crate::http::format::Format;
+use crate::http::options::HttpOptions;
+use crate::http::producer::{Producer, text};
+use crate::http::store::{Stored, store};
+use highwater_engine::SourceContext;
+use hyper::body::Incoming;
+use hyper::{HeaderMap, Method, Request, StatusCode};
+use std::sync::Arc;
+
+/// Longer bodies are cut into records and appended while other threads serve other requests.
+const LONG_BODY: usize = 64 << 10;
+
+/// What all requests share.
+#[derive(Debug)]
+pub(super) struct Door {
+    pub(super) source: SourceContext,
+    pub(super) options: HttpOptions,
+    pub(super) budget: Arc<Budget>,
+    /// It listens on the loopback interface: only programs of this machine are to reach it.
+    pub(super) is_local: bool,
+}
+
+impl Door {
+    /// The answer to a request.
+    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
+        match self.take(request).await {
+            Ok(answer) => answer,
+            Err(refusal) => {
+                let status = refusal.status;
+                if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
+                    self.source
+                        .skip(&format!("a request, with {status}: {}", refusal.reason));
+                }
+                refusal.answer()
+            }
+        }
+    }
+
+    async fn take(&self, request: Request<Incoming>) -> Result<Answer, Refusal> {
+        let (head, body) = request.into_parts();
+        if self.is_local {
+            check_sender(&head.headers)?;
+        }
+        match (head.uri.path(), &head.method) {
+            ("/", &Method::POST) => {}
+            ("/health/live" | "/health/ready", &Method::GET) => {
+                return self.health(head.uri.path());
+            }
+            ("/", _) => {
+                let reason = "records come with POST";
+                return Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, reason).closing());
+            }
+            (path, _) => {
+                let reason = format!("{path}: records go to /");
+                return Err(Refusal::new(StatusCode::NOT_FOUND, reason).closing());
+            }
+        }
+        let headers = &head.headers;
+        if self.source.is_stopping() {
+            return Err(self.stopping());
+        }
+        if text(headers, "content-encoding")?.is_some_and(|encoding| encoding != "identity") {
+            let reason = "content-encoding: this source takes bodies that are not compressed";
+            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason).closing());
+        }
+        let format = Format::of(text(headers, "content-type")?).map_err(Refusal::closing)?;
+        let producer = Producer::of(headers).map_err(Refusal::closing)?;
+        let HttpOptions {
+            max_body_bytes,
+            body_timeout,
+            ..
+        } = self.options;
+        let body = body::read(body, max_body_bytes, body_timeout, &self.budget).await?;
+        if self.source.is_stopping() {
+            return Err(self.stopping());
+        }
+        let work = || {
+            let records = format.records(&body.bytes)?;
+            store(&self.source, &records, producer).map(|stored| (stored, records.len()))
+        };
+        let (stored, records) = match body.bytes.len() > LONG_BODY {
+            true => tokio::task::block_in_place(work)?,
+            false => work()?,
+        };
+        let Stored { lsn, duplicates } = stored;
+        drop(body);
+        // Only now it is on the disk.
+        self.source.durable(lsn).await.map_err(|error| {
+            self.source.report_error(&error.to_string().into());
+            Refusal::unavailable(error.to_string()).unknown()
+        })?;
+        let accepted = Accepted {
+            lsn: lsn.get(),
+            records,
+            duplicates,
+        };
+        Ok(accepted.answer())
+    }
+
+    fn stopping(&self) -> Refusal {
+        let source = self.source.name();
+        let reason = format!("source {source:?} is stopping: nothing was stored");
+        Refusal::unavailable(reason).retry_after(1).closing()
+    }
+
+    fn health(&self, path: &str) -> Result<Answer, Refusal> {
+        if path == "/health/ready" && self.source.is_stopping() {
+            return Err(self.stopping());
+        }
+        Ok(json(StatusCode::OK, "{}"))
+    }
+}
+
+/// A page of another site that a browser of this machine shows may send requests here: with its own
+/// name for this machine, or as a form.
+fn check_sender(headers: &HeaderMap) -> Result<(), Refusal> {
+    let forbidden = |reason: String| Refusal::new(StatusCode::FORBIDDEN, reason).closing();
+    let host = text(headers, "host")?.unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split_once(']').map_or(v6, |(name, _)| name),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let is_this_machine = name.eq_ignore_ascii_case("localhost")
+        || name
+            .parse()
+            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
+    if !is_this_machine {
+        return Err(forbidden(format!(
+            "Host: {host:?} is no name of the address that this source listens on"
+        )));
+    }
+    let site = text(headers, "sec-fetch-site")?;
+    if site.is_some_and(|site| site != "same-origin" && site != "none") {
+        return Err(forbidden(
+            "a page of another site may not write here".to_owned(),
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,578 @@
+//! The HTTP receiver: what was answered with 200 is there after any crash, once if its sender names
+//! its retries; everything else was not stored.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panicking, in its helpers too"
+)]
+
+mod common;
+
+use common::{Collected, PATIENCE, by_hand, open, stats};
+use highwater_connectors::{BoundAddress, HttpOptions, Sources};
+use highwater_engine::wal::disk::SimDisk;
+use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
+use highwater_engine::{BatchMode, StopMode, StreamingContext};
+use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+fn serve(
+    disk: &SimDisk,
+    collected: &Collected,
+    options: HttpOptions,
+) -> (StreamingContext, SocketAddr) {
+    let bound = BoundAddress::new();
+    let options = options.report_to(&bound);
+    let context = by_hand(disk, collected, |ssc| {
+        ssc.http_with("events", "127.0.0.1:0", options)
+    });
+    (context, bound.get().unwrap())
+}
+
+/// An answer: status, headers in lower case, body.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: serde_json::Value,
+}
+
+impl Answer {
+    fn number(&self, name: &str) -> u64 {
+        self.body[name]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{self:?}"))
+    }
+
+    /// Its LSN, records and duplicates.
+    fn accepted(&self) -> (u64, u64, u64) {
+        assert_eq!(self.status, 200, "{self:?}");
+        (
+            self.number("lsn"),
+            self.number("records"),
+            self.number("duplicates"),
+        )
+    }
+}
+
+struct Client {
+    stream: TcpStream,
+    answers: BufReader<TcpStream>,
+}
+
+impl Client {
+    fn connect(addr: SocketAddr) -> Self {
+        let stream = TcpStream::connect(addr).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let answers = BufReader::new(stream.try_clone().unwrap());
+        Self { stream, answers }
+    }
+
+    fn send(&mut self, headers: &[(&str, &str)], body: &[u8]) {
+        let mut head = "POST / HTTP/1.1\r\nHost: localhost\r\n".to_owned();
+        for (name, value) in headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += &format!("Content-Length: {}\r\n\r\n", body.len());
+        self.stream.write_all(head.as_bytes()).unwrap();
+        self.stream.write_all(body).unwrap();
+    }
+
+    /// The next answer; `None` if the connection breaks before it.
+    fn try_answer(&mut self) -> Option<Answer> {
+        let mut head = String::new();
+        loop {
+            let before = head.len();
+            if self.answers.read_line(&mut head).ok()? == 0 {
+                return None;
+            }
+            if head.len() - before == 2 {
+                break;
+            }
+        }
+        let head = head.to_ascii_lowercase();
+        let length = head.split("content-length: ").nth(1).unwrap();
+        let length = length.split("\r\n").next().unwrap().parse().unwrap();
+        let mut body = vec![0; length];
+        self.answers.read_exact(&mut body).ok()?;
+        Some(Answer {
+            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+            body: serde_json::from_slice(&body).unwrap(),
+            head,
+        })
+    }
+
+    fn answer(&mut self) -> Answer {
+        self.try_answer().expect("an answer")
+    }
+
+    fn post(&mut self, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
+        self.send(headers, body.as_ref());
+        self.answer()
+    }
+
+    fn lines(&mut self, text: &str) -> Answer {
+        self.post(&[("Content-Type", "text/plain")], text)
+    }
+
+    fn numbered(&mut self, id: &str, sequence: u64, text: &str) -> Answer {
+        let sequence = sequence.to_string();
+        let headers = [
+            ("Content-Type", "text/plain"),
+            ("Producer-Id", id),
+            ("Producer-Seq", &sequence),
+        ];
+        self.post(&headers, text)
+    }
+}
+
+#[test]
+fn what_was_answered_survives_a_power_cut_in_its_order() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let (context, addr) = serve(&disk, &collected, HttpOptions::new());
+    let mut client = Client::connect(addr);
+    let (first, ..) = client.post(&[], "raw\nrecord").accepted();
+    let (second, two, none) = client.lines("a\n\n").accepted();
+    assert!(first < second);
+    assert_eq!((two, none), (2, 0));
+    client
+        .post(&[("Content-Type", "application/json")], "[1, {\"b\": 2}]")
+        .accepted();
+    client
+        .post(&[("Content-Type", "application/x-ndjson")], "{}\n\"x\"")
+        .accepted();
+    let long = "y".repeat(100_000);
+    client.lines(&long).accepted();
+    disk.cut_power_now();
+    drop(context);
+
+    let (disk, collected) = (disk.restart_after_power_cut(1), Collected::default());
+    let (context, _) = serve(&disk, &collected, HttpOptions::new());
+    context.run_batch().unwrap();
+    let expected = [
+        "raw\nrecord",
+        "a",
+        "",
+        "1",
+        "{\"b\": 2}",
+        "{}",
+        "\"x\"",
+        &long,
+    ];
+    assert_eq!(collected.lines(), expected);
+}
+
+/// A request is all or nothing, and what is refused is answered with its reason.
+#[test]
+fn what_is_refused_is_not_stored_and_the_answer_says_why() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let options = HttpOptions::new().max_body_bytes(50_000);
+    let (context, addr) = serve(&disk, &collected, options);
+    let ndjson = ("Content-Type", "application/x-ndjson");
+    let long = "z".repeat(50_001);
+    for (headers, body, status, reason) in [
+        (&[ndjson][..], "1\n{\n3", 400, "line 2: no JSON"),
+        (&[], "", 400, "no record"),
+        (&[("Producer-Id", "a")], "x", 400, "go together"),
+        (
+            &[("Producer-Id", "a"), ("Producer-Seq", "-1")],
+            "x",
+            400,
+            "Producer-Seq",
+        ),
+        (
+            &[("Content-Type", "application/xml")],
+            "<a/>",
+            415,
+            "application/x-ndjson",
+        ),
+        (&[("Content-Encoding", "gzip")], "x", 415, "not compressed"),
+        (&[], &long, 413, "50000 bytes"),
+        (
+            &[("Sec-Fetch-Site", "cross-site")],
+            "x",
+            403,
+            "another site",
+        ),
+    ] {
+        let answer = Client::connect(addr).post(headers, body);
+        assert_eq!(answer.status, status, "{answer:?}");
+        assert_eq!(answer.body["stored"], false, "{answer:?}");
+        let told = answer.body["reason"].as_str().unwrap();
+        assert!(told.contains(reason), "{told}");
+    }
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", 405),
+        (
+            "POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx",
+            404,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: rebound.example\r\nContent-Length: 1\r\n\r\nx",
+            403,
+        ),
+        ("GET /health/ready HTTP/1.1\r\nHost: [::1]:80\r\n\r\n", 200),
+        // A body whose length is not announced.
+        (
+            "POST / HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            200,
+        ),
+    ] {
+        let mut client = Client::connect(addr);
+        client.stream.write_all(request.as_bytes()).unwrap();
+        assert_eq!(client.answer().status, status, "{request}");
+    }
+    let mut client = Client::connect(addr);
+    client
+        .stream
+        .write_all(b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        .unwrap();
+    let chunk = format!("8000\r\n{}\r\n", "z".repeat(0x8000));
+    // It may be told, and cut off, before it has sent all.
+    let _ = (0..2).try_for_each(|_| client.stream.write_all(chunk.as_bytes()));
+    assert_eq!(client.answer().status, 413);
+    context.run_batch().unwrap();
+    assert_eq!(collected.lines(), ["ok"]);
+}
+
+/// F67: a request whose sender names it counts once, as a whole, whatever a retry carries: on a new
+/// connection, after a crash, after a checkpoint.
+#[test]
+fn a_request_with_a_number_counts_once() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let (context, addr) = serve(&disk, &collected, HttpOptions::new());
+    let mut client = Client::connect(addr);
+    let (lsn, records, duplicates) = client.numbered("p", 0, "a\nb").accepted();
+    assert_eq!((records, duplicates), (2, 0));
+    assert_eq!(client.numbered("p", 0, "a\nb").accepted(), (lsn, 2, 2));
+    assert_eq!(
+        client.numbered("p", 0, "a\nb\nc").accepted(),
+        (lsn, 3, 3),
+        "not by parts"
+    );
+    assert_eq!(client.numbered("p", 0, "a").accepted(), (lsn, 1, 1));
+    assert_eq!(
+        client.numbered("q", 0, "x").accepted().2,
+        0,
+        "another producer"
+    );
+    let (newer, ..) = client.numbered("p", 7, "d").accepted();
+    assert_eq!(client.numbered("p", 3, "late").accepted(), (newer, 1, 1));
+    disk.cut_power_now();
+    drop(context);
+
+    let disk = disk.restart_after_power_cut(1);
+    let (context, addr) = serve(&disk, &collected, HttpOptions::new());
+    let mut client = Client::connect(addr);
+    assert_eq!(client.numbered("p", 7, "d").accepted(), (newer, 1, 1));
+    context.run_batch().unwrap();
+    context.stop(StopMode::Graceful).unwrap();
+    drop(context);
+
+    let (context, addr) = serve(&disk, &collected, HttpOptions::new());
+    let mut client = Client::connect(addr);
+    assert_eq!(client.numbered("p", 7, "d").accepted().2, 1);
+    assert_eq!(client.numbered("p", 8, "e").accepted().2, 0);
+    let epoch = |client: &mut Client, epoch: &str, text: &str| {
+        let headers = [
+            ("Producer-Id", "r"),
+            ("Producer-Seq", "0"),
+            ("Producer-Epoch", epoch),
+        ];
+        client.post(&headers, text)
+    };
+    epoch(&mut client, "1", "f").accepted();
+    epoch(&mut client, "2", "g").accepted();
+    assert_eq!(epoch(&mut client, "1", "h").status, 403);
+    context.run_batch().unwrap();
+    assert_eq!(collected.lines(), ["a", "b", "x", "d", "e", "f", "g"]);
+}
+
+/// F67, F69: many producers that send again until they are answered, while the power fails now and
+/// then: nothing that was answered is lost, and nothing counts twice.
+#[test]
+fn producers_that_retry_lose_and_double_nothing() {
+    const PRODUCERS: usize = 24;
+    const REQUESTS: u64 = 12;
+    let (mut disk, collected) = (SimDisk::new(), Collected::default());
+    let mut answered = vec![0_u64; PRODUCERS];
+    let mut lives = 0;
+    while answered.iter().any(|count| *count < REQUESTS) {
+        lives += 1;
+        let (context, addr) = serve(&disk, &collected, HttpOptions::new());
+        // The power fails after so many changes of the disk, a little later each time.
+        disk.cut_power_before(disk.mutations() + 4 + 4 * lives);
+        answered = thread::scope(|scope| {
+            let send = |(id, first): (usize, u64)| {
+                scope.spawn(move || {
+                    let mut client = Client::connect(addr);
+                    for number in first..REQUESTS {
+                        let text = format!("{id}-{number}\n{id}-{number}+");
+                        let sequence = number.to_string();
+                        let headers = [
+                            ("Content-Type", "text/plain"),
+                            ("Producer-Id", &*id.to_string()),
+                            ("Producer-Seq", &sequence),
+                        ];
+                        client.send(&headers, text.as_bytes());
+                        match client.try_answer() {
+                            Some(answer) if answer.status == 200 => {}
+                            _ => return number,
+                        }
+                    }
+                    REQUESTS
+                })
+            };
+            let running: Vec<_> = answered.iter().copied().enumerate().map(send).collect();
+            running
+                .into_iter()
+                .map(|sender| sender.join().unwrap())
+                .collect()
+        });
+        disk.cut_power_now();
+        drop(context);
+        disk = disk.restart_after_power_cut(lives);
+    }
+    assert!(lives > 3, "{lives} lives");
+    let (context, _) = serve(&disk, &collected, HttpOptions::new());
+    context.run_batch().unwrap();
+    let lines = collected.lines();
+    let distinct: BTreeSet<&String> = lines.iter().collect();
+    assert_eq!(distinct.len(), lines.len(), "something counts twice");
+    let all = (0..PRODUCERS).flat_map(|id| (0..REQUESTS).map(move |n| format!("{id}-{n}")));
+    for text in all {
+        let second = format!("{text}+");
+        assert!(
+            distinct.contains(&text) && distinct.contains(&second),
+            "{text} is lost"
+        );
+    }
+    assert_eq!(lines.len() / PRODUCERS, 24);
+}
+
+/// A log that fails while it writes may have stored the request: the client is told so, and what
+/// comes after it is refused.
+#[test]
+fn a_log_that_has_failed_says_what_it_knows() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let (context, addr) = serve(&disk, &collected, HttpOptions::new());
+    let mut client = Client::connect(addr);
+    let (_, kept, _) = client.lines("kept").accepted();
+    assert_eq!(kept, 1);
+    disk.fail(Fault::new(Call::SyncMap, FaultKind::Eio));
+    let answer = client.lines("in doubt");
+    assert_eq!(
+        (answer.status, &answer.body["stored"]),
+        (503, &"unknown".into()),
+        "{answer:?}"
+    );
+    let answer = client.lines("after it");
+    assert_eq!(
+        (answer.status, &answer.body["stored"]),
+        (503, &false.into()),
+        "{answer:?}"
+    );
+    assert!(
+        !answer.head.contains("retry-after"),
+        "not before a restart: {answer:?}"
+    );
+    disk.cut_power_now();
+    drop(context);
+
+    let (disk, collected) = (disk.restart_after_power_cut(1), Collected::default());
+    let (context, _) = serve(&disk, &collected, HttpOptions::new());
+    context.run_batch().unwrap();
+    let lines = collected.lines();
+    assert!(
+        lines == ["kept"] || lines == ["kept", "in doubt"],
+        "{lines:?}"
+    );
+}
+
+/// A client that sends its body slowly, or not to its end, costs its own connection and no other.
+#[test]
+fn a_body_that_does_not_come_is_given_up() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let options = HttpOptions::new().body_timeout(Duration::from_millis(50));
+    let (context, addr) = serve(&disk, &collected, options);
+    let mut slow = Client::connect(addr);
+    let head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nhalf";
+    slow.stream.write_all(head).unwrap();
+    let answer = slow.answer();
+    assert_eq!(answer.status, 408, "{answer:?}");
+    assert!(answer.head.contains("connection: close"), "{answer:?}");
+    assert!(slow.try_answer().is_none(), "the connection is closed");
+    let mut gone = Client::connect(addr);
+    gone.stream.write_all(head).unwrap();
+    drop(gone);
+    Client::connect(addr).lines("good").accepted();
+    context.run_batch().unwrap();
+    assert_eq!(collected.lines(), ["good"]);
+}
+
+/// All bodies together have a bound: a request beyond it is refused, and room comes back.
+#[test]
+fn bodies_under_way_are_bounded_together() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let options = HttpOptions::new().max_bytes_in_flight(1000);
+    let (context, addr) = serve(&disk, &collected, options);
+    let mut first = Client::connect(addr);
+    let head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 900\r\n\r\n";
+    first.stream.write_all(head).unwrap();
+    first.stream.write_all(&[b'a'; 899]).unwrap();
+    // Until what it has sent has arrived the second one has room.
+    let refused = loop {
+        let answer = Client::connect(addr).post(&[], [b'b'; 500]);
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert!(refused.head.contains("retry-after: 1"), "{refused:?}");
+    first.stream.write_all(b"a").unwrap();
+    first.answer().accepted();
+    Client::connect(addr).post(&[], [b'c'; 500]).accepted();
+    drop(context);
+}
+
+/// A stop ends the accepting; a request that is half there is refused, one that was answered is in
+/// the log; no thread is left.
+#[test]
+fn a_stopping_context_answers_what_is_under_way() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let bound = BoundAddress::new();
+    let options = HttpOptions::new().report_to(&bound);
+    let clock = BatchMode::Manual;
+    let context = open(Arc::new(disk), clock, &collected, |ssc| {
+        ssc.http_with("events", "127.0.0.1:0", options)
+    })
+    .unwrap();
+    context.start().unwrap();
+    let addr = bound.get().unwrap();
+    let mut done = Client::connect(addr);
+    done.lines("done").accepted();
+    let mut half = Client::connect(addr);
+    let head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 4\r\n\r\nha";
+    half.stream.write_all(head).unwrap();
+    // It is being read: another connection is served after it was accepted.
+    Client::connect(addr).lines("second").accepted();
+    thread::scope(|scope| {
+        let stop = scope.spawn(|| context.stop(StopMode::Graceful));
+        // The connection that rests is closed by the stop.
+        assert!(done.try_answer().is_none());
+        let _ = half.stream.write_all(b"lf");
+        if let Some(answer) = half.try_answer() {
+            assert_eq!(
+                (answer.status, &answer.body["stored"]),
+                (503, &false.into()),
+                "{answer:?}"
+            );
+        }
+        stop.join().unwrap().unwrap();
+    });
+    assert!(TcpStream::connect(addr).is_err(), "it listens no more");
+    assert_eq!(collected.lines(), ["done", "second"]);
+}
+
+/// Back-pressure: a program that is behind takes no more requests, and says when to come back.
+#[test]
+fn a_program_that_is_behind_says_so() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let (context, addr) = {
+        let bound = BoundAddress::new();
+        let options = HttpOptions::new().report_to(&bound);
+        let context = by_hand(&disk, &collected, |ssc| {
+            ssc.http_with("events", "127.0.0.1:0", options).max_rate(10)
+        });
+        (context, bound.get().unwrap())
+    };
+    let mut client = Client::connect(addr);
+    let mut stored = 0;
+    let refused = loop {
+        let answer = client.lines("one");
+        if answer.status != 200 {
+            break answer;
+        }
+        stored += 1;
+    };
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert!(refused.head.contains("retry-after: "), "{refused:?}");
+    context.run_batch().unwrap();
+    assert_eq!(collected.lines().len(), stored);
+    assert_eq!(stats(&context).stored, stored as u64);
+}
+
+#[test]
+fn an_address_that_others_reach_must_be_asked_for() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let start = |options: HttpOptions| {
+        let context = open(
+            Arc::new(disk.clone()),
+            BatchMode::Manual,
+            &collected,
+            |ssc| ssc.http_with("events", "0.0.0.0:0", options),
+        );
+        let context = context.unwrap();
+        context.start().map(|_| ()).map_err(|e| e.to_string())
+    };
+    let error = start(HttpOptions::new()).unwrap_err();
+    assert!(
+        error.contains("can be reached from other machines"),
+        "{error}"
+    );
+    start(HttpOptions::new().insecure()).unwrap();
+}
+
+#[test]
+fn one_address_has_so_many_connections() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let options = HttpOptions::new().max_connections_per_address(2);
+    let (_context, addr) = serve(&disk, &collected, options);
+    let mut two = [Client::connect(addr), Client::connect(addr)];
+    for client in &mut two {
+        client.lines("in").accepted();
+    }
+    let mut third = Client::connect(addr);
+    let _ = third.stream.write_all(b"POST / HTTP/1.1\r\n");
+    assert!(third.try_answer().is_none(), "it is closed");
+    two[0].lines("still in").accepted();
+}
+
+/// F72 to F76: whatever a client sends, the others are served, and nothing of it is stored.
+#[test]
+fn rubbish_harms_no_other_client() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let options = HttpOptions::new().head_timeout(Duration::from_millis(200));
+    let (context, addr) = serve(&disk, &collected, options);
+    let mut good = Client::connect(addr);
+    let endless_head = format!("POST / HTTP/1.1\r\n{}", "a: b\r\n".repeat(10_000));
+    let long_line = format!("POST / HTTP/1.1\r\nx: {}\r\n", "y".repeat(1 << 20));
+    for rubbish in [
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        endless_head.as_bytes(),
+        long_line.as_bytes(),
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\nhello!",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\n",
+        b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 10\r\n\r\n12345",
+    ] {
+        let mut bad = TcpStream::connect(addr).unwrap();
+        bad.set_read_timeout(Some(PATIENCE)).unwrap();
+        let _ = bad.write_all(rubbish);
+        let _ = bad.shutdown(std::net::Shutdown::Write);
+        let mut answer = Vec::new();
+        let _ = bad.read_to_end(&mut answer); // it is closed
+        assert!(!answer.starts_with(b"HTTP/1.1 200"), "{rubbish:?}");
+        let mut other = Client::connect(addr);
+        other.lines("good").accepted();
+    }
+    let _ = good.stream.write_all(b"");
+    context.run_batch().unwrap();
+    assert_eq!(collected.lines(), vec!["good"; 8]);
+}
