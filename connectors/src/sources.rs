@@ -113,7 +113,7 @@ pub trait Sources {
     /// | `application/x-ndjson` | its lines, each of them JSON; empty ones count for nothing |
     /// | `application/json` | the elements of an array, or the one value, as they are written |
     ///
-    /// All are UTF-8. **A request is one frame of the log: all of it is stored, or nothing.** One bad
+    /// All are UTF-8; a byte order mark before a text is no part of it. **A request is one frame of the log: all of it is stored, or nothing.** One bad
     /// line refuses all.
     ///
     /// The answer is JSON. `200 {"lsn": .., "records": .., "duplicates": ..}` comes when the records

@@ -57,11 +57,13 @@ impl Format {
             let line = body.iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
             Refusal::bad(format!("not UTF-8: the byte at {at}, in line {line}"))
         })?;
+        // The mark that some editors put before a text is no part of its first record.
+        let unmarked = text.strip_prefix('\u{feff}').unwrap_or(text);
         let records = match self {
             Self::Raw => vec![text],
-            Self::Lines => lines(text)?.collect(),
-            Self::NdJson => documents(text)?,
-            Self::Json => elements(text)?,
+            Self::Lines => lines(unmarked)?.collect(),
+            Self::NdJson => documents(unmarked)?,
+            Self::Json => elements(unmarked)?,
         };
         if body.is_empty() || records.is_empty() {
             return Err(Refusal::bad("the request has no record"));
@@ -160,6 +162,9 @@ mod tests {
     fn each_type_has_its_records() {
         for (content_type, body, expected) in [
             ("text/plain; charset=UTF-8", "a\r\n\nb", &["a", "", "b"][..]),
+            ("text/plain", "\u{feff}a\n", &["a"]),
+            ("application/json", "\u{feff}[1]", &["1"]),
+            ("application/octet-stream", "\u{feff}", &["\u{feff}"]),
             ("text/plain", "a\n", &["a"]),
             ("application/octet-stream", "a\nb\n", &["a\nb\n"]),
             (
