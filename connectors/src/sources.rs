@@ -113,7 +113,8 @@ pub trait Sources {
     /// | `application/x-ndjson` | its lines, each of them JSON; empty ones count for nothing |
     /// | `application/json` | the elements of an array, or the one value, as they are written |
     ///
-    /// All are UTF-8; a byte order mark before a text is no part of it. **A request is one frame of the log: all of it is stored, or nothing.** One bad
+    /// All are UTF-8; a byte order mark before a text is no part of it. `Content-Encoding: gzip` or `zstd` (windows of up to 8 MiB) compresses it; the
+    /// bounds are those of what it becomes. **A request is one frame of the log: all of it is stored, or nothing.** One bad
     /// line refuses all.
     ///
     /// The answer is JSON. `200 {"lsn": .., "records": .., "duplicates": ..}` comes when the records
@@ -123,12 +124,12 @@ pub trait Sources {
     ///
     /// | status | when |
     /// |---|---|
-    /// | 400 | not UTF-8, no JSON (with the line), no record, a header that is no number or there twice |
+    /// | 400 | not UTF-8, no JSON (with the line), damaged compression, no record, a header that is no number or there twice |
     /// | 403 | a producer whose epoch has ended; on a loopback address, a `Host` that is none, or a page of another site |
     /// | 404, 405 | another path than `/`, another method than POST |
     /// | 408 | the body was not there within [`HttpOptions::body_timeout`](crate::HttpOptions::body_timeout) |
     /// | 413 | the body is longer than [`HttpOptions::max_body_bytes`](crate::HttpOptions::max_body_bytes), or its records do not fit one frame |
-    /// | 415 | another content type, charset, or an encoding such as gzip |
+    /// | 415 | another content type or charset; another encoding than gzip and zstd |
     /// | 429, with `Retry-After` | the program is behind, the source faster than its rate, or too many bodies are under way |
     /// | 503, with `Retry-After` | the context stops, or the disk is full |
     /// | 503 | the log has failed: not before a restart |

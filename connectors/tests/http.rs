@@ -191,7 +191,24 @@ fn what_is_refused_is_not_stored_and_the_answer_says_why() {
             415,
             "application/x-ndjson",
         ),
-        (&[("Content-Encoding", "gzip")], "x", 415, "not compressed"),
+        (
+            &[("Content-Encoding", "gzip")],
+            "x",
+            400,
+            "cannot be decompressed",
+        ),
+        (
+            &[("Content-Encoding", "gzip, gzip")],
+            "x",
+            415,
+            "gzip, zstd, or none",
+        ),
+        (
+            &[("Content-Encoding", "br")],
+            "x",
+            415,
+            "gzip, zstd, or none",
+        ),
         (&[], &long, 413, "50000 bytes"),
         (
             &[("Sec-Fetch-Site", "cross-site")],
@@ -238,6 +255,67 @@ fn what_is_refused_is_not_stored_and_the_answer_says_why() {
     assert_eq!(client.answer().status, 413);
     context.run_batch().unwrap();
     assert_eq!(collected.lines(), ["ok"]);
+}
+
+fn gzip(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// With a window of so many bits, and without the length.
+fn zstd(bytes: &[u8], window: u32) -> Vec<u8> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.window_log(window).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// F75: what a compressed body becomes has the bounds of a body, and it counts in the budget only
+/// as long as it is there.
+#[test]
+fn compressed_bodies_are_taken_and_bombs_are_not() {
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let options = HttpOptions::new()
+        .max_body_bytes(50_000)
+        .max_bytes_in_flight(120_000);
+    let (context, addr) = serve(&disk, &collected, options);
+    let post = |encoding: &str, body: &[u8]| {
+        let headers = [
+            ("Content-Encoding", encoding),
+            ("Content-Type", "text/plain"),
+        ];
+        Client::connect(addr).post(&headers, body)
+    };
+    let whole = "z".repeat(50_000);
+    let bomb = vec![b'z'; 32 << 20];
+    for _ in 0..5 {
+        assert_eq!(post("gzip", &gzip(b"a\nb")).accepted().1, 2);
+        assert_eq!(post("zstd", &zstd(b"c", 23)).accepted().1, 1);
+        post("gzip", &gzip(whole.as_bytes())).accepted();
+        for (encoding, body) in [("gzip", gzip(&bomb)), ("zstd", zstd(&bomb, 20))] {
+            assert!(body.len() < 50_000, "{}", body.len());
+            let answer = post(encoding, &body);
+            assert_eq!(answer.status, 413, "{answer:?}");
+        }
+    }
+    let mut damaged = gzip(b"a lot of text that says nothing");
+    let last = damaged.len() - 6; // of its checksum
+    damaged[last] ^= 1;
+    for (encoding, body) in [
+        ("gzip", damaged),
+        ("gzip", gzip(b"cut")[..15].to_vec()),
+        ("gzip", [gzip(b"one"), b"rubbish".to_vec()].concat()),
+        ("zstd", zstd(b"cut off", 20)[..9].to_vec()),
+        ("zstd", zstd(b"a window that is too large", 25)),
+    ] {
+        let answer = post(encoding, &body);
+        assert_eq!(answer.status, 400, "{encoding} {body:?}: {answer:?}");
+        assert_eq!(answer.body["stored"], false);
+    }
+    context.run_batch().unwrap();
+    let expected = ["a", "b", "c", &*whole].repeat(5);
+    assert_eq!(collected.lines(), expected);
 }
 
 /// F67: a request whose sender names it counts once, as a whole, whatever a retry carries: on a new

@@ -52,11 +52,47 @@ impl Drop for Part {
     }
 }
 
-/// A whole body, which counts in the budget until it is dropped.
+/// A body, which counts in the budget until it is dropped.
 #[derive(Debug)]
 pub(super) struct WholeBody {
     pub(super) bytes: Vec<u8>,
-    _part: Part,
+    part: Part,
+}
+
+impl WholeBody {
+    fn new(budget: &Arc<Budget>) -> Self {
+        let budget = Arc::clone(budget);
+        Self {
+            bytes: Vec::new(),
+            part: Part { budget, bytes: 0 },
+        }
+    }
+
+    /// An empty one that counts in the same budget.
+    pub(super) fn another(&self) -> Self {
+        Self::new(&self.part.budget)
+    }
+
+    /// Adds bytes to it, of which it may have `max`.
+    ///
+    /// # Errors
+    /// 413 and 429.
+    pub(super) fn push(&mut self, data: &[u8], max: usize) -> Result<(), Refusal> {
+        if self.bytes.len() + data.len() > max {
+            return Err(too_long(max));
+        }
+        if !self.part.grow(data.len()) {
+            let reason = "too many bytes of requests are under way: send this one again later";
+            return Err(Refusal::too_many(reason, 1).closing());
+        }
+        self.bytes.extend_from_slice(data);
+        Ok(())
+    }
+}
+
+fn too_long(max: usize) -> Refusal {
+    let reason = format!("the body may have {max} bytes");
+    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason).closing()
 }
 
 /// Reads a body of at most `max` bytes.
@@ -70,18 +106,10 @@ pub(super) async fn read(
     within: Duration,
     budget: &Arc<Budget>,
 ) -> Result<WholeBody, Refusal> {
-    let too_long = || {
-        let reason = format!("the body may have {max} bytes");
-        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason).closing()
-    };
     if body.size_hint().lower() > max as u64 {
-        return Err(too_long());
+        return Err(too_long(max));
     }
-    let mut part = Part {
-        budget: Arc::clone(budget),
-        bytes: 0,
-    };
-    let mut bytes = Vec::new();
+    let mut whole = WholeBody::new(budget);
     // A time-out beyond the clock's reach is a year.
     let now = Instant::now();
     let deadline = now.checked_add(within);
@@ -101,14 +129,7 @@ pub(super) async fn read(
         let Some(data) = frame.data_ref() else {
             continue; // trailers
         };
-        if bytes.len() + data.len() > max {
-            return Err(too_long());
-        }
-        if !part.grow(data.len()) {
-            let reason = "too many bytes of requests are under way: send this one again later";
-            return Err(Refusal::too_many(reason, 1).closing());
-        }
-        bytes.extend_from_slice(data);
+        whole.push(data, max)?;
     }
-    Ok(WholeBody { bytes, _part: part })
+    Ok(whole)
 }

@@ -6,6 +6,7 @@
 //! | `receiver` | the listener, the connections, and stopping |
 //! | `request` | one request: what is looked at, in which order |
 //! | `body` | the body, in bounded memory |
+//! | `encoding` | compressed bodies, in bounded memory |
 //! | `format` | a body becomes records |
 //! | `producer` | headers by which a retry is known |
 //! | `store` | the records go into the log, as one frame |
@@ -13,6 +14,7 @@
 
 mod answer;
 mod body;
+mod encoding;
 mod format;
 mod options;
 mod producer;

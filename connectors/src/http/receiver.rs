@@ -95,6 +95,7 @@ impl Receiver for HttpReceiver {
             source: source.clone(),
             options: self.options.clone(),
             budget: Budget::new(self.options.max_bytes_in_flight),
+            long_work: Semaphore::new(THREADS),
             is_local: bound.ip().is_loopback(),
         });
         let served = runtime.block_on(serve(listener, door, self.stop.subscribe()));

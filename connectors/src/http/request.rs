@@ -2,6 +2,7 @@
 
 use crate::http::answer::{Accepted, Answer, Refusal, json};
 use crate::http::body::{self, Budget};
+use crate::http::encoding::Encoding;
 use crate::http::format::Format;
 use crate::http::options::HttpOptions;
 use crate::http::producer::{Producer, text};
@@ -10,6 +11,7 @@ use highwater_engine::SourceContext;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// Longer bodies are cut into records and appended while other threads serve other requests.
 const LONG_BODY: usize = 64 << 10;
@@ -20,6 +22,8 @@ pub(super) struct Door {
     pub(super) source: SourceContext,
     pub(super) options: HttpOptions,
     pub(super) budget: Arc<Budget>,
+    /// Long bodies, and those that are compressed, are worked on one after the other.
+    pub(super) long_work: Semaphore,
     /// It listens on the loopback interface: only programs of this machine are to reach it.
     pub(super) is_local: bool,
 }
@@ -63,10 +67,7 @@ impl Door {
         if self.source.is_stopping() {
             return Err(self.stopping());
         }
-        if text(headers, "content-encoding")?.is_some_and(|encoding| encoding != "identity") {
-            let reason = "content-encoding: this source takes bodies that are not compressed";
-            return Err(Refusal::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, reason).closing());
-        }
+        let encoding = Encoding::of(text(headers, "content-encoding")?)?;
         let format = Format::of(text(headers, "content-type")?).map_err(Refusal::closing)?;
         let producer = Producer::of(headers).map_err(Refusal::closing)?;
         let HttpOptions {
@@ -78,16 +79,25 @@ impl Door {
         if self.source.is_stopping() {
             return Err(self.stopping());
         }
+        let is_long = body.bytes.len() > LONG_BODY || encoding != Encoding::Identity;
         let work = || {
+            let body = encoding.decoded(body, max_body_bytes)?;
             let records = format.records(&body.bytes)?;
             store(&self.source, &records, producer).map(|stored| (stored, records.len()))
         };
-        let (stored, records) = match body.bytes.len() > LONG_BODY {
-            true => tokio::task::block_in_place(work)?,
+        let (stored, records) = match is_long {
+            true => {
+                // Few at a time: each may take a window of its own.
+                let _turn = self
+                    .long_work
+                    .acquire()
+                    .await
+                    .map_err(|_| self.stopping())?;
+                tokio::task::block_in_place(work)?
+            }
             false => work()?,
         };
         let Stored { lsn, duplicates } = stored;
-        drop(body);
         // Only now it is on the disk.
         self.source.durable(lsn).await.map_err(|error| {
             self.source.report_error(&error.to_string().into());
