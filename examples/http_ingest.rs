@@ -1,6 +1,6 @@
 //! Orders over HTTP: a POST is answered with 200 when it is on the disk, and a retry counts once.
-//! `cargo run --release --example http_ingest --features http` sends itself requests, also after the
-//! process that answered them is gone, checks, and ends.
+//! `cargo run --release --example http_ingest --features http` sends itself requests, also after
+//! the process that answered them is gone, checks, and ends.
 
 use highwater::prelude::*;
 use highwater::{BatchMode, HttpOptions};

@@ -93,8 +93,8 @@ pub trait Sources {
     #[track_caller]
     fn socket_listen_with(&self, name: &str, addr: &str, options: ListenOptions) -> DStream<Line>;
 
-    /// Records from HTTP clients that send them to `addr` (`host:port`, port 0 for any), each request
-    /// answered with 200 once it is durable: [`Self::http_with`] with the default options.
+    /// Records from HTTP clients that send them to `addr` (`host:port`, port 0 for any), each
+    /// request answered with 200 once it is durable: [`Self::http_with`] with the default options.
     #[cfg(feature = "http")]
     #[track_caller]
     fn http(&self, name: &str, addr: &str) -> DStream<Line> {
@@ -113,18 +113,20 @@ pub trait Sources {
     /// | `application/x-ndjson` | its lines, each of them JSON; empty ones count for nothing |
     /// | `application/json` | the elements of an array, or the one value, as they are written |
     ///
-    /// All are UTF-8; a byte order mark before a text is no part of it. `Content-Encoding: gzip` or `zstd` (windows of up to 8 MiB) compresses it; the
-    /// bounds are those of what it becomes. **A request is one frame of the log: all of it is stored, or nothing.** One bad
-    /// line refuses all.
+    /// All are UTF-8; a byte order mark before a text is no part of it. `Content-Encoding: gzip` or
+    /// `zstd` (windows of up to 8 MiB) compresses it; the bounds are those of what it becomes. **A
+    /// request is one frame of the log: all of it is stored, or nothing.** One bad line refuses
+    /// all.
     ///
-    /// The answer is JSON. `200 {"lsn": .., "records": .., "duplicates": ..}` comes when the records
-    /// are on the disk: no crash loses them. Every other answer is `{"error", "reason", "stored"}`,
-    /// where `stored` is `false`, or `"unknown"` if the log failed while it wrote. A connection that
-    /// breaks before the answer says nothing either.
+    /// The answer is JSON. `200 {"lsn": .., "records": .., "duplicates": ..}` comes when the
+    /// records are on the disk: no crash loses them. Every other answer is `{"error", "reason",
+    /// "stored"}`, where `stored` is `false`, or `"unknown"` if the log failed while it wrote. A
+    /// connection that breaks before the answer says nothing either.
     ///
     /// | status | when |
     /// |---|---|
     /// | 400 | not UTF-8, no JSON (with the line), damaged compression, no record, a header that is no number or there twice |
+    /// | 401 | no token, or none of [`HttpOptions::token`](crate::HttpOptions::token), if there are any |
     /// | 403 | a producer whose epoch has ended; on a loopback address, a `Host` that is none, or a page of another site |
     /// | 404, 405 | another path than `/`, another method than POST |
     /// | 408 | the body was not there within [`HttpOptions::body_timeout`](crate::HttpOptions::body_timeout) |
@@ -137,20 +139,23 @@ pub trait Sources {
     /// `GET /health/ready` is 200 until the context stops, `GET /health/live` always.
     ///
     /// **Retries.** A client that got no answer sends the request again, and so it may be stored
-    /// twice. With two headers it is stored once, also across crashes: `Producer-Id` (1 to 128 bytes)
-    /// and `Producer-Seq`, the number of the request (0 to 2^44 - 1). The source remembers the highest
-    /// number of each producer. A request whose number is not higher is a retry: it is answered with
-    /// 200, `duplicates` is `records`, and nothing is stored, whatever its body is. So
+    /// twice. With two headers it is stored once, also across crashes: `Producer-Id` (1 to 128
+    /// bytes) and `Producer-Seq`, the number of the request (0 to 2^44 - 1). The source remembers
+    /// the highest number of each producer. A request whose number is not higher is a retry: it is
+    /// answered with 200, `duplicates` is `records`, and nothing is stored, whatever its body is.
+    /// So
     ///
-    /// * the numbers of a producer ascend (gaps are fine), and it has one request under way at a time;
-    /// * two senders need two ids; one that has lost its numbers needs a new id, or a `Producer-Epoch`
-    ///   higher than the one before: with it the numbers begin again, and requests of earlier epochs
-    ///   are refused with 403;
+    /// * the numbers of a producer ascend (gaps are fine), and it has one request under way at a
+    ///   time;
+    /// * two senders need two ids; one that has lost its numbers needs a new id, or a
+    ///   `Producer-Epoch` higher than the one before: with it the numbers begin again, and requests
+    ///   of earlier epochs are refused with 403;
     /// * the newest [`PRODUCER_WINDOW`](highwater_engine::SourceContext::PRODUCER_WINDOW) producers
     ///   are remembered.
     ///
-    /// Memory is bounded: [`HttpOptions::max_bytes_in_flight`](crate::HttpOptions::max_bytes_in_flight)
-    /// of bodies, about three times that while they are cut into records, and 16 KiB of head for each
+    /// Memory is bounded:
+    /// [`HttpOptions::max_bytes_in_flight`](crate::HttpOptions::max_bytes_in_flight) of bodies,
+    /// about three times that while they are cut into records, and 16 KiB of head for each
     /// connection. When the context stops, requests that are in the log get their answers, for two
     /// seconds.
     ///

@@ -606,6 +606,62 @@ fn an_address_that_others_reach_must_be_asked_for() {
     start(HttpOptions::new().insecure()).unwrap();
 }
 
+/// Only who knows a token may write, and no message has it.
+#[test]
+fn senders_may_be_asked_for_a_token() {
+    const SECRET: &str = "correct-horse-battery";
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let options = HttpOptions::new()
+        .token("shop", SECRET)
+        .token("till", "another-secret-16");
+    assert!(!format!("{options:?}").contains(SECRET));
+    let (context, addr) = serve(&disk, &collected, options);
+    let post = |authorization: &str| {
+        Client::connect(addr).post(&[("Authorization", authorization)], authorization)
+    };
+    post(&format!("Bearer {SECRET}")).accepted();
+    post("bearer another-secret-16").accepted();
+    for wrong in [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Basic correct-horse-battery",
+        "Bearer correct-horse-batterx",
+        "Bearer correct-horse-battery-and-more",
+        "Bearer correct",
+        SECRET,
+    ] {
+        let answer = post(wrong);
+        assert_eq!(answer.status, 401, "{wrong}: {answer:?}");
+        assert!(
+            answer.head.contains("www-authenticate: bearer"),
+            "{answer:?}"
+        );
+        assert_eq!(answer.body["stored"], false);
+        assert!(!answer.body.to_string().contains(SECRET));
+    }
+    assert_eq!(Client::connect(addr).lines("without").status, 401);
+    context.run_batch().unwrap();
+    assert_eq!(collected.lines().len(), 2);
+    drop(context);
+    for (secret, reason) in [
+        ("tiny7", "shorter than 16"),
+        ("with a blank in the middle", "a header"),
+    ] {
+        let options = HttpOptions::new().token("shop", secret);
+        let context = open(
+            Arc::new(SimDisk::new()),
+            BatchMode::Manual,
+            &collected,
+            |ssc| ssc.http_with("events", "127.0.0.1:0", options),
+        );
+        let context = context.unwrap();
+        let error = context.start().map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains(reason) && error.contains("shop"), "{error}");
+        assert!(!error.contains(secret), "{error}");
+    }
+}
+
 #[test]
 fn one_address_has_so_many_connections() {
     let (disk, collected) = (SimDisk::new(), Collected::default());

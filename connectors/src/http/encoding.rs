@@ -1,5 +1,5 @@
-//! Compressed bodies. What they become is bounded as other bodies are: a body of 16 KiB can be one of
-//! 16 MiB, and ask for a window of gigabytes.
+//! Compressed bodies. What they become is bounded as other bodies are: a body of 16 KiB can be one
+//! of 16 MiB, and ask for a window of gigabytes.
 
 use crate::http::answer::Refusal;
 use crate::http::body::WholeBody;

@@ -10,6 +10,7 @@
 //! | `format` | a body becomes records |
 //! | `producer` | headers by which a retry is known |
 //! | `store` | the records go into the log, as one frame |
+//! | `token` | who may write |
 //! | `answer` | what the client is told |
 
 mod answer;
@@ -21,6 +22,7 @@ mod producer;
 mod receiver;
 mod request;
 mod store;
+mod token;
 
 pub use options::HttpOptions;
 pub(crate) use receiver::HttpReceiver;

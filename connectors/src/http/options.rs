@@ -1,5 +1,6 @@
 //! Settings of the HTTP receiver.
 
+use crate::http::token::Token;
 use crate::socket_listen::BoundAddress;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ pub struct HttpOptions {
     pub(super) max_connections_per_address: usize,
     pub(super) max_bytes_in_flight: usize,
     pub(super) insecure: bool,
+    pub(super) tokens: Vec<Token>,
     pub(super) bound: BoundAddress,
 }
 
@@ -42,6 +44,7 @@ impl HttpOptions {
             max_connections_per_address: 256,
             max_bytes_in_flight: 256 << 20,
             insecure: false,
+            tokens: Vec::new(),
             bound: BoundAddress::new(),
         }
     }
@@ -93,9 +96,27 @@ impl HttpOptions {
         self
     }
 
-    /// Lets it listen on an address that other machines reach. The receiver knows no encryption and
-    /// no passwords: whoever reaches it may write. Without this, the context does not start on an
-    /// address that is not of the loopback interface.
+    /// Only senders that know a token may write: `Authorization: Bearer <secret>`. May be called
+    /// for several senders; `name` stands in messages, the secret in none. It has 16 bytes or more,
+    /// of visible ASCII. Others are answered with 401, before their body is read. Take the secret
+    /// from a file or the environment, not from the source text.
+    ///
+    /// ```
+    /// # use highwater_connectors::HttpOptions;
+    /// # fn load_secret() -> String { "correct-horse-battery".to_owned() }
+    /// let options = HttpOptions::new().token("shop", &load_secret());
+    /// assert!(!format!("{options:?}").contains("horse"));
+    /// ```
+    #[must_use]
+    pub fn token(mut self, name: &str, secret: &str) -> Self {
+        self.tokens.push(Token::new(name, secret));
+        self
+    }
+
+    /// Lets it listen on an address that other machines reach, though the receiver knows no
+    /// encryption: who listens on the way reads everything, tokens too; without tokens every
+    /// program that reaches it may write. Without this, the context does not start on an address
+    /// that is not of the loopback interface.
     #[must_use]
     pub fn insecure(mut self) -> Self {
         self.insecure = true;

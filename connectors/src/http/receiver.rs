@@ -1,11 +1,12 @@
 //! The receiver: a listener, its connections, and how they end.
 //!
-//! The runtime belongs to the receiver's thread: when `run` has returned there is no task, thread or
-//! socket of this source left.
+//! The runtime belongs to the receiver's thread: when `run` has returned there is no task, thread
+//! or socket of this source left.
 
 use crate::http::body::Budget;
 use crate::http::options::HttpOptions;
 use crate::http::request::Door;
+use crate::http::token::Token;
 use highwater_engine::{BoxError, Receiver, SourceContext};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -59,13 +60,16 @@ impl HttpReceiver {
 
 impl Receiver for HttpReceiver {
     fn open(&mut self, source: &SourceContext) -> Result<(), BoxError> {
+        if let Some(fault) = self.options.tokens.iter().find_map(Token::fault) {
+            return Err(fault.into());
+        }
         let opened = self
             .listen()
             .map_err(|e| format!("cannot listen on {}: {e}", self.addr))?;
         let bound = opened.1;
         if !bound.ip().is_loopback() && !self.options.insecure {
             return Err(format!(
-                "{bound} can be reached from other machines, and this source knows no encryption and no passwords: listen on \
+                "{bound} can be reached from other machines, and this source knows no encryption: listen on \
                  127.0.0.1 behind a proxy that does, or say `HttpOptions::insecure()`"
             )
             .into());

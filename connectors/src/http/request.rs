@@ -7,6 +7,7 @@ use crate::http::format::Format;
 use crate::http::options::HttpOptions;
 use crate::http::producer::{Producer, text};
 use crate::http::store::{Stored, store};
+use crate::http::token;
 use highwater_engine::SourceContext;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, StatusCode};
@@ -64,6 +65,7 @@ impl Door {
             }
         }
         let headers = &head.headers;
+        token::check(&self.options.tokens, headers)?;
         if self.source.is_stopping() {
             return Err(self.stopping());
         }

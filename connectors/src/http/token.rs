@@ -1,0 +1,71 @@
+//! Who may write: senders that know a token.
+
+use crate::http::answer::Refusal;
+use crate::http::producer::text;
+use hyper::{HeaderMap, StatusCode};
+use std::fmt;
+use subtle::{Choice, ConstantTimeEq};
+
+/// The shortest token, in bytes: one of half its length could be guessed.
+const MIN_BYTES: usize = 16;
+
+/// A secret, and the name of the sender that has it. What it is stands in no message.
+#[derive(Clone)]
+pub(super) struct Token {
+    name: String,
+    secret: String,
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Token")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Token {
+    pub(super) fn new(name: &str, secret: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            secret: secret.to_owned(),
+        }
+    }
+
+    /// Why it cannot be used, if it cannot.
+    pub(super) fn fault(&self) -> Option<String> {
+        let is_sendable = self.secret.bytes().all(|byte| byte.is_ascii_graphic());
+        let what = match (self.secret.len() < MIN_BYTES, is_sendable) {
+            (true, _) => format!("is shorter than {MIN_BYTES} bytes"),
+            (_, false) => "has characters that a header cannot carry as they are".to_owned(),
+            (false, true) => return None,
+        };
+        Some(format!("the token of {:?} {what}", self.name))
+    }
+}
+
+/// Whether a request has one of the tokens, if there are any.
+///
+/// # Errors
+/// 401.
+pub(super) fn check(tokens: &[Token], headers: &HeaderMap) -> Result<(), Refusal> {
+    if tokens.is_empty() {
+        return Ok(());
+    }
+    let said = text(headers, "authorization")?.and_then(|said| {
+        let (scheme, secret) = said.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim())
+    });
+    // All are compared, and each to its end: how long it takes tells nothing about them.
+    let said = said.unwrap_or_default().as_bytes();
+    let known = tokens.iter().fold(Choice::from(0), |known, token| {
+        known | token.secret.as_bytes().ct_eq(said)
+    });
+    match bool::from(known) {
+        true => Ok(()),
+        false => {
+            let reason = "this source asks for a token: Authorization: Bearer ..";
+            Err(Refusal::new(StatusCode::UNAUTHORIZED, reason).closing())
+        }
+    }
+}
