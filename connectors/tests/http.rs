@@ -271,7 +271,7 @@ fn zstd(bytes: &[u8], window: u32) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// F75: what a compressed body becomes has the bounds of a body, and it counts in the budget only
+/// F73: what a compressed body becomes has the bounds of a body, and it counts in the budget only
 /// as long as it is there.
 #[test]
 fn compressed_bodies_are_taken_and_bombs_are_not() {
@@ -433,8 +433,8 @@ fn producers_that_retry_lose_and_double_nothing() {
     assert_eq!(lines.len() / PRODUCERS, 24);
 }
 
-/// A log that fails while it writes may have stored the request: the client is told so, and what
-/// comes after it is refused.
+/// F70: a log that fails while it writes may have stored the request: the client is told so, and
+/// what comes after it is refused.
 #[test]
 fn a_log_that_has_failed_says_what_it_knows() {
     let (disk, collected) = (SimDisk::new(), Collected::default());
@@ -459,6 +459,11 @@ fn a_log_that_has_failed_says_what_it_knows() {
         !answer.head.contains("retry-after"),
         "not before a restart: {answer:?}"
     );
+    for (path, status) in [("/health/ready", 503), ("/health/live", 200)] {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        client.stream.write_all(request.as_bytes()).unwrap();
+        assert_eq!(client.answer().status, status, "{path}");
+    }
     disk.cut_power_now();
     drop(context);
 
@@ -472,7 +477,8 @@ fn a_log_that_has_failed_says_what_it_knows() {
     );
 }
 
-/// A client that sends its body slowly, or not to its end, costs its own connection and no other.
+/// F71: a client that sends its body slowly, or not to its end, costs its own connection and no
+/// other.
 #[test]
 fn a_body_that_does_not_come_is_given_up() {
     let (disk, collected) = (SimDisk::new(), Collected::default());
@@ -518,8 +524,8 @@ fn bodies_under_way_are_bounded_together() {
     drop(context);
 }
 
-/// A stop ends the accepting; a request that is half there is refused, one that was answered is in
-/// the log; no thread is left.
+/// F76: a stop ends the accepting; a request that is half there is refused, one that was answered
+/// is in the log; no thread is left.
 #[test]
 fn a_stopping_context_answers_what_is_under_way() {
     let (disk, collected) = (SimDisk::new(), Collected::default());
@@ -557,7 +563,7 @@ fn a_stopping_context_answers_what_is_under_way() {
     assert_eq!(collected.lines(), ["done", "second"]);
 }
 
-/// Back-pressure: a program that is behind takes no more requests, and says when to come back.
+/// F76: a program that is behind takes no more requests, and says when to come back.
 #[test]
 fn a_program_that_is_behind_says_so() {
     let (disk, collected) = (SimDisk::new(), Collected::default());
@@ -606,7 +612,7 @@ fn an_address_that_others_reach_must_be_asked_for() {
     start(HttpOptions::new().insecure()).unwrap();
 }
 
-/// Only who knows a token may write, and no message has it.
+/// F75: only who knows a token may write, and no message has it.
 #[test]
 fn senders_may_be_asked_for_a_token() {
     const SECRET: &str = "correct-horse-battery";
@@ -677,7 +683,7 @@ fn one_address_has_so_many_connections() {
     two[0].lines("still in").accepted();
 }
 
-/// F72 to F76: whatever a client sends, the others are served, and nothing of it is stored.
+/// F72: whatever a client sends, the others are served, and nothing of it is stored.
 #[test]
 fn rubbish_harms_no_other_client() {
     let (disk, collected) = (SimDisk::new(), Collected::default());

@@ -216,6 +216,12 @@ mod tests {
             let error = records(content_type, body).unwrap_err();
             assert!(error.starts_with(expected), "{error}");
         }
+        // F74: a hundred thousand levels.
+        for content_type in ["application/json", "application/x-ndjson"] {
+            let deep = |close: usize| "[".repeat(100_000) + &"]".repeat(close);
+            assert!(records(content_type, &deep(99_999)).is_err());
+            assert_eq!(records(content_type, &deep(100_000)).unwrap().len(), 1);
+        }
         let error = Format::Lines.records(b"a\n\xff").unwrap_err().reason;
         assert_eq!(error, "not UTF-8: the byte at 2, in line 2");
         let many = "\n".repeat(MAX_RECORDS + 1);

@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -100,6 +101,7 @@ impl Receiver for HttpReceiver {
             options: self.options.clone(),
             budget: Budget::new(self.options.max_bytes_in_flight),
             long_work: Semaphore::new(THREADS),
+            has_failed: AtomicBool::new(false),
             is_local: bound.ip().is_loopback(),
         });
         let served = runtime.block_on(serve(listener, door, self.stop.subscribe()));

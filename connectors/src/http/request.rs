@@ -12,6 +12,7 @@ use highwater_engine::SourceContext;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 /// Longer bodies are cut into records and appended while other threads serve other requests.
@@ -25,6 +26,8 @@ pub(super) struct Door {
     pub(super) budget: Arc<Budget>,
     /// Long bodies, and those that are compressed, are worked on one after the other.
     pub(super) long_work: Semaphore,
+    /// The log takes no more, until a restart.
+    pub(super) has_failed: AtomicBool,
     /// It listens on the loopback interface: only programs of this machine are to reach it.
     pub(super) is_local: bool,
 }
@@ -36,6 +39,9 @@ impl Door {
             Ok(answer) => answer,
             Err(refusal) => {
                 let status = refusal.status;
+                if status == StatusCode::SERVICE_UNAVAILABLE && refusal.retry_after_s.is_none() {
+                    self.has_failed.store(true, Ordering::Relaxed);
+                }
                 if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
                     self.source
                         .skip(&format!("a request, with {status}: {}", refusal.reason));
@@ -122,6 +128,11 @@ impl Door {
     fn health(&self, path: &str) -> Result<Answer, Refusal> {
         if path == "/health/ready" && self.source.is_stopping() {
             return Err(self.stopping());
+        }
+        if path == "/health/ready" && self.has_failed.load(Ordering::Relaxed) {
+            return Err(Refusal::unavailable(
+                "the log has failed: start the program again",
+            ));
         }
         Ok(json(StatusCode::OK, "{}"))
     }
