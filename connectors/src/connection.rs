@@ -25,7 +25,7 @@ const LINGER: Duration = Duration::from_millis(200);
 /// A client that goes on sending is read from at most so many times.
 const LINGER_READS: usize = 16;
 /// The longest name of a producer, in bytes.
-const MAX_PRODUCER_BYTES: usize = 128;
+pub(crate) const MAX_PRODUCER_BYTES: usize = 128;
 
 /// How a line is to be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -29,9 +29,9 @@ pub(crate) const DEFAULT_MAX_LINE_BYTES: usize = 1 << 20;
 
 /// What a frame needs besides its records, at most: its framing, and the header with the producer's
 /// name. The longest such name is that of a file: 255 bytes, each escaped to at most four.
-const FRAME_RESERVE_BYTES: usize = 2048;
+pub(crate) const FRAME_RESERVE_BYTES: usize = 2048;
 /// What the log adds to every record of a frame.
-const RECORD_OVERHEAD_BYTES: usize = 4;
+pub(crate) const RECORD_OVERHEAD_BYTES: usize = 4;
 
 /// How long a line and how large a group may be in the log of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -17,9 +17,9 @@ use std::time::Duration;
 const DEFAULT_MAX_CONNECTIONS: usize = 1024;
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long the accept loop rests when it cannot accept, mostly for want of file descriptors.
-const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// How long a stopping context lets connections deliver the answers that they owe.
-const STOP_GRACE: Duration = Duration::from_secs(2);
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(2);
 /// A connection's thread calls nothing deep.
 const STACK_BYTES: usize = 512 << 10;
 
@@ -246,7 +246,7 @@ impl Receiver for SocketListen {
 }
 
 /// Errors of `accept` that concern only the connection that was to be accepted.
-fn is_the_clients_fault(error: &io::Error) -> bool {
+pub(crate) fn is_the_clients_fault(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(
         error.kind(),

@@ -136,8 +136,9 @@ pub trait Sources {
     /// | 503, with `Retry-After` | the context stops, or the disk is full |
     /// | 503 | the log has failed: not before a restart |
     ///
-    /// `GET /health/ready` is 200 until the context stops or the log fails, `GET /health/live`
-    /// always.
+    /// What is no HTTP request is answered with 400, a head of more than 16 KiB or 100 lines with
+    /// 431, without a body. `GET /health/ready` is 200 until the context stops or the log fails,
+    /// `GET /health/live` always.
     ///
     /// **Retries.** A client that got no answer sends the request again, and so it may be stored
     /// twice. With two headers it is stored once, also across crashes: `Producer-Id` (1 to 128

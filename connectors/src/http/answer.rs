@@ -1,15 +1,16 @@
 //! What a client is told, as JSON.
 
+use highwater_engine::wal::Lsn;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
-use serde::Serialize;
+use serde_json::{Value, json};
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
 /// Everything of the request is on the disk.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Accepted {
     /// The position of its frame in the log; of the newest frame of its producer for a retry.
     pub(super) lsn: u64,
@@ -20,8 +21,13 @@ pub(super) struct Accepted {
 
 impl Accepted {
     pub(super) fn answer(self) -> Answer {
-        let text = serde_json::to_vec(&self).unwrap_or_default();
-        json(StatusCode::OK, text)
+        let Self {
+            lsn,
+            records,
+            duplicates,
+        } = self;
+        let text = json!({ "lsn": lsn, "records": records, "duplicates": duplicates });
+        answer(StatusCode::OK, &text)
     }
 }
 
@@ -34,6 +40,8 @@ pub(super) struct Refusal {
     pub(super) retry_after_s: Option<u64>,
     /// The rest of the body was not read.
     pub(super) closes: bool,
+    /// It holds once this frame is durable: not before that may it be told.
+    pub(super) rests_on: Option<Lsn>,
 }
 
 impl Refusal {
@@ -44,6 +52,7 @@ impl Refusal {
             is_unknown: false,
             retry_after_s: None,
             closes: false,
+            rests_on: None,
         }
     }
 
@@ -78,21 +87,13 @@ impl Refusal {
     }
 
     pub(super) fn answer(&self) -> Answer {
-        #[derive(Serialize)]
-        struct Text<'a> {
-            error: &'a str,
-            reason: &'a str,
-            stored: serde_json::Value,
-        }
-        let text = Text {
-            error: self.status.canonical_reason().unwrap_or("refused"),
-            reason: &self.reason,
-            stored: match self.is_unknown {
-                true => "unknown".into(),
-                false => false.into(),
-            },
+        let stored = match self.is_unknown {
+            true => json!("unknown"),
+            false => json!(false),
         };
-        let mut answer = json(self.status, serde_json::to_vec(&text).unwrap_or_default());
+        let error = self.status.canonical_reason().unwrap_or("refused");
+        let text = json!({ "error": error, "reason": self.reason, "stored": stored });
+        let mut answer = answer(self.status, &text);
         let headers = answer.headers_mut();
         if let Some(seconds) = self.retry_after_s {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
@@ -111,8 +112,8 @@ impl Refusal {
 }
 
 /// An answer with a body of JSON.
-pub(super) fn json(status: StatusCode, text: impl Into<Bytes>) -> Answer {
-    let mut answer = Response::new(Full::new(text.into()));
+pub(super) fn answer(status: StatusCode, text: &Value) -> Answer {
+    let mut answer = Response::new(Full::new(text.to_string().into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

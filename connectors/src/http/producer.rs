@@ -1,12 +1,11 @@
 //! The headers by which a retry is known: `Producer-Id`, `Producer-Seq` and, for producers that
 //! count their lives, `Producer-Epoch`.
 
+use crate::connection::MAX_PRODUCER_BYTES;
 use crate::http::answer::Refusal;
 use crate::http::format::MAX_RECORDS;
 use hyper::HeaderMap;
 
-/// The longest name of a producer, in bytes.
-const MAX_ID_BYTES: usize = 128;
 /// Numbers of requests go up to here: with the number of a record they fill 64 bits.
 const MAX_SEQUENCE: u64 = u64::MAX / MAX_RECORDS as u64;
 
@@ -30,8 +29,11 @@ impl<'a> Producer<'a> {
                 _ => Err(Refusal::bad("Producer-Id and Producer-Seq go together")),
             };
         };
-        if !(1..=MAX_ID_BYTES).contains(&id.len()) {
-            let reason = format!("Producer-Id has {} bytes: 1 to {MAX_ID_BYTES}", id.len());
+        if !(1..=MAX_PRODUCER_BYTES).contains(&id.len()) {
+            let reason = format!(
+                "Producer-Id has {} bytes: 1 to {MAX_PRODUCER_BYTES}",
+                id.len()
+            );
             return Err(Refusal::bad(reason));
         }
         Ok(Some(Self {

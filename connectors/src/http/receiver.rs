@@ -7,6 +7,7 @@ use crate::http::body::Budget;
 use crate::http::options::HttpOptions;
 use crate::http::request::Door;
 use crate::http::token::Token;
+use crate::socket_listen::{ACCEPT_BACK_OFF, STOP_GRACE, is_the_clients_fault};
 use highwater_engine::{BoxError, Receiver, SourceContext};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -18,14 +19,9 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
-/// How long the accept loop rests when it cannot accept, mostly for want of file descriptors.
-const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
-/// How long a stopping context lets requests that are under way get their answers.
-const STOP_GRACE: Duration = Duration::from_secs(2);
 /// The head of a request: its bytes, and its lines.
 const MAX_HEAD_BYTES: usize = 16 << 10;
 const MAX_HEADERS: usize = 100;
@@ -183,15 +179,6 @@ async fn accept(
             None
         }
     }
-}
-
-/// Errors of `accept` that concern only the connection that was to be accepted.
-fn is_the_clients_fault(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | Interrupted
-    )
 }
 
 /// How many connections each address has.

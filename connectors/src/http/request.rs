@@ -1,7 +1,7 @@
 //! One request. What the log does not need is looked at before the body is read.
 
-use crate::http::answer::{Accepted, Answer, Refusal, json};
-use crate::http::body::{self, Budget};
+use crate::http::answer::{self, Accepted, Answer, Refusal};
+use crate::http::body::{self, Budget, WholeBody};
 use crate::http::encoding::Encoding;
 use crate::http::format::Format;
 use crate::http::options::HttpOptions;
@@ -9,6 +9,7 @@ use crate::http::producer::{Producer, text};
 use crate::http::store::{Stored, store};
 use crate::http::token;
 use highwater_engine::SourceContext;
+use highwater_engine::wal::Lsn;
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use std::sync::Arc;
@@ -26,7 +27,7 @@ pub(super) struct Door {
     pub(super) budget: Arc<Budget>,
     /// Long bodies, and those that are compressed, are worked on one after the other.
     pub(super) long_work: Semaphore,
-    /// The log takes no more, until a restart.
+    /// The last request that came to the log was refused by it.
     pub(super) has_failed: AtomicBool,
     /// It listens on the loopback interface: only programs of this machine are to reach it.
     pub(super) is_local: bool,
@@ -87,13 +88,25 @@ impl Door {
         if self.source.is_stopping() {
             return Err(self.stopping());
         }
+        self.take_body(body, encoding, format, producer).await
+    }
+
+    /// Stores a whole body, and waits until it is on the disk.
+    async fn take_body(
+        &self,
+        body: WholeBody,
+        encoding: Encoding,
+        format: Format,
+        producer: Option<Producer<'_>>,
+    ) -> Result<Answer, Refusal> {
+        let max_body_bytes = self.options.max_body_bytes;
         let is_long = body.bytes.len() > LONG_BODY || encoding != Encoding::Identity;
         let work = || {
             let body = encoding.decoded(body, max_body_bytes)?;
             let records = format.records(&body.bytes)?;
             store(&self.source, &records, producer).map(|stored| (stored, records.len()))
         };
-        let (stored, records) = match is_long {
+        let stored = match is_long {
             true => {
                 // Few at a time: each may take a window of its own.
                 let _turn = self
@@ -101,22 +114,35 @@ impl Door {
                     .acquire()
                     .await
                     .map_err(|_| self.stopping())?;
-                tokio::task::block_in_place(work)?
+                tokio::task::block_in_place(work)
             }
-            false => work()?,
+            false => work(),
         };
-        let Stored { lsn, duplicates } = stored;
-        // Only now it is on the disk.
-        self.source.durable(lsn).await.map_err(|error| {
-            self.source.report_error(&error.to_string().into());
-            Refusal::unavailable(error.to_string()).unknown()
-        })?;
+        let (Stored { lsn, duplicates }, records) = match stored {
+            Ok(stored) => stored,
+            Err(refusal) => {
+                if let Some(lsn) = refusal.rests_on {
+                    self.durable(lsn).await?;
+                }
+                return Err(refusal);
+            }
+        };
+        // Only after this it is on the disk.
+        self.durable(lsn).await.map_err(Refusal::unknown)?;
+        self.has_failed.store(false, Ordering::Relaxed);
         let accepted = Accepted {
             lsn: lsn.get(),
             records,
             duplicates,
         };
         Ok(accepted.answer())
+    }
+
+    async fn durable(&self, lsn: Lsn) -> Result<(), Refusal> {
+        self.source.durable(lsn).await.map_err(|error| {
+            self.source.report_error(&error.to_string().into());
+            Refusal::unavailable(error.to_string())
+        })
     }
 
     fn stopping(&self) -> Refusal {
@@ -134,7 +160,7 @@ impl Door {
                 "the log has failed: start the program again",
             ));
         }
-        Ok(json(StatusCode::OK, "{}"))
+        Ok(answer::answer(StatusCode::OK, &serde_json::json!({})))
     }
 }
 

@@ -2,15 +2,12 @@
 
 use crate::http::answer::Refusal;
 use crate::http::producer::Producer;
+use crate::lines::{FRAME_RESERVE_BYTES, RECORD_OVERHEAD_BYTES};
 use highwater_engine::wal::{Lsn, WalError};
 use highwater_engine::{Error, SourceContext};
 use hyper::StatusCode;
 use std::time::Duration;
 
-/// What a frame needs besides its records: its framing, and the header with the producer's name.
-const FRAME_RESERVE_BYTES: usize = 2048;
-/// What the log adds to each record.
-const RECORD_OVERHEAD_BYTES: usize = 4;
 /// Clients that found no room come back after so long at the earliest, in seconds, and at most.
 const RETRY_S: (u64, u64) = (1, 30);
 
@@ -80,7 +77,10 @@ fn refusal(source: &SourceContext, error: &Error) -> Refusal {
                 .as_secs();
             Refusal::too_many(reason, seconds.clamp(RETRY_S.0, RETRY_S.1))
         }
-        Error::Fenced { .. } => Refusal::new(StatusCode::FORBIDDEN, reason),
+        Error::Fenced { lsn, .. } => Refusal {
+            rests_on: Some(*lsn),
+            ..Refusal::new(StatusCode::FORBIDDEN, reason)
+        },
         Error::Record { .. } => Refusal::bad(reason),
         Error::Stopped => Refusal::unavailable(reason).retry_after(RETRY_S.0),
         Error::Log(WalError::RecordTooLarge { .. }) => {
