@@ -78,6 +78,14 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_after_a_value_is_counted() {
+        let bytes = [encode(&("a", 7_u8)).unwrap(), vec![1, 2, 3]].concat();
+        let told = Err("3 bytes are left after the value".to_owned());
+        assert_eq!(decode::<(String, u8)>(&bytes), told);
+        assert_eq!(decode_noting(&bytes, &mut |_| {}), told);
+    }
+
+    #[test]
     fn a_struct_may_gain_and_lose_fields() {
         let bytes = encode(&Old {
             clicks: 7,

@@ -24,7 +24,6 @@ use crate::state::twins::Twins;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, BTreeSet};
 use std::marker::PhantomData;
-use std::mem;
 
 /// What recovery and checkpoints need to know of a state's types.
 pub(crate) trait StateTypes: Send + Sync {
@@ -321,15 +320,9 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
     fn finish(self: Box<Self>) -> Result<Restored, RestoreError> {
         let to = self.regroup.to;
         let mut all = self.taken_in.into_inner();
-        let by_block = all.leaving.iter().enumerate();
-        let mut by_block: Vec<(u32, usize)> =
-            by_block.map(|(at, (block, _))| (*block, at)).collect();
-        by_block.sort_unstable();
-        let mut leaving: Vec<_> = all.leaving.into_iter().map(|(_, keys)| keys).collect();
-        let in_order = by_block
-            .iter()
-            .filter_map(|(_, at)| leaving.get_mut(*at).map(mem::take));
-        for keyed in in_order.flatten() {
+        // Whichever thread was faster. Each block is there once.
+        all.leaving.sort_unstable_by_key(|(block, _)| *block);
+        for keyed in all.leaving.into_iter().flat_map(|(_, keys)| keys) {
             let group = all.groups.entry(to.group_of(keyed.hash));
             let group = group.or_insert_with(Group::new);
             if let Err(key) = group.restore(keyed.hash, keyed.key, keyed.state, keyed.stamp) {

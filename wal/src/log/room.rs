@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::log::shared::Shared;
-use crate::retention::room::RoomWait;
+use crate::retention::room::{RoomWait, Waiting};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -25,12 +25,11 @@ impl Shared {
     pub(crate) fn wait_for_room(&self, timeout: Option<Duration>) -> Result<RoomWait> {
         let clock = &*self.options.clock;
         let deadline = timeout.map(|timeout| (clock, clock.now().saturating_add(timeout)));
-        let ask = || {
-            if self.room_or_end().is_none() {
-                self.maintenance.truncate_by_policy_soon();
-            }
-        };
-        self.room.wait(deadline, ask, || self.room_or_end())
+        let _waiting = self.room.begin();
+        if self.room_or_end().is_none() {
+            self.maintenance.truncate_by_policy_soon();
+        }
+        self.room.wait(deadline, || self.room_or_end())
     }
 }
 
@@ -40,8 +39,8 @@ impl Shared {
 pub struct RoomFuture {
     shared: Arc<Shared>,
     id: u64,
-    /// The policy was applied for it: once, because it is woken when that is done.
-    has_asked: bool,
+    /// It was polled. The policy is asked for then, once: it is woken when that is done.
+    waiting: Option<Waiting>,
 }
 
 impl RoomFuture {
@@ -49,7 +48,7 @@ impl RoomFuture {
         Self {
             id: shared.room.new_id(),
             shared: Arc::clone(shared),
-            has_asked: false,
+            waiting: None,
         }
     }
 }
@@ -58,7 +57,10 @@ impl Future for RoomFuture {
     type Output = Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let has_asked = std::mem::replace(&mut self.has_asked, true);
+        let has_asked = self.waiting.is_some();
+        if !has_asked {
+            self.waiting = Some(self.shared.room.begin());
+        }
         let (shared, waker) = (&self.shared, context.waker().clone());
         let polled = shared.room.poll(self.id, waker, || shared.room_or_end());
         if polled.is_pending() && !has_asked {

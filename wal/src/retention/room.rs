@@ -4,6 +4,7 @@ use crate::error::Result;
 use highwater_disk::Clock;
 use parking_lot::{Condvar, Mutex};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Poll, Waker};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use std::time::Duration;
 #[derive(Debug, Default)]
 pub(crate) struct RoomWaiters {
     tasks: Mutex<BTreeMap<u64, Waker>>,
-    threads: AtomicUsize,
+    waiting: AtomicUsize,
     next_id: AtomicU64,
     changed: Condvar,
 }
@@ -28,6 +29,16 @@ pub enum RoomWait {
     TimedOut,
 }
 
+/// One that waits.
+#[derive(Debug)]
+pub(crate) struct Waiting(Arc<RoomWaiters>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
 impl RoomWaiters {
     /// Has all waiters look again: the log was truncated, closed or poisoned.
     pub(crate) fn notify(&self) {
@@ -40,27 +51,19 @@ impl RoomWaiters {
         tasks.into_values().for_each(Waker::wake);
     }
 
-    /// Whether a thread or a task waits.
+    /// Whether a thread or a task waits. A task that was woken and has not looked yet is one.
     pub(crate) fn any(&self) -> bool {
-        self.threads.load(Ordering::Acquire) > 0 || !self.tasks.lock().is_empty()
+        self.waiting.load(Ordering::Acquire) > 0
     }
 
-    /// Calls `ask`, and blocks until `outcome` is known, or the clock reaches the deadline. The
-    /// calling thread counts as one that waits from before `ask` on.
+    /// Counts one that waits, as long as the result lives.
+    pub(crate) fn begin(self: &Arc<Self>) -> Waiting {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        Waiting(Arc::clone(self))
+    }
+
+    /// Blocks until `outcome` is known, or the clock reaches the deadline.
     pub(crate) fn wait(
-        &self,
-        deadline: Option<(&dyn Clock, Duration)>,
-        ask: impl FnOnce(),
-        outcome: impl Fn() -> Option<Result<()>>,
-    ) -> Result<RoomWait> {
-        self.threads.fetch_add(1, Ordering::AcqRel);
-        ask();
-        let waited = self.wait_until(deadline, outcome);
-        self.threads.fetch_sub(1, Ordering::AcqRel);
-        waited
-    }
-
-    fn wait_until(
         &self,
         deadline: Option<(&dyn Clock, Duration)>,
         outcome: impl Fn() -> Option<Result<()>>,

@@ -134,8 +134,8 @@ impl<K: Key, S: State, T: Stamp> Capture<K, S, T> {
                 gone.insert(*slot, at);
             }
         }
-        let removed = |slot: u32| removed.get(*gone.get(&slot)?).map(|(_, entry)| entry);
-        let now = |slot: u32| entry(slot).or_else(|| removed(slot));
+        let gone_entry = |slot: u32| removed.get(*gone.get(&slot)?).map(|(_, entry)| entry);
+        let now = |slot: u32| entry(slot).or_else(|| gone_entry(slot));
         let stamp_of = |slot: u32, now: T| stamps.get(&slot).copied().unwrap_or(now);
         let mut take = |slot: u32, state: Option<S>| {
             if self.waiting.contains(slot)
