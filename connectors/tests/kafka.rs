@@ -9,6 +9,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "../../engine/tests/common/moving.rs"]
+mod moving;
 #[path = "common/small.rs"]
 mod small;
 
@@ -227,12 +229,7 @@ fn a_broker_that_is_down_delays_batches() {
     let shared: Arc<ManualClock> = Arc::clone(&clock);
     let by_clock = builder(BatchMode::Clock).clock(shared);
     let context = open(by_clock, &seen, broker.kafka("t")).unwrap();
-    let until = |so: &dyn Fn() -> bool| {
-        while !so() {
-            clock.advance(Duration::from_millis(20));
-            std::thread::yield_now();
-        }
-    };
+    let until = |so: &dyn Fn() -> bool| moving::move_until(&clock, Duration::from_millis(20), so);
     until(&|| context.failed_attempt().is_some());
     let failed = context.failed_attempt().unwrap();
     assert!(failed.waits_for_source, "{failed}");

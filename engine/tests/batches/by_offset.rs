@@ -7,6 +7,7 @@
 )]
 
 use crate::common::broker::Broker;
+use crate::common::moving::move_until;
 use crate::common::world::{Visible, show};
 use crate::common::{builder, send};
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
@@ -344,11 +345,8 @@ fn by_clock(disk: &SimDisk, clock: &Arc<ManualClock>) -> Builder {
     builder(disk, 2).clock(clock).batches(BatchMode::Clock)
 }
 
-fn until(clock: &ManualClock, mut so: impl FnMut() -> bool) {
-    while !so() {
-        clock.advance(Duration::from_millis(20));
-        std::thread::yield_now();
-    }
+fn until(clock: &ManualClock, so: impl FnMut() -> bool) {
+    move_until(clock, Duration::from_millis(20), so);
 }
 
 #[test]

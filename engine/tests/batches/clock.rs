@@ -7,6 +7,7 @@
 )]
 
 use crate::common;
+use crate::common::moving::move_until;
 use crate::common::{builder, send, sorted};
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
@@ -503,13 +504,8 @@ fn a_receiver_that_fails_or_panics_is_started_again() {
         })
         .unwrap();
     context.start().unwrap();
-    while seen.lock().is_empty() {
-        // Every step of the clock may end a rest or a batch interval.
-        clock.advance(SECOND);
-        let _ = context
-            .await_termination_or_timeout(Duration::from_millis(1))
-            .unwrap();
-    }
+    // Every step of the clock may end a rest or a batch interval.
+    move_until(&clock, SECOND, || !seen.lock().is_empty());
     assert_eq!(
         (*attempts.lock(), seen.lock().as_slice()),
         (3, ["survived".to_owned()].as_slice())

@@ -3,6 +3,7 @@
 
 use crate::common;
 use crate::common::builder;
+use crate::common::moving::move_until;
 use crate::common::table::{Table, records};
 use highwater_engine::wal::disk::{Disk, ManualClock, SimDisk};
 use highwater_engine::{
@@ -680,12 +681,7 @@ fn by_the_clock_letters_are_put_aside_and_replayed_while_the_program_runs() {
         })
         .unwrap();
     context.start().unwrap();
-    let until = |done: &dyn Fn() -> bool| {
-        while !done() {
-            clock.advance(Duration::from_millis(100));
-            std::thread::yield_now();
-        }
-    };
+    let until = |done: &dyn Fn() -> bool| move_until(&clock, Duration::from_millis(100), done);
     send(&context, 0..40);
     until(&|| context.dead_letters() == 4);
     until(&|| program.totals("all") == ones(0..40));

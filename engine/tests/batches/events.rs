@@ -1,6 +1,7 @@
 //! What a program hears of its context, and in which order.
 #![allow(clippy::expect_used, reason = "test code")]
 
+use crate::common::moving::move_until;
 use crate::common::{builder, word_count};
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{
@@ -234,10 +235,7 @@ fn a_receiver_begins_fails_begins_again_and_returns() {
             .filter(|e| matches!(e, ContextEvent::ReceiverStarted { .. }));
         begins.count()
     };
-    while begins(&heard) < 2 {
-        clock.advance(Duration::from_secs(1));
-        std::thread::yield_now();
-    }
+    move_until(&clock, Duration::from_secs(1), || begins(&heard) >= 2);
     context.stop(StopMode::Immediate).unwrap();
     let told = heard.take();
     assert_eq!(

@@ -7,6 +7,7 @@
     reason = "test code"
 )]
 
+use crate::common::moving::move_until;
 use crate::common::{builder, panics};
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{
@@ -816,11 +817,8 @@ fn until(mut is: impl FnMut() -> bool) {
 }
 
 /// Moves the clock until `is`.
-fn moving(clock: &ManualClock, mut is: impl FnMut() -> bool) {
-    while !is() {
-        clock.advance(SECOND / 50);
-        std::thread::yield_now();
-    }
+fn moving(clock: &ManualClock, is: impl FnMut() -> bool) {
+    move_until(clock, SECOND / 50, is);
 }
 
 fn clock() -> Arc<ManualClock> {

@@ -3,6 +3,7 @@
 #![allow(clippy::cast_possible_truncation, reason = "test code")]
 
 use crate::common;
+use crate::common::moving::move_until;
 use crate::common::{builder, panics, send};
 use highwater_engine::wal::disk::{Clock, Disk, ManualClock, SimDisk};
 use highwater_engine::{
@@ -454,13 +455,9 @@ impl Running {
         }
     }
 
-    /// Moves the clock until something is so. Not as fast as it can: batches that are due would
-    /// pile up before the one that is waited for, on a busy machine without end.
-    fn until(&self, mut so: impl FnMut() -> bool) {
-        while !so() {
-            self.clock.advance(SECOND / 50);
-            (0..100).for_each(|_| std::thread::yield_now());
-        }
+    /// Moves the clock until something is so.
+    fn until(&self, so: impl FnMut() -> bool) {
+        move_until(&self.clock, SECOND / 50, so);
     }
 
     fn delay_attempts(&self) -> u64 {
@@ -676,10 +673,7 @@ fn the_attempt_after_a_stop_begins_after_it() {
         .unwrap();
     context.start().unwrap();
     send(&context, "a");
-    while begun.try_recv().is_err() {
-        clock.advance(SECOND / 50);
-        std::thread::yield_now();
-    }
+    move_until(&clock, SECOND / 50, || begun.try_recv().is_ok());
     std::thread::scope(|scope| {
         let stop = scope.spawn(|| context.stop(StopMode::Graceful));
         let input = context.input::<String>("lines").unwrap();
@@ -720,10 +714,8 @@ fn a_batch_closure_that_fails_or_panics_is_called_again_with_the_same_records() 
     assert_eq!(context.outputs()[0].guarantee, Guarantee::AtLeastOnce);
     send(&context, "a");
     send(&context, "b");
-    while context.progress().last_batch != Some(1) {
-        clock.advance(SECOND / 50);
-        std::thread::yield_now();
-    }
+    let is_done = || context.progress().last_batch >= Some(1);
+    move_until(&clock, SECOND / 50, is_done);
     context.stop(StopMode::Graceful).unwrap();
     let both = vec!["a".to_owned(), "b".to_owned()];
     assert_eq!(seen.lock()[..4], vec![(1, both); 4]);

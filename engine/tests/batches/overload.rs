@@ -6,6 +6,7 @@
 #![allow(clippy::expect_used, reason = "test code")]
 
 use crate::common::builder;
+use crate::common::moving::move_until;
 use highwater_engine::wal::disk::{Clock, ManualClock, Notify, SimDisk, WaitResult};
 use highwater_engine::{
     BackPressure, BatchMode, BoxError, ContextEvent, Error, Receiver, SourceContext, StopMode,
@@ -263,10 +264,7 @@ fn minute(back_pressure: BackPressure, crash: bool) -> (Arc<Scene>, Run) {
         run.waiting.push(waiting);
     }
     let stop = std::thread::spawn(move || context.stop(StopMode::Graceful));
-    while !stop.is_finished() {
-        scene.clock.manual.advance(STEP);
-        std::thread::yield_now();
-    }
+    move_until(&scene.clock.manual, STEP, || stop.is_finished());
     stop.join().unwrap().unwrap();
     // Nothing acknowledged is lost, and everything is counted once.
     let seen: Vec<u64> = scene.seen.lock().values().flatten().copied().collect();

@@ -2,6 +2,7 @@
 #![allow(clippy::expect_used, reason = "test code")]
 
 use crate::common::builder;
+use crate::common::moving::move_until;
 use highwater_engine::wal::disk::{Clock, ManualClock, SimDisk};
 use highwater_engine::{
     Ack, BackPressure, BatchMode, BoxError, Builder, ContextEvent, Error, Receiver, Sender,
@@ -257,10 +258,7 @@ fn output_that_is_fed_back_neither_waits_nor_counts() {
     let input = context.input::<u64>("numbers").unwrap();
     lend.send(input.clone()).unwrap();
     input.send(&7).unwrap().wait().unwrap();
-    while context.sources()[0].1.stored < 501 {
-        clock.advance(ms(100));
-        std::thread::yield_now();
-    }
+    move_until(&clock, ms(100), || context.sources()[0].1.stored >= 501);
     clock.advance(SECOND);
     assert!(try_send(&input).is_ok(), "the program's own records pass");
     context.stop(StopMode::Graceful).unwrap();

@@ -1,5 +1,6 @@
 //! Nothing waits for ever in silence: stops, senders, and what has gathered.
 
+use crate::common::moving::move_until;
 use crate::common::{builder, send};
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::wal::disk::{Clock, ManualClock, SimDisk};
@@ -65,10 +66,7 @@ fn a_stop_goes_on_without_a_receiver_that_does_not_return() {
         let (stopping, began) = (context.clone(), clock.now());
         let stop = std::thread::spawn(move || stopping.stop(mode));
         // The stop waits by the clock, which this thread moves.
-        while !stop.is_finished() {
-            clock.advance(SECOND / 10);
-            std::thread::yield_now();
-        }
+        move_until(&clock, SECOND / 10, || stop.is_finished());
         stop.join().unwrap().unwrap();
         assert!(clock.now() - began >= 3 * SECOND, "not before the bound");
         if mode == StopMode::Graceful {

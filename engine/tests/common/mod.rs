@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses its part")]
 
 pub(crate) mod broker;
+pub(crate) mod moving;
 pub(crate) mod panics;
 pub(crate) mod table;
 pub(crate) mod world;

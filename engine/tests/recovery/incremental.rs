@@ -1,6 +1,7 @@
 //! Checkpoints have what has changed, are copied and written beside the batches, and fail alone.
 
 use crate::common::builder;
+use crate::common::moving::move_until;
 use highwater_engine::checkpoint::testing::MemoryStore;
 use highwater_engine::checkpoint::{
     Checkpoints, LocalStore, Manifest, Store, StoreError, StoredFile,
@@ -692,15 +693,8 @@ fn after_workers_were_built_again_a_removed_key_stays_removed() {
     bomb.send(&(0, 0)).unwrap().wait().unwrap();
     send(&context, [(7000, 0)]);
     // Attempts and ticks wait for the clock.
-    let advance_until = |done: &dyn Fn() -> bool| {
-        let mut left = 1_000_000;
-        while !done() {
-            clock.advance(Duration::from_millis(50));
-            std::thread::yield_now();
-            left -= 1;
-            assert!(left > 0);
-        }
-    };
+    let advance_until =
+        |done: &dyn Fn() -> bool| move_until(&clock, Duration::from_millis(50), done);
     advance_until(&|| totals.lock().get(&7000) == Some(&0));
     assert!(!fails.load(Ordering::Acquire), "it was run twice");
     door.open();
