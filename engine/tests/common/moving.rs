@@ -1,7 +1,7 @@
 //! A clock that a test moves while the engine runs by it.
 
-use highwater_engine::wal::disk::{Clock as _, ManualClock};
-use std::time::{Duration, Instant};
+use highwater_engine::wal::disk::{Clock as _, ManualClock, OsClock};
+use std::time::Duration;
 
 /// How much faster than a real one the clock may run.
 const SPEED: u32 = 100;
@@ -12,9 +12,10 @@ const SPEED: u32 = 100;
 /// up faster than they run, and what is waited for would never have its turn. (That once kept a
 /// test that waits for senders from ending, for an hour.)
 pub(crate) fn move_until(clock: &ManualClock, step: Duration, mut so: impl FnMut() -> bool) {
-    let began = (Instant::now(), clock.now());
+    let real = OsClock::default();
+    let began = (real.now(), clock.now());
     while !so() {
-        if clock.now() - began.1 <= began.0.elapsed() * SPEED {
+        if clock.now() - began.1 <= (real.now() - began.0) * SPEED {
             clock.advance(step);
         }
         std::thread::yield_now();
