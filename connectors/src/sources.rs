@@ -120,20 +120,22 @@ pub trait Sources {
     ///
     /// The answer is JSON. `200 {"lsn": .., "records": .., "duplicates": ..}` comes when the
     /// records are on the disk: no crash loses them. Every other answer is `{"error", "reason",
-    /// "stored"}`, where `stored` is `false`, or `"unknown"` if the log failed while it wrote. A
-    /// connection that breaks before the answer says nothing either.
+    /// "stored"}`, where `stored` is `false`, or `"unknown"` if the log failed while it wrote, or
+    /// the disk takes too long. A connection that breaks before the answer says nothing either.
     ///
     /// | status | when |
     /// |---|---|
     /// | 400 | not UTF-8, no JSON (with the line), damaged compression, no record, a header that is no number or there twice |
     /// | 401 | no token, or none of [`HttpOptions::token`](crate::HttpOptions::token), if there are any |
     /// | 403 | a producer whose epoch has ended; on a loopback address, a `Host` that is none, or a page of another site |
+    /// | 409, 422 | a number that is not the next one of its epoch; a key that came with other records |
     /// | 404, 405 | another path than `/`, another method than POST |
     /// | 408 | the body was not there within [`HttpOptions::body_timeout`](crate::HttpOptions::body_timeout) |
     /// | 413 | the body is longer than [`HttpOptions::max_body_bytes`](crate::HttpOptions::max_body_bytes), or its records do not fit one frame |
     /// | 415 | another content type or charset; another encoding than gzip and zstd |
     /// | 429, with `Retry-After` | the program is behind, the source faster than its rate, or too many bodies are under way |
     /// | 503, with `Retry-After` | the context stops, or the disk is full |
+    /// | 504 | the disk has not confirmed it within [`HttpOptions::answer_timeout`](crate::HttpOptions::answer_timeout) |
     /// | 503 | the log has failed: not before a restart |
     ///
     /// What is no HTTP request is answered with 400, a head of more than 16 KiB or 100 lines with
@@ -141,19 +143,23 @@ pub trait Sources {
     /// `GET /health/live` always.
     ///
     /// **Retries.** A client that got no answer sends the request again, and so it may be stored
-    /// twice. With two headers it is stored once, also across crashes: `Producer-Id` (1 to 128
-    /// bytes) and `Producer-Seq`, the number of the request (0 to 2^44 - 1). The source remembers
-    /// the highest number of each producer. A request whose number is not higher is a retry: it is
-    /// answered with 200, `duplicates` is `records`, and nothing is stored, whatever its body is.
-    /// So
+    /// twice. If the request has a name it is stored once, also across crashes: a retry is answered
+    /// with 200, `duplicates` is `records`, and nothing is stored. There are three kinds of names:
     ///
-    /// * the numbers of a producer ascend (gaps are fine), and it has one request under way at a
-    ///   time;
-    /// * two senders need two ids; one that has lost its numbers needs a new id, or a
-    ///   `Producer-Epoch` higher than the one before: with it the numbers begin again, and requests
-    ///   of earlier epochs are refused with 403;
-    /// * the newest [`PRODUCER_WINDOW`](highwater_engine::SourceContext::PRODUCER_WINDOW) producers
-    ///   are remembered.
+    /// | headers | rule |
+    /// |---|---|
+    /// | `Producer-Id` (1 to 128 bytes), `Producer-Seq` | numbers ascend, gaps are fine; what is not above the producer's last one is a retry |
+    /// | the same and `Producer-Epoch` | numbers follow each other from 0: 409 names the next one. A higher epoch begins at 0 and ends the lower ones, which get 403 |
+    /// | `Idempotency-Key`, or a [header that the program names](crate::HttpOptions::key_header), 1 to 255 bytes | the same key with the same records is a retry; with others 422 |
+    ///
+    /// A producer has one request under way at a time, and two senders have two ids. One that has
+    /// lost its numbers takes a new id, or a higher epoch. The newest
+    /// [`PRODUCER_WINDOW`](highwater_engine::SourceContext::PRODUCER_WINDOW) producers are
+    /// remembered, and keys within a [window](crate::HttpOptions::key_window).
+    ///
+    /// **Bad lines.** One refuses the whole request, with its line. With `POST /?on_error=skip` the
+    /// others are stored, and the answer has `"skipped": {"count": .., "first": [{"at": "line 3",
+    /// "reason": ..}, ..]}`, of which the first hundred are listed.
     ///
     /// Memory is bounded:
     /// [`HttpOptions::max_bytes_in_flight`](crate::HttpOptions::max_bytes_in_flight) of bodies,
@@ -167,6 +173,32 @@ pub trait Sources {
     #[cfg(feature = "http")]
     #[track_caller]
     fn http_with(&self, name: &str, addr: &str, options: crate::HttpOptions) -> DStream<Line>;
+
+    /// JSON from HTTP clients, as [`Self::http_with`] takes it, each record read as a `T` at the
+    /// door: what is no `T` is answered with 400 and its place, before anything is stored.
+    ///
+    /// The log holds the text, which is read again in the batch. So `T` may be changed between two
+    /// runs of the program, as long as it can be read from what was sent: a program whose `T`
+    /// cannot be read from what waits in the log does not start.
+    ///
+    /// ```
+    /// use highwater_connectors::{HttpOptions, Sources};
+    /// # use highwater_engine::StreamScope;
+    /// #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    /// struct Order { id: u64, cents: i64 }
+    /// # fn program(ssc: &StreamScope) {
+    /// let orders = ssc.http_json::<Order>("orders", "127.0.0.1:8080", HttpOptions::new());
+    /// orders.map(|order| order.cents).for_each_batch("cents", |_, _: Vec<i64>| ());
+    /// # }
+    /// ```
+    #[cfg(feature = "http")]
+    #[track_caller]
+    fn http_json<T: Record + serde::de::DeserializeOwned>(
+        &self,
+        name: &str,
+        addr: &str,
+        options: crate::HttpOptions,
+    ) -> DStream<T>;
 
     /// Lines of the files that appear in `dir`, each file once, as Spark's `textFileStream`. Files
     /// that are there at the start, or came while the program was down, are read too. A relative
@@ -301,6 +333,24 @@ impl Sources for StreamScope {
             "http",
             name,
             |text: &str| Line::from(text),
+            crate::http::HttpReceiver::new(addr, options),
+        )
+    }
+
+    #[cfg(feature = "http")]
+    #[track_caller]
+    fn http_json<T: Record + serde::de::DeserializeOwned>(
+        &self,
+        name: &str,
+        addr: &str,
+        options: crate::HttpOptions,
+    ) -> DStream<T> {
+        self.source(
+            "http",
+            name,
+            Arc::new(|bytes: bytes::Bytes| {
+                serde_json::from_slice(&bytes).map_err(|error| error.to_string())
+            }),
             crate::http::HttpReceiver::new(addr, options),
         )
     }

@@ -142,6 +142,9 @@ pub enum Error {
         unprocessed: u64,
         /// The bound, as set.
         max_unprocessed_bytes: u64,
+        /// How long the batches need for what waits, by what they have done lately; `None` if that
+        /// is not known.
+        retry_in: Option<Duration>,
         /// What makes room.
         remedy: &'static str,
     },
@@ -185,6 +188,36 @@ pub enum Error {
         /// A frame of that epoch. The refusal rests on it: it holds once this is durable.
         lsn: Lsn,
     },
+    /// A producer that numbers its frames without gaps has sent one that is not the next.
+    #[error(
+        "source \"{source_name}\": the producer \"{producer}\" sent number {sequence} of epoch {epoch}, and {expected} is the next. Nothing was stored: send what is missing first, or begin a higher epoch at 0"
+    )]
+    SequenceGap {
+        /// Name of the source.
+        source_name: String,
+        /// The producer.
+        producer: String,
+        /// Its epoch.
+        epoch: u64,
+        /// The number of the frame.
+        sequence: u64,
+        /// The number that would be the next.
+        expected: u64,
+        /// The newest frame of the producer, if the log has one. The refusal rests on it: it holds
+        /// once this is durable.
+        lsn: Option<Lsn>,
+    },
+    /// Other records were sent with the same idempotency key before.
+    #[error(
+        "source \"{source_name}\": the log has other records with this idempotency key, at LSN {lsn}. Nothing was stored: give each request a key of its own, and send a retry unchanged"
+    )]
+    KeyReused {
+        /// Name of the source.
+        source_name: String,
+        /// Where the records are that have the key. The refusal rests on it: it holds once this is
+        /// durable.
+        lsn: Lsn,
+    },
     /// A source stored a record that it could not read back.
     #[error(
         "source \"{name}\" refused a record of {bytes} bytes: it does not decode ({message}). It was not stored and must not be acknowledged"
@@ -192,6 +225,9 @@ pub enum Error {
     Record {
         /// Name of the source.
         name: String,
+        /// Which of the records that were offered, from 0; `None` if it is the name of the
+        /// producer, or the key.
+        index: Option<usize>,
         /// Length of the record.
         bytes: usize,
         /// What the decoder said.

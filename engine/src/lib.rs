@@ -46,6 +46,7 @@ pub use datasets::handle::{Dataset, Datasets};
 pub use datasets::lineage::DatasetLineage;
 pub use dead_letters::reading::{DeadLetter, read_dead_letters, request_replay};
 pub use dead_letters::request::DeadLetterFilter;
+pub use engine_log::keys::KeyWindow;
 pub use error::{BatchFailure, BoxError, Error, GraphError, GraphErrors, Result};
 #[cfg(feature = "deliberate-faults")]
 #[doc(hidden)]
@@ -53,6 +54,7 @@ pub use faults::Cheat;
 pub use highwater_checkpoint as checkpoint;
 pub use highwater_wal as wal;
 pub use ingest::decoder::Decoder;
+pub use ingest::frame_id::{FrameId, StoredFrame};
 pub use ingest::offset_context::OffsetContext;
 pub use ingest::receiver::Receiver;
 pub use ingest::sender::{Ack, Sender};

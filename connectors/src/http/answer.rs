@@ -1,5 +1,6 @@
 //! What a client is told, as JSON.
 
+use crate::http::skipped::Skipped;
 use highwater_engine::wal::Lsn;
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -9,14 +10,16 @@ use serde_json::{Value, json};
 
 pub(super) type Answer = Response<Full<Bytes>>;
 
-/// Everything of the request is on the disk.
-#[derive(Debug, Clone, Copy)]
+/// Everything of the request is on the disk, but for what was skipped.
+#[derive(Debug)]
 pub(super) struct Accepted {
     /// The position of its frame in the log; of the newest frame of its producer for a retry.
     pub(super) lsn: u64,
     pub(super) records: usize,
     /// Those that were there already, and were not stored again: all or none.
     pub(super) duplicates: usize,
+    /// If the client has asked for it.
+    pub(super) skipped: Option<Skipped>,
 }
 
 impl Accepted {
@@ -25,8 +28,12 @@ impl Accepted {
             lsn,
             records,
             duplicates,
+            skipped,
         } = self;
-        let text = json!({ "lsn": lsn, "records": records, "duplicates": duplicates });
+        let mut text = json!({ "lsn": lsn, "records": records, "duplicates": duplicates });
+        if let (Some(skipped), Value::Object(text)) = (skipped, &mut text) {
+            text.insert("skipped".to_owned(), skipped.told());
+        }
         answer(StatusCode::OK, &text)
     }
 }
@@ -73,6 +80,11 @@ impl Refusal {
 
     pub(super) fn retry_after(mut self, seconds: u64) -> Self {
         self.retry_after_s = Some(seconds);
+        self
+    }
+
+    pub(super) fn resting_on(mut self, lsn: Option<Lsn>) -> Self {
+        self.rests_on = lsn;
         self
     }
 

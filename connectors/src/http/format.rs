@@ -1,11 +1,12 @@
 //! How a body becomes records, by its content type.
 
 use crate::http::answer::Refusal;
+use crate::http::skipped::{Place, Skipped};
 use hyper::StatusCode;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-/// A request may have so many records: their numbers are part of the producer's.
+/// A request may have so many records: each takes memory besides its bytes.
 pub(super) const MAX_RECORDS: usize = 1 << 20;
 
 /// What a body is.
@@ -51,27 +52,147 @@ impl Format {
     }
 
     /// The records of a body, at least one.
-    pub(super) fn records(self, body: &[u8]) -> Result<Vec<&str>, Refusal> {
-        let text = std::str::from_utf8(body).map_err(|error| {
-            let at = error.valid_up_to();
-            let line = body.iter().take(at).filter(|byte| **byte == b'\n').count() + 1;
-            Refusal::bad(format!("not UTF-8: the byte at {at}, in line {line}"))
-        })?;
+    ///
+    /// # Errors
+    /// 400 if there is none, or for the first line that is none; 413 if there are too many.
+    pub(super) fn records(self, body: &[u8], on_error: OnError) -> Result<Records<'_>, Refusal> {
         // The mark that some editors put before a text is no part of its first record.
-        let unmarked = text.strip_prefix('\u{feff}').unwrap_or(text);
-        let records = match self {
-            Self::Raw => vec![text],
-            Self::Lines => lines(unmarked)?.collect(),
-            Self::NdJson => documents(unmarked)?,
-            Self::Json => elements(unmarked)?,
+        let unmarked = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
+        let mut records = Records {
+            body,
+            format: self,
+            texts: Vec::new(),
+            skipped: Skipped::default(),
         };
-        if body.is_empty() || records.is_empty() {
-            return Err(Refusal::bad("the request has no record"));
+        match self {
+            Self::Raw => records.texts.push(whole(body)?),
+            Self::Lines | Self::NdJson => records.read_lines(unmarked, on_error)?,
+            Self::Json => records.texts = elements(whole(unmarked)?)?,
         }
-        if records.len() > MAX_RECORDS {
+        if records.texts.len() > MAX_RECORDS {
             return Err(too_many());
         }
+        if body.is_empty() || records.texts.is_empty() {
+            return Err(records.none());
+        }
         Ok(records)
+    }
+
+    /// A line as a record; `None` if it is none, but not wrong.
+    fn record(self, line: &[u8]) -> Result<Option<&str>, String> {
+        let text = std::str::from_utf8(line)
+            .map_err(|error| format!("not UTF-8: the byte at {}", error.valid_up_to()))?;
+        if self == Self::Lines {
+            return Ok(Some(text));
+        }
+        if text.trim().is_empty() {
+            return Ok(None);
+        }
+        match serde_json::from_str::<IgnoredAny>(text) {
+            Ok(_) => Ok(Some(text)),
+            Err(error) => Err(format!("no JSON: {error}")),
+        }
+    }
+}
+
+/// What becomes of a request with a bad record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnError {
+    /// It is refused as a whole.
+    Refuse,
+    /// The others are stored.
+    Skip,
+}
+
+impl OnError {
+    /// By the query of the request.
+    pub(super) fn of(query: Option<&str>) -> Result<Self, Refusal> {
+        let pairs = query.unwrap_or_default().split('&');
+        let mut said = pairs.filter_map(|pair| pair.strip_prefix("on_error="));
+        match (said.next(), said.next()) {
+            (None | Some("refuse"), None) => Ok(Self::Refuse),
+            (Some("skip"), None) => Ok(Self::Skip),
+            (Some(other), _) => Err(Refusal::bad(format!(
+                "on_error={other}: skip, or refuse, once"
+            ))),
+            (None, Some(_)) => Ok(Self::Refuse),
+        }
+    }
+}
+
+/// The records of a body.
+#[derive(Debug)]
+pub(super) struct Records<'a> {
+    body: &'a [u8],
+    format: Format,
+    pub(super) texts: Vec<&'a str>,
+    pub(super) skipped: Skipped,
+}
+
+impl<'a> Records<'a> {
+    fn read_lines(&mut self, text: &'a [u8], on_error: OnError) -> Result<(), Refusal> {
+        for (index, line) in lines(text).enumerate() {
+            if index >= MAX_RECORDS {
+                return Err(too_many());
+            }
+            let place = Place::Line(index + 1);
+            match self.format.record(line) {
+                Ok(record) => self.texts.extend(record),
+                Err(reason) if on_error == OnError::Skip => self.skipped.add(place, reason),
+                Err(reason) => return Err(Refusal::bad(format!("{place}: {reason}"))),
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves out what `check` refuses.
+    pub(super) fn skip(
+        &mut self,
+        check: impl Fn(&str) -> Result<(), String>,
+    ) -> Result<(), Refusal> {
+        let texts = std::mem::take(&mut self.texts);
+        let refused = texts.iter().map(|text| check(text).err()).enumerate();
+        let refused: Vec<(usize, String)> = refused
+            .filter_map(|(index, reason)| Some((index, reason?)))
+            .collect();
+        self.texts = texts;
+        let mut left_out = refused.iter().map(|(index, _)| *index).peekable();
+        for (index, reason) in &refused {
+            let place = self.place(*index);
+            self.skipped.add(place, reason.clone());
+        }
+        let mut index = 0;
+        self.texts.retain(|_| {
+            index += 1;
+            left_out.next_if_eq(&(index - 1)).is_none()
+        });
+        match self.texts.is_empty() {
+            true => Err(self.none()),
+            false => Ok(()),
+        }
+    }
+
+    /// Where a record is in the body.
+    pub(super) fn place(&self, index: usize) -> Place {
+        match (self.format, self.texts.get(index)) {
+            (Format::Raw, _) | (_, None) => Place::Body,
+            (Format::Json, _) => Place::Element(index + 1),
+            (Format::Lines | Format::NdJson, Some(text)) => {
+                // The record is a part of the body.
+                let before = text.as_ptr().addr() - self.body.as_ptr().addr();
+                let before = self.body.get(..before).unwrap_or_default();
+                Place::Line(memchr::memchr_iter(b'\n', before).count() + 1)
+            }
+        }
+    }
+
+    fn none(&self) -> Refusal {
+        match self.skipped.first() {
+            None => Refusal::bad("the request has no record"),
+            Some(first) => Refusal::bad(format!(
+                "the request has no record that could be stored; {first}"
+            )),
+        }
     }
 }
 
@@ -80,27 +201,28 @@ fn too_many() -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
 }
 
-/// The lines of a text, without their ends. The last one needs none.
-fn lines(text: &str) -> Result<impl Iterator<Item = &str> + Clone, Refusal> {
-    let lines = text.lines();
-    match lines.clone().nth(MAX_RECORDS) {
-        Some(_) => Err(too_many()),
-        None => Ok(lines),
-    }
+fn whole(body: &[u8]) -> Result<&str, Refusal> {
+    std::str::from_utf8(body).map_err(|error| {
+        let at = error.valid_up_to();
+        let before = body.get(..at).unwrap_or_default();
+        let line = memchr::memchr_iter(b'\n', before).count() + 1;
+        Refusal::bad(format!("not UTF-8: the byte at {at}, in line {line}"))
+    })
 }
 
-/// Lines that are JSON.
-fn documents(text: &str) -> Result<Vec<&str>, Refusal> {
-    let mut found = Vec::new();
-    for (index, line) in lines(text)?.enumerate() {
-        if line.trim().is_empty() {
-            continue;
+/// The lines of a text, without their ends (LF, CRLF). The last one needs none.
+fn lines(mut text: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        if text.is_empty() {
+            return None;
         }
-        let checked = serde_json::from_str::<IgnoredAny>(line);
-        checked.map_err(|e| Refusal::bad(format!("line {}: no JSON: {e}", index + 1)))?;
-        found.push(line);
-    }
-    Ok(found)
+        let Some(end) = memchr::memchr(b'\n', text) else {
+            return Some(std::mem::take(&mut text));
+        };
+        let (line, rest) = text.split_at(end);
+        text = rest.get(1..).unwrap_or_default();
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    })
 }
 
 /// The elements of an array, or the whole.
@@ -147,84 +269,4 @@ impl<'de> Visitor<'de> for ReadElements {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn records(content_type: &str, body: &str) -> Result<Vec<String>, String> {
-        let format = Format::of(Some(content_type)).map_err(|r| r.reason)?;
-        let records = format.records(body.as_bytes());
-        records
-            .map(|all| all.into_iter().map(str::to_owned).collect())
-            .map_err(|refusal| format!("{}: {}", refusal.status.as_u16(), refusal.reason))
-    }
-
-    #[test]
-    fn each_type_has_its_records() {
-        for (content_type, body, expected) in [
-            ("text/plain; charset=UTF-8", "a\r\n\nb", &["a", "", "b"][..]),
-            ("text/plain", "\u{feff}a\n", &["a"]),
-            ("application/json", "\u{feff}[1]", &["1"]),
-            ("application/octet-stream", "\u{feff}", &["\u{feff}"]),
-            ("text/plain", "a\n", &["a"]),
-            ("application/octet-stream", "a\nb\n", &["a\nb\n"]),
-            (
-                "application/x-ndjson",
-                "{\"a\": 1}\n\n2\n",
-                &["{\"a\": 1}", "2"],
-            ),
-            (
-                "application/json",
-                " [1, {\"a\": [2]}, \"x\"]",
-                &["1", "{\"a\": [2]}", "\"x\""],
-            ),
-            ("Application/JSON", "{\"a\": [1]} ", &["{\"a\": [1]}"]),
-            ("application/json", "[[1], []]", &["[1]", "[]"]),
-        ] {
-            let found = records(content_type, body);
-            assert_eq!(
-                found.as_deref(),
-                Ok(&expected.iter().map(ToString::to_string).collect::<Vec<_>>()[..]),
-                "{body}"
-            );
-        }
-    }
-
-    #[test]
-    fn what_is_no_record_is_refused_with_its_line() {
-        for (content_type, body, expected) in [
-            ("application/x-ndjson", "1\n{\n", "400: line 2: no JSON"),
-            ("application/json", "[1, 2", "400: no JSON"),
-            ("application/json", "1 2", "400: no JSON"),
-            ("application/json", "[]", "400: the request has no record"),
-            (
-                "application/x-ndjson",
-                "\n",
-                "400: the request has no record",
-            ),
-            ("text/plain", "", "400: the request has no record"),
-            (
-                "application/xml",
-                "<a/>",
-                "\"application/xml\": this source takes",
-            ),
-            (
-                "text/plain; charset=latin1",
-                "a",
-                "charset=latin1: this source takes UTF-8",
-            ),
-        ] {
-            let error = records(content_type, body).unwrap_err();
-            assert!(error.starts_with(expected), "{error}");
-        }
-        // F74: a hundred thousand levels.
-        for content_type in ["application/json", "application/x-ndjson"] {
-            let deep = |close: usize| "[".repeat(100_000) + &"]".repeat(close);
-            assert!(records(content_type, &deep(99_999)).is_err());
-            assert_eq!(records(content_type, &deep(100_000)).unwrap().len(), 1);
-        }
-        let error = Format::Lines.records(b"a\n\xff").unwrap_err().reason;
-        assert_eq!(error, "not UTF-8: the byte at 2, in line 2");
-        let many = "\n".repeat(MAX_RECORDS + 1);
-        assert!(records("text/plain", &many).unwrap_err().starts_with("413"));
-    }
-}
+mod tests;

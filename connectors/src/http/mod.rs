@@ -8,7 +8,8 @@
 //! | `body` | the body, in bounded memory |
 //! | `encoding` | compressed bodies, in bounded memory |
 //! | `format` | a body becomes records |
-//! | `producer` | headers by which a retry is known |
+//! | `skipped` | records that are left out, and where they were |
+//! | `retry` | headers by which a retry is known |
 //! | `store` | the records go into the log, as one frame |
 //! | `token` | who may write |
 //! | `answer` | what the client is told |
@@ -18,9 +19,10 @@ mod body;
 mod encoding;
 mod format;
 mod options;
-mod producer;
 mod receiver;
 mod request;
+mod retry;
+mod skipped;
 mod store;
 mod token;
 

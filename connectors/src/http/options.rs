@@ -1,8 +1,25 @@
 //! Settings of the HTTP receiver.
 
+use crate::http::retry::KEY_HEADER;
 use crate::http::token::Token;
 use crate::socket_listen::BoundAddress;
+use highwater_engine::KeyWindow;
+use hyper::header::HeaderName;
 use std::time::Duration;
+
+/// Headers whose values mean something else.
+const TAKEN: [&str; 10] = [
+    "authorization",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "host",
+    "producer-epoch",
+    "producer-id",
+    "producer-seq",
+    "transfer-encoding",
+];
 
 /// Settings of [`Sources::http_with`](crate::Sources::http_with).
 ///
@@ -23,6 +40,11 @@ pub struct HttpOptions {
     pub(super) insecure: bool,
     pub(super) tokens: Vec<Token>,
     pub(super) bound: BoundAddress,
+    pub(super) key_headers: Vec<HeaderName>,
+    pub(super) bad_key_header: Option<String>,
+    pub(super) key_window: KeyWindow,
+    pub(super) requires_id: bool,
+    pub(super) answer_timeout: Duration,
 }
 
 impl Default for HttpOptions {
@@ -46,6 +68,11 @@ impl HttpOptions {
             insecure: false,
             tokens: Vec::new(),
             bound: BoundAddress::new(),
+            key_headers: vec![KEY_HEADER],
+            bad_key_header: None,
+            key_window: KeyWindow::default(),
+            requires_id: false,
+            answer_timeout: Duration::from_secs(30),
         }
     }
 
@@ -120,6 +147,44 @@ impl HttpOptions {
     #[must_use]
     pub fn insecure(mut self) -> Self {
         self.insecure = true;
+        self
+    }
+
+    /// Another header than `Idempotency-Key` that holds a key, such as `X-GitHub-Delivery` or
+    /// `svix-id`: what a service calls the number of a delivery that it sends again. May be called
+    /// for several; a request has one of them.
+    /// The context does not start if `name` is no name of a header, or one with another meaning.
+    #[must_use]
+    pub fn key_header(mut self, name: &str) -> Self {
+        let parsed = HeaderName::from_bytes(name.as_bytes());
+        let parsed = parsed.ok().filter(|name| !TAKEN.contains(&name.as_str()));
+        match parsed {
+            Some(name) => self.key_headers.push(name),
+            None => self.bad_key_header = Some(name.to_owned()),
+        }
+        self
+    }
+
+    /// How long keys are remembered. Default a million keys, and 24 hours.
+    #[must_use]
+    pub fn key_window(mut self, window: KeyWindow) -> Self {
+        self.key_window = window;
+        self
+    }
+
+    /// Refuses a request by which a retry would not be known, with 400: one without a key and
+    /// without a producer's number. Without this it is stored each time that it comes.
+    #[must_use]
+    pub fn require_id(mut self) -> Self {
+        self.requires_id = true;
+        self
+    }
+
+    /// A request that is stored, and of which the disk has not confirmed so after so long, is
+    /// answered with 504 and `"stored": "unknown"`. Default 30 s.
+    #[must_use]
+    pub fn answer_timeout(mut self, time: Duration) -> Self {
+        self.answer_timeout = time;
         self
     }
 

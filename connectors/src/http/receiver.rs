@@ -60,6 +60,12 @@ impl Receiver for HttpReceiver {
         if let Some(fault) = self.options.tokens.iter().find_map(Token::fault) {
             return Err(fault.into());
         }
+        if let Some(name) = &self.options.bad_key_header {
+            let fault =
+                format!("key_header({name:?}): it is no name of a header whose value can be a key");
+            return Err(fault.into());
+        }
+        source.remember_keys(self.options.key_window);
         let opened = self
             .listen()
             .map_err(|e| format!("cannot listen on {}: {e}", self.addr))?;

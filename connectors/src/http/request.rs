@@ -3,13 +3,13 @@
 use crate::http::answer::{self, Accepted, Answer, Refusal};
 use crate::http::body::{self, Budget, WholeBody};
 use crate::http::encoding::Encoding;
-use crate::http::format::Format;
+use crate::http::format::{Format, OnError, Records};
 use crate::http::options::HttpOptions;
-use crate::http::producer::{Producer, text};
-use crate::http::store::{Stored, store};
+use crate::http::retry::{frame_id, text};
+use crate::http::store::store;
 use crate::http::token;
-use highwater_engine::SourceContext;
 use highwater_engine::wal::Lsn;
+use highwater_engine::{FrameId, SourceContext, StoredFrame};
 use hyper::body::Incoming;
 use hyper::{HeaderMap, Method, Request, StatusCode};
 use std::sync::Arc;
@@ -78,7 +78,12 @@ impl Door {
         }
         let encoding = Encoding::of(text(headers, "content-encoding")?)?;
         let format = Format::of(text(headers, "content-type")?).map_err(Refusal::closing)?;
-        let producer = Producer::of(headers).map_err(Refusal::closing)?;
+        let on_error = OnError::of(head.uri.query()).map_err(Refusal::closing)?;
+        let id = frame_id(headers, &self.options.key_headers).map_err(Refusal::closing)?;
+        if id.is_none() && self.options.requires_id {
+            let reason = "this source wants to know a retry: send an Idempotency-Key, or Producer-Id and Producer-Seq";
+            return Err(Refusal::bad(reason).closing());
+        }
         let HttpOptions {
             max_body_bytes,
             body_timeout,
@@ -88,7 +93,7 @@ impl Door {
         if self.source.is_stopping() {
             return Err(self.stopping());
         }
-        self.take_body(body, encoding, format, producer).await
+        self.take_body(body, encoding, (format, on_error), id).await
     }
 
     /// Stores a whole body, and waits until it is on the disk.
@@ -96,16 +101,11 @@ impl Door {
         &self,
         body: WholeBody,
         encoding: Encoding,
-        format: Format,
-        producer: Option<Producer<'_>>,
+        format: (Format, OnError),
+        id: Option<FrameId<'_>>,
     ) -> Result<Answer, Refusal> {
-        let max_body_bytes = self.options.max_body_bytes;
         let is_long = body.bytes.len() > LONG_BODY || encoding != Encoding::Identity;
-        let work = || {
-            let body = encoding.decoded(body, max_body_bytes)?;
-            let records = format.records(&body.bytes)?;
-            store(&self.source, &records, producer).map(|stored| (stored, records.len()))
-        };
+        let work = || self.store(body, encoding, format, id);
         let stored = match is_long {
             true => {
                 // Few at a time: each may take a window of its own.
@@ -118,8 +118,8 @@ impl Door {
             }
             false => work(),
         };
-        let (Stored { lsn, duplicates }, records) = match stored {
-            Ok(stored) => stored,
+        let accepted = match stored {
+            Ok(accepted) => accepted,
             Err(refusal) => {
                 if let Some(lsn) = refusal.rests_on {
                     self.durable(lsn).await?;
@@ -128,21 +128,56 @@ impl Door {
             }
         };
         // Only after this it is on the disk.
-        self.durable(lsn).await.map_err(Refusal::unknown)?;
+        let durable = self.durable(Lsn::new(accepted.lsn));
+        durable.await.map_err(Refusal::unknown)?;
         self.has_failed.store(false, Ordering::Relaxed);
-        let accepted = Accepted {
-            lsn: lsn.get(),
-            records,
-            duplicates,
-        };
+        if let Some(skipped) = &accepted.skipped {
+            let first = skipped.first().unwrap_or_default();
+            (0..skipped.count).for_each(|_| self.source.skip(&first));
+        }
         Ok(accepted.answer())
     }
 
-    async fn durable(&self, lsn: Lsn) -> Result<(), Refusal> {
-        self.source.durable(lsn).await.map_err(|error| {
-            self.source.report_error(&error.to_string().into());
-            Refusal::unavailable(error.to_string())
+    /// Stores a whole body; it is not on the disk yet.
+    fn store(
+        &self,
+        body: WholeBody,
+        encoding: Encoding,
+        (format, on_error): (Format, OnError),
+        id: Option<FrameId<'_>>,
+    ) -> Result<Accepted, Refusal> {
+        let body = encoding.decoded(body, self.options.max_body_bytes)?;
+        let mut records = format.records(&body.bytes, on_error)?;
+        let source = &self.source;
+        if on_error == OnError::Skip {
+            records.skip(|record| source.check(record.as_bytes()))?;
+        }
+        let place = |index| records.place(index);
+        let StoredFrame { lsn, is_duplicate } = store(source, &records.texts, id, place)?;
+        let Records { texts, skipped, .. } = records;
+        Ok(Accepted {
+            lsn: lsn.get(),
+            records: texts.len(),
+            duplicates: if is_duplicate { texts.len() } else { 0 },
+            skipped: (on_error == OnError::Skip).then_some(skipped),
         })
+    }
+
+    /// Waits until what is at `lsn` is on the disk.
+    async fn durable(&self, lsn: Lsn) -> Result<(), Refusal> {
+        let within = self.options.answer_timeout;
+        match tokio::time::timeout(within, self.source.durable(lsn)).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => {
+                self.source.report_error(&error.to_string().into());
+                Err(Refusal::unavailable(error.to_string()))
+            }
+            Err(_) => {
+                let reason = format!("the disk has not confirmed it within {within:?}");
+                self.source.report_error(&reason.clone().into());
+                Err(Refusal::new(StatusCode::GATEWAY_TIMEOUT, reason))
+            }
+        }
     }
 
     fn stopping(&self) -> Refusal {

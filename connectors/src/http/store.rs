@@ -1,34 +1,30 @@
 //! The records of a request go into the log: all of them in one frame, or none.
 
 use crate::http::answer::Refusal;
-use crate::http::producer::Producer;
+use crate::http::skipped::Place;
 use crate::lines::{FRAME_RESERVE_BYTES, RECORD_OVERHEAD_BYTES};
-use highwater_engine::wal::{Lsn, WalError};
-use highwater_engine::{Error, SourceContext};
+use highwater_engine::wal::WalError;
+use highwater_engine::{Error, FrameId, SourceContext, StoredFrame};
 use hyper::StatusCode;
+use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 /// Clients that found no room come back after so long at the earliest, in seconds, and at most.
 const RETRY_S: (u64, u64) = (1, 30);
 
-/// Where the records are, and whether they were there already. Nothing may be acknowledged before
-/// it is durable, either way.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Stored {
-    pub(super) lsn: Lsn,
-    pub(super) duplicates: usize,
-}
-
-/// Appends the records of a request.
+/// Appends the records of a request. Nothing may be acknowledged before it is durable, a retry
+/// neither.
 ///
 /// # Errors
-/// 413 if they do not fit one frame; 403 for an epoch that has ended; 429 while the program is
-/// behind; 503 if the context stops or the log refuses. Nothing was stored.
+/// 413 if they do not fit one frame; 400 if the source's decoder refuses one; 403 for an epoch that
+/// has ended, 409 for a number that is not the next one, 422 for a key that has another body; 429
+/// while the program is behind; 503 if the context stops or the log refuses. Nothing was stored.
 pub(super) fn store(
     source: &SourceContext,
     records: &[&str],
-    producer: Option<Producer<'_>>,
-) -> Result<Stored, Refusal> {
+    id: Option<FrameId<'_>>,
+    place: impl Fn(usize) -> Place,
+) -> Result<StoredFrame, Refusal> {
     let room = source
         .max_record_bytes()
         .saturating_sub(FRAME_RESERVE_BYTES);
@@ -43,26 +39,21 @@ pub(super) fn store(
         );
         return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
     }
-    let refuse = |error| refusal(source, &error);
-    let Some(producer) = producer else {
-        let records: Vec<&[u8]> = records.iter().map(|record| record.as_bytes()).collect();
-        let lsn = source.try_append(&records).map_err(refuse)?;
-        return Ok(Stored { lsn, duplicates: 0 });
+    let bytes: Vec<&[u8]> = records.iter().map(|record| record.as_bytes()).collect();
+    let stored = match id {
+        Some(id) => source.try_append_frame(id, &bytes),
+        None => source.try_append(&bytes).map(|lsn| StoredFrame {
+            lsn,
+            is_duplicate: false,
+        }),
     };
-    let numbers = producer.numbers(records.len());
-    let numbered = numbers.zip(records.iter().map(|record| record.as_bytes()));
-    let numbered: Vec<(u64, &[u8])> = numbered.collect();
-    let appended = match producer.epoch {
-        Some(epoch) => source.try_append_once_as(producer.id, epoch, &numbered),
-        None => source.try_append_once(producer.id, &numbered),
-    };
-    let appended = appended.map_err(refuse)?;
-    let lsn = appended
-        .lsn
-        .ok_or_else(|| Refusal::bad("the request has no record"))?;
-    Ok(Stored {
-        lsn,
-        duplicates: appended.duplicates,
+    stored.map_err(|error| match &error {
+        Error::Record {
+            index: Some(index),
+            message,
+            ..
+        } => Refusal::bad(format!("{}: {message}", place(*index))),
+        error => refusal(source, error),
     })
 }
 
@@ -70,17 +61,19 @@ pub(super) fn store(
 fn refusal(source: &SourceContext, error: &Error) -> Refusal {
     let reason = error.to_string();
     match error {
-        Error::NoRoom { .. } => Refusal::too_many(reason, RETRY_S.0),
-        Error::RateExceeded { retry_in, .. } => {
-            let seconds = retry_in
-                .saturating_add(Duration::from_millis(999))
-                .as_secs();
-            Refusal::too_many(reason, seconds.clamp(RETRY_S.0, RETRY_S.1))
+        Error::NoRoom { retry_in, .. } => {
+            Refusal::too_many(reason, retry_s(retry_in.unwrap_or_default()))
         }
-        Error::Fenced { lsn, .. } => Refusal {
-            rests_on: Some(*lsn),
-            ..Refusal::new(StatusCode::FORBIDDEN, reason)
-        },
+        Error::RateExceeded { retry_in, .. } => Refusal::too_many(reason, retry_s(*retry_in)),
+        Error::Fenced { lsn, .. } => {
+            Refusal::new(StatusCode::FORBIDDEN, reason).resting_on(Some(*lsn))
+        }
+        Error::SequenceGap { lsn, .. } => {
+            Refusal::new(StatusCode::CONFLICT, reason).resting_on(*lsn)
+        }
+        Error::KeyReused { lsn, .. } => {
+            Refusal::new(StatusCode::UNPROCESSABLE_ENTITY, reason).resting_on(Some(*lsn))
+        }
         Error::Record { .. } => Refusal::bad(reason),
         Error::Stopped => Refusal::unavailable(reason).retry_after(RETRY_S.0),
         Error::Log(WalError::RecordTooLarge { .. }) => {
@@ -94,5 +87,33 @@ fn refusal(source: &SourceContext, error: &Error) -> Refusal {
             source.report_error(&reason.clone().into());
             Refusal::unavailable(reason)
         }
+    }
+}
+
+/// When a client may come again, in seconds: not all of them at once.
+fn retry_s(wait: Duration) -> u64 {
+    let half_ms = u64::try_from(wait.as_millis() / 2).unwrap_or(u64::MAX);
+    // A new state has another seed each time.
+    let random = RandomState::new().hash_one(());
+    let jitter = Duration::from_millis(random % half_ms.saturating_add(1));
+    let wait = wait.saturating_add(jitter);
+    let seconds = wait.saturating_add(Duration::from_millis(999)).as_secs();
+    seconds.clamp(RETRY_S.0, RETRY_S.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_come_again_after_the_time_and_not_all_at_once() {
+        let after = |ms| retry_s(Duration::from_millis(ms));
+        assert_eq!(
+            [after(0), after(1), after(60_000), after(u64::MAX)],
+            [1, 1, 30, 30]
+        );
+        let all: std::collections::BTreeSet<u64> = (0..200).map(|_| after(10_000)).collect();
+        assert!(all.iter().all(|s| (10..=15).contains(s)), "{all:?}");
+        assert!(all.len() > 2, "{all:?}");
     }
 }

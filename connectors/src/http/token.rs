@@ -1,7 +1,7 @@
 //! Who may write: senders that know a token.
 
 use crate::http::answer::Refusal;
-use crate::http::producer::text;
+use crate::http::retry::text;
 use hyper::{HeaderMap, StatusCode};
 use std::fmt;
 use subtle::{Choice, ConstantTimeEq};

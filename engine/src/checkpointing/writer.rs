@@ -112,7 +112,7 @@ impl Writer {
         }
         for (name, stream) in &self.metadata.program.sources {
             let settled = capture.sources.get(&StreamId(*stream));
-            let entries = settled.map(|settled| settled.producers.entries());
+            let entries = settled.map(|settled| settled.entries());
             let entries = entries.unwrap_or_default();
             let block = self.known.block(name, &entries, anew.contains(name));
             let block = block.map_err(|message| not_written(name, PRODUCERS, message))?;
@@ -199,7 +199,7 @@ impl Writer {
             name: name.clone(),
             kind: PRODUCERS.to_owned(),
             codec: message_pack::NAME.to_owned(),
-            fingerprint: "producer -> (epoch, sequence, LSN)".to_owned(),
+            fingerprint: "producer -> (epoch, sequence, LSN); number -> keys".to_owned(),
         });
         Meta {
             parent: self.parent.filter(|_| capture.whole != Whole::All),

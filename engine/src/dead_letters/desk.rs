@@ -195,7 +195,8 @@ impl Desk {
         let mut frame = Frame::default();
         for (id, at) in letters {
             let letter = state.store.read(at)?;
-            if let Some((_, error)) = outlet.check.refused([letter.as_slice()].into_iter()) {
+            if let Some(refused) = outlet.check.refused([letter.as_slice()].into_iter()) {
+                let error = refused.message;
                 tracing::warn!(%id, error, "this dead letter is not replayed: its operator does not read the record any more");
                 continue;
             }

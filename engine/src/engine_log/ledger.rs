@@ -1,12 +1,16 @@
-//! The producers of a source twice: now, for who appends, and as of the last completed batch, for
-//! the checkpoint after it.
+//! The producers and keys of a source twice: now, for who appends, and as of the last completed
+//! batch, for the checkpoint after it.
 //!
 //! What was appended in between waits in order. So no batch has to be read, and decompressed, to
 //! learn which marks it has.
 
+use crate::codec::message_pack;
 use crate::engine_log::envelope::Mark;
+use crate::engine_log::keys::{KeyMark, Keys, SettledKeys};
 use crate::engine_log::producers::Producers;
+use highwater_checkpoint::entries::entries;
 use highwater_wal::Lsn;
+use serde::Deserialize;
 use std::collections::VecDeque;
 
 /// What a checkpoint keeps of a source.
@@ -15,6 +19,36 @@ pub(crate) struct Settled {
     pub(crate) producers: Producers,
     /// How many records the source has had: the number of the next one.
     pub(crate) next_number: u64,
+    pub(crate) keys: SettledKeys,
+}
+
+impl Settled {
+    /// From the entries of a checkpoint: a producer has a name, keys have a number.
+    pub(crate) fn from_entries(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Key {
+            Keys(u64),
+            Producer(String),
+        }
+        let mut settled = Self::default();
+        for entry in entries(bytes) {
+            let (key, value) = entry.map_err(|e| e.to_string())?;
+            match message_pack::decode(key)? {
+                Key::Producer(name) => settled.producers.add(name, value)?,
+                Key::Keys(number) => settled.keys.add(number, value)?,
+            }
+        }
+        settled.keys.complete()?;
+        Ok(settled)
+    }
+
+    /// For a checkpoint.
+    pub(crate) fn entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let mut entries = self.producers.entries();
+        entries.extend(self.keys.entries());
+        entries
+    }
 }
 
 /// The frames of a source that no completed batch has, in the order of the log: what each leaves
@@ -24,6 +58,8 @@ pub(crate) struct Frames {
     /// The number after each frame's last record.
     numbers: VecDeque<(Lsn, u64)>,
     marks: VecDeque<(Lsn, Mark)>,
+    /// Of frames that were found in the log: those that are appended have their place at once.
+    keys: Vec<(Lsn, KeyMark)>,
 }
 
 impl Frames {
@@ -31,6 +67,15 @@ impl Frames {
     pub(crate) fn push(&mut self, lsn: Lsn, mark: Option<Mark>, next_number: Option<u64>) {
         self.numbers.extend(next_number.map(|next| (lsn, next)));
         self.marks.extend(mark.map(|mark| (lsn, mark)));
+    }
+
+    /// The frame at `lsn` has a key.
+    pub(crate) fn push_key(&mut self, lsn: Lsn, key: KeyMark) {
+        self.keys.push((lsn, key));
+    }
+
+    pub(crate) fn keys(&self) -> usize {
+        self.keys.len()
     }
 
     /// How many producers have left marks, at most.
@@ -45,23 +90,38 @@ pub(crate) struct Ledger {
     now: Settled,
     settled: Settled,
     frames: Frames,
+    /// Both now and as of the last completed batch.
+    keys: Keys,
 }
 
 impl Ledger {
     /// From what a checkpoint has, and the frames after it.
-    pub(crate) fn new(settled: Settled, frames: Frames) -> Self {
+    pub(crate) fn new(mut settled: Settled, mut frames: Frames) -> Self {
+        let mut keys = Keys::new(&std::mem::take(&mut settled.keys));
+        let found = std::mem::take(&mut frames.keys);
+        found.into_iter().for_each(|(lsn, key)| keys.push(key, lsn));
         let mut now = settled.clone();
         apply(&mut now, frames.clone());
         Self {
             now,
             settled,
             frames,
+            keys,
         }
     }
 
     /// The producers now.
     pub(crate) fn producers(&self) -> &Producers {
         &self.now.producers
+    }
+
+    /// The keys now.
+    pub(crate) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    pub(crate) fn keys_mut(&mut self) -> &mut Keys {
+        &mut self.keys
     }
 
     /// The number of the next record.
@@ -81,18 +141,23 @@ impl Ledger {
     /// The batch that ends at `end` is complete; how many records it had of the source.
     pub(crate) fn settle(&mut self, end: Lsn) -> u64 {
         let before = self.settled.next_number;
-        let Frames { numbers, marks } = &mut self.frames;
+        self.keys.settle(end);
+        let Frames { numbers, marks, .. } = &mut self.frames;
         let below = Frames {
             numbers: front(numbers, end),
             marks: front(marks, end),
+            ..Frames::default()
         };
         apply(&mut self.settled, below);
         self.settled.next_number.saturating_sub(before)
     }
 
     /// The source as of the end of the last completed batch.
-    pub(crate) fn settled(&self) -> &Settled {
-        &self.settled
+    pub(crate) fn settled(&self) -> Settled {
+        Settled {
+            keys: self.keys.settled(),
+            ..self.settled.clone()
+        }
     }
 }
 
@@ -135,14 +200,14 @@ mod tests {
         frames.push(Lsn::new(16), None, None);
         let mut ledger = Ledger::new(Settled::default(), frames);
         assert_eq!(ledger.next_number(), 2);
-        assert_eq!(*ledger.settled(), Settled::default());
+        assert_eq!(ledger.settled(), Settled::default());
         ledger.appended(Lsn::new(24), mark(2), 3);
         ledger.appended(Lsn::new(32), None, 1);
         assert_eq!((sequence(&ledger.now), ledger.next_number()), (Some(2), 6));
         let mut at = |end| {
             let records = ledger.settle(Lsn::new(end));
             let settled = ledger.settled();
-            (sequence(settled), settled.next_number, records)
+            (sequence(&settled), settled.next_number, records)
         };
         assert_eq!(at(8), (None, 0, 0));
         assert_eq!(at(9), (Some(1), 2, 2));

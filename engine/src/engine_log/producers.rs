@@ -2,7 +2,6 @@
 
 use crate::codec::message_pack;
 use crate::engine_log::envelope::Mark;
-use highwater_checkpoint::entries::entries;
 use highwater_wal::Lsn;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -27,6 +26,8 @@ pub(crate) struct Progress {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Producers {
     known: BTreeMap<Arc<str>, Progress>,
+    /// How many were forgotten because there were too many.
+    forgotten: u64,
 }
 
 /// The table in a checkpoint of format 1.
@@ -78,7 +79,13 @@ impl Producers {
         let mut ages: Vec<Lsn> = self.known.values().map(|progress| progress.lsn).collect();
         let (_, oldest_kept, _) = ages.select_nth_unstable(MAX_PRODUCERS / 4);
         let oldest_kept = *oldest_kept;
+        let before = self.known.len();
         self.known.retain(|_, progress| progress.lsn >= oldest_kept);
+        self.forgotten += (before - self.known.len()) as u64;
+    }
+
+    pub(crate) fn forgotten(&self) -> u64 {
+        self.forgotten
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -95,21 +102,16 @@ impl Producers {
         entries.collect()
     }
 
-    /// From the entries of a checkpoint.
-    pub(crate) fn from_entries(bytes: &[u8]) -> Result<Self, String> {
-        let mut known = BTreeMap::new();
-        for entry in entries(bytes) {
-            let (name, at) = entry.map_err(|e| e.to_string())?;
-            let name: String = message_pack::decode(name)?;
-            let (epoch, sequence, lsn) = message_pack::decode(at)?;
-            let progress = Progress {
-                epoch,
-                sequence,
-                lsn,
-            };
-            known.insert(name.into(), progress);
-        }
-        Ok(Self { known })
+    /// Takes in an entry of a checkpoint.
+    pub(crate) fn add(&mut self, name: String, at: &[u8]) -> Result<(), String> {
+        let (epoch, sequence, lsn) = message_pack::decode(at)?;
+        let progress = Progress {
+            epoch,
+            sequence,
+            lsn,
+        };
+        self.known.insert(name.into(), progress);
+        Ok(())
     }
 
     /// From a checkpoint of format 1, which has a table as one value.
@@ -128,6 +130,7 @@ impl Producers {
         });
         Ok(Self {
             known: known.collect(),
+            forgotten: 0,
         })
     }
 }
@@ -135,7 +138,6 @@ impl Producers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use highwater_checkpoint::entries::append;
     use serde::Serialize;
 
     fn mark(producer: &str, epoch: u64, sequence: u64) -> Mark {
@@ -156,19 +158,11 @@ mod tests {
 
     /// The table as it comes back from a checkpoint.
     fn checkpointed(table: &Producers) -> Producers {
-        let mut bytes = Vec::new();
-        for item in table
-            .entries()
-            .into_iter()
-            .flat_map(|(key, value)| [key, value])
-        {
-            let write = |out: &mut Vec<u8>| {
-                out.extend_from_slice(&item);
-                Ok::<(), String>(())
-            };
-            append(&mut bytes, write).unwrap();
+        let mut back = Producers::default();
+        for (name, at) in table.entries() {
+            back.add(message_pack::decode(&name).unwrap(), &at).unwrap();
         }
-        Producers::from_entries(&bytes).unwrap()
+        back
     }
 
     /// F67: a re-sent record is recognised, also after the table went through a checkpoint.

@@ -5,6 +5,7 @@ use crate::batch::tick::Tick;
 use crate::engine_log::cut::Cut;
 use crate::engine_log::entry::{self, Committed, ENGINE, Entry, Published, Token};
 use crate::engine_log::envelope::{Envelope, Kind, Mark};
+use crate::engine_log::keys::KeyMark;
 use crate::engine_log::ledger::Frames;
 use crate::engine_log::log_view::{LogFrame, LogView};
 use crate::engine_log::program::Program;
@@ -170,6 +171,9 @@ impl Replay {
         let next = envelope.first_number;
         let next = next.map(|first| first.saturating_add(count));
         let frames = self.frames.entry(frame.stream).or_default();
+        if let Some(key) = &envelope.key {
+            frames.push_key(frame.lsn, KeyMark::new(key, envelope.received_ms));
+        }
         frames.push(frame.lsn, envelope.mark, next);
         *self.records.entry(frame.stream).or_default() += count;
         self.newest_data = Some(frame.lsn);

@@ -45,6 +45,7 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 struct AdmissionState {
     processed: Lsn,
+    pace: Pace,
     flow: Flow,
     /// Tasks that wait for room, or for their rate.
     tasks: Vec<Waker>,
@@ -96,6 +97,7 @@ impl Admission {
             data: AtomicU64::new(0),
             state: Mutex::new(AdmissionState {
                 processed,
+                pace: Pace::default(),
                 flow: Flow::NotStarted,
                 tasks: Vec::new(),
                 sleepers: Vec::new(),
@@ -114,7 +116,12 @@ impl Admission {
 
     /// Everything below `lsn` was processed: appends that wait for room go on.
     pub(crate) fn processed(&self, lsn: Lsn) {
-        self.change(|state| state.processed = state.processed.max(lsn));
+        let (now, end) = (self.clock.now(), self.wal.end_lsn());
+        self.change(|state| {
+            let (bytes, waiting) = (lsn.bytes_since(state.processed), end.bytes_since(lsn));
+            state.pace.processed(bytes, waiting, now);
+            state.processed = state.processed.max(lsn);
+        });
     }
 
     /// Changes the state, and wakes those who wait for it.
@@ -212,7 +219,7 @@ impl Admission {
         let mut state = self.state.lock();
         while let Some(unprocessed) = self.excess(&state)? {
             if state.flow != Flow::Running {
-                return Err(self.no_room(unprocessed, state.flow));
+                return Err(self.no_room(unprocessed, &state));
             }
             self.full.notify_one();
             if self.changed.wait_for(&mut state, LONG_WAIT).timed_out() {
@@ -233,7 +240,7 @@ impl Admission {
             return Ok(());
         };
         self.full.notify_one();
-        Err(self.no_room(unprocessed, state.flow))
+        Err(self.no_room(unprocessed, &state))
     }
 
     /// The same for a task, which is woken when there may be room.
@@ -243,7 +250,7 @@ impl Admission {
             Err(error) => Poll::Ready(Err(error)),
             Ok(None) => Poll::Ready(Ok(())),
             Ok(Some(unprocessed)) if state.flow != Flow::Running => {
-                Poll::Ready(Err(self.no_room(unprocessed, state.flow)))
+                Poll::Ready(Err(self.no_room(unprocessed, &state)))
             }
             Ok(Some(_)) => {
                 self.full.notify_one();
@@ -271,16 +278,46 @@ impl Admission {
         Ok((unprocessed >= self.max_unprocessed).then_some(unprocessed))
     }
 
-    fn no_room(&self, unprocessed: u64, flow: Flow) -> Error {
+    fn no_room(&self, unprocessed: u64, state: &AdmissionState) -> Error {
         Error::NoRoom {
             unprocessed,
             max_unprocessed_bytes: self.max_unprocessed,
-            remedy: match flow {
+            retry_in: state.pace.time_for(unprocessed),
+            remedy: match state.flow {
                 Flow::Manual => "call run_batch(), which processes what is there",
                 Flow::NotStarted => "call start() first",
                 Flow::Running | Flow::Closed => "try again after the next batch",
             },
         }
+    }
+}
+
+/// How fast batches make room, while something waits for them.
+#[derive(Debug, Default)]
+struct Pace {
+    /// When a batch ended behind which more waited.
+    since: Option<Duration>,
+    /// Half of it is what was last seen.
+    bytes_per_s: Option<f64>,
+}
+
+impl Pace {
+    /// A batch of so many bytes has ended, and so many wait behind it.
+    fn processed(&mut self, bytes: u64, waiting: u64, now: Duration) {
+        // If nothing had waited, the time since then is that of the senders.
+        if let Some(since) = self.since.filter(|since| *since < now) {
+            let seen = bytes as f64 / (now - since).as_secs_f64();
+            let pace = self
+                .bytes_per_s
+                .map_or(seen, |before| before.midpoint(seen));
+            self.bytes_per_s = Some(pace);
+        }
+        self.since = (waiting > 0).then_some(now);
+    }
+
+    fn time_for(&self, bytes: u64) -> Option<Duration> {
+        let pace = self.bytes_per_s?;
+        Duration::try_from_secs_f64(bytes as f64 / pace).ok()
     }
 }
 
@@ -302,5 +339,27 @@ impl Drop for Sleeper<'_> {
     fn drop(&mut self) {
         let mut state = self.admission.state.lock();
         state.sleepers.retain(|s| !Arc::ptr_eq(s, &self.notify));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pace_is_that_of_batches_for_which_something_waited() {
+        let (mut pace, at) = (Pace::default(), Duration::from_secs);
+        pace.processed(7000, 0, at(1));
+        pace.processed(7000, 100, at(2));
+        assert_eq!(pace.time_for(1000), None, "nothing waited before");
+        pace.processed(100, 0, at(4)); // 50 bytes per second
+        assert_eq!(pace.time_for(1000), Some(at(20)));
+        pace.processed(1, 500, at(1000));
+        assert_eq!(pace.time_for(1000), Some(at(20)), "a rest is no pace");
+        pace.processed(150, 0, at(1001));
+        assert_eq!(pace.time_for(1000), Some(at(10)), "100, the middle");
+        pace.processed(150, 10, at(1001));
+        pace.processed(150, 10, at(1001));
+        assert_eq!(pace.time_for(0), Some(Duration::ZERO), "no time has passed");
     }
 }

@@ -31,27 +31,41 @@ impl RecordCheck {
         }))
     }
 
-    /// The length of the first record that cannot be read back, and why.
+    /// The first record that cannot be read back.
     pub(crate) fn refused<'a>(
         &self,
-        mut records: impl Iterator<Item = &'a [u8]> + Clone,
-    ) -> Option<(usize, String)> {
+        records: impl Iterator<Item = &'a [u8]> + Clone,
+    ) -> Option<RefusedRecord> {
+        let refused = |index, bytes, message| RefusedRecord {
+            index,
+            bytes,
+            message,
+        };
+        let mut numbered = records.clone().enumerate();
         let Self::Decoder(check) = self else {
-            return records.find_map(|record| {
+            return numbered.find_map(|(index, record)| {
                 let error = std::str::from_utf8(record).err()?;
-                Some((record.len(), error.to_string()))
+                Some(refused(index, record.len(), error.to_string()))
             });
         };
         // Decoders take bytes that live on. One copy of all costs less than one of each.
-        let all = records.clone();
-        let mut copied = Vec::with_capacity(all.clone().map(<[u8]>::len).sum());
-        all.for_each(|record| copied.extend_from_slice(record));
+        let mut copied = Vec::with_capacity(records.clone().map(<[u8]>::len).sum());
+        records.for_each(|record| copied.extend_from_slice(record));
         let mut copied = Bytes::from(copied);
-        records.find_map(|record| {
+        numbered.find_map(|(index, record)| {
             let message = check(copied.split_to(record.len())).err()?;
-            Some((record.len(), message))
+            Some(refused(index, record.len(), message))
         })
     }
+}
+
+/// A record that cannot be read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RefusedRecord {
+    /// Its place among those that were looked at.
+    pub(crate) index: usize,
+    pub(crate) bytes: usize,
+    pub(crate) message: String,
 }
 
 /// The decoder of a text: it refuses what is not UTF-8, and nothing else.

@@ -11,6 +11,7 @@
 //! | `stream_queue` | batches that a program gives |
 //! | `decoder` | bytes to records, and the check that they decode |
 //! | `source_writer` | deduplication and append, for one source |
+//! | `frame_id` | the same for frames that count as a whole |
 //! | `rate_gate` | the rate of one source |
 //! | `admission` | back-pressure, for all sources |
 //! | `alarm` | wakes tasks when time has passed |
@@ -18,6 +19,7 @@
 pub(crate) mod admission;
 pub(crate) mod alarm;
 pub(crate) mod decoder;
+pub(crate) mod frame_id;
 pub(crate) mod offset_context;
 pub(crate) mod offset_sources;
 pub(crate) mod rate_gate;

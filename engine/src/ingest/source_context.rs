@@ -1,11 +1,13 @@
 //! What a receiver works with.
 
 use crate::batch::source_range::SourceRange;
+use crate::engine_log::keys::KeyWindow;
 use crate::engine_log::ledger::Settled;
 use crate::engine_log::producers::MAX_PRODUCERS;
 use crate::error::{BoxError, Result};
 use crate::flag::Flag;
 use crate::ingest::admission::Room;
+use crate::ingest::frame_id::{FrameId, StoredFrame};
 use crate::ingest::rate_gate::RateGate;
 use crate::ingest::source_writer::{Appended, SourceWriter};
 use crate::observe::throttle::Throttle;
@@ -68,6 +70,9 @@ pub struct SourceStats {
     pub read_again: u64,
     /// Inputs (files) that were gone before they were read to their end.
     pub vanished: u64,
+    /// Producers and idempotency keys that were forgotten because there were too many: a retry of
+    /// theirs would count again.
+    pub forgotten: u64,
 }
 
 impl SourceContext {
@@ -210,6 +215,41 @@ impl SourceContext {
         self.once((producer, epoch), records, Room::Refuse)
     }
 
+    /// Appends records as one frame, unless the log has a frame with this id: then it is a retry,
+    /// and nothing is stored. Refuses at once instead of waiting, as [`Self::try_append`] does.
+    /// Acknowledge it, new or not, only after [`Self::sync_to`] or [`Self::durable`] of the result:
+    /// the first of two senders of one frame may still wait for its flush.
+    ///
+    /// # Errors
+    /// As [`Self::try_append`]; nothing was stored. [`Error::Fenced`](crate::Error::Fenced) if the
+    /// log knows a higher epoch of the producer; [`Error::SequenceGap`](crate::Error::SequenceGap)
+    /// if a number is not the next one; [`Error::KeyReused`](crate::Error::KeyReused) if the log
+    /// has other records with the key; [`Error::Record`](crate::Error::Record) for a key or a name
+    /// that is too long.
+    pub fn try_append_frame(&self, id: FrameId<'_>, records: &[&[u8]]) -> Result<StoredFrame> {
+        let stored = self.inner.writer.append_frame(id, records, Room::Refuse)?;
+        match stored.is_duplicate {
+            true => self.count(0, records.len()),
+            false => self.count(records.len(), 0),
+        }
+        Ok(stored)
+    }
+
+    /// Whether a record can be stored: whether the source can read it back. Every append makes sure
+    /// of that itself; this is for a receiver that leaves out single records.
+    ///
+    /// # Errors
+    /// What the decoder said.
+    pub fn check(&self, record: &[u8]) -> std::result::Result<(), String> {
+        self.inner.writer.check_one(record)
+    }
+
+    /// Sets how long keys ([`FrameId::Key`]) are remembered, from now on: at least so many, and not
+    /// longer than so. A receiver calls it when it opens.
+    pub fn remember_keys(&self, window: KeyWindow) {
+        self.inner.writer.remember_keys(window);
+    }
+
     fn once(
         &self,
         producer: (&str, u64),
@@ -350,6 +390,7 @@ impl SourceContext {
             errors: read(&counters.errors),
             read_again: read(&counters.read_again),
             vanished: read(&counters.vanished),
+            forgotten: self.inner.writer.forgotten(),
         }
     }
 

@@ -1,7 +1,8 @@
 //! The way of one source's data into the log: deduplication, append, durability.
 
 use crate::batch::source_range::SourceRange;
-use crate::engine_log::envelope::{Envelope, MAX_PRODUCER, Mark};
+use crate::engine_log::envelope::{Envelope, IdempotencyKey, MAX_PRODUCER, Mark};
+use crate::engine_log::keys::KeyMark;
 use crate::engine_log::ledger::{Ledger, Settled};
 use crate::error::{Error, Result};
 use crate::ingest::admission::{Admission, Room};
@@ -18,7 +19,7 @@ pub(crate) struct SourceWriter {
     pub(crate) name: String,
     pub(crate) stream: StreamId,
     pub(crate) admission: Arc<Admission>,
-    ledger: Mutex<Ledger>,
+    pub(super) ledger: Mutex<Ledger>,
     /// `None` for inputs, which have made sure of it themselves.
     check: Option<RecordCheck>,
     /// If its rate is bounded, or may be.
@@ -54,22 +55,34 @@ impl SourceWriter {
     }
 
     /// What cannot be read back must not be acknowledged.
-    fn check<'a>(&self, records: impl Iterator<Item = &'a [u8]> + Clone) -> Result<()> {
+    pub(super) fn check<'a>(&self, records: impl Iterator<Item = &'a [u8]> + Clone) -> Result<()> {
         match self.check.as_ref().and_then(|c| c.refused(records)) {
             None => Ok(()),
-            Some((bytes, message)) => Err(Error::Record {
+            Some(refused) => Err(Error::Record {
                 name: self.name.clone(),
-                bytes,
-                message,
+                index: Some(refused.index),
+                bytes: refused.bytes,
+                message: refused.message,
             }),
         }
+    }
+
+    /// Why a record cannot be read back.
+    pub(crate) fn check_one(&self, record: &[u8]) -> Result<(), String> {
+        let refused = self.check.as_ref();
+        let refused = refused.and_then(|check| check.refused(std::iter::once(record)));
+        refused.map_or(Ok(()), |refused| Err(refused.message))
     }
 
     /// Appends records as one atomic frame; not durable yet.
     pub(crate) fn append(&self, records: &[&[u8]], room: Room) -> Result<Lsn> {
         self.check(records.iter().copied())?;
         let taken = self.make_room(records.len(), room)?;
-        let lsn = self.frame(&mut self.ledger.lock(), None, records.iter().copied())?;
+        let lsn = self.frame(
+            &mut self.ledger.lock(),
+            Marks::NONE,
+            records.iter().copied(),
+        )?;
         taken.used(records.len());
         Ok(lsn)
     }
@@ -82,13 +95,13 @@ impl SourceWriter {
         }
         let taken = self.make_room(records.len(), room)?;
         let count = records.len();
-        let lsn = self.frame(&mut self.ledger.lock(), None, records)?;
+        let lsn = self.frame(&mut self.ledger.lock(), Marks::NONE, records)?;
         taken.used(count);
         Ok(lsn)
     }
 
     /// Takes the rate first: while records wait for it, others may take the room.
-    fn make_room(&self, records: usize, room: Room) -> Result<Taken<'_>> {
+    pub(super) fn make_room(&self, records: usize, room: Room) -> Result<Taken<'_>> {
         let taken = match &self.rate {
             Some(gate) => gate.take(records, room)?,
             None => Taken::nothing(),
@@ -157,7 +170,7 @@ impl SourceWriter {
                     sequence,
                 };
                 let count = fresh.len();
-                let lsn = self.frame(&mut ledger, Some(mark), fresh.into_iter())?;
+                let lsn = self.frame(&mut ledger, mark.into(), fresh.into_iter())?;
                 taken.used(count);
                 Some(lsn)
             }
@@ -179,14 +192,15 @@ impl SourceWriter {
             epoch: known.map_or(0, |known| known.epoch),
             sequence,
         };
-        self.frame(&mut ledger, Some(mark), std::iter::empty())
+        self.frame(&mut ledger, mark.into(), std::iter::empty())
     }
 
-    fn check_producer(&self, producer: &str) -> Result<()> {
+    pub(super) fn check_producer(&self, producer: &str) -> Result<()> {
         match producer.len() {
             0..=MAX_PRODUCER => Ok(()),
             bytes => Err(Error::Record {
                 name: self.name.clone(),
+                index: None,
                 bytes,
                 message: format!(
                     "the name of its producer has {bytes} bytes, and {MAX_PRODUCER} are possible"
@@ -196,22 +210,29 @@ impl SourceWriter {
     }
 
     /// Appends a frame. The ledger is locked, so that numbers ascend in the order of the log.
-    fn frame<'a>(
+    pub(super) fn frame<'a>(
         &self,
         ledger: &mut Ledger,
-        mark: Option<Mark>,
+        Marks { mark, key }: Marks,
         records: impl ExactSizeIterator<Item = &'a [u8]>,
     ) -> Result<Lsn> {
         let admission = &self.admission;
         let count = u32::try_from(records.len()).unwrap_or(u32::MAX);
         let (first, now) = (ledger.next_number(), admission.clock.wall_ms());
-        let envelope = Envelope::of_data(first, count, now, mark);
+        let key_mark = key.as_ref().map(|key| KeyMark::new(key, now));
+        let envelope = Envelope {
+            key,
+            ..Envelope::of_data(first, count, now, mark)
+        };
         let header = envelope.encode();
         let mut all = Vec::with_capacity(records.len() + 1);
         all.push(header.as_slice());
         records.for_each(|record| all.push(record));
         let range = admission.wal.append_batch_to(self.stream, &all)?;
         ledger.appended(range.first, envelope.mark, u64::from(count));
+        if let Some(mark) = key_mark {
+            ledger.keys_mut().push(mark, range.first);
+        }
         admission.has_data_at(range.first);
         if admission.batch_is_full() {
             admission.full.notify_one();
@@ -268,12 +289,34 @@ impl SourceWriter {
 
     /// The producers as of the end of the last completed batch.
     pub(crate) fn settled(&self) -> Settled {
-        self.ledger.lock().settled().clone()
+        self.ledger.lock().settled()
     }
 
     /// Returns once everything up to the frame at `lsn` is durable.
     pub(crate) fn sync_to(&self, lsn: Lsn) -> Result<()> {
         Ok(self.admission.wal.sync_to(lsn)?)
+    }
+}
+
+/// What a frame says besides its records.
+pub(super) struct Marks {
+    pub(super) mark: Option<Mark>,
+    pub(super) key: Option<IdempotencyKey>,
+}
+
+impl Marks {
+    const NONE: Self = Self {
+        mark: None,
+        key: None,
+    };
+}
+
+impl From<Mark> for Marks {
+    fn from(mark: Mark) -> Self {
+        Self {
+            mark: Some(mark),
+            key: None,
+        }
     }
 }
 

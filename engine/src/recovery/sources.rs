@@ -2,12 +2,13 @@
 //! whether the program can read what it holds.
 
 use crate::checkpointing::metadata::{Metadata, PRODUCERS};
-use crate::engine_log::ledger::Settled;
+use crate::engine_log::ledger::{Frames, Settled};
 use crate::engine_log::log_view::LogView;
 use crate::engine_log::producers::Producers;
 use crate::engine_log::program::{Program, SourceKind};
 use crate::engine_log::replay::Replay;
 use crate::error::{Error, Result};
+use crate::ingest::decoder::RefusedRecord;
 use crate::ingest::sender::INPUT;
 use crate::mismatch::Mismatch;
 use crate::panics;
@@ -284,7 +285,7 @@ fn unreadable(
     lsn: Lsn,
     records: &[&[u8]],
 ) -> Option<String> {
-    let why = |(_, message)| message;
+    let why = |refused: RefusedRecord| refused.message;
     if stream.is_current(lsn) {
         return source.check.refused(records.iter().copied()).map(why);
     }
@@ -318,8 +319,11 @@ pub(crate) fn restore_settled(
             continue;
         };
         let table = match checkpoint.manifest().format_version {
-            1 => Producers::decode(&group.bytes),
-            _ => Producers::from_entries(&group.bytes),
+            1 => Producers::decode(&group.bytes).map(|producers| Settled {
+                producers,
+                ..Settled::default()
+            }),
+            _ => Settled::from_entries(&group.bytes),
         };
         let table = table.map_err(|message| Mismatch::Undecodable {
             name: state.name.clone(),
@@ -329,12 +333,17 @@ pub(crate) fn restore_settled(
             then: state.fingerprint.clone(),
             message,
         })?;
-        all.entry(StreamId(*stream)).or_default().producers = table;
+        let settled = all.entry(StreamId(*stream)).or_default();
+        *settled = Settled {
+            next_number: settled.next_number,
+            ..table
+        };
     }
     Ok(all)
 }
 
-/// How many producers of each stream have positions at the end of the log.
+/// How many producers of each stream have positions at the end of the log, and how many keys it
+/// has.
 pub(crate) fn positions(
     settled: &BTreeMap<StreamId, Settled>,
     replay: &Replay,
@@ -348,8 +357,12 @@ pub(crate) fn positions(
         let marked = frames.marks().map(|(_, mark)| &*mark.producer);
         names.entry(*stream).or_default().extend(marked);
     }
+    let keys = |stream: &StreamId| {
+        let settled = settled.get(stream).map_or(0, |settled| settled.keys.len());
+        settled + replay.frames.get(stream).map_or(0, Frames::keys)
+    };
     let counts = names.into_iter();
     counts
-        .map(|(stream, names)| (stream, names.len()))
+        .map(|(stream, names)| (stream, names.len() + keys(&stream)))
         .collect()
 }

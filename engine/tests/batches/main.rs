@@ -19,6 +19,7 @@ mod envelopes;
 mod errors;
 mod events;
 mod failed_batches;
+mod frame_ids;
 mod outputs;
 mod overload;
 mod rates;

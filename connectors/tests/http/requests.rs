@@ -1,135 +1,16 @@
-//! The HTTP receiver: what was answered with 200 is there after any crash, once if its sender names
-//! its retries; everything else was not stored.
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a test fails by panicking, in its helpers too"
-)]
+//! What is taken, what is refused, and what holds after a crash.
 
-mod common;
-
-use common::{Collected, PATIENCE, by_hand, open, stats};
+use crate::client::{Client, serve};
+use crate::common::{Collected, PATIENCE, by_hand, open, stats};
 use highwater_connectors::{BoundAddress, HttpOptions, Sources};
 use highwater_engine::wal::disk::SimDisk;
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
-use highwater_engine::{BatchMode, StopMode, StreamingContext};
-use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use highwater_engine::{BatchMode, StopMode};
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-
-fn serve(
-    disk: &SimDisk,
-    collected: &Collected,
-    options: HttpOptions,
-) -> (StreamingContext, SocketAddr) {
-    let bound = BoundAddress::new();
-    let options = options.report_to(&bound);
-    let context = by_hand(disk, collected, |ssc| {
-        ssc.http_with("events", "127.0.0.1:0", options)
-    });
-    (context, bound.get().unwrap())
-}
-
-/// An answer: status, headers in lower case, body.
-#[derive(Debug)]
-struct Answer {
-    status: u16,
-    head: String,
-    body: serde_json::Value,
-}
-
-impl Answer {
-    fn number(&self, name: &str) -> u64 {
-        self.body[name]
-            .as_u64()
-            .unwrap_or_else(|| panic!("{self:?}"))
-    }
-
-    /// Its LSN, records and duplicates.
-    fn accepted(&self) -> (u64, u64, u64) {
-        assert_eq!(self.status, 200, "{self:?}");
-        (
-            self.number("lsn"),
-            self.number("records"),
-            self.number("duplicates"),
-        )
-    }
-}
-
-struct Client {
-    stream: TcpStream,
-    answers: BufReader<TcpStream>,
-}
-
-impl Client {
-    fn connect(addr: SocketAddr) -> Self {
-        let stream = TcpStream::connect(addr).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        let answers = BufReader::new(stream.try_clone().unwrap());
-        Self { stream, answers }
-    }
-
-    fn send(&mut self, headers: &[(&str, &str)], body: &[u8]) {
-        let mut head = "POST / HTTP/1.1\r\nHost: localhost\r\n".to_owned();
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        head += &format!("Content-Length: {}\r\n\r\n", body.len());
-        self.stream.write_all(head.as_bytes()).unwrap();
-        self.stream.write_all(body).unwrap();
-    }
-
-    /// The next answer; `None` if the connection breaks before it.
-    fn try_answer(&mut self) -> Option<Answer> {
-        let mut head = String::new();
-        loop {
-            let before = head.len();
-            if self.answers.read_line(&mut head).ok()? == 0 {
-                return None;
-            }
-            if head.len() - before == 2 {
-                break;
-            }
-        }
-        let head = head.to_ascii_lowercase();
-        let length = head.split("content-length: ").nth(1).unwrap();
-        let length = length.split("\r\n").next().unwrap().parse().unwrap();
-        let mut body = vec![0; length];
-        self.answers.read_exact(&mut body).ok()?;
-        Some(Answer {
-            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
-            body: serde_json::from_slice(&body).unwrap(),
-            head,
-        })
-    }
-
-    fn answer(&mut self) -> Answer {
-        self.try_answer().expect("an answer")
-    }
-
-    fn post(&mut self, headers: &[(&str, &str)], body: impl AsRef<[u8]>) -> Answer {
-        self.send(headers, body.as_ref());
-        self.answer()
-    }
-
-    fn lines(&mut self, text: &str) -> Answer {
-        self.post(&[("Content-Type", "text/plain")], text)
-    }
-
-    fn numbered(&mut self, id: &str, sequence: u64, text: &str) -> Answer {
-        let sequence = sequence.to_string();
-        let headers = [
-            ("Content-Type", "text/plain"),
-            ("Producer-Id", id),
-            ("Producer-Seq", &sequence),
-        ];
-        self.post(&headers, text)
-    }
-}
 
 #[test]
 fn what_was_answered_survives_a_power_cut_in_its_order() {
@@ -318,119 +199,32 @@ fn compressed_bodies_are_taken_and_bombs_are_not() {
     assert_eq!(collected.lines(), expected);
 }
 
-/// F67: a request whose sender names it counts once, as a whole, whatever a retry carries: on a new
-/// connection, after a crash, after a checkpoint.
+/// A client learns that its request may be stored, and a retry with its key that it is.
 #[test]
-fn a_request_with_a_number_counts_once() {
+fn a_disk_that_takes_too_long_is_told() {
     let (disk, collected) = (SimDisk::new(), Collected::default());
-    let (context, addr) = serve(&disk, &collected, HttpOptions::new());
+    let patience = |time| HttpOptions::new().answer_timeout(time);
+    let (context, addr) = serve(&disk, &collected, patience(Duration::ZERO));
     let mut client = Client::connect(addr);
-    let (lsn, records, duplicates) = client.numbered("p", 0, "a\nb").accepted();
-    assert_eq!((records, duplicates), (2, 0));
-    assert_eq!(client.numbered("p", 0, "a\nb").accepted(), (lsn, 2, 2));
+    let late = (0..1000).find_map(|number: u32| {
+        let key = number.to_string();
+        let answer = client.keyed(&key, &key);
+        (answer.status != 200).then_some((key, answer))
+    });
+    let (key, answer) = late.expect("the disk is never at once");
     assert_eq!(
-        client.numbered("p", 0, "a\nb\nc").accepted(),
-        (lsn, 3, 3),
-        "not by parts"
+        (answer.status, &answer.body["stored"]),
+        (504, &"unknown".into()),
+        "{answer:?}"
     );
-    assert_eq!(client.numbered("p", 0, "a").accepted(), (lsn, 1, 1));
-    assert_eq!(
-        client.numbered("q", 0, "x").accepted().2,
-        0,
-        "another producer"
-    );
-    let (newer, ..) = client.numbered("p", 7, "d").accepted();
-    assert_eq!(client.numbered("p", 3, "late").accepted(), (newer, 1, 1));
-    disk.cut_power_now();
-    drop(context);
-
-    let disk = disk.restart_after_power_cut(1);
-    let (context, addr) = serve(&disk, &collected, HttpOptions::new());
-    let mut client = Client::connect(addr);
-    assert_eq!(client.numbered("p", 7, "d").accepted(), (newer, 1, 1));
-    context.run_batch().unwrap();
     context.stop(StopMode::Graceful).unwrap();
     drop(context);
-
-    let (context, addr) = serve(&disk, &collected, HttpOptions::new());
-    let mut client = Client::connect(addr);
-    assert_eq!(client.numbered("p", 7, "d").accepted().2, 1);
-    assert_eq!(client.numbered("p", 8, "e").accepted().2, 0);
-    let epoch = |client: &mut Client, epoch: &str, text: &str| {
-        let headers = [
-            ("Producer-Id", "r"),
-            ("Producer-Seq", "0"),
-            ("Producer-Epoch", epoch),
-        ];
-        client.post(&headers, text)
-    };
-    epoch(&mut client, "1", "f").accepted();
-    epoch(&mut client, "2", "g").accepted();
-    assert_eq!(epoch(&mut client, "1", "h").status, 403);
-    context.run_batch().unwrap();
-    assert_eq!(collected.lines(), ["a", "b", "x", "d", "e", "f", "g"]);
-}
-
-/// F67, F69: many producers that send again until they are answered, while the power fails now and
-/// then: nothing that was answered is lost, and nothing counts twice.
-#[test]
-fn producers_that_retry_lose_and_double_nothing() {
-    const PRODUCERS: usize = 24;
-    const REQUESTS: u64 = 12;
-    let (mut disk, collected) = (SimDisk::new(), Collected::default());
-    let mut answered = vec![0_u64; PRODUCERS];
-    let mut lives = 0;
-    while answered.iter().any(|count| *count < REQUESTS) {
-        lives += 1;
-        let (context, addr) = serve(&disk, &collected, HttpOptions::new());
-        // The power fails after so many changes of the disk, a little later each time.
-        disk.cut_power_before(disk.mutations() + 4 + 4 * lives);
-        answered = thread::scope(|scope| {
-            let send = |(id, first): (usize, u64)| {
-                scope.spawn(move || {
-                    let mut client = Client::connect(addr);
-                    for number in first..REQUESTS {
-                        let text = format!("{id}-{number}\n{id}-{number}+");
-                        let sequence = number.to_string();
-                        let headers = [
-                            ("Content-Type", "text/plain"),
-                            ("Producer-Id", &*id.to_string()),
-                            ("Producer-Seq", &sequence),
-                        ];
-                        client.send(&headers, text.as_bytes());
-                        match client.try_answer() {
-                            Some(answer) if answer.status == 200 => {}
-                            _ => return number,
-                        }
-                    }
-                    REQUESTS
-                })
-            };
-            let running: Vec<_> = answered.iter().copied().enumerate().map(send).collect();
-            running
-                .into_iter()
-                .map(|sender| sender.join().unwrap())
-                .collect()
-        });
-        disk.cut_power_now();
-        drop(context);
-        disk = disk.restart_after_power_cut(lives);
-    }
-    assert!(lives > 3, "{lives} lives");
-    let (context, _) = serve(&disk, &collected, HttpOptions::new());
-    context.run_batch().unwrap();
-    let lines = collected.lines();
-    let distinct: BTreeSet<&String> = lines.iter().collect();
-    assert_eq!(distinct.len(), lines.len(), "something counts twice");
-    let all = (0..PRODUCERS).flat_map(|id| (0..REQUESTS).map(move |n| format!("{id}-{n}")));
-    for text in all {
-        let second = format!("{text}+");
-        assert!(
-            distinct.contains(&text) && distinct.contains(&second),
-            "{text} is lost"
-        );
-    }
-    assert_eq!(lines.len() / PRODUCERS, 24);
+    let (_context, addr) = serve(&disk, &collected, patience(PATIENCE));
+    assert_eq!(
+        Client::connect(addr).keyed(&key, &key).accepted().2,
+        1,
+        "it was stored"
+    );
 }
 
 /// F70: a log that fails while it writes may have stored the request: the client is told so, and
