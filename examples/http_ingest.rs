@@ -1,6 +1,6 @@
-//! Orders over HTTP: a POST is answered with 200 when it is on the disk, and a retry counts once.
-//! `cargo run --release --example http_ingest --features http` sends itself requests, also after
-//! the process that answered them is gone, checks, and ends.
+//! Webhooks: a delivery is answered with 200 when it is on the disk, and one that comes again
+//! counts once. `cargo run --release --example http_ingest --features http` delivers to itself,
+//! also after the process that answered is gone, checks, and ends.
 
 use highwater::prelude::*;
 use highwater::{BatchMode, HttpOptions};
@@ -8,53 +8,53 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize)]
+struct Order {
+    item: String,
+    cents: u64,
+}
+
 fn open(dir: &Path, bound: &BoundAddress) -> highwater::Result<StreamingContext> {
     let options = HttpOptions::new().report_to(bound);
+    let options = options.key_header("X-Delivery").require_id();
     StreamingContext::builder(dir)
         .batches(BatchMode::Manual)
         .get_or_create(|ssc| {
-            ssc.http_with("orders", "127.0.0.1:0", options)
-                .map(|order: Line| (order.to_string(), 1_u64))
+            ssc.http_json::<Order>("orders", "127.0.0.1:0", options)
+                .map(|order| (order.item, order.cents))
                 .reduce_by_key(|a, b| a + b)
                 .print();
             Ok(())
         })
 }
 
-fn post(addr: SocketAddr, sequence: u64, body: &str) -> std::io::Result<String> {
-    let mut shop = TcpStream::connect(addr)?;
-    write!(
-        shop,
-        "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n\
-         Producer-Id: shop\r\nProducer-Seq: {sequence}\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    )?;
+fn deliver(addr: SocketAddr, id: &str, body: &str) -> std::io::Result<String> {
+    let head = "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: ";
+    let named = format!("{head}application/json\r\nX-Delivery: {id}\r\n");
+    let (mut shop, length) = (TcpStream::connect(addr)?, body.len());
+    write!(shop, "{named}Content-Length: {length}\r\n\r\n{body}")?;
     let mut answer = String::new();
     shop.read_to_string(&mut answer)?;
-    println!("{}", answer.lines().last().unwrap_or_default());
     Ok(answer)
 }
 
 fn main() -> Result<(), BoxError> {
     let dir = std::env::temp_dir().join(format!("highwater-http-{}", std::process::id()));
-    let bound = BoundAddress::new();
-    let context = open(&dir, &bound)?;
-    context.start()?;
-    let addr = bound.get().ok_or("it listens")?;
-    let answer = post(addr, 0, r#"["tea", "cake"]"#)?;
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    assert!(
-        post(addr, 1, r#"["tea", "#)?.starts_with("HTTP/1.1 400"),
-        "nothing of it is stored"
-    );
-    drop(context); // no batch has run, and no checkpoint was made
-
-    let bound = BoundAddress::new();
-    let context = open(&dir, &bound)?;
-    context.start()?;
-    let again = post(bound.get().ok_or("it listens")?, 0, r#"["tea", "cake"]"#)?;
-    assert!(again.contains(r#""duplicates":2"#), "{again}");
-    context.run_batch()?; // two orders, each once
-    context.stop(StopMode::Graceful)?;
+    let tea = r#"[{"item": "tea", "cents": 250}, {"item": "cake", "cents": 400}]"#;
+    let mut told = Vec::new();
+    for life in 0..2 {
+        let bound = BoundAddress::new();
+        let context = open(&dir, &bound)?;
+        context.start()?;
+        let addr = bound.get().ok_or("it listens")?;
+        told.push(deliver(addr, "d-1", tea)?); // in the second life it comes again
+        told.push(deliver(addr, "d-2", r#"{"item": "tea", "cents": -1}"#)?); // no Order
+        if life == 1 {
+            context.run_batch()?; // two orders, each once
+        } // otherwise: no batch has run, no checkpoint was made
+    }
+    println!("{}", told.join("\n"));
+    assert!(told[0].contains(" 200 ") && told[2].contains(r#""duplicates":2"#));
+    assert!(told[1].contains(" 400 ") && told[3].contains("element 1: invalid value"));
     Ok(())
 }

@@ -47,6 +47,9 @@ pub use file_stream::FileInput;
 pub use highwater_engine as engine;
 #[cfg(feature = "http")]
 pub use http::HttpOptions;
+#[cfg(all(feature = "http", fuzzing))]
+#[doc(hidden)]
+pub use http::fuzz_http_body;
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaRecord, StartAt};
 pub use line::Line;

@@ -28,6 +28,12 @@ impl Budget {
             left: AtomicUsize::new(bytes),
         })
     }
+
+    /// What is left of it.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn left(&self) -> usize {
+        self.left.load(Ordering::Relaxed)
+    }
 }
 
 impl Part {
@@ -60,7 +66,7 @@ pub(super) struct WholeBody {
 }
 
 impl WholeBody {
-    fn new(budget: &Arc<Budget>) -> Self {
+    pub(super) fn new(budget: &Arc<Budget>) -> Self {
         let budget = Arc::clone(budget);
         Self {
             bytes: Vec::new(),

@@ -8,6 +8,7 @@
 //! | `body` | the body, in bounded memory |
 //! | `encoding` | compressed bodies, in bounded memory |
 //! | `format` | a body becomes records |
+//! | `fuzzing` | what the fuzzer feeds |
 //! | `skipped` | records that are left out, and where they were |
 //! | `retry` | headers by which a retry is known |
 //! | `store` | the records go into the log, as one frame |
@@ -18,6 +19,8 @@ mod answer;
 mod body;
 mod encoding;
 mod format;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod options;
 mod receiver;
 mod request;
@@ -26,5 +29,7 @@ mod skipped;
 mod store;
 mod token;
 
+#[cfg(fuzzing)]
+pub use fuzzing::body as fuzz_http_body;
 pub use options::HttpOptions;
 pub(crate) use receiver::HttpReceiver;
