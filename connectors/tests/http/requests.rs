@@ -6,6 +6,8 @@ use highwater_connectors::{BoundAddress, HttpOptions, Sources};
 use highwater_engine::wal::disk::SimDisk;
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::{BatchMode, StopMode};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -383,6 +385,64 @@ fn a_stopping_context_answers_what_is_under_way() {
     });
     assert!(TcpStream::connect(addr).is_err(), "it listens no more");
     assert_eq!(collected.lines(), ["done", "second"]);
+}
+
+/// A thousand requests while the context stops: those that were answered with 200 are in the log,
+/// those that were refused are not, and of the others there is nothing but them.
+#[test]
+fn a_stop_answers_or_refuses_each_of_a_thousand_requests() {
+    const CLIENTS: usize = 1000;
+    let limit = getrlimit(Resource::Nofile);
+    let enough = limit.maximum.unwrap_or(u64::MAX).min(8192);
+    let current = Some(limit.current.unwrap_or(u64::MAX).max(enough));
+    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).unwrap();
+    let (disk, collected) = (SimDisk::new(), Collected::default());
+    let options = HttpOptions::new().max_connections_per_address(CLIENTS);
+    let (context, addr) = serve(&disk, &collected, options);
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| Client::connect(addr)).collect();
+    let body = |client: usize| format!("line {client}");
+    let answers: Vec<Option<u16>> = thread::scope(|scope| {
+        let send = |(number, client): (usize, &mut Client)| {
+            client.send(&[("Content-Type", "text/plain")], body(number).as_bytes());
+        };
+        clients
+            .iter_mut()
+            .enumerate()
+            .take(CLIENTS / 3)
+            .for_each(send);
+        let first = clients[0].try_answer();
+        let stop = scope.spawn(|| context.stop(StopMode::Graceful));
+        clients
+            .iter_mut()
+            .enumerate()
+            .skip(CLIENTS / 3)
+            .for_each(send);
+        let others = clients.iter_mut().skip(1).map(Client::try_answer);
+        let answers = std::iter::once(first).chain(others);
+        let answers = answers
+            .map(|answer| answer.map(|answer| answer.status))
+            .collect();
+        stop.join().unwrap().unwrap();
+        answers
+    });
+    let stored: BTreeSet<String> = collected.lines().into_iter().collect();
+    assert_eq!(stored.len(), collected.lines().len(), "each once");
+    let mut told = [0, 0];
+    for (number, answer) in answers.iter().enumerate() {
+        let is_stored = stored.contains(&body(number));
+        match answer {
+            Some(200) => assert!(is_stored, "{number} was answered, and is lost"),
+            Some(503) => assert!(!is_stored, "{number} was refused, and stored"),
+            Some(other) => panic!("{other}"),
+            None => {}
+        }
+        told[0] += usize::from(*answer == Some(200));
+        told[1] += usize::from(answer.is_some());
+    }
+    assert!(
+        told[0] > 0 && told[1] < CLIENTS,
+        "the stop came amid them: {told:?}"
+    );
 }
 
 /// F76: a program that is behind takes no more requests, and says when to come back.
