@@ -46,7 +46,7 @@ mod text_file_stream;
 pub use file_stream::FileInput;
 pub use highwater_engine as engine;
 #[cfg(feature = "http")]
-pub use http::HttpOptions;
+pub use http::{HttpOptions, Tls};
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaRecord, StartAt};
 pub use line::Line;
