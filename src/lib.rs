@@ -7,12 +7,12 @@ pub use highwater_connectors::{
     Text, TextRecord, show_recovery,
 };
 
-#[cfg(feature = "http")]
-pub use highwater_connectors::HttpOptions;
 #[cfg(feature = "postgres")]
 pub use highwater_connectors::postgres;
 #[cfg(feature = "sqlite")]
 pub use highwater_connectors::rusqlite;
+#[cfg(feature = "http")]
+pub use highwater_connectors::{HttpOptions, Tls};
 #[cfg(feature = "kafka")]
 pub use highwater_connectors::{Kafka, KafkaRecord, StartAt, rdkafka};
 

@@ -45,11 +45,11 @@ mod text_file_stream;
 
 pub use file_stream::FileInput;
 pub use highwater_engine as engine;
-#[cfg(feature = "http")]
-pub use http::HttpOptions;
 #[cfg(all(feature = "http", fuzzing))]
 #[doc(hidden)]
 pub use http::fuzz_http_body;
+#[cfg(feature = "http")]
+pub use http::{HttpOptions, Tls};
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaRecord, StartAt};
 pub use line::Line;

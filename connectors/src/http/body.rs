@@ -87,12 +87,21 @@ impl WholeBody {
         if self.bytes.len() + data.len() > max {
             return Err(too_long(max));
         }
-        if !self.part.grow(data.len()) {
-            let reason = "too many bytes of requests are under way: send this one again later";
-            return Err(Refusal::too_many(reason, 1).closing());
-        }
+        self.count(data.len())?;
         self.bytes.extend_from_slice(data);
         Ok(())
+    }
+}
+
+impl WholeBody {
+    fn count(&mut self, bytes: usize) -> Result<(), Refusal> {
+        match self.part.grow(bytes) {
+            true => Ok(()),
+            false => {
+                let reason = "too many bytes of requests are under way: send this one again later";
+                Err(Refusal::too_many(reason, 1).closing())
+            }
+        }
     }
 }
 
@@ -101,31 +110,67 @@ fn too_long(max: usize) -> Refusal {
     Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason).closing()
 }
 
-/// Reads a body of at most `max` bytes.
+/// In what time a body must come.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Pace {
+    /// All of it.
+    pub(super) within: Duration,
+    /// So many bytes a second, once the first time is over; zero for any.
+    pub(super) min_rate: (u64, Duration),
+}
+
+impl Pace {
+    /// Until when more must come of a body that began then, if it is not over, and the reason if it
+    /// does not.
+    fn due(&self, begun: Instant, received: usize) -> (Instant, String) {
+        // A time-out beyond the clock's reach is a year.
+        let at = |time| {
+            let at = begun.checked_add(time);
+            at.unwrap_or_else(|| begun + Duration::from_hours(24 * 365))
+        };
+        let within = self.within;
+        let whole = (
+            at(within),
+            format!("the body was not there after {within:?}"),
+        );
+        let (rate, first) = self.min_rate;
+        let Some(seconds) = (received as u64).checked_div(rate) else {
+            return whole;
+        };
+        let rate_due = at(first.saturating_add(Duration::from_secs(seconds)));
+        match rate_due < whole.0 {
+            true => (
+                rate_due,
+                format!("the body comes slower than {rate} bytes a second"),
+            ),
+            false => whole,
+        }
+    }
+}
+
+/// Reads a body of at most `max` bytes. The bytes of its head, which is in memory as long, count in
+/// the budget too.
 ///
 /// # Errors
 /// 413 if it is longer, known before it is read where its length is announced; 408 if it is not
-/// there in time; 429 if the budget is used up; 400 if it breaks off.
+/// there in time, or comes too slowly; 429 if the budget is used up; 400 if it breaks off.
 pub(super) async fn read(
     mut body: Incoming,
     max: usize,
-    within: Duration,
+    head_bytes: usize,
+    pace: Pace,
     budget: &Arc<Budget>,
 ) -> Result<WholeBody, Refusal> {
     if body.size_hint().lower() > max as u64 {
         return Err(too_long(max));
     }
     let mut whole = WholeBody::new(budget);
-    // A time-out beyond the clock's reach is a year.
-    let now = Instant::now();
-    let deadline = now.checked_add(within);
-    let deadline = deadline.unwrap_or_else(|| now + Duration::from_hours(24 * 365));
+    whole.count(head_bytes)?;
+    let begun = Instant::now();
     loop {
-        let late = |_| {
-            let reason = format!("the body was not there after {within:?}");
-            Refusal::new(StatusCode::REQUEST_TIMEOUT, reason).closing()
-        };
-        let frame = match timeout_at(deadline, body.frame()).await.map_err(late)? {
+        let (due, reason) = pace.due(begun, whole.bytes.len());
+        let late = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, reason).closing();
+        let frame = match timeout_at(due, body.frame()).await.map_err(late)? {
             None => break,
             Some(Ok(frame)) => frame,
             Some(Err(error)) => {

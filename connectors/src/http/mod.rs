@@ -3,7 +3,12 @@
 //! | file | holds |
 //! |---|---|
 //! | `options` | settings |
-//! | `receiver` | the listener, the connections, and stopping |
+//! | `receiver` | the listener, who may reach it, and stopping |
+//! | `connections` | which connections there are, and which one goes when there is no place |
+//! | `connection` | one connection: handshake, protocols, ends |
+//! | `socket` | a socket that tells when its other end takes nothing |
+//! | `tls` | encryption, and taking up new certificates |
+//! | `certificate` | certificate, key and client authorities from their files |
 //! | `request` | one request: what is looked at, in which order |
 //! | `body` | the body, in bounded memory |
 //! | `encoding` | compressed bodies, in bounded memory |
@@ -17,6 +22,9 @@
 
 mod answer;
 mod body;
+mod certificate;
+mod connection;
+mod connections;
 mod encoding;
 mod format;
 #[cfg(any(test, fuzzing))]
@@ -26,10 +34,13 @@ mod receiver;
 mod request;
 mod retry;
 mod skipped;
+mod socket;
 mod store;
+mod tls;
 mod token;
 
 #[cfg(fuzzing)]
 pub use fuzzing::body as fuzz_http_body;
 pub use options::HttpOptions;
 pub(crate) use receiver::HttpReceiver;
+pub use tls::Tls;

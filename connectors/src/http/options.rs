@@ -1,6 +1,7 @@
 //! Settings of the HTTP receiver.
 
 use crate::http::retry::KEY_HEADER;
+use crate::http::tls::Tls;
 use crate::http::token::Token;
 use crate::socket_listen::BoundAddress;
 use highwater_engine::KeyWindow;
@@ -33,10 +34,13 @@ const TAKEN: [&str; 10] = [
 pub struct HttpOptions {
     pub(super) max_body_bytes: usize,
     pub(super) body_timeout: Duration,
+    pub(super) min_rate: (u64, Duration),
     pub(super) head_timeout: Duration,
+    pub(super) write_timeout: Duration,
     pub(super) max_connections: usize,
     pub(super) max_connections_per_address: usize,
     pub(super) max_bytes_in_flight: usize,
+    pub(super) tls: Option<Tls>,
     pub(super) insecure: bool,
     pub(super) tokens: Vec<Token>,
     pub(super) bound: BoundAddress,
@@ -55,16 +59,19 @@ impl Default for HttpOptions {
 
 impl HttpOptions {
     /// Bodies of up to 16 MiB within 30 seconds; heads within 10; 10,240 connections, 256 from one
-    /// address; 256 MiB of bodies at a time.
+    /// address; 256 MiB of bodies at a time; no encryption.
     #[must_use]
     pub fn new() -> Self {
         Self {
             max_body_bytes: 16 << 20,
             body_timeout: Duration::from_secs(30),
+            min_rate: (1024, Duration::from_secs(5)),
             head_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(30),
             max_connections: 10_240,
             max_connections_per_address: 256,
             max_bytes_in_flight: 256 << 20,
+            tls: None,
             insecure: false,
             tokens: Vec::new(),
             bound: BoundAddress::new(),
@@ -91,6 +98,15 @@ impl HttpOptions {
         self
     }
 
+    /// A body that comes slower is answered with 408: so many bytes each second, once the first
+    /// `after` are over. Default 1024, after 5 s. With zero bytes, [`Self::body_timeout`] alone
+    /// counts.
+    #[must_use]
+    pub fn min_body_rate(mut self, bytes_per_second: u64, after: Duration) -> Self {
+        self.min_rate = (bytes_per_second, after);
+        self
+    }
+
     /// A connection on which no head of a request is complete for so long is closed: also one that
     /// rests between two requests. Default 10 s.
     #[must_use]
@@ -99,8 +115,16 @@ impl HttpOptions {
         self
     }
 
-    /// How many clients may be connected at a time, at least 1. Further ones wait until another
-    /// leaves. Each takes a file descriptor. Default 10,240.
+    /// A connection whose client takes nothing of its answers for so long is cut. Default 30 s.
+    #[must_use]
+    pub fn write_timeout(mut self, time: Duration) -> Self {
+        self.write_timeout = time;
+        self
+    }
+
+    /// How many clients may be connected at a time, at least 1. When there is one more, the
+    /// connection that has rested for longest is closed: one without a request under way. While
+    /// all have one, further clients wait. Each takes a file descriptor. Default 10,240.
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
         self.max_connections = count.max(1);
@@ -115,8 +139,9 @@ impl HttpOptions {
         self
     }
 
-    /// How many bytes of bodies are in memory at a time, for all clients together. Beyond that a
-    /// request is answered with 429. Default 256 MiB.
+    /// How many bytes of requests are in memory at a time, for all clients together: their bodies,
+    /// and the headers of those whose body is not there yet. Beyond that a request is answered with
+    /// 429. Default 256 MiB.
     #[must_use]
     pub fn max_bytes_in_flight(mut self, bytes: usize) -> Self {
         self.max_bytes_in_flight = bytes;
@@ -140,10 +165,25 @@ impl HttpOptions {
         self
     }
 
-    /// Lets it listen on an address that other machines reach, though the receiver knows no
-    /// encryption: who listens on the way reads everything, tokens too; without tokens every
+    /// Encrypts all connections. With it and [`Self::token`], or a [client
+    /// authority](Tls::client_ca), the source may listen on an address that other machines reach.
+    ///
+    /// ```
+    /// # use highwater_connectors::{HttpOptions, Tls};
+    /// let senders = Tls::files("chain.pem", "key.pem").client_ca("senders.pem");
+    /// let options = HttpOptions::new().tls(senders);
+    /// # let _ = options;
+    /// ```
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.tls = Some(tls);
+        self
+    }
+
+    /// Lets it listen on an address that other machines reach without encryption, or without asking
+    /// who they are: who listens on the way reads everything, tokens too; without tokens every
     /// program that reaches it may write. Without this, the context does not start on an address
-    /// that is not of the loopback interface.
+    /// that is not of the loopback interface, unless it has both.
     #[must_use]
     pub fn insecure(mut self) -> Self {
         self.insecure = true;

@@ -4,27 +4,21 @@
 //! or socket of this source left.
 
 use crate::http::body::Budget;
+use crate::http::connection;
+use crate::http::connections::Connections;
 use crate::http::options::HttpOptions;
 use crate::http::request::Door;
+use crate::http::tls::Tls;
 use crate::http::token::Token;
 use crate::socket_listen::{ACCEPT_BACK_OFF, STOP_GRACE, is_the_clients_fault};
 use highwater_engine::{BoxError, Receiver, SourceContext};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
-/// The head of a request: its bytes, and its lines.
-const MAX_HEAD_BYTES: usize = 16 << 10;
-const MAX_HEADERS: usize = 100;
 /// Two threads serve all connections.
 const THREADS: usize = 2;
 
@@ -66,18 +60,19 @@ impl Receiver for HttpReceiver {
             return Err(fault.into());
         }
         source.remember_keys(self.options.key_window);
+        if let Some(tls) = &self.options.tls {
+            tls.open(source)?;
+        }
         let opened = self
             .listen()
             .map_err(|e| format!("cannot listen on {}: {e}", self.addr))?;
         let bound = opened.1;
-        if !bound.ip().is_loopback() && !self.options.insecure {
-            return Err(format!(
-                "{bound} can be reached from other machines, and this source knows no encryption: listen on \
-                 127.0.0.1 behind a proxy that does, or say `HttpOptions::insecure()`"
-            )
-            .into());
+        if !bound.ip().is_loopback()
+            && let Some(fault) = exposure(&self.options)
+        {
+            return Err(format!("{bound} can be reached from other machines, {fault}").into());
         }
-        tracing::info!(source = source.name(), address = %bound, "listening for HTTP");
+        tracing::info!(source = source.name(), address = %bound, encrypted = self.options.tls.is_some(), "listening for HTTP");
         self.options.bound.set(bound);
         let stop = self.stop.clone();
         source.on_stop(move || {
@@ -113,6 +108,23 @@ impl Receiver for HttpReceiver {
     }
 }
 
+/// Why an address that other machines reach is not to be listened on, and what to do.
+fn exposure(options: &HttpOptions) -> Option<&'static str> {
+    let asks = !options.tokens.is_empty() || options.tls.as_ref().is_some_and(Tls::has_client_ca);
+    match (&options.tls, asks) {
+        _ if options.insecure => None,
+        (None, _) => Some(
+            "and this source does not encrypt: give it a certificate (`HttpOptions::tls`) and ask senders for a \
+             token, listen on 127.0.0.1 behind a proxy that does, or say `HttpOptions::insecure()`",
+        ),
+        (Some(_), false) => Some(
+            "and every program there may write: ask senders for a token (`HttpOptions::token`) or a certificate \
+             (`Tls::client_ca`), or say `HttpOptions::insecure()`",
+        ),
+        (Some(_), true) => None,
+    }
+}
+
 /// Accepts and serves until the context stops.
 async fn serve(
     listener: TcpListener,
@@ -120,42 +132,37 @@ async fn serve(
     mut stop: watch::Receiver<bool>,
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
-    let places = Arc::new(Semaphore::new(door.options.max_connections));
-    let clients = Arc::new(Clients::default());
-    let graceful = GracefulShutdown::new();
+    let options = &door.options;
+    let connections =
+        Connections::new(options.max_connections, options.max_connections_per_address);
+    // Each connection has a receiver of it: it is closed when all of them have ended.
+    let (stopped, is_stopped) = watch::channel(false);
     loop {
-        let client = tokio::select! {
+        let next = async {
+            let (stream, peer) = accept(&listener, &door).await?;
+            // Without a place it is closed.
+            let place = connections.place(peer.ip()).await?;
+            Some((stream, peer, place))
+        };
+        let next = tokio::select! {
             biased;
             _ = stop.wait_for(|stopped| *stopped) => break,
-            client = accept(&listener, &places, &door) => client,
+            next = next => next,
         };
-        let Some((stream, peer, place)) = client else {
+        let Some((stream, peer, place)) = next else {
             continue;
         };
-        let most = door.options.max_connections_per_address;
-        let Some(admitted) = Clients::admit(&clients, peer.ip(), most, place) else {
-            continue; // closed
-        };
-        let (door, watcher) = (Arc::clone(&door), graceful.watcher());
+        let (door, is_stopped) = (Arc::clone(&door), is_stopped.clone());
         tokio::spawn(async move {
-            let _admitted = admitted;
-            let serve = service_fn(|request| {
-                let door = Arc::clone(&door);
-                async move { Ok::<_, Infallible>(door.answer(request).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(door.options.head_timeout)
-                .max_buf_size(MAX_HEAD_BYTES)
-                .max_headers(MAX_HEADERS)
-                .serve_connection(TokioIo::new(stream), serve);
-            if let Err(error) = watcher.watch(connection).await {
-                tracing::debug!(source = door.source.name(), %peer, %error, "connection lost");
+            let source = door.source.clone();
+            if let Err(error) = connection::serve(stream, place, door, is_stopped).await {
+                tracing::debug!(source = source.name(), %peer, error, "connection lost");
             }
         });
     }
-    drop(listener);
-    if tokio::time::timeout(STOP_GRACE, graceful.shutdown())
+    drop((listener, is_stopped));
+    stopped.send_replace(true);
+    if tokio::time::timeout(STOP_GRACE, stopped.closed())
         .await
         .is_err()
     {
@@ -164,17 +171,15 @@ async fn serve(
     Ok(())
 }
 
-/// The next client, once there is a place for it.
+/// The next client.
 async fn accept(
     listener: &tokio::net::TcpListener,
-    places: &Arc<Semaphore>,
     door: &Door,
-) -> Option<(TcpStream, SocketAddr, OwnedSemaphorePermit)> {
-    let place = Arc::clone(places).acquire_owned().await.ok()?;
+) -> Option<(TcpStream, SocketAddr)> {
     match listener.accept().await {
         Ok((stream, peer)) => {
             let _ = stream.set_nodelay(true);
-            Some((stream, peer, place))
+            Some((stream, peer))
         }
         Err(e) if is_the_clients_fault(&e) => None,
         Err(error) => {
@@ -183,61 +188,6 @@ async fn accept(
             door.source.report_error(&message.into());
             tokio::time::sleep(ACCEPT_BACK_OFF).await;
             None
-        }
-    }
-}
-
-/// How many connections each address has.
-#[derive(Debug, Default)]
-struct Clients {
-    by_address: Mutex<BTreeMap<IpAddr, usize>>,
-}
-
-/// A place among the connections, given back when dropped.
-#[derive(Debug)]
-struct Admitted {
-    clients: Arc<Clients>,
-    address: IpAddr,
-    _place: OwnedSemaphorePermit,
-}
-
-impl Clients {
-    fn admit(
-        clients: &Arc<Self>,
-        address: IpAddr,
-        most: usize,
-        place: OwnedSemaphorePermit,
-    ) -> Option<Admitted> {
-        let mut by_address = clients.lock();
-        let count = by_address.entry(address).or_default();
-        if *count >= most {
-            return None;
-        }
-        *count += 1;
-        drop(by_address);
-        Some(Admitted {
-            clients: Arc::clone(clients),
-            address,
-            _place: place,
-        })
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<IpAddr, usize>> {
-        // A count is never left half changed.
-        self.by_address
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Admitted {
-    fn drop(&mut self) {
-        let mut by_address = self.clients.lock();
-        if let Some(count) = by_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                by_address.remove(&self.address);
-            }
         }
     }
 }

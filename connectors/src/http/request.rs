@@ -1,7 +1,7 @@
 //! One request. What the log does not need is looked at before the body is read.
 
 use crate::http::answer::{self, Accepted, Answer, Refusal};
-use crate::http::body::{self, Budget, WholeBody};
+use crate::http::body::{self, Budget, Pace, WholeBody};
 use crate::http::encoding::Encoding;
 use crate::http::format::{Format, OnError, Records};
 use crate::http::options::HttpOptions;
@@ -11,13 +11,17 @@ use crate::http::token;
 use highwater_engine::wal::Lsn;
 use highwater_engine::{FrameId, SourceContext, StoredFrame};
 use hyper::body::Incoming;
-use hyper::{HeaderMap, Method, Request, StatusCode};
+use hyper::http::uri::Authority;
+use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 /// Longer bodies are cut into records and appended while other threads serve other requests.
 const LONG_BODY: usize = 64 << 10;
+
+/// The lines of a head. HTTP/1 ends a connection with more by itself.
+pub(super) const MAX_HEADERS: usize = 100;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -55,7 +59,12 @@ impl Door {
     async fn take(&self, request: Request<Incoming>) -> Result<Answer, Refusal> {
         let (head, body) = request.into_parts();
         if self.is_local {
-            check_sender(&head.headers)?;
+            check_sender(&head.uri, &head.headers)?;
+        }
+        if head.headers.len() > MAX_HEADERS {
+            let reason = format!("a request may have {MAX_HEADERS} headers");
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Err(Refusal::new(status, reason).closing());
         }
         match (head.uri.path(), &head.method) {
             ("/", &Method::POST) => {}
@@ -86,10 +95,15 @@ impl Door {
         }
         let HttpOptions {
             max_body_bytes,
-            body_timeout,
+            body_timeout: within,
+            min_rate,
             ..
         } = self.options;
-        let body = body::read(body, max_body_bytes, body_timeout, &self.budget).await?;
+        let pace = Pace { within, min_rate };
+        // HTTP/2 lets a client have many requests under way at a time.
+        let lines = headers.iter().map(|(k, v)| k.as_str().len() + v.len());
+        let head_bytes = lines.sum();
+        let body = body::read(body, max_body_bytes, head_bytes, pace, &self.budget).await?;
         if self.source.is_stopping() {
             return Err(self.stopping());
         }
@@ -201,20 +215,20 @@ impl Door {
 
 /// A page of another site that a browser of this machine shows may send requests here: with its own
 /// name for this machine, or as a form.
-fn check_sender(headers: &HeaderMap) -> Result<(), Refusal> {
+fn check_sender(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let forbidden = |reason: String| Refusal::new(StatusCode::FORBIDDEN, reason).closing();
-    let host = text(headers, "host")?.unwrap_or_default();
-    let name = match host.strip_prefix('[') {
-        Some(v6) => v6.split_once(']').map_or(v6, |(name, _)| name),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let is_this_machine = name.eq_ignore_ascii_case("localhost")
-        || name
-            .parse()
-            .is_ok_and(|ip: std::net::IpAddr| ip.is_loopback());
-    if !is_this_machine {
+    // HTTP/2 has the name in the address, HTTP/1.1 may have it there too: it goes before the header.
+    let host = text(headers, "host")?;
+    let names = uri
+        .authority()
+        .map(Authority::as_str)
+        .into_iter()
+        .chain(host);
+    let names: Vec<&str> = names.collect();
+    let other = names.iter().find(|name| !is_this_machine(name)).copied();
+    if let Some(name) = other.or(names.is_empty().then_some("")) {
         return Err(forbidden(format!(
-            "Host: {host:?} is no name of the address that this source listens on"
+            "Host: {name:?} is no name of the address that this source listens on"
         )));
     }
     let site = text(headers, "sec-fetch-site")?;
@@ -224,4 +238,17 @@ fn check_sender(headers: &HeaderMap) -> Result<(), Refusal> {
         ));
     }
     Ok(())
+}
+
+/// Whether a name, with or without a port, is one of this machine.
+fn is_this_machine(name: &str) -> bool {
+    if name.contains('@') {
+        return false; // `localhost:a@other.example` is the other one
+    }
+    let name = match name.strip_prefix('[') {
+        Some(v6) => v6.split_once(']').map_or(v6, |(name, _)| name),
+        None => name.split(':').next().unwrap_or_default(),
+    };
+    let ip = name.parse::<std::net::IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }
