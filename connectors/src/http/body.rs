@@ -13,6 +13,8 @@ use tokio::time::{Instant, timeout_at};
 #[derive(Debug)]
 pub(super) struct Budget {
     left: AtomicUsize,
+    /// What it is a share of.
+    whole: Option<Arc<Budget>>,
 }
 
 /// A part of a budget, given back when dropped.
@@ -26,7 +28,36 @@ impl Budget {
     pub(super) fn new(bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             left: AtomicUsize::new(bytes),
+            whole: None,
         })
+    }
+
+    /// At most so many bytes of it.
+    pub(super) fn share(self: &Arc<Self>, bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
+            left: AtomicUsize::new(bytes),
+            whole: Some(Arc::clone(self)),
+        })
+    }
+
+    fn take(&self, bytes: usize) -> bool {
+        // Relaxed: it is a count, nothing else is read by it.
+        let (relaxed, less) = (Ordering::Relaxed, |left: usize| left.checked_sub(bytes));
+        if self.left.try_update(relaxed, relaxed, less).is_err() {
+            return false;
+        }
+        let is_there = self.whole.as_ref().is_none_or(|whole| whole.take(bytes));
+        if !is_there {
+            self.left.fetch_add(bytes, relaxed);
+        }
+        is_there
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.left.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(whole) = &self.whole {
+            whole.give_back(bytes);
+        }
     }
 
     /// What is left of it.
@@ -38,23 +69,17 @@ impl Budget {
 
 impl Part {
     fn grow(&mut self, bytes: usize) -> bool {
-        // Relaxed: it is a count, nothing else is read by it.
-        let taken = self
-            .budget
-            .left
-            .try_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-                left.checked_sub(bytes)
-            });
-        if taken.is_ok() {
+        let taken = self.budget.take(bytes);
+        if taken {
             self.bytes += bytes;
         }
-        taken.is_ok()
+        taken
     }
 }
 
 impl Drop for Part {
     fn drop(&mut self) {
-        self.budget.left.fetch_add(self.bytes, Ordering::Relaxed);
+        self.budget.give_back(self.bytes);
     }
 }
 
@@ -91,9 +116,7 @@ impl WholeBody {
         self.bytes.extend_from_slice(data);
         Ok(())
     }
-}
 
-impl WholeBody {
     fn count(&mut self, bytes: usize) -> Result<(), Refusal> {
         match self.part.grow(bytes) {
             true => Ok(()),

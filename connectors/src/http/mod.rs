@@ -11,6 +11,7 @@
 //! | `certificate` | certificate, key and client authorities from their files |
 //! | `request` | one request: what is looked at, in which order |
 //! | `body` | the body, in bounded memory |
+//! | `budgets` | which part of the memory each sender may have |
 //! | `encoding` | compressed bodies, in bounded memory |
 //! | `format` | a body becomes records |
 //! | `fuzzing` | what the fuzzer feeds |
@@ -22,6 +23,7 @@
 
 mod answer;
 mod body;
+mod budgets;
 mod certificate;
 mod connection;
 mod connections;

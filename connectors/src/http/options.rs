@@ -40,6 +40,7 @@ pub struct HttpOptions {
     pub(super) max_connections: usize,
     pub(super) max_connections_per_address: usize,
     pub(super) max_bytes_in_flight: usize,
+    pub(super) max_bytes_of_sender: Option<usize>,
     pub(super) tls: Option<Tls>,
     pub(super) insecure: bool,
     pub(super) tokens: Vec<Token>,
@@ -71,6 +72,7 @@ impl HttpOptions {
             max_connections: 10_240,
             max_connections_per_address: 256,
             max_bytes_in_flight: 256 << 20,
+            max_bytes_of_sender: None,
             tls: None,
             insecure: false,
             tokens: Vec::new(),
@@ -145,6 +147,15 @@ impl HttpOptions {
     #[must_use]
     pub fn max_bytes_in_flight(mut self, bytes: usize) -> Self {
         self.max_bytes_in_flight = bytes;
+        self
+    }
+
+    /// How many of these bytes may be of one sender, by the name of its [`Self::token`]. Beyond that
+    /// its requests are answered with 429. Default: half of them, if there are several senders, so
+    /// that one of them cannot keep the others out.
+    #[must_use]
+    pub fn max_bytes_in_flight_of_sender(mut self, bytes: usize) -> Self {
+        self.max_bytes_of_sender = Some(bytes);
         self
     }
 

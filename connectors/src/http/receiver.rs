@@ -3,7 +3,7 @@
 //! The runtime belongs to the receiver's thread: when `run` has returned there is no task, thread
 //! or socket of this source left.
 
-use crate::http::body::Budget;
+use crate::http::budgets::Budgets;
 use crate::http::connection;
 use crate::http::connections::Connections;
 use crate::http::options::HttpOptions;
@@ -96,7 +96,7 @@ impl Receiver for HttpReceiver {
         let door = Arc::new(Door {
             source: source.clone(),
             options: self.options.clone(),
-            budget: Budget::new(self.options.max_bytes_in_flight),
+            budgets: Budgets::new(&self.options),
             long_work: Semaphore::new(THREADS),
             has_failed: AtomicBool::new(false),
             is_local: bound.ip().is_loopback(),

@@ -1,7 +1,8 @@
 //! One request. What the log does not need is looked at before the body is read.
 
 use crate::http::answer::{self, Accepted, Answer, Refusal};
-use crate::http::body::{self, Budget, Pace, WholeBody};
+use crate::http::body::{self, Pace, WholeBody};
+use crate::http::budgets::Budgets;
 use crate::http::encoding::Encoding;
 use crate::http::format::{Format, OnError, Records};
 use crate::http::options::HttpOptions;
@@ -13,7 +14,6 @@ use highwater_engine::{FrameId, SourceContext, StoredFrame};
 use hyper::body::Incoming;
 use hyper::http::uri::Authority;
 use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
@@ -28,7 +28,7 @@ pub(super) const MAX_HEADERS: usize = 100;
 pub(super) struct Door {
     pub(super) source: SourceContext,
     pub(super) options: HttpOptions,
-    pub(super) budget: Arc<Budget>,
+    pub(super) budgets: Budgets,
     /// Long bodies, and those that are compressed, are worked on one after the other.
     pub(super) long_work: Semaphore,
     /// The last request that came to the log was refused by it.
@@ -81,7 +81,9 @@ impl Door {
             }
         }
         let headers = &head.headers;
-        token::check(&self.options.tokens, headers)?;
+        let budget = self
+            .budgets
+            .of(token::check(&self.options.tokens, headers)?);
         if self.source.is_stopping() {
             return Err(self.stopping());
         }
@@ -103,7 +105,7 @@ impl Door {
         // HTTP/2 lets a client have many requests under way at a time.
         let lines = headers.iter().map(|(k, v)| k.as_str().len() + v.len());
         let head_bytes = lines.sum();
-        let body = body::read(body, max_body_bytes, head_bytes, pace, &self.budget).await?;
+        let body = body::read(body, max_body_bytes, head_bytes, pace, budget).await?;
         if self.source.is_stopping() {
             return Err(self.stopping());
         }

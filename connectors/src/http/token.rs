@@ -12,7 +12,7 @@ const MIN_BYTES: usize = 16;
 /// A secret, and the name of the sender that has it. What it is stands in no message.
 #[derive(Clone)]
 pub(super) struct Token {
-    name: String,
+    pub(super) name: String,
     secret: String,
 }
 
@@ -44,13 +44,13 @@ impl Token {
     }
 }
 
-/// Whether a request has one of the tokens, if there are any.
+/// Which of the tokens a request has, if there are any.
 ///
 /// # Errors
 /// 401.
-pub(super) fn check(tokens: &[Token], headers: &HeaderMap) -> Result<(), Refusal> {
+pub(super) fn check(tokens: &[Token], headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
     if tokens.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
     let said = text(headers, "authorization")?.and_then(|said| {
         let (scheme, secret) = said.split_once(' ')?;
@@ -58,14 +58,13 @@ pub(super) fn check(tokens: &[Token], headers: &HeaderMap) -> Result<(), Refusal
     });
     // All are compared, and each to its end: how long it takes tells nothing about them.
     let said = said.unwrap_or_default().as_bytes();
-    let known = tokens.iter().fold(Choice::from(0), |known, token| {
-        known | token.secret.as_bytes().ct_eq(said)
-    });
-    match bool::from(known) {
-        true => Ok(()),
-        false => {
-            let reason = "this source asks for a token: Authorization: Bearer ..";
-            Err(Refusal::new(StatusCode::UNAUTHORIZED, reason).closing())
-        }
-    }
+    let compared: Vec<Choice> = tokens
+        .iter()
+        .map(|token| token.secret.as_bytes().ct_eq(said))
+        .collect();
+    let known = compared.into_iter().position(bool::from);
+    known.map(Some).ok_or_else(|| {
+        let reason = "this source asks for a token: Authorization: Bearer ..";
+        Refusal::new(StatusCode::UNAUTHORIZED, reason).closing()
+    })
 }
