@@ -327,6 +327,7 @@ fn measure(keys: u64, percent: u64) {
     while program.taken.lock().unwrap().len() < wanted || (beside.len() as u64) < count {
         beside.push(batch(&program));
     }
+    let pause = program.context.checkpoints().longest_pause;
     program.context.stop(StopMode::Immediate).unwrap();
     taken.extend(
         program
@@ -355,7 +356,7 @@ fn measure(keys: u64, percent: u64) {
 
     let (mut took_sorted, share) = (took, |n: u64| n as f64 / full.size as f64 * 100.0);
     println!(
-        "| {keys} | {percent} % | {:.1} MB | {:.2} % | {:.2} % | {:.0} ms | {:.1} | {files} / {:.1} MB | {:.2} / {:.2} | {:.2} / {:.2} ({}) | {:.0} ({:.0}) |",
+        "| {keys} | {percent} % | {:.1} MB | {:.2} % | {:.2} % | {:.0} ms | {:.1} | {files} / {:.1} MB | {:.2} / {:.2} | {:.2} / {:.2} ({}) | {:.2} | {:.0} ({:.0}) |",
         full.size as f64 / 1e6,
         share(median.size),
         share(mean),
@@ -367,6 +368,7 @@ fn measure(keys: u64, percent: u64) {
         quantile(&mut beside, 50),
         quantile(&mut beside, 99),
         beside.len(),
+        millis(pause),
         millis(recovery),
         millis(loaded),
     );
@@ -381,7 +383,7 @@ fn main() {
         return word_counts(&path);
     }
     println!(
-        "| keys | changed | all of it | written, median | mean | in | copies MB | files / needs | batch p50 / p99 ms without | beside (batches) | restart ms (loading) |\n|---|---|---|---|---|---|---|---|---|---|---|"
+        "| keys | changed | all of it | written, median | mean | in | copies MB | files / needs | batch p50 / p99 ms without | beside (batches) | longest pause ms | restart ms (loading) |\n|---|---|---|---|---|---|---|---|---|---|---|---|"
     );
     let keys = list(
         "CHECKPOINT_KEYS",

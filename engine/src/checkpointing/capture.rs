@@ -4,6 +4,7 @@ use crate::batch::Batch;
 use crate::batch::tick::Tick;
 use crate::checkpointing::metadata::Incomplete;
 use crate::engine_log::ledger::Settled;
+use crate::observe::checkpoints::CheckpointStatus;
 use crate::state::encoded::Entry;
 use crate::state::table::capture::CapturedGroup;
 use highwater_wal::StreamId;
@@ -58,6 +59,8 @@ pub(crate) enum Captured {
 pub(crate) struct CaptureSink {
     pub(crate) messages: Sender<Captured>,
     pub(crate) memory: Arc<CopyMemory>,
+    /// Is told how long batches wait for copies.
+    pub(crate) status: Arc<CheckpointStatus>,
 }
 
 impl CaptureSink {

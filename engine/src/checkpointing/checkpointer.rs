@@ -169,8 +169,18 @@ impl Checkpointer {
         }
         let (messages, copies) = channel();
         let memory = Arc::clone(&self.memory);
-        let sink = CaptureSink { messages, memory };
+        let status = Arc::clone(&self.status);
+        let sink = CaptureSink {
+            messages,
+            memory,
+            status,
+        };
         (self.whole.clone(), sink, copies)
+    }
+
+    /// A batch could have been run for so long.
+    pub(crate) fn paused(&self, time: Duration) {
+        self.status.paused(time);
     }
 
     /// The memory that copies take.

@@ -83,7 +83,7 @@ pub(super) fn run(
                     feed,
                     scope,
                 }) => {
-                    copying.slice(&running.units);
+                    copying.slice_before_batch(&running.units);
                     (batch, is_idle) = (Some((attempt.epoch, feed)), false);
                     context.begin(attempt, work, scope);
                     continue;

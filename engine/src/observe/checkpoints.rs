@@ -21,6 +21,9 @@ pub struct CheckpointStats {
     pub newest: Option<(u64, u64, Lsn)>,
     /// Why the newest attempt failed, if it did.
     pub last_error: Option<String>,
+    /// The longest time that a worker, or the thread which runs batches, spent on a checkpoint while
+    /// it could have run a batch. Copies go on between batches, a millisecond at a time.
+    pub longest_pause: Duration,
 }
 
 /// What became of the checkpoints, for the driver and for observers.
@@ -180,6 +183,12 @@ impl CheckpointStatus {
     /// Attempts that have ended.
     pub(crate) fn ended_attempts(&self) -> EndedAttempts {
         self.inner.lock().attempts
+    }
+
+    /// A thread that runs batches was busy with a checkpoint for so long.
+    pub(crate) fn paused(&self, time: Duration) {
+        let longest = &mut self.inner.lock().stats.longest_pause;
+        *longest = time.max(*longest);
     }
 
     pub(crate) fn stats(&self) -> CheckpointStats {

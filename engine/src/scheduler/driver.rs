@@ -137,7 +137,12 @@ impl Driver {
             ..
         } = completed;
         let is_due = snapshot != Snapshot::Skip || self.checkpointer.is_due(&batch);
-        let asked = is_due.then(|| self.ask_for_checkpoint(&batch));
+        let asked = is_due.then(|| {
+            let began = self.admission.clock.now();
+            let asked = self.ask_for_checkpoint(&batch);
+            self.paused_since(began);
+            asked
+        });
         if self.side.is_empty()
             && let Some(next) = next()
         {
@@ -211,8 +216,9 @@ impl Driver {
             self.committer.has_published(&batch),
             "{batch} is in a checkpoint only after its outputs are published"
         );
+        let began = self.admission.clock.now();
         self.by_offset.captured(batch.id);
-        self.checkpointer.take(Capture {
+        let capture = Capture {
             batch,
             whole: asked.whole,
             copies: asked.copies,
@@ -223,7 +229,15 @@ impl Driver {
             incomplete: self.cut_batches.after(batch.id),
             is_final: snapshot == Snapshot::Final,
             sources: self.sources.iter().map(SourceContext::settled).collect(),
-        })
+        };
+        self.paused_since(began);
+        self.checkpointer.take(capture)
+    }
+
+    /// A checkpoint has kept the driver busy since then.
+    fn paused_since(&self, began: Duration) {
+        let now = self.admission.clock.now();
+        self.checkpointer.paused(now.saturating_sub(began));
     }
 
     /// A batch has finished: its input is not read again by this run. How many records it had of

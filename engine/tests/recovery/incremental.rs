@@ -6,7 +6,7 @@ use highwater_engine::checkpoint::testing::MemoryStore;
 use highwater_engine::checkpoint::{
     Checkpoints, LocalStore, Manifest, Store, StoreError, StoredFile,
 };
-use highwater_engine::wal::disk::{ManualClock, SimDisk};
+use highwater_engine::wal::disk::{ManualClock, OsClock, SimDisk};
 use highwater_engine::wal::{Lsn, inspect};
 use highwater_engine::{
     Batch, BatchMode, Builder, CheckpointPolicy, ContextEvent, KeyState, Result, StateCodec,
@@ -94,11 +94,13 @@ fn a_checkpoint_has_what_has_changed() {
         let (disk, totals) = (SimDisk::new(), Totals::default());
         let every = CheckpointPolicy::every_batches(1);
         let opened = || {
-            let (builder, sizes) = sizes(builder(&disk, workers).checkpoint(every));
+            let builder = builder(&disk, workers).clock(Arc::new(OsClock::default()));
+            let (builder, sizes) = sizes(builder.checkpoint(every));
             (open(builder, &totals).unwrap(), sizes)
         };
         let (context, written) = opened();
         context.start().unwrap();
+        assert_eq!(context.checkpoints().longest_pause, Duration::ZERO);
         // Numbers that do not compress well.
         let value = |key: u64| key.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 8 | 1;
         send(&context, (0..20_000).map(|key| (key, value(key))));
@@ -109,6 +111,8 @@ fn a_checkpoint_has_what_has_changed() {
             context.run_batch().unwrap();
             context.run_batch().unwrap();
         }
+        let pause = context.checkpoints().longest_pause;
+        assert!(pause > Duration::ZERO, "copies take their time");
         // What is on the way goes with the context: no final checkpoint.
         drop(context);
         let sizes = written.lock().clone();

@@ -53,6 +53,7 @@ impl Copying {
     /// Takes over which slots are to be copied; the batch before is settled. What is left of the
     /// checkpoint before is copied first.
     pub(in crate::exec) fn begin(&mut self, request: &CaptureRequest, units: &Units) {
+        let began = self.clock.now();
         if let Some(before) = self.capturing.take() {
             before.finish(units);
         }
@@ -64,6 +65,18 @@ impl Copying {
             sink: request.sink.clone(),
             at: 0,
         });
+        let took = self.clock.now().saturating_sub(began);
+        request.sink.status.paused(took);
+    }
+
+    /// Copies for a while before a batch begins.
+    pub(in crate::exec) fn slice_before_batch(&mut self, units: &Units) {
+        let Some(status) = self.capturing.as_ref().map(|c| Arc::clone(&c.sink.status)) else {
+            return;
+        };
+        let began = self.clock.now();
+        self.slice(units);
+        status.paused(self.clock.now().saturating_sub(began));
     }
 
     /// Copies for a while; `None` if there is nothing to copy.
