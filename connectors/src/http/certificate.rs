@@ -66,7 +66,8 @@ impl Contents {
     /// What a server needs to speak with this certificate: TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1.
     ///
     /// # Errors
-    /// If the contents are of no use: of which file, why, and what to do. It has nothing of the key.
+    /// If the contents are of no use: of which file, why, and what to do. Nothing of the key is in
+    /// it.
     pub(super) fn config(&self, files: &Files) -> Result<ServerConfig, String> {
         let chain = certificates(&self.chain, &files.chain)?;
         let key = private_key(&self.key, &files.key)?;

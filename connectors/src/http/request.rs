@@ -219,7 +219,7 @@ impl Door {
 /// name for this machine, or as a form.
 fn check_sender(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
     let forbidden = |reason: String| Refusal::new(StatusCode::FORBIDDEN, reason).closing();
-    // HTTP/2 has the name in the address, HTTP/1.1 may have it there too: it goes before the header.
+    // HTTP/2 has the name in the address, and HTTP/1.1 may have it there too.
     let host = text(headers, "host")?;
     let names = uri
         .authority()

@@ -21,8 +21,8 @@ use tokio_rustls::rustls::ServerConfig;
 /// when clients come, at most every ten seconds, and [`Self::reload`] has it look now.
 ///
 /// A new certificate is for connections that begin after it; the others go on with the old one. One
-/// that is of no use (half written, with the key of another one) is reported, and the old one stays.
-/// Replace each file by renaming a new one to its name.
+/// that is of no use (half written, with the key of another one) is reported, and the old one
+/// stays. Replace each file by renaming a new one to its name.
 ///
 /// Clones share the certificate: keep one, and give the other to the options.
 ///

@@ -44,7 +44,7 @@ fn attack(addr: SocketAddr, mut once: impl FnMut(&mut Http2<TcpStream>) -> std::
     panic!("the connection goes on");
 }
 
-/// Each request is begun and taken back in one breath: it is not looked at, and the connection ends.
+/// Each request is begun and taken back in one breath: the connection ends.
 #[test]
 fn requests_that_are_taken_back_at_once_end_the_connection() {
     let world = World::new();

@@ -67,8 +67,8 @@ fn both_versions_and_both_protocols_are_spoken() {
     assert_eq!(world.collected.lines().len(), 10);
 }
 
-/// Files that have changed are seen by the receiver itself when a client comes; connections that are
-/// open go on.
+/// Files that have changed are seen by the receiver itself when a client comes; open connections go
+/// on.
 #[test]
 fn a_new_certificate_is_taken_up_while_connections_are_open() {
     let world = World::new();
