@@ -198,14 +198,14 @@ fn start(subject: Subject, dir: &Path) -> (Child, String) {
 }
 
 fn start_rival(program: &Path, dir: &Path) -> (Child, String) {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = port.local_addr().unwrap().port();
-    let child = Command::new(program)
+    // Free again when the line is done.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    let port = free.unwrap().port();
+    let mut child = Command::new(program)
         .args(["--host", "127.0.0.1", "--port", &port.to_string()])
         .args(["--durability", "wal", "--data-dir"])
         .arg(dir)
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
         .spawn()
         .unwrap();
     let url = format!("http://127.0.0.1:{port}/v1/stream/bench");
@@ -225,7 +225,7 @@ fn start_rival(program: &Path, dir: &Path) -> (Child, String) {
         if made.unwrap().success() {
             return (child, url);
         }
-        std::thread::yield_now();
+        assert_eq!(child.try_wait().unwrap(), None, "the rival has ended");
     }
 }
 

@@ -30,11 +30,12 @@ impl Accepted {
             duplicates,
             skipped,
         } = self;
-        let mut text = json!({ "lsn": lsn, "records": records, "duplicates": duplicates });
-        if let (Some(skipped), Value::Object(text)) = (skipped, &mut text) {
-            text.insert("skipped".to_owned(), skipped.told());
-        }
-        answer(StatusCode::OK, &text)
+        let skipped = skipped.map_or_else(String::new, |skipped| {
+            format!(",\"skipped\":{}", skipped.told())
+        });
+        let text =
+            format!("{{\"duplicates\":{duplicates},\"lsn\":{lsn},\"records\":{records}{skipped}}}");
+        with_body(StatusCode::OK, text)
     }
 }
 
@@ -125,7 +126,11 @@ impl Refusal {
 
 /// An answer with a body of JSON.
 pub(super) fn answer(status: StatusCode, text: &Value) -> Answer {
-    let mut answer = Response::new(Full::new(text.to_string().into()));
+    with_body(status, text.to_string())
+}
+
+fn with_body(status: StatusCode, text: String) -> Answer {
+    let mut answer = Response::new(Full::new(text.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -64,7 +64,7 @@ pub(super) async fn serve(
     let (transport, protocols) = tokio::select! {
         biased;
         _ = stop.wait_for(|stopped| *stopped) => return Ok(()),
-        () = sentenced(seat) => return Ok(()),
+        _ = seat.sentenced() => return Ok(()),
         opened = open(stream, seat, &door) => opened?,
     };
     let service = service_fn(|request| {
@@ -94,7 +94,7 @@ pub(super) async fn serve(
                 tokio::select! {
                     biased;
                     result = connection.as_mut() => return result,
-                    () = sentenced(seat) => {}
+                    _ = seat.sentenced() => {}
                     () = sleep(STOP_GRACE) => {}
                 }
             }
@@ -171,12 +171,12 @@ async fn answer(door: &Door, working: Option<Working>, request: Request<Incoming
 
 /// Until the connection ends for a reason of its own: how long its client may take for what it does
 /// next, or because it was told to go.
+///
+/// Requests that come and go wake it not. It looks at least as often as the shortest of these times
+/// lasts: what its client has to do next began after the last look, so its time is not over sooner.
 async fn end(seat: &Seat, options: &HttpOptions) -> End {
-    let mut alarm = pin!(sleep_until(Instant::now() + FAR));
+    let shortest = options.head_timeout.min(options.write_timeout);
     loop {
-        if let Some(sentence) = seat.sentence() {
-            return End::Sentence(sentence);
-        }
         let now = Instant::now();
         let (due, end) = match seat.awaits() {
             Some(Awaits::Head(since)) => (since.checked_add(options.head_timeout), End::Rested),
@@ -186,22 +186,13 @@ async fn end(seat: &Seat, options: &HttpOptions) -> End {
         if due.is_some_and(|due| due <= now) {
             return end;
         }
-        // Mostly it moves farther away, and is then looked at when it was due before.
-        let due = due.unwrap_or(now + FAR);
-        if due < alarm.deadline() || alarm.is_elapsed() {
-            alarm.as_mut().reset(due);
-        }
+        let next_look = now.checked_add(shortest).unwrap_or(now + FAR);
+        let due = due.map_or(next_look, |due| due.min(next_look));
         tokio::select! {
             biased;
-            () = seat.changed() => {}
-            () = alarm.as_mut() => {}
+            sentence = seat.sentenced() => return End::Sentence(sentence),
+            () = sleep_until(due) => {}
         }
-    }
-}
-
-async fn sentenced(seat: &Seat) {
-    while seat.sentence().is_none() {
-        seat.changed().await;
     }
 }
 

@@ -37,8 +37,8 @@ pub(super) struct Seat {
     connections: Arc<Connections>,
     address: IpAddr,
     state: Mutex<State>,
-    /// Something has changed that its task should look at.
-    changed: Notify,
+    /// It is told to go.
+    sentenced: Notify,
 }
 
 #[derive(Debug)]
@@ -161,7 +161,7 @@ impl Seat {
                 sentence: None,
                 has_gone: false,
             }),
-            changed: Notify::new(),
+            sentenced: Notify::new(),
         });
         seat.rest(&mut seat.state());
         seat
@@ -189,7 +189,6 @@ impl Seat {
         let mut state = self.state();
         if state.blocked_since.is_none() {
             state.blocked_since = Some(Instant::now());
-            self.changed.notify_one();
         }
     }
 
@@ -211,29 +210,31 @@ impl Seat {
         }
     }
 
-    pub(super) fn sentence(&self) -> Option<Sentence> {
+    fn sentence(&self) -> Option<Sentence> {
         self.state().sentence
     }
 
-    /// Until something has changed.
-    pub(super) async fn changed(&self) {
-        self.changed.notified().await;
+    /// Until it is told to go.
+    pub(super) async fn sentenced(&self) -> Sentence {
+        loop {
+            if let Some(sentence) = self.sentence() {
+                return sentence;
+            }
+            self.sentenced.notified().await;
+        }
     }
 
     fn cancelled(&self, state: &mut State) {
         state.cancelled += 1;
         if state.cancelled > MAX_CANCELLED && state.sentence.is_none() {
             state.sentence = Some(Sentence::Resets);
-            self.changed.notify_one();
+            self.sentenced.notify_one();
         }
     }
 
     /// Something of a request is over: perhaps nothing is under way any more.
     fn rest(self: &Arc<Self>, state: &mut State) {
         state.since = Instant::now();
-        if state.working == 0 {
-            self.changed.notify_one();
-        }
         let is_busy = state.working + state.untaken > 0;
         if !is_busy && !state.has_gone && state.sentence.is_none() {
             state.ticket = Some(self.connections.table().rests(self));
@@ -249,7 +250,7 @@ impl Seat {
             state.ticket = None;
             state.sentence = Some(Sentence::Shed);
             self.connections.table().leaving += 1;
-            self.changed.notify_one();
+            self.sentenced.notify_one();
         }
         goes
     }
