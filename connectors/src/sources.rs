@@ -155,7 +155,8 @@ pub trait Sources {
     /// A producer has one request under way at a time, and two senders have two ids. One that has
     /// lost its numbers takes a new id, or a higher epoch. The newest
     /// [`PRODUCER_WINDOW`](highwater_engine::SourceContext::PRODUCER_WINDOW) producers are
-    /// remembered, and keys within a [window](crate::HttpOptions::key_window).
+    /// remembered, and keys within a [window](crate::HttpOptions::key_window). All senders of a
+    /// source share these names: a token says who may write, not under which name.
     ///
     /// **Bad lines.** One refuses the whole request, with its line. With `POST /?on_error=skip` the
     /// others are stored, and the answer has `"skipped": {"count": .., "first": [{"at": "line 3",

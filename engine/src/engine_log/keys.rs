@@ -102,7 +102,8 @@ pub(crate) struct Keys {
     settled: u64,
     /// The number of the newest frame of each key.
     places: HashTable<u64>,
-    window: KeyWindow,
+    /// Until a receiver has said which, nothing is forgotten: it may want more than the default.
+    window: Option<KeyWindow>,
     /// How many were forgotten because there were too many.
     forgotten: u64,
 }
@@ -135,7 +136,14 @@ impl Keys {
             .filter(|known| !self.is_old(known, mark.received_ms))
     }
 
-    /// Takes in the key of the frame at `lsn`, which comes after all others.
+    /// A frame with this key is appended at `lsn`, after all others.
+    pub(crate) fn append(&mut self, mark: KeyMark, lsn: Lsn) {
+        self.push(mark, lsn);
+        let _default = self.window.get_or_insert_default();
+        self.forget(mark.received_ms);
+    }
+
+    /// Takes in the key of the frame at `lsn`, which comes after all others, as recovery finds it.
     pub(crate) fn push(&mut self, mark: KeyMark, lsn: Lsn) {
         let (known, number) = (KnownKey { mark, lsn }, self.end());
         match self.chunks.back_mut().filter(|last| last.len() < CHUNK) {
@@ -143,12 +151,11 @@ impl Keys {
             None => self.chunks.push_back(Arc::new(vec![known])),
         }
         self.place(mark.key, number);
-        self.forget(mark.received_ms);
     }
 
     /// From now on.
     pub(crate) fn set_window(&mut self, window: KeyWindow, now_ms: u64) {
-        self.window = window;
+        self.window = Some(window);
         self.forget(now_ms);
     }
 
@@ -197,7 +204,8 @@ impl Keys {
     }
 
     fn is_old(&self, known: &KnownKey, now_ms: u64) -> bool {
-        u128::from(now_ms.saturating_sub(known.mark.received_ms)) >= self.window.age.as_millis()
+        let age = self.window.unwrap_or_default().age;
+        u128::from(now_ms.saturating_sub(known.mark.received_ms)) >= age.as_millis()
     }
 
     /// Notes where a key is: it may have been there before, too old to be recognised.
@@ -229,9 +237,10 @@ impl Keys {
     /// Forgets whole chunks, the oldest first: those beyond the number that is to be remembered,
     /// and those of which every key is too old.
     fn forget(&mut self, now_ms: u64) {
+        let most = self.window.unwrap_or_default().keys;
         while let Some(oldest) = self.chunks.front().filter(|oldest| oldest.len() == CHUNK) {
             let too_old = oldest.iter().all(|known| self.is_old(known, now_ms));
-            if !too_old && self.len() - CHUNK < self.window.keys {
+            if !too_old && self.len() - CHUNK < most {
                 return;
             }
             let oldest = Arc::clone(oldest);

@@ -231,7 +231,7 @@ impl SourceWriter {
         let range = admission.wal.append_batch_to(self.stream, &all)?;
         ledger.appended(range.first, envelope.mark, u64::from(count));
         if let Some(mark) = key_mark {
-            ledger.keys_mut().push(mark, range.first);
+            ledger.keys_mut().append(mark, range.first);
         }
         admission.has_data_at(range.first);
         if admission.batch_is_full() {

@@ -42,12 +42,12 @@ fn checkpointed(settled: &Settled) -> Settled {
 #[test]
 fn a_key_is_found_until_it_is_too_old_and_may_then_be_used_again() {
     let mut keys = Keys::default();
-    keys.push(mark(1, 10, 0), Lsn::new(8));
-    keys.push(mark(2, 20, HOUR_MS), Lsn::new(16));
+    keys.append(mark(1, 10, 0), Lsn::new(8));
+    keys.append(mark(2, 20, HOUR_MS), Lsn::new(16));
     assert_eq!(found(&keys, 1, 24 * HOUR_MS - 1), Some((10, 8)));
     assert_eq!(found(&keys, 1, 24 * HOUR_MS), None);
     assert_eq!(found(&keys, 3, 0), None);
-    keys.push(mark(1, 11, 24 * HOUR_MS), Lsn::new(24));
+    keys.append(mark(1, 11, 24 * HOUR_MS), Lsn::new(24));
     assert_eq!(found(&keys, 1, 24 * HOUR_MS), Some((11, 24)));
     // A clock that is set back makes keys younger, not older.
     assert_eq!(found(&keys, 2, 0), Some((20, 16)));
@@ -63,7 +63,7 @@ fn memory_is_bounded_and_the_oldest_are_forgotten_first() {
     keys.set_window(window, 0);
     let all = 20 * CHUNK as u64 + 7;
     for key in 0..all {
-        keys.push(mark(key, key, 0), Lsn::new(8 * key));
+        keys.append(mark(key, key, 0), Lsn::new(8 * key));
         assert!(keys.len() <= 5 * CHUNK, "{}", keys.len());
         let oldest_kept = key.saturating_sub(window.keys as u64 - 1);
         assert_eq!(
@@ -76,16 +76,48 @@ fn memory_is_bounded_and_the_oldest_are_forgotten_first() {
     assert_eq!(keys.places.len(), keys.len());
     // Those that are too old are not missed: they make no number.
     let before = keys.forgotten();
-    keys.push(mark(all, 0, 48 * HOUR_MS), Lsn::new(8 * all));
+    keys.append(mark(all, 0, 48 * HOUR_MS), Lsn::new(8 * all));
     assert_eq!((keys.len(), keys.forgotten()), (8, before));
     assert_eq!(found(&keys, all, 48 * HOUR_MS), Some((0, 8 * all)));
+}
+
+/// Recovery knew the default alone: a receiver that remembers more keys, or older ones, would have
+/// counted their retries again after each restart.
+#[test]
+fn recovery_forgets_nothing_before_the_receiver_has_said_how_much_it_remembers() {
+    let default = KeyWindow::default();
+    let many = default.keys as u64 + 5 * CHUNK as u64;
+    let recovered = || {
+        let mut frames = Frames::default();
+        for key in 0..many {
+            let days = 72 * HOUR_MS * key / many;
+            frames.push_key(Lsn::new(key), mark(key, 0, days));
+        }
+        Ledger::new(Settled::default(), frames)
+    };
+    let now = 72 * HOUR_MS;
+    let mut ledger = recovered();
+    let window = KeyWindow {
+        keys: 2 * default.keys,
+        age: 7 * default.age,
+    };
+    ledger.keys_mut().set_window(window, now);
+    assert!(found(ledger.keys(), 0, now).is_some());
+    ledger.settle(Lsn::new(many));
+    let mut again = Ledger::new(checkpointed(&ledger.settled()), Frames::default());
+    again.keys_mut().set_window(window, now);
+    assert!(found(again.keys(), 0, now).is_some());
+    let mut ledger = recovered();
+    ledger.keys_mut().append(mark(many, 0, now), Lsn::new(many));
+    assert_eq!(found(ledger.keys(), 0, now), None, "the default holds");
+    assert!(ledger.keys().len() < default.keys);
 }
 
 #[test]
 fn an_entry_that_is_missing_or_damaged_is_an_error() {
     let mut keys = Keys::default();
     for key in 0..3 * CHUNK as u64 {
-        keys.push(mark(key, 0, 0), Lsn::new(key));
+        keys.append(mark(key, 0, 0), Lsn::new(key));
     }
     keys.settle(Lsn::new(u64::MAX));
     let entries: Vec<_> = keys.settled().entries().collect();
@@ -142,7 +174,7 @@ proptest! {
             match step {
                 Step::Append(keys) => for key in keys {
                     let lsn = 8 * frames.len() as u64;
-                    ledger.keys_mut().push(mark(key, lsn, 0), Lsn::new(lsn));
+                    ledger.keys_mut().append(mark(key, lsn, 0), Lsn::new(lsn));
                     frames.push((key, lsn));
                 },
                 Step::Settle(count) => {
