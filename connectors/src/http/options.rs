@@ -150,9 +150,9 @@ impl HttpOptions {
         self
     }
 
-    /// How many of these bytes may be of one sender, by the name of its [`Self::token`]. Beyond that
-    /// its requests are answered with 429. Default: half of them, if there are several senders, so
-    /// that one of them cannot keep the others out.
+    /// How many of these bytes may be of one sender, by the name of its [`Self::token`]. Beyond
+    /// that its requests are answered with 429. Default: half of them, if there are several
+    /// senders, so that one of them cannot keep the others out.
     #[must_use]
     pub fn max_bytes_in_flight_of_sender(mut self, bytes: usize) -> Self {
         self.max_bytes_of_sender = Some(bytes);

@@ -21,8 +21,8 @@ pub struct CheckpointStats {
     pub newest: Option<(u64, u64, Lsn)>,
     /// Why the newest attempt failed, if it did.
     pub last_error: Option<String>,
-    /// The longest time that a worker, or the thread which runs batches, spent on a checkpoint while
-    /// it could have run a batch. Copies go on between batches, a millisecond at a time.
+    /// The longest time that a worker, or the thread which runs batches, spent on a checkpoint
+    /// while it could have run a batch. Copies go on between batches, a millisecond at a time.
     pub longest_pause: Duration,
 }
 

@@ -137,12 +137,7 @@ impl Driver {
             ..
         } = completed;
         let is_due = snapshot != Snapshot::Skip || self.checkpointer.is_due(&batch);
-        let asked = is_due.then(|| {
-            let began = self.admission.clock.now();
-            let asked = self.ask_for_checkpoint(&batch);
-            self.paused_since(began);
-            asked
-        });
+        let asked = is_due.then(|| self.ask_for_checkpoint(&batch));
         if self.side.is_empty()
             && let Some(next) = next()
         {
@@ -187,6 +182,7 @@ impl Driver {
 
     /// Has the workers take over what a checkpoint after `batch` is to have, which was kept.
     fn ask_for_checkpoint(&mut self, batch: &Batch) -> Asked {
+        let began = self.admission.clock.now();
         if self.workers.take_rebuilt() {
             self.checkpointer.write_everything();
         }
@@ -198,6 +194,7 @@ impl Driver {
             tracing::warn!(%error, %batch, "a worker was lost before a checkpoint");
             usize::MAX
         });
+        self.paused_since(began);
         Asked {
             whole,
             copies,
