@@ -37,7 +37,7 @@ pub(super) fn frame_id<'a>(
             Err(Refusal::bad(format!("Producer-Id and {name}: one of them")))
         }
         (by_number, by_key) => {
-            Ok(by_number.or(by_key.map(|(_, key)| FrameId::Key(key.as_bytes()))))
+            Ok(by_number.or(by_key.map(|(_, key)| FrameId::IdempotencyKey(key.as_bytes()))))
         }
     }
 }
@@ -115,7 +115,7 @@ mod tests {
                 epoch,
                 sequence,
             } => format!("{producer} {epoch}.{sequence}"),
-            FrameId::Key(key) => String::from_utf8(key.to_vec()).unwrap(),
+            FrameId::IdempotencyKey(key) => String::from_utf8(key.to_vec()).unwrap(),
         }))
     }
 

@@ -13,7 +13,7 @@ use highwater_wal::Lsn;
 ///
 /// A producer numbers the frames that it sends, each once. [`Self::Sequence`] and
 /// [`Self::EpochSequence`] need one number for each producer in memory and find a retry however old
-/// it is; [`Self::Key`] needs no order, and finds it within a [`KeyWindow`].
+/// it is; [`Self::IdempotencyKey`] needs no order, and finds it within a [`KeyWindow`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameId<'a> {
     /// Numbers ascend, and may leave some out. What is not above the last one is a retry.
@@ -34,7 +34,7 @@ pub enum FrameId<'a> {
         sequence: u64,
     },
     /// A key of 1 to 255 bytes that no other frame of the source has, such as a random UUID.
-    Key(&'a [u8]),
+    IdempotencyKey(&'a [u8]),
 }
 
 impl FrameId<'_> {
@@ -71,7 +71,7 @@ impl SourceWriter {
             FrameId::Sequence { producer, .. } | FrameId::EpochSequence { producer, .. } => {
                 self.check_producer(producer)?;
             }
-            FrameId::Key(key) => self.check_key(key)?,
+            FrameId::IdempotencyKey(key) => self.check_key(key)?,
         }
         let taken = self.make_room(records.len(), room)?;
         // Held across the append: otherwise two senders could both find it new.
@@ -104,7 +104,7 @@ impl SourceWriter {
                 epoch,
                 sequence,
             } => self.by_number(ledger, producer, (epoch, sequence), true),
-            FrameId::Key(key) => self.by_key(ledger, key, records),
+            FrameId::IdempotencyKey(key) => self.by_key(ledger, key, records),
         }
     }
 

@@ -244,8 +244,8 @@ impl SourceContext {
         self.inner.writer.check_one(record)
     }
 
-    /// Sets how long keys ([`FrameId::Key`]) are remembered, from now on: at least so many, and not
-    /// longer than so. A receiver calls it when it opens.
+    /// Sets how long keys ([`FrameId::IdempotencyKey`]) are remembered, from now on: at least so
+    /// many, and not longer than so. A receiver calls it when it opens.
     pub fn remember_keys(&self, window: KeyWindow) {
         self.inner.writer.remember_keys(window);
     }

@@ -171,10 +171,10 @@ fn the_numbers_of_an_epoch_follow_each_other_from_0() {
 #[test]
 fn a_key_is_found_with_its_body_and_refused_with_another_one() {
     in_each_life(|source, life| {
-        let first = store(source, FrameId::Key(b"k1"), "a").unwrap();
+        let first = store(source, FrameId::IdempotencyKey(b"k1"), "a").unwrap();
         assert_eq!(first.is_duplicate, life > 0);
         let other = source
-            .try_append_frame(FrameId::Key(b"k2"), &[b"a", b"b"])
+            .try_append_frame(FrameId::IdempotencyKey(b"k2"), &[b"a", b"b"])
             .unwrap();
         assert_eq!(other.is_duplicate, life > 0);
         for body in [
@@ -184,16 +184,16 @@ fn a_key_is_found_with_its_body_and_refused_with_another_one() {
             &[b"a", b"b", b""],
             &[],
         ] {
-            let refused = source.try_append_frame(FrameId::Key(b"k2"), body);
+            let refused = source.try_append_frame(FrameId::IdempotencyKey(b"k2"), body);
             let Err(Error::KeyReused { lsn, .. }) = refused else {
                 panic!("{refused:?}");
             };
             assert_eq!(lsn, other.lsn);
         }
-        let again = store(source, FrameId::Key(b"k1"), "a").unwrap();
+        let again = store(source, FrameId::IdempotencyKey(b"k1"), "a").unwrap();
         assert_eq!((again.lsn, again.is_duplicate), (first.lsn, true));
         for key in [&b""[..], &[b'x'; 256]] {
-            let refused = store(source, FrameId::Key(key), "a");
+            let refused = store(source, FrameId::IdempotencyKey(key), "a");
             assert!(matches!(refused, Err(Error::Record { .. })), "{refused:?}");
         }
         // What is refused leaves nothing behind.
@@ -209,22 +209,22 @@ fn a_key_is_forgotten_when_it_is_too_old_or_there_are_too_many() {
         keys: 1000,
         age: Duration::from_hours(1),
     });
-    store(&source, FrameId::Key(b"old"), "a").unwrap();
+    store(&source, FrameId::IdempotencyKey(b"old"), "a").unwrap();
     program.clock.advance(Duration::from_mins(59));
     assert!(
-        store(&source, FrameId::Key(b"old"), "a")
+        store(&source, FrameId::IdempotencyKey(b"old"), "a")
             .unwrap()
             .is_duplicate
     );
     program.clock.advance(Duration::from_mins(1));
     assert!(
-        !store(&source, FrameId::Key(b"old"), "a")
+        !store(&source, FrameId::IdempotencyKey(b"old"), "a")
             .unwrap()
             .is_duplicate
     );
     context.run_batch().unwrap();
     for number in 0..5000_u32 {
-        let key = FrameId::Key(&number.to_le_bytes());
+        let key = FrameId::IdempotencyKey(&number.to_le_bytes());
         source.try_append_frame(key, &[b"x"]).map(drop).unwrap();
         if number % 1000 == 999 {
             context.run_batch().unwrap();
@@ -237,7 +237,7 @@ fn a_key_is_forgotten_when_it_is_too_old_or_there_are_too_many() {
         stats.forgotten
     );
     let is_known = |source: &SourceContext, number: u32| {
-        store(source, FrameId::Key(&number.to_le_bytes()), "x")
+        store(source, FrameId::IdempotencyKey(&number.to_le_bytes()), "x")
             .unwrap()
             .is_duplicate
     };
@@ -277,7 +277,7 @@ impl Client {
                 epoch: 3,
                 sequence: number,
             },
-            _ => FrameId::Key(key.as_bytes()),
+            _ => FrameId::IdempotencyKey(key.as_bytes()),
         };
         store(source, id, &body)
     }
