@@ -93,6 +93,20 @@ impl Format {
             Err(error) => Err(format!("no JSON: {error}")),
         }
     }
+
+    /// Where a record is in its body: counting lines takes as long as the body before it is.
+    fn place(self, body: &[u8], record: &str, index: usize) -> Place {
+        match self {
+            Self::Raw => Place::Body,
+            Self::Json => Place::Element(index + 1),
+            Self::Lines | Self::NdJson => {
+                // The record is a part of the body.
+                let before = record.as_ptr().addr() - body.as_ptr().addr();
+                let before = body.get(..before).unwrap_or_default();
+                Place::Line(memchr::memchr_iter(b'\n', before).count() + 1)
+            }
+        }
+    }
 }
 
 /// What becomes of a request with a bad record.
@@ -110,12 +124,11 @@ impl OnError {
         let pairs = query.unwrap_or_default().split('&');
         let mut said = pairs.filter_map(|pair| pair.strip_prefix("on_error="));
         match (said.next(), said.next()) {
-            (None | Some("refuse"), None) => Ok(Self::Refuse),
+            (None, _) | (Some("refuse"), None) => Ok(Self::Refuse),
             (Some("skip"), None) => Ok(Self::Skip),
             (Some(other), _) => Err(Refusal::bad(format!(
                 "on_error={other}: skip, or refuse, once"
             ))),
-            (None, Some(_)) => Ok(Self::Refuse),
         }
     }
 }
@@ -138,7 +151,7 @@ impl<'a> Records<'a> {
             let place = Place::Line(index + 1);
             match self.format.record(line) {
                 Ok(record) => self.texts.extend(record),
-                Err(reason) if on_error == OnError::Skip => self.skipped.add(place, reason),
+                Err(reason) if on_error == OnError::Skip => self.skipped.add(reason, || place),
                 Err(reason) => return Err(Refusal::bad(format!("{place}: {reason}"))),
             }
         }
@@ -150,22 +163,13 @@ impl<'a> Records<'a> {
         &mut self,
         check: impl Fn(&str) -> Result<(), String>,
     ) -> Result<(), Refusal> {
-        let texts = std::mem::take(&mut self.texts);
-        let refused = texts.iter().map(|text| check(text).err()).enumerate();
-        let refused: Vec<(usize, String)> = refused
-            .filter_map(|(index, reason)| Some((index, reason?)))
-            .collect();
-        self.texts = texts;
-        let mut left_out = refused.iter().map(|(index, _)| *index).peekable();
-        for (index, reason) in &refused {
-            let place = self.place(*index);
-            self.skipped.add(place, reason.clone());
+        let (format, body) = (self.format, self.body);
+        for (index, text) in std::mem::take(&mut self.texts).into_iter().enumerate() {
+            match check(text) {
+                Ok(()) => self.texts.push(text),
+                Err(reason) => self.skipped.add(reason, || format.place(body, text, index)),
+            }
         }
-        let mut index = 0;
-        self.texts.retain(|_| {
-            index += 1;
-            left_out.next_if_eq(&(index - 1)).is_none()
-        });
         match self.texts.is_empty() {
             true => Err(self.none()),
             false => Ok(()),
@@ -174,16 +178,10 @@ impl<'a> Records<'a> {
 
     /// Where a record is in the body.
     pub(super) fn place(&self, index: usize) -> Place {
-        match (self.format, self.texts.get(index)) {
-            (Format::Raw, _) | (_, None) => Place::Body,
-            (Format::Json, _) => Place::Element(index + 1),
-            (Format::Lines | Format::NdJson, Some(text)) => {
-                // The record is a part of the body.
-                let before = text.as_ptr().addr() - self.body.as_ptr().addr();
-                let before = self.body.get(..before).unwrap_or_default();
-                Place::Line(memchr::memchr_iter(b'\n', before).count() + 1)
-            }
-        }
+        let text = self.texts.get(index);
+        text.map_or(Place::Body, |text| {
+            self.format.place(self.body, text, index)
+        })
     }
 
     fn none(&self) -> Refusal {

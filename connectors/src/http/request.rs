@@ -147,10 +147,6 @@ impl Door {
         let durable = self.durable(Lsn::new(accepted.lsn));
         durable.await.map_err(Refusal::unknown)?;
         self.has_failed.store(false, Ordering::Relaxed);
-        if let Some(skipped) = &accepted.skipped {
-            let first = skipped.first().unwrap_or_default();
-            (0..skipped.count).for_each(|_| self.source.skip(&first));
-        }
         Ok(accepted.answer())
     }
 
@@ -171,6 +167,9 @@ impl Door {
         let place = |index| records.place(index);
         let StoredFrame { lsn, is_duplicate } = store(source, &records.texts, id, place)?;
         let Records { texts, skipped, .. } = records;
+        if !is_duplicate && let Some(first) = skipped.first() {
+            (0..skipped.count).for_each(|_| source.skip(&first));
+        }
         Ok(Accepted {
             lsn: lsn.get(),
             records: texts.len(),

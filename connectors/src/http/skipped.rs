@@ -33,10 +33,12 @@ impl Skipped {
     /// So many are told one by one.
     const LISTED: usize = 100;
 
-    pub(super) fn add(&mut self, place: Place, reason: String) {
+    /// One more. Where it was is asked for only while it is told: a request may have a million, and
+    /// the line of each would be counted from the beginning.
+    pub(super) fn add(&mut self, reason: String, place: impl FnOnce() -> Place) {
         self.count += 1;
         if self.listed.len() < Self::LISTED {
-            self.listed.push((place, reason));
+            self.listed.push((place(), reason));
         }
     }
 
@@ -52,5 +54,24 @@ impl Skipped {
     pub(super) fn first(&self) -> Option<String> {
         let first = self.listed.first();
         first.map(|(place, reason)| format!("{place}: {reason}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The place of each bad line was looked for, and mostly thrown away: the square of their
+    /// number.
+    #[test]
+    fn only_what_is_told_is_looked_for() {
+        let (mut skipped, mut looked) = (Skipped::default(), 0);
+        for line in 0..1000 {
+            skipped.add("bad".to_owned(), || {
+                looked += 1;
+                Place::Line(line)
+            });
+        }
+        assert_eq!((looked, skipped.count), (Skipped::LISTED, 1000));
     }
 }

@@ -239,7 +239,8 @@ impl Keys {
     fn forget(&mut self, now_ms: u64) {
         let most = self.window.unwrap_or_default().keys;
         while let Some(oldest) = self.chunks.front().filter(|oldest| oldest.len() == CHUNK) {
-            let too_old = oldest.iter().all(|known| self.is_old(known, now_ms));
+            // The newest first: mostly it decides.
+            let too_old = oldest.iter().rev().all(|known| self.is_old(known, now_ms));
             if !too_old && self.len() - CHUNK < most {
                 return;
             }

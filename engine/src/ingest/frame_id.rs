@@ -115,18 +115,7 @@ impl SourceWriter {
         (epoch, sequence): (u64, u64),
         is_gapless: bool,
     ) -> Result<Verdict> {
-        let known = ledger.producers().last(producer);
-        if let Some(known) = known
-            && known.epoch > epoch
-        {
-            return Err(Error::Fenced {
-                source_name: self.name.clone(),
-                producer: producer.to_owned(),
-                epoch,
-                current: known.epoch,
-                lsn: known.lsn,
-            });
-        }
+        let known = self.not_fenced(ledger, producer, epoch)?;
         let of_epoch = known.filter(|known| known.epoch == epoch);
         if let Some(known) = of_epoch
             && sequence <= known.sequence

@@ -4,6 +4,7 @@ use crate::batch::source_range::SourceRange;
 use crate::engine_log::envelope::{Envelope, IdempotencyKey, MAX_PRODUCER, Mark};
 use crate::engine_log::keys::KeyMark;
 use crate::engine_log::ledger::{Ledger, Settled};
+use crate::engine_log::producers::Progress;
 use crate::error::{Error, Result};
 use crate::ingest::admission::{Admission, Room};
 use crate::ingest::decoder::RecordCheck;
@@ -137,18 +138,7 @@ impl SourceWriter {
         // Held across the append: otherwise two connections of one producer could both find a
         // record new.
         let mut ledger = self.ledger.lock();
-        let known = ledger.producers().last(producer);
-        if let Some(known) = known
-            && known.epoch > epoch
-        {
-            return Err(Error::Fenced {
-                source_name: self.name.clone(),
-                producer: producer.to_owned(),
-                epoch,
-                current: known.epoch,
-                lsn: known.lsn,
-            });
-        }
+        let known = self.not_fenced(&ledger, producer, epoch)?;
         let known = known.filter(|known| known.epoch == epoch);
         let known = known.map(|known| (known.sequence, known.lsn));
         let mut last = known.map(|(sequence, _)| sequence);
@@ -178,6 +168,25 @@ impl SourceWriter {
         };
         drop(ledger);
         Ok(Appended::new(records, &is_fresh, known, frame))
+    }
+
+    /// How far the producer is, unless a newer life of it has ended this epoch.
+    pub(super) fn not_fenced(
+        &self,
+        ledger: &Ledger,
+        producer: &str,
+        epoch: u64,
+    ) -> Result<Option<Progress>> {
+        match ledger.producers().last(producer) {
+            Some(known) if known.epoch > epoch => Err(Error::Fenced {
+                source_name: self.name.clone(),
+                producer: producer.to_owned(),
+                epoch,
+                current: known.epoch,
+                lsn: known.lsn,
+            }),
+            known => Ok(known),
+        }
     }
 
     /// Sets the producer's offset: everything up to `sequence` is dealt with. A frame of the
