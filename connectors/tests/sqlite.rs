@@ -315,7 +315,7 @@ fn a_locked_database_delays_its_batches() {
     }
     let shown = context.outputs()[0].to_string();
     assert!(shown.contains("locked"), "{shown}");
-    assert_eq!(context.state(), ContextState::Active);
+    assert_eq!(context.context_state(), ContextState::Active);
     other.execute_batch("ROLLBACK").unwrap();
     batch.join().unwrap().unwrap();
     context.stop(StopMode::Graceful).unwrap();

@@ -1,5 +1,6 @@
 //! Everything that can go wrong. Messages name what, where, and what to do.
 
+use crate::ask_error::AskError;
 use crate::batch::Batch;
 use crate::mismatch::Mismatch;
 use highwater_checkpoint::CheckpointError;
@@ -119,6 +120,9 @@ pub enum Error {
     /// `context.datasets::<T>(name)` for a name or a type that the program does not have.
     #[error("{0}")]
     NoSuchDataset(String),
+    /// A question to a state.
+    #[error(transparent)]
+    Ask(#[from] AskError),
     /// The result of a past batch that cannot be had.
     #[error("batch {batch} of the dataset \"{name}\" cannot be had: {message}")]
     Dataset {

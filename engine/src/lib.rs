@@ -1,5 +1,6 @@
 #![doc = include_str!("../README.md")]
 
+mod ask_error;
 mod batch;
 mod checkpointing;
 mod codec;
@@ -18,6 +19,7 @@ mod observe;
 mod operators;
 mod panics;
 mod plan;
+mod queries;
 mod rates;
 mod record;
 mod recovery;
@@ -30,6 +32,7 @@ mod state;
 mod thread_role;
 mod variables;
 
+pub use ask_error::AskError;
 pub use batch::Batch;
 #[doc(no_inline)]
 pub use bytes::Bytes;
@@ -80,6 +83,12 @@ pub use operators::remember::Remembered;
 pub use operators::scope::StreamScope;
 pub use operators::single_records::Emitter;
 pub use plan::program::OperatorInfo;
+pub use queries::answer::Answer;
+pub use queries::changes::StateChanges;
+pub use queries::json_state::{JsonChanges, JsonEntry, JsonKey, JsonState};
+pub use queries::reaches::Reaches;
+pub use queries::snapshot::StateSnapshot;
+pub use queries::state_reader::StateReader;
 pub use rates::back_pressure::BackPressure;
 pub use rates::pid::PidRateEstimator;
 pub use rates::source_rate::RateStatus;

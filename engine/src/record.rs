@@ -48,12 +48,12 @@ impl<T: Record + Serialize + DeserializeOwned> Value for T {}
 ///   refused.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a key",
-    label = "keys need `Hash + Eq + Clone + Send + Serialize + DeserializeOwned`",
+    label = "keys need `Hash + Eq + Clone + Send + Sync + Serialize + DeserializeOwned`",
     note = "add `#[derive(Clone, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]` to the type; floating-point numbers cannot be keys"
 )]
-pub trait Key: Value + Hash + Eq {}
+pub trait Key: Value + Hash + Eq + Sync {}
 
-impl<T: Value + Hash + Eq> Key for T {}
+impl<T: Value + Hash + Eq + Sync> Key for T {}
 
 /// State that is kept between batches and written into checkpoints.
 ///
@@ -67,9 +67,9 @@ impl<T: Value + Hash + Eq> Key for T {}
 /// after a restart, whatever it was before the stop.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be kept as state",
-    label = "state is written into checkpoints: `Clone + Send + Serialize + DeserializeOwned`",
+    label = "state is written into checkpoints and can be asked for: `Clone + Send + Sync + Serialize + DeserializeOwned`",
     note = "add `#[derive(Clone, serde::Serialize, serde::Deserialize)]`; give fields that you add later `#[serde(default)]` so that old checkpoints still load"
 )]
-pub trait State: Value {}
+pub trait State: Value + Sync {}
 
-impl<T: Value> State for T {}
+impl<T: Value + Sync> State for T {}

@@ -63,7 +63,7 @@ fn a_full_disk_under_an_output_delays_the_batch_and_nothing_else() {
         send(&context, sent.last().unwrap());
         // Whether it waits for room or has given up, it gets there.
         while disk.faults_fired() < fired + 2
-            && context.state() == highwater_engine::ContextState::Active
+            && context.context_state() == highwater_engine::ContextState::Active
         {
             context
                 .await_termination_or_timeout(Duration::from_millis(5))

@@ -23,6 +23,7 @@ use crate::observe::states::StateCounts;
 use crate::observe::status::Status;
 use crate::plan::program::Plan;
 use crate::plan::refused_counts::refused_failed;
+use crate::queries::published::Published;
 use crate::rates::source_rate::BatchOfSource;
 use crate::recovery::recover::Recovered;
 use crate::recovery::report::RecoveryReport;
@@ -50,6 +51,8 @@ pub(crate) struct Core {
     pub(crate) checkpoints: Arc<CheckpointStatus>,
     pub(crate) status: Arc<Status>,
     pub(crate) states: Arc<StateCounts>,
+    /// For readers of the states.
+    pub(crate) published: Arc<Published>,
     pub(crate) output_delays: Arc<OutputDelays>,
     pub(crate) events: Arc<Events>,
     /// When the batches that wait were cut.
@@ -106,6 +109,7 @@ impl Core {
         restore_side_values(&plan, &mut recovered, &events)?;
         Ok(Self {
             replayer: replayer(&settings, &plan, &recovered),
+            published: Arc::new(Published::new(Arc::clone(&settings.clock))),
             settings,
             plan,
             wal,
@@ -270,6 +274,7 @@ impl Core {
 
     /// Tells everyone that the context has stopped, and why if that was an error.
     pub(crate) fn stopped(&self, error: Option<Arc<Error>>) {
+        self.published.stopped(error.clone());
         let stopped = ContextEvent::Stopped { error };
         match self.status.state() {
             // It was said already: what follows may only tell why.

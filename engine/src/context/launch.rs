@@ -1,5 +1,6 @@
 //! From what was found on disk to a driver that runs: the first half of a start.
 
+use crate::batch::tick::Timed;
 use crate::checkpointing::capture::{CopyMemory, Whole};
 use crate::checkpointing::checkpointer::{Checkpointer, Schedule};
 use crate::checkpointing::copies::ReadBack;
@@ -15,6 +16,7 @@ use crate::engine_log::entry::{self, Entry, Published};
 use crate::error::{Error, Result};
 use crate::exec::executor::Executor;
 use crate::ingest::offset_sources::{OffsetSource, OffsetSources};
+use crate::queries::answer::End;
 use crate::recovery::recover::Recovered;
 use crate::recovery::states::begin;
 use crate::replay::replayer::Replayer;
@@ -110,6 +112,9 @@ fn assemble(
         known: KnownEntries::default(),
         read_back: ReadBack::default(),
     };
+    let newest_cut = recovered.cuts.last().map_or(0, |cut| cut.last.batch.id);
+    let start = recovered.checkpoint.map(|(_, at)| at);
+    core.published.starts(shown_at(core, start), newest_cut);
     let last = recovered.checkpoint;
     let last = last.map_or((0, core.lineage.replay_from), |(_, at)| {
         (at.batch.id, at.batch.to)
@@ -130,12 +135,25 @@ fn assemble(
         retained: Arc::clone(&core.replayer.retained),
         committed: recovered.committed,
         refused,
+        published: Arc::clone(&core.published),
         states: Arc::clone(&core.states),
         cut_batches: Arc::clone(&core.cut_batches),
         chunk_size: core.settings.chunk_size,
         begun: None,
     };
     Ok((driver, recovered.cuts))
+}
+
+/// What readers of states see when the context starts from the checkpoint after `start`.
+fn shown_at(core: &Core, start: Option<Timed>) -> End {
+    match start {
+        Some(Timed { batch, .. }) => End::of(&batch),
+        None => End {
+            batch: 0,
+            time_ms: 0,
+            to: core.lineage.replay_from,
+        },
+    }
 }
 
 /// What the engine writes into each manifest.
@@ -213,7 +231,8 @@ fn sources_by_offset(core: &Core, recovered: &Recovered) -> impl Iterator<Item =
 
 fn driver_workers(core: &Core, executor: Executor) -> Workers {
     let rebuild: Arc<dyn Rebuild> = Arc::<Replayer>::clone(&core.replayer);
-    Workers::new(executor, rebuild, Arc::clone(&core.queue.asked))
+    let (ending, published) = (&core.queue.asked, &core.published);
+    Workers::new(executor, rebuild, Arc::clone(ending), Arc::clone(published))
 }
 
 fn attempts(core: &Core) -> Attempts {

@@ -5,6 +5,7 @@
 //! | `streaming_context` | `StreamingContext` |
 //! | `builder` | collects the settings |
 //! | `builder_checkpoints` | those of checkpoints |
+//! | `asked_states` | asking for its states |
 //! | `savepoint` | copies of a checkpoint in a place of their own |
 //! | `dry_run` | a start that is only tried |
 //! | `asked_dry_run` | the same, because the environment asks for it |
@@ -24,6 +25,7 @@
 mod answer;
 pub(crate) mod asked_dry_run;
 pub(crate) mod asked_replay;
+mod asked_states;
 pub(crate) mod beside;
 pub(crate) mod builder;
 mod builder_checkpoints;

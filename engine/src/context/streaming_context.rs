@@ -97,7 +97,7 @@ impl fmt::Debug for StreamingContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamingContext")
             .field("dir", &self.owner.core.settings.dir)
-            .field("state", &self.state())
+            .field("state", &self.context_state())
             .finish_non_exhaustive()
     }
 }
@@ -295,7 +295,7 @@ impl StreamingContext {
 
     /// Where the context is in its life.
     #[must_use]
-    pub fn state(&self) -> ContextState {
+    pub fn context_state(&self) -> ContextState {
         self.owner.core.status.state()
     }
 
@@ -309,7 +309,7 @@ impl StreamingContext {
     /// has stopped: why, and when the next attempt is made. `None` if all goes well.
     #[must_use]
     pub fn failed_attempt(&self) -> Option<FailedAttempt> {
-        match self.state() {
+        match self.context_state() {
             ContextState::Stopped => None,
             _ => self.owner.core.status.failed_attempt(),
         }

@@ -13,6 +13,7 @@ use crate::exec::worker::{self, Command, PATIENCE, Start};
 use crate::panics::panic_message;
 use crate::plan::batch_scope::BatchScope;
 use crate::plan::program::Plan;
+use crate::queries::published::Groups;
 use crate::state::key_group::KeyGroups;
 use crate::state::table::block::RestoredState;
 use crate::thread_role::{Role, RoleGuard};
@@ -32,6 +33,8 @@ pub(crate) struct Executor {
     commands: Vec<Sender<Command>>,
     reports: Receiver<Report>,
     threads: Vec<Thread>,
+    /// What readers look at.
+    shared: Groups,
     stopping: Arc<AtomicBool>,
     runner: Option<JoinHandle<()>>,
     /// The newest attempt that was begun.
@@ -66,6 +69,7 @@ impl Executor {
             commands,
             reports,
             threads: Vec::new(),
+            shared: Groups::new(),
             stopping,
             runner: Some(runner),
             attempt: Attempt {
@@ -74,8 +78,12 @@ impl Executor {
             },
         };
         while executor.threads.len() < workers {
-            if let Report::Ready(thread) = executor.next_report()? {
+            if let Report::Ready(thread, shared) = executor.next_report()? {
                 executor.threads.push(thread);
+                for (state, group) in shared {
+                    let groups = executor.shared.entry(state).or_default();
+                    groups.insert(group.group, group);
+                }
             }
         }
         Ok(executor)
@@ -153,6 +161,11 @@ impl Executor {
         Ok(())
     }
 
+    /// The key groups of the states, for readers. They are had once.
+    pub(crate) fn take_shared(&mut self) -> Groups {
+        std::mem::take(&mut self.shared)
+    }
+
     /// How many workers there are.
     pub(crate) fn workers(&self) -> usize {
         self.commands.len()
@@ -191,7 +204,7 @@ impl Executor {
                 }
                 Report::Progress { done } if done > epoch => break,
                 Report::Progress { .. } => {}
-                Report::Ready(_) | Report::Ended(_) => unreachable!("a worker starts once"),
+                Report::Ready(..) | Report::Ended(_) => unreachable!("a worker starts once"),
             }
         }
         Ok(completed)
@@ -233,7 +246,7 @@ impl Drop for Executor {
         // A start that failed has not counted every worker: one that is ready may have parked. The
         // reports end when the last worker and the runner have dropped their senders.
         for report in &self.reports {
-            if let Report::Ready(thread) = report {
+            if let Report::Ready(thread, _) = report {
                 thread.unpark();
             }
         }
@@ -293,7 +306,7 @@ mod tests {
     use crate::batch::Batch;
     use crate::batch::chunk::{SequenceKey, in_order, open};
     use crate::batch::tick::Tick;
-    use crate::batch::work::Purpose;
+    use crate::batch::work::{Purpose, Shown};
     use crate::plan::graph::Graph;
     use crate::plan::node::{BatchOperator, LocalFn, NodeWork};
     use crate::plan::operator_context::OperatorContext;
@@ -427,6 +440,7 @@ mod tests {
                 tick,
                 purpose: Purpose::Run,
                 published: None,
+                shown: Shown::before(batch.id),
             };
             let done = executor
                 .run(work, Vec::new(), &BatchScope::default())
@@ -484,6 +498,7 @@ mod tests {
                     tick: Tick::of_version_1(1000, 1000, 0),
                     purpose: Purpose::Run,
                     published: None,
+                    shown: Shown::before(batch.id),
                 };
                 let input = (0..10).map(|n| Chunk::new(SequenceKey::Log(n), 0, vec![n * id]));
                 let done = executor

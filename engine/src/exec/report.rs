@@ -6,14 +6,16 @@ use crate::observe::hot_key::HotKey;
 use crate::observe::states::KeyCounts;
 use crate::plan::failed::Failed;
 use crate::refused::noted::Noted;
+use crate::state::table::reading::SharedGroup;
 use std::thread::Thread;
 
 /// A report of a worker. It is data that could cross the border of a process. The exceptions are
 /// the chunks of outputs, whose records have erased types, and the handle of a thread.
 #[derive(Debug)]
 pub(super) enum Report {
-    /// The worker has built the dataflow; its thread is unparked when commands are sent.
-    Ready(Thread),
+    /// The worker has built the dataflow; its thread is unparked when commands are sent. Of its
+    /// states, what readers look at: by state.
+    Ready(Thread, Vec<(usize, SharedGroup)>),
     /// Chunks that arrived at an output.
     Output { output: usize, chunks: Vec<Chunk> },
     /// Chunks that arrived at a tap.
@@ -50,7 +52,7 @@ mod tests {
     use super::*;
     use crate::batch::Batch;
     use crate::batch::tick::Tick;
-    use crate::batch::work::{Purpose, Work};
+    use crate::batch::work::{Purpose, Shown, Work};
     use crate::codec::message_pack;
     use crate::error::BatchFailure;
     use crate::plan::failed::Remedy;
@@ -75,6 +77,7 @@ mod tests {
             tick: Tick::of_version_1(1000, 1000, 0),
             purpose: Purpose::Rebuild,
             published: Some(3),
+            shown: Shown::before(7),
         };
         assert_eq!(crossed(&work), work);
         let failed = Failed {

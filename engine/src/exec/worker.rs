@@ -69,7 +69,7 @@ pub(super) fn run(
         failed,
     ));
     let mut running = dataflow::build(worker, &context, &mut start.restored.lock());
-    context.report(Report::Ready(std::thread::current()));
+    context.report(ready(&running));
     let mut reported = FIRST_EPOCH;
     let mut batch: Option<(u64, Arc<Feed>)> = None;
     let mut patience = 0;
@@ -124,6 +124,13 @@ pub(super) fn run(
     for dataflow in worker.installed_dataflows() {
         worker.drop_dataflow(dataflow);
     }
+}
+
+/// The worker has built the dataflow.
+fn ready(running: &Running) -> Report {
+    let shared = running.units.iter();
+    let shared = shared.flat_map(|unit| unit.borrow().share());
+    Report::Ready(std::thread::current(), shared.collect())
 }
 
 /// Goes on with what there is to be done, and parks if there is nothing for a while.

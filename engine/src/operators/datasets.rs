@@ -34,6 +34,8 @@ impl<T: Value> DStream<T> {
             kind: DATASET,
             type_names: type_name::<T>().to_owned(),
             types: Arc::new(EncodedTypes::<ResultKey, Vec<T>>::new()),
+            readable: None,
+            readers: Arc::default(),
         });
         let tap = graph.tap();
         drop(graph);

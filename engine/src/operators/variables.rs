@@ -31,6 +31,8 @@ impl StreamScope {
             kind: COUNTER,
             type_names: type_name::<u64>().to_owned(),
             types: Arc::new(EncodedTypes::<(), u64>::new()),
+            readable: None,
+            readers: Arc::default(),
         });
         let name: Arc<str> = Arc::from(name);
         let variables = graph.variables();
@@ -68,6 +70,8 @@ impl StreamScope {
             kind: BROADCAST,
             type_names: type_name::<T>().to_owned(),
             types: Arc::new(EncodedTypes::<(), T>::new()),
+            readable: None,
+            readers: Arc::default(),
         });
         let tap = graph.tap();
         graph.node(vec![newest], NodeWork::Tap { tap });

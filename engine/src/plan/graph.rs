@@ -387,6 +387,8 @@ impl Graph {
             kind: REFUSED,
             type_names: "operator -> refused records".to_owned(),
             types: Arc::new(EncodedTypes::<(), Counts>::new()),
+            readable: None,
+            readers: Arc::default(),
         })
     }
 

@@ -8,6 +8,7 @@ use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::operator_context::OperatorContext;
 use crate::state::key_group::WorkerSlot;
 use crate::state::table::block::RestoredState;
+use crate::state::table::reading::SharedGroup;
 use crate::state::table::states::KeptState;
 use std::sync::Arc;
 
@@ -33,6 +34,10 @@ pub(crate) trait BatchOperator {
     /// Processes the whole input of a batch and emits. `inputs` has the chunks of each input of the
     /// node that [`Self::arrive`] gave back, in the order of the batch.
     fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>);
+    /// The key groups of its state, for those who ask for keys of it; none if nobody can.
+    fn share(&self) -> Vec<SharedGroup> {
+        Vec::new()
+    }
     /// The state that it keeps, if it keeps one.
     fn state(&mut self) -> Option<&mut dyn KeptState> {
         None

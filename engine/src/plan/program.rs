@@ -11,6 +11,7 @@ use crate::plan::node::Node;
 use crate::plan::refusing::Refusing;
 use crate::plan::slide::{Slide, Slides};
 use crate::plan::source_stream::StreamTable;
+use crate::queries::json_state::MakeJsonState;
 use crate::sink::erased::SinkSlot;
 use crate::state::restore::StateTypes;
 use crate::variables::declared::Variables;
@@ -19,6 +20,7 @@ use std::any::TypeId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// One operator of the program, as manifests and messages show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -122,6 +124,13 @@ pub(crate) struct OutputInfo {
     pub(crate) sink: SinkSlot,
 }
 
+/// How keys of a state are asked for.
+pub(crate) struct Readable {
+    /// The types of key and state.
+    pub(crate) types: (TypeId, TypeId),
+    pub(crate) json: MakeJsonState,
+}
+
 /// A state as declared.
 pub(crate) struct StateInfo {
     pub(crate) name: String,
@@ -130,6 +139,10 @@ pub(crate) struct StateInfo {
     /// Rust names of key and state type, for messages.
     pub(crate) type_names: String,
     pub(crate) types: Arc<dyn StateTypes>,
+    /// How keys of it are asked for, if they can be.
+    pub(crate) readable: Option<Readable>,
+    /// How many ask for it.
+    pub(crate) readers: Arc<AtomicUsize>,
 }
 
 /// The checked program.

@@ -4,7 +4,7 @@ use crate::batch::chunk_size::ChunkSize;
 use crate::batch::input;
 use crate::batch::source_range::SourceRange;
 use crate::batch::tick::Timed;
-use crate::batch::work::{Purpose, Work};
+use crate::batch::work::{Purpose, Shown, Work};
 use crate::error::Result;
 use crate::exec::completed::Completed;
 use crate::exec::executor::Executor;
@@ -99,6 +99,7 @@ impl ReplayExecutor {
             tick,
             purpose: Purpose::Rebuild,
             published: None,
+            shown: Shown::before(batch.id),
         };
         let scope = BatchScope {
             visible: self.plan.variables.visible(&self.values),

@@ -29,6 +29,7 @@ use crate::observe::states::StateCounts;
 use crate::panics;
 use crate::plan::batch_scope::BatchScope;
 use crate::plan::failed::Remedy;
+use crate::queries::published::Published;
 use crate::refused::lists::{Refused, RefusedCount};
 use crate::scheduler::attempts::{Attempts, Failure};
 use crate::scheduler::commit::Committer;
@@ -58,6 +59,8 @@ pub(crate) struct Driver {
     /// Batches up to this one were committed before the start.
     pub(crate) committed: Option<u64>,
     pub(crate) refused: RefusedRecords,
+    /// For readers of the states.
+    pub(crate) published: Arc<Published>,
     /// For observers.
     pub(crate) states: Arc<StateCounts>,
     pub(crate) cut_batches: Arc<CutBatches>,
@@ -156,6 +159,7 @@ impl Driver {
                 self.refused.put_aside(&batch, &noted)?;
             }
         }
+        self.published.publish(&batch);
         self.states.update(keys);
         self.refused.finished(&batch, &refused);
         self.side.finished(&batch, results);
@@ -322,6 +326,7 @@ impl Driver {
                 false => Purpose::Run,
             },
             published: self.checkpointer.published(),
+            shown: self.published.shown(),
         };
         let scope = self.side.scope(&batch);
         let refused = committed.then(|| self.refused.of(&batch));

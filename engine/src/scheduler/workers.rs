@@ -9,6 +9,7 @@ use crate::exec::executor::Executor;
 use crate::observe::states::KeyCounts;
 use crate::panics;
 use crate::plan::batch_scope::BatchScope;
+use crate::queries::published::Published;
 use crate::scheduler::ending::Ending;
 use crate::scheduler::rebuild::{Rebuild, Rebuilt};
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub(crate) struct Workers {
     lost: String,
     rebuild: Arc<dyn Rebuild>,
     ending: Arc<Ending>,
+    /// For readers of the states.
+    published: Arc<Published>,
     /// Whether they were built again, and the driver does not know it yet.
     rebuilt: bool,
     /// What a rebuild has found of the numbers of keys, for the driver.
@@ -29,8 +32,15 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    pub(crate) fn new(executor: Executor, rebuild: Arc<dyn Rebuild>, ending: Arc<Ending>) -> Self {
+    pub(crate) fn new(
+        mut executor: Executor,
+        rebuild: Arc<dyn Rebuild>,
+        ending: Arc<Ending>,
+        published: Arc<Published>,
+    ) -> Self {
+        published.workers(executor.take_shared());
         Self {
+            published,
             executor: Some(executor),
             lost: String::new(),
             rebuild,
@@ -44,6 +54,7 @@ impl Workers {
     /// before the next batch. There are never two copies of the state.
     pub(crate) fn lose(&mut self, why: &Error) {
         if let Some(executor) = self.executor.take() {
+            self.published.lost();
             dropped(executor);
             self.lost = why.to_string();
         }
@@ -64,11 +75,12 @@ impl Workers {
             None => {
                 let cut_short = || self.ending.is_at_once();
                 let rebuilt = self.rebuild.rebuild(work.batch.id, &cut_short);
-                let Rebuilt { executor, keys } = rebuilt.map_err(|error| match error {
+                let Rebuilt { mut executor, keys } = rebuilt.map_err(|error| match error {
                     of_batch @ Error::Batch(_) => of_batch, // a replayed one: it says enough
                     error => cannot_rebuild(work.batch.id, &error, &self.lost),
                 })?;
                 (self.keys, self.rebuilt) = (keys, true);
+                self.published.workers(executor.take_shared());
                 executor
             }
         };

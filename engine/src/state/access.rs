@@ -22,6 +22,10 @@ pub trait StateAccess: sealed::Sealed + Sized + 'static {
     #[doc(hidden)]
     fn lend(state: Option<Self::State>) -> Self;
 
+    /// The same with a copy, after which nobody asks what the state was before.
+    #[doc(hidden)]
+    fn lend_copy(state: Option<Self::State>) -> Self;
+
     /// The state after the call, the state before it if that is another one, and whether it was
     /// changed.
     #[doc(hidden)]
@@ -60,6 +64,8 @@ pub struct StateGuard<S> {
     /// What the state was before it was changed.
     before: Option<S>,
     changed: bool,
+    /// Whether it is a copy: what it was before is not asked for.
+    is_copy: bool,
 }
 
 impl<S> StateGuard<S> {
@@ -116,10 +122,10 @@ impl<S: Clone> StateGuard<S> {
 
     /// Keeps the state before the first change.
     fn touch(&mut self) {
-        if !self.changed {
+        if !self.changed && !self.is_copy {
             self.before.clone_from(&self.state);
-            self.changed = true;
         }
+        self.changed = true;
     }
 }
 
@@ -135,6 +141,15 @@ impl<S: Clone + 'static> StateAccess for StateGuard<S> {
             state,
             before: None,
             changed: false,
+            is_copy: false,
+        }
+    }
+
+    fn lend_copy(state: Option<S>) -> Self {
+        let is_copy = true;
+        Self {
+            is_copy,
+            ..Self::lend(state)
         }
     }
 
@@ -159,6 +174,10 @@ impl<S: Clone + 'static> StateAccess for Option<S> {
     }
 
     fn lend(state: Option<S>) -> Self {
+        state
+    }
+
+    fn lend_copy(state: Option<S>) -> Self {
         state
     }
 

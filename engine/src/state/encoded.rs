@@ -5,7 +5,7 @@
 //! is `()`.
 
 use crate::codec::{message_pack, round_trip};
-use crate::record::{State, Value};
+use crate::record::Value;
 use crate::state::key_group::KeyGroups;
 use crate::state::restore::{Regroup, Restore, RestoreError, Restored, StateTypes};
 use crate::state::table::block::{RestoredState, raw_entries};
@@ -31,7 +31,7 @@ impl<K, S> EncodedTypes<K, S> {
     }
 }
 
-impl<K: Value, S: State> StateTypes for EncodedTypes<K, S> {
+impl<K: Value, S: Value> StateTypes for EncodedTypes<K, S> {
     fn restore(&self, _: Regroup) -> Box<dyn Restore> {
         Box::new(Restoring::<K, S> {
             found: Mutex::default(),
@@ -67,7 +67,7 @@ struct Found {
     ignored: BTreeSet<String>,
 }
 
-impl<K: Value, S: State> Restoring<K, S> {
+impl<K: Value, S: Value> Restoring<K, S> {
     /// An entry as the program writes it today, which an older one may have written otherwise.
     fn today(&self, key: &[u8], value: &[u8]) -> Result<Entry, String> {
         let mut ignored = |path: String| {
@@ -81,7 +81,7 @@ impl<K: Value, S: State> Restoring<K, S> {
     }
 }
 
-impl<K: Value, S: State> Restore for Restoring<K, S> {
+impl<K: Value, S: Value> Restore for Restoring<K, S> {
     fn add(&self, number: u32, bytes: &[u8]) -> Result<u64, RestoreError> {
         let mut entries = Vec::new();
         for entry in raw_entries(bytes) {
@@ -137,7 +137,7 @@ mod tests {
     use crate::state::table::block::migrate;
     use highwater_checkpoint::entries::append;
 
-    fn restored<S: State>(block: &[u8]) -> Result<Vec<u8>, RestoreError> {
+    fn restored<S: Value>(block: &[u8]) -> Result<Vec<u8>, RestoreError> {
         let types = EncodedTypes::<(), S>::new();
         let groups = KeyGroups::new(8, 1);
         let restore = types.restore(Regroup {

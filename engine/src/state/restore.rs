@@ -14,11 +14,11 @@ use crate::codec::defaulted::Defaulted;
 use crate::codec::exact::is_exact;
 use crate::codec::noting::Noting;
 use crate::codec::round_trip;
-use crate::record::{Key, State};
+use crate::record::{Key, Value};
 use crate::state::key_group::{GroupsOnDisk, KeyGroups};
 use crate::state::key_hash::{KeyError, KeyHash};
 use crate::state::table::block::{self, RawEntry, RestoredGroup, RestoredState, raw_entries};
-use crate::state::table::group::Group;
+use crate::state::table::restored::RestoredKeys;
 use crate::state::table::slots::{BEFORE_FIRST_BATCH_MS, Stamp};
 use crate::state::twins::Twins;
 use parking_lot::Mutex;
@@ -93,14 +93,14 @@ pub(crate) struct Restored {
 /// At most so many paths of ignored fields are remembered.
 const MAX_IGNORED: usize = 32;
 
-/// The types of a state: its keys, what a batch brings for them, what is kept, and what is kept
-/// beside it for timeouts. And what the state begins with.
-pub(crate) struct Types<K, A, S, T = ()> {
-    of: PhantomData<fn() -> (A, T)>,
+/// The types of a state: its keys, what is kept, and what is kept beside it for timeouts. And what
+/// the state begins with.
+pub(crate) struct Types<K, S, T = ()> {
+    of: PhantomData<fn() -> T>,
     initial: Mutex<Vec<(K, S)>>,
 }
 
-impl<K, A, S, T> Types<K, A, S, T> {
+impl<K, S, T> Types<K, S, T> {
     pub(crate) fn new(initial: Vec<(K, S)>) -> Self {
         Self {
             of: PhantomData,
@@ -109,9 +109,9 @@ impl<K, A, S, T> Types<K, A, S, T> {
     }
 }
 
-impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTypes for Types<K, A, S, T> {
+impl<K: Key, S: Value, T: Stamp> StateTypes for Types<K, S, T> {
     fn restore(&self, groups: Regroup) -> Box<dyn Restore> {
-        Box::new(Restoring::<K, A, S, T> {
+        Box::new(Restoring::<K, S, T> {
             regroup: groups,
             taken_in: Mutex::new(TakenIn {
                 blocks: BTreeSet::new(),
@@ -135,11 +135,11 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTypes for Types<K, A, S
             return Ok(None);
         }
         let keys = pairs.len() as u64;
-        let mut by_number = BTreeMap::<u32, Group<K, A, S, T>>::new();
+        let mut by_number = BTreeMap::<u32, RestoredKeys<K, S, T>>::new();
         for (key, state) in pairs {
             let hash = groups.hash(&key).map_err(|e| e.to_string())?;
             let group = by_number.entry(groups.group_of(hash));
-            let group = group.or_insert_with(Group::new);
+            let group = group.or_insert_with(RestoredKeys::new);
             group
                 .restore(hash, key, state, T::at(BEFORE_FIRST_BATCH_MS))
                 .map_err(|key| format!("two of its keys are {}", round_trip::show_value(&key)))?;
@@ -183,17 +183,17 @@ struct Keyed<K, S, T> {
 /// Keys of a block, with its number.
 type FromBlock<K, S, T> = (u32, Vec<Keyed<K, S, T>>);
 
-struct Restoring<K, A, S, T> {
+struct Restoring<K, S, T> {
     regroup: Regroup,
-    taken_in: Mutex<TakenIn<K, A, S, T>>,
+    taken_in: Mutex<TakenIn<K, S, T>>,
     hasher: foldhash::fast::RandomState,
 }
 
 /// What all threads have taken in.
-struct TakenIn<K, A, S, T> {
+struct TakenIn<K, S, T> {
     /// The blocks that were decoded.
     blocks: BTreeSet<u32>,
-    groups: BTreeMap<u32, Group<K, A, S, T>>,
+    groups: BTreeMap<u32, RestoredKeys<K, S, T>>,
     /// Keys that belong to another group than that of their block, by block.
     leaving: Vec<FromBlock<K, S, T>>,
     /// Finds equal keys that serialise differently: they are two entries for one key as well.
@@ -205,7 +205,7 @@ struct TakenIn<K, A, S, T> {
     defaulted: BTreeSet<String>,
 }
 
-impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restoring<K, A, S, T> {
+impl<K: Key, S: Value, T: Stamp> Restoring<K, S, T> {
     fn decode(
         &self,
         entry: RawEntry<'_>,
@@ -247,10 +247,10 @@ fn same_key<K: Key>(key: &K) -> RestoreError {
     RestoreError::SameKey(round_trip::show_value(key))
 }
 
-impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, S, T> {
+impl<K: Key, S: Value, T: Stamp> Restore for Restoring<K, S, T> {
     fn add(&self, number: u32, bytes: &[u8]) -> Result<u64, RestoreError> {
         let Regroup { from, to, .. } = self.regroup;
-        let mut group = Group::<K, A, S, T>::new();
+        let mut group = RestoredKeys::<K, S, T>::new();
         group.expect(block::count(bytes));
         let (mut leaving, mut ignored) = (Vec::new(), BTreeSet::new());
         let mut twins = Twins::default();
@@ -324,12 +324,12 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> Restore for Restoring<K, A, 
         all.leaving.sort_unstable_by_key(|(block, _)| *block);
         for keyed in all.leaving.into_iter().flat_map(|(_, keys)| keys) {
             let group = all.groups.entry(to.group_of(keyed.hash));
-            let group = group.or_insert_with(Group::new);
+            let group = group.or_insert_with(RestoredKeys::new);
             if let Err(key) = group.restore(keyed.hash, keyed.key, keyed.state, keyed.stamp) {
                 return Err(same_key(&key));
             }
         }
-        let keys = all.groups.values().flat_map(Group::iter);
+        let keys = all.groups.values().flat_map(RestoredKeys::iter);
         if let Some(key) = all.twins.find(&self.hasher, keys.map(|(key, ..)| key)) {
             return Err(same_key(key));
         }
@@ -385,11 +385,11 @@ mod tests {
 
     type Table<K, S> = StateTable<K, (), S, ()>;
 
-    fn table<K: Key, S: State>(restored: &mut RestoredState) -> Table<K, S> {
+    fn table<K: Key, S: Value>(restored: &mut RestoredState) -> Table<K, S> {
         StateTable::restore(restored, &slot(), None)
     }
 
-    fn blocks<K: Key, S: State>(entries: Vec<(K, S)>) -> Vec<EncodedGroup> {
+    fn blocks<K: Key, S: Value>(entries: Vec<(K, S)>) -> Vec<EncodedGroup> {
         let mut table = table::<K, S>(&mut RestoredState::new());
         for (key, state) in entries {
             let hash = slot().groups.hash(&key).unwrap();
@@ -398,9 +398,9 @@ mod tests {
             table
                 .bring((table.group(hash), None), (hash, &key, ()), |(), ()| ())
                 .unwrap();
-            table.visit(0, |_, group| {
+            table.visit(0, |visit, _, group| {
                 group.visit_touched(
-                    0,
+                    visit,
                     &mut |_, _, guard: &mut StateGuard<S>| guard.update(state.take().unwrap()),
                     &mut |_| (),
                 );
@@ -415,8 +415,8 @@ mod tests {
         encoded.collect()
     }
 
-    fn restored<K: Key, S: State>(blocks: &[EncodedGroup]) -> Result<Restored, RestoreError> {
-        let restore = Types::<K, (), S>::new(vec![]).restore(same(GROUPS));
+    fn restored<K: Key, S: Value>(blocks: &[EncodedGroup]) -> Result<Restored, RestoreError> {
+        let restore = Types::<K, S>::new(vec![]).restore(same(GROUPS));
         // Whatever the order in which threads take the groups.
         for block in blocks.iter().rev() {
             assert_eq!(restore.add(block.group, &block.bytes)?, block.entries);
@@ -425,9 +425,9 @@ mod tests {
     }
 
     /// All keys in the order in which a visit of every key meets them.
-    fn entries<K: Key, S: State>(restored: &mut Restored) -> Vec<(u64, K, S)> {
+    fn entries<K: Key, S: Value>(restored: &mut Restored) -> Vec<(u64, K, S)> {
         let mut found = Vec::new();
-        table::<K, S>(&mut restored.groups).visit(0, |number, group| {
+        table::<K, S>(&mut restored.groups).visit(0, |_, number, group| {
             let entry =
                 |(key, state, ()): (&K, &S, ())| (u64::from(number), key.clone(), state.clone());
             found.extend(group.iter().map(entry));
@@ -465,8 +465,8 @@ mod tests {
             });
             let entries: Vec<(Vec<u8>, Vec<u8>)> = entries.collect();
             let restored = |changed: bool| {
-                let types = Types::<u32, (), u32>::new(vec![]);
-                let wider = Types::<Option<u32>, (), u32>::new(vec![]);
+                let types = Types::<u32, u32>::new(vec![]);
+                let wider = Types::<Option<u32>, u32>::new(vec![]);
                 let regroup = Regroup {
                     from,
                     to: new,
@@ -560,7 +560,7 @@ mod tests {
     fn damaged_blocks_are_errors_never_panics() {
         let bytes = blocks(vec![("key".to_owned(), 300_u64)]).remove(0).bytes;
         for cut in 1..bytes.len() {
-            let restore = Types::<String, (), u64>::new(vec![]).restore(same(1));
+            let restore = Types::<String, u64>::new(vec![]).restore(same(1));
             assert!(restore.add(0, &bytes[..cut]).is_err(), "cut at {cut}");
         }
     }

@@ -366,7 +366,7 @@ fn a_batch_waits_for_a_source_that_is_down_and_the_context_lives() {
     broker.push("p", "p2");
     broker.trouble.down.store(false, Ordering::SeqCst);
     until(&clock, || seen.lock().values().flatten().count() == 3);
-    assert_eq!(context.state(), ContextState::Active);
+    assert_eq!(context.context_state(), ContextState::Active);
     assert!(context.failed_attempt().is_none());
     // A stop does not wait for it, and the next start reads what this one could not.
     broker.trouble.down.store(true, Ordering::SeqCst);

@@ -75,7 +75,7 @@ fn a_batch_is_cut_every_interval_and_its_time_is_a_multiple_of_it() {
         [1_700_000_001_000, 1_700_000_002_000, 1_700_000_003_000]
     );
     context.stop(StopMode::Graceful).unwrap();
-    assert_eq!(context.state(), ContextState::Stopped);
+    assert_eq!(context.context_state(), ContextState::Stopped);
 }
 
 /// F48: the wall clock jumps, also to 2106 and back; batch times follow the monotonic clock. Found
@@ -733,7 +733,7 @@ fn a_log_at_its_bound_refuses_sources_until_a_checkpoint_frees_it() {
         refused += 1;
         assert!(refused < 500, "no checkpoint ever frees the log");
     }
-    assert_eq!(context.state(), ContextState::Active);
+    assert_eq!(context.context_state(), ContextState::Active);
     assert!(accepted > 20, "{accepted}");
 }
 

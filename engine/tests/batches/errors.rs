@@ -124,7 +124,7 @@ fn a_panicking_closure_fails_the_batch_and_names_the_record() {
             failure.message.contains("cannot digest poison"),
             "{failure}"
         );
-        assert_eq!(context.state(), ContextState::Stopped);
+        assert_eq!(context.context_state(), ContextState::Stopped);
         assert!(context.run_batch().is_err());
         assert!(matches!(
             input.send(&"late".to_owned()),
@@ -231,12 +231,12 @@ fn inputs_are_asked_for_by_name_and_type() {
 fn the_life_cycle_is_enforced() {
     let context =
         build(|ssc| ssc.input::<u64>("numbers").for_each_batch("out", |_, _| ())).unwrap();
-    assert_eq!(context.state(), ContextState::Initialized);
+    assert_eq!(context.context_state(), ContextState::Initialized);
     assert!(matches!(context.run_batch(), Err(Error::LifeCycle(_))));
     context.start().unwrap();
     assert!(matches!(context.start(), Err(Error::LifeCycle(_))));
     context.stop(StopMode::Graceful).unwrap();
-    assert_eq!(context.state(), ContextState::Stopped);
+    assert_eq!(context.context_state(), ContextState::Stopped);
     assert!(matches!(context.start(), Err(Error::LifeCycle(_))));
     context.stop(StopMode::Graceful).unwrap();
     context.await_termination().unwrap();

@@ -22,6 +22,7 @@ mod failed_batches;
 mod frame_ids;
 mod outputs;
 mod overload;
+mod queries;
 mod rates;
 mod refused;
 mod sources;

@@ -490,7 +490,7 @@ fn a_sink_that_is_down_delays_its_batches_and_the_context_lives() {
             };
             run.until(|| behind(2));
             let outputs = run.context.outputs();
-            assert_eq!(run.context.state(), ContextState::Active);
+            assert_eq!(run.context.context_state(), ContextState::Active);
             assert_eq!(
                 outputs[0].delay, None,
                 "{phase}: the other one is not blamed"
@@ -616,7 +616,7 @@ fn permanent_errors_and_stops_end_the_wait_and_the_next_start_makes_it_good() {
             }
             match is_stopped {
                 true => run.until(|| run.delay_attempts() >= 8),
-                false => run.until(|| run.context.state() == ContextState::Stopped),
+                false => run.until(|| run.context.context_state() == ContextState::Stopped),
             }
             // No time passes any more: a stop ends the wait, after one more attempt.
             let error = run.context.stop(StopMode::Graceful).unwrap_err();
@@ -739,7 +739,7 @@ fn by_hand_a_failure_is_final_unless_the_program_says_otherwise() {
     send(&context, "a");
     let error = context.run_batch().unwrap_err();
     assert_eq!(output_error(&error).2, "staging");
-    assert_eq!(context.state(), ContextState::Stopped);
+    assert_eq!(context.context_state(), ContextState::Stopped);
 }
 
 /// An output that was taken out of the program would never publish what it staged.

@@ -12,6 +12,7 @@ use crate::plan::failed::Remedy;
 use crate::plan::ids::OperatorId;
 use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;
+use crate::state::table::reading::SharedGroup;
 
 /// A batch operator, and which one of the plan it is.
 pub(in crate::exec) struct BatchWork {
@@ -48,6 +49,16 @@ impl BatchWork {
             captured: None,
             reported: None,
         }
+    }
+
+    /// What readers look at of its state, and which state that is.
+    pub(in crate::exec) fn share(&self) -> Vec<(usize, SharedGroup)> {
+        let groups = self.work.share().into_iter();
+        let state = self.state.into_iter();
+        groups
+            .zip(state.cycle())
+            .map(|(group, state)| (state, group))
+            .collect()
     }
 
     fn acts(&self, context: &WorkerContext, tick: &Tick) -> bool {
@@ -141,7 +152,11 @@ impl BatchWork {
             return;
         };
         state.begin(failed);
-        let published = context.work(epoch).and_then(|work| work.published);
+        let Some(work) = context.work(epoch) else {
+            return;
+        };
+        state.run(work.batch.id, work.shown);
+        let published = work.published;
         if self.captured.is_some() && self.captured <= published {
             state.published();
             self.captured = None;

@@ -18,8 +18,9 @@ use crate::state::access::{KeyState, StateGuard};
 use crate::state::borrowed_key::{BorrowedKey, Span};
 use crate::state::key_group::KeyGroups;
 use crate::state::key_hash::KeyHash;
-use crate::state::table::group::Visited;
+use crate::state::table::reading::SharedGroup;
 use crate::state::table::states::{KeptState, StateTable};
+use crate::state::table::visits::Visited;
 use std::borrow::Borrow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -360,14 +361,14 @@ where
                 ));
             }
         };
-        self.table.visit(now_ms, |number, group| {
+        self.table.visit(now_ms, |visiting, number, group| {
             let mut records: Vec<U> = Vec::new();
             let mut after = |visited: Visited<'_, Q::Owned, S>| {
                 check_state(ctx, &visited);
                 let emitted = |state| ctx.at_key(visited.key, || emit(visited.key, state));
                 records.extend(visited.state.and_then(emitted));
             };
-            group.visit_touched(now_ms, &mut update, &mut after);
+            group.visit_touched(visiting, &mut update, &mut after);
             if !records.is_empty() {
                 let sequence = SequenceKey::batch(u64::from(number));
                 out.push(Chunk::new(sequence, 0, records));
@@ -377,6 +378,10 @@ where
 
     fn state(&mut self) -> Option<&mut dyn KeptState> {
         Some(&mut self.table)
+    }
+
+    fn share(&self) -> Vec<SharedGroup> {
+        self.table.share()
     }
 }
 

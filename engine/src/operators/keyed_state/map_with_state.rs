@@ -15,9 +15,11 @@ use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, Record, State, Value};
 use crate::state::access::{KeyState, StateGuard};
-use crate::state::table::group::{Group, Visited};
+use crate::state::table::group::Group;
+use crate::state::table::reading::SharedGroup;
 use crate::state::table::slots::{LastVisit, Stamp};
 use crate::state::table::states::{KeptState, StateTable};
+use crate::state::table::visits::{Visited, Visiting};
 use std::panic::Location;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -169,11 +171,10 @@ fn call<K: Key, V, S: State, U>(
 
 fn visit_group<K: Key, V: Value, S: State, U: Record, T: Stamp>(
     f: &MapFn<K, V, S, U>,
-    ctx: &OperatorContext,
+    (ctx, visiting): (&OperatorContext, Visiting),
     group: &mut Group<K, List, S, T>,
     lists: Arranged<V>,
 ) -> Vec<U> {
-    let now_ms = ctx.batch().time_ms;
     let mut mapped = Vec::new();
     let mut lists = lists.into_lists();
     let mut map = |key: &K, list: Option<List>, state: &mut StateGuard<S>| {
@@ -185,11 +186,11 @@ fn visit_group<K: Key, V: Value, S: State, U: Record, T: Stamp>(
         }
     };
     let mut check = |visited: Visited<'_, K, S>| check_state(ctx, &visited);
-    group.visit_touched(now_ms, &mut map, &mut check);
+    group.visit_touched(visiting, &mut map, &mut check);
     let is_last_part = ctx.tick().is_last_part;
-    let timed_out = is_last_part.then(|| group.timed_out(now_ms));
+    let timed_out = is_last_part.then(|| group.timed_out(visiting.now_ms));
     for slot in timed_out.unwrap_or_default() {
-        group.time_out(slot, |key, state: &mut StateGuard<S>| {
+        group.time_out(visiting, slot, |key, state: &mut StateGuard<S>| {
             mapped.extend(call(f, ctx, (key, None), state));
         });
     }
@@ -218,23 +219,29 @@ impl<K: Key, V: Value, S: State, U: Record, T: Stamp> BatchOperator
         }
         let (f, snapshots) = (&self.f, self.snapshots.as_deref());
         let intake = &mut self.intake;
-        self.table.visit(ctx.batch().time_ms, |number, group| {
-            let mapped = visit_group(f, ctx, group, intake.lists(number));
-            if !mapped.is_empty() {
-                out.push(match snapshots {
-                    Some(_) => state_stream::mapped::<K, S, U>(number, mapped),
-                    None => Chunk::new(SequenceKey::batch(u64::from(number)), 0, mapped),
-                });
-            }
-            if snapshots.is_some_and(|wanted| wanted.load(Ordering::Acquire)) && group.len() > 0 {
-                let pair = |(key, state, _): (&K, &S, T)| (key.clone(), state.clone());
-                let states = group.iter().map(pair).collect();
-                out.push(state_stream::states::<K, S, U>(number, states));
-            }
-        });
+        self.table
+            .visit(ctx.batch().time_ms, |visiting, number, group| {
+                let mapped = visit_group(f, (ctx, visiting), group, intake.lists(number));
+                if !mapped.is_empty() {
+                    out.push(match snapshots {
+                        Some(_) => state_stream::mapped::<K, S, U>(number, mapped),
+                        None => Chunk::new(SequenceKey::batch(u64::from(number)), 0, mapped),
+                    });
+                }
+                if snapshots.is_some_and(|wanted| wanted.load(Ordering::Acquire)) && group.len() > 0
+                {
+                    let pair = |(key, state, _): (&K, &S, T)| (key.clone(), state.clone());
+                    let states = group.iter().map(pair).collect();
+                    out.push(state_stream::states::<K, S, U>(number, states));
+                }
+            });
     }
 
     fn state(&mut self) -> Option<&mut dyn KeptState> {
         Some(&mut self.table)
+    }
+
+    fn share(&self) -> Vec<SharedGroup> {
+        self.table.share()
     }
 }

@@ -5,12 +5,14 @@ use crate::plan::graph::SharedGraph;
 use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperator, BatchOperatorFactory, NodeWork};
 use crate::plan::operator_context::OperatorContext;
-use crate::plan::program::StateInfo;
+use crate::plan::program::{Readable, StateInfo};
+use crate::queries::json_state::json_state;
 use crate::record::{Key, State};
 use crate::state::restore::Types;
-use crate::state::table::group::Visited;
 use crate::state::table::slots::Stamp;
 use crate::state::table::states::StateTable;
+use crate::state::table::visits::Visited;
+use std::any::TypeId;
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,11 +43,19 @@ pub(crate) fn stateful_node<K: Key, A: Send + 'static, S: State, T: Stamp>(
             std::any::type_name::<K>(),
             std::any::type_name::<S>()
         ),
-        types: Arc::new(Types::<K, A, S, T>::new(declared.initial)),
+        types: Arc::new(Types::<K, S, T>::new(declared.initial)),
+        readable: Some(Readable {
+            types: (TypeId::of::<K>(), TypeId::of::<S>()),
+            json: json_state::<K, S>,
+        }),
+        readers: Arc::default(),
     };
     let timeout_ms = declared.timeout_ms;
-    let make: BatchOperatorFactory =
-        Arc::new(move |slot, restored| make(StateTable::restore(restored, slot, timeout_ms)));
+    let readers = Arc::clone(&info.readers);
+    let make: BatchOperatorFactory = Arc::new(move |slot, restored| {
+        let table = StateTable::restore(restored, slot, timeout_ms);
+        make(table.read_by(&readers))
+    });
     let mut graph = graph.borrow_mut();
     let state = graph.state(info);
     graph.node(

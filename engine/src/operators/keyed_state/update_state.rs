@@ -13,9 +13,11 @@ use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, State, Value};
 use crate::state::access::{StateAccess, StateGuard};
-use crate::state::table::group::{Group, Visited};
+use crate::state::table::group::Group;
+use crate::state::table::reading::SharedGroup;
 use crate::state::table::slots::{LastVisit, Stamp};
 use crate::state::table::states::{KeptState, StateTable};
+use crate::state::table::visits::{Visited, Visiting};
 use std::panic::Location;
 use std::sync::Arc;
 
@@ -211,7 +213,7 @@ struct UpdateState<K, V, G: StateAccess, T> {
 /// emitted.
 fn visit_group<K: Key, V: Value, G: StateAccess, T: Stamp>(
     f: &UpdateFn<K, V, G>,
-    visit: Visit,
+    (visit, visiting): (Visit, Visiting),
     ctx: &OperatorContext,
     group: &mut Group<K, List, G::State, T>,
     lists: &Arranged<V>,
@@ -237,15 +239,15 @@ where
     let is_last_part = ctx.tick().is_last_part;
     let timed_out = is_last_part.then(|| group.timed_out(batch.time_ms));
     for slot in timed_out.unwrap_or_default() {
-        group.time_out(slot, |_, _: &mut StateGuard<G::State>| ());
+        group.time_out(visiting, slot, |_, _: &mut StateGuard<G::State>| ());
     }
     match visit {
         Visit::EveryKey if is_last_part => {
-            group.visit_every(batch.time_ms, &mut update, &mut emit);
+            group.visit_every(visiting, &mut update, &mut emit);
         }
         // A part of a tick, before the last one, has the keys that it touches.
         Visit::EveryKey | Visit::ChangedKeys => {
-            group.visit_touched(batch.time_ms, &mut update, &mut emit)
+            group.visit_touched(visiting, &mut update, &mut emit)
         }
     }
     records
@@ -273,17 +275,22 @@ where
             return ctx.refuse(what);
         }
         let (f, visit, intake) = (&self.f, self.visit, &mut self.intake);
-        self.table.visit(ctx.batch().time_ms, |number, group| {
-            let lists = intake.lists(number);
-            let records = visit_group(f, visit, ctx, group, &lists);
-            if !records.is_empty() {
-                let sequence = SequenceKey::batch(u64::from(number));
-                out.push(Chunk::new(sequence, 0, records));
-            }
-        });
+        self.table
+            .visit(ctx.batch().time_ms, |visiting, number, group| {
+                let lists = intake.lists(number);
+                let records = visit_group(f, (visit, visiting), ctx, group, &lists);
+                if !records.is_empty() {
+                    let sequence = SequenceKey::batch(u64::from(number));
+                    out.push(Chunk::new(sequence, 0, records));
+                }
+            });
     }
 
     fn state(&mut self) -> Option<&mut dyn KeptState> {
         Some(&mut self.table)
+    }
+
+    fn share(&self) -> Vec<SharedGroup> {
+        self.table.share()
     }
 }

@@ -11,17 +11,17 @@ use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::node::{BatchOperator, BatchOperatorFactory, NodeWork};
 use crate::plan::operator_context::OperatorContext;
 use crate::plan::program::StateInfo;
-use crate::record::{Key, Record, State};
+use crate::record::{Key, Record, Value};
 use crate::state::access::StateGuard;
 use crate::state::restore::Types;
-use crate::state::table::group::Visited;
 use crate::state::table::states::{KeptState, StateTable};
+use crate::state::table::visits::Visited;
 use std::sync::Arc;
 
 /// What a window keeps of each key. `A` is what a batch brings for a key.
 pub(crate) trait Kept<K, A>: Send + Sync + 'static {
     /// The state of a key.
-    type State: State + Default;
+    type State: Value + Default;
     /// What is emitted.
     type Out: Record;
 
@@ -56,7 +56,7 @@ pub(crate) struct Declared<'a> {
 impl Declared<'_> {
     /// Declares the state and adds the node of the operator that keeps it, made by `make` from each
     /// worker's share of it.
-    pub(crate) fn node<K: Key, A: Send + 'static, S: State>(
+    pub(crate) fn node<K: Key, A: Send + 'static, S: Value>(
         self,
         graph: &SharedGraph,
         input: NodeId,
@@ -67,7 +67,9 @@ impl Declared<'_> {
             name: self.name.to_owned(),
             kind: self.kind,
             type_names: format!("{} -> {value_type}", std::any::type_name::<K>()),
-            types: Arc::new(Types::<K, A, S>::new(Vec::new())),
+            types: Arc::new(Types::<K, S>::new(Vec::new())),
+            readable: None,
+            readers: Arc::default(),
         };
         let make: BatchOperatorFactory =
             Arc::new(move |slot, restored| make(StateTable::restore(restored, slot, None)));
@@ -227,7 +229,7 @@ where
         self.intake.clear();
         let Place { pane, ending, .. } = Place::of(ctx, self.span);
         let (kept, emit, now) = (&self.kept, &self.emit, ctx.batch().time_ms);
-        self.table.visit(now, |number, group| {
+        self.table.visit(now, |visiting, number, group| {
             let mut records = Vec::new();
             let mut visit = |key: &K, value: Option<A>, state: &mut StateGuard<W::State>| {
                 ctx.at_key(key, || {
@@ -247,8 +249,8 @@ where
             };
             match ending {
                 // What a window has is emitted: that is every key.
-                Some(_) => group.visit_every(now, &mut visit, &mut after),
-                None => group.visit_touched(now, &mut visit, &mut after),
+                Some(_) => group.visit_every(visiting, &mut visit, &mut after),
+                None => group.visit_touched(visiting, &mut visit, &mut after),
             }
             if !records.is_empty() {
                 let sequence = SequenceKey::batch(u64::from(number));

@@ -17,8 +17,8 @@ use crate::plan::node::{BatchOperator, LocalFn};
 use crate::plan::operator_context::OperatorContext;
 use crate::record::Value;
 use crate::state::access::StateGuard;
-use crate::state::table::group::Visited;
 use crate::state::table::states::{KeptState, StateTable};
+use crate::state::table::visits::Visited;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -125,7 +125,7 @@ impl<T: Value> BatchOperator for Window<T> {
         ctx.enter(self.operator);
         let Place { pane, ending, .. } = Place::of(ctx, self.span);
         let now = ctx.batch().time_ms;
-        self.table.visit(now, |_, group| {
+        self.table.visit(now, |visiting, _, group| {
             let mut visit = |key: &PlaceInLog, value: Option<Vec<T>>, state: &mut StateGuard<_>| {
                 if let Some(records) = value {
                     let records = Shared::new(records);
@@ -141,8 +141,8 @@ impl<T: Value> BatchOperator for Window<T> {
                 }
             };
             match ending {
-                Some(_) => group.visit_every(now, &mut visit, &mut after),
-                None => group.visit_touched(now, &mut visit, &mut after),
+                Some(_) => group.visit_every(visiting, &mut visit, &mut after),
+                None => group.visit_touched(visiting, &mut visit, &mut after),
             }
         });
     }

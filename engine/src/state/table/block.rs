@@ -6,7 +6,7 @@
 //! begins with.
 
 use crate::codec::{message_pack, round_trip};
-use crate::record::{Key, State};
+use crate::record::{Key, Value};
 use crate::state::table::slots::Stamp;
 use highwater_checkpoint::entries::{append, entries};
 use highwater_checkpoint::{BlockKind, GroupBlock};
@@ -54,7 +54,7 @@ impl From<EncodedGroup> for GroupBlock {
 }
 
 /// Encodes what a checkpoint says of a key group: `gone`, and `entries`.
-pub(crate) fn encode<'a, K: Key, S: State, T: Stamp>(
+pub(crate) fn encode<'a, K: Key, S: Value, T: Stamp>(
     group: u32,
     whole: bool,
     gone: &[K],
@@ -136,7 +136,7 @@ fn is_one_value(mut bytes: &[u8]) -> bool {
 }
 
 /// Converts the states of a block from `Old` to `New`.
-pub(crate) fn migrate<Old: State, New: State>(
+pub(crate) fn migrate<Old: Value, New: Value>(
     bytes: &[u8],
     convert: &dyn Fn(Old) -> New,
 ) -> Result<Vec<u8>, String> {

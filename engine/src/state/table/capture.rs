@@ -6,11 +6,11 @@
 //! was there to be able to put it back; that is the copy then. So batches never wait for a
 //! checkpoint, and it has exactly what was there at the border of its batch.
 
-use crate::record::{Key, State};
+use crate::record::{Key, Value};
 use crate::state::table::bits::Bits;
 use crate::state::table::block::{self, EncodedGroup};
 use crate::state::table::slots::{Entry, Stamp};
-use crate::state::table::undo::Before;
+use crate::state::table::undo::{Before, Changes};
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -58,7 +58,7 @@ impl<K, S, T> Capture<K, S, T> {
     }
 }
 
-impl<K: Key, S: State, T: Stamp> Capture<K, S, T> {
+impl<K: Key, S: Value, T: Stamp> Capture<K, S, T> {
     /// Copies at most `max` slots. How many it was.
     pub(crate) fn copy<'a>(
         &mut self,
@@ -85,7 +85,7 @@ impl<K: Key, S: State, T: Stamp> Capture<K, S, T> {
     /// what was before it is copied.
     pub(crate) fn look_at<'a>(
         &mut self,
-        before: &Before<'_, K, S, T>,
+        before: &Changes<'_, K, S, T>,
         entry: impl Fn(u32) -> Option<&'a Entry<K, S, T>>,
     ) {
         let len = before.len();
@@ -223,7 +223,7 @@ impl<K, S, T> fmt::Debug for GroupCopy<K, S, T> {
     }
 }
 
-impl<K: Key, S: State, T: Stamp> CapturedGroup for GroupCopy<K, S, T> {
+impl<K: Key, S: Value, T: Stamp> CapturedGroup for GroupCopy<K, S, T> {
     fn keys(&self) -> u64 {
         (self.copied.len() + self.gone.len()) as u64
     }

@@ -4,15 +4,21 @@
 //! a function panics; keys time out), which are kept or put back, with checkpoints that are copied
 //! meanwhile, published or fail, compactions and restarts in between. Contents and order must be
 //! equal at each step. A checkpoint on top of the published one must be what was there when it was
-//! asked for, in the same order.
+//! asked for, in the same order. And readers must see what there was at the end of the batch that
+//! they ask for: see `reads`.
+
+mod reads;
 
 use crate::state::access::{StateAccess, StateGuard};
 use crate::state::key_group::KeyGroups;
 use crate::state::key_hash::KeyHash;
 use crate::state::table::block::{self, EncodedGroup};
 use crate::state::table::capture::CapturedGroup;
-use crate::state::table::group::{Group, Visited};
+use crate::state::table::group::Group;
+use crate::state::table::restored::RestoredKeys;
 use crate::state::table::slots::{LastVisit, Stamp};
+use crate::state::table::visits::{Visited, Visiting};
+use reads::Reads;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -87,6 +93,9 @@ struct Pair {
     /// Whether it has all of the group: then one of which it says nothing is empty.
     whole: bool,
     now: u64,
+    /// The batch that runs, or was the last.
+    batch: u64,
+    reads: Reads,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +106,7 @@ enum How {
 
 impl Pair {
     fn new() -> Self {
-        let mut group = Tested::new();
+        let mut group = Tested::from(RestoredKeys::new());
         group.set_timeout(Some(TIMEOUT_MS));
         Self {
             group,
@@ -107,6 +116,8 @@ impl Pair {
             captured: None,
             whole: false,
             now: 100,
+            batch: 0,
+            reads: Reads::new(),
         }
     }
 
@@ -138,11 +149,19 @@ impl Pair {
         bomb: u64,
         update: impl Fn(&[i64], &mut G),
     ) -> (bool, Vec<(String, Option<i64>)>) {
-        let (now, mut left, mut seen) = (self.now, bomb, Vec::new());
-        let group = &mut self.group;
+        let (mut left, mut seen) = (bomb, Vec::new());
+        let visiting = Visiting {
+            batch: self.batch,
+            now_ms: self.now,
+            watched: self.reads.watched,
+        };
+        self.reads.visits(&visiting);
+        let (group, reads) = (&mut self.group, &self.reads);
+        let keys = group.shared();
         let ran = catch_unwind(AssertUnwindSafe(|| {
-            let mut visit = |_: &String, values: Option<Vec<i64>>, guard: &mut G| {
+            let mut visit = |key: &String, values: Option<Vec<i64>>, guard: &mut G| {
                 update(&values.unwrap_or_default(), guard);
+                reads.while_user_code_runs(&keys, key);
                 left = left.wrapping_sub(1);
                 assert!(left != 0, "on purpose");
             };
@@ -150,11 +169,12 @@ impl Pair {
                 seen.push((visited.key.clone(), visited.state.copied()));
             };
             match how {
-                How::Touched => group.visit_touched(now, &mut visit, &mut after),
-                How::Every => group.visit_every(now, &mut visit, &mut after),
+                How::Touched => group.visit_touched(visiting, &mut visit, &mut after),
+                How::Every => group.visit_every(visiting, &mut visit, &mut after),
             }
-            for slot in group.timed_out(now) {
-                group.time_out(slot, |key, guard: &mut StateGuard<i64>| {
+            for slot in group.timed_out(visiting.now_ms) {
+                group.time_out(visiting, slot, |key, guard: &mut StateGuard<i64>| {
+                    reads.while_user_code_runs(&keys, key);
                     seen.push((key.clone(), guard.get().copied()));
                     left = left.wrapping_sub(1);
                     assert!(left != 0, "on purpose");
@@ -239,7 +259,7 @@ impl Pair {
     /// What a checkpoint has becomes a group again.
     fn restart(&mut self) {
         let block = block::encode(0, true, &[], self.group.iter()).unwrap();
-        let mut group = Tested::new();
+        let mut group = RestoredKeys::new();
         for entry in block::raw_entries(&block.bytes) {
             let entry = entry.unwrap();
             let key: String = crate::codec::message_pack::decode(entry.key).unwrap();
@@ -248,10 +268,12 @@ impl Pair {
             group.restore(hash(&key), key, state, stamp).unwrap();
         }
         group.restored();
+        let mut group = Tested::from(group);
         group.set_timeout(Some(TIMEOUT_MS));
         self.group = group;
         self.base.clone_from(&self.model);
         self.captured = None;
+        self.reads.restarted(self.batch);
     }
 
     /// Asks for a checkpoint. One on its way is copied to its end before.
@@ -332,13 +354,16 @@ fn arrivals(seed: &mut u64, keys: u64) -> Vec<(String, i64)> {
         .collect()
 }
 
-/// One random program.
-fn program(seed: u64) {
+/// One random program. How often a reader saw all keys, in steps between batches.
+fn program(seed: u64) -> u64 {
     let (mut seed, mut pair) = (seed, Pair::new());
     let keys = [5, 60, 400][usize::try_from(random(&mut seed) % 3).unwrap()];
     for _ in 0..80 {
         pair.before.clone_from(&pair.model);
         pair.now += random(&mut seed) % 3;
+        pair.batch += 1;
+        pair.reads
+            .batch_begins(pair.batch, &mut seed, &mut pair.group);
         let how = [How::Touched, How::Every][usize::try_from(random(&mut seed) % 2).unwrap()];
         let batch = arrivals(&mut seed, keys);
         let bomb = match random(&mut seed) % 4 {
@@ -358,6 +383,7 @@ fn program(seed: u64) {
             assert_eq!(seen, expected);
             pair.check();
         }
+        pair.reads.check(&pair.group, &mut seed);
         // Between two batches, the last of which may be kept or put back. Once the copies had what
         // it had changed: after a restart from that checkpoint it counted twice.
         if random(&mut seed).is_multiple_of(2) {
@@ -365,11 +391,14 @@ fn program(seed: u64) {
         }
         // The batch before the next one begins.
         if !ran || random(&mut seed).is_multiple_of(5) {
-            pair.group.roll_back();
+            pair.group.roll_back(pair.batch);
             pair.model.clone_from(&pair.before);
+            pair.batch -= 1; // it runs again
         } else {
             pair.group.commit();
+            pair.reads.ended(pair.batch, &pair.model);
         }
+        pair.reads.check(&pair.group, &mut seed);
         assert!(pair.group.is_settled());
         pair.check();
         pair.check_delta(!panics);
@@ -387,6 +416,7 @@ fn program(seed: u64) {
         pair.check();
         pair.check_delta(false);
     }
+    pair.reads.walked
 }
 
 #[test]
@@ -399,14 +429,16 @@ fn a_group_is_what_the_model_says_whatever_happens_to_it() {
     }));
     let told = std::env::var("HIGHWATER_SEED").ok();
     let told: Option<u64> = told.and_then(|seed| seed.parse().ok());
+    let mut walked = 0;
     for seed in told.map_or(0..300, |seed| seed..seed + 1) {
         let ran = std::panic::catch_unwind(|| program(seed));
-        if let Err(failure) = ran {
+        walked += ran.unwrap_or_else(|failure| {
             eprintln!(
                 "this seed alone: HIGHWATER_SEED={seed} cargo test -p highwater-engine --lib \
                  a_group_is_what_the_model_says_whatever_happens_to_it"
             );
             std::panic::resume_unwind(failure);
-        }
+        });
     }
+    assert!(told.is_some() || walked > 1000, "{walked} walks");
 }

@@ -5,6 +5,7 @@
 //! grows, but for the last page, which grows with what the group holds.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Slots of a page.
 const PAGE: usize = 512;
@@ -18,7 +19,7 @@ const OF_THE_GROUP: u32 = 8;
 pub(crate) const MAX_SLOTS: u32 = 1 << 31;
 
 /// What a key has beside its state for timeouts: nothing, or the time of its last visit.
-pub(crate) trait Stamp: Copy + Eq + std::fmt::Debug + Send + 'static {
+pub(crate) trait Stamp: Copy + Eq + std::fmt::Debug + Send + Sync + 'static {
     /// That of a visit at `time_ms`.
     fn at(time_ms: u64) -> Self;
     /// The time of the last visit, if it is kept.
@@ -51,13 +52,37 @@ impl Stamp for LastVisit {
     }
 }
 
+/// The place of a key among those that a batch touches, until it is visited. Only its worker looks
+/// at it, also while readers look at the entry.
+#[derive(Debug)]
+pub(crate) struct Pending(AtomicU32);
+
+impl Pending {
+    /// The batch has not touched the key.
+    pub(crate) fn none() -> Self {
+        Self(AtomicU32::new(NOT_TOUCHED))
+    }
+
+    #[inline]
+    pub(crate) fn get(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    #[inline]
+    pub(crate) fn set(&self, place: u32) {
+        self.0.store(place, Ordering::Relaxed);
+    }
+}
+
+/// In place of a key's place among the touched: the batch has not touched it.
+pub(crate) const NOT_TOUCHED: u32 = u32::MAX;
+
 /// A key with its state. The niche of the tag makes `Option<Entry>` as large as this.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) struct Entry<K, S, T> {
     /// Bits of the key's hash: growing an index never hashes a key.
     pub(crate) tag: NonZeroU32,
-    /// The place of the key among those that the batch touches, until it is visited.
-    pub(crate) pending: u32,
+    pub(crate) pending: Pending,
     pub(crate) stamp: T,
     pub(crate) key: K,
     pub(crate) state: S,
@@ -176,11 +201,6 @@ impl<K, S, T> Slots<K, S, T> {
         slots.filter_map(|(slot, entry)| Some((slot, entry.as_ref()?)))
     }
 
-    /// The same to change them.
-    pub(crate) fn entries_mut(&mut self) -> impl Iterator<Item = &mut Entry<K, S, T>> {
-        self.pages.iter_mut().flatten().flatten()
-    }
-
     /// Closes the gaps, in place. Returns the new number of every slot; `u32::MAX` for a dead one.
     pub(crate) fn compact(&mut self) -> Vec<u32> {
         let mut moved = Vec::with_capacity(as_usize(self.len));
@@ -217,7 +237,7 @@ mod tests {
         for key in 0..keys {
             slots.push(Entry {
                 tag: NonZeroU32::MIN,
-                pending: u32::MAX,
+                pending: Pending::none(),
                 stamp: (),
                 key,
                 state: [0; 6],

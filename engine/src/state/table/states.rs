@@ -1,32 +1,46 @@
 //! The states of one operator on one worker, by key group.
 
+use crate::batch::work::Shown;
 use crate::codec::round_trip;
 use crate::observe::states::KeyCounts;
-use crate::record::{Key, State};
+use crate::record::{Key, State, Value};
 use crate::state::equal_keys::{EqualKeys, UNEQUAL_BYTES};
 use crate::state::key_group::{KeyGroups, WorkerSlot};
 use crate::state::key_hash::KeyHash;
 use crate::state::table::block::RestoredState;
 use crate::state::table::capture::CapturedGroup;
 use crate::state::table::group::Group;
+use crate::state::table::reading::SharedGroup;
+use crate::state::table::restored::RestoredKeys;
 use crate::state::table::slots::Stamp;
+use crate::state::table::visits::Visiting;
 use std::borrow::Borrow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The state of one operator on one worker. `A` is what a batch brings for a key.
 #[derive(Debug)]
 pub(crate) struct StateTable<K, A, S, T = ()> {
-    key_groups: KeyGroups,
+    slot: WorkerSlot,
     /// By number; those of other workers stay empty.
     groups: Vec<Group<K, A, S, T>>,
     /// The groups below are copied for the checkpoint on its way.
     copied: usize,
     equal_keys: EqualKeys,
+    /// How many readers ask for it.
+    readers: Arc<AtomicUsize>,
+    /// The batch that runs, or was the last.
+    batch: u64,
 }
+
+/// So many entries are kept for readers of past batches, on each worker. Beyond that only the
+/// newest batch can be read.
+const MAX_HISTORY: usize = 1 << 20;
 
 /// So many slots are copied between two looks at the clock.
 const COPIED_AT_ONCE: u32 = 64;
 
-impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
+impl<K: Key, A: Send + 'static, S: Value, T: Stamp> StateTable<K, A, S, T> {
     /// Takes over the decoded groups that belong to this worker. Keys without data for longer
     /// than `timeout_ms` time out.
     pub(crate) fn restore(
@@ -37,20 +51,49 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
         let group = |number| {
             let owned = slot.groups.owner(number, slot.peers) == slot.index;
             let restored = owned.then(|| restored.remove(&number)).flatten();
-            let mut group = restored.map_or_else(Group::new, |group| {
+            let restored = restored.map_or_else(RestoredKeys::new, |group| {
                 *group
                     .downcast()
                     .expect("a state is decoded by the decoder of its own operator")
             });
+            let mut group = Group::from(restored);
             group.set_timeout(timeout_ms);
             group
         };
         Self {
-            key_groups: slot.groups,
+            slot: *slot,
             groups: (0..slot.groups.count()).map(group).collect(),
             copied: usize::MAX,
             equal_keys: EqualKeys::of::<K>(),
+            readers: Arc::default(),
+            batch: 0,
         }
+    }
+
+    /// `readers` tells how many ask for it.
+    pub(crate) fn read_by(mut self, readers: &Arc<AtomicUsize>) -> Self {
+        self.readers = Arc::clone(readers);
+        self
+    }
+
+    /// The groups of this worker, for readers.
+    pub(crate) fn share(&self) -> Vec<SharedGroup>
+    where
+        S: State,
+    {
+        let groups = (0..).zip(&self.groups);
+        let owned = groups.filter(|(number, _)| self.owns(*number));
+        let shared = owned.map(|(number, group)| SharedGroup::new(number, group.shared()));
+        shared.collect()
+    }
+
+    fn owns(&self, group: u32) -> bool {
+        let WorkerSlot {
+            groups,
+            index,
+            peers,
+        } = self.slot;
+        groups.owner(group, peers) == index
     }
 
     /// Brings `value` to a key of `group`, which is where it was `found`, if it was; `merge` adds
@@ -129,11 +172,16 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
     pub(crate) fn visit(
         &mut self,
         now_ms: u64,
-        mut visit: impl FnMut(u32, &mut Group<K, A, S, T>),
+        mut visit: impl FnMut(Visiting, u32, &mut Group<K, A, S, T>),
     ) {
         for (number, group) in (0..).zip(&mut self.groups) {
             group.first_batch(now_ms);
-            visit(number, group);
+            let how = Visiting {
+                batch: self.batch,
+                now_ms,
+                watched: self.readers.load(Ordering::Relaxed) > 0,
+            };
+            visit(how, number, group);
         }
     }
 
@@ -144,13 +192,13 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
 
     /// How keys are hashed and grouped.
     pub(crate) fn key_groups(&self) -> KeyGroups {
-        self.key_groups
+        self.slot.groups
     }
 
     /// The group of the keys that hash to `hash`.
     #[inline]
     pub(crate) fn group(&self, hash: KeyHash) -> u32 {
-        self.key_groups.group_of(hash)
+        self.slot.groups.group_of(hash)
     }
 
     /// A new key as the table keeps it: as a checkpoint would give it back, which must be the
@@ -158,7 +206,7 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
     /// And no key holds on to the chunk of the log that it came in.
     fn own(&mut self, hash: KeyHash, key: &K) -> Result<K, String> {
         let owned = round_trip::own(key)?;
-        let again = self.key_groups.hash(&owned).map_err(|e| e.to_string())?;
+        let again = self.slot.groups.hash(&owned).map_err(|e| e.to_string())?;
         let other = self.equal_keys.note(&owned, hash).filter(|other| {
             let at = usize::try_from(self.group(*other));
             at.ok()
@@ -179,6 +227,8 @@ impl<K: Key, A: Send + 'static, S: State, T: Stamp> StateTable<K, A, S, T> {
 pub(crate) trait KeptState {
     /// A batch begins. The one before is kept, or put back if it has failed.
     fn begin(&mut self, failed: bool);
+    /// Another one runs. Readers look at the end of the batches `shown`.
+    fn run(&mut self, batch: u64, shown: Shown);
     /// How many keys there are.
     fn counts(&self) -> KeyCounts;
     /// A checkpoint is to have the state as it is now: all of it, or what has changed since the
@@ -197,15 +247,27 @@ pub(crate) trait KeptState {
     fn published(&mut self);
 }
 
-impl<K: Key, A: Send + 'static, S: State, T: Stamp> KeptState for StateTable<K, A, S, T> {
+impl<K: Key, A: Send + 'static, S: Value, T: Stamp> KeptState for StateTable<K, A, S, T> {
     fn begin(&mut self, failed: bool) {
         for group in self.groups.iter_mut().filter(|group| !group.is_settled()) {
             if failed {
-                group.roll_back();
+                group.roll_back(self.batch);
             } else {
                 group.commit();
             }
         }
+    }
+
+    fn run(&mut self, batch: u64, shown: Shown) {
+        self.batch = batch;
+        let with = self.groups.iter_mut().filter(|group| group.has_history);
+        let mut with: Vec<_> = with.collect();
+        let entries: usize = with.iter().map(|group| group.history_len()).sum();
+        let oldest = match entries > MAX_HISTORY {
+            true => shown.newest,
+            false => shown.oldest,
+        };
+        with.iter_mut().for_each(|group| group.forget(oldest));
     }
 
     fn counts(&self) -> KeyCounts {
@@ -294,11 +356,11 @@ mod tests {
                 table.bring((groups.group_of(hash), None), (hash, &key, 1), |a, b| {
                     *a += b
                 })?;
-                table.visit(0, |_, group| {
+                table.visit(0, |visit, _, group| {
                     let mut add = |_: &Name, new: Option<u64>, state: &mut StateGuard<u64>| {
                         *state.get_or_insert_with(|| 0) += new.unwrap_or(0);
                     };
-                    group.visit_touched(0, &mut add, &mut |_| ());
+                    group.visit_touched(visit, &mut add, &mut |_| ());
                 });
                 Ok::<(), String>(())
             };
@@ -333,12 +395,12 @@ mod tests {
                     .unwrap();
             }
             let visits = || {
-                table.visit(0, |_, group| {
+                table.visit(0, |visit, _, group| {
                     let mut add = |_: &String, new: Option<u64>, state: &mut StateGuard<u64>| {
                         assert!(!panics, "as was asked");
                         *state.get_or_insert_with(|| 0) += new.unwrap_or(0);
                     };
-                    group.visit_touched(0, &mut add, &mut |_| ());
+                    group.visit_touched(visit, &mut add, &mut |_| ());
                 });
             };
             std::panic::catch_unwind(std::panic::AssertUnwindSafe(visits)).is_err()

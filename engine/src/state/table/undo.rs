@@ -31,14 +31,6 @@ impl<K, S, T: Stamp> Undo<K, S, T> {
         }
     }
 
-    /// Whether the batch has changed nothing, in a group of `slots` slots.
-    pub(crate) fn is_empty(&self, slots: u32) -> bool {
-        self.created_from == slots
-            && self.changed.is_empty()
-            && self.restamped.is_empty()
-            && self.removed.is_empty()
-    }
-
     /// The state in `slot` was `before`.
     pub(crate) fn changed(&mut self, slot: u32, before: S) {
         if slot < self.created_from {
@@ -62,6 +54,15 @@ impl<K, S, T: Stamp> Undo<K, S, T> {
     pub(crate) fn before(&mut self) -> Before<'_, K, S, T> {
         Before {
             changed: &mut self.changed,
+            restamped: &self.restamped,
+            removed: &self.removed,
+        }
+    }
+
+    /// The same to look at.
+    pub(crate) fn changes(&self) -> Changes<'_, K, S, T> {
+        Changes {
+            changed: &self.changed,
             restamped: &self.restamped,
             removed: &self.removed,
         }
@@ -96,7 +97,14 @@ pub(crate) struct Before<'a, K, S, T> {
     pub(crate) removed: &'a [(u32, Entry<K, S, T>)],
 }
 
-impl<K, S, T> Before<'_, K, S, T> {
+/// What was before a batch of which it is not known yet whether it is kept.
+pub(crate) struct Changes<'a, K, S, T> {
+    pub(crate) changed: &'a [(u32, S)],
+    pub(crate) restamped: &'a [(u32, T)],
+    pub(crate) removed: &'a [(u32, Entry<K, S, T>)],
+}
+
+impl<K, S, T> Changes<'_, K, S, T> {
     /// How many entries there are.
     pub(crate) fn len(&self) -> usize {
         self.changed.len() + self.restamped.len() + self.removed.len()
