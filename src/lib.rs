@@ -17,6 +17,7 @@ pub use highwater_connectors::{HttpOptions, Tls};
 pub use highwater_connectors::{Kafka, KafkaRecord, StartAt, rdkafka};
 
 pub mod guide;
+pub mod metrics;
 pub mod testing;
 
 /// What a program needs in scope: `use highwater::prelude::*;`

@@ -71,6 +71,7 @@ pub use observe::checkpoints::CheckpointStats;
 pub use observe::event::{ContextEvent, ContextState};
 pub use observe::failed_attempt::FailedAttempt;
 pub use observe::lineage::Lineage;
+pub use observe::metric_list::METRICS;
 pub use observe::refused::RefusedStats;
 pub use observe::states::StateStats;
 pub use observe::status::Progress;

@@ -12,8 +12,8 @@ use common::builder;
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::wal::disk::{Clock, ManualClock, SimDisk};
 use highwater_engine::{
-    BoxError, CheckpointPolicy, ContextEvent, ErrorPolicy, OutputRetry, Receiver, SourceContext,
-    StopMode, wal,
+    BoxError, CheckpointPolicy, ContextEvent, ErrorPolicy, METRICS, OutputRetry, Receiver,
+    SourceContext, StopMode, wal,
 };
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 use parking_lot::Mutex;
@@ -44,6 +44,9 @@ fn seen(snapshotter: &Snapshotter) -> BTreeMap<String, DebugValue> {
         let labels: BTreeMap<&str, &str> =
             key.key().labels().map(|l| (l.key(), l.value())).collect();
         assert_eq!(labels.get("application"), Some(&"highwater"), "{key:?}");
+        let listed = METRICS.iter().find(|m| m.name == key.key().name()).unwrap();
+        let expected: BTreeSet<&str> = listed.labels.iter().copied().collect();
+        assert_eq!(labels.keys().copied().collect::<BTreeSet<_>>(), expected);
         let other = labels.iter().find(|(name, _)| **name != "application");
         let other = other.map_or(String::new(), |(name, value)| {
             // An output is shown as `for_each_batch "out"`.
@@ -100,6 +103,9 @@ fn every_documented_metric_has_its_value_and_no_other_is_there() {
             let decode = Arc::new(|bytes: bytes::Bytes| Ok(bytes.to_vec()));
             ssc.source("failing", "queue", decode, Failing(0))
                 .for_each_batch("nothing", |_, _| ());
+            ssc.input::<(u64, u64)>("pairs")
+                .update_state_by_key("seen", |_, _, state: &mut Option<u64>| *state = Some(1))
+                .for_each_batch("pairs seen", |_, _| ());
             let numbers = ssc.input::<u64>("numbers").map(move |n| {
                 assert!(
                     n != 1 || panics.fetch_add(1, Ordering::SeqCst) > 0,
@@ -126,6 +132,11 @@ fn every_documented_metric_has_its_value_and_no_other_is_there() {
     while context.sources()[0].1.errors == 0 {
         std::thread::yield_now();
     }
+    let pairs = context.input::<(u64, u64)>("pairs").unwrap();
+    for _ in 0..2 {
+        let sent = pairs.send_once("producer", 1, &(7, 7)).unwrap();
+        sent.wait().unwrap();
+    }
     let input = context.input::<u64>("numbers").unwrap();
     for batch in 0..3 {
         // 100 records: 10 are skipped, 10 are put aside.
@@ -149,6 +160,8 @@ fn every_documented_metric_has_its_value_and_no_other_is_there() {
         .map(|name| name.split('{').next().unwrap().to_owned())
         .collect();
     assert_eq!(names, documented());
+    let listed = METRICS.iter().map(|metric| metric.name.to_owned());
+    assert_eq!(names, listed.collect());
     let counter = |name: &str| match seen.get(name) {
         Some(DebugValue::Counter(count)) => *count,
         other => panic!("{name} is {other:?} in {seen:?}"),
@@ -164,8 +177,26 @@ fn every_documented_metric_has_its_value_and_no_other_is_there() {
     let batches = context.progress().batches;
     assert_eq!(batches, 5, "four, and the last one of the stop");
     assert_eq!(gauge("highwater_up"), 0.0);
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        gauge(&format!("highwater_build_info{{version={version}}}")),
+        1.0
+    );
+    assert_eq!(
+        counter("highwater_source_records_total{source=numbers}"),
+        300
+    );
+    assert_eq!(counter("highwater_source_records_total{source=queue}"), 0);
+    assert_eq!(
+        counter("highwater_source_duplicates_total{source=pairs}"),
+        1
+    );
+    assert_eq!(counter("highwater_source_skipped_total{source=numbers}"), 0);
+    let forgotten = "highwater_source_producers_forgotten_total{source=numbers}";
+    assert_eq!(counter(forgotten), 0);
+    assert_eq!(gauge("highwater_state_keys{state=seen}"), 1.0);
     assert_eq!(counter("highwater_batches_total"), 5);
-    assert_eq!(counter("highwater_batch_records_total"), 300);
+    assert_eq!(counter("highwater_batch_records_total"), 301);
     assert_eq!(
         counter("highwater_batch_bytes_total"),
         context.progress().bytes

@@ -10,4 +10,5 @@ mod bad_input;
 mod crash_matrix;
 mod golden_directory;
 mod golden_text_output;
+mod prometheus;
 mod testing_kit;

@@ -51,6 +51,7 @@ pub use format::layout;
 pub use highwater_disk::Priority;
 pub use log::room::RoomFuture;
 pub use lsn::{Lsn, LsnRange, StreamId};
+pub use metrics::catalog::{METRICS, Metric, MetricKind, SECONDS_BUCKETS};
 pub use metrics::latency::Latency;
 pub use metrics::stats::Stats;
 pub use options::append::{Admission, AppendOptions};

@@ -105,7 +105,13 @@ impl Core {
         let states = restored_states(&recovered);
         let output_delays = Arc::<OutputDelays>::default();
         let lineage = Arc::new(lineage(&settings, &recovered));
-        let events = events(&settings, &plan, &recovered, (&lineage, &output_delays));
+        let events = events(
+            &settings,
+            &plan,
+            &recovered,
+            (&lineage, &output_delays),
+            (&sources, &states),
+        );
         restore_side_values(&plan, &mut recovered, &events)?;
         Ok(Self {
             replayer: replayer(&settings, &plan, &recovered),

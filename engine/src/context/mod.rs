@@ -16,6 +16,7 @@
 //! | `core` | what the threads share |
 //! | `intake` | the ways into the log, and the cutter |
 //! | `observers` | who reads the events, and in which order |
+//! | `meters` | sources and states as metrics |
 //! | `launch` | from what was found on disk to a driver that runs |
 //! | `queue` | batches that wait for the driver |
 //! | `threads` | receivers, cutter, driver: started |
@@ -33,6 +34,7 @@ pub(crate) mod core;
 mod dry_run;
 mod intake;
 pub(crate) mod launch;
+mod meters;
 mod observers;
 pub(crate) mod queue;
 mod replay_beside;

@@ -1,7 +1,9 @@
 //! Who reads the events of a context, in which order, and what they are told at the start.
 
 use crate::checkpointing::policy::CheckpointPolicy;
+use crate::context::meters::Meters;
 use crate::datasets::slot::DATASET;
+use crate::ingest::source_context::SourceContext;
 use crate::observe::advice::{Advisor, Measured, Rhythm};
 use crate::observe::checkpoints::CheckpointStatus;
 use crate::observe::event::{ContextListener, Events, LogEvents};
@@ -56,16 +58,22 @@ pub(super) fn events(
     plan: &Plan,
     recovered: &Recovered,
     (lineage, output_delays): (&Arc<LineageReader>, &Arc<OutputDelays>),
+    (sources, counts): (&[SourceContext], &Arc<StateCounts>),
 ) -> Arc<Events> {
     let clock = Arc::clone(&settings.clock);
     let metrics = MetricsListener::new(&settings.application, Arc::clone(lineage), clock);
     let events = Arc::new(Events::default());
-    let own: [Arc<dyn ContextListener>; 5] = [
+    let states = plan.states.iter().enumerate();
+    let states = states.filter(|(_, state)| has_keys(state.kind));
+    let states = states.map(|(number, state)| (number, &*state.name));
+    let meters = Meters::new(&settings.application, sources, states, counts);
+    let own: [Arc<dyn ContextListener>; 6] = [
         Arc::new(LogEvents),
         Arc::<CheckpointStatus>::clone(&lineage.checkpoints),
         Arc::<PaceMeter>::clone(&lineage.pace),
         Arc::new(advisor(settings, plan, recovered, lineage)),
         Arc::new(metrics),
+        Arc::new(meters),
     ];
     own.into_iter().for_each(|one| events.add_listener(one));
     for listener in &settings.listeners {
@@ -76,6 +84,11 @@ pub(super) fn events(
     events
 }
 
+/// Whether a state of this kind has keys: those that the driver keeps for itself have none.
+pub(super) fn has_keys(kind: &str) -> bool {
+    ![COUNTER, BROADCAST, DATASET, REFUSED].contains(&kind)
+}
+
 /// What warns of checkpoints that do not fit the program.
 fn advisor(
     settings: &Settings,
@@ -83,7 +96,6 @@ fn advisor(
     recovered: &Recovered,
     lineage: &LineageReader,
 ) -> Advisor {
-    let own = |kind: &str| ![COUNTER, BROADCAST, DATASET, REFUSED].contains(&kind);
     let rhythm = Rhythm {
         clock: Arc::clone(&settings.clock),
         every: settings.checkpoint_every(),
@@ -91,7 +103,7 @@ fn advisor(
         target: settings.policy.target(),
         batch_interval: settings.batch_interval,
         max_lineage: settings.max_unprocessed_bytes,
-        has_state: plan.states.iter().any(|state| own(state.kind)),
+        has_state: plan.states.iter().any(|state| has_keys(state.kind)),
     };
     let measured = Measured {
         checkpoints: Arc::clone(&lineage.checkpoints),

@@ -3,12 +3,12 @@
 use crate::batch::Batch;
 use crate::batch::work::Snapshot;
 use crate::context::core::Core;
+use crate::context::observers::has_keys;
 use crate::context::queue::StopMode;
 use crate::context::stopping;
 use crate::context::thread::Thread;
 use crate::context::threads::{self, Threads};
 use crate::datasets::handle::Datasets;
-use crate::datasets::slot::DATASET;
 use crate::dead_letters::desk::no_dead_letters;
 use crate::dead_letters::request::DeadLetterFilter;
 use crate::error::{Error, Result};
@@ -23,14 +23,12 @@ use crate::observe::refused::RefusedStats;
 use crate::observe::states::StateStats;
 use crate::observe::status::Progress;
 use crate::plan::program::Plan;
-use crate::plan::refused_counts::REFUSED;
 use crate::rates::source_rate::RateStatus;
 use crate::record::Value;
 use crate::recovery::report::RecoveryReport;
 use crate::settings::Settings;
 use crate::sink::status::OutputStatus;
 use crate::thread_role::{self, Role};
-use crate::variables::declared::{BROADCAST, COUNTER};
 use highwater_wal::Wal;
 use parking_lot::Mutex;
 use std::any::TypeId;
@@ -326,9 +324,7 @@ impl StreamingContext {
     pub fn states(&self) -> Vec<StateStats> {
         let core = &self.owner.core;
         let states = core.plan.states.iter().enumerate();
-        // The driver's own have no keys.
-        let states = states
-            .filter(|(_, state)| ![COUNTER, BROADCAST, DATASET, REFUSED].contains(&state.kind));
+        let states = states.filter(|(_, state)| has_keys(state.kind));
         let stats = states.map(|(index, state)| {
             let counts = core.states.of(index);
             StateStats {

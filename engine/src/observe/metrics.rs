@@ -3,6 +3,8 @@
 
 use crate::observe::event::{ContextEvent, ContextListener};
 use crate::observe::lineage::{Lineage, LineageReader};
+use crate::observe::metric_list::METRICS;
+use highwater_wal::Metric;
 use highwater_wal::disk::Clock;
 use metrics::{counter, gauge, histogram};
 use std::sync::Arc;
@@ -21,6 +23,7 @@ impl MetricsListener {
         lineage: Arc<LineageReader>,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        METRICS.iter().for_each(Metric::describe);
         Self {
             application: application.to_owned(),
             lineage,
@@ -75,6 +78,8 @@ impl ContextListener for MetricsListener {
         match event {
             ContextEvent::Started => {
                 gauge!("highwater_up", &[application()]).set(1.0);
+                let version = ("version", env!("CARGO_PKG_VERSION").to_owned());
+                gauge!("highwater_build_info", &[application(), version]).set(1.0);
                 self.tell(&self.lineage.now());
             }
             ContextEvent::Stopped { .. } => gauge!("highwater_up", &[application()]).set(0.0),

@@ -9,6 +9,7 @@
 //! | `refused` | how many records were refused |
 //! | `delays` | how long batches wait for their turn |
 //! | `metrics` | what goes to the `metrics` facade |
+//! | `metric_list` | what each metric says |
 //! | `states` | how many keys the states have |
 //! | `advice` | warnings about checkpoints that do not fit, and about hot keys |
 //! | `hot_key` | a key that has most of the values of a batch |
@@ -24,6 +25,7 @@ pub(crate) mod event;
 pub(crate) mod failed_attempt;
 pub(crate) mod hot_key;
 pub(crate) mod lineage;
+pub(crate) mod metric_list;
 pub(crate) mod metrics;
 pub(crate) mod pace;
 pub(crate) mod recovery_costs;

@@ -67,9 +67,9 @@ impl<K: Key, S: State> StateChanges<K, S> {
     ///
     /// # Errors
     /// [`AskError::SnapshotGone`] if the reader was too late: it should read everything again, and
-    /// the next call goes on after the batch that is the newest one now. [`AskError::NotReady`] if no
-    /// batch ends within the [`timeout`](crate::StateReader::timeout); [`Error::Stopped`] or what
-    /// stopped the context.
+    /// the next call goes on after the batch that is the newest one now. [`AskError::NotReady`] if
+    /// no batch ends within the [`timeout`](crate::StateReader::timeout); [`Error::Stopped`] or
+    /// what stopped the context.
     pub fn next_batch(&mut self) -> Result<Answer<Changed<K, S>>> {
         let from = self.read.pin.now.end.batch;
         self.read.asked.wait_for(Goal::After(from))?;

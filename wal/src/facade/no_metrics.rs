@@ -16,7 +16,16 @@ macro_rules! histogram {
     };
 }
 
+macro_rules! describe {
+    ($name:expr, $help:expr) => {{
+        let _: (&str, &str) = ($name, $help);
+    }};
+}
+
 pub(crate) use {counter, gauge, histogram};
+pub(crate) use {
+    describe as describe_counter, describe as describe_gauge, describe as describe_histogram,
+};
 
 /// A number that only grows.
 pub(crate) struct Counter;

@@ -3,6 +3,7 @@
 
 use crate::facade::metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 use crate::facade::tracing;
+use crate::metrics::catalog::{METRICS, Metric};
 use crate::metrics::stats::Stats;
 use std::path::Path;
 use std::time::Duration;
@@ -36,6 +37,7 @@ impl std::fmt::Debug for Meters {
 impl Meters {
     pub(crate) fn new(dir: &Path) -> Self {
         let log = dir.display().to_string();
+        METRICS.iter().for_each(Metric::describe);
         Self {
             records: counter!("highwater_wal_records_total", "log" => log.clone()),
             groups: counter!("highwater_wal_groups_total", "log" => log.clone()),

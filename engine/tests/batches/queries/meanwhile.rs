@@ -55,8 +55,8 @@ fn a_batch_that_runs_is_not_seen_and_holds_no_reader_up() {
     assert_eq!(snapshot.get_many(keys).unwrap(), [Some(1); 4]);
 }
 
-/// The state was not asked for when the batch began: the question waits for its end, and for nothing
-/// else.
+/// The state was not asked for when the batch began: the question waits for its end, and for
+/// nothing else.
 #[test]
 fn the_first_question_waits_for_the_batch_that_runs() {
     let (disk, keeper) = (SimDisk::new(), Keeper::new());
@@ -360,7 +360,8 @@ fn block_on<T>(future: impl Future<Output = T>) -> T {
     runtime.unwrap().block_on(future)
 }
 
-/// The future is ready when the batch is, and wakes those who poll it; one that is given up is gone.
+/// The future is ready when the batch is, and wakes those who poll it; one that is given up is
+/// gone.
 #[test]
 fn a_position_can_be_waited_for_without_a_thread() {
     let disk = SimDisk::new();
