@@ -7,7 +7,8 @@
 //! batch after the reader's that has changed a key knows what the reader is to see; if none has,
 //! the slots do.
 //!
-//! It is kept by key: slots get other numbers.
+//! It is kept by key: slots get other numbers. A batch that fails leaves its entries here: what they
+//! say is right, and it runs again under the same number.
 
 use crate::record::Key;
 use std::collections::{HashMap, VecDeque};
@@ -40,13 +41,6 @@ impl<K, S> History<K, S> {
     pub(crate) fn skip(&mut self, id: u64) {
         self.batches.clear();
         self.complete_from = id;
-    }
-
-    /// The batch `id` was put back.
-    pub(crate) fn put_back(&mut self, id: u64) {
-        if self.batches.back().is_some_and(|(newest, _)| *newest == id) {
-            self.batches.pop_back();
-        }
     }
 
     /// Readers look at the end of batch `id` and at later ones only. Whether anything is left.

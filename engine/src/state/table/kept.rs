@@ -17,9 +17,8 @@ pub(crate) struct Kept<K, S, T> {
     pub(super) slots: Slots<K, S, T>,
     pub(super) undo: Undo<K, S, T>,
     pub(super) history: History<K, S>,
-    /// How often keys may have come to slots that a walk has passed: the slots got other numbers,
-    /// or keys that a batch had removed were put back.
-    pub(super) moves: u64,
+    /// How often the slots got other numbers.
+    pub(super) compactions: u64,
 }
 
 /// What an index uses of a hash: 32 bits that stay in the slot.
@@ -43,7 +42,7 @@ impl<K, S, T: Stamp> Kept<K, S, T> {
             slots: Slots::new(),
             undo: Undo::new(),
             history: History::new(),
-            moves: 0,
+            compactions: 0,
         }
     }
 
@@ -122,7 +121,7 @@ impl<K, S, T: Stamp> Kept<K, S, T> {
     /// number of every slot; `u32::MAX` for a dead one.
     pub(super) fn compact(&mut self) -> Vec<u32> {
         let moved = self.slots.compact();
-        self.moves += 1;
+        self.compactions += 1;
         self.index.clear();
         let live = usize::try_from(self.slots.live()).unwrap_or(0);
         self.index
@@ -140,7 +139,7 @@ impl<K, S, T: Stamp> Kept<K, S, T> {
 #[derive(Debug, Default)]
 pub(crate) struct Walk {
     next: u32,
-    moves: Option<u64>,
+    compactions: Option<u64>,
 }
 
 /// What a step of a walk has come to.
@@ -148,7 +147,7 @@ pub(crate) struct Walk {
 pub(crate) enum Step {
     More,
     Done,
-    /// Keys have moved: the walk begins again.
+    /// The slots got other numbers: the walk begins again.
     Again,
 }
 
@@ -176,7 +175,7 @@ impl<K: Key, S: Clone, T: Stamp> Kept<K, S, T> {
         see: &mut dyn FnMut(&K, &S),
     ) -> Result<Step, NotKept> {
         self.history.knows(at)?;
-        if *walk.moves.get_or_insert(self.moves) != self.moves {
+        if *walk.compactions.get_or_insert(self.compactions) != self.compactions {
             *walk = Walk::default();
             return Ok(Step::Again);
         }

@@ -391,7 +391,7 @@ fn program(seed: u64) -> u64 {
         }
         // The batch before the next one begins.
         if !ran || random(&mut seed).is_multiple_of(5) {
-            pair.group.roll_back(pair.batch);
+            pair.group.roll_back();
             pair.model.clone_from(&pair.before);
             pair.batch -= 1; // it runs again
         } else {

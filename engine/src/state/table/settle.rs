@@ -112,7 +112,7 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
 
     /// The batch has failed: everything is again as it was before it, except that what it changed
     /// may still count as changed since the last checkpoint.
-    pub(crate) fn roll_back(&mut self, batch: u64) {
+    pub(crate) fn roll_back(&mut self) {
         if let Some(capture) = &mut self.capture {
             capture.put_back();
         }
@@ -121,7 +121,7 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
         self.fresh_index.clear();
         self.unsettled = false;
         if std::mem::take(&mut self.changed) {
-            self.put_back(batch);
+            self.put_back();
         } else {
             let entries = self.kept.get().slots.iter();
             entries.for_each(|(_, entry)| entry.pending.set(NOT_TOUCHED));
@@ -129,12 +129,9 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
         self.set_timeout(self.timers.timeout_ms());
     }
 
-    fn put_back(&mut self, batch: u64) {
+    fn put_back(&mut self) {
         let mut kept = self.kept.change();
         let taken = kept.undo.take();
-        // A reader that was past their slots, which were empty, saw them in the history: that is
-        // gone now. A walk missed them then.
-        kept.moves += u64::from(!taken.removed.is_empty());
         for (slot, gone) in taken.removed {
             let tag = gone.tag;
             kept.slots.put_back(slot, gone);
@@ -165,7 +162,6 @@ impl<K, A, S, T: Stamp> Group<K, A, S, T> {
             }
             kept.slots.pop();
         }
-        kept.history.put_back(batch);
     }
 
     /// Keys without data for longer than `timeout_ms` time out from here on.

@@ -251,7 +251,7 @@ impl<K: Key, A: Send + 'static, S: Value, T: Stamp> KeptState for StateTable<K, 
     fn begin(&mut self, failed: bool) {
         for group in self.groups.iter_mut().filter(|group| !group.is_settled()) {
             if failed {
-                group.roll_back(self.batch);
+                group.roll_back();
             } else {
                 group.commit();
             }
