@@ -30,6 +30,7 @@ use crate::settings::Settings;
 use crate::sink::status::OutputStatus;
 use crate::thread_role::{self, Role};
 use highwater_wal::Wal;
+use highwater_wal::disk::Disk;
 use parking_lot::Mutex;
 use std::any::TypeId;
 use std::fmt;
@@ -289,6 +290,12 @@ impl StreamingContext {
     #[must_use]
     pub fn recovered(&self) -> &RecoveryReport {
         &self.owner.core.report
+    }
+
+    /// The disk that the context runs on.
+    #[must_use]
+    pub fn disk(&self) -> Arc<dyn Disk> {
+        Arc::clone(&self.owner.core.settings.disk)
     }
 
     /// Where the context is in its life.

@@ -2,6 +2,7 @@
 
 use crate::ask_error::AskError;
 use crate::error::{Error, Result};
+use crate::queries::answer::Answer;
 use crate::queries::published::{Life, Now, Pin, Published};
 use crate::state::key_group::KeyGroups;
 use crate::thread_role::{self, Role};
@@ -95,6 +96,13 @@ impl Asked {
             Life::Lost => Ok(false),
             Life::Running(_) => Ok(self.while_recovering || now.end.batch >= now.found),
         }
+    }
+
+    /// As of which batch an answer would be now.
+    pub(super) fn as_of(&self) -> Result<Answer<()>> {
+        let now = self.published.now();
+        self.may_look(&now)?;
+        Ok(Answer::new((), now.end, now.end.batch < now.found))
     }
 
     /// Whether readers see what is waited for.

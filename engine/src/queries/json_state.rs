@@ -66,6 +66,7 @@ pub(crate) fn json_state<K: Key, S: State>(asked: Asked) -> JsonState {
 trait Ask: Send + Sync {
     fn asked(&self) -> &Asked;
     fn asked_mut(&mut self) -> &mut Asked;
+    fn key(&self, key: JsonKey<'_>) -> Result<String>;
     fn get(&self, key: JsonKey<'_>) -> Result<Answer<Option<String>>>;
     fn list(&self, list: &List<'_>) -> Result<Answer<Vec<JsonEntry>>>;
     fn changes(&self) -> Result<JsonChanges>;
@@ -116,6 +117,22 @@ impl JsonState {
     /// See [`StateReader::reaches`].
     pub fn reaches(&self, lsn: Lsn) -> Reaches {
         Reaches::of_lsn(self.0.asked().clone(), lsn)
+    }
+
+    /// See [`StateReader::as_of`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn as_of(&self) -> Result<Answer<()>> {
+        self.0.asked().as_of()
+    }
+
+    /// A key as JSON, whether it has a state or not.
+    ///
+    /// # Errors
+    /// [`AskError::NoKey`] if the text is no key of the state.
+    pub fn key(&self, key: JsonKey<'_>) -> Result<String> {
+        self.0.key(key)
     }
 
     /// The state of a key as JSON, if it has one.
@@ -220,6 +237,10 @@ impl<K: Key, S: State> Ask for StateReader<K, S> {
 
     fn asked_mut(&mut self) -> &mut Asked {
         &mut self.asked
+    }
+
+    fn key(&self, asked: JsonKey<'_>) -> Result<String> {
+        json(self.name(), "key", &key::<K>(self.name(), asked)?)
     }
 
     fn get(&self, asked: JsonKey<'_>) -> Result<Answer<Option<String>>> {

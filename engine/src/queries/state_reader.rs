@@ -106,6 +106,14 @@ impl<K, S> StateReader<K, S> {
         self
     }
 
+    /// As of which batch answers are now. It waits for nothing.
+    ///
+    /// # Errors
+    /// [`Error::LifeCycle`] before the start; [`Error::Stopped`] or what stopped the context.
+    pub fn as_of(&self) -> Result<Answer<()>> {
+        self.asked.as_of()
+    }
+
     /// Waits until the record at `lsn` is in the answers: until a batch that contains it is
     /// complete and its outputs are committed. `lsn` is what an acknowledgement says, such as
     /// [`Ack::lsn`](crate::Ack::lsn).

@@ -76,16 +76,27 @@ fn keys_and_states_of_any_type_are_json() {
             (expected, Some(batch.id))
         );
     }
+    let as_of = sales.as_of().unwrap();
+    assert_eq!((as_of.batch, as_of.recovering), (Some(batch.id), false));
+    assert_eq!(as_of, sales.get(JsonKey::Text("Online")).unwrap().map(drop));
+    for (key, expected) in [
+        (JsonKey::Text("Online"), r#""Online""#),
+        (JsonKey::Json(r#" {"Shop" : 4}"#), r#"{"Shop":4}"#),
+    ] {
+        assert_eq!(sales.key(key).unwrap(), expected);
+    }
     for key in [
         JsonKey::Text("Offline"),
         JsonKey::Json("Online"),
         JsonKey::Json(""),
     ] {
-        let error = sales.get(key).unwrap_err();
-        assert!(
-            matches!(error, Error::Ask(AskError::NoKey { .. })),
-            "{error}"
-        );
+        for error in [sales.get(key).map(drop), sales.key(key).map(drop)] {
+            let error = error.unwrap_err();
+            assert!(
+                matches!(error, Error::Ask(AskError::NoKey { .. })),
+                "{error}"
+            );
+        }
     }
     let listed = sales.list("", None, 10).unwrap().value;
     let keys: Vec<&str> = listed.iter().map(|entry| &*entry.key).collect();

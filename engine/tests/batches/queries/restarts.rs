@@ -122,6 +122,7 @@ fn what_is_older_than_before_the_crash_is_shown_to_those_who_ask_for_it() {
     let early = impatient.while_recovering();
     let answer = early.get("slow").unwrap();
     assert!(answer.recovering && answer.value.is_none() && answer.batch < shown[3].batch);
+    assert_eq!(sums.as_of().unwrap(), answer.map(drop));
     // One batch goes on, and the next one waits at the gate.
     keeper.leaves.send(()).unwrap();
     keeper.arrives.recv().unwrap();
