@@ -28,6 +28,8 @@ mod dial;
 mod file_stream;
 #[cfg(feature = "http")]
 mod http;
+#[cfg(feature = "http")]
+mod http_server;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod line;
@@ -45,11 +47,13 @@ mod text_file_stream;
 
 pub use file_stream::FileInput;
 pub use highwater_engine as engine;
+#[cfg(feature = "http")]
+pub use http::HttpOptions;
 #[cfg(all(feature = "http", fuzzing))]
 #[doc(hidden)]
 pub use http::fuzz_http_body;
 #[cfg(feature = "http")]
-pub use http::{HttpOptions, Tls};
+pub use http_server::tls::Tls;
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaRecord, StartAt};
 pub use line::Line;

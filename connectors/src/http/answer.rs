@@ -1,6 +1,7 @@
 //! What a client is told, as JSON.
 
 use crate::http::skipped::Skipped;
+use crate::http_server::head::Denied;
 use highwater_engine::wal::Lsn;
 use http_body_util::Full;
 use hyper::body::Bytes;
@@ -121,6 +122,12 @@ impl Refusal {
             headers.insert(ALLOW, HeaderValue::from_static("POST"));
         }
         answer
+    }
+}
+
+impl From<Denied> for Refusal {
+    fn from(denied: Denied) -> Self {
+        Self::new(denied.status, denied.reason).closing()
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) struct Budgets {
 impl Budgets {
     pub(super) fn new(options: &HttpOptions) -> Self {
         let whole = Budget::new(options.max_bytes_in_flight);
-        let names = options.tokens.iter().map(|token| &*token.name);
+        let names = options.access.tokens.iter().map(|token| &*token.name);
         let senders: BTreeMap<&str, Arc<Budget>> = {
             let several = names.clone().any(|name| Some(name) != names.clone().next());
             let default = options.max_bytes_in_flight / if several { 2 } else { 1 };

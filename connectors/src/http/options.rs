@@ -1,8 +1,9 @@
 //! Settings of the HTTP receiver.
 
 use crate::http::retry::KEY_HEADER;
-use crate::http::tls::Tls;
-use crate::http::token::Token;
+use crate::http_server::service::Access;
+use crate::http_server::tls::Tls;
+use crate::http_server::token::Token;
 use crate::socket_listen::BoundAddress;
 use highwater_engine::KeyWindow;
 use hyper::header::HeaderName;
@@ -35,15 +36,9 @@ pub struct HttpOptions {
     pub(super) max_body_bytes: usize,
     pub(super) body_timeout: Duration,
     pub(super) min_rate: (u64, Duration),
-    pub(super) head_timeout: Duration,
-    pub(super) write_timeout: Duration,
-    pub(super) max_connections: usize,
-    pub(super) max_connections_per_address: usize,
+    pub(super) access: Access,
     pub(super) max_bytes_in_flight: usize,
     pub(super) max_bytes_of_sender: Option<usize>,
-    pub(super) tls: Option<Tls>,
-    pub(super) insecure: bool,
-    pub(super) tokens: Vec<Token>,
     pub(super) bound: BoundAddress,
     pub(super) key_headers: Vec<HeaderName>,
     pub(super) bad_key_header: Option<String>,
@@ -67,15 +62,9 @@ impl HttpOptions {
             max_body_bytes: 16 << 20,
             body_timeout: Duration::from_secs(30),
             min_rate: (1024, Duration::from_secs(5)),
-            head_timeout: Duration::from_secs(10),
-            write_timeout: Duration::from_secs(30),
-            max_connections: 10_240,
-            max_connections_per_address: 256,
+            access: Access::new(10_240, 256),
             max_bytes_in_flight: 256 << 20,
             max_bytes_of_sender: None,
-            tls: None,
-            insecure: false,
-            tokens: Vec::new(),
             bound: BoundAddress::new(),
             key_headers: vec![KEY_HEADER],
             bad_key_header: None,
@@ -113,14 +102,14 @@ impl HttpOptions {
     /// rests between two requests. Default 10 s.
     #[must_use]
     pub fn head_timeout(mut self, time: Duration) -> Self {
-        self.head_timeout = time;
+        self.access.head_timeout = time;
         self
     }
 
     /// A connection whose client takes nothing of its answers for so long is cut. Default 30 s.
     #[must_use]
     pub fn write_timeout(mut self, time: Duration) -> Self {
-        self.write_timeout = time;
+        self.access.write_timeout = time;
         self
     }
 
@@ -129,7 +118,7 @@ impl HttpOptions {
     /// all have one, further clients wait. Each takes a file descriptor. Default 10,240.
     #[must_use]
     pub fn max_connections(mut self, count: usize) -> Self {
-        self.max_connections = count.max(1);
+        self.access.max_connections = count.max(1);
         self
     }
 
@@ -137,7 +126,7 @@ impl HttpOptions {
     /// Default 256. Clients of one gateway share an address.
     #[must_use]
     pub fn max_connections_per_address(mut self, count: usize) -> Self {
-        self.max_connections_per_address = count.max(1);
+        self.access.max_connections_per_address = count.max(1);
         self
     }
 
@@ -172,7 +161,7 @@ impl HttpOptions {
     /// ```
     #[must_use]
     pub fn token(mut self, name: &str, secret: &str) -> Self {
-        self.tokens.push(Token::new(name, secret));
+        self.access.tokens.push(Token::new(name, secret));
         self
     }
 
@@ -187,7 +176,7 @@ impl HttpOptions {
     /// ```
     #[must_use]
     pub fn tls(mut self, tls: Tls) -> Self {
-        self.tls = Some(tls);
+        self.access.tls = Some(tls);
         self
     }
 
@@ -197,7 +186,7 @@ impl HttpOptions {
     /// that is not of the loopback interface, unless it has both.
     #[must_use]
     pub fn insecure(mut self) -> Self {
-        self.insecure = true;
+        self.access.insecure = true;
         self
     }
 

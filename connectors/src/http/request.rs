@@ -6,22 +6,21 @@ use crate::http::budgets::Budgets;
 use crate::http::encoding::Encoding;
 use crate::http::format::{Format, OnError, Records};
 use crate::http::options::HttpOptions;
-use crate::http::retry::{frame_id, text};
+use crate::http::retry::frame_id;
 use crate::http::store::store;
-use crate::http::token;
+use crate::http_server::head::{self, text};
+use crate::http_server::service::{Access, Service};
+use crate::http_server::token;
 use highwater_engine::wal::Lsn;
 use highwater_engine::{FrameId, SourceContext, StoredFrame};
-use hyper::body::Incoming;
-use hyper::http::uri::Authority;
-use hyper::{HeaderMap, Method, Request, StatusCode, Uri};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::{Method, Request, StatusCode};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::Semaphore;
 
 /// Longer bodies are cut into records and appended while other threads serve other requests.
 const LONG_BODY: usize = 64 << 10;
-
-/// The lines of a head. HTTP/1 ends a connection with more by itself.
-pub(super) const MAX_HEADERS: usize = 100;
 
 /// What all requests share.
 #[derive(Debug)]
@@ -37,9 +36,22 @@ pub(super) struct Door {
     pub(super) is_local: bool,
 }
 
-impl Door {
-    /// The answer to a request.
-    pub(super) async fn answer(&self, request: Request<Incoming>) -> Answer {
+impl Service for Door {
+    type Body = Full<Bytes>;
+
+    fn name(&self) -> &str {
+        self.source.name()
+    }
+
+    fn access(&self) -> &Access {
+        &self.options.access
+    }
+
+    fn report_error(&self, reason: String) {
+        self.source.report_error(&reason.into());
+    }
+
+    async fn answer(&self, request: Request<Incoming>) -> Answer {
         match self.take(request).await {
             Ok(answer) => answer,
             Err(refusal) => {
@@ -56,16 +68,17 @@ impl Door {
         }
     }
 
+    fn has_no_place(&self) -> Answer {
+        let reason = "another connection has the place of this one: nothing was stored";
+        let refusal = Refusal::unavailable(reason).retry_after(1).closing();
+        refusal.answer()
+    }
+}
+
+impl Door {
     async fn take(&self, request: Request<Incoming>) -> Result<Answer, Refusal> {
         let (head, body) = request.into_parts();
-        if self.is_local {
-            check_sender(&head.uri, &head.headers)?;
-        }
-        if head.headers.len() > MAX_HEADERS {
-            let reason = format!("a request may have {MAX_HEADERS} headers");
-            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            return Err(Refusal::new(status, reason).closing());
-        }
+        head::check(&head, self.is_local)?;
         match (head.uri.path(), &head.method) {
             ("/", &Method::POST) => {}
             ("/health/live" | "/health/ready", &Method::GET) => {
@@ -83,7 +96,7 @@ impl Door {
         let headers = &head.headers;
         let budget = self
             .budgets
-            .of(token::check(&self.options.tokens, headers)?);
+            .of(token::check(&self.options.access.tokens, headers)?);
         if self.source.is_stopping() {
             return Err(self.stopping());
         }
@@ -212,44 +225,4 @@ impl Door {
         }
         Ok(answer::answer(StatusCode::OK, &serde_json::json!({})))
     }
-}
-
-/// A page of another site that a browser of this machine shows may send requests here: with its own
-/// name for this machine, or as a form.
-fn check_sender(uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
-    let forbidden = |reason: String| Refusal::new(StatusCode::FORBIDDEN, reason).closing();
-    // HTTP/2 has the name in the address, and HTTP/1.1 may have it there too.
-    let host = text(headers, "host")?;
-    let names = uri
-        .authority()
-        .map(Authority::as_str)
-        .into_iter()
-        .chain(host);
-    let names: Vec<&str> = names.collect();
-    let other = names.iter().find(|name| !is_this_machine(name)).copied();
-    if let Some(name) = other.or(names.is_empty().then_some("")) {
-        return Err(forbidden(format!(
-            "Host: {name:?} is no name of the address that this source listens on"
-        )));
-    }
-    let site = text(headers, "sec-fetch-site")?;
-    if site.is_some_and(|site| site != "same-origin" && site != "none") {
-        return Err(forbidden(
-            "a page of another site may not write here".to_owned(),
-        ));
-    }
-    Ok(())
-}
-
-/// Whether a name, with or without a port, is one of this machine.
-fn is_this_machine(name: &str) -> bool {
-    if name.contains('@') {
-        return false; // `localhost:a@other.example` is the other one
-    }
-    let name = match name.strip_prefix('[') {
-        Some(v6) => v6.split_once(']').map_or(v6, |(name, _)| name),
-        None => name.split(':').next().unwrap_or_default(),
-    };
-    let ip = name.parse::<std::net::IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || ip.is_ok_and(|ip| ip.is_loopback())
 }

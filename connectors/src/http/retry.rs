@@ -3,6 +3,7 @@
 
 use crate::connection::MAX_PRODUCER_BYTES;
 use crate::http::answer::Refusal;
+use crate::http_server::head::text;
 use highwater_engine::FrameId;
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
@@ -67,17 +68,6 @@ fn by_number(headers: &HeaderMap) -> Result<Option<FrameId<'_>>, Refusal> {
             sequence,
         },
     }))
-}
-
-/// A header that is there once at most.
-pub(super) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Refusal> {
-    let mut all = headers.get_all(name).iter();
-    let (first, second) = (all.next(), all.next());
-    let first = first.map(|value| value.to_str());
-    match (first.transpose(), second) {
-        (Ok(first), None) => Ok(first),
-        _ => Err(Refusal::bad(format!("{name} must be there once, in ASCII")).closing()),
-    }
 }
 
 fn number(name: &str, text: &str) -> Result<u64, Refusal> {

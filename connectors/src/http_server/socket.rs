@@ -1,6 +1,6 @@
 //! A socket that tells when its other end takes nothing.
 
-use crate::http::connections::Seat;
+use crate::http_server::connections::Seat;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,13 +1,11 @@
 //! One connection: its handshake, its requests, and the ways in which it ends.
 
-use crate::http::answer::Refusal;
-use crate::http::connections::{Awaits, Place, Seat, Sentence, Untaken, Working};
-use crate::http::options::HttpOptions;
-use crate::http::request::{Door, MAX_HEADERS};
-use crate::http::socket::{Socket, Transport};
+use crate::http_server::connections::{Awaits, Place, Seat, Sentence, Untaken, Working};
+use crate::http_server::head::MAX_HEADERS;
+use crate::http_server::service::{Access, Service};
+use crate::http_server::socket::{Socket, Transport};
 use crate::socket_listen::STOP_GRACE;
 use highwater_engine::BoxError;
-use http_body_util::Full;
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -54,10 +52,10 @@ enum End {
 ///
 /// # Errors
 /// If the connection breaks, or its client does not speak HTTP.
-pub(super) async fn serve(
+pub(super) async fn serve<S: Service>(
     stream: TcpStream,
     place: Place,
-    door: Arc<Door>,
+    service: Arc<S>,
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), BoxError> {
     let seat = place.seat();
@@ -65,13 +63,13 @@ pub(super) async fn serve(
         biased;
         _ = stop.wait_for(|stopped| *stopped) => return Ok(()),
         _ = seat.sentenced() => return Ok(()),
-        opened = open(stream, seat, &door) => opened?,
+        opened = open(stream, seat, &*service) => opened?,
     };
-    let service = service_fn(|request| {
-        let (door, working) = (Arc::clone(&door), seat.begin());
-        async move { Ok::<_, Infallible>(answer(&door, working, request).await) }
+    let answers = service_fn(|request| {
+        let (service, working) = (Arc::clone(&service), seat.begin());
+        async move { Ok::<_, Infallible>(answer(&*service, working, request).await) }
     });
-    let connection = protocols.serve_connection(TokioIo::new(transport), service);
+    let connection = protocols.serve_connection(TokioIo::new(transport), answers);
     let mut connection = pin!(connection);
     let mut is_told = false;
     loop {
@@ -79,7 +77,7 @@ pub(super) async fn serve(
             biased;
             result = connection.as_mut() => return result,
             _ = stop.wait_for(|stopped| *stopped) => End::Stop,
-            end = end(seat, &door.options) => end,
+            end = end(seat, service.access()) => end,
         };
         match end {
             // Those who wait for all connections give it its time.
@@ -137,16 +135,17 @@ fn protocols() -> auto::Builder<TokioExecutor> {
 }
 
 /// What the client is served on, after its handshake if there is one, and what is spoken there.
-async fn open(
+async fn open<S: Service>(
     stream: TcpStream,
     seat: &Arc<Seat>,
-    door: &Door,
+    service: &S,
 ) -> Result<(Box<dyn Transport>, auto::Builder<TokioExecutor>), BoxError> {
     let socket = Socket::new(stream, Arc::clone(seat));
-    let Some(tls) = &door.options.tls else {
+    let Some(tls) = &service.access().tls else {
         return Ok((Box::new(socket), protocols()));
     };
-    let handshake = tls.acceptor(&door.source)?.accept(socket);
+    let acceptor = tls.acceptor(|reason| service.report_error(reason))?;
+    let handshake = acceptor.accept(socket);
     let handshake = timeout(tls.handshake_timeout, handshake);
     let stream = handshake.await.map_err(|_| "no handshake in time")??;
     // From now on it is a request that is waited for.
@@ -158,13 +157,16 @@ async fn open(
     Ok((Box::new(stream), protocols))
 }
 
-async fn answer(door: &Door, working: Option<Working>, request: Request<Incoming>) -> Tracked {
+async fn answer<S: Service>(
+    service: &S,
+    working: Option<Working>,
+    request: Request<Incoming>,
+) -> Response<Taking<S::Body>> {
     let Some(working) = working else {
-        let reason = "another connection has the place of this one: nothing was stored";
-        let refusal = Refusal::unavailable(reason).retry_after(1).closing();
-        return refusal.answer().map(|body| Taking { body, until: None });
+        let refusal = service.has_no_place();
+        return refusal.map(|body| Taking { body, until: None });
     };
-    let answer = door.answer(request).await;
+    let answer = service.answer(request).await;
     let until = Some(working.answered());
     answer.map(|body| Taking { body, until })
 }
@@ -174,13 +176,13 @@ async fn answer(door: &Door, working: Option<Working>, request: Request<Incoming
 ///
 /// Requests that come and go wake it not. It looks at least as often as the shortest of these times
 /// lasts: what its client has to do next began after the last look, so its time is not over sooner.
-async fn end(seat: &Seat, options: &HttpOptions) -> End {
-    let shortest = options.head_timeout.min(options.write_timeout);
+async fn end(seat: &Seat, access: &Access) -> End {
+    let shortest = access.head_timeout.min(access.write_timeout);
     loop {
         let now = Instant::now();
         let (due, end) = match seat.awaits() {
-            Some(Awaits::Head(since)) => (since.checked_add(options.head_timeout), End::Rested),
-            Some(Awaits::Taking(since)) => (since.checked_add(options.write_timeout), End::Stuck),
+            Some(Awaits::Head(since)) => (since.checked_add(access.head_timeout), End::Rested),
+            Some(Awaits::Taking(since)) => (since.checked_add(access.write_timeout), End::Stuck),
             None => (None, End::Rested),
         };
         if due.is_some_and(|due| due <= now) {
@@ -196,15 +198,16 @@ async fn end(seat: &Seat, options: &HttpOptions) -> End {
     }
 }
 
-type Tracked = Response<Taking>;
-
 /// The body of an answer, until the transport has taken it.
-struct Taking {
-    body: Full<Bytes>,
+struct Taking<B> {
+    body: B,
     until: Option<Untaken>,
 }
 
-impl Body for Taking {
+impl<B> Body for Taking<B>
+where
+    B: Body<Data = Bytes, Error = Infallible> + Unpin,
+{
     type Data = Bytes;
     type Error = Infallible;
 
@@ -213,10 +216,11 @@ impl Body for Taking {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if frame.is_ready()
-            && let Some(until) = &mut self.until
-        {
-            until.taken();
+        if let Some(until) = &mut self.until {
+            match frame.is_ready() {
+                true => until.taken(),
+                false => until.has_nothing(),
+            }
         }
         frame
     }

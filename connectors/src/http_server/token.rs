@@ -1,7 +1,6 @@
-//! Who may write: senders that know a token.
+//! Who is served: those who know a token.
 
-use crate::http::answer::Refusal;
-use crate::http::retry::text;
+use crate::http_server::head::{Denied, text};
 use hyper::{HeaderMap, StatusCode};
 use std::fmt;
 use subtle::{Choice, ConstantTimeEq};
@@ -9,10 +8,10 @@ use subtle::{Choice, ConstantTimeEq};
 /// The shortest token, in bytes: one of half its length could be guessed.
 const MIN_BYTES: usize = 16;
 
-/// A secret, and the name of the sender that has it. What it is stands in no message.
+/// A secret, and the name of the client that has it. What it is stands in no message.
 #[derive(Clone)]
-pub(super) struct Token {
-    pub(super) name: String,
+pub(crate) struct Token {
+    pub(crate) name: String,
     secret: String,
 }
 
@@ -25,7 +24,7 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    pub(super) fn new(name: &str, secret: &str) -> Self {
+    pub(crate) fn new(name: &str, secret: &str) -> Self {
         Self {
             name: name.to_owned(),
             secret: secret.to_owned(),
@@ -48,7 +47,7 @@ impl Token {
 ///
 /// # Errors
 /// 401.
-pub(super) fn check(tokens: &[Token], headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
+pub(crate) fn check(tokens: &[Token], headers: &HeaderMap) -> Result<Option<usize>, Denied> {
     if tokens.is_empty() {
         return Ok(None);
     }
@@ -64,7 +63,7 @@ pub(super) fn check(tokens: &[Token], headers: &HeaderMap) -> Result<Option<usiz
         .collect();
     let known = compared.into_iter().position(bool::from);
     known.map(Some).ok_or_else(|| {
-        let reason = "this source asks for a token: Authorization: Bearer ..";
-        Refusal::new(StatusCode::UNAUTHORIZED, reason).closing()
+        let reason = "a token is asked for: Authorization: Bearer ..";
+        Denied::new(StatusCode::UNAUTHORIZED, reason)
     })
 }

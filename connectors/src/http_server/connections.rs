@@ -307,6 +307,7 @@ impl Working {
         Untaken {
             seat: Arc::clone(&self.seat),
             is_taken: false,
+            is_due: true,
         }
     }
 }
@@ -326,19 +327,43 @@ impl Drop for Working {
 #[derive(Debug)]
 pub(super) struct Untaken {
     seat: Arc<Seat>,
+    /// A part of it was, at least.
     is_taken: bool,
+    /// There is something to be taken. Otherwise the client waits for us.
+    is_due: bool,
 }
 
 impl Untaken {
+    /// The transport has taken what there was.
     pub(super) fn taken(&mut self) {
         self.is_taken = true;
+        let mut state = self.seat.state();
+        if !self.is_due {
+            self.is_due = true;
+            state.working -= 1;
+            state.untaken += 1;
+        }
+        state.since = Instant::now();
+    }
+
+    /// The transport would take more, and there is nothing yet.
+    pub(super) fn has_nothing(&mut self) {
+        if self.is_due {
+            self.is_due = false;
+            let mut state = self.seat.state();
+            state.untaken -= 1;
+            state.working += 1;
+        }
     }
 }
 
 impl Drop for Untaken {
     fn drop(&mut self) {
         let mut state = self.seat.state();
-        state.untaken -= 1;
+        match self.is_due {
+            true => state.untaken -= 1,
+            false => state.working -= 1,
+        }
         match self.is_taken {
             true => state.cancelled = state.cancelled.saturating_sub(1),
             false => self.seat.cancelled(&mut state),

@@ -1,9 +1,9 @@
 //! Encryption: with which certificate, and taking up a new one without a restart.
 
-use crate::http::certificate::Files;
+use crate::http_server::certificate::Files;
 use crate::paths;
+use highwater_engine::BoxError;
 use highwater_engine::wal::disk::Disk;
-use highwater_engine::{BoxError, SourceContext};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -13,12 +13,12 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-/// The certificate of an HTTP receiver, and which clients it lets in:
+/// The certificate of a server, and which clients it lets in:
 /// [`HttpOptions::tls`](crate::HttpOptions::tls).
 ///
-/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. The files are PEM. They are read when the context starts,
-/// which fails if they are of no use, and again when they have changed: the receiver looks itself
-/// when clients come, at most every ten seconds, and [`Self::reload`] has it look now.
+/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. The files are PEM. They are read when the context starts, which fails if they are of no use, and again when they have
+/// changed: the server looks itself when clients come, at most every ten seconds, and
+/// [`Self::reload`] has it look now.
 ///
 /// A new certificate is for connections that begin after it; the others go on with the old one. One
 /// that is of no use (half written, with the key of another one) is reported, and the old one
@@ -62,7 +62,7 @@ struct Shared {
 
 #[derive(Default)]
 struct Loaded {
-    /// What the source that was opened last reads; `None` before one is.
+    /// What the server that was opened last reads; `None` before one is.
     from: Option<(Files, Arc<dyn Disk>)>,
     config: Option<Arc<ServerConfig>>,
     /// Of the contents that `config` was made of.
@@ -123,7 +123,7 @@ impl Tls {
         self
     }
 
-    /// How often the receiver looks whether the files have changed, at most: it looks when a client
+    /// How often the server looks whether the files have changed, at most: it looks when a client
     /// connects. Default 10 s. With zero, each time.
     #[must_use]
     pub fn check_every(mut self, time: Duration) -> Self {
@@ -131,7 +131,7 @@ impl Tls {
         self
     }
 
-    /// Reads the files again, now. Before the context starts it does nothing.
+    /// Reads the files again, now. Before the server starts it does nothing.
     ///
     /// # Errors
     /// If they are of no use: the error names the file and what is wrong with it. The certificate
@@ -145,17 +145,17 @@ impl Tls {
         self.files.as_ref().is_ok_and(|f| f.client_ca.is_some())
     }
 
-    /// Reads the files for a source that begins.
+    /// Reads the files for a server that begins.
     ///
     /// # Errors
     /// If they are of no use.
-    pub(super) fn open(&self, source: &SourceContext) -> Result<(), String> {
+    pub(crate) fn open(&self, disk: Arc<dyn Disk>) -> Result<(), String> {
         let files = self.files.clone()?;
         let _reading = lock(&self.shared.reading);
-        let contents = files.read(&*source.disk())?;
+        let contents = files.read(&*disk)?;
         let config = Some(Arc::new(contents.config(&files)?));
         *lock(&self.shared.loaded) = Loaded {
-            from: Some((files, source.disk())),
+            from: Some((files, disk)),
             config,
             print: contents.print(),
             checked: Some(Instant::now()),
@@ -165,14 +165,15 @@ impl Tls {
     }
 
     /// For the handshake of a client, with the certificate that is there now.
-    pub(super) fn acceptor(&self, source: &SourceContext) -> Result<TlsAcceptor, BoxError> {
+    /// What is wrong with the files that are there now goes to `report_error`.
+    pub(super) fn acceptor(&self, report_error: impl Fn(String)) -> Result<TlsAcceptor, BoxError> {
         if self.is_check_due()
             && let Err(reason) = tokio::task::block_in_place(|| self.read_again())
         {
-            self.report(source, reason);
+            self.report(reason, report_error);
         }
         let config = lock(&self.shared.loaded).config.clone();
-        let config = config.ok_or("a client came before the source was opened")?;
+        let config = config.ok_or("a client came before the certificate was read")?;
         Ok(TlsAcceptor::from(config))
     }
 
@@ -212,7 +213,7 @@ impl Tls {
     }
 
     /// Once, and not for each client.
-    fn report(&self, source: &SourceContext, reason: String) {
+    fn report(&self, reason: String, report_error: impl Fn(String)) {
         let mut loaded = lock(&self.shared.loaded);
         if loaded.reported.as_ref() == Some(&reason) {
             return;
@@ -220,7 +221,7 @@ impl Tls {
         let error = format!("the certificate that was there stays in use: {reason}");
         loaded.reported = Some(reason);
         drop(loaded);
-        source.report_error(&error.into());
+        report_error(error);
     }
 }
 

@@ -1,0 +1,96 @@
+//! A listener, its connections, and how they end.
+
+use crate::http_server::connection;
+use crate::http_server::connections::Connections;
+use crate::http_server::service::Service;
+use crate::socket_listen::{ACCEPT_BACK_OFF, STOP_GRACE, is_the_clients_fault};
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use tokio::net::TcpStream;
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+/// So many threads serve all connections.
+pub(crate) const THREADS: usize = 2;
+
+/// A listener at `addr`, and where that is.
+pub(crate) fn listen(addr: &str) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(addr)?;
+    listener.set_nonblocking(true)?;
+    let bound = listener.local_addr()?;
+    Ok((listener, bound))
+}
+
+/// What a server runs on.
+pub(crate) fn runtime(name: &str) -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(THREADS)
+        .thread_name(name)
+        .enable_io()
+        .enable_time()
+        .build()
+}
+
+/// Accepts and serves until it is stopped.
+pub(crate) async fn serve<S: Service>(
+    listener: TcpListener,
+    service: Arc<S>,
+    mut stop: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let access = service.access();
+    let connections = Connections::new(access.max_connections, access.max_connections_per_address);
+    // Each connection has a receiver of it: it is closed when all of them have ended.
+    let (stopped, is_stopped) = watch::channel(false);
+    loop {
+        let next = async {
+            let (stream, peer) = accept(&listener, &*service).await?;
+            // Without a place it is closed.
+            let place = connections.place(peer.ip()).await?;
+            Some((stream, peer, place))
+        };
+        let next = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stopped| *stopped) => break,
+            next = next => next,
+        };
+        let Some((stream, peer, place)) = next else {
+            continue;
+        };
+        let (service, is_stopped) = (Arc::clone(&service), is_stopped.clone());
+        tokio::spawn(async move {
+            let served = connection::serve(stream, place, Arc::clone(&service), is_stopped);
+            if let Err(error) = served.await {
+                tracing::debug!(name = service.name(), %peer, error, "connection lost");
+            }
+        });
+    }
+    drop((listener, is_stopped));
+    stopped.send_replace(true);
+    let stopped = tokio::time::timeout(STOP_GRACE, stopped.closed());
+    if stopped.await.is_err() {
+        tracing::debug!(name = service.name(), "requests were cut off");
+    }
+    Ok(())
+}
+
+/// The next client.
+async fn accept<S: Service>(
+    listener: &tokio::net::TcpListener,
+    service: &S,
+) -> Option<(TcpStream, SocketAddr)> {
+    match listener.accept().await {
+        Ok((stream, peer)) => {
+            let _ = stream.set_nodelay(true);
+            Some((stream, peer))
+        }
+        Err(e) if is_the_clients_fault(&e) => None,
+        Err(error) => {
+            // Too many open files, no memory: it passes. The clients wait in the backlog.
+            service.report_error(format!("cannot accept connections: {error}"));
+            tokio::time::sleep(ACCEPT_BACK_OFF).await;
+            None
+        }
+    }
+}
