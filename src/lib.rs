@@ -12,7 +12,7 @@ pub use highwater_connectors::postgres;
 #[cfg(feature = "sqlite")]
 pub use highwater_connectors::rusqlite;
 #[cfg(feature = "http")]
-pub use highwater_connectors::{HttpOptions, Tls};
+pub use highwater_connectors::{HttpOptions, ServeStates, StateDoorOptions, StateServer, Tls};
 #[cfg(feature = "kafka")]
 pub use highwater_connectors::{Kafka, KafkaRecord, StartAt, rdkafka};
 
@@ -22,6 +22,8 @@ pub mod testing;
 
 /// What a program needs in scope: `use highwater::prelude::*;`
 pub mod prelude {
+    #[cfg(feature = "http")]
+    pub use crate::ServeStates;
     pub use crate::{
         Batch, BoundAddress, BoxError, CheckpointPolicy, Csv, DStream, ErrorPolicy, FileInput,
         Files, KeyState, Line, ListenOptions, Ndjson, Outputs, Sources, StateGuard, StateSpec,

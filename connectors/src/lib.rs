@@ -20,6 +20,9 @@
 //! | [`Outputs::save_as_files`]: NDJSON, CSV, formats of your own | transactional: exactly once |
 //! | `Outputs::save_to_sqlite`, with the feature `sqlite` | idempotent: effectively once |
 //! | `Outputs::save_to_postgres`, with the feature `postgres` | idempotent: effectively once |
+//!
+//! Beside them, with the feature `http`: `ServeStates` answers questions to the states of a program
+//! that runs.
 
 mod answers;
 mod connection;
@@ -43,6 +46,8 @@ mod socket_text;
 mod sources;
 #[cfg(any(feature = "sqlite", feature = "postgres"))]
 mod sql;
+#[cfg(feature = "http")]
+mod state_door;
 mod text_file_stream;
 
 pub use file_stream::FileInput;
@@ -68,3 +73,5 @@ pub use rusqlite;
 pub use save_as_files::{Csv, FileFormat, Files, Ndjson, Text, TextRecord};
 pub use socket_listen::{BoundAddress, ListenOptions};
 pub use sources::Sources;
+#[cfg(feature = "http")]
+pub use state_door::{ServeStates, StateDoorOptions, StateServer};

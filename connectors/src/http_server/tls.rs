@@ -14,9 +14,11 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
 /// The certificate of a server, and which clients it lets in:
-/// [`HttpOptions::tls`](crate::HttpOptions::tls).
+/// [`HttpOptions::tls`](crate::HttpOptions::tls) and
+/// [`StateDoorOptions::tls`](crate::StateDoorOptions::tls).
 ///
-/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. The files are PEM. They are read when the context starts, which fails if they are of no use, and again when they have
+/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. The files are PEM. They are read when the context, or the
+/// server of its states, starts, which fails if they are of no use, and again when they have
 /// changed: the server looks itself when clients come, at most every ten seconds, and
 /// [`Self::reload`] has it look now.
 ///
