@@ -101,8 +101,8 @@ pub trait Sources {
         self.http_with(name, addr, crate::HttpOptions::new())
     }
 
-    /// Records from HTTP clients, with `options`. Only HTTP/1.1, without encryption: other machines
-    /// reach it through a proxy.
+    /// Records from HTTP clients, with `options`. HTTP/1.1 and HTTP/2, encrypted if
+    /// [`HttpOptions::tls`](crate::HttpOptions::tls) says so.
     ///
     /// A client sends `POST /`. What its body is, the content type says:
     ///

@@ -7,8 +7,8 @@
 //! batch after the reader's that has changed a key knows what the reader is to see; if none has,
 //! the slots do.
 //!
-//! It is kept by key: slots get other numbers. A batch that fails leaves its entries here: what they
-//! say is right, and it runs again under the same number.
+//! It is kept by key: slots get other numbers. A batch that fails leaves its entries here: what
+//! they say is right, and it runs again under the same number.
 
 use crate::record::Key;
 use std::collections::{HashMap, VecDeque};
