@@ -2,10 +2,10 @@
 
 use crate::http::skipped::Skipped;
 use crate::http_server::head::Denied;
+use crate::http_server::headers::{self, Refused};
 use highwater_engine::wal::Lsn;
 use http_body_util::Full;
 use hyper::body::Bytes;
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
@@ -108,19 +108,12 @@ impl Refusal {
         let error = self.status.canonical_reason().unwrap_or("refused");
         let text = json!({ "error": error, "reason": self.reason, "stored": stored });
         let mut answer = answer(self.status, &text);
-        let headers = answer.headers_mut();
-        if let Some(seconds) = self.retry_after_s {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if self.closes {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("POST"));
-        }
+        let refused = Refused {
+            retry_after_s: self.retry_after_s,
+            closes: self.closes,
+            allow: "POST",
+        };
+        refused.say(&mut answer);
         answer
     }
 }
@@ -137,13 +130,5 @@ pub(super) fn answer(status: StatusCode, text: &Value) -> Answer {
 }
 
 fn with_body(status: StatusCode, text: String) -> Answer {
-    let mut answer = Response::new(Full::new(text.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(
-        "x-content-type-options",
-        HeaderValue::from_static("nosniff"),
-    );
-    answer
+    headers::with_body(status, "application/json", Full::new(text.into()))
 }

@@ -9,6 +9,7 @@
 //! | `connections` | which connections there are, and which one goes when there is no place |
 //! | `token` | clients that know a token |
 //! | `head` | what is looked at in the head of a request before anything else |
+//! | `headers` | what every answer says in its headers |
 //! | `tls` | encryption, and taking up new certificates |
 //! | `certificate` | certificate, key and client authorities from their files |
 
@@ -16,6 +17,7 @@ mod certificate;
 mod connection;
 mod connections;
 pub(crate) mod head;
+pub(crate) mod headers;
 pub(crate) mod serve;
 pub(crate) mod service;
 mod socket;

@@ -1,13 +1,11 @@
 //! What a client is told: JSON, or the events of a feed.
 
 use crate::http_server::head::Denied;
+use crate::http_server::headers::{self, Refused};
 use highwater_engine::{Answer, AskError, Error, JsonEntry};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
-use hyper::header::{
-    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HeaderValue, RETRY_AFTER,
-    WWW_AUTHENTICATE,
-};
+use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::json;
 use std::convert::Infallible;
@@ -157,19 +155,12 @@ impl Refusal {
             fields.insert("lsn".to_owned(), json!(as_of.lsn.get()));
         }
         let mut answer = whole(self.status, text.to_string());
-        let headers = answer.headers_mut();
-        if let Some(seconds) = self.retry_after_s {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-        }
-        if self.closes {
-            headers.insert(CONNECTION, HeaderValue::from_static("close"));
-        }
-        if self.status == StatusCode::UNAUTHORIZED {
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-        }
-        if self.status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
-        }
+        let refused = Refused {
+            retry_after_s: self.retry_after_s,
+            closes: self.closes,
+            allow: "GET, HEAD",
+        };
+        refused.say(&mut answer);
         answer
     }
 }
@@ -280,14 +271,8 @@ fn whole(status: StatusCode, text: String) -> Reply {
 }
 
 fn with_body(status: StatusCode, content_type: &'static str, body: Told) -> Reply {
-    let mut answer = Response::new(body);
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(
-        "x-content-type-options",
-        HeaderValue::from_static("nosniff"),
-    );
+    let mut answer = headers::with_body(status, content_type, body);
+    let no_store = HeaderValue::from_static("no-store");
+    answer.headers_mut().insert(CACHE_CONTROL, no_store);
     answer
 }

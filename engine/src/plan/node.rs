@@ -34,7 +34,7 @@ pub(crate) trait BatchOperator {
     /// Processes the whole input of a batch and emits. `inputs` has the chunks of each input of the
     /// node that [`Self::arrive`] gave back, in the order of the batch.
     fn apply(&mut self, ctx: &OperatorContext, inputs: Vec<Vec<Chunk>>, out: &mut Vec<Chunk>);
-    /// The key groups of its state, for those who ask for keys of it; none if nobody can.
+    /// The key groups of its state, for readers; none if it cannot be asked for.
     fn share(&self) -> Vec<SharedGroup> {
         Vec::new()
     }

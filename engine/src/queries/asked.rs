@@ -114,42 +114,47 @@ impl Asked {
         Ok((self.may_look(now)? && reached).then_some(()))
     }
 
-    /// Waits until readers see what is waited for.
-    pub(super) fn wait_for(&self, goal: Goal) -> Result<()> {
-        outside()?;
-        let look = |now: &Now| self.has_reached(now, goal).transpose();
-        let reached = self
-            .published
-            .wait(self.published.until(self.timeout), look);
-        reached.unwrap_or_else(|| Err(self.not_ready(Some(goal))))
+    /// The end of a wait that begins now.
+    pub(super) fn deadline(&self) -> Duration {
+        self.published.until(self.timeout)
     }
 
-    /// Waits until readers see something else than `seen`.
+    /// Waits until readers see what is waited for.
+    pub(super) fn wait_for(&self, goal: Goal) -> Result<()> {
+        let look = |now: &Now| self.has_reached(now, goal).transpose();
+        self.wait(self.deadline(), Some(goal), look)
+    }
+
+    /// Waits until readers may look, and see something else than `seen`.
     pub(super) fn wait_for_another(&self, seen: &Now, until: Duration) -> Result<()> {
         let groups = |now: &Now| now.life.groups().map(Arc::as_ptr);
         let other = |now: &Now| now.end.batch != seen.end.batch || groups(now) != groups(seen);
         let look = |now: &Now| match self.may_look(now) {
-            Ok(false) => None,
-            Ok(true) => other(now).then_some(Ok(())),
+            Ok(may_look) => (may_look && other(now)).then_some(Ok(())),
             Err(error) => Some(Err(error)),
         };
-        let another = self.published.wait(until, look);
-        another.unwrap_or_else(|| Err(self.not_ready(None)))
+        self.wait(until, None, look)
     }
 
-    /// Pins the newest batch that can be seen.
-    pub(super) fn pin(&self, keep: Duration) -> Result<Pin> {
-        outside()?;
+    /// Pins the newest batch, when readers may look.
+    pub(super) fn pin(&self, keep: Duration, until: Duration) -> Result<Pin> {
         let look = |now: &Now| match self.may_look(now) {
-            Ok(false) => None,
-            Ok(true) => Some(Ok(())),
+            Ok(may_look) => may_look.then_some(Ok(())),
             Err(error) => Some(Err(error)),
         };
-        let may_look = self
-            .published
-            .wait(self.published.until(self.timeout), look);
-        may_look.unwrap_or_else(|| Err(self.not_ready(None)))?;
+        self.wait(until, None, look)?;
         Ok(self.published.pin(keep))
+    }
+
+    fn wait(
+        &self,
+        until: Duration,
+        goal: Option<Goal>,
+        look: impl Fn(&Now) -> Option<Result<()>>,
+    ) -> Result<()> {
+        outside()?;
+        let found = self.published.wait(until, look);
+        found.unwrap_or_else(|| Err(self.not_ready(goal)))
     }
 
     fn not_ready(&self, goal: Option<Goal>) -> Error {

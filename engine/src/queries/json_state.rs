@@ -5,12 +5,12 @@ use crate::error::{Error, Result};
 use crate::queries::answer::Answer;
 use crate::queries::asked::Asked;
 use crate::queries::changes::StateChanges;
+use crate::queries::first::First;
 use crate::queries::reaches::Reaches;
 use crate::queries::state_reader::StateReader;
 use crate::record::{Key, State};
 use highwater_wal::Lsn;
 use serde::Serialize;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -254,33 +254,29 @@ impl<K: Key, S: State> Ask for StateReader<K, S> {
     fn list(&self, list: &List<'_>) -> Result<Answer<Vec<JsonEntry>>> {
         let answer = self.pinned(|snapshot| {
             snapshot.ask(|view| {
-                let (mut first, mut failed) = (BTreeMap::<String, (String, S)>::new(), None);
+                let (mut first, mut failed) = (First::<String, (String, S)>::new(list.limit), None);
                 view.walk(&mut |key: &K, state: &S| {
                     let json = match json(self.name(), "key", key) {
                         Ok(json) => json,
                         Err(error) => return failed = Some(error),
                     };
                     let text = text(json.clone());
-                    let last = first.last_key_value().filter(|_| first.len() >= list.limit);
-                    let is_listed = list.limit > 0
-                        && text.starts_with(list.prefix)
-                        && list.after.is_none_or(|after| text.as_str() > after)
-                        && last.is_none_or(|(last, _)| text < *last)
-                        && !first.contains_key(&text);
-                    if is_listed {
-                        first.insert(text, (json, state.clone()));
-                        if first.len() > list.limit {
-                            first.pop_last();
-                        }
+                    let is_listed = text.starts_with(list.prefix)
+                        && list.after.is_none_or(|after| text.as_str() > after);
+                    if is_listed && first.wants(&text) {
+                        first.add(text, (json, state.clone()));
                     }
                 })?;
                 match failed {
                     Some(error) => Err(error.into()),
-                    None => Ok(first),
+                    None => Ok(first
+                        .into_pairs()
+                        .map(|(_, entry)| entry)
+                        .collect::<Vec<_>>()),
                 }
             })
         })?;
-        let entries = answer.value.values().map(|(key, state)| {
+        let entries = answer.value.iter().map(|(key, state)| {
             Ok(JsonEntry {
                 key: key.clone(),
                 value: Some(json(self.name(), "state", state)?),

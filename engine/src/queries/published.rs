@@ -48,6 +48,18 @@ pub(crate) enum Life {
 }
 
 impl Life {
+    /// A stop is final; another one may tell why.
+    fn becomes(&mut self, next: Self) {
+        let is_allowed = match (&*self, &next) {
+            (Life::Stopped(why), Life::Stopped(_)) => why.is_none(),
+            (Life::Stopped(_), _) => false,
+            _ => true,
+        };
+        if is_allowed {
+            *self = next;
+        }
+    }
+
     /// The key groups of workers that run.
     pub(crate) fn groups(&self) -> Option<&Arc<Groups>> {
         match self {
@@ -140,21 +152,18 @@ impl Published {
     pub(crate) fn workers(&self, groups: Groups) {
         self.change(|now| {
             now.floor = now.end.batch;
-            now.life = Life::Running(Arc::new(groups));
+            now.life.becomes(Life::Running(Arc::new(groups)));
         });
     }
 
     /// The workers are lost.
     pub(crate) fn lost(&self) {
-        self.change(|now| now.life = Life::Lost);
+        self.change(|now| now.life.becomes(Life::Lost));
     }
 
+    /// The context has stopped, and why if that was an error.
     pub(crate) fn stopped(&self, why: Option<Arc<Error>>) {
-        self.change(|now| {
-            if !matches!(now.life, Life::Stopped(Some(_))) {
-                now.life = Life::Stopped(why);
-            }
-        });
+        self.change(|now| now.life.becomes(Life::Stopped(why)));
     }
 
     /// The batches at whose end readers look, as of now.
@@ -261,5 +270,27 @@ impl Pin {
 impl Drop for Pin {
     fn drop(&mut self) {
         self.published.pins.lock().remove(self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use highwater_wal::disk::OsClock;
+
+    /// A cutter that fails stops the context while the driver builds workers again: when these were
+    /// there, those who waited for a batch waited for ever.
+    #[test]
+    fn a_context_that_has_stopped_stays_so() {
+        let published = Published::new(Arc::new(OsClock::new()));
+        published.workers(Groups::new());
+        published.lost();
+        assert!(matches!(published.now().life, Life::Lost));
+        published.stopped(Some(Arc::new(Error::Stopped)));
+        published.workers(Groups::new());
+        assert!(matches!(published.now().life, Life::Stopped(Some(_))));
+        published.lost();
+        published.stopped(None);
+        assert!(matches!(published.now().life, Life::Stopped(Some(_))));
     }
 }

@@ -4,13 +4,13 @@ use crate::ask_error::AskError;
 use crate::error::{Error, Result};
 use crate::queries::answer::Answer;
 use crate::queries::asked::Asked;
+use crate::queries::first::First;
 use crate::queries::published::Pin;
 use crate::queries::view::{NoAnswer, View, Viewed};
 use crate::record::{Key, State};
 use highwater_wal::Lsn;
 use serde::Serialize;
 use std::borrow::ToOwned;
-use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::RangeBounds;
@@ -70,7 +70,7 @@ impl<K: Key, S: State> StateSnapshot<K, S> {
         Q: ToOwned<Owned = K> + Serialize + ?Sized + 'q,
     {
         let keys: Vec<K> = keys.into_iter().map(ToOwned::to_owned).collect();
-        self.ask(|view| keys.iter().map(|key| view.get(key)).collect())
+        self.ask(|view| view.get_many(&keys))
     }
 
     /// The first `limit` keys in `range`, ascending, with what they had. All keys of the state are
@@ -83,31 +83,20 @@ impl<K: Key, S: State> StateSnapshot<K, S> {
         K: Ord,
     {
         self.ask(|view| {
-            let mut first = BTreeMap::new();
+            let mut first = First::new(limit);
             view.walk(&mut |key: &K, state: &S| {
-                let is_first = || {
-                    let last = first.last_key_value().filter(|_| first.len() >= limit);
-                    last.is_none_or(|(last, _)| key < last)
-                };
-                if limit > 0 && range.contains(key) && is_first() && !first.contains_key(key) {
-                    first.insert(key.clone(), state.clone());
-                    if first.len() > limit {
-                        first.pop_last();
-                    }
+                if range.contains(key) && first.wants(key) {
+                    first.add(key.clone(), state.clone());
                 }
             })?;
-            Ok(first.into_iter().collect())
+            Ok(first.into_pairs().collect())
         })
     }
 
-    /// All keys with what they had: one key group at a time, in no order inside.
+    /// All keys with what they had: one key group at a time, in no order inside. It ends after an
+    /// error.
     pub fn chunks(&self) -> impl Iterator<Item = Result<Vec<(K, S)>>> {
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let chunk = self.ask(|view| view.pairs(at)).transpose();
-            at += 1;
-            chunk
-        })
+        group_by_group(|at| self.ask(|view| view.pairs(at)).transpose())
     }
 
     pub(super) fn answer<T>(&self, value: T) -> Answer<T> {
@@ -133,4 +122,17 @@ impl<K: Key, S: State> StateSnapshot<K, S> {
         let view = view.filter(|_| end.batch >= now.floor);
         question(&view.ok_or(NoAnswer::NotKept)?)
     }
+}
+
+/// What `group` says of each key group, by number, until it says that there are no more, or fails.
+pub(super) fn group_by_group<T>(
+    group: impl Fn(usize) -> Option<Result<T>>,
+) -> impl Iterator<Item = Result<T>> {
+    let mut next = Some(0);
+    std::iter::from_fn(move || {
+        let at = next.take()?;
+        let found = group(at)?;
+        next = found.is_ok().then_some(at + 1);
+        Some(found)
+    })
 }

@@ -6,7 +6,7 @@ use crate::queries::answer::Answer;
 use crate::queries::asked::{Asked, Goal, QUESTION};
 use crate::queries::changes::StateChanges;
 use crate::queries::reaches::Reaches;
-use crate::queries::snapshot::StateSnapshot;
+use crate::queries::snapshot::{StateSnapshot, group_by_group};
 use crate::record::{Key, State};
 use highwater_wal::Lsn;
 use serde::Serialize;
@@ -162,7 +162,7 @@ impl<K: Key, S: State> StateReader<K, S> {
         Q: ToOwned<Owned = K> + Serialize + ?Sized + 'q,
     {
         let keys: Vec<K> = keys.into_iter().map(ToOwned::to_owned).collect();
-        self.pinned(|snapshot| snapshot.get_many(&keys))
+        self.pinned(|snapshot| snapshot.ask(|view| view.get_many(&keys)))
     }
 
     /// The first `limit` keys in `range`, ascending, with their states, all as of the same batch.
@@ -182,13 +182,11 @@ impl<K: Key, S: State> StateReader<K, S> {
     }
 
     /// All keys with their states: one key group at a time, in no order inside. Each group is as of
-    /// the newest batch when its turn comes; [`Self::snapshot`] has all of them at one.
+    /// the newest batch when its turn comes; [`Self::snapshot`] has all of them at one. It ends
+    /// after an error.
     pub fn chunks(&self) -> impl Iterator<Item = Result<Answer<Vec<(K, S)>>>> {
-        let mut at = 0;
-        std::iter::from_fn(move || {
-            let ask = |snapshot: &StateSnapshot<K, S>| snapshot.ask(|view| view.pairs(at));
-            let chunk = self.pinned(ask);
-            at += 1;
+        group_by_group(|at| {
+            let chunk = self.pinned(|snapshot| snapshot.ask(|view| view.pairs(at)));
             match chunk {
                 Ok(Answer { value: None, .. }) => None,
                 Ok(chunk) => Some(Ok(chunk.map(Option::unwrap_or_default))),
@@ -231,11 +229,11 @@ impl<K: Key, S: State> StateReader<K, S> {
         keep: Duration,
         question: impl Fn(&StateSnapshot<K, S>) -> Result<R>,
     ) -> Result<(StateSnapshot<K, S>, R)> {
-        let until = self.asked.published.until(self.asked.timeout);
+        let until = self.asked.deadline();
         loop {
             let snapshot = StateSnapshot {
                 asked: self.asked.clone(),
-                pin: self.asked.pin(keep)?,
+                pin: self.asked.pin(keep, until)?,
                 of: PhantomData,
             };
             let known =

@@ -53,7 +53,7 @@ impl Asked {
     /// Asks `question` of the newest batch.
     pub(super) fn ask<R>(&self, question: impl Fn(&View<'_>) -> Viewed<R>) -> Result<R> {
         outside()?;
-        let until = self.published.until(self.timeout);
+        let until = self.deadline();
         loop {
             let now = self.published.now();
             if self.may_look(&now)?
@@ -127,6 +127,10 @@ impl<'a> View<'a> {
             }
             None => Ok(None),
         }
+    }
+
+    pub(super) fn get_many<K: Key, S: State>(&self, keys: &[K]) -> Viewed<Vec<Option<S>>> {
+        keys.iter().map(|key| self.get(key)).collect()
     }
 
     /// Shows `see` all keys, in no order. A key may come several times, with the same state.

@@ -22,7 +22,7 @@ pub trait StateAccess: sealed::Sealed + Sized + 'static {
     #[doc(hidden)]
     fn lend(state: Option<Self::State>) -> Self;
 
-    /// The same with a copy, after which nobody asks what the state was before.
+    /// The same with a copy: what the state was before is kept elsewhere.
     #[doc(hidden)]
     fn lend_copy(state: Option<Self::State>) -> Self;
 

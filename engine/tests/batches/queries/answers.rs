@@ -1,6 +1,6 @@
 //! What is asked, beside a model; what is refused.
 
-use super::{Addition, add, open, program};
+use super::{Addition, add, open, program, random};
 use crate::common::{builder, send, word_count};
 use highwater_engine::wal::disk::SimDisk;
 use highwater_engine::{
@@ -10,11 +10,6 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 type Model = BTreeMap<String, i64>;
-
-fn random(seed: &mut u64) -> u64 {
-    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-    *seed >> 33
-}
 
 /// What one batch adds, to the program and to the model.
 fn batch(context: &StreamingContext, model: &mut Model, seed: &mut u64) {
@@ -96,6 +91,9 @@ fn every_way_to_ask_says_what_the_model_says() {
             }
             context.stop(StopMode::Graceful).unwrap();
             assert!(matches!(sums.get("k1"), Err(Error::Stopped)));
+            assert_eq!(sums.chunks().count(), 1, "it ends with the error");
+            let (last, _) = snapshots.last().unwrap();
+            assert_eq!(last.chunks().count(), 1);
         }
     }
 }

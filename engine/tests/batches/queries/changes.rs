@@ -1,17 +1,10 @@
 //! What each batch changes.
 
-use super::{Addition, add, open, open_with};
-use crate::common::builder;
-use highwater_engine::wal::disk::{ManualClock, SimDisk};
+use super::{Addition, add, open, open_by_clock, random};
+use highwater_engine::wal::disk::SimDisk;
 use highwater_engine::{AskError, Error, StreamingContext};
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
-
-fn random(seed: &mut u64) -> u64 {
-    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-    *seed >> 33
-}
 
 fn batch(context: &StreamingContext, seed: &mut u64) {
     let input = context.input::<Addition>("added").unwrap();
@@ -63,11 +56,7 @@ fn the_changes_make_the_state() {
 
 #[test]
 fn a_reader_that_is_too_late_is_told_and_goes_on() {
-    let (disk, clock) = (
-        SimDisk::new(),
-        Arc::new(ManualClock::new(1_700_000_000_000)),
-    );
-    let context = open_with(builder(&disk, 1).clock(Arc::<ManualClock>::clone(&clock))).unwrap();
+    let (context, clock) = open_by_clock(&SimDisk::new());
     context.start().unwrap();
     let sums = context.state::<String, i64>("sums").unwrap();
     let mut changes = sums.changes().unwrap();

@@ -1,7 +1,9 @@
 //! A program whose user code waits for the test.
 
 use super::Addition;
-use highwater_engine::{BoxError, DStream, StateGuard, StreamScope};
+use crate::common::builder;
+use highwater_engine::wal::disk::SimDisk;
+use highwater_engine::{BoxError, DStream, StateGuard, StreamScope, StreamingContext};
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +38,14 @@ impl Keeper {
             arrives,
             leaves,
         }
+    }
+
+    /// The program of [`gated`], with one worker and one key group.
+    pub(super) fn start(&self, disk: &SimDisk) -> StreamingContext {
+        let builder = builder(disk, 1).key_groups(1);
+        let context = builder.get_or_create(gated(&self.gate)).unwrap();
+        context.start().unwrap();
+        context
     }
 
     pub(super) fn shut(&self) {

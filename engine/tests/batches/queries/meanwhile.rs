@@ -1,7 +1,7 @@
 //! Questions while a batch runs, fails, or is committed.
 
-use super::gate::{Keeper, gated, sums};
-use super::{Addition, add, add_at, open, open_with};
+use super::gate::{Keeper, sums};
+use super::{Addition, add, add_at, open, open_by_clock};
 use crate::common::moving::move_until;
 use crate::common::{builder, panics};
 use highwater_engine::wal::Lsn;
@@ -21,12 +21,8 @@ const SECOND: Duration = Duration::from_secs(1);
 /// done so far is not seen.
 #[test]
 fn a_batch_that_runs_is_not_seen_and_holds_no_reader_up() {
-    let (disk, keeper) = (SimDisk::new(), Keeper::new());
-    let context = builder(&disk, 1)
-        .key_groups(1)
-        .get_or_create(gated(&keeper.gate))
-        .unwrap();
-    context.start().unwrap();
+    let keeper = Keeper::new();
+    let context = keeper.start(&SimDisk::new());
     let keys = ["a", "b", "slow", "z"];
     let sums = context.state::<String, i64>("sums").unwrap();
     let run = |number| {
@@ -59,12 +55,8 @@ fn a_batch_that_runs_is_not_seen_and_holds_no_reader_up() {
 /// nothing else.
 #[test]
 fn the_first_question_waits_for_the_batch_that_runs() {
-    let (disk, keeper) = (SimDisk::new(), Keeper::new());
-    let context = builder(&disk, 1)
-        .key_groups(1)
-        .get_or_create(gated(&keeper.gate))
-        .unwrap();
-    context.start().unwrap();
+    let keeper = Keeper::new();
+    let context = keeper.start(&SimDisk::new());
     add(&context, "slow", 1);
     add(&context, "z", 1);
     keeper.shut();
@@ -329,11 +321,7 @@ fn readers_beside_batches_see_whole_batches_in_order() {
 /// A snapshot ends when its time is over: what it keeps has a bound.
 #[test]
 fn a_snapshot_ends_in_time() {
-    let (disk, clock) = (
-        SimDisk::new(),
-        Arc::new(ManualClock::new(1_700_000_000_000)),
-    );
-    let context = open_with(builder(&disk, 1).clock(Arc::<ManualClock>::clone(&clock))).unwrap();
+    let (context, clock) = open_by_clock(&SimDisk::new());
     context.start().unwrap();
     let sums = context.state::<String, i64>("sums").unwrap();
     let run = |context: &StreamingContext| {

@@ -18,8 +18,9 @@ mod restarts;
 
 use crate::common::builder;
 use highwater_engine::wal::Lsn;
-use highwater_engine::wal::disk::SimDisk;
+use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{Builder, Result, StateGuard, StreamScope, StreamingContext};
+use std::sync::Arc;
 
 /// An addition to a key; the key is gone when its sum is a multiple of ten.
 pub(super) type Addition = (String, i64);
@@ -60,4 +61,16 @@ pub(super) fn add_at(context: &StreamingContext, key: &str, number: i64) -> Lsn 
     let lsn = ack.lsn();
     ack.wait().unwrap();
     lsn
+}
+
+/// The same by a clock that the test moves.
+pub(super) fn open_by_clock(disk: &SimDisk) -> (StreamingContext, Arc<ManualClock>) {
+    let clock = Arc::new(ManualClock::new(1_700_000_000_000));
+    let builder = builder(disk, 1).clock(Arc::<ManualClock>::clone(&clock));
+    (open_with(builder).unwrap(), clock)
+}
+
+pub(super) fn random(seed: &mut u64) -> u64 {
+    *seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+    *seed >> 33
 }
