@@ -37,14 +37,14 @@ pub use batch::Batch;
 #[doc(no_inline)]
 pub use bytes::Bytes;
 pub use checkpointing::policy::CheckpointPolicy;
-#[doc(hidden)]
-pub use context::asked_dry_run::DryRunAnswer;
-pub use context::asked_replay::ReplayAnswer;
-pub use context::beside::Replayed;
-pub use context::builder::Builder;
+pub use context::builder::build::Builder;
 pub use context::queue::StopMode;
 pub use context::savepoint::Savepoint;
 pub use context::streaming_context::StreamingContext;
+#[doc(hidden)]
+pub use context::tried::asked_dry_run::DryRunAnswer;
+pub use context::tried::asked_replay::ReplayAnswer;
+pub use context::tried::beside::Replayed;
 pub use datasets::handle::{Dataset, Datasets};
 pub use datasets::lineage::DatasetLineage;
 pub use dead_letters::reading::{DeadLetter, read_dead_letters, request_replay};

@@ -186,8 +186,8 @@ fn the_guide_promises_what_the_guarantees_promise() {
 
 #[test]
 fn every_setting_is_in_the_chapter_on_tuning() {
-    let code =
-        read("engine/src/context/builder.rs") + &read("engine/src/context/builder_checkpoints.rs");
+    let code = read("engine/src/context/builder/build.rs")
+        + &read("engine/src/context/builder/checkpoints.rs");
     let mut settings = BTreeSet::new();
     let mut hidden = false;
     for line in code.lines().map(str::trim) {
@@ -236,8 +236,8 @@ fn every_call_of_spark_has_its_counterpart() {
     // What it says is here is in the documents of operators, sources and outputs, or of contexts.
     let code = [
         "engine/src/context/streaming_context.rs",
-        "engine/src/context/builder.rs",
-        "engine/src/context/builder_checkpoints.rs",
+        "engine/src/context/builder/build.rs",
+        "engine/src/context/builder/checkpoints.rs",
     ];
     let code = code.map(read).concat();
     let mut here = operators(&root());

@@ -6,7 +6,7 @@ use crate::observe::hot_key::HotKey;
 use crate::observe::states::KeyCounts;
 use crate::plan::failed::Failed;
 use crate::refused::noted::Noted;
-use crate::state::table::reading::SharedGroup;
+use crate::state::table::shared::reading::SharedGroup;
 use std::thread::Thread;
 
 /// A report of a worker. It is data that could cross the border of a process. The exceptions are

@@ -8,7 +8,7 @@ use crate::plan::ids::{NodeId, OperatorId};
 use crate::plan::operator_context::OperatorContext;
 use crate::state::key_group::WorkerSlot;
 use crate::state::table::block::RestoredState;
-use crate::state::table::reading::SharedGroup;
+use crate::state::table::shared::reading::SharedGroup;
 use crate::state::table::states::KeptState;
 use std::sync::Arc;
 

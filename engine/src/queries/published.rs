@@ -8,7 +8,7 @@ use crate::batch::work::Shown;
 use crate::error::Error;
 use crate::queries::answer::End;
 use crate::queries::pins::Pins;
-use crate::state::table::reading::SharedGroup;
+use crate::state::table::shared::reading::SharedGroup;
 use highwater_wal::Lsn;
 use highwater_wal::disk::{Clock, OsClock};
 use parking_lot::{Condvar, Mutex, RwLock};

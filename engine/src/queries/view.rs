@@ -8,9 +8,9 @@ use crate::queries::asked::{Asked, outside};
 use crate::queries::published::{Groups, Now};
 use crate::record::{Key, State};
 use crate::state::key_hash::KeyHash;
-use crate::state::table::history::NotKept;
-use crate::state::table::kept::{Step, Walk};
-use crate::state::table::reading::ReadKeys;
+use crate::state::table::shared::history::NotKept;
+use crate::state::table::shared::kept::{Step, Walk};
+use crate::state::table::shared::reading::ReadKeys;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 

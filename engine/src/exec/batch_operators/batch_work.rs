@@ -12,7 +12,7 @@ use crate::plan::failed::Remedy;
 use crate::plan::ids::OperatorId;
 use crate::plan::node::BatchOperator;
 use crate::plan::operator_context::OperatorContext;
-use crate::state::table::reading::SharedGroup;
+use crate::state::table::shared::reading::SharedGroup;
 
 /// A batch operator, and which one of the plan it is.
 pub(in crate::exec) struct BatchWork {

@@ -11,7 +11,7 @@ use crate::record::{Key, State};
 use crate::state::restore::Types;
 use crate::state::table::slots::Stamp;
 use crate::state::table::states::StateTable;
-use crate::state::table::visits::Visited;
+use crate::state::table::visits::visit::Visited;
 use std::any::TypeId;
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -14,10 +14,10 @@ use crate::plan::operator_context::OperatorContext;
 use crate::record::{Key, State, Value};
 use crate::state::access::{StateAccess, StateGuard};
 use crate::state::table::group::Group;
-use crate::state::table::reading::SharedGroup;
+use crate::state::table::shared::reading::SharedGroup;
 use crate::state::table::slots::{LastVisit, Stamp};
 use crate::state::table::states::{KeptState, StateTable};
-use crate::state::table::visits::{Visited, Visiting};
+use crate::state::table::visits::visit::{Visited, Visiting};
 use std::panic::Location;
 use std::sync::Arc;
 

@@ -15,7 +15,7 @@ use crate::record::{Key, Record, Value};
 use crate::state::access::StateGuard;
 use crate::state::restore::Types;
 use crate::state::table::states::{KeptState, StateTable};
-use crate::state::table::visits::Visited;
+use crate::state::table::visits::visit::Visited;
 use std::sync::Arc;
 
 /// What a window keeps of each key. `A` is what a batch brings for a key.

@@ -18,7 +18,7 @@ use crate::plan::operator_context::OperatorContext;
 use crate::record::Value;
 use crate::state::access::StateGuard;
 use crate::state::table::states::{KeptState, StateTable};
-use crate::state::table::visits::Visited;
+use crate::state::table::visits::visit::Visited;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 

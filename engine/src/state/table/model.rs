@@ -17,7 +17,7 @@ use crate::state::table::capture::CapturedGroup;
 use crate::state::table::group::Group;
 use crate::state::table::restored::RestoredKeys;
 use crate::state::table::slots::{LastVisit, Stamp};
-use crate::state::table::visits::{Visited, Visiting};
+use crate::state::table::visits::visit::{Visited, Visiting};
 use reads::Reads;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};

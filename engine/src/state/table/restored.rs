@@ -2,7 +2,7 @@
 
 use crate::state::key_hash::KeyHash;
 use crate::state::table::delta::Delta;
-use crate::state::table::kept::{Kept, tag_of};
+use crate::state::table::shared::kept::{Kept, tag_of};
 use crate::state::table::slots::{BEFORE_FIRST_BATCH_MS, Entry, Pending, Stamp};
 
 /// The keys of a group that wait for their worker.

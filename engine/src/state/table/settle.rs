@@ -6,7 +6,7 @@ use crate::state::table::bits::Bits;
 use crate::state::table::capture::{Capture, GroupCopy};
 use crate::state::table::delta::Delta;
 use crate::state::table::group::Group;
-use crate::state::table::kept::Kept;
+use crate::state::table::shared::kept::Kept;
 use crate::state::table::slots::{BEFORE_FIRST_BATCH_MS, NOT_TOUCHED, Stamp};
 
 /// A group with fewer slots is not worth compacting.

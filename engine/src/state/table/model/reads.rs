@@ -6,10 +6,10 @@
 
 use super::{Kept as Key, Tested, hash, random};
 use crate::state::table::group::SharedKeys;
-use crate::state::table::history::NotKept;
-use crate::state::table::kept::{Step, Walk};
+use crate::state::table::shared::history::NotKept;
+use crate::state::table::shared::kept::{Step, Walk};
 use crate::state::table::slots::LastVisit;
-use crate::state::table::visits::Visiting;
+use crate::state::table::visits::visit::Visiting;
 use std::collections::{BTreeMap, BTreeSet};
 
 type Contents = BTreeMap<String, i64>;

@@ -1,6 +1,6 @@
 //! A dry run that the environment of the process asks for.
 
-use crate::context::answer::{path, write};
+use crate::context::tried::answer::{path, write};
 use crate::error::Error;
 use crate::plan::program::Plan;
 use crate::recovery::dry_run::dry_run;
@@ -26,20 +26,20 @@ pub enum DryRunAnswer {
 }
 
 /// A dry run that the environment asks for.
-pub(super) struct AskedDryRun {
+pub(in crate::context) struct AskedDryRun {
     dir: PathBuf,
     answer: PathBuf,
 }
 
 impl AskedDryRun {
     /// What the environment asks for: both variables, with absolute paths.
-    pub(super) fn of_environment() -> Option<Self> {
+    pub(in crate::context) fn of_environment() -> Option<Self> {
         let (dir, answer) = (path(DIRECTORY)?, path(ANSWER)?);
         Some(Self { dir, answer })
     }
 
     /// Writes the answer. What comes back ends the program.
-    pub(super) fn answer(self, mut settings: Settings, plan: &Plan) -> Error {
+    pub(in crate::context) fn answer(self, mut settings: Settings, plan: &Plan) -> Error {
         settings.dir = self.dir;
         let answer = match dry_run(&settings, plan) {
             Ok(report) => DryRunAnswer::Fits(Box::new(report)),

@@ -33,7 +33,7 @@ pub struct Replayed {
 }
 
 /// Replays what the directory of the settings has of its past in `into`.
-pub(super) fn replay_beside(
+pub(in crate::context) fn replay_beside(
     settings: Settings,
     plan: Plan,
     into: &Path,

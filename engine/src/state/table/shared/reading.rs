@@ -2,8 +2,8 @@
 
 use crate::record::{Key, State};
 use crate::state::key_hash::KeyHash;
-use crate::state::table::history::NotKept;
-use crate::state::table::kept::{Kept, Step, Walk};
+use crate::state::table::shared::history::NotKept;
+use crate::state::table::shared::kept::{Kept, Step, Walk};
 use crate::state::table::slots::Stamp;
 use parking_lot::RwLock;
 use std::any::Any;

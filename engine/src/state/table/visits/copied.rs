@@ -7,15 +7,15 @@
 use crate::record::Key;
 use crate::state::access::StateAccess;
 use crate::state::table::group::Fresh;
-use crate::state::table::kept::Kept;
+use crate::state::table::shared::kept::Kept;
 use crate::state::table::slots::Stamp;
-use crate::state::table::visits::{Noted, Place, Visited, Visiting, create};
+use crate::state::table::visits::visit::{Noted, Place, Visited, Visiting, create};
 
 /// So many keys are changed in one step, for which readers wait.
-pub(super) const AT_ONCE: usize = 64;
+pub(in crate::state::table) const AT_ONCE: usize = 64;
 
 /// What a visit has made of a key.
-pub(super) enum Done<K, S, T> {
+pub(in crate::state::table) enum Done<K, S, T> {
     /// It has a slot: its new state, if that has changed, and the time of its visit, if that
     /// counts.
     Kept(u32, Option<S>, Option<T>),
@@ -27,7 +27,7 @@ pub(super) enum Done<K, S, T> {
 
 /// Runs user code with a copy of the state of a key. What it has made of that; `None` if there is
 /// nothing to be kept.
-pub(super) fn run<K, G, T: Stamp>(
+pub(in crate::state::table) fn run<K, G, T: Stamp>(
     kept: &Kept<K, G::State, T>,
     (place, stamp): (Place<K>, Option<T>),
     f: impl FnOnce(&K, &mut G),
@@ -67,7 +67,7 @@ where
 }
 
 /// Keeps what a visit has made of a key.
-pub(super) fn keep<K: Key, S: Clone, T: Stamp>(
+pub(in crate::state::table) fn keep<K: Key, S: Clone, T: Stamp>(
     kept: &mut Kept<K, S, T>,
     noted: &mut Noted<'_, K>,
     visit: Visiting,
@@ -100,7 +100,11 @@ pub(super) fn keep<K: Key, S: Clone, T: Stamp>(
 }
 
 /// The key in `slot` has no state any more.
-pub(super) fn remove<K: Key, S: Clone, T: Stamp>(kept: &mut Kept<K, S, T>, batch: u64, slot: u32) {
+pub(in crate::state::table) fn remove<K: Key, S: Clone, T: Stamp>(
+    kept: &mut Kept<K, S, T>,
+    batch: u64,
+    slot: u32,
+) {
     // First the note, which runs user code: a panic there leaves the slot as it is.
     if let Some(entry) = kept.slots.get(slot) {
         let history = &mut kept.history;

@@ -1,7 +1,7 @@
 //! A replay beside another program that the environment of the process asks for.
 
-use crate::context::answer::{path, write};
-use crate::context::beside::{Replayed, replay_beside};
+use crate::context::tried::answer::{path, write};
+use crate::context::tried::beside::{Replayed, replay_beside};
 use crate::error::Error;
 use crate::plan::program::Plan;
 use crate::recovery::beside::ReplayFrom;
@@ -32,7 +32,7 @@ pub enum ReplayAnswer {
 }
 
 /// A replay that the environment asks for.
-pub(super) struct AskedReplay {
+pub(in crate::context) struct AskedReplay {
     from: String,
     /// The directory, the new one, the answer.
     paths: Option<[PathBuf; 3]>,
@@ -40,7 +40,7 @@ pub(super) struct AskedReplay {
 
 impl AskedReplay {
     /// What the environment asks for, if the first variable is there.
-    pub(super) fn of_environment() -> Option<Self> {
+    pub(in crate::context) fn of_environment() -> Option<Self> {
         let _asks = std::env::var_os(DIRECTORY)?;
         let from = std::env::var_os(FROM).unwrap_or_default();
         let paths = || Some([path(DIRECTORY)?, path(INTO)?, path(ANSWER)?]);
@@ -51,7 +51,7 @@ impl AskedReplay {
     }
 
     /// Replays, and writes the answer. What comes back ends the program.
-    pub(super) fn answer(self, mut settings: Settings, plan: Plan) -> Error {
+    pub(in crate::context) fn answer(self, mut settings: Settings, plan: Plan) -> Error {
         let Some([dir, into, answer]) = self.paths else {
             return Error::Replayed(format!(
                 "but {DIRECTORY}, {INTO} and {ANSWER} must all be absolute paths"

@@ -1,8 +1,8 @@
 //! The builder: collects the settings of a context.
 
-use crate::context::asked_dry_run::AskedDryRun;
-use crate::context::asked_replay::AskedReplay;
 use crate::context::streaming_context::StreamingContext;
+use crate::context::tried::asked_dry_run::AskedDryRun;
+use crate::context::tried::asked_replay::AskedReplay;
 use crate::error::{BoxError, Error, Result};
 use crate::observe::event::{ContextEvent, UserListener};
 use crate::operators::scope::StreamScope;
@@ -44,7 +44,7 @@ const MIN_UNPROCESSED: u64 = 16 << 10;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Builder {
-    pub(super) settings: Settings,
+    pub(in crate::context) settings: Settings,
     /// Why the directory is not absolute.
     unresolved: Option<Arc<io::Error>>,
 }
@@ -455,7 +455,7 @@ impl Builder {
     }
 
     /// The settings, checked, and the program.
-    pub(super) fn build(
+    pub(in crate::context) fn build(
         self,
         program: impl FnOnce(&StreamScope) -> std::result::Result<(), BoxError>,
     ) -> Result<(Settings, Plan)> {

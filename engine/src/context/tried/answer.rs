@@ -6,14 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The absolute path that a variable of the environment holds.
-pub(super) fn path(variable: &str) -> Option<PathBuf> {
+pub(in crate::context) fn path(variable: &str) -> Option<PathBuf> {
     let value = std::env::var_os(variable)?;
     Some(PathBuf::from(value)).filter(|path| path.is_absolute())
 }
 
 /// Writes the answer, and says where it is, or why it is not there. The file appears when it is
 /// whole.
-pub(super) fn write(file: &Path, answer: &impl Serialize) -> String {
+pub(in crate::context) fn write(file: &Path, answer: &impl Serialize) -> String {
     let shown = file.display();
     match try_to_write(file, answer) {
         Ok(()) => format!("the answer is in {shown}"),

@@ -2,7 +2,7 @@
 
 use crate::record::Key;
 use crate::state::key_hash::KeyHash;
-use crate::state::table::history::{History, NotKept};
+use crate::state::table::shared::history::{History, NotKept};
 use crate::state::table::slots::{Entry, MAX_SLOTS, Slots, Stamp};
 use crate::state::table::undo::Undo;
 use hashbrown::HashTable;
@@ -13,17 +13,17 @@ use std::num::NonZeroU32;
 #[derive(Debug)]
 pub(crate) struct Kept<K, S, T> {
     /// Slots by the hash of their keys.
-    pub(super) index: HashTable<u32>,
-    pub(super) slots: Slots<K, S, T>,
-    pub(super) undo: Undo<K, S, T>,
-    pub(super) history: History<K, S>,
+    pub(in crate::state::table) index: HashTable<u32>,
+    pub(in crate::state::table) slots: Slots<K, S, T>,
+    pub(in crate::state::table) undo: Undo<K, S, T>,
+    pub(in crate::state::table) history: History<K, S>,
     /// How often the slots got other numbers.
-    pub(super) compactions: u64,
+    pub(in crate::state::table) compactions: u64,
 }
 
 /// What an index uses of a hash: 32 bits that stay in the slot.
 #[inline]
-pub(super) fn tag_of(hash: KeyHash) -> NonZeroU32 {
+pub(in crate::state::table) fn tag_of(hash: KeyHash) -> NonZeroU32 {
     let bits = (hash.0 ^ hash.0 >> 40) & 0xFFFF_FFFF;
     let bits = u32::try_from(bits).unwrap_or(u32::MAX);
     NonZeroU32::MIN | (bits | MAX_SLOTS)
@@ -31,12 +31,12 @@ pub(super) fn tag_of(hash: KeyHash) -> NonZeroU32 {
 
 /// Spreads a tag over 64 bits: an index takes its buckets and its own tags from both ends.
 #[inline]
-pub(super) fn spread(tag: NonZeroU32) -> u64 {
+pub(in crate::state::table) fn spread(tag: NonZeroU32) -> u64 {
     u64::from(tag.get()).wrapping_mul(0x9E37_79B9_7F4A_7C15)
 }
 
 impl<K, S, T: Stamp> Kept<K, S, T> {
-    pub(super) fn new() -> Self {
+    pub(in crate::state::table) fn new() -> Self {
         Self {
             index: HashTable::new(),
             slots: Slots::new(),
@@ -57,14 +57,14 @@ impl<K, S, T: Stamp> Kept<K, S, T> {
         entry.expect("what is in the index is in its slot").tag
     }
 
-    pub(super) fn index_slot(&mut self, slot: u32, tag: NonZeroU32) {
+    pub(in crate::state::table) fn index_slot(&mut self, slot: u32, tag: NonZeroU32) {
         let slots = &self.slots;
         let by_tag = |slot: &u32| spread(Self::tag(slots, *slot));
         self.index.insert_unique(spread(tag), slot, by_tag);
     }
 
     /// `keys` more are to come.
-    pub(super) fn expect(&mut self, keys: u32) {
+    pub(in crate::state::table) fn expect(&mut self, keys: u32) {
         let slots = &self.slots;
         let by_tag = |slot: &u32| spread(Self::tag(slots, *slot));
         self.index
@@ -73,7 +73,7 @@ impl<K, S, T: Stamp> Kept<K, S, T> {
     }
 
     /// The index has `slot` no more.
-    pub(super) fn unindex(&mut self, slot: u32, tag: NonZeroU32) {
+    pub(in crate::state::table) fn unindex(&mut self, slot: u32, tag: NonZeroU32) {
         let found = self.index.find_entry(spread(tag), |n| *n == slot);
         if let Ok(found) = found {
             found.remove();
@@ -81,7 +81,7 @@ impl<K, S, T: Stamp> Kept<K, S, T> {
     }
 
     /// A new key gets the next slot.
-    pub(super) fn push(&mut self, entry: Entry<K, S, T>) -> u32 {
+    pub(in crate::state::table) fn push(&mut self, entry: Entry<K, S, T>) -> u32 {
         let tag = entry.tag;
         let slot = self.slots.push(entry);
         self.index_slot(slot, tag);
@@ -90,7 +90,11 @@ impl<K, S, T: Stamp> Kept<K, S, T> {
 
     /// The slot of a key.
     #[inline]
-    pub(super) fn find<Q: Eq + ?Sized>(&self, hash: KeyHash, key: &Q) -> Option<u32>
+    pub(in crate::state::table) fn find<Q: Eq + ?Sized>(
+        &self,
+        hash: KeyHash,
+        key: &Q,
+    ) -> Option<u32>
     where
         K: Borrow<Q>,
     {
@@ -104,14 +108,14 @@ impl<K, S, T: Stamp> Kept<K, S, T> {
 
     /// The slot of a key with this hash; nearly always of the key that is meant.
     #[inline]
-    pub(super) fn guess(&self, hash: KeyHash) -> Option<u32> {
+    pub(in crate::state::table) fn guess(&self, hash: KeyHash) -> Option<u32> {
         let tag = tag_of(hash);
         let same = |slot: &u32| self.slots.get(*slot).is_some_and(|entry| entry.tag == tag);
         self.index.find(spread(tag), same).copied()
     }
 
     /// `gone` was taken out of `slot`, for good.
-    pub(super) fn gone(&mut self, slot: u32, gone: Entry<K, S, T>) {
+    pub(in crate::state::table) fn gone(&mut self, slot: u32, gone: Entry<K, S, T>) {
         self.slots.emptied();
         self.unindex(slot, gone.tag);
         self.undo.removed(slot, gone);
@@ -119,7 +123,7 @@ impl<K, S, T: Stamp> Kept<K, S, T> {
 
     /// Closes the gaps that removed keys have left, in the order of creation. Returns the new
     /// number of every slot; `u32::MAX` for a dead one.
-    pub(super) fn compact(&mut self) -> Vec<u32> {
+    pub(in crate::state::table) fn compact(&mut self) -> Vec<u32> {
         let moved = self.slots.compact();
         self.compactions += 1;
         self.index.clear();
@@ -154,7 +158,12 @@ pub(crate) enum Step {
 /// What readers see.
 impl<K: Key, S: Clone, T: Stamp> Kept<K, S, T> {
     /// What `key` had at the end of batch `at`.
-    pub(super) fn at(&self, at: u64, hash: KeyHash, key: &K) -> Result<Option<&S>, NotKept> {
+    pub(in crate::state::table) fn at(
+        &self,
+        at: u64,
+        hash: KeyHash,
+        key: &K,
+    ) -> Result<Option<&S>, NotKept> {
         self.history.knows(at)?;
         Ok(match self.history.of(at, key) {
             Some(before) => before,
@@ -167,7 +176,7 @@ impl<K: Key, S: Clone, T: Stamp> Kept<K, S, T> {
 
     /// Shows `see` at most `max` keys with what they had at the end of batch `at`; with the last
     /// ones those that are gone since. A key may come twice, with the same state.
-    pub(super) fn step(
+    pub(in crate::state::table) fn step(
         &self,
         at: u64,
         walk: &mut Walk,

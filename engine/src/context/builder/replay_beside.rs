@@ -1,7 +1,7 @@
 //! New code over the log of a directory, into a new one: what would its states be?
 
-use crate::context::beside::{Replayed, replay_beside};
-use crate::context::builder::Builder;
+use crate::context::builder::build::Builder;
+use crate::context::tried::beside::{Replayed, replay_beside};
 use crate::error::{BoxError, Result};
 use crate::operators::scope::StreamScope;
 use crate::recovery::beside::ReplayFrom;

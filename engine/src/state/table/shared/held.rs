@@ -10,27 +10,27 @@ use std::sync::Arc;
 
 /// A value that one worker changes and any thread may look at.
 #[derive(Debug)]
-pub(super) struct Held<T> {
+pub(in crate::state::table) struct Held<T> {
     lock: Arc<RwLock<T>>,
     /// Always there, but while the worker changes the value.
     shared: Option<ArcRwLockReadGuard<RawRwLock, T>>,
 }
 
 impl<T> Held<T> {
-    pub(super) fn new(value: T) -> Self {
+    pub(in crate::state::table) fn new(value: T) -> Self {
         let lock = Arc::new(RwLock::new(value));
         let shared = Some(lock.read_arc());
         Self { lock, shared }
     }
 
     #[inline]
-    pub(super) fn get(&self) -> &T {
+    pub(in crate::state::table) fn get(&self) -> &T {
         let shared = self.shared.as_ref();
         shared.expect("it is held while nothing changes it")
     }
 
     /// To change it. Waits for the readers that look at it; others wait until it is done.
-    pub(super) fn change(&mut self) -> Changing<'_, T> {
+    pub(in crate::state::table) fn change(&mut self) -> Changing<'_, T> {
         self.shared = None;
         Changing {
             alone: Some(self.lock.write_arc()),
@@ -39,13 +39,13 @@ impl<T> Held<T> {
     }
 
     /// For readers. They must not keep it locked for long: the worker may wait for it.
-    pub(super) fn lock(&self) -> Arc<RwLock<T>> {
+    pub(in crate::state::table) fn lock(&self) -> Arc<RwLock<T>> {
         Arc::clone(&self.lock)
     }
 }
 
 /// A value while its worker changes it.
-pub(super) struct Changing<'a, T> {
+pub(in crate::state::table) struct Changing<'a, T> {
     alone: Option<ArcRwLockWriteGuard<RawRwLock, T>>,
     shared: &'a mut Option<ArcRwLockReadGuard<RawRwLock, T>>,
 }

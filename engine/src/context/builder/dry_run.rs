@@ -1,6 +1,6 @@
 //! A start that is only tried: what it would find, restore, drop and refuse.
 
-use crate::context::builder::Builder;
+use crate::context::builder::build::Builder;
 use crate::error::{BoxError, Result};
 use crate::operators::scope::StreamScope;
 use crate::recovery::dry_run::dry_run;

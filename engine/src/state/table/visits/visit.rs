@@ -2,18 +2,18 @@
 //!
 //! Where the states of an operator are not asked for, user code is lent the state of a key and
 //! nothing is copied but what a change replaces. Where they are, it gets a copy, and readers may
-//! look at the group while it runs; see [`copied`](crate::state::table::copied).
+//! look at the group while it runs; see [`copied`](crate::state::table::visits::copied).
 
 use crate::record::{Key, Value};
 use crate::state::access::StateAccess;
-use crate::state::table::copied;
 use crate::state::table::delta::Delta;
 use crate::state::table::group::{FRESH, Fresh, Group, position};
-use crate::state::table::kept::Kept;
-use crate::state::table::lent::{Lent, Settled};
+use crate::state::table::shared::kept::Kept;
 use crate::state::table::slots::{Entry, NOT_TOUCHED, Pending, Stamp};
 use crate::state::table::timers::Timers;
 use crate::state::table::undo::max_kept;
+use crate::state::table::visits::copied;
+use crate::state::table::visits::lent::{Lent, Settled};
 
 /// When a batch visits a group, and whether readers look at it.
 #[derive(Debug, Clone, Copy)]
@@ -45,7 +45,7 @@ struct Order<K, A> {
 }
 
 /// A key to be visited.
-pub(super) enum Place<K> {
+pub(in crate::state::table) enum Place<K> {
     Slot(u32),
     /// It has none yet.
     Fresh(Fresh<K>),
@@ -100,9 +100,9 @@ impl<K, A> Order<K, A> {
 }
 
 /// What a worker keeps beside the keys of a group, and what a visit changes of it.
-pub(super) struct Noted<'a, K> {
-    pub(super) delta: &'a mut Delta<K>,
-    pub(super) timers: &'a mut Timers,
+pub(in crate::state::table) struct Noted<'a, K> {
+    pub(in crate::state::table) delta: &'a mut Delta<K>,
+    pub(in crate::state::table) timers: &'a mut Timers,
 }
 
 impl<K: Key, A, S: Value, T: Stamp> Group<K, A, S, T> {
@@ -329,7 +329,7 @@ fn lend<K, G, T: Stamp>(
 }
 
 /// A key that had no slot gets one, with its state.
-pub(super) fn create<K, S, T: Stamp>(
+pub(in crate::state::table) fn create<K, S, T: Stamp>(
     kept: &mut Kept<K, S, T>,
     noted: &mut Noted<'_, K>,
     Fresh { tag, key, .. }: Fresh<K>,

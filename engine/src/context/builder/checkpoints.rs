@@ -1,7 +1,7 @@
 //! The settings of checkpoints.
 
 use crate::checkpointing::policy::CheckpointPolicy;
-use crate::context::builder::Builder;
+use crate::context::builder::build::Builder;
 use crate::settings::StateCodec;
 use highwater_checkpoint::{Store, open_url};
 use std::sync::Arc;
