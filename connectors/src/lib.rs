@@ -31,8 +31,6 @@ mod dial;
 mod file_stream;
 #[cfg(feature = "http")]
 mod http;
-#[cfg(feature = "http")]
-mod http_server;
 #[cfg(feature = "kafka")]
 mod kafka;
 mod line;
@@ -53,12 +51,12 @@ mod text_file_stream;
 pub use file_stream::FileInput;
 pub use highwater_engine as engine;
 #[cfg(feature = "http")]
+pub use highwater_http::Tls;
+#[cfg(feature = "http")]
 pub use http::HttpOptions;
 #[cfg(all(feature = "http", fuzzing))]
 #[doc(hidden)]
 pub use http::fuzz_http_body;
-#[cfg(feature = "http")]
-pub use http_server::tls::Tls;
 #[cfg(feature = "kafka")]
 pub use kafka::{Kafka, KafkaRecord, StartAt};
 pub use line::Line;

@@ -12,12 +12,13 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 /// Each crate, and where it is.
-const CRATES: [(&str, &str); 8] = [
+const CRATES: [(&str, &str); 9] = [
     ("highwater-disk", "disk"),
     ("highwater-wal", "wal"),
     ("highwater-log", "log-cli"),
     ("highwater-checkpoint", "checkpoint"),
     ("highwater-engine", "engine"),
+    ("highwater-http", "http"),
     ("highwater-connectors", "connectors"),
     ("highwater", "."),
     ("highwater-cli", "cli"),

@@ -1,9 +1,9 @@
 //! What a client is told, as JSON.
 
 use crate::http::skipped::Skipped;
-use crate::http_server::head::Denied;
-use crate::http_server::headers::{self, Refused};
 use highwater_engine::wal::Lsn;
+use highwater_http::head::Denied;
+use highwater_http::headers::{self, Refused};
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Response, StatusCode};

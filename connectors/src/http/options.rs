@@ -1,11 +1,11 @@
 //! Settings of the HTTP receiver.
 
 use crate::http::retry::KEY_HEADER;
-use crate::http_server::service::Access;
-use crate::http_server::tls::Tls;
-use crate::http_server::token::Token;
 use crate::socket_listen::BoundAddress;
 use highwater_engine::KeyWindow;
+use highwater_http::service::Access;
+use highwater_http::tls::Tls;
+use highwater_http::token::Token;
 use hyper::header::HeaderName;
 use std::time::Duration;
 

@@ -6,9 +6,9 @@
 use crate::http::budgets::Budgets;
 use crate::http::options::HttpOptions;
 use crate::http::request::Door;
-use crate::http_server::serve;
-use crate::socket_listen::STOP_GRACE;
 use highwater_engine::{BoxError, Receiver, SourceContext};
+use highwater_http::serve;
+use highwater_http::service::STOP_GRACE;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;

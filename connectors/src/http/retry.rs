@@ -3,8 +3,8 @@
 
 use crate::connection::MAX_PRODUCER_BYTES;
 use crate::http::answer::Refusal;
-use crate::http_server::head::text;
 use highwater_engine::FrameId;
+use highwater_http::head::text;
 use hyper::HeaderMap;
 use hyper::header::HeaderName;
 

@@ -1,8 +1,8 @@
 //! What a client is told: JSON, or the events of a feed.
 
-use crate::http_server::head::Denied;
-use crate::http_server::headers::{self, Refused};
 use highwater_engine::{Answer, AskError, Error, JsonEntry};
+use highwater_http::head::Denied;
+use highwater_http::headers::{self, Refused};
 use http_body_util::Full;
 use hyper::body::{Body, Bytes, Frame, SizeHint};
 use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue};

@@ -3,9 +3,6 @@
 //! No thread of the connections waits for a state. A question that has no answer yet waits for a
 //! batch as a task, and lists are read on other threads.
 
-use crate::http_server::head::{self, text};
-use crate::http_server::service::{Access, Service};
-use crate::http_server::token;
 use crate::state_door::answer::{self, Refusal, Reply, Told};
 use crate::state_door::feed::Feed;
 use crate::state_door::options::StateDoorOptions;
@@ -13,6 +10,9 @@ use crate::state_door::question::{Key, List, Question, Target};
 use crate::state_door::turns::Turns;
 use highwater_engine::wal::Lsn;
 use highwater_engine::{Answer, AskError, Error, JsonState, Result};
+use highwater_http::head::{self, text};
+use highwater_http::service::{Access, Service};
+use highwater_http::token;
 use hyper::body::{Body, Incoming};
 use hyper::{Method, Request};
 use std::future::Future;

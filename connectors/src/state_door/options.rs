@@ -1,8 +1,8 @@
 //! Settings of the server of states.
 
-use crate::http_server::service::Access;
-use crate::http_server::tls::Tls;
-use crate::http_server::token::Token;
+use highwater_http::service::Access;
+use highwater_http::tls::Tls;
+use highwater_http::token::Token;
 use std::time::Duration;
 
 /// Settings of [`ServeStates::serve_states`](crate::ServeStates::serve_states).

@@ -2,19 +2,13 @@
 //!
 //! It has what it needs to ask, and not the context: that ends when its owner lets it.
 
-use crate::http_server::serve;
-use crate::socket_listen::STOP_GRACE;
 use crate::state_door::door::{Door, Served};
 use crate::state_door::options::StateDoorOptions;
 use crate::state_door::turns::Turns;
 use highwater_engine::{Error, Result, StreamingContext};
-use std::net::{SocketAddr, TcpListener};
-use std::sync::Arc;
-use std::sync::mpsc::sync_channel;
-use std::thread::{self, JoinHandle};
+use highwater_http::server::{Bound, Server};
+use std::net::SocketAddr;
 use std::time::Duration;
-use std::{fmt, io};
-use tokio::sync::watch;
 
 /// Serves the states of a program over HTTP.
 pub trait ServeStates {
@@ -123,93 +117,43 @@ impl ServeStates for StreamingContext {
             Ok(Served { early, strict })
         });
         let states = states.collect::<Result<Vec<_>>>()?;
-        let listener = serve::listen(addr);
-        let (listener, bound) =
-            listener.map_err(|e| cannot(format!("cannot listen on {addr}: {e}")))?;
+        let listener = Bound::listen(addr);
+        let listener = listener.map_err(|e| cannot(format!("cannot listen on {addr}: {e}")))?;
+        let bound = listener.addr();
         if let Some(fault) = access.exposure(bound, "StateDoorOptions") {
             return Err(cannot(fault));
         }
-        let (stop, stopped) = watch::channel(false);
         let door = Door {
             turns: Turns::new(&options),
             options,
             states,
-            stop: stopped.clone(),
+            stop: listener.stopped(),
             is_local: bound.ip().is_loopback(),
         };
-        let thread = spawn(listener, door, stopped);
-        let thread = thread.map_err(|e| cannot(format!("no thread for it: {e}")))?;
+        let server = listener.start("highwater-state", door);
+        let server = server.map_err(|e| cannot(format!("no thread for it: {e}")))?;
         tracing::info!(address = %bound, "serving states");
-        Ok(StateServer {
-            bound,
-            stop,
-            thread: Some(thread),
-        })
-    }
-}
-
-/// A thread that serves, and has its tasks, sockets and other threads end before it does.
-fn spawn(
-    listener: TcpListener,
-    door: Door,
-    stopped: watch::Receiver<bool>,
-) -> io::Result<JoinHandle<()>> {
-    let (built, is_built) = sync_channel(1);
-    let thread = thread::Builder::new().name("highwater-states".to_owned());
-    let thread = thread.spawn(move || {
-        let runtime = match serve::runtime("highwater-state") {
-            Ok(runtime) => runtime,
-            Err(error) => return drop(built.send(Err(error))),
-        };
-        let _ = built.send(Ok(()));
-        let served = runtime.block_on(serve::serve(listener, Arc::new(door), stopped));
-        // Tasks that are left are cut off: they have had their time.
-        runtime.shutdown_timeout(STOP_GRACE);
-        if let Err(error) = served {
-            tracing::error!(%error, "states are not served any more");
-        }
-    })?;
-    match is_built.recv() {
-        Ok(Err(error)) => Err(error),
-        Ok(Ok(())) | Err(_) => Ok(thread),
+        Ok(StateServer { server })
     }
 }
 
 /// A server of states. Dropped, it stops.
+#[derive(Debug)]
 #[must_use = "it stops when it is dropped"]
 pub struct StateServer {
-    bound: SocketAddr,
-    stop: watch::Sender<bool>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl fmt::Debug for StateServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("StateServer")
-            .field("bound", &self.bound)
-            .finish_non_exhaustive()
-    }
+    server: Server,
 }
 
 impl StateServer {
     /// Where it listens.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
-        self.bound
+        self.server.local_addr()
     }
 
     /// Stops it: clients that wait are answered with 503, feeds end, and answers that are on their
     /// way have two seconds. When it returns, no thread or socket of it is left.
     pub fn stop(self) {
         drop(self);
-    }
-}
-
-impl Drop for StateServer {
-    fn drop(&mut self) {
-        self.stop.send_replace(true);
-        if let Some(thread) = self.thread.take() {
-            let _ = thread.join();
-        }
     }
 }

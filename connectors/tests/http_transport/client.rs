@@ -4,17 +4,17 @@ use crate::common::{Collected, PATIENCE, by_hand};
 use highwater_connectors::{BoundAddress, HttpOptions, Sources, Tls};
 use highwater_engine::StreamingContext;
 use highwater_engine::wal::disk::{Disk, SimDisk};
+use highwater_http::tokio_rustls::rustls::crypto::ring;
+use highwater_http::tokio_rustls::rustls::pki_types::pem::PemObject;
+use highwater_http::tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use highwater_http::tokio_rustls::rustls::version::{TLS12, TLS13};
+use highwater_http::tokio_rustls::rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
-use tokio_rustls::rustls::crypto::ring;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tokio_rustls::rustls::version::{TLS12, TLS13};
-use tokio_rustls::rustls::{
-    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
-};
 
 macro_rules! file {
     ($name:literal) => {

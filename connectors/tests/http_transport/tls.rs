@@ -8,11 +8,11 @@ use crate::common::{open, stats};
 use crate::frames::Http2;
 use highwater_connectors::{HttpOptions, Sources, Tls};
 use highwater_engine::BatchMode;
+use highwater_http::tokio_rustls::rustls::SupportedProtocolVersion;
+use highwater_http::tokio_rustls::rustls::version::{TLS12, TLS13};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio_rustls::rustls::SupportedProtocolVersion;
-use tokio_rustls::rustls::version::{TLS12, TLS13};
 
 /// Each of them, alone.
 static VERSIONS: [&[&SupportedProtocolVersion]; 2] = [&[&TLS12], &[&TLS13]];

@@ -1,7 +1,11 @@
-//! What every HTTP server of this crate stands on: connections, their bounds, and who may use them.
+//! What the HTTP servers of Highwater stand on: connections, their bounds, and who may use them.
+//!
+//! A server implements [`Service`](service::Service) and is begun with
+//! [`Server::start`](server::Server::start), or, on a runtime of its own, with [`serve::serve`].
 //!
 //! | file | holds |
 //! |---|---|
+//! | `server` | a server with a thread of its own |
 //! | `serve` | a listener, its connections, and how they end |
 //! | `connection` | one connection: handshake, protocols, ends |
 //! | `service` | what a server answers, and who may reach it |
@@ -16,10 +20,15 @@
 mod certificate;
 mod connection;
 mod connections;
-pub(crate) mod head;
-pub(crate) mod headers;
-pub(crate) mod serve;
-pub(crate) mod service;
+pub mod head;
+pub mod headers;
+pub mod serve;
+pub mod server;
+pub mod service;
 mod socket;
-pub(crate) mod tls;
-pub(crate) mod token;
+pub mod tls;
+pub mod token;
+
+pub use tls::Tls;
+/// What encrypts: for clients that are to fit.
+pub use tokio_rustls;

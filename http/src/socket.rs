@@ -1,6 +1,6 @@
 //! A socket that tells when its other end takes nothing.
 
-use crate::http_server::connections::Seat;
+use crate::connections::Seat;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,20 +9,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// What a connection is served on: a socket, or TLS over one.
-pub(super) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Transport: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Transport for T {}
 
 /// A socket whose writes that make no progress are known to its seat.
 #[derive(Debug)]
-pub(super) struct Socket {
+pub(crate) struct Socket {
     stream: TcpStream,
     seat: Arc<Seat>,
     is_blocked: bool,
 }
 
 impl Socket {
-    pub(super) fn new(stream: TcpStream, seat: Arc<Seat>) -> Self {
+    pub(crate) fn new(stream: TcpStream, seat: Arc<Seat>) -> Self {
         Self {
             stream,
             seat,

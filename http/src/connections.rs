@@ -12,7 +12,7 @@ const MAX_CANCELLED: u32 = 1024;
 
 /// All connections.
 #[derive(Debug)]
-pub(super) struct Connections {
+pub(crate) struct Connections {
     most: usize,
     most_per_address: usize,
     table: Mutex<Table>,
@@ -33,7 +33,7 @@ struct Table {
 
 /// One connection.
 #[derive(Debug)]
-pub(super) struct Seat {
+pub(crate) struct Seat {
     connections: Arc<Connections>,
     address: IpAddr,
     state: Mutex<State>,
@@ -60,7 +60,7 @@ struct State {
 
 /// Why a connection ends that could go on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Sentence {
+pub(crate) enum Sentence {
     /// It rested for longest when there was no place for another one.
     Shed,
     /// It took back too many of its requests.
@@ -69,7 +69,7 @@ pub(super) enum Sentence {
 
 /// What a connection waits for, if it is its client's turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Awaits {
+pub(crate) enum Awaits {
     /// The head of a request.
     Head(Instant),
     /// That its client takes an answer.
@@ -77,7 +77,7 @@ pub(super) enum Awaits {
 }
 
 impl Connections {
-    pub(super) fn new(most: usize, most_per_address: usize) -> Arc<Self> {
+    pub(crate) fn new(most: usize, most_per_address: usize) -> Arc<Self> {
         Arc::new(Self {
             most,
             most_per_address,
@@ -90,7 +90,7 @@ impl Connections {
     /// rested for longest goes. `None` if its address has as many as it may have.
     ///
     /// One task may wait in it at a time.
-    pub(super) async fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
+    pub(crate) async fn place(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         loop {
             {
                 let mut table = self.table();
@@ -168,7 +168,7 @@ impl Seat {
     }
 
     /// A request begins; `None` if the connection has been told to go: it must not be worked on.
-    pub(super) fn begin(self: &Arc<Self>) -> Option<Working> {
+    pub(crate) fn begin(self: &Arc<Self>) -> Option<Working> {
         let mut state = self.state();
         if state.sentence.is_some() {
             return None;
@@ -185,7 +185,7 @@ impl Seat {
     }
 
     /// The socket takes no bytes at the moment.
-    pub(super) fn is_blocked(&self) {
+    pub(crate) fn is_blocked(&self) {
         let mut state = self.state();
         if state.blocked_since.is_none() {
             state.blocked_since = Some(Instant::now());
@@ -193,14 +193,14 @@ impl Seat {
     }
 
     /// The socket takes bytes again; or the handshake is done.
-    pub(super) fn moves(&self) {
+    pub(crate) fn moves(&self) {
         let mut state = self.state();
         state.blocked_since = None;
         state.since = Instant::now();
     }
 
     /// What it waits for, and since when.
-    pub(super) fn awaits(&self) -> Option<Awaits> {
+    pub(crate) fn awaits(&self) -> Option<Awaits> {
         let state = self.state();
         match (state.blocked_since, state.working, state.untaken) {
             (Some(since), ..) => Some(Awaits::Taking(since)),
@@ -215,7 +215,7 @@ impl Seat {
     }
 
     /// Until it is told to go.
-    pub(super) async fn sentenced(&self) -> Sentence {
+    pub(crate) async fn sentenced(&self) -> Sentence {
         loop {
             if let Some(sentence) = self.sentence() {
                 return sentence;
@@ -262,10 +262,10 @@ impl Seat {
 
 /// The place of a connection, free again when dropped.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Seat>);
+pub(crate) struct Place(Arc<Seat>);
 
 impl Place {
-    pub(super) fn seat(&self) -> &Arc<Seat> {
+    pub(crate) fn seat(&self) -> &Arc<Seat> {
         &self.0
     }
 }
@@ -294,14 +294,14 @@ impl Drop for Place {
 
 /// A request that is being answered. Dropped before it is, its client has taken it back.
 #[derive(Debug)]
-pub(super) struct Working {
+pub(crate) struct Working {
     seat: Arc<Seat>,
     is_answered: bool,
 }
 
 impl Working {
     /// There is an answer, which the transport takes next.
-    pub(super) fn answered(mut self) -> Untaken {
+    pub(crate) fn answered(mut self) -> Untaken {
         self.is_answered = true;
         self.seat.state().untaken += 1;
         Untaken {
@@ -325,7 +325,7 @@ impl Drop for Working {
 
 /// An answer that the transport has not taken yet. If it never does, it was not wanted any more.
 #[derive(Debug)]
-pub(super) struct Untaken {
+pub(crate) struct Untaken {
     seat: Arc<Seat>,
     /// A part of it was, at least.
     is_taken: bool,
@@ -335,7 +335,7 @@ pub(super) struct Untaken {
 
 impl Untaken {
     /// The transport has taken what there was.
-    pub(super) fn taken(&mut self) {
+    pub(crate) fn taken(&mut self) {
         self.is_taken = true;
         let mut state = self.seat.state();
         if !self.is_due {
@@ -347,7 +347,7 @@ impl Untaken {
     }
 
     /// The transport would take more, and there is nothing yet.
-    pub(super) fn has_nothing(&mut self) {
+    pub(crate) fn has_nothing(&mut self) {
         if self.is_due {
             self.is_due = false;
             let mut state = self.seat.state();

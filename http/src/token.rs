@@ -1,6 +1,6 @@
 //! Who is served: those who know a token.
 
-use crate::http_server::head::{Denied, text};
+use crate::head::{Denied, text};
 use hyper::{HeaderMap, StatusCode};
 use std::fmt;
 use subtle::{Choice, ConstantTimeEq};
@@ -10,8 +10,9 @@ const MIN_BYTES: usize = 16;
 
 /// A secret, and the name of the client that has it. What it is stands in no message.
 #[derive(Clone)]
-pub(crate) struct Token {
-    pub(crate) name: String,
+pub struct Token {
+    /// Of the client that has it, for messages.
+    pub name: String,
     secret: String,
 }
 
@@ -24,7 +25,9 @@ impl fmt::Debug for Token {
 }
 
 impl Token {
-    pub(crate) fn new(name: &str, secret: &str) -> Self {
+    /// The secret of the client `name`.
+    #[must_use]
+    pub fn new(name: &str, secret: &str) -> Self {
         Self {
             name: name.to_owned(),
             secret: secret.to_owned(),
@@ -32,7 +35,7 @@ impl Token {
     }
 
     /// Why it cannot be used, if it cannot.
-    pub(super) fn fault(&self) -> Option<String> {
+    pub(crate) fn fault(&self) -> Option<String> {
         let is_sendable = self.secret.bytes().all(|byte| byte.is_ascii_graphic());
         let what = match (self.secret.len() < MIN_BYTES, is_sendable) {
             (true, _) => format!("is shorter than {MIN_BYTES} bytes"),
@@ -47,7 +50,7 @@ impl Token {
 ///
 /// # Errors
 /// 401.
-pub(crate) fn check(tokens: &[Token], headers: &HeaderMap) -> Result<Option<usize>, Denied> {
+pub fn check(tokens: &[Token], headers: &HeaderMap) -> Result<Option<usize>, Denied> {
     if tokens.is_empty() {
         return Ok(None);
     }

@@ -4,7 +4,7 @@ use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, W
 use hyper::{Response, StatusCode};
 
 /// An answer with a body of the type `content`, which a browser is not to take for another one.
-pub(crate) fn with_body<B>(status: StatusCode, content: &'static str, body: B) -> Response<B> {
+pub fn with_body<B>(status: StatusCode, content: &'static str, body: B) -> Response<B> {
     let mut answer = Response::new(body);
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -18,17 +18,18 @@ pub(crate) fn with_body<B>(status: StatusCode, content: &'static str, body: B) -
 
 /// What a refusal says beside its status.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Refused {
+pub struct Refused {
     /// When the client may ask again, in seconds.
-    pub(crate) retry_after_s: Option<u64>,
+    pub retry_after_s: Option<u64>,
     /// Whether the connection ends.
-    pub(crate) closes: bool,
+    pub closes: bool,
     /// The methods that there are.
-    pub(crate) allow: &'static str,
+    pub allow: &'static str,
 }
 
 impl Refused {
-    pub(crate) fn say<B>(self, answer: &mut Response<B>) {
+    /// Puts it into the headers of `answer`.
+    pub fn say<B>(self, answer: &mut Response<B>) {
         let status = answer.status();
         let headers = answer.headers_mut();
         if let Some(seconds) = self.retry_after_s {

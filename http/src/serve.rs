@@ -1,29 +1,37 @@
 //! A listener, its connections, and how they end.
 
-use crate::http_server::connection;
-use crate::http_server::connections::Connections;
-use crate::http_server::service::Service;
-use crate::socket_listen::{ACCEPT_BACK_OFF, STOP_GRACE, is_the_clients_fault};
+use crate::connection;
+use crate::connections::Connections;
+use crate::service::{STOP_GRACE, Service};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
+/// The time after an error of `accept` that is not the client's.
+const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// So many threads serve all connections.
-pub(crate) const THREADS: usize = 2;
+pub const THREADS: usize = 2;
 
-/// A listener at `addr`, and where that is.
-pub(crate) fn listen(addr: &str) -> io::Result<(TcpListener, SocketAddr)> {
+/// A listener at `addr` (`host:port`), and where that is.
+///
+/// # Errors
+/// If the address cannot be bound.
+pub fn listen(addr: &str) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(addr)?;
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
     Ok((listener, bound))
 }
 
-/// What a server runs on.
-pub(crate) fn runtime(name: &str) -> io::Result<Runtime> {
+/// What a server runs on; `name` is that of its threads.
+///
+/// # Errors
+/// If the system has no threads for it.
+pub fn runtime(name: &str) -> io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .thread_name(name)
@@ -32,8 +40,11 @@ pub(crate) fn runtime(name: &str) -> io::Result<Runtime> {
         .build()
 }
 
-/// Accepts and serves until it is stopped.
-pub(crate) async fn serve<S: Service>(
+/// Accepts and serves until it is stopped, and what is under way then has ended or has had its time.
+///
+/// # Errors
+/// If the runtime cannot wait for the listener.
+pub async fn serve<S: Service>(
     listener: TcpListener,
     service: Arc<S>,
     mut stop: watch::Receiver<bool>,
@@ -93,4 +104,13 @@ async fn accept<S: Service>(
             None
         }
     }
+}
+
+/// Errors of `accept` that concern only the connection that was to be accepted.
+fn is_the_clients_fault(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
+    matches!(
+        error.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted
+    )
 }

@@ -6,17 +6,19 @@ use hyper::http::uri::Authority;
 use hyper::{HeaderMap, StatusCode};
 
 /// The lines of a head. HTTP/1 ends a connection with more by itself.
-pub(super) const MAX_HEADERS: usize = 100;
+pub(crate) const MAX_HEADERS: usize = 100;
 
 /// A request that is not looked at any further. Its connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Denied {
-    pub(crate) status: StatusCode,
-    pub(crate) reason: String,
+pub struct Denied {
+    /// What it is answered with.
+    pub status: StatusCode,
+    /// Why, for the client.
+    pub reason: String,
 }
 
 impl Denied {
-    pub(super) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
+    pub(crate) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
         let reason = reason.into();
         Self { status, reason }
     }
@@ -26,7 +28,7 @@ impl Denied {
 ///
 /// # Errors
 /// 400, 403, 431.
-pub(crate) fn check(head: &Parts, is_local: bool) -> Result<(), Denied> {
+pub fn check(head: &Parts, is_local: bool) -> Result<(), Denied> {
     if is_local {
         check_sender(head)?;
     }
@@ -39,7 +41,7 @@ pub(crate) fn check(head: &Parts, is_local: bool) -> Result<(), Denied> {
 }
 
 /// A header that is there once at most.
-pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Denied> {
+pub fn text<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, Denied> {
     let mut all = headers.get_all(name).iter();
     let (first, second) = (all.next(), all.next());
     let first = first.map(|value| value.to_str());

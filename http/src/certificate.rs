@@ -1,6 +1,6 @@
 //! Certificate, key and client authorities, from PEM files.
 
-use highwater_engine::wal::disk::{Access, Disk};
+use highwater_disk::{Access, Disk};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,16 +15,25 @@ use xxhash_rust::xxh3::Xxh3;
 /// No such file is longer.
 const MAX_FILE_BYTES: usize = 1 << 20;
 
+/// `path` from the root on: a later change of the working directory changes nothing then.
+///
+/// # Errors
+/// If it is relative and there is no working directory.
+pub(crate) fn resolve(path: &Path) -> Result<PathBuf, String> {
+    std::path::absolute(path)
+        .map_err(|e| format!("{path:?} cannot be found: {e}; give an absolute path"))
+}
+
 /// Where the certificate comes from.
 #[derive(Debug, Clone)]
-pub(super) struct Files {
-    pub(super) chain: PathBuf,
-    pub(super) key: PathBuf,
-    pub(super) client_ca: Option<PathBuf>,
+pub(crate) struct Files {
+    pub(crate) chain: PathBuf,
+    pub(crate) key: PathBuf,
+    pub(crate) client_ca: Option<PathBuf>,
 }
 
 /// What was in the files.
-pub(super) struct Contents {
+pub(crate) struct Contents {
     chain: Vec<u8>,
     key: Vec<u8>,
     client_ca: Option<Vec<u8>>,
@@ -33,7 +42,7 @@ pub(super) struct Contents {
 impl Files {
     /// # Errors
     /// If a file cannot be read: which one, and why.
-    pub(super) fn read(&self, disk: &dyn Disk) -> Result<Contents, String> {
+    pub(crate) fn read(&self, disk: &dyn Disk) -> Result<Contents, String> {
         let read = |what: &str, path: &Path| {
             read_file(disk, path).map_err(|e| {
                 let path = path.display();
@@ -53,7 +62,7 @@ impl Files {
 
 impl Contents {
     /// Other contents have another one.
-    pub(super) fn print(&self) -> u128 {
+    pub(crate) fn print(&self) -> u128 {
         let mut hash = Xxh3::new();
         let client_ca = self.client_ca.as_deref().unwrap_or_default();
         for part in [&*self.chain, &*self.key, client_ca] {
@@ -68,7 +77,7 @@ impl Contents {
     /// # Errors
     /// If the contents are of no use: of which file, why, and what to do. Nothing of the key is in
     /// it.
-    pub(super) fn config(&self, files: &Files) -> Result<ServerConfig, String> {
+    pub(crate) fn config(&self, files: &Files) -> Result<ServerConfig, String> {
         let chain = certificates(&self.chain, &files.chain)?;
         let key = private_key(&self.key, &files.key)?;
         // Said here: what else the program turns on decides what the default is.

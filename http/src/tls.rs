@@ -1,9 +1,8 @@
 //! Encryption: with which certificate, and taking up a new one without a restart.
 
-use crate::http_server::certificate::Files;
-use crate::paths;
-use highwater_engine::BoxError;
-use highwater_engine::wal::disk::Disk;
+use crate::certificate::{Files, resolve};
+use crate::service::BoxError;
+use highwater_disk::Disk;
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -13,12 +12,10 @@ use tokio::time::Instant;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 
-/// The certificate of a server, and which clients it lets in:
-/// [`HttpOptions::tls`](crate::HttpOptions::tls) and
-/// [`StateDoorOptions::tls`](crate::StateDoorOptions::tls).
+/// The certificate of a server, and which clients it lets in.
 ///
-/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. The files are PEM. They are read when the context, or the
-/// server of its states, starts, which fails if they are of no use, and again when they have
+/// TLS 1.2 and 1.3, HTTP/2 and HTTP/1.1. The files are PEM. They are read when the server
+/// starts, which fails if they are of no use, and again when they have
 /// changed: the server looks itself when clients come, at most every ten seconds, and
 /// [`Self::reload`] has it look now.
 ///
@@ -29,18 +26,16 @@ use tokio_rustls::rustls::ServerConfig;
 /// Clones share the certificate: keep one, and give the other to the options.
 ///
 /// ```
-/// use highwater_connectors::{HttpOptions, Tls};
+/// use highwater_http::Tls;
 /// let tls = Tls::files("/etc/shop/chain.pem", "/etc/shop/key.pem");
-/// let options = HttpOptions::new().tls(tls.clone()).token("till", "a-secret-of-the-till");
-/// // Where the program handles a signal of its own:
+/// // It goes to the options of the server. Where the program handles a signal of its own:
 /// tls.reload()?;
-/// # let _ = options;
 /// # Ok::<(), std::io::Error>(())
 /// ```
 #[derive(Clone)]
 pub struct Tls {
     files: Result<Files, String>,
-    pub(super) handshake_timeout: Duration,
+    pub(crate) handshake_timeout: Duration,
     check_every: Duration,
     shared: Arc<Shared>,
 }
@@ -79,7 +74,6 @@ impl Tls {
     /// key.
     #[must_use]
     pub fn files(chain: impl AsRef<Path>, key: impl AsRef<Path>) -> Self {
-        let resolve = |path: &Path| paths::resolve(path);
         let files = resolve(chain.as_ref()).and_then(|chain| {
             Ok(Files {
                 chain,
@@ -100,14 +94,14 @@ impl Tls {
     /// times. Without it any client may connect, and tokens say who may write.
     ///
     /// ```
-    /// # use highwater_connectors::Tls;
+    /// # use highwater_http::Tls;
     /// let tls = Tls::files("chain.pem", "key.pem").client_ca("senders.pem");
     /// # let _ = tls;
     /// ```
     #[must_use]
     pub fn client_ca(self, path: impl AsRef<Path>) -> Self {
         let files = self.files.and_then(|files| {
-            let client_ca = Some(paths::resolve(path.as_ref())?);
+            let client_ca = Some(resolve(path.as_ref())?);
             Ok(Files { client_ca, ..files })
         });
         // A clone that was made before is not to have, or give, what has this authority.
@@ -143,7 +137,7 @@ impl Tls {
         reloaded.map_err(|reason| io::Error::new(io::ErrorKind::InvalidData, reason))
     }
 
-    pub(super) fn has_client_ca(&self) -> bool {
+    pub(crate) fn has_client_ca(&self) -> bool {
         self.files.as_ref().is_ok_and(|f| f.client_ca.is_some())
     }
 
@@ -151,7 +145,7 @@ impl Tls {
     ///
     /// # Errors
     /// If they are of no use.
-    pub(crate) fn open(&self, disk: Arc<dyn Disk>) -> Result<(), String> {
+    pub fn open(&self, disk: Arc<dyn Disk>) -> Result<(), String> {
         let files = self.files.clone()?;
         let _reading = lock(&self.shared.reading);
         let contents = files.read(&*disk)?;
@@ -168,7 +162,7 @@ impl Tls {
 
     /// For the handshake of a client, with the certificate that is there now.
     /// What is wrong with the files that are there now goes to `report_error`.
-    pub(super) fn acceptor(&self, report_error: impl Fn(String)) -> Result<TlsAcceptor, BoxError> {
+    pub(crate) fn acceptor(&self, report_error: impl Fn(String)) -> Result<TlsAcceptor, BoxError> {
         if self.is_check_due()
             && let Err(reason) = tokio::task::block_in_place(|| self.read_again())
         {

@@ -1,11 +1,9 @@
 //! One connection: its handshake, its requests, and the ways in which it ends.
 
-use crate::http_server::connections::{Awaits, Place, Seat, Sentence, Untaken, Working};
-use crate::http_server::head::MAX_HEADERS;
-use crate::http_server::service::{Access, Service};
-use crate::http_server::socket::{Socket, Transport};
-use crate::socket_listen::STOP_GRACE;
-use highwater_engine::BoxError;
+use crate::connections::{Awaits, Place, Seat, Sentence, Untaken, Working};
+use crate::head::MAX_HEADERS;
+use crate::service::{Access, BoxError, STOP_GRACE, Service};
+use crate::socket::{Socket, Transport};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
@@ -52,7 +50,7 @@ enum End {
 ///
 /// # Errors
 /// If the connection breaks, or its client does not speak HTTP.
-pub(super) async fn serve<S: Service>(
+pub(crate) async fn serve<S: Service>(
     stream: TcpStream,
     place: Place,
     service: Arc<S>,

@@ -1,7 +1,7 @@
 //! What a server answers, and who may reach it.
 
-use crate::http_server::tls::Tls;
-use crate::http_server::token::Token;
+use crate::tls::Tls;
+use crate::token::Token;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::{Request, Response};
 use std::convert::Infallible;
@@ -9,18 +9,27 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+/// Why a connection ended, or anything else that is only told.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How long requests that are on their way have when a server ends.
+pub const STOP_GRACE: Duration = Duration::from_secs(2);
+
 /// What answers requests.
-pub(crate) trait Service: Send + Sync + 'static {
+pub trait Service: Send + Sync + 'static {
+    /// The body of an answer.
     type Body: Body<Data = Bytes, Error = Infallible> + Send + Unpin + 'static;
 
     /// For the program's log.
     fn name(&self) -> &str;
 
+    /// Who may reach it.
     fn access(&self) -> &Access;
 
     /// Something is wrong that no client is told of.
     fn report_error(&self, reason: String);
 
+    /// The answer to a request.
     fn answer(
         &self,
         request: Request<Incoming>,
@@ -32,19 +41,26 @@ pub(crate) trait Service: Send + Sync + 'static {
 
 /// Who may reach a server, and how long and how many.
 #[derive(Debug, Clone)]
-pub(crate) struct Access {
-    pub(crate) head_timeout: Duration,
-    pub(crate) write_timeout: Duration,
-    pub(crate) max_connections: usize,
-    pub(crate) max_connections_per_address: usize,
-    pub(crate) tls: Option<Tls>,
-    pub(crate) insecure: bool,
-    pub(crate) tokens: Vec<Token>,
+pub struct Access {
+    /// No head of a request is complete for so long: the connection ends.
+    pub head_timeout: Duration,
+    /// The client takes nothing of an answer for so long: the connection is cut.
+    pub write_timeout: Duration,
+    /// In all.
+    pub max_connections: usize,
+    /// From one IP address.
+    pub max_connections_per_address: usize,
+    /// Encryption, with its certificate.
+    pub tls: Option<Tls>,
+    /// Other machines may reach it without encryption, or unknown.
+    pub insecure: bool,
+    /// Clients need one of these, if there are any.
+    pub tokens: Vec<Token>,
 }
 
 impl Access {
     /// Heads within 10 seconds, answers taken within 30, no encryption, this machine alone.
-    pub(crate) fn new(max_connections: usize, max_connections_per_address: usize) -> Self {
+    pub fn new(max_connections: usize, max_connections_per_address: usize) -> Self {
         Self {
             head_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
@@ -57,13 +73,13 @@ impl Access {
     }
 
     /// Why a token cannot be used, if one cannot.
-    pub(crate) fn bad_token(&self) -> Option<String> {
+    pub fn bad_token(&self) -> Option<String> {
         self.tokens.iter().find_map(Token::fault)
     }
 
     /// Why `bound` is not to be listened on, and what to do; `options` is what those settings are
     /// called.
-    pub(crate) fn exposure(&self, bound: SocketAddr, options: &str) -> Option<String> {
+    pub fn exposure(&self, bound: SocketAddr, options: &str) -> Option<String> {
         let asks = !self.tokens.is_empty() || self.tls.as_ref().is_some_and(Tls::has_client_ca);
         let fault = match (&self.tls, asks) {
             _ if self.insecure || bound.ip().is_loopback() => return None,
