@@ -137,6 +137,16 @@ pub trait Disk: Debug + Send + Sync + 'static {
         let _ = dir;
         Ok(FileSystem::Unstated)
     }
+
+    /// How many bytes programs without privileges may still write to the file system of `dir`;
+    /// `None` from a disk that does not know.
+    ///
+    /// # Errors
+    /// Any I/O error; [`io::ErrorKind::NotFound`] if there is no such directory.
+    fn free_bytes(&self, dir: &Path) -> io::Result<Option<u64>> {
+        let _ = dir;
+        Ok(None)
+    }
 }
 
 /// An open file.

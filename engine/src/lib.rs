@@ -38,6 +38,7 @@ pub use batch::Batch;
 pub use bytes::Bytes;
 pub use checkpointing::policy::CheckpointPolicy;
 pub use context::builder::build::Builder;
+pub use context::observer::ContextObserver;
 pub use context::queue::StopMode;
 pub use context::savepoint::Savepoint;
 pub use context::streaming_context::StreamingContext;
@@ -50,6 +51,7 @@ pub use datasets::lineage::DatasetLineage;
 pub use dead_letters::reading::{DeadLetter, read_dead_letters, request_replay};
 pub use dead_letters::request::DeadLetterFilter;
 pub use engine_log::keys::KeyWindow;
+pub use engine_log::received::SourceLag;
 pub use error::{BatchFailure, BoxError, Error, GraphError, GraphErrors, Result};
 #[cfg(feature = "deliberate-faults")]
 #[doc(hidden)]
@@ -68,10 +70,14 @@ pub use ingest::stream_queue::StreamQueue;
 pub use life::supervise::{RestartPolicy, supervise};
 pub use mismatch::{LogGone, Mismatch};
 pub use observe::checkpoints::CheckpointStats;
-pub use observe::event::{ContextEvent, ContextState};
+pub use observe::event::{BatchSteps, ContextEvent, ContextState};
 pub use observe::failed_attempt::FailedAttempt;
 pub use observe::lineage::Lineage;
 pub use observe::metric_list::METRICS;
+pub use observe::recent::{
+    PublishedCheckpoint, ReceiverState, ReceiverStatus, Recent, RecentBatch, RecentCheckpoint,
+    RecentError, RecoveryStatus,
+};
 pub use observe::refused::RefusedStats;
 pub use observe::states::StateStats;
 pub use observe::status::Progress;

@@ -70,4 +70,5 @@ pub use recovery::cases::{Case, Recovery};
 pub use retention::cursors::CursorInfo;
 pub use retention::guard::{LogHold, RetentionGuard};
 pub use retention::room::RoomWait;
+pub use segment::live::SegmentRange;
 pub use wal::Wal;

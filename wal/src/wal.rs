@@ -22,6 +22,7 @@ use crate::recovery::fitness;
 use crate::recovery::open::exists;
 use crate::retention::guard::{LogHold, RetentionGuard};
 use crate::retention::room::RoomWait;
+use crate::segment::live::SegmentRange;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
@@ -591,6 +592,21 @@ impl Wal {
     #[must_use]
     pub fn holds(&self) -> Vec<LogHold> {
         self.shared.retention.holds(self.shared.segments.end())
+    }
+
+    /// The segments that hold the log, the oldest first. The last one is appended to.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let log = highwater_wal::Wal::open(dir.path())?;
+    /// # let _ = log.append("a record")?;
+    /// let held: u64 = log.segments().iter().map(|segment| segment.end.bytes_since(segment.base)).sum();
+    /// assert!(held >= log.end_lsn().bytes_since(log.first_lsn()));
+    /// # Ok::<_, Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn segments(&self) -> Vec<SegmentRange> {
+        self.shared.segments.ranges()
     }
 
     /// Waits until a log at its bound ([`Options::max_bytes`]) has room again for an ordinary

@@ -134,6 +134,12 @@ impl Disk for OsDisk {
     fn file_system(&self, dir: &Path) -> io::Result<FileSystem> {
         file_system(dir).map_err(|e| DiskError::wrap(Call::FileSystem, dir, e))
     }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<Option<u64>> {
+        let found = rustix::fs::statvfs(dir).map_err(errno);
+        let found = found.map_err(|e| DiskError::wrap(Call::FileSystem, dir, e))?;
+        Ok(Some(found.f_bavail.saturating_mul(found.f_frsize)))
+    }
 }
 
 /// Linux, macOS and most of their file systems have a rename that replaces nothing; NFS and many

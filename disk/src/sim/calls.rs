@@ -172,6 +172,13 @@ impl Disk for SimDisk {
             Ok(state.file_system)
         })
     }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<Option<u64>> {
+        self.machine.call(Call::FileSystem, dir, |state| {
+            state.walk_dir(dir)?;
+            Ok(state.capacity.map(|_| state.free_bytes()))
+        })
+    }
 }
 
 /// Checks in the order of Linux, so that the same mistake gives the same error.

@@ -19,6 +19,7 @@ use crate::observe::checkpoints::CheckpointStatus;
 use crate::observe::delays::SchedulingDelays;
 use crate::observe::event::{ContextEvent, ContextListener, ContextState, Events};
 use crate::observe::lineage::LineageReader;
+use crate::observe::recent::RecentEvents;
 use crate::observe::states::StateCounts;
 use crate::observe::status::Status;
 use crate::plan::program::Plan;
@@ -64,6 +65,7 @@ pub(crate) struct Core {
     /// Computes past batches again; datasets know it as long as this is there.
     pub(crate) replayer: Arc<Replayer>,
     pub(crate) lineage: Arc<LineageReader>,
+    pub(crate) recent: Arc<RecentEvents>,
     pub(crate) report: RecoveryReport,
     /// What [`start`](crate::StreamingContext::start) takes.
     pub(crate) recovered: Mutex<Option<Recovered>>,
@@ -105,12 +107,16 @@ impl Core {
         let states = restored_states(&recovered);
         let output_delays = Arc::<OutputDelays>::default();
         let lineage = Arc::new(lineage(&settings, &recovered));
+        let clock = Arc::clone(&settings.clock);
+        let recent = RecentEvents::new(clock, Arc::clone(&lineage.checkpoints));
+        let recent = Arc::new(recent);
         let events = events(
             &settings,
             &plan,
             &recovered,
             (&lineage, &output_delays),
             (&sources, &states),
+            &recent,
         );
         restore_side_values(&plan, &mut recovered, &events)?;
         Ok(Self {
@@ -131,6 +137,7 @@ impl Core {
             queue: Queue::default(),
             cut_batches: Arc::default(),
             lineage,
+            recent,
             report: recovered.report.clone(),
             recovered: Mutex::new(Some(recovered)),
             desk: Mutex::new(None),
@@ -178,6 +185,7 @@ impl Core {
                 records: ran.records.iter().sum(),
                 scheduling_delay,
                 took: ran.took,
+                steps: ran.steps,
             },
             Err(error) => ContextEvent::BatchFailed {
                 batch,

@@ -3,6 +3,7 @@
 use crate::ingest::source_context::{SourceContext, SourceStats};
 use crate::observe::event::{ContextEvent, ContextListener};
 use crate::observe::states::StateCounts;
+use highwater_wal::disk::Clock;
 use metrics::{Counter, Gauge, counter, gauge};
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ pub(super) struct Meters {
     /// By number.
     states: Vec<(usize, Gauge)>,
     counts: Arc<StateCounts>,
+    clock: Arc<dyn Clock>,
 }
 
 struct SourceMeters {
@@ -20,6 +22,9 @@ struct SourceMeters {
     duplicates: Counter,
     skipped: Counter,
     forgotten: Counter,
+    lag_records: Gauge,
+    lag_bytes: Gauge,
+    lag_seconds: Gauge,
 }
 
 impl fmt::Debug for Meters {
@@ -35,6 +40,7 @@ impl Meters {
         sources: &[SourceContext],
         states: impl Iterator<Item = (usize, &'a str)>,
         counts: &Arc<StateCounts>,
+        clock: Arc<dyn Clock>,
     ) -> Self {
         let source = |source: &SourceContext| {
             let labels = [
@@ -46,6 +52,9 @@ impl Meters {
                 duplicates: counter!("highwater_source_duplicates_total", &labels),
                 skipped: counter!("highwater_source_skipped_total", &labels),
                 forgotten: counter!("highwater_source_producers_forgotten_total", &labels),
+                lag_records: gauge!("highwater_source_lag_records", &labels),
+                lag_bytes: gauge!("highwater_source_lag_bytes", &labels),
+                lag_seconds: gauge!("highwater_source_lag_seconds", &labels),
             };
             (source.clone(), meters)
         };
@@ -60,10 +69,26 @@ impl Meters {
             sources: sources.iter().map(source).collect(),
             states: states.map(state).collect(),
             counts: Arc::clone(counts),
+            clock,
+        }
+    }
+
+    /// Told also while batches wait: then nothing is more wanted.
+    fn tell_lags(&self) {
+        let now_ms = self.clock.wall_ms();
+        for (source, meters) in &self.sources {
+            let lag = source.lag();
+            let age_ms = lag
+                .oldest_received_ms
+                .map_or(0, |at| now_ms.saturating_sub(at));
+            meters.lag_records.set(lag.records as f64);
+            meters.lag_bytes.set(lag.bytes as f64);
+            meters.lag_seconds.set(age_ms as f64 / 1e3);
         }
     }
 
     fn tell(&self) {
+        self.tell_lags();
         for (source, meters) in &self.sources {
             let SourceStats {
                 stored,
@@ -89,6 +114,9 @@ impl ContextListener for Meters {
             ContextEvent::Started
             | ContextEvent::BatchCompleted { .. }
             | ContextEvent::Stopped { .. } => self.tell(),
+            ContextEvent::BatchSubmitted { .. }
+            | ContextEvent::AttemptFailed(_)
+            | ContextEvent::OutputDelayed { .. } => self.tell_lags(),
             _ => {}
         }
     }

@@ -9,6 +9,7 @@
 //! | `savepoint` | copies of a checkpoint in a place of their own |
 //! | `core` | what the threads share |
 //! | `intake` | the ways into the log, and the cutter |
+//! | `observer` | what can be seen of a context |
 //! | `observers` | who reads the events, and in which order |
 //! | `meters` | sources and states as metrics |
 //! | `launch` | from what was found on disk to a driver that runs |
@@ -23,6 +24,7 @@ pub(crate) mod core;
 mod intake;
 pub(crate) mod launch;
 mod meters;
+pub(crate) mod observer;
 mod observers;
 pub(crate) mod queue;
 pub(crate) mod savepoint;

@@ -10,6 +10,7 @@ use crate::observe::event::{ContextListener, Events, LogEvents};
 use crate::observe::lineage::LineageReader;
 use crate::observe::metrics::MetricsListener;
 use crate::observe::pace::PaceMeter;
+use crate::observe::recent::RecentEvents;
 use crate::observe::states::StateCounts;
 use crate::observe::status::Status;
 use crate::plan::program::Plan;
@@ -59,21 +60,27 @@ pub(super) fn events(
     recovered: &Recovered,
     (lineage, output_delays): (&Arc<LineageReader>, &Arc<OutputDelays>),
     (sources, counts): (&[SourceContext], &Arc<StateCounts>),
+    recent: &Arc<RecentEvents>,
 ) -> Arc<Events> {
     let clock = Arc::clone(&settings.clock);
-    let metrics = MetricsListener::new(&settings.application, Arc::clone(lineage), clock);
+    let metrics = MetricsListener::new(
+        &settings.application,
+        Arc::clone(lineage),
+        Arc::clone(&clock),
+    );
     let events = Arc::new(Events::default());
     let states = plan.states.iter().enumerate();
     let states = states.filter(|(_, state)| has_keys(state.kind));
     let states = states.map(|(number, state)| (number, &*state.name));
-    let meters = Meters::new(&settings.application, sources, states, counts);
-    let own: [Arc<dyn ContextListener>; 6] = [
+    let meters = Meters::new(&settings.application, sources, states, counts, clock);
+    let own: [Arc<dyn ContextListener>; 7] = [
         Arc::new(LogEvents),
         Arc::<CheckpointStatus>::clone(&lineage.checkpoints),
         Arc::<PaceMeter>::clone(&lineage.pace),
         Arc::new(advisor(settings, plan, recovered, lineage)),
         Arc::new(metrics),
         Arc::new(meters),
+        Arc::<RecentEvents>::clone(recent),
     ];
     own.into_iter().for_each(|one| events.add_listener(one));
     for listener in &settings.listeners {

@@ -3,7 +3,7 @@
 use crate::batch::Batch;
 use crate::batch::work::Snapshot;
 use crate::context::core::Core;
-use crate::context::observers::has_keys;
+use crate::context::observer::ContextObserver;
 use crate::context::queue::StopMode;
 use crate::context::stopping;
 use crate::context::thread::Thread;
@@ -13,32 +13,22 @@ use crate::dead_letters::desk::no_dead_letters;
 use crate::dead_letters::request::DeadLetterFilter;
 use crate::error::{Error, Result};
 use crate::ingest::sender::Sender;
-use crate::ingest::source_context::SourceStats;
 use crate::life::signals::{self, Urgency};
-use crate::observe::checkpoints::CheckpointStats;
-use crate::observe::event::ContextState;
-use crate::observe::failed_attempt::FailedAttempt;
-use crate::observe::lineage::Lineage;
-use crate::observe::refused::RefusedStats;
-use crate::observe::states::StateStats;
-use crate::observe::status::Progress;
 use crate::plan::program::Plan;
-use crate::rates::source_rate::RateStatus;
 use crate::record::Value;
-use crate::recovery::report::RecoveryReport;
 use crate::settings::Settings;
-use crate::sink::status::OutputStatus;
 use crate::thread_role::{self, Role};
 use highwater_wal::Wal;
-use highwater_wal::disk::Disk;
 use parking_lot::Mutex;
 use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A streaming program on its directory. Cheap to clone; every clone is the same context.
+/// A streaming program on its directory. Cheap to clone; every clone is the same context. What can
+/// be seen of it are methods of [`ContextObserver`].
 ///
 /// Dropping the last clone stops it at once, as a crash would, but tidily: nothing is lost either
 /// way.
@@ -73,7 +63,7 @@ pub struct StreamingContext {
 
 /// Stops the context when the last clone goes.
 struct Owner {
-    core: Arc<Core>,
+    observer: ContextObserver,
     threads: Mutex<Threads>,
 }
 
@@ -81,10 +71,10 @@ impl Drop for Owner {
     fn drop(&mut self) {
         let threads = self.threads.get_mut();
         if thread_role::role() != Role::Outside {
-            return stopping::abandon(&self.core, threads);
+            return stopping::abandon(&self.observer.core, threads);
         }
-        let is_known = self.core.status.error().is_some();
-        if let Err(error) = stopping::stop(&self.core, threads, StopMode::Immediate)
+        let is_known = self.observer.core.status.error().is_some();
+        if let Err(error) = stopping::stop(&self.observer.core, threads, StopMode::Immediate)
             && !is_known
         {
             tracing::warn!(%error, "stopping a dropped streaming context");
@@ -95,22 +85,32 @@ impl Drop for Owner {
 impl fmt::Debug for StreamingContext {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("StreamingContext")
-            .field("dir", &self.owner.core.settings.dir)
+            .field("dir", &self.owner.observer.core.settings.dir)
             .field("state", &self.context_state())
             .finish_non_exhaustive()
     }
 }
 
+impl Deref for StreamingContext {
+    type Target = ContextObserver;
+
+    fn deref(&self) -> &ContextObserver {
+        &self.owner.observer
+    }
+}
+
 impl StreamingContext {
     pub(super) fn core(&self) -> &Core {
-        &self.owner.core
+        &self.owner.observer.core
     }
 
     pub(crate) fn open(settings: Settings, plan: Plan) -> Result<Self> {
         let core = Core::open(settings, plan)?;
         Ok(Self {
             owner: Arc::new(Owner {
-                core: Arc::new(core),
+                observer: ContextObserver {
+                    core: Arc::new(core),
+                },
                 threads: Mutex::default(),
             }),
         })
@@ -123,7 +123,7 @@ impl StreamingContext {
     /// [`Error::LifeCycle`] if it was started before; [`Error::Source`] or [`Error::OutputOpen`] if
     /// a source or sink cannot start; in manual mode also whatever replay fails with.
     pub fn start(&self) -> Result<&Self> {
-        let core = &self.owner.core;
+        let core = &self.owner.observer.core;
         core.activate()?;
         let started = threads::start(core, &mut self.owner.threads.lock());
         if let Err(error) = started {
@@ -141,7 +141,7 @@ impl StreamingContext {
     /// # Errors
     /// What stopped it, if that was an error.
     pub fn await_termination(&self) -> Result<()> {
-        self.owner.core.status.await_end()
+        self.owner.observer.core.status.await_end()
     }
 
     /// Waits until the context has stopped, or the process gets SIGTERM or SIGINT (ctrl-c). Then
@@ -172,7 +172,11 @@ impl StreamingContext {
     /// # Errors
     /// What stopped it, if that was an error.
     pub fn await_termination_or_timeout(&self, timeout: Duration) -> Result<bool> {
-        self.owner.core.status.await_end_or_timeout(timeout)
+        self.owner
+            .observer
+            .core
+            .status
+            .await_end_or_timeout(timeout)
     }
 
     /// Waits until batch `id` is complete, or the context has stopped.
@@ -180,7 +184,7 @@ impl StreamingContext {
     /// # Errors
     /// What stopped the context, or [`Error::Stopped`] if that was `stop`.
     pub fn await_batch(&self, id: u64) -> Result<()> {
-        self.owner.core.status.await_batch(id)
+        self.owner.observer.core.status.await_batch(id)
     }
 
     /// Stops the context and closes the log. Stopping twice is no error; an immediate stop cuts a
@@ -194,7 +198,7 @@ impl StreamingContext {
     /// A graceful stop reports what kept it from processing everything or from taking the final
     /// checkpoint. Nothing acknowledged is lost: the next start goes on from there.
     pub fn stop(&self, mode: StopMode) -> Result<()> {
-        let core = &self.owner.core;
+        let core = &self.owner.observer.core;
         if thread_role::role() != Role::Outside {
             return self.stop_from_within(mode);
         }
@@ -207,7 +211,7 @@ impl StreamingContext {
     /// Stops a context from one of its own threads, which the stop would wait for: a thread of its
     /// own does it.
     fn stop_from_within(&self, mode: StopMode) -> Result<()> {
-        self.owner.core.admission.close();
+        self.owner.observer.core.admission.close();
         self.stop_on_a_thread(mode)
     }
 
@@ -230,7 +234,7 @@ impl StreamingContext {
     /// [`Error::LifeCycle`] if the context is not active or not in manual mode; whatever the batch
     /// fails with, which also stops the context.
     pub fn run_batch(&self) -> Result<Batch> {
-        self.owner.core.run_manually(Snapshot::Skip)
+        self.owner.observer.core.run_manually(Snapshot::Skip)
     }
 
     /// The sending end of the in-process input `name`.
@@ -238,7 +242,7 @@ impl StreamingContext {
     /// # Errors
     /// [`Error::NoSuchInput`] if the program has no such input or it carries another type.
     pub fn input<T: Value>(&self, name: &str) -> Result<Sender<T>> {
-        let core = &self.owner.core;
+        let core = &self.owner.observer.core;
         let sources = core.plan.sources.iter().zip(&core.sources);
         let found = sources.clone().find(|(source, _)| source.name == name);
         match found {
@@ -269,102 +273,13 @@ impl StreamingContext {
         }
     }
 
-    /// What would have to be replayed after a crash right now.
-    ///
-    /// ```
-    /// # use highwater_engine::StreamingContext;
-    /// # fn show(context: &StreamingContext) {
-    /// let lineage = context.lineage();
-    /// println!("{lineage}");
-    /// if lineage.depth > 1000 {
-    ///     eprintln!("a restart takes {:?}", lineage.estimated_recovery);
-    /// }
-    /// # }
-    /// ```
-    #[must_use]
-    pub fn lineage(&self) -> Lineage {
-        self.owner.core.lineage.now()
-    }
-
-    /// What was found on disk when the context was opened, and what was restored.
-    #[must_use]
-    pub fn recovered(&self) -> &RecoveryReport {
-        &self.owner.core.report
-    }
-
-    /// The disk that the context runs on.
-    #[must_use]
-    pub fn disk(&self) -> Arc<dyn Disk> {
-        Arc::clone(&self.owner.core.settings.disk)
-    }
-
-    /// Where the context is in its life.
-    #[must_use]
-    pub fn context_state(&self) -> ContextState {
-        self.owner.core.status.state()
-    }
-
-    /// Batches completed since the start, and what they took.
-    #[must_use]
-    pub fn progress(&self) -> Progress {
-        self.owner.core.status.progress()
-    }
-
-    /// The newest attempt at the present batch that has failed, until one succeeds or the context
-    /// has stopped: why, and when the next attempt is made. `None` if all goes well.
-    #[must_use]
-    pub fn failed_attempt(&self) -> Option<FailedAttempt> {
-        match self.context_state() {
-            ContextState::Stopped => None,
-            _ => self.owner.core.status.failed_attempt(),
-        }
-    }
-
-    /// Checkpoints of this run.
-    #[must_use]
-    pub fn checkpoints(&self) -> CheckpointStats {
-        self.owner.core.checkpoints.stats()
-    }
-
-    /// How many keys each state of the program has, as of the last batch.
-    #[must_use]
-    pub fn states(&self) -> Vec<StateStats> {
-        let core = &self.owner.core;
-        let states = core.plan.states.iter().enumerate();
-        let states = states.filter(|(_, state)| has_keys(state.kind));
-        let stats = states.map(|(index, state)| {
-            let counts = core.states.of(index);
-            StateStats {
-                name: state.name.clone(),
-                keys: counts.keys,
-                changed_keys: counts.changed,
-            }
-        });
-        stats.collect()
-    }
-
-    /// The outputs of the program: what they promise, and which of them waits for its sink.
-    #[must_use]
-    pub fn outputs(&self) -> Vec<OutputStatus> {
-        let core = &self.owner.core;
-        let outputs = core.plan.outputs.iter().map(|output| {
-            let shown = core.plan.operator_name(output.operator);
-            OutputStatus {
-                guarantee: output.sink.guarantee,
-                delay: core.output_delays.of(&shown),
-                output: shown,
-            }
-        });
-        outputs.collect()
-    }
-
     /// The results that the stream `name` had in past batches: of
     /// [`DStream::datasets`](crate::DStream::datasets).
     ///
     /// # Errors
     /// [`Error::NoSuchDataset`] if the program has no such dataset or it has other records.
     pub fn datasets<T: Value>(&self, name: &str) -> Result<Datasets<T>> {
-        let slots = &self.owner.core.plan.datasets.slots;
+        let slots = &self.owner.observer.core.plan.datasets.slots;
         let Some(slot) = slots.iter().find(|slot| &*slot.name == name) else {
             let known: Vec<&str> = slots.iter().map(|slot| &*slot.name).collect();
             return Err(Error::NoSuchDataset(format!(
@@ -385,43 +300,6 @@ impl StreamingContext {
         })
     }
 
-    /// The value of the counter `name` as of the last finished batch; `None` if the program has no
-    /// such counter.
-    #[must_use]
-    pub fn counter(&self, name: &str) -> Option<u64> {
-        let mut counters = self.counters().into_iter();
-        counters.find_map(|(counter, value)| (counter == name).then_some(value))
-    }
-
-    /// Every counter with its value as of the last finished batch, in the order of declaration.
-    #[must_use]
-    pub fn counters(&self) -> Vec<(String, u64)> {
-        self.owner.core.plan.variables.counters()
-    }
-
-    /// How many records each operator has refused, as of the last finished batch: see
-    /// [`DStream::on_error`](crate::DStream::on_error). Only what a committed batch has refused
-    /// counts, and it counts once, whatever runs again. The counts are in checkpoints: they go back
-    /// to the first batch of a program with a policy. A start of a program without one ends them.
-    #[must_use]
-    pub fn refused(&self) -> Vec<RefusedStats> {
-        let counts = self.owner.core.plan.refusing.counts.get();
-        let stats = counts.into_iter().map(|(operator, count)| RefusedStats {
-            operator,
-            skipped: count.skipped,
-            dead_letters: count.dead_letters,
-        });
-        stats.collect()
-    }
-
-    /// How many dead letters there are: records that were put aside and not replayed since.
-    /// [`read_dead_letters`](crate::read_dead_letters) reads them.
-    #[must_use]
-    pub fn dead_letters(&self) -> usize {
-        let desk = self.owner.core.desk.lock().clone();
-        desk.map_or(0, |desk| desk.count())
-    }
-
     /// Asks for a replay of dead letters: the next cut takes them into the log, and their
     /// operators get them in the batch that it ends, each once. What follows the operator sees
     /// them there; no other operator does. One that fails again is put aside again, with the same
@@ -440,32 +318,19 @@ impl StreamingContext {
     /// [`Error::LifeCycle`] if the context was not started or its program puts no records aside;
     /// [`Error::DeadLetterRequest`] if the request cannot be written.
     pub fn replay_dead_letters(&self, filter: &DeadLetterFilter) -> Result<usize> {
-        let desk = self.owner.core.desk.lock().clone();
+        let desk = self.owner.observer.core.desk.lock().clone();
         desk.ok_or_else(no_dead_letters)?.request(filter)
     }
 
-    /// What the sources have done since the start, by name.
+    /// What can be seen of the context, for those who must not keep it running.
     #[must_use]
-    pub fn sources(&self) -> Vec<(String, SourceStats)> {
-        self.owner
-            .core
-            .sources
-            .iter()
-            .map(|s| (s.name().to_owned(), s.stats()))
-            .collect()
-    }
-
-    /// How fast the sources may be at the moment, in the order of their declaration. A source whose
-    /// rate nothing bounds, now or after a later batch, is not in it.
-    #[must_use]
-    pub fn rates(&self) -> Vec<RateStatus> {
-        let sources = self.owner.core.sources.iter();
-        sources.filter_map(|s| Some(s.rate()?.status())).collect()
+    pub fn observer(&self) -> ContextObserver {
+        self.owner.observer.clone()
     }
 
     /// The log underneath: its statistics, its recovery report, its frontier.
     #[must_use]
     pub fn log(&self) -> &Wal {
-        &self.owner.core.wal
+        &self.owner.observer.core.wal
     }
 }

@@ -8,6 +8,7 @@ use crate::codec::message_pack;
 use crate::engine_log::envelope::Mark;
 use crate::engine_log::keys::{KeyMark, Keys, SettledKeys};
 use crate::engine_log::producers::Producers;
+use crate::engine_log::received::{Received, SourceLag};
 use highwater_checkpoint::entries::entries;
 use highwater_wal::Lsn;
 use serde::Deserialize;
@@ -58,6 +59,8 @@ pub(crate) struct Frames {
     /// The number after each frame's last record.
     numbers: VecDeque<(Lsn, u64)>,
     marks: VecDeque<(Lsn, Mark)>,
+    /// When they were received, for observers.
+    received: Received,
     /// Of frames that were found in the log: those that are appended have their place at once.
     keys: Vec<(Lsn, KeyMark)>,
 }
@@ -67,6 +70,11 @@ impl Frames {
     pub(crate) fn push(&mut self, lsn: Lsn, mark: Option<Mark>, next_number: Option<u64>) {
         self.numbers.extend(next_number.map(|next| (lsn, next)));
         self.marks.extend(mark.map(|mark| (lsn, mark)));
+    }
+
+    /// The frame at `lsn` has so many bytes of records, and was received at that time.
+    pub(crate) fn received(&mut self, lsn: Lsn, bytes: u64, at_ms: u64) {
+        self.received.push(lsn, bytes, at_ms);
     }
 
     /// The frame at `lsn` has a key.
@@ -142,7 +150,13 @@ impl Ledger {
     pub(crate) fn settle(&mut self, end: Lsn) -> u64 {
         let before = self.settled.next_number;
         self.keys.settle(end);
-        let Frames { numbers, marks, .. } = &mut self.frames;
+        let Frames {
+            numbers,
+            marks,
+            received,
+            ..
+        } = &mut self.frames;
+        received.settle(end);
         let below = Frames {
             numbers: front(numbers, end),
             marks: front(marks, end),
@@ -150,6 +164,21 @@ impl Ledger {
         };
         apply(&mut self.settled, below);
         self.settled.next_number.saturating_sub(before)
+    }
+
+    /// A frame that was appended has so many bytes of records, and was received at that time.
+    pub(crate) fn received(&mut self, lsn: Lsn, bytes: u64, at_ms: u64) {
+        self.frames.received(lsn, bytes, at_ms);
+    }
+
+    /// What no completed batch has.
+    pub(crate) fn lag(&self) -> SourceLag {
+        let settled = self.settled.next_number;
+        SourceLag {
+            records: self.now.next_number.saturating_sub(settled),
+            bytes: self.frames.received.bytes(),
+            oldest_received_ms: self.frames.received.oldest_ms(),
+        }
     }
 
     /// The source as of the end of the last completed batch.

@@ -130,19 +130,18 @@ impl<'a> LogFrame<'a> {
         }
     }
 
-    /// Its first record, and how many there are after it.
-    pub(crate) fn first_record(&self) -> (Option<&[u8]>, u64) {
+    /// Its first record; how many there are after it, and their bytes.
+    pub(crate) fn first_record(&self) -> (Option<&[u8]>, u64, u64) {
+        fn of<'a>(mut records: impl Iterator<Item = &'a [u8]>) -> (Option<&'a [u8]>, u64, u64) {
+            let first = records.next();
+            let (count, bytes) = records.fold((0, 0), |(count, bytes), record| {
+                (count + 1, bytes + record.len() as u64)
+            });
+            (first, count, bytes)
+        }
         match self.of {
-            Of::Open(frame) => {
-                let mut records = frame.records();
-                let first = records.next().map(|record| record.bytes());
-                (first, records.count() as u64)
-            }
-            Of::Looked(frame) => {
-                let records = frame.records();
-                let first = records.first().copied();
-                (first, records.len().saturating_sub(1) as u64)
-            }
+            Of::Open(frame) => of(frame.records().map(|record| record.bytes())),
+            Of::Looked(frame) => of(frame.records().into_iter()),
         }
     }
 }

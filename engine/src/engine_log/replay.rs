@@ -150,7 +150,7 @@ impl Replay {
     }
 
     fn note_data(&mut self, frame: &LogFrame<'_>) -> Result<(), String> {
-        let (first, count) = frame.first_record();
+        let (first, count, bytes) = frame.first_record();
         let envelope = match Envelope::decode(first) {
             Ok(envelope) if envelope.kind == Kind::Data => envelope,
             // Nothing of a dropped source is read.
@@ -175,6 +175,7 @@ impl Replay {
             frames.push_key(frame.lsn, KeyMark::new(key, envelope.received_ms));
         }
         frames.push(frame.lsn, envelope.mark, next);
+        frames.received(frame.lsn, bytes, envelope.received_ms);
         *self.records.entry(frame.stream).or_default() += count;
         self.newest_data = Some(frame.lsn);
         Ok(())

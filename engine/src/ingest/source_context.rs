@@ -4,6 +4,7 @@ use crate::batch::source_range::SourceRange;
 use crate::engine_log::keys::KeyWindow;
 use crate::engine_log::ledger::Settled;
 use crate::engine_log::producers::MAX_PRODUCERS;
+use crate::engine_log::received::SourceLag;
 use crate::error::{BoxError, Result};
 use crate::flag::Flag;
 use crate::ingest::admission::Room;
@@ -392,6 +393,12 @@ impl SourceContext {
             vanished: read(&counters.vanished),
             forgotten: self.inner.writer.forgotten(),
         }
+    }
+
+    /// What the source has in the log, or in cuts, that no completed batch has.
+    #[must_use]
+    pub fn lag(&self) -> SourceLag {
+        self.inner.writer.lag()
     }
 
     /// A cut gives its batch these ranges of what the source keeps itself; `place` is that of their

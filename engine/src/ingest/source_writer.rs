@@ -5,6 +5,7 @@ use crate::engine_log::envelope::{Envelope, IdempotencyKey, MAX_PRODUCER, Mark};
 use crate::engine_log::keys::KeyMark;
 use crate::engine_log::ledger::{Ledger, Settled};
 use crate::engine_log::producers::Progress;
+use crate::engine_log::received::SourceLag;
 use crate::error::{Error, Result};
 use crate::ingest::admission::{Admission, Room};
 use crate::ingest::decoder::RecordCheck;
@@ -236,9 +237,14 @@ impl SourceWriter {
         let header = envelope.encode();
         let mut all = Vec::with_capacity(records.len() + 1);
         all.push(header.as_slice());
-        records.for_each(|record| all.push(record));
+        let mut bytes = 0_u64;
+        for record in records {
+            bytes += record.len() as u64;
+            all.push(record);
+        }
         let range = admission.wal.append_batch_to(self.stream, &all)?;
         ledger.appended(range.first, envelope.mark, u64::from(count));
+        ledger.received(range.first, bytes, now);
         if let Some(mark) = key_mark {
             ledger.keys_mut().append(mark, range.first);
         }
@@ -289,6 +295,11 @@ impl SourceWriter {
         let all = ledger.producers().iter();
         all.map(|(producer, at)| (producer.to_owned(), at.sequence, at.lsn))
             .collect()
+    }
+
+    /// What no completed batch has of the source.
+    pub(crate) fn lag(&self) -> SourceLag {
+        self.ledger.lock().lag()
     }
 
     /// The batch that ends at `end` is complete; how many records it had of the source.

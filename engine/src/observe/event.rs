@@ -23,6 +23,39 @@ pub enum ContextState {
     Stopped,
 }
 
+/// How long each step of a batch took. What the driver did besides is in none of them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BatchSteps {
+    /// Reading it and running its operators, until every worker was done; attempts that failed
+    /// included. Where batches follow each other closely the workers began it while the one before
+    /// was committed: then this is what was left to wait for.
+    pub run: Duration,
+    /// Its outputs wrote their parts, not visible yet.
+    pub stage: Duration,
+    /// The log took in that it is committed, durably where that is needed.
+    pub commit: Duration,
+    /// Its outputs made their parts visible.
+    pub publish: Duration,
+    /// A checkpoint that was taken after it kept the driver busy. Not part of `took`.
+    pub checkpoint: Option<Duration>,
+}
+
+impl BatchSteps {
+    /// Each step with its name, in their order.
+    #[must_use]
+    pub fn all(&self) -> Vec<(&'static str, Duration)> {
+        let mut all = vec![
+            ("run", self.run),
+            ("stage", self.stage),
+            ("commit", self.commit),
+            ("publish", self.publish),
+        ];
+        all.extend(self.checkpoint.map(|took| ("checkpoint", took)));
+        all
+    }
+}
+
 /// Something that happened in a context: for [`Builder::listener`](crate::Builder::listener). Its
 /// text says it in words.
 #[derive(Debug, Clone)]
@@ -85,6 +118,8 @@ pub enum ContextEvent {
         scheduling_delay: Duration,
         /// How long it ran, outputs included.
         took: Duration,
+        /// What of that, and after it, each step took.
+        steps: BatchSteps,
     },
     /// An operator has refused records of a batch, which is committed without them: see
     /// [`DStream::on_error`](crate::DStream::on_error).

@@ -64,6 +64,11 @@ pub const METRICS: &[Metric] = &[
         OF_CONTEXT,
         "From the cut of a batch to its turn: it grows where batches do not keep up.",
     ),
+    histogram(
+        "highwater_batch_step_seconds",
+        &["application", "step"],
+        "What a step of a batch took: run, stage, commit, publish, checkpoint.",
+    ),
     counter(
         "highwater_batch_failures_total",
         OF_CONTEXT,
@@ -108,6 +113,21 @@ pub const METRICS: &[Metric] = &[
         "highwater_source_producers_forgotten_total",
         OF_SOURCE,
         "Producers and keys that were forgotten because there were too many: their retries would count again.",
+    ),
+    gauge(
+        "highwater_source_lag_records",
+        OF_SOURCE,
+        "Records in the log, or in cuts, that no completed batch has, as of the last cut or batch.",
+    ),
+    gauge(
+        "highwater_source_lag_bytes",
+        OF_SOURCE,
+        "Bytes of records in the log that no completed batch has, as of the last cut or batch.",
+    ),
+    gauge(
+        "highwater_source_lag_seconds",
+        OF_SOURCE,
+        "The age of the oldest record in the log that no completed batch has, as of the last cut or batch.",
     ),
     gauge(
         "highwater_source_rate_limit",

@@ -88,6 +88,7 @@ impl ContextListener for MetricsListener {
                 records,
                 scheduling_delay,
                 took,
+                steps,
                 ..
             } => {
                 counter!("highwater_batches_total", &[application()]).increment(1);
@@ -97,6 +98,10 @@ impl ContextListener for MetricsListener {
                 histogram!("highwater_batch_processing_seconds", &[application()]).record(*took);
                 histogram!("highwater_batch_scheduling_delay_seconds", &[application()])
                     .record(*scheduling_delay);
+                for (step, took) in steps.all() {
+                    let labels = [application(), ("step", step.to_owned())];
+                    histogram!("highwater_batch_step_seconds", &labels).record(took);
+                }
                 self.tell(&self.lineage.after(Some(*batch)));
             }
             ContextEvent::RecordsRefused {

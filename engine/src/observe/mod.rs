@@ -6,6 +6,7 @@
 //! | `status` | its state and progress |
 //! | `failed_attempt` | an attempt at a batch that failed |
 //! | `checkpoints` | the checkpoints of this run |
+//! | `recent` | the newest batches, checkpoints and errors |
 //! | `refused` | how many records were refused |
 //! | `delays` | how long batches wait for their turn |
 //! | `metrics` | what goes to the `metrics` facade |
@@ -28,6 +29,7 @@ pub(crate) mod lineage;
 pub(crate) mod metric_list;
 pub(crate) mod metrics;
 pub(crate) mod pace;
+pub(crate) mod recent;
 pub(crate) mod recovery_costs;
 pub(crate) mod refused;
 pub(crate) mod states;

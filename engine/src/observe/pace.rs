@@ -139,6 +139,7 @@ impl ContextListener for PaceMeter {
 mod tests {
     use super::*;
     use crate::batch::Batch;
+    use crate::observe::event::BatchSteps;
     use crate::observe::failed_attempt::FailedAttempt;
     use highwater_wal::Lsn;
     use highwater_wal::disk::ManualClock;
@@ -166,6 +167,7 @@ mod tests {
                 records,
                 scheduling_delay: Duration::ZERO,
                 took: Duration::from_millis(took_ms),
+                steps: BatchSteps::default(),
             });
         };
         run(0, 0, 10);

@@ -21,7 +21,7 @@ use crate::batch::tick::{Tick, Timed};
 use crate::engine_log::entry::{self, Committed, Entry, Published, Token};
 use crate::error::{BoxError, Error, Result};
 use crate::faults::Faults;
-use crate::observe::event::{ContextEvent, Events};
+use crate::observe::event::{BatchSteps, ContextEvent, Events};
 use crate::plan::program::{OutputInfo, Plan};
 use crate::refused::lists::Refused;
 use crate::scheduler::refused_records;
@@ -71,20 +71,23 @@ type StagedOutput<'a> = (&'a OutputInfo, Vec<StagedPart>);
 
 impl Committer {
     /// Commits a batch that has run; `outputs` is what arrived at each of its outputs, `refused`
-    /// what its operators have left out.
+    /// what its operators have left out. `steps` gets how long it took.
     pub(crate) fn commit(
         &mut self,
         Timed { batch, tick }: Timed,
         mut outputs: BTreeMap<usize, Vec<Chunk>>,
         refused: &Refused,
+        steps: &mut BatchSteps,
     ) -> Result<()> {
         let (mut staged, mut took) = (Vec::new(), Vec::new());
+        let began = self.clock.now();
         for (index, output) in self.outputs(tick) {
             let chunks = outputs.remove(&index).unwrap_or_default();
             let began = self.clock.now();
             staged.push((output, self.stage(output, batch, chunks)?));
             took.push(self.clock.now().saturating_sub(began));
         }
+        let has_staged = self.clock.now();
         if self.faults.publish_before_commit() {
             self.publish(batch, &staged)?;
         }
@@ -98,6 +101,7 @@ impl Committer {
         if has_parts || has_transactional || !refused.is_empty() {
             self.wal.sync_to(committed)?;
         }
+        let has_committed = self.clock.now();
         for (one, took) in staged.chunks(1).zip(took) {
             let began = self.clock.now();
             self.publish(batch, one)?;
@@ -114,6 +118,9 @@ impl Committer {
             let published = self.append(&Entry::Published(Published { batch: batch.id }))?;
             self.wal.sync_to(published)?;
         }
+        steps.stage = has_staged.saturating_sub(began);
+        steps.commit = has_committed.saturating_sub(has_staged);
+        steps.publish = self.clock.now().saturating_sub(has_committed);
         self.published = Some(batch.id);
         Ok(())
     }

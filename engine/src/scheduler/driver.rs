@@ -24,6 +24,7 @@ use crate::exec::completed::Completed;
 use crate::ingest::admission::Admission;
 use crate::ingest::offset_sources::OffsetSources;
 use crate::ingest::source_context::SourceContext;
+use crate::observe::event::BatchSteps;
 use crate::observe::hot_key::HotKey;
 use crate::observe::states::StateCounts;
 use crate::panics;
@@ -76,6 +77,7 @@ pub(crate) struct Ran {
     pub(crate) purpose: Purpose,
     /// How long that took.
     pub(crate) took: Duration,
+    pub(crate) steps: BatchSteps,
     /// How many records it had of each source.
     pub(crate) records: Vec<u64>,
     /// How many each operator has refused.
@@ -128,6 +130,10 @@ impl Driver {
         let work = begun.work;
         assert_eq!(work.batch, batch, "batches run in the order of their cuts");
         let (completed, results) = self.try_until_kept(&begun, is_begun)?;
+        let mut steps = BatchSteps {
+            run: self.since(started),
+            ..BatchSteps::default()
+        };
         let refused = match begun.refused {
             Some(refused) => refused,
             None => self.refused.noted_in(&completed)?,
@@ -154,7 +160,8 @@ impl Driver {
             if early {
                 self.refused.put_aside(&batch, &noted)?;
             }
-            self.committer.commit(timed, outputs, &refused)?;
+            self.committer
+                .commit(timed, outputs, &refused, &mut steps)?;
             if !early {
                 self.refused.put_aside(&batch, &noted)?;
             }
@@ -164,8 +171,9 @@ impl Driver {
         self.refused.finished(&batch, &refused);
         self.side.finished(&batch, results);
         let records = self.settle(&batch);
-        let took = self.admission.clock.now().saturating_sub(started);
+        let took = self.since(started);
         if let Some(asked) = asked {
+            let began = self.admission.clock.now();
             let had_all = asked.whole == Whole::All;
             self.take_checkpoint(timed, snapshot, asked)?;
             // No later attempt follows the final one.
@@ -173,11 +181,13 @@ impl Driver {
                 let asked = self.ask_for_checkpoint(&batch);
                 self.take_checkpoint(timed, snapshot, asked)?;
             }
+            steps.checkpoint = Some(self.since(began));
         }
         self.by_offset.release(self.retained.oldest());
         Ok(Ran {
             purpose: work.purpose,
             took,
+            steps,
             records,
             refused: refused.counts(),
             hot_keys,
@@ -237,8 +247,12 @@ impl Driver {
 
     /// A checkpoint has kept the driver busy since then.
     fn paused_since(&self, began: Duration) {
-        let now = self.admission.clock.now();
-        self.checkpointer.paused(now.saturating_sub(began));
+        self.checkpointer.paused(self.since(began));
+    }
+
+    /// The time since then, by the clock.
+    fn since(&self, then: Duration) -> Duration {
+        self.admission.clock.now().saturating_sub(then)
     }
 
     /// A batch has finished: its input is not read again by this run. How many records it had of

@@ -5,8 +5,8 @@ use crate::common::moving::move_until;
 use crate::common::{builder, word_count};
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{
-    BatchMode, BoxError, Builder, ContextEvent, Receiver, Result, SourceContext, StopMode,
-    StreamScope, StreamingContext, wal,
+    BatchMode, BoxError, Builder, ContextEvent, Receiver, ReceiverState, Result, SourceContext,
+    StopMode, StreamScope, StreamingContext, wal,
 };
 use parking_lot::{Condvar, Mutex};
 use std::sync::Arc;
@@ -228,6 +228,12 @@ fn a_receiver_begins_fails_begins_again_and_returns() {
     let context = heard.listen(builder).get_or_create(program).unwrap();
     context.start().unwrap();
     heard.wait_for(|event| matches!(event, ContextEvent::ReceiverFailed { .. }));
+    let status = |context: &StreamingContext| context.recent().receivers["feed"].clone();
+    let waiting = status(&context);
+    assert_eq!(
+        (waiting.state, waiting.failures),
+        (ReceiverState::Waiting, 1)
+    );
     let begins = |heard: &Heard| {
         let events = heard.events.0.lock();
         let begins = events
@@ -236,7 +242,14 @@ fn a_receiver_begins_fails_begins_again_and_returns() {
         begins.count()
     };
     move_until(&clock, Duration::from_secs(1), || begins(&heard) >= 2);
+    assert_eq!(status(&context).state, ReceiverState::Running);
     context.stop(StopMode::Immediate).unwrap();
+    let stopped = status(&context);
+    assert_eq!(
+        (stopped.state, stopped.failures),
+        (ReceiverState::Stopped, 1)
+    );
+    assert_eq!(stopped.last_error.unwrap().1, "no line");
     let told = heard.take();
     assert_eq!(
         told,
@@ -274,11 +287,16 @@ fn the_times_of_a_batch_are_those_of_the_clock() {
         ContextEvent::BatchCompleted {
             scheduling_delay,
             took,
+            steps,
             ..
-        } => Some((scheduling_delay.as_secs(), took.as_secs())),
+        } => Some((scheduling_delay.as_secs(), took.as_secs(), *steps)),
         _ => None,
     });
-    assert_eq!(took, Some((0, 3)));
+    let (waited, took, steps) = took.unwrap();
+    assert_eq!((waited, took), (0, 3));
+    // Such an output is called when its parts become visible, or before: it is no other step's.
+    let of_output = steps.stage + steps.publish;
+    assert_eq!((steps.run.as_secs(), of_output.as_secs()), (0, 3));
     let output = events.iter().find_map(|event| match event {
         ContextEvent::OutputCompleted { took, .. } => Some(took.as_secs()),
         _ => None,

@@ -20,6 +20,7 @@ mod errors;
 mod events;
 mod failed_batches;
 mod frame_ids;
+mod observer;
 mod outputs;
 mod overload;
 mod queries;

@@ -10,6 +10,16 @@ use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+/// What a segment holds: bytes of the log from `base` up to `end`. The last one is not full yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SegmentRange {
+    /// The position of its first byte, by which its file is named.
+    pub base: Lsn,
+    /// Behind the last byte that its file has room for.
+    pub end: Lsn,
+}
+
 #[derive(Debug)]
 pub(crate) struct LiveSegments {
     /// Appenders read it without a lock. One thread at a time replaces it.
@@ -40,6 +50,16 @@ impl LiveSegments {
 
     pub(crate) fn len(&self) -> usize {
         self.by_base.read().len()
+    }
+
+    /// What each segment holds.
+    pub(crate) fn ranges(&self) -> Vec<SegmentRange> {
+        let segments = self.by_base.read();
+        let range = |segment: &Arc<Segment>| SegmentRange {
+            base: Lsn::new(segment.base),
+            end: Lsn::new(segment.end()),
+        };
+        segments.values().map(range).collect()
     }
 
     /// The segment that holds `lsn`.
