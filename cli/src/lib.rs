@@ -15,6 +15,8 @@
 //! | `faults/` | how the demo is broken on purpose, in tests |
 //! | `engine_records` | what an engine writes into its log, as JSON |
 //! | `engine_log` | what the commands of the log are told about the log of an engine |
+//! | `log_after` | what a log has after a position |
+//! | `ui/` | a page of a directory |
 //! | `decode` | MessagePack as JSON |
 //! | `fail` | errors of the engine as failures of a command |
 //! | `message` | messages on standard error |
@@ -32,9 +34,12 @@ mod engine_log;
 mod engine_records;
 mod fail;
 mod faults;
+mod log_after;
 mod message;
 mod replay;
 mod run;
+#[cfg(feature = "ui")]
+mod ui;
 
 use args::{BenchCommand, CheckpointCommand, Cli, Command, DeadLettersCommand};
 use engine_log::EngineLog;
@@ -68,6 +73,8 @@ fn run(command: &Command, out: &mut Output) -> Result<Outcome> {
         Command::Bench(BenchCommand::Engine(args)) => bench::bench_engine(args, out),
         Command::Replay(args) => replay::replay(args, out),
         Command::Run(args) => run::run(args),
+        #[cfg(feature = "ui")]
+        Command::Ui(args) => ui::ui(args, out),
         Command::Completions(args) => {
             completions::print::<Cli>(args, LOG.name, out).map(|()| Outcome::Clean)
         }

@@ -1,8 +1,9 @@
 //! One connection: its handshake, its requests, and the ways in which it ends.
 
 use crate::connections::{Awaits, Place, Seat, Sentence, Untaken, Working};
+use crate::error::BoxError;
 use crate::head::MAX_HEADERS;
-use crate::service::{Access, BoxError, STOP_GRACE, Service};
+use crate::service::{Access, STOP_GRACE, Service};
 use crate::socket::{Socket, Transport};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
 use hyper::service::service_fn;

@@ -13,13 +13,17 @@
 //! | `connections` | which connections there are, and which one goes when there is no place |
 //! | `token` | clients that know a token |
 //! | `head` | what is looked at in the head of a request before anything else |
+//! | `body` | the body of an answer |
 //! | `headers` | what every answer says in its headers |
 //! | `tls` | encryption, and taking up new certificates |
+//! | `error` | why a connection ends |
 //! | `certificate` | certificate, key and client authorities from their files |
 
+pub mod body;
 mod certificate;
 mod connection;
 mod connections;
+mod error;
 pub mod head;
 pub mod headers;
 pub mod serve;

@@ -40,7 +40,8 @@ pub fn runtime(name: &str) -> io::Result<Runtime> {
         .build()
 }
 
-/// Accepts and serves until it is stopped, and what is under way then has ended or has had its time.
+/// Accepts and serves until it is stopped, and what is under way then has ended or has had its
+/// time.
 ///
 /// # Errors
 /// If the runtime cannot wait for the listener.

@@ -9,9 +9,6 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-/// Why a connection ended, or anything else that is only told.
-pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
-
 /// How long requests that are on their way have when a server ends.
 pub const STOP_GRACE: Duration = Duration::from_secs(2);
 

@@ -1,7 +1,7 @@
 //! Encryption: with which certificate, and taking up a new one without a restart.
 
 use crate::certificate::{Files, resolve};
-use crate::service::BoxError;
+use crate::error::BoxError;
 use highwater_disk::Disk;
 use std::fmt;
 use std::io;

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 /// Each crate, and where it is.
-const CRATES: [(&str, &str); 9] = [
+const CRATES: [(&str, &str); 10] = [
     ("highwater-disk", "disk"),
     ("highwater-wal", "wal"),
     ("highwater-log", "log-cli"),
@@ -21,6 +21,7 @@ const CRATES: [(&str, &str); 9] = [
     ("highwater-http", "http"),
     ("highwater-connectors", "connectors"),
     ("highwater", "."),
+    ("highwater-ui", "ui"),
     ("highwater-cli", "cli"),
 ];
 
@@ -63,6 +64,8 @@ fn is_wanted(file: &str) -> bool {
         || texts.contains(&file)
         || rust && (file == "build.rs" || file.starts_with("src/") || file.starts_with("examples/"))
         || file.starts_with("docs/guide/src/") && file.ends_with(".md")
+        // What the page of `ui` loads.
+        || file.starts_with("assets/")
 }
 
 /// What a source includes, as a path from the crate's directory. A name that a macro puts together

@@ -25,7 +25,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which crates a crate may depend on; nothing else.
-const EDGES: [(&str, &[&str]); 9] = [
+const EDGES: [(&str, &[&str]); 10] = [
     ("disk", &[]),
     ("wal", &["disk"]),
     ("log-cli", &["disk", "wal"]),
@@ -34,7 +34,8 @@ const EDGES: [(&str, &[&str]); 9] = [
     ("http", &["disk"]),
     ("connectors", &["engine", "http"]),
     (".", &["connectors"]),
-    ("cli", &["disk", "highwater", "log"]),
+    ("ui", &["highwater", "http"]),
+    ("cli", &["disk", "highwater", "log", "ui"]),
 ];
 
 fn root() -> PathBuf {

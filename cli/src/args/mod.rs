@@ -67,6 +67,12 @@ pub(crate) enum Command {
     /// again after a pause, from its last checkpoint. SIGTERM is handed on to it; then it is not
     /// started again. Its last exit code is that of this command.
     Run(RunArgs),
+    /// Show a directory in a browser: checkpoints, lineage, log, operators
+    ///
+    /// Looks without writing and takes no lock: the directory may be in use. A program that runs
+    /// has a page of its own, which shows more (`highwater_ui::Ui`). Runs until it is interrupted.
+    #[cfg(feature = "ui")]
+    Ui(UiArgs),
     /// Print what a shell needs to complete the arguments of this command
     Completions(CompletionsArgs),
     /// Count words durably while being killed, and compare with the truth
@@ -80,6 +86,23 @@ pub(crate) enum Command {
     /// The child of `demo`
     #[command(hide = true)]
     DemoChild(ChildArgs),
+}
+
+/// What to show, and where.
+#[cfg(feature = "ui")]
+#[derive(Debug, Args)]
+pub(crate) struct UiArgs {
+    /// Directory of an engine
+    pub(crate) dir: PathBuf,
+    /// Where to listen; an address that other machines reach needs `--insecure`
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:4040")]
+    pub(crate) listen: String,
+    /// How often to look at the directory while a page is open
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds)]
+    pub(crate) every: f64,
+    /// Let other machines see it, without encryption
+    #[arg(long)]
+    pub(crate) insecure: bool,
 }
 
 /// How to run a program.

@@ -2,16 +2,13 @@
 
 use crate::args::CheckpointArgs;
 use crate::checkpoint::store::Found;
-use crate::engine_records;
+use crate::log_after::LogAfter;
 use highwater::checkpoint::{Manifest, Validity};
-use highwater::wal::inspect::Log;
-use highwater::wal::{FrameKind, Lsn, StreamId};
+use highwater::wal::Lsn;
 use highwater_log::outcome::{Failure, Outcome, Result};
 use highwater_log::output::{Output, add_row, render, table};
 use highwater_log::text;
 use serde::Serialize;
-use serde_json::Value;
-use std::time::Duration;
 
 /// A recovery from one checkpoint.
 #[derive(Debug, Serialize)]
@@ -62,45 +59,9 @@ pub(crate) fn lineage(args: &CheckpointArgs, out: &mut Output) -> Result<Outcome
     Ok(Outcome::clean_if(taken.is_some()))
 }
 
-/// What the log has after a position.
-struct LogAfter {
-    last_batch: Option<u64>,
-    end: u64,
-}
-
-impl LogAfter {
-    fn read(log: &Log, from: Lsn) -> Result<Self> {
-        let frames = log.frames(from)?;
-        let end = frames.log_end().get();
-        let mut last_batch = None;
-        for frame in frames {
-            let frame = frame?;
-            if frame.kind == FrameKind::Control && frame.stream == StreamId(0) {
-                let entry = engine_records::control(&frame.payload);
-                let batch = entry
-                    .as_ref()
-                    .and_then(|entry| entry.get("Cut")?.get("batch"));
-                last_batch = batch.and_then(Value::as_u64).or(last_batch);
-            }
-        }
-        Ok(Self { last_batch, end })
-    }
-}
-
 fn row(manifest: &Manifest, after: &LogAfter, taken: Option<u64>) -> Row {
-    let last_batch = after.last_batch.unwrap_or(manifest.batch.id);
-    let depth = last_batch.saturating_sub(manifest.batch.id);
-    let bytes_to_replay = after.end.saturating_sub(manifest.lsn);
-    let cost = |name: &str| manifest.metadata.get("costs")?.get(name)?.as_u64();
-    let replay = cost("batch_us")
-        .zip(cost("byte_ps"))
-        .map(|(batch_us, byte_ps)| {
-            let batches = Duration::from_micros(batch_us.saturating_mul(depth));
-            let bytes = byte_ps.saturating_mul(bytes_to_replay) / 1_000;
-            batches + Duration::from_nanos(bytes)
-        });
-    let load_ms = cost("load_ms");
-    let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    let (depth, bytes_to_replay) = after.to_replay(manifest);
+    let (load_ms, estimated_recovery_ms) = after.recovery_ms(manifest);
     Row {
         checkpoint: manifest.number,
         batch: manifest.batch.id,
@@ -110,12 +71,10 @@ fn row(manifest: &Manifest, after: &LogAfter, taken: Option<u64>) -> Row {
         state_bytes: manifest.state_bytes(),
         replay_from: manifest.lsn,
         depth,
-        last_batch,
+        last_batch: after.last_batch.unwrap_or(manifest.batch.id),
         bytes_to_replay,
         load_ms,
-        estimated_recovery_ms: load_ms
-            .zip(replay)
-            .map(|(load, replay)| load.saturating_add(ms(replay))),
+        estimated_recovery_ms,
         recovery: taken == Some(manifest.number),
     }
 }
@@ -157,38 +116,4 @@ fn print(rows: &[Row], out: &mut Output) -> Result<()> {
         );
     }
     out.line(render(&lines))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    /// By hand: 5 batches of 2 ms, 3,000 bytes of 1 µs, and 40 ms to load.
-    #[test]
-    fn the_time_is_what_a_calculation_by_hand_gives() {
-        let manifest = |costs: Value| -> Manifest {
-            serde_json::from_value(json!({
-                "format_version": 2, "number": 3, "previous": 2, "writer": "0000000000000001",
-                "generation": 1, "attempt": "0000000000000001",
-                "log_id": "00000000000000000000000000000001", "application": "a",
-                "created_ms": 1, "batch": {"id": 10, "time_ms": 1}, "lsn": 1000, "chain": [3],
-                "metadata": {"costs": costs}, "files": [], "next_state_id": 0, "states": [],
-            }))
-            .unwrap()
-        };
-        let after = LogAfter {
-            last_batch: Some(15),
-            end: 4000,
-        };
-        let costs = json!({"load_ms": 40, "batch_us": 2000, "byte_ps": 1_000_000});
-        let found = row(&manifest(costs), &after, Some(3));
-        assert_eq!((found.depth, found.bytes_to_replay), (5, 3000));
-        assert_eq!(found.estimated_recovery_ms, Some(40 + 10 + 3));
-        let unknown = row(&manifest(Value::Null), &after, None);
-        assert_eq!(
-            (unknown.load_ms, unknown.estimated_recovery_ms),
-            (None, None)
-        );
-    }
 }

@@ -21,3 +21,5 @@ mod log;
 mod replay;
 mod run;
 mod truth;
+#[cfg(feature = "ui")]
+mod ui;

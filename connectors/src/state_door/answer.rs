@@ -1,58 +1,16 @@
 //! What a client is told: JSON, or the events of a feed.
 
 use highwater_engine::{Answer, AskError, Error, JsonEntry};
+use highwater_http::body::Told;
 use highwater_http::head::Denied;
 use highwater_http::headers::{self, Refused};
-use http_body_util::Full;
-use hyper::body::{Body, Bytes, Frame, SizeHint};
-use hyper::header::{CACHE_CONTROL, CONTENT_LENGTH, HeaderValue};
+use hyper::body::Bytes;
+use hyper::header::{CACHE_CONTROL, HeaderValue};
 use hyper::{Response, StatusCode};
 use serde_json::json;
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
 pub(super) type Reply = Response<Told>;
-
-/// The body of an answer.
-#[derive(Debug)]
-pub(super) enum Told {
-    Whole(Full<Bytes>),
-    /// It comes bit by bit.
-    Feed(mpsc::Receiver<Bytes>),
-}
-
-impl Body for Told {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(cx),
-            Self::Feed(events) => events
-                .poll_recv(cx)
-                .map(|event| Some(Ok(Frame::data(event?)))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(body) => body.is_end_stream(),
-            Self::Feed(_) => false,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(body) => body.size_hint(),
-            Self::Feed(_) => SizeHint::default(),
-        }
-    }
-}
 
 /// Why a question is not answered.
 #[derive(Debug)]
@@ -250,24 +208,8 @@ pub(super) fn feed(events: mpsc::Receiver<Bytes>) -> Reply {
     with_body(StatusCode::OK, "text/event-stream", Told::Feed(events))
 }
 
-/// The same without its body.
-pub(super) fn head_of(answer: Reply) -> Reply {
-    let length = answer.body().size_hint().exact();
-    let mut answer = answer.map(|_| Told::Whole(Full::default()));
-    if let Some(length) = length {
-        answer
-            .headers_mut()
-            .insert(CONTENT_LENGTH, HeaderValue::from(length));
-    }
-    answer
-}
-
 fn whole(status: StatusCode, text: String) -> Reply {
-    with_body(
-        status,
-        "application/json",
-        Told::Whole(Full::new(text.into())),
-    )
+    with_body(status, "application/json", Told::whole(text))
 }
 
 fn with_body(status: StatusCode, content_type: &'static str, body: Told) -> Reply {

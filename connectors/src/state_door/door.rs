@@ -3,13 +3,14 @@
 //! No thread of the connections waits for a state. A question that has no answer yet waits for a
 //! batch as a task, and lists are read on other threads.
 
-use crate::state_door::answer::{self, Refusal, Reply, Told};
+use crate::state_door::answer::{self, Refusal, Reply};
 use crate::state_door::feed::Feed;
 use crate::state_door::options::StateDoorOptions;
 use crate::state_door::question::{Key, List, Question, Target};
 use crate::state_door::turns::Turns;
 use highwater_engine::wal::Lsn;
 use highwater_engine::{Answer, AskError, Error, JsonState, Result};
+use highwater_http::body::{self, Told};
 use highwater_http::head::{self, text};
 use highwater_http::service::{Access, Service};
 use highwater_http::token;
@@ -59,7 +60,7 @@ impl Service for Door {
         let answer = self.take(request).await;
         let answer = answer.unwrap_or_else(|refusal| refusal.answer());
         if is_head {
-            return answer::head_of(answer);
+            return body::head_of(answer);
         }
         answer
     }

@@ -16,6 +16,7 @@ use crate::observe::status::Progress;
 use crate::plan::program::OperatorInfo;
 use crate::rates::source_rate::RateStatus;
 use crate::recovery::report::RecoveryReport;
+use crate::settings::BatchMode;
 use crate::sink::status::OutputStatus;
 use highwater_wal::disk::{Clock, Disk};
 use highwater_wal::{LogHold, SegmentRange, Stats};
@@ -24,6 +25,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// What can be seen of a context: its progress, its sources, its checkpoints, its log. Nothing is
 /// changed by looking, and no look waits for a batch.
@@ -251,6 +253,13 @@ impl ContextObserver {
     #[must_use]
     pub fn settings(&self) -> BTreeMap<String, String> {
         self.core.settings.shown()
+    }
+
+    /// The interval of batches; `None` if they are run by hand.
+    #[must_use]
+    pub fn batch_interval(&self) -> Option<Duration> {
+        let settings = &self.core.settings;
+        (settings.mode == BatchMode::Clock).then_some(settings.batch_interval)
     }
 
     /// The clock that the context runs by.

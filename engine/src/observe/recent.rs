@@ -16,8 +16,8 @@ const MAX_BATCHES: usize = 600;
 const MAX_CHECKPOINTS: usize = 100;
 const MAX_ERRORS: usize = 100;
 
-/// What has happened lately: [`ContextObserver::recent`](crate::ContextObserver::recent). The newest
-/// come last. Times are by the wall clock, in milliseconds since the Unix epoch.
+/// What has happened lately: [`ContextObserver::recent`](crate::ContextObserver::recent). The
+/// newest come last. Times are by the wall clock, in milliseconds since the Unix epoch.
 #[derive(Debug, Clone, Default)]
 #[non_exhaustive]
 pub struct Recent {

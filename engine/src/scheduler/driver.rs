@@ -173,15 +173,7 @@ impl Driver {
         let records = self.settle(&batch);
         let took = self.since(started);
         if let Some(asked) = asked {
-            let began = self.admission.clock.now();
-            let had_all = asked.whole == Whole::All;
-            self.take_checkpoint(timed, snapshot, asked)?;
-            // No later attempt follows the final one.
-            if snapshot != Snapshot::Skip && !had_all && self.checkpointer.lost_its_parent() {
-                let asked = self.ask_for_checkpoint(&batch);
-                self.take_checkpoint(timed, snapshot, asked)?;
-            }
-            steps.checkpoint = Some(self.since(began));
+            steps.checkpoint = Some(self.hand_over(timed, snapshot, asked)?);
         }
         self.by_offset.release(self.retained.oldest());
         Ok(Ran {
@@ -214,6 +206,19 @@ impl Driver {
             copies,
             workers,
         }
+    }
+
+    /// Takes the checkpoint that was asked for; how long that kept the driver busy.
+    fn hand_over(&mut self, timed: Timed, snapshot: Snapshot, asked: Asked) -> Result<Duration> {
+        let began = self.admission.clock.now();
+        let had_all = asked.whole == Whole::All;
+        self.take_checkpoint(timed, snapshot, asked)?;
+        // No later attempt follows the final one.
+        if snapshot != Snapshot::Skip && !had_all && self.checkpointer.lost_its_parent() {
+            let asked = self.ask_for_checkpoint(&timed.batch);
+            self.take_checkpoint(timed, snapshot, asked)?;
+        }
+        Ok(self.since(began))
     }
 
     /// Takes a checkpoint after a batch that is complete.
