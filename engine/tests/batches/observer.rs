@@ -140,10 +140,10 @@ fn what_happened_lately_is_kept_within_bounds() {
     assert_eq!(recent.checkpoints.len(), 100);
     let (failed, published): (Vec<_>, Vec<_>) =
         (recent.checkpoints.iter()).partition(|checkpoint| checkpoint.result.is_err());
-    let numbers = published
+    let mut numbers = published
         .iter()
         .map(|it| it.result.as_ref().unwrap().number);
-    assert_eq!(numbers.last(), Some(200));
+    assert_eq!(numbers.next_back(), Some(200));
     // Each says why, here and in the list of errors.
     let errors = recent
         .errors
