@@ -1,7 +1,7 @@
 //! What the HTTP servers of Highwater stand on: connections, their bounds, and who may use them.
 //!
 //! A server implements [`Service`](service::Service) and is begun with
-//! [`Server::start`](server::Server::start), or, on a runtime of its own, with [`serve::serve`].
+//! [`Bound::start`](server::Bound::start), or, on a runtime of its own, with [`serve::serve`].
 //!
 //! | file | holds |
 //! |---|---|

@@ -13,7 +13,7 @@ pub(crate) struct SourceRate {
 }
 
 /// How fast a source may be at the moment, in records per second: see
-/// [`StreamingContext::rates`](crate::StreamingContext::rates).
+/// [`ContextObserver::rates`](crate::ContextObserver::rates).
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RateStatus {

@@ -8,7 +8,7 @@ pub enum ErrorPolicy {
     #[default]
     FailBatch,
     /// The record is left out and counted
-    /// ([`StreamingContext::refused`](crate::StreamingContext::refused)).
+    /// ([`ContextObserver::refused`](crate::ContextObserver::refused)).
     Skip,
     /// The record is left out, counted, and put aside with its error, from where it can be looked
     /// at and replayed. The operator needs a name that stays

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// The wait doubles from attempt to attempt, from 100 ms up to 10 s, and is shortened by up to a
 /// quarter by chance, so that many programs do not come back at once. By default this goes on for
 /// ever: the context lives, takes in data up to its bound, and
-/// [`outputs`](crate::StreamingContext::outputs) shows what it waits for. A stop ends the wait
+/// [`outputs`](crate::ContextObserver::outputs) shows what it waits for. A stop ends the wait
 /// after one more attempt.
 ///
 /// ```

@@ -189,8 +189,9 @@ impl Builder {
     ///
     /// After each batch the next rate of each source is estimated, from its records in the batch,
     /// and how long that ran and had waited. A source never exceeds [`Self::max_rate`] either.
-    /// [`StreamingContext::rates`] tells what holds. Without back-pressure, what is too fast
-    /// gathers in the log until [`Self::max_unprocessed_bytes`] is reached.
+    /// [`ContextObserver::rates`](crate::ContextObserver::rates) tells what holds. Without
+    /// back-pressure, what is too fast gathers in the log until [`Self::max_unprocessed_bytes`] is
+    /// reached.
     #[must_use]
     pub fn back_pressure(mut self, back_pressure: impl Into<BackPressure>) -> Self {
         self.settings.back_pressure = back_pressure.into();
