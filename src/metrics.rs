@@ -22,7 +22,10 @@
 
 pub use crate::wal::{Metric, MetricKind, SECONDS_BUCKETS};
 
-/// All metrics: those of contexts, and those of their logs.
+/// All metrics: those of contexts, of their logs, and, with the feature `http`, of HTTP servers.
 pub fn all() -> impl Iterator<Item = &'static Metric> {
-    crate::METRICS.iter().chain(crate::wal::METRICS)
+    let all = crate::METRICS.iter().chain(crate::wal::METRICS);
+    #[cfg(feature = "http")]
+    let all = all.chain(highwater_connectors::DOOR_METRICS);
+    all
 }

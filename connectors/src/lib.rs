@@ -51,7 +51,7 @@ mod text_file_stream;
 pub use file_stream::FileInput;
 pub use highwater_engine as engine;
 #[cfg(feature = "http")]
-pub use highwater_http::Tls;
+pub use highwater_http::{METRICS as DOOR_METRICS, Tls};
 #[cfg(feature = "http")]
 pub use http::HttpOptions;
 #[cfg(all(feature = "http", fuzzing))]

@@ -1,6 +1,6 @@
 //! Certificate, key and client authorities, from PEM files.
 
-use highwater_disk::{Access, Disk};
+use highwater_wal::disk::{Access, Disk};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

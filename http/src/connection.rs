@@ -3,6 +3,7 @@
 use crate::connections::{Awaits, Place, Seat, Sentence, Untaken, Working};
 use crate::error::BoxError;
 use crate::head::MAX_HEADERS;
+use crate::meters::Meters;
 use crate::service::{Access, STOP_GRACE, Service};
 use crate::socket::{Socket, Transport};
 use hyper::body::{Body, Bytes, Frame, Incoming, SizeHint};
@@ -54,7 +55,7 @@ enum End {
 pub(crate) async fn serve<S: Service>(
     stream: TcpStream,
     place: Place,
-    service: Arc<S>,
+    (service, meters): (Arc<S>, Arc<Meters>),
     mut stop: watch::Receiver<bool>,
 ) -> Result<(), BoxError> {
     let seat = place.seat();
@@ -65,8 +66,9 @@ pub(crate) async fn serve<S: Service>(
         opened = open(stream, seat, &*service) => opened?,
     };
     let answers = service_fn(|request| {
-        let (service, working) = (Arc::clone(&service), seat.begin());
-        async move { Ok::<_, Infallible>(answer(&*service, working, request).await) }
+        let (service, meters) = (Arc::clone(&service), Arc::clone(&meters));
+        let working = seat.begin();
+        async move { Ok::<_, Infallible>(answer(&*service, &meters, working, request).await) }
     });
     let connection = protocols.serve_connection(TokioIo::new(transport), answers);
     let mut connection = pin!(connection);
@@ -158,6 +160,7 @@ async fn open<S: Service>(
 
 async fn answer<S: Service>(
     service: &S,
+    meters: &Meters,
     working: Option<Working>,
     request: Request<Incoming>,
 ) -> Response<Taking<S::Body>> {
@@ -165,7 +168,9 @@ async fn answer<S: Service>(
         let refusal = service.has_no_place();
         return refusal.map(|body| Taking { body, until: None });
     };
+    let began = Instant::now();
     let answer = service.answer(request).await;
+    meters.answered(answer.status(), began.elapsed());
     let until = Some(working.answered());
     answer.map(|body| Taking { body, until })
 }

@@ -11,6 +11,7 @@
 //! | `service` | what a server answers, and who may reach it |
 //! | `socket` | a socket that tells when its other end takes nothing |
 //! | `connections` | which connections there are, and which one goes when there is no place |
+//! | `meters` | what each server counts |
 //! | `token` | clients that know a token |
 //! | `head` | what is looked at in the head of a request before anything else |
 //! | `body` | the body of an answer |
@@ -26,6 +27,7 @@ mod connections;
 mod error;
 pub mod head;
 pub mod headers;
+mod meters;
 pub mod serve;
 pub mod server;
 pub mod service;
@@ -33,6 +35,7 @@ mod socket;
 pub mod tls;
 pub mod token;
 
+pub use meters::METRICS;
 pub use tls::Tls;
 /// What encrypts: for clients that are to fit.
 pub use tokio_rustls;

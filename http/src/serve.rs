@@ -2,6 +2,7 @@
 
 use crate::connection;
 use crate::connections::Connections;
+use crate::meters::Meters;
 use crate::service::{STOP_GRACE, Service};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
@@ -52,6 +53,7 @@ pub async fn serve<S: Service>(
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let access = service.access();
+    let meters = Arc::new(Meters::new(&*service));
     let connections = Connections::new(access.max_connections, access.max_connections_per_address);
     // Each connection has a receiver of it: it is closed when all of them have ended.
     let (stopped, is_stopped) = watch::channel(false);
@@ -59,7 +61,10 @@ pub async fn serve<S: Service>(
         let next = async {
             let (stream, peer) = accept(&listener, &*service).await?;
             // Without a place it is closed.
-            let place = connections.place(peer.ip()).await?;
+            let Some(place) = connections.place(peer.ip()).await else {
+                meters.refused();
+                return None;
+            };
             Some((stream, peer, place))
         };
         let next = tokio::select! {
@@ -71,8 +76,11 @@ pub async fn serve<S: Service>(
             continue;
         };
         let (service, is_stopped) = (Arc::clone(&service), is_stopped.clone());
+        let meters = Arc::clone(&meters);
         tokio::spawn(async move {
-            let served = connection::serve(stream, place, Arc::clone(&service), is_stopped);
+            let _connected = meters.connected();
+            let doors = (Arc::clone(&service), Arc::clone(&meters));
+            let served = connection::serve(stream, place, doors, is_stopped);
             if let Err(error) = served.await {
                 tracing::debug!(name = service.name(), %peer, error, "connection lost");
             }

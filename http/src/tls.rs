@@ -2,7 +2,7 @@
 
 use crate::certificate::{Files, resolve};
 use crate::error::BoxError;
-use highwater_disk::Disk;
+use highwater_wal::disk::Disk;
 use std::fmt;
 use std::io;
 use std::path::Path;

@@ -8,8 +8,10 @@ use highwater::disk::SimDisk;
 use highwater::metrics::{self, MetricKind, SECONDS_BUCKETS};
 use highwater::prelude::*;
 use highwater::{BatchMode, OutputRetry};
+use highwater_ui::{DOOR_METRICS, Ui, UiOptions};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -39,6 +41,8 @@ fn run() {
             Ok(())
         })
         .unwrap();
+    let page = context.ui("127.0.0.1:0", UiOptions::new()).unwrap();
+    ask(page.local_addr());
     context.start().unwrap();
     let numbers: Vec<u64> = (0..100).collect();
     let input = context.input::<u64>("numbers").unwrap();
@@ -46,6 +50,17 @@ fn run() {
     context.run_batch().unwrap();
     let _ = context.log().stats(); // as one does before a scrape
     context.stop(StopMode::Graceful).unwrap();
+}
+
+/// A request that the page answers, and one that it has nothing for.
+fn ask(addr: SocketAddr) {
+    for path in ["/health/live", "/nothing"] {
+        let mut stream = TcpStream::connect(addr).unwrap();
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        stream.read_to_end(&mut Vec::new()).unwrap();
+    }
 }
 
 /// Runs `promtool` on a document, or says that it is not there.
@@ -87,11 +102,16 @@ fn what_is_scraped_is_described_and_has_buckets() {
         "highwater_state_keys{application=\"highwater\",state=\"seen\"} 90",
         "highwater_wal_records_total{log=\"/app/log\"}",
         "highwater_build_info",
+        "highwater_door_requests_total{door=\"page\",code=\"200\"} 1",
+        "highwater_door_requests_total{door=\"page\",code=\"404\"} 1",
+        "highwater_door_request_seconds_count{door=\"page\"} 2",
+        "highwater_source_lag_records{application=\"highwater\",source=\"numbers\"} 0",
+        "highwater_batch_step_seconds_count{application=\"highwater\",step=\"checkpoint\"}",
     ] {
         assert!(text.contains(expected), "{expected} in {text}");
     }
     let mut histograms = 0;
-    for metric in metrics::all() {
+    for metric in metrics::all().chain(DOOR_METRICS) {
         let described = format!("# HELP {} {}\n", metric.name, metric.help);
         let is_there = text.contains(&format!("# TYPE {} ", metric.name));
         assert!(
@@ -113,7 +133,8 @@ fn what_is_scraped_is_described_and_has_buckets() {
     let names = text.lines().filter_map(|line| line.strip_prefix("# TYPE "));
     let names = names.filter_map(|line| line.split(' ').next());
     for name in names.filter(|name| name.starts_with("highwater_")) {
-        let known = metrics::all().any(|metric| metric.name == name);
+        let mut all = metrics::all().chain(DOOR_METRICS);
+        let known = all.any(|metric| metric.name == name);
         assert!(known, "{name} is in no list");
     }
     promtool(&["check", "metrics"], &text);

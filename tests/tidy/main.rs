@@ -31,7 +31,7 @@ const EDGES: [(&str, &[&str]); 10] = [
     ("log-cli", &["disk", "wal"]),
     ("checkpoint", &["disk"]),
     ("engine", &["checkpoint", "wal"]),
-    ("http", &["disk"]),
+    ("http", &["wal"]),
     ("connectors", &["engine", "http"]),
     (".", &["connectors"]),
     ("ui", &["highwater", "http"]),

@@ -11,6 +11,8 @@ mod page;
 mod server;
 mod snapshot;
 
+/// The metrics of HTTP servers, this one among them.
+pub use highwater_http::METRICS as DOOR_METRICS;
 pub use server::options::UiOptions;
 pub use server::ui::{Ui, UiServer, serve};
 pub use snapshot::*;
