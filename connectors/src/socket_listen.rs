@@ -17,6 +17,9 @@ use std::time::Duration;
 const DEFAULT_MAX_CONNECTIONS: usize = 1024;
 const DEFAULT_IDLE_TIMEOUT: Duration = Duration::from_secs(600);
 /// How long the accept loop rests when it cannot accept, mostly for want of file descriptors.
+/// Clients that wait to be accepted. The standard library asks for 128: of more that come at once
+/// the others wait for a second each.
+const BACKLOG: i32 = 4096;
 pub(crate) const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 /// How long a stopping context lets connections deliver the answers that they owe.
 pub(crate) const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -182,6 +185,7 @@ impl Receiver for SocketListen {
         let limits = Limits::of(source, self.options.max_line_bytes)?;
         let listen = || {
             let listener = TcpListener::bind(&self.addr)?;
+            rustix::net::listen(&listener, BACKLOG)?;
             let bound = listener.local_addr()?;
             Ok((listener.try_clone()?, listener, bound))
         };

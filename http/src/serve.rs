@@ -14,6 +14,8 @@ use tokio::sync::watch;
 
 /// The time after an error of `accept` that is not the client's.
 const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
+/// Connections that wait to be accepted; the system may allow fewer.
+const BACKLOG: i32 = 4096;
 /// So many threads serve all connections.
 pub const THREADS: usize = 2;
 
@@ -23,6 +25,8 @@ pub const THREADS: usize = 2;
 /// If the address cannot be bound.
 pub fn listen(addr: &str) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(addr)?;
+    // The standard library asks for 128: of more that come at once the others wait for a second.
+    rustix::net::listen(&listener, BACKLOG)?;
     listener.set_nonblocking(true)?;
     let bound = listener.local_addr()?;
     Ok((listener, bound))
@@ -122,4 +126,22 @@ fn is_the_clients_fault(error: &io::Error) -> bool {
         error.kind(),
         ConnectionAborted | ConnectionReset | Interrupted
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Ten thousand clients took a minute to connect: all but 128 of those that came at once were
+    /// dropped by the system, and tried again a second later.
+    #[test]
+    fn many_clients_may_come_at_once() {
+        let (_listener, addr) = listen("127.0.0.1:0").unwrap();
+        let patience = Duration::from_millis(900);
+        let mut clients = Vec::new();
+        for count in 0..400 {
+            let client = std::net::TcpStream::connect_timeout(&addr, patience);
+            clients.push(client.unwrap_or_else(|e| panic!("{count} are waiting: {e}")));
+        }
+    }
 }

@@ -16,4 +16,5 @@ mod bounds;
 mod hostile;
 mod hostile_http2;
 mod http2;
+mod idle;
 mod tls;
