@@ -107,13 +107,22 @@ impl<S: Read + Write> Http2<S> {
 
     /// Begins a request to `authority`, without its body.
     pub(crate) fn begin(&mut self, authority: &str, headers: &[(&str, &str)]) -> u32 {
+        self.begin_with(&head(authority, headers), 0)
+    }
+
+    /// Asks for `path`.
+    pub(crate) fn get(&mut self, path: &str) -> u32 {
+        self.begin_with(&head_of("GET", path, "localhost", &[]), END_STREAM)
+    }
+
+    fn begin_with(&mut self, block: &[u8], more: u8) -> u32 {
         let number = self.number();
-        let block = head(authority, headers);
         let parts: Vec<&[u8]> = block.chunks(16 << 10).collect();
         for (at, part) in parts.iter().enumerate() {
             let kind = if at == 0 { HEADERS } else { CONTINUATION };
             let is_last = at + 1 == parts.len();
             let flags = if is_last { END_HEADERS } else { 0 };
+            let flags = if at == 0 { flags | more } else { flags };
             self.send(kind, flags, number, part);
         }
         number
@@ -213,7 +222,11 @@ pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8>
 
 /// The head of a POST to `/`; without a name of the server if `authority` is empty.
 pub(crate) fn head(authority: &str, headers: &[(&str, &str)]) -> Vec<u8> {
-    let fixed = [(":method", "POST"), (":scheme", "http"), (":path", "/")];
+    head_of("POST", "/", authority, headers)
+}
+
+fn head_of(method: &str, path: &str, authority: &str, headers: &[(&str, &str)]) -> Vec<u8> {
+    let fixed = [(":method", method), (":scheme", "http"), (":path", path)];
     let named = (!authority.is_empty()).then_some((":authority", authority));
     let mut block = Vec::new();
     for (name, value) in fixed.iter().chain(&named).chain(headers) {

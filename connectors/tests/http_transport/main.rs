@@ -17,4 +17,5 @@ mod hostile;
 mod hostile_http2;
 mod http2;
 mod idle;
+mod states;
 mod tls;

@@ -250,3 +250,53 @@ fn the_last_owner_of_a_context_ends_it_while_it_is_served() {
     again.batch();
     drop(server);
 }
+
+/// A wait takes no thread, but it has a place: of those there are 1,024.
+#[test]
+fn so_many_questions_may_wait() {
+    let world = World::new();
+    let options = StateDoorOptions::new()
+        .max_connections(2000)
+        .max_connections_per_address(2000);
+    let running = world.serve(options);
+    running.batch();
+    let lsn = running.add("a", 1);
+    let waits = format!("/state/sums/a?min_lsn={lsn}");
+    let mut clients: Vec<Client> = (0..1024 + 30)
+        .map(|_| {
+            let mut client = Client::connect(running.addr());
+            client.send("GET", &waits, "");
+            client
+        })
+        .collect();
+    // All but so many are told at once, whichever these are.
+    let has_answer = |client: &Client| {
+        client.stream.set_nonblocking(true).unwrap();
+        let answered = client.stream.peek(&mut [0]).is_ok();
+        client.stream.set_nonblocking(false).unwrap();
+        answered
+    };
+    while clients.iter().filter(|client| has_answer(client)).count() < 30 {
+        std::thread::yield_now();
+    }
+    let (mut refused, mut waiting): (Vec<_>, Vec<_>) = clients.drain(..).partition(has_answer);
+    assert_eq!((refused.len(), waiting.len()), (30, 1024));
+    for client in &mut refused {
+        let answer = client.answer();
+        assert_eq!(answer.refusal(), (503, "busy"));
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    // What does not wait is answered all the same.
+    assert_eq!(refused[0].get("/state").status, 200);
+    running.batch();
+    for client in &mut waiting {
+        assert_eq!(client.answer().body["value"], 1);
+    }
+    let lsn = running.add("a", 1);
+    let late = refused[0].get(&format!("/state/sums/a?min_lsn={lsn}&wait_ms=0"));
+    assert_eq!(
+        late.refusal(),
+        (504, "not_there_yet"),
+        "places are free again"
+    );
+}
