@@ -14,7 +14,7 @@ const PATIENCE = 60000;
 
 const browser = await chromium.launch({
   executablePath: process.env.CHROMIUM,
-  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"],
+  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking"],
 });
 
 const wrong = [];
