@@ -171,7 +171,12 @@ async fn answer<S: Service>(
     let began = Instant::now();
     let answer = service.answer(request).await;
     meters.answered(answer.status(), began.elapsed());
-    let until = Some(working.answered());
+    let mut until = working.answered();
+    if answer.body().is_end_stream() {
+        // Nothing is asked of an empty body: it is let go when the head is written.
+        until.taken();
+    }
+    let until = Some(until);
     answer.map(|body| Taking { body, until })
 }
 
