@@ -11,8 +11,9 @@
 //! 9. [Tuning](tuning): every setting
 //! 10. [Testing your pipeline](testing)
 //! 11. [Crash-test your own program in ten lines](crash_test)
-//! 12. [Running it](running)
-//! 13. [Coming from Spark Streaming](from_spark), call by call
+//! 12. [Named streams over HTTP](streams)
+//! 13. [Running it](running)
+//! 14. [Coming from Spark Streaming](from_spark), call by call
 //!
 //! The same chapters are a book in `docs/guide`. Every program in them is run by the tests.
 
@@ -47,6 +48,7 @@ chapters! {
     tuning: "tuning.md",
     testing: "testing.md",
     crash_test: "crash-test.md",
+    streams: "streams.md",
     running: "running.md",
     from_spark: "from-spark.md",
 }

@@ -7,6 +7,8 @@ pub use highwater_connectors::{
     Text, TextRecord, show_recovery,
 };
 
+#[cfg(feature = "streams")]
+pub use highwater_connectors::Served;
 #[cfg(feature = "postgres")]
 pub use highwater_connectors::postgres;
 #[cfg(feature = "sqlite")]

@@ -11,6 +11,7 @@
 //! | `checkpoint/`, `dead_letters/`, `demo/`, `bench/` | the commands |
 //! | `replay` | a new program over the log of a directory, and what differs |
 //! | `asked` | a program that is asked by its environment |
+//! | `serve` | the streams of a directory over HTTP |
 //! | `run` | a program as a child, started again when it fails |
 //! | `faults/` | how the demo is broken on purpose, in tests |
 //! | `engine_records` | what an engine writes into its log, as JSON |
@@ -38,6 +39,8 @@ mod log_after;
 mod message;
 mod replay;
 mod run;
+#[cfg(feature = "serve")]
+mod serve;
 #[cfg(feature = "ui")]
 mod ui;
 
@@ -72,6 +75,8 @@ fn run(command: &Command, out: &mut Output) -> Result<Outcome> {
         Command::DeadLetters(DeadLettersCommand::Replay(args)) => dead_letters::replay(args, out),
         Command::Bench(BenchCommand::Engine(args)) => bench::bench_engine(args, out),
         Command::Replay(args) => replay::replay(args, out),
+        #[cfg(feature = "serve")]
+        Command::Serve(args) => serve::serve(args, out),
         Command::Run(args) => run::run(args),
         #[cfg(feature = "ui")]
         Command::Ui(args) => ui::ui(args, out),

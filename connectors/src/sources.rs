@@ -304,6 +304,21 @@ pub trait Sources {
     #[cfg(feature = "kafka")]
     #[track_caller]
     fn kafka(&self, name: &str, kafka: crate::Kafka) -> DStream<crate::KafkaRecord>;
+
+    /// Messages of named JSON streams that this process serves (`highwater-streams`), read by
+    /// offset: each counts once, over crashes and restarts, without a second copy. A message is a
+    /// text: decode it with [`DStream::try_map`](highwater_engine::DStream::try_map) and a policy.
+    ///
+    /// A batch has messages that are durable, after the records of all sources that have theirs in
+    /// the log: by the order of the names, and of the messages.
+    ///
+    /// * A stream must keep its messages until a checkpoint covers them. If it has given some up
+    ///   before a batch had them, nothing more of the source is read, and each batch reports it. If
+    ///   it does so after a cut, or is deleted, and a crash needs them again, the context stops.
+    /// * A stream that is deleted and made again is another one, which is read from its start.
+    #[cfg(feature = "streams")]
+    #[track_caller]
+    fn served(&self, name: &str, served: crate::Served) -> DStream<Line>;
 }
 
 impl Sources for StreamScope {
@@ -404,5 +419,11 @@ impl Sources for StreamScope {
             Arc::new(|bytes| crate::KafkaRecord::decode(&bytes)),
             crate::kafka::KafkaSource::new(kafka),
         )
+    }
+
+    #[cfg(feature = "streams")]
+    #[track_caller]
+    fn served(&self, name: &str, served: crate::Served) -> DStream<Line> {
+        self.source_by_offset("served streams", name, Arc::new(Line::decode), served)
     }
 }

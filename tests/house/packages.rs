@@ -12,13 +12,15 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 /// Each crate, and where it is.
-const CRATES: [(&str, &str); 10] = [
+const CRATES: [(&str, &str); 12] = [
     ("highwater-disk", "disk"),
     ("highwater-wal", "wal"),
     ("highwater-log", "log-cli"),
     ("highwater-checkpoint", "checkpoint"),
+    ("highwater-streams", "streams"),
     ("highwater-engine", "engine"),
     ("highwater-http", "http"),
+    ("highwater-serve", "serve"),
     ("highwater-connectors", "connectors"),
     ("highwater", "."),
     ("highwater-ui", "ui"),

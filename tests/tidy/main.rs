@@ -25,17 +25,22 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which crates a crate may depend on; nothing else.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 12] = [
     ("disk", &[]),
     ("wal", &["disk"]),
     ("log-cli", &["disk", "wal"]),
     ("checkpoint", &["disk"]),
+    ("streams", &["checkpoint", "disk", "wal"]),
     ("engine", &["checkpoint", "wal"]),
     ("http", &["wal"]),
-    ("connectors", &["engine", "http"]),
+    ("serve", &["http", "streams"]),
+    ("connectors", &["engine", "http", "streams"]),
     (".", &["connectors"]),
     ("ui", &["highwater", "http"]),
-    ("cli", &["disk", "highwater", "log", "ui"]),
+    (
+        "cli",
+        &["disk", "highwater", "log", "serve", "streams", "ui"],
+    ),
 ];
 
 fn root() -> PathBuf {

@@ -3,10 +3,12 @@
 //! | file | holds |
 //! |---|---|
 //! | `checkpoint` | the commands about checkpoints |
-//! | `replay` | the command of that name |
+//! | `replay`, `serve` | the commands of these names |
 
 mod checkpoint;
 mod replay;
+#[cfg(feature = "serve")]
+mod serve;
 
 use crate::faults::Faults;
 use clap::{Args, Parser, Subcommand};
@@ -23,6 +25,8 @@ pub(crate) use crate::args::checkpoint::{
 };
 
 pub(crate) use crate::args::replay::ReplayArgs;
+#[cfg(feature = "serve")]
+pub(crate) use crate::args::serve::ServeArgs;
 
 /// Durable streaming: looks into logs and checkpoints, and shows that nothing is lost.
 #[derive(Debug, Parser)]
@@ -61,6 +65,14 @@ pub(crate) enum Command {
     /// read, and may be in use. Exit code 0 if the states are equal, 1 if they differ, 3 if there
     /// is no answer.
     Replay(ReplayArgs),
+    /// Serve named streams over HTTP, by the Durable Streams protocol
+    ///
+    /// A stream is a URL: PUT creates it, POST appends, GET reads, with `live=long-poll` or
+    /// `live=sse` also what comes later. What is answered is durable. All streams of DIR are in one
+    /// log; what is asked of one is in its README. SIGTERM ends it: answers that are on their way
+    /// are given.
+    #[cfg(feature = "serve")]
+    Serve(ServeArgs),
     /// Run a program, and start it again when it fails
     ///
     /// With `--supervise` a program that ends with another code than 0, or by a signal, is started
