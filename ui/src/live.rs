@@ -11,7 +11,8 @@ use highwater::{
 };
 use std::time::Duration;
 
-/// How much older than two batches a record may be before batches are behind.
+/// How much longer than two intervals a batch, or a record, may wait before batches are behind: what
+/// a busy machine does now and then is no news.
 const SLACK_MS: u64 = 1000;
 
 impl Observed for ContextObserver {
@@ -150,9 +151,11 @@ fn running(
         .batches
         .last()
         .map_or_else(Default::default, |last| (last.scheduling_delay, last.took));
-    let allowed = interval.map(|interval| whole_ms(2 * interval + took) + SLACK_MS);
-    let is_old = (lag_ms.zip(allowed)).is_some_and(|(lag_ms, allowed)| lag_ms > allowed);
-    let has_waited = interval.is_some_and(|interval| waited > interval);
+    let slack = Duration::from_millis(SLACK_MS);
+    let allowed = interval.map(|interval| 2 * interval + slack);
+    let age = lag_ms.map(Duration::from_millis);
+    let is_old = (age.zip(allowed)).is_some_and(|(age, allowed)| age > allowed + took);
+    let has_waited = allowed.is_some_and(|allowed| waited > allowed);
     if is_old || has_waited {
         let age = lag_ms.unwrap_or(0) as f64 / 1e3;
         let waited = waited.as_secs_f64();

@@ -10,7 +10,8 @@ pub enum Phase {
     NotStarted,
     /// Batches that were cut before the start are replayed.
     Recovering,
-    /// Batches are behind.
+    /// Batches are behind: the last one waited for longer than two intervals and a second for its
+    /// turn, or a record has waited for as long as that and a batch takes.
     CatchingUp,
     /// A batch waits: an output is down, or an attempt has failed and is repeated.
     Waiting,

@@ -181,8 +181,9 @@ const doings = {
   },
 
   async phases(wanted) {
-    const seen = await page.evaluate(() => window.phases.join(","));
-    equal(seen, wanted, "phases");
+    // On a busy machine batches are behind now and then.
+    const seen = (await page.evaluate(() => window.phases)).filter((phase) => phase !== "catching_up");
+    equal(seen.filter((phase, at) => phase !== seen[at - 1]).join(","), wanted, "phases");
     isDown = false;
   },
 

@@ -9,5 +9,6 @@
 mod client;
 mod doors;
 mod feeds;
+mod phases;
 mod program;
 mod shown;
