@@ -3,6 +3,7 @@
 
 use crate::core::Core;
 use crate::error::{Error, Result};
+use crate::meters::Meters;
 use crate::moving::{self, Needed};
 use crate::options::Threads;
 use crate::recover;
@@ -36,6 +37,7 @@ pub(crate) struct Keeper {
     state: Mutex<State>,
     notify: Arc<Notify>,
     is_stopped: AtomicBool,
+    meters: Meters,
 }
 
 #[derive(Debug)]
@@ -72,6 +74,7 @@ impl Keeper {
             }),
             notify: Arc::default(),
             is_stopped: AtomicBool::new(false),
+            meters: Meters::new(core),
         })
     }
 
@@ -95,6 +98,12 @@ impl Keeper {
 
     /// Does what is due.
     pub(crate) fn tend(&self, core: &Core) -> Result<()> {
+        let tended = self.tend_all(core);
+        self.meters.tell(core);
+        tended
+    }
+
+    fn tend_all(&self, core: &Core) -> Result<()> {
         let mut state = self.state.lock();
         let parts = state.parts(core);
         expire(core, parts.clone())?;

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | `streams` | `Streams`, the handle: the public interface |
 //! | `keeper` | what goes on beside requests |
+//! | `meters` | what of it is a metric |
 //! | `moving`, `trim` | moving data so that the log can be freed; giving up what is not to be kept |
 //! | `snapshot`, `entry` | checkpoints of the table; a stream in one |
 //! | `recover` | the start: the table as the frames of the log say |
@@ -44,6 +45,7 @@ mod json;
 mod keeper;
 mod links;
 mod media_type;
+mod meters;
 mod moving;
 mod options;
 mod position;
@@ -66,6 +68,7 @@ pub use error::{Error, Result};
 pub use follow::Changed;
 pub use json::{BadJson, json_messages};
 pub use media_type::is_json;
+pub use meters::METRICS;
 pub use options::Options;
 pub use position::{BadPosition, Position};
 pub use refusal::Refusal;

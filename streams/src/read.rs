@@ -238,11 +238,12 @@ fn read_chain(core: &Core, view: &View, stop: u64, gather: &mut Gather) -> Resul
                 gather.take(envelope.first.position, stop, records);
             })?;
             if taken.is_none() {
-                return Ok(gather.next() > position);
+                return Ok(gather.next() > position || gather.is_full());
             }
         }
     }
-    Ok(gather.next() > position)
+    // A message that does not fit into what is left of the page is found, and left for the next one.
+    Ok(gather.next() > position || gather.is_full())
 }
 
 /// Reads all frames of the log between two of a stream, and takes those of the stream.

@@ -11,8 +11,8 @@ use highwater::{
 };
 use std::time::Duration;
 
-/// How much longer than two intervals a batch, or a record, may wait before batches are behind: what
-/// a busy machine does now and then is no news.
+/// How much longer than two intervals a batch, or a record, may wait before batches are behind:
+/// what a busy machine does now and then is no news.
 const SLACK_MS: u64 = 1000;
 
 impl Observed for ContextObserver {

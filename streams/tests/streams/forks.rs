@@ -203,3 +203,55 @@ fn messages_of_a_fork_are_counted_on() {
     streams.delete("a").unwrap().wait().unwrap().unwrap();
     assert_eq!(read(&streams, "a"), Err(Refusal::NotFound));
 }
+
+/// What a page had of the source left no room for the first message of the fork: that was taken for
+/// data that is missing.
+#[test]
+fn a_message_of_a_fork_that_does_not_fit_comes_with_the_next_page() {
+    let (_disk, streams) = streams();
+    let json = Some("application/json");
+    let create = |name: &str, fork: Option<Source<'_>>| {
+        let new = NewStream {
+            content_type: json,
+            fork,
+            ..NewStream::default()
+        };
+        streams.create(name, &new).unwrap().wait().unwrap().unwrap();
+    };
+    let append = |name: &str, body: &str| {
+        let messages = json_messages(body.as_bytes()).unwrap();
+        let request = Append {
+            content_type: json,
+            messages: &messages,
+            ..Append::default()
+        };
+        streams
+            .append(name, &request)
+            .unwrap()
+            .wait()
+            .unwrap()
+            .unwrap();
+    };
+    create("source", None);
+    append("source", "[1, 2, 3]");
+    let fork = Source {
+        name: "source",
+        offset: None,
+        sub_offset: 0,
+    };
+    create("fork", Some(fork));
+    let long = format!("\"{}\"", "x".repeat(500));
+    append("fork", &long);
+    let read = |from| {
+        let page = streams.read("fork", from, 16).unwrap();
+        let page = page.wait().unwrap().unwrap();
+        let pieces: Vec<String> = page
+            .pieces()
+            .map(|piece| String::from_utf8(piece.to_vec()).unwrap())
+            .collect();
+        (pieces, page.next)
+    };
+    let (pieces, next) = read(From::Start);
+    assert_eq!(pieces, ["1", "2", "3"]);
+    assert_eq!(read(From::Position(next)).0, [long]);
+}
