@@ -242,7 +242,7 @@ fn read_chain(core: &Core, view: &View, stop: u64, gather: &mut Gather) -> Resul
             }
         }
     }
-    // A message that does not fit into what is left of the page is found, and left for the next one.
+    // A message that does not fit into the rest of the page is left for the next one.
     Ok(gather.next() > position || gather.is_full())
 }
 
