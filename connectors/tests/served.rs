@@ -99,8 +99,8 @@ fn every_message_is_in_one_batch_over_restarts_of_both() {
             context.run_batch().unwrap();
         }
         if life == 2 {
-            send(&streams, "/a", "\"while nobody reads\"");
-            expected.push("\"while nobody reads\"".to_owned());
+            send(&streams, "/a", "\"before the reader is back\"");
+            expected.push("\"before the reader is back\"".to_owned());
         }
         context.stop(StopMode::Graceful).unwrap();
         drop(context);

@@ -15,6 +15,7 @@
 //! | `token` | clients that know a token |
 //! | `head` | what is looked at in the head of a request before anything else |
 //! | `body` | the body of an answer |
+//! | `request_body` | the body of a request, in bounded memory and time |
 //! | `headers` | what every answer says in its headers |
 //! | `tls` | encryption, and taking up new certificates |
 //! | `error` | why a connection ends |
@@ -28,6 +29,7 @@ mod error;
 pub mod head;
 pub mod headers;
 mod meters;
+pub mod request_body;
 pub mod serve;
 pub mod server;
 pub mod service;

@@ -1,16 +1,14 @@
 //! What a client is told.
 
+use highwater_http::body::Told;
 use highwater_http::head::Denied;
 use highwater_http::headers::Refused;
+use highwater_http::request_body::BodyError;
 use highwater_streams::{Error, Lifetime, Position, StreamInfo};
-use http_body_util::Full;
-use hyper::body::{Body, Bytes, Frame, SizeHint};
+use hyper::body::Bytes;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use hyper::{HeaderMap, Response, StatusCode};
 use serde_json::json;
-use std::convert::Infallible;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use tokio::sync::mpsc;
 
 pub(crate) type Reply = Response<Told>;
@@ -31,52 +29,13 @@ pub(crate) const TRUE: HeaderValue = HeaderValue::from_static("true");
 pub(crate) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 const ALLOW: &str = "GET, HEAD, PUT, POST, DELETE, OPTIONS";
 
-/// The body of an answer.
-#[derive(Debug)]
-pub(crate) enum Told {
-    Whole(Full<Bytes>),
-    /// It comes bit by bit.
-    Feed(mpsc::Receiver<Bytes>),
-}
-
-impl Body for Told {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.get_mut() {
-            Self::Whole(body) => Pin::new(body).poll_frame(cx),
-            Self::Feed(events) => events
-                .poll_recv(cx)
-                .map(|event| Some(Ok(Frame::data(event?)))),
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(body) => body.is_end_stream(),
-            Self::Feed(_) => false,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(body) => body.size_hint(),
-            Self::Feed(_) => SizeHint::default(),
-        }
-    }
-}
-
 /// An answer without a body.
 pub(crate) fn empty(status: StatusCode) -> Reply {
     whole(status, Bytes::new())
 }
 
 pub(crate) fn whole(status: StatusCode, body: Bytes) -> Reply {
-    let mut answer = Response::new(Told::Whole(Full::new(body)));
+    let mut answer = Response::new(Told::whole(body));
     *answer.status_mut() = status;
     answer
 }
@@ -268,6 +227,21 @@ impl From<Denied> for Refusal {
             _ => "bad_request",
         };
         Self::new(denied.status, error, denied.reason).closing()
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        let what = match &error {
+            BodyError::TooLong { .. } => "too_large",
+            BodyError::Late(_) => "timeout",
+            BodyError::TooMany => "too_many",
+            BodyError::BrokeOff(_) => "bad_request",
+        };
+        Self {
+            retry_after_s: error.retry_after_s(),
+            ..Self::new(error.status(), what, error.to_string()).closing()
+        }
     }
 }
 

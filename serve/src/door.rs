@@ -1,12 +1,13 @@
 //! One request: what is looked at, and in which order.
 
 use crate::address;
-use crate::answer::{self, Refusal, Reply, Told};
-use crate::body::Bodies;
+use crate::answer::{self, Refusal, Reply};
 use crate::look;
 use crate::options::ServeOptions;
 use crate::write;
+use highwater_http::body::Told;
 use highwater_http::head;
+use highwater_http::request_body::{self, Budget, Pace, WholeBody};
 use highwater_http::service::{Access, Service};
 use highwater_http::token;
 use highwater_streams::Streams;
@@ -15,14 +16,20 @@ use hyper::header::HOST;
 use hyper::http::request::Parts;
 use hyper::{Method, Request};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Semaphore, watch};
+
+/// Bytes of a body that must come in a second, once this time is over.
+const LOWEST_RATE: u64 = 1024;
+const LOWEST_RATE_AFTER: Duration = Duration::from_secs(5);
 
 /// What all requests share.
 #[derive(Debug)]
 pub(crate) struct Door {
     pub(crate) streams: Arc<Streams>,
     pub(crate) options: ServeOptions,
-    pub(crate) bodies: Bodies,
+    /// Memory for bodies.
+    pub(crate) budget: Arc<Budget>,
     pub(crate) max_body_bytes: usize,
     /// Places of those that wait.
     pub(crate) live: Arc<Semaphore>,
@@ -82,6 +89,16 @@ impl Door {
             }
             _ => Err(Refusal::no_method()),
         }
+    }
+
+    /// The body of a request, within its bounds.
+    pub(crate) async fn body(&self, body: Incoming) -> Result<WholeBody, Refusal> {
+        let pace = Pace {
+            within: self.options.body_timeout,
+            min_rate: (LOWEST_RATE, LOWEST_RATE_AFTER),
+        };
+        let read = request_body::read(body, self.max_body_bytes, 0, pace, &self.budget);
+        Ok(read.await?)
     }
 
     /// What a client calls this server.

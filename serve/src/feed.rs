@@ -1,5 +1,6 @@
 //! A live read as server-sent events.
 
+use crate::beside::beside;
 use crate::cursor;
 use crate::event::{self, Encoding, Reached};
 use highwater_streams::{From, Page, Position, Streams};
@@ -65,9 +66,8 @@ impl Feed {
             if reached == Reached::End {
                 self.streams.changed(number, next).await;
             }
-            let read = self
-                .streams
-                .read_on(&self.name, From::Position(next), self.page_bytes);
+            let (name, from) = (&self.name, From::Position(next));
+            let read = beside(|| self.streams.read_on(name, from, self.page_bytes));
             page = match read {
                 Ok(decision) => match decision.told().await {
                     Ok(Ok(page)) if page.stream.number == number => page,

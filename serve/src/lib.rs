@@ -15,14 +15,14 @@
 //! | `asked`, `address` | what a request asks, by its headers; by its path and query |
 //! | `time` | points in time as texts |
 //! | `cursor` | numbers that keep caches apart |
-//! | `body` | bodies of requests, in bounded memory |
+//! | `beside` | work that may wait for the disk |
 //! | `answer` | what a client is told |
 //! | `options` | settings |
 
 mod address;
 mod answer;
 mod asked;
-mod body;
+mod beside;
 mod cursor;
 mod door;
 mod event;

@@ -2,6 +2,7 @@
 
 use crate::address::{Live, Query};
 use crate::answer::{self, CLOSED, CURSOR, NO_STORE, Refusal, Reply, TRUE, UP_TO_DATE};
+use crate::beside::beside;
 use crate::cursor;
 use crate::door::Door;
 use crate::event::{self, Encoding};
@@ -36,9 +37,8 @@ pub(crate) async fn get(
     let from = query.offset.unwrap_or(From::Start);
     match query.live {
         Live::No => {
-            // It may come from the disk: other requests go on meanwhile.
             let read = || door.streams.read(name, from, door.options.page_bytes);
-            let page = tokio::task::block_in_place(read)?.told().await??;
+            let page = beside(read)?.told().await??;
             Ok(catch_up(&page, from, asked))
         }
         Live::LongPoll => long_poll(door, name, from, query.cursor).await,
@@ -120,7 +120,8 @@ async fn long_poll(
 ) -> Result<Reply, Refusal> {
     let until = Instant::now() + door.options.long_poll;
     let limit = door.options.page_bytes;
-    let mut page = door.streams.read(name, from, limit)?.told().await??;
+    let read = || door.streams.read(name, from, limit);
+    let mut page = beside(read)?.told().await??;
     let number = page.stream.number;
     if page.data.is_empty() && page.is_up_to_date && !page.stream.is_closed {
         let _place = place(door)?;
@@ -131,11 +132,8 @@ async fn long_poll(
             _ = stopped.wait_for(|stopped| *stopped) => return Err(Refusal::stopped()),
             _ = timeout_at(until, door.streams.changed(number, from)) => {}
         }
-        page = door
-            .streams
-            .read_on(name, From::Position(from), limit)?
-            .told()
-            .await??;
+        let read = || door.streams.read_on(name, From::Position(from), limit);
+        page = beside(read)?.told().await??;
         if page.stream.number != number {
             return Err(Refusal::not_found(
                 "the stream was deleted, and there is a new one",
@@ -165,7 +163,8 @@ async fn events(
     client: Option<u64>,
 ) -> Result<Reply, Refusal> {
     let limit = door.options.event_bytes;
-    let first = door.streams.read(name, from, limit)?.told().await??;
+    let read = || door.streams.read(name, from, limit);
+    let first = beside(read)?.told().await??;
     let place = place(door)?;
     let (events, told) = mpsc::channel(1);
     let mut answer = answer::feed(told);

@@ -1,8 +1,8 @@
 //! The server: how it starts and stops.
 
-use crate::body::Bodies;
 use crate::door::Door;
 use crate::options::ServeOptions;
+use highwater_http::request_body::Budget;
 use highwater_http::server::{Bound, Server};
 use highwater_streams::Streams;
 use std::io;
@@ -83,7 +83,7 @@ impl StreamServer {
             return Err(bad(what));
         }
         let door = Door {
-            bodies: Bodies::new(options.max_bodies_bytes, options.body_timeout),
+            budget: Budget::new(options.max_bodies_bytes),
             max_body_bytes: options.max_body_bytes.min(streams.max_body_bytes()),
             live: Arc::new(Semaphore::new(options.max_live.min(Semaphore::MAX_PERMITS))),
             stopped: bound.stopped(),

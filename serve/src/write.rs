@@ -23,7 +23,7 @@ pub(crate) async fn put(
     let retention = asked::retention(headers)?;
     let then = asked::then(headers)?;
     let fork = asked::fork(headers)?;
-    let body = door.bodies.read(body, door.max_body_bytes).await?;
+    let body = door.body(body).await?;
     let is_json = match (content_type, fork) {
         (Some(content_type), _) => is_json(content_type),
         (None, Some(fork)) => {
@@ -70,7 +70,7 @@ pub(crate) async fn post(
     let then = asked::then(headers)?;
     let producer = asked::producer(headers)?;
     let stream_sequence = text(headers, "stream-seq")?.map(str::as_bytes);
-    let body = door.bodies.read(body, door.max_body_bytes).await?;
+    let body = door.body(body).await?;
     let is_close_only = body.bytes.is_empty() && then == Then::Closed;
     if body.bytes.is_empty() && !is_close_only {
         return Err(Refusal::bad(

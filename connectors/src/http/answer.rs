@@ -4,6 +4,7 @@ use crate::http::skipped::Skipped;
 use highwater_engine::wal::Lsn;
 use highwater_http::head::Denied;
 use highwater_http::headers::{self, Refused};
+use highwater_http::request_body::BodyError;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Response, StatusCode};
@@ -121,6 +122,15 @@ impl Refusal {
 impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
         Self::new(denied.status, denied.reason).closing()
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(error: BodyError) -> Self {
+        Self {
+            retry_after_s: error.retry_after_s(),
+            ..Self::new(error.status(), error.to_string()).closing()
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Which part of the memory for bodies each sender may have.
 
-use crate::http::body::Budget;
 use crate::http::options::HttpOptions;
+use highwater_http::request_body::Budget;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -43,7 +43,7 @@ impl Budgets {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::http::body::WholeBody;
+    use highwater_http::request_body::WholeBody;
 
     #[test]
     fn a_sender_has_its_share_and_gives_it_back() {

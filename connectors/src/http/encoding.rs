@@ -2,8 +2,8 @@
 //! of 16 MiB, and ask for a window of gigabytes.
 
 use crate::http::answer::Refusal;
-use crate::http::body::WholeBody;
 use flate2::read::MultiGzDecoder;
+use highwater_http::request_body::WholeBody;
 use hyper::StatusCode;
 use std::io::{self, Read};
 

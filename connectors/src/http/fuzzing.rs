@@ -1,9 +1,9 @@
 //! What the fuzzer feeds: the headers and the body of a request, up to its records.
 
-use crate::http::body::{Budget, WholeBody};
 use crate::http::encoding::Encoding;
 use crate::http::format::{Format, OnError};
 use crate::http::retry::{KEY_HEADER, frame_id};
+use highwater_http::request_body::{Budget, WholeBody};
 use hyper::HeaderMap;
 use hyper::header::{HeaderName, HeaderValue};
 

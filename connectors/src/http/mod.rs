@@ -5,7 +5,6 @@
 //! | `options` | settings |
 //! | `receiver` | starting and stopping |
 //! | `request` | one request: what is looked at, in which order |
-//! | `body` | the body, in bounded memory |
 //! | `budgets` | which part of the memory each sender may have |
 //! | `encoding` | compressed bodies, in bounded memory |
 //! | `format` | a body becomes records |
@@ -16,7 +15,6 @@
 //! | `answer` | what the client is told |
 
 mod answer;
-mod body;
 mod budgets;
 mod encoding;
 mod format;

@@ -1,7 +1,6 @@
 //! One request. What the log does not need is looked at before the body is read.
 
 use crate::http::answer::{self, Accepted, Answer, Refusal};
-use crate::http::body::{self, Pace, WholeBody};
 use crate::http::budgets::Budgets;
 use crate::http::encoding::Encoding;
 use crate::http::format::{Format, OnError, Records};
@@ -11,6 +10,7 @@ use crate::http::store::store;
 use highwater_engine::wal::Lsn;
 use highwater_engine::{FrameId, SourceContext, StoredFrame};
 use highwater_http::head::{self, text};
+use highwater_http::request_body::{self, Pace, WholeBody};
 use highwater_http::service::{Access, Service};
 use highwater_http::token;
 use http_body_util::Full;
@@ -118,7 +118,7 @@ impl Door {
         // HTTP/2 lets a client have many requests under way at a time.
         let lines = headers.iter().map(|(k, v)| k.as_str().len() + v.len());
         let head_bytes = lines.sum();
-        let body = body::read(body, max_body_bytes, head_bytes, pace, budget).await?;
+        let body = request_body::read(body, max_body_bytes, head_bytes, pace, budget).await?;
         if self.source.is_stopping() {
             return Err(self.stopping());
         }

@@ -1,17 +1,65 @@
 //! The body of a request, in bounded memory: of one request, and of all together.
 
-use crate::http::answer::Refusal;
 use http_body_util::BodyExt;
 use hyper::StatusCode;
 use hyper::body::{Body, Incoming};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
+/// Why a body is not read. Its connection ends: what is left of it is not read either.
+#[derive(Debug)]
+pub enum BodyError {
+    /// It has more bytes than it may have.
+    TooLong {
+        /// So many.
+        max: usize,
+    },
+    /// It does not come in time: what was expected.
+    Late(String),
+    /// The bodies of all requests together have as many bytes as they may have.
+    TooMany,
+    /// Its client, or the connection, broke it off.
+    BrokeOff(hyper::Error),
+}
+
+impl BodyError {
+    /// What it is answered with: 413, 408, 429, 400.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Late(_) => StatusCode::REQUEST_TIMEOUT,
+            Self::TooMany => StatusCode::TOO_MANY_REQUESTS,
+            Self::BrokeOff(_) => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// When the client may send it again, in seconds, if that helps.
+    #[must_use]
+    pub fn retry_after_s(&self) -> Option<u64> {
+        matches!(self, Self::TooMany).then_some(1)
+    }
+}
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLong { max } => write!(f, "the body may have {max} bytes"),
+            Self::Late(expected) => f.write_str(expected),
+            Self::TooMany => {
+                f.write_str("too many bytes of requests are under way: send this one again later")
+            }
+            Self::BrokeOff(error) => write!(f, "the body broke off: {error}"),
+        }
+    }
+}
+
 /// How many bytes of bodies may be in memory.
 #[derive(Debug)]
-pub(super) struct Budget {
+pub struct Budget {
     left: AtomicUsize,
     /// What it is a share of.
     whole: Option<Arc<Budget>>,
@@ -25,7 +73,9 @@ struct Part {
 }
 
 impl Budget {
-    pub(super) fn new(bytes: usize) -> Arc<Self> {
+    /// So many.
+    #[must_use]
+    pub fn new(bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             left: AtomicUsize::new(bytes),
             whole: None,
@@ -33,7 +83,8 @@ impl Budget {
     }
 
     /// At most so many bytes of it.
-    pub(super) fn share(self: &Arc<Self>, bytes: usize) -> Arc<Self> {
+    #[must_use]
+    pub fn share(self: &Arc<Self>, bytes: usize) -> Arc<Self> {
         Arc::new(Self {
             left: AtomicUsize::new(bytes),
             whole: Some(Arc::clone(self)),
@@ -61,8 +112,8 @@ impl Budget {
     }
 
     /// What is left of it.
-    #[cfg(any(test, fuzzing))]
-    pub(super) fn left(&self) -> usize {
+    #[must_use]
+    pub fn left(&self) -> usize {
         self.left.load(Ordering::Relaxed)
     }
 }
@@ -85,13 +136,16 @@ impl Drop for Part {
 
 /// A body, which counts in the budget until it is dropped.
 #[derive(Debug)]
-pub(super) struct WholeBody {
-    pub(super) bytes: Vec<u8>,
+pub struct WholeBody {
+    /// What came so far.
+    pub bytes: Vec<u8>,
     part: Part,
 }
 
 impl WholeBody {
-    pub(super) fn new(budget: &Arc<Budget>) -> Self {
+    /// An empty one.
+    #[must_use]
+    pub fn new(budget: &Arc<Budget>) -> Self {
         let budget = Arc::clone(budget);
         Self {
             bytes: Vec::new(),
@@ -100,46 +154,39 @@ impl WholeBody {
     }
 
     /// An empty one that counts in the same budget.
-    pub(super) fn another(&self) -> Self {
+    #[must_use]
+    pub fn another(&self) -> Self {
         Self::new(&self.part.budget)
     }
 
     /// Adds bytes to it, of which it may have `max`.
     ///
     /// # Errors
-    /// 413 and 429.
-    pub(super) fn push(&mut self, data: &[u8], max: usize) -> Result<(), Refusal> {
+    /// [`BodyError::TooLong`], [`BodyError::TooMany`].
+    pub fn push(&mut self, data: &[u8], max: usize) -> Result<(), BodyError> {
         if self.bytes.len() + data.len() > max {
-            return Err(too_long(max));
+            return Err(BodyError::TooLong { max });
         }
         self.count(data.len())?;
         self.bytes.extend_from_slice(data);
         Ok(())
     }
 
-    fn count(&mut self, bytes: usize) -> Result<(), Refusal> {
+    fn count(&mut self, bytes: usize) -> Result<(), BodyError> {
         match self.part.grow(bytes) {
             true => Ok(()),
-            false => {
-                let reason = "too many bytes of requests are under way: send this one again later";
-                Err(Refusal::too_many(reason, 1).closing())
-            }
+            false => Err(BodyError::TooMany),
         }
     }
 }
 
-fn too_long(max: usize) -> Refusal {
-    let reason = format!("the body may have {max} bytes");
-    Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason).closing()
-}
-
 /// In what time a body must come.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Pace {
+pub struct Pace {
     /// All of it.
-    pub(super) within: Duration,
+    pub within: Duration,
     /// So many bytes a second, once the first time is over; zero for any.
-    pub(super) min_rate: (u64, Duration),
+    pub min_rate: (u64, Duration),
 }
 
 impl Pace {
@@ -175,30 +222,27 @@ impl Pace {
 /// the budget too.
 ///
 /// # Errors
-/// 413 if it is longer, known before it is read where its length is announced; 408 if it is not
-/// there in time, or comes too slowly; 429 if the budget is used up; 400 if it breaks off.
-pub(super) async fn read(
+/// [`BodyError`]. That it is too long is known before it is read, where its length is announced.
+pub async fn read(
     mut body: Incoming,
     max: usize,
     head_bytes: usize,
     pace: Pace,
     budget: &Arc<Budget>,
-) -> Result<WholeBody, Refusal> {
+) -> Result<WholeBody, BodyError> {
     if body.size_hint().lower() > max as u64 {
-        return Err(too_long(max));
+        return Err(BodyError::TooLong { max });
     }
     let mut whole = WholeBody::new(budget);
     whole.count(head_bytes)?;
     let begun = Instant::now();
     loop {
         let (due, reason) = pace.due(begun, whole.bytes.len());
-        let late = |_| Refusal::new(StatusCode::REQUEST_TIMEOUT, reason).closing();
+        let late = |_| BodyError::Late(reason);
         let frame = match timeout_at(due, body.frame()).await.map_err(late)? {
             None => break,
             Some(Ok(frame)) => frame,
-            Some(Err(error)) => {
-                return Err(Refusal::bad(format!("the body broke off: {error}")).closing());
-            }
+            Some(Err(error)) => return Err(BodyError::BrokeOff(error)),
         };
         let Some(data) = frame.data_ref() else {
             continue; // trailers
