@@ -51,15 +51,18 @@ pub(crate) struct Counters {
     pub(crate) live_bytes: AtomicU64,
 }
 
+/// The newest frame that something rests on and its stream, if that frame may not last.
+pub(crate) type RestsOn = Option<(u64, u64)>;
+
 /// What a name stands for, and the newest frame that this rests on, if that may not last.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) outcome: std::result::Result<u32, Refusal>,
-    pub(crate) rests_on: Option<(u64, u64)>,
+    pub(crate) rests_on: RestsOn,
 }
 
 impl Found {
-    fn no(refusal: Refusal, rests_on: Option<(u64, u64)>) -> Self {
+    fn no(refusal: Refusal, rests_on: RestsOn) -> Self {
         Self {
             outcome: Err(refusal),
             rests_on,

@@ -2,7 +2,7 @@
 
 use crate::bounds::{MAX_NAME_BYTES, MAX_TEXT_BYTES, check_text};
 use crate::config::{Config, Fork, Lifetime, Retention};
-use crate::core::{Core, Found, Said};
+use crate::core::{Core, Found, RestsOn, Said};
 use crate::decision::Decision;
 use crate::error::Result;
 use crate::info::info_of;
@@ -173,8 +173,8 @@ fn fork(
     source: &Source<'_>,
 ) -> Result<Decision<Created>> {
     let no = |refusal, rests_on| Ok(Decision::new(core, Err(refusal), rests_on));
-    if let Err(refusal) = check_sub_offset(core, source)? {
-        return no(refusal, None);
+    if let (Err(refusal), rests_on) = check_sub_offset(core, source)? {
+        return no(refusal, rests_on);
     }
     let (mut part, mut other) = core.table.of_names(name, source.name);
     let found = core.find(other.as_deref_mut().unwrap_or(&mut part), source.name)?;
@@ -232,26 +232,24 @@ fn fork(
 }
 
 /// A sub-offset reaches at most to the end of the append that has the offset.
-fn check_sub_offset(core: &Arc<Core>, source: &Source<'_>) -> Result<Outcome<()>> {
+fn check_sub_offset(core: &Arc<Core>, source: &Source<'_>) -> Result<(Outcome<()>, RestsOn)> {
     if source.sub_offset == 0 {
-        return Ok(Ok(()));
+        return Ok((Ok(()), None));
     }
     let Some(offset) = source.offset else {
-        return Ok(Err(Refusal::BadFork(
-            "nothing comes after the end of the source",
-        )));
+        let reason = "nothing comes after the end of the source";
+        return Ok((Err(Refusal::BadFork(reason)), None));
     };
-    let end = match append_end(core, source.name, offset.get())? {
-        Ok(end) => end,
-        Err(Refusal::NotFound) => {
-            return Ok(Err(Refusal::SourceNotFound(source.name.to_owned())));
+    let (end, rests_on) = append_end(core, source.name, offset.get())?;
+    let outcome = match end {
+        Ok(end) if offset.get().saturating_add(source.sub_offset) > end => {
+            let reason = "the append at the offset ends before it";
+            Err(Refusal::BadFork(reason))
         }
-        Err(Refusal::Gone) => return Ok(Err(Refusal::SourceGone)),
-        Err(refusal) => return Ok(Err(refusal)),
+        Ok(_) => Ok(()),
+        Err(Refusal::NotFound) => Err(Refusal::SourceNotFound(source.name.to_owned())),
+        Err(Refusal::Gone) => Err(Refusal::SourceGone),
+        Err(refusal) => Err(refusal),
     };
-    if offset.get().saturating_add(source.sub_offset) > end {
-        let reason = "the append at the offset ends before it";
-        return Ok(Err(Refusal::BadFork(reason)));
-    }
-    Ok(Ok(()))
+    Ok((outcome, rests_on))
 }

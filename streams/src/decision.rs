@@ -1,6 +1,6 @@
 //! What was decided, and is not to be told before it lasts.
 
-use crate::core::Core;
+use crate::core::{Core, RestsOn};
 use crate::error::Result;
 use crate::refusal::Refusal;
 use highwater_wal::Lsn;
@@ -16,14 +16,14 @@ pub struct Decision<T> {
     core: Arc<Core>,
     outcome: std::result::Result<T, Refusal>,
     /// The newest frame that it rests on, and that frame's stream.
-    rests_on: Option<(u64, u64)>,
+    rests_on: RestsOn,
 }
 
 impl<T> Decision<T> {
     pub(crate) fn new(
         core: &Arc<Core>,
         outcome: std::result::Result<T, Refusal>,
-        rests_on: Option<(u64, u64)>,
+        rests_on: RestsOn,
     ) -> Self {
         Self {
             core: Arc::clone(core),

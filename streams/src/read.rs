@@ -1,6 +1,6 @@
 //! Reading a stream at a position.
 
-use crate::core::{Core, Found, SERVED};
+use crate::core::{Core, Found, RestsOn, SERVED};
 use crate::decision::Decision;
 use crate::envelope::{Envelope, Kind};
 use crate::error::{Error, Result};
@@ -75,11 +75,11 @@ pub(crate) fn read(
     limit: usize,
     used: Use,
 ) -> Result<Decision<Page>> {
-    let (number, seen, info) = match begin(core, name, used)? {
+    let (number, seen, info, rests_on) = match begin(core, name, used)? {
         Ok(begun) => begun,
         Err(decision) => return Ok(decision),
     };
-    let no = |refusal| Ok(Decision::new(core, Err(refusal), None));
+    let no = |refusal| Ok(Decision::new(core, Err(refusal), rests_on));
     let from = match from {
         From::Start => info.start,
         From::Position(position) => position,
@@ -113,8 +113,8 @@ pub(crate) fn read(
     Ok(Decision::new(core, Ok(page), None))
 }
 
-/// What is seen of the stream, now that it is used.
-type Begun = std::result::Result<(u64, Visible, StreamInfo), Decision<Page>>;
+/// What is seen of the stream, now that it is used, and what refusals rest on.
+type Begun = std::result::Result<(u64, Visible, StreamInfo, RestsOn), Decision<Page>>;
 
 fn begin(core: &Arc<Core>, name: &str, used: Use) -> Result<Begun> {
     let mut part = core.table.of_name(name);
@@ -134,7 +134,7 @@ fn begin(core: &Arc<Core>, name: &str, used: Use) -> Result<Begun> {
     }
     let mut info = info_of(stream, seen.tail);
     info.is_closed = seen.is_closed;
-    Ok(Ok((stream.number, seen, info)))
+    Ok(Ok((stream.number, seen, info, rests_on)))
 }
 
 /// Reads from where `gather` is, from the stream or from the one it shares that place with.

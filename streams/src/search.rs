@@ -4,7 +4,7 @@
 //! that it looks for, and never to one that is not durable. What was moved, or trimmed, may be gone
 //! from the log. It counts as too far back.
 
-use crate::core::{Core, Found, SERVED};
+use crate::core::{Core, Found, RestsOn, SERVED};
 use crate::envelope::{Envelope, Place};
 use crate::error::{Error, Result};
 use crate::refusal::Refusal;
@@ -124,20 +124,32 @@ pub(crate) fn frames_between(core: &Core, first: u64, last: u64) -> Result<Optio
     Ok(Some(lsns))
 }
 
-/// Where the append ends that has `position`, in the stream or what it was forked from.
+/// Where the append ends that has `position`, in the stream or what it was forked from; and what
+/// that the stream is there, or not, rests on.
 pub(crate) fn append_end(
     core: &Arc<Core>,
     name: &str,
     position: u64,
-) -> Result<std::result::Result<u64, Refusal>> {
-    let mut number = {
+) -> Result<(std::result::Result<u64, Refusal>, RestsOn)> {
+    let (number, rests_on) = {
         let mut part = core.table.of_name(name);
-        let Found { outcome, .. } = core.find(&mut part, name)?;
+        let Found { outcome, rests_on } = core.find(&mut part, name)?;
         match outcome {
-            Ok(slot) => part.at_mut(slot).map_or(0, |stream| stream.number),
-            Err(refusal) => return Ok(Err(refusal)),
+            Ok(slot) => {
+                let number = part.at_mut(slot).map_or(0, |stream| stream.number);
+                (number, rests_on)
+            }
+            Err(refusal) => return Ok((Err(refusal), rests_on)),
         }
     };
+    Ok((append_end_of(core, number, position)?, rests_on))
+}
+
+fn append_end_of(
+    core: &Core,
+    mut number: u64,
+    position: u64,
+) -> Result<std::result::Result<u64, Refusal>> {
     let beyond = Refusal::BadFork("the source ends before it");
     let mut most = u64::MAX;
     loop {

@@ -255,3 +255,35 @@ fn a_message_of_a_fork_that_does_not_fit_comes_with_the_next_page() {
     assert_eq!(pieces, ["1", "2", "3"]);
     assert_eq!(read(From::Position(next)).0, [long]);
 }
+
+/// A refusal told of a deletion that a crash could still take back: with a sub-offset it rested on
+/// nothing.
+#[test]
+fn a_refusal_of_a_fork_waits_for_what_it_rests_on() {
+    let (_disk, streams) = streams();
+    create(&streams, "source");
+    append(&streams, "source", "abc");
+    let fork = |sub_offset: u64| {
+        let source = Source {
+            name: "source",
+            offset: Some(Position::new(0)),
+            sub_offset,
+        };
+        let new = NewStream {
+            content_type: Some("text/plain"),
+            fork: Some(source),
+            ..NewStream::default()
+        };
+        streams.create("fork", &new).unwrap()
+    };
+    let deletion = streams.delete("source").unwrap();
+    let deleted_at = deletion.lsn();
+    assert!(deleted_at.is_some());
+    // Both are decided before anything is waited for.
+    let refused = [fork(0), fork(1)];
+    for refused in refused {
+        assert_eq!(refused.lsn(), deleted_at);
+        let gone = Refusal::SourceNotFound("source".to_owned());
+        assert_eq!(refused.wait().unwrap().unwrap_err(), gone);
+    }
+}

@@ -319,3 +319,29 @@ fn moving_survives_every_cut() {
         .unwrap_or_else(|failure| panic!("{failure}"));
     assert!(report.cuts > 300, "{report}");
 }
+
+/// What a stream has given up is told when that lasts: a crash could give it back.
+#[test]
+fn that_data_was_given_up_is_told_when_it_lasts() {
+    // No checkpoint syncs the log.
+    let options =
+        options(Arc::new(SimDisk::new())).checkpoint_every(1 << 30, Duration::from_secs(3600));
+    let streams = Streams::open("/streams", options).unwrap();
+    let retention = Retention {
+        positions: Some(10),
+        ..Retention::default()
+    };
+    create(&streams, "a", Some(retention));
+    for n in 0..20 {
+        say(&streams, "a", &format!("{n:03}")).unwrap();
+    }
+    streams.tend().unwrap();
+    assert_eq!(streams.stats().trimmed, 1);
+    let from = From::Position(Position::new(0));
+    let refused = streams.read("a", from, 100).unwrap();
+    assert!(refused.lsn().is_some(), "nothing has synced it");
+    let start = streams.look("a").unwrap().wait().unwrap().unwrap().start;
+    assert_eq!(refused.wait().unwrap(), Err(Refusal::Truncated { start }));
+    let refused = streams.read("a", from, 100).unwrap();
+    assert_eq!(refused.lsn(), None, "it is known to last");
+}
