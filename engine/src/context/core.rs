@@ -108,7 +108,7 @@ impl Core {
         let output_delays = Arc::<OutputDelays>::default();
         let lineage = Arc::new(lineage(&settings, &recovered));
         let clock = Arc::clone(&settings.clock);
-        let recent = RecentEvents::new(clock, Arc::clone(&lineage.checkpoints));
+        let recent = RecentEvents::new(clock, Arc::clone(&lineage));
         let recent = Arc::new(recent);
         let events = events(
             &settings,

@@ -3,8 +3,8 @@
 //! Each list has a bound. What is older is in the program's log.
 
 use crate::batch::Batch;
-use crate::observe::checkpoints::CheckpointStatus;
 use crate::observe::event::{BatchSteps, ContextEvent, ContextListener};
+use crate::observe::lineage::LineageReader;
 use highwater_wal::disk::Clock;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
@@ -53,7 +53,7 @@ pub struct RecentBatch {
     pub steps: BatchSteps,
     /// How many batches a crash would have had to replay then ...
     pub lineage_batches: u64,
-    /// ... and how many bytes of log they had.
+    /// ... and how many bytes of log, those not yet in a batch included.
     pub lineage_bytes: u64,
 }
 
@@ -144,7 +144,7 @@ pub struct RecoveryStatus {
 #[derive(Debug)]
 pub(crate) struct RecentEvents {
     clock: Arc<dyn Clock>,
-    checkpoints: Arc<CheckpointStatus>,
+    lineage: Arc<LineageReader>,
     inner: Mutex<Inner>,
 }
 
@@ -160,10 +160,10 @@ struct Inner {
 }
 
 impl RecentEvents {
-    pub(crate) fn new(clock: Arc<dyn Clock>, checkpoints: Arc<CheckpointStatus>) -> Self {
+    pub(crate) fn new(clock: Arc<dyn Clock>, lineage: Arc<LineageReader>) -> Self {
         Self {
             clock,
-            checkpoints,
+            lineage,
             inner: Mutex::default(),
         }
     }
@@ -189,8 +189,7 @@ impl RecentEvents {
             steps,
         } = event
         {
-            let covered = self.checkpoints.newest().map(|(_, covered)| covered);
-            let from = covered.map_or(highwater_wal::Lsn::ZERO, |covered| covered.to);
+            let lineage = self.lineage.after(Some(*batch));
             let noted = RecentBatch {
                 batch: *batch,
                 at_ms: self.clock.wall_ms(),
@@ -199,8 +198,8 @@ impl RecentEvents {
                 scheduling_delay: *scheduling_delay,
                 took: *took,
                 steps: *steps,
-                lineage_batches: batch.id.saturating_sub(covered.map_or(0, |it| it.id)),
-                lineage_bytes: batch.to.get().saturating_sub(from.get()),
+                lineage_batches: lineage.depth,
+                lineage_bytes: lineage.bytes_to_replay,
             };
             push(&mut self.inner.lock().batches, noted, MAX_BATCHES);
         }
@@ -338,15 +337,26 @@ impl ContextListener for RecentEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use highwater_wal::Lsn;
-    use highwater_wal::disk::ManualClock;
+    use crate::observe::pace::PaceMeter;
+    use highwater_wal::disk::{ManualClock, SimDisk};
+    use highwater_wal::{Lsn, Wal};
 
     /// A sink that is down for an hour fails thousands of times: it hides no other error.
     #[test]
     fn an_error_that_comes_again_is_there_once() {
         let clock = Arc::new(ManualClock::new(1000));
         let shared: Arc<dyn Clock> = Arc::<ManualClock>::clone(&clock);
-        let recent = RecentEvents::new(shared, Arc::default());
+        let options = highwater_wal::Options::new().disk(Arc::new(SimDisk::new()));
+        let lineage = LineageReader {
+            checkpoints: Arc::default(),
+            status: Arc::default(),
+            pace: Arc::new(PaceMeter::new(Arc::clone(&shared))),
+            wal: Arc::new(Wal::open_with("/log", options).unwrap()),
+            replay_from: Lsn::ZERO,
+            found: None,
+            target: None,
+        };
+        let recent = RecentEvents::new(shared, Arc::new(lineage));
         let delayed = |output: &str, attempts: u64| ContextEvent::OutputDelayed {
             output: output.to_owned(),
             batch: Batch {
