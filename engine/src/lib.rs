@@ -71,13 +71,13 @@ pub use life::supervise::{RestartPolicy, supervise};
 pub use mismatch::{LogGone, Mismatch};
 pub use observe::checkpoints::CheckpointStats;
 pub use observe::event::{BatchSteps, ContextEvent, ContextState};
+pub use observe::exported::metric_list::METRICS;
 pub use observe::failed_attempt::FailedAttempt;
-pub use observe::lineage::Lineage;
-pub use observe::metric_list::METRICS;
 pub use observe::recent::{
     PublishedCheckpoint, ReceiverState, ReceiverStatus, Recent, RecentBatch, RecentCheckpoint,
     RecentError, RecoveryStatus,
 };
+pub use observe::recovering::lineage::Lineage;
 pub use observe::refused::RefusedStats;
 pub use observe::states::StateStats;
 pub use observe::status::Progress;

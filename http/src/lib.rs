@@ -3,41 +3,28 @@
 //! A server implements [`Service`](service::Service) and is begun with
 //! [`Bound::start`](server::Bound::start), or, on a runtime of its own, with [`serve::serve`].
 //!
-//! | file | holds |
+//! | file or folder | holds |
 //! |---|---|
 //! | `server` | a server with a thread of its own |
-//! | `serve` | a listener, its connections, and how they end |
-//! | `connection` | one connection: handshake, protocols, ends |
-//! | `service` | what a server answers, and who may reach it |
-//! | `socket` | a socket that tells when its other end takes nothing |
-//! | `connections` | which connections there are, and which one goes when there is no place |
+//! | `transport` | connections, from the listener to their ends |
 //! | `meters` | what each server counts |
-//! | `token` | clients that know a token |
-//! | `head` | what is looked at in the head of a request before anything else |
-//! | `body` | the body of an answer |
-//! | `request_body` | the body of a request, in bounded memory and time |
-//! | `headers` | what every answer says in its headers |
-//! | `tls` | encryption, and taking up new certificates |
+//! | `service` | what a server answers, and who may reach it |
+//! | `access` | who may use it: heads, tokens, encryption |
+//! | `messages` | bodies and headers |
 //! | `error` | why a connection ends |
-//! | `certificate` | certificate, key and client authorities from their files |
 
-pub mod body;
-mod certificate;
-mod connection;
-mod connections;
+mod access;
 mod error;
-pub mod head;
-pub mod headers;
+mod messages;
 mod meters;
-pub mod request_body;
-pub mod serve;
 pub mod server;
 pub mod service;
-mod socket;
-pub mod tls;
-pub mod token;
+mod transport;
 
+pub use access::tls::Tls;
+pub use access::{head, tls, token};
+pub use messages::{body, headers, request_body};
 pub use meters::METRICS;
-pub use tls::Tls;
 /// What encrypts: for clients that are to fit.
 pub use tokio_rustls;
+pub use transport::serve;

@@ -1,7 +1,7 @@
 //! A server with a thread of its own.
 
-use crate::serve;
 use crate::service::{STOP_GRACE, Service};
+use crate::transport::serve;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::sync::mpsc::sync_channel;

@@ -1,7 +1,7 @@
 //! What a server answers, and who may reach it.
 
-use crate::tls::Tls;
-use crate::token::Token;
+use crate::access::tls::Tls;
+use crate::access::token::Token;
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::{Request, Response};
 use std::convert::Infallible;

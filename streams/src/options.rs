@@ -1,7 +1,7 @@
 //! Settings.
 
-use crate::config::Retention;
 use crate::error::{Error, Result};
+use crate::frame::config::Retention;
 use highwater_disk::{Clock, Disk, OsClock, OsDisk};
 use highwater_wal::{Background, Options as LogOptions};
 use std::sync::Arc;

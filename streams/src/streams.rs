@@ -1,17 +1,17 @@
 //! `Streams`, the handle of an open directory of streams: the public interface.
 
-use crate::append;
-use crate::core::Core;
-use crate::create;
-use crate::decision::Decision;
 use crate::error::{Error, Result};
-use crate::follow::{self, Changed};
-use crate::info;
-use crate::keeper::Keeper;
+use crate::interface::position::Position;
+use crate::interface::requests::{Append, Appended, Created, From, NewStream, Page, StreamInfo};
 use crate::options::{Options, Threads};
-use crate::position::Position;
-use crate::read::{self, Use};
-use crate::requests::{Append, Appended, Created, From, NewStream, Page, StreamInfo};
+use crate::reading::follow::{self, Changed};
+use crate::reading::info;
+use crate::reading::read::{self, Use};
+use crate::shared::core::Core;
+use crate::shared::decision::Decision;
+use crate::upkeep::keeper::Keeper;
+use crate::writing::append;
+use crate::writing::create;
 use highwater_disk::Disk;
 use highwater_wal::Wal;
 use parking_lot::Mutex;

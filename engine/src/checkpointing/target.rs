@@ -2,8 +2,8 @@
 
 use crate::batch::Batch;
 use crate::observe::checkpoints::CheckpointStatus;
-use crate::observe::pace::PaceMeter;
-use crate::observe::recovery_costs::RecoveryCosts;
+use crate::observe::recovering::pace::PaceMeter;
+use crate::observe::recovering::recovery_costs::RecoveryCosts;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,7 +43,7 @@ fn decide(target: Duration, costs: &RecoveryCosts, batches: u64, bytes: u64) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::pace::Pace;
+    use crate::observe::recovering::pace::Pace;
 
     /// The batches after which checkpoints are taken, of batches of `bytes` bytes each. One is
     /// published `writes` batches after it was taken; until then none is taken.

@@ -9,7 +9,7 @@ use crate::codec::message_pack;
 use crate::error::Result;
 use crate::faults::Faults;
 use crate::observe::event::{ContextEvent, Events};
-use crate::observe::lineage::LineageReader;
+use crate::observe::recovering::lineage::LineageReader;
 use crate::plan::program::Plan;
 use highwater_checkpoint::{Checkpoints, Meta, Published, StateMeta};
 use highwater_wal::disk::Clock;

@@ -2,8 +2,8 @@
 
 use crate::observe::checkpoints::CheckpointStatus;
 use crate::observe::event::{ContextEvent, ContextListener};
-use crate::observe::pace::PaceMeter;
-use crate::observe::recovery_costs::RecoveryCosts;
+use crate::observe::recovering::pace::PaceMeter;
+use crate::observe::recovering::recovery_costs::RecoveryCosts;
 use crate::observe::throttle::Throttle;
 use highwater_wal::Lsn;
 use highwater_wal::disk::Clock;

@@ -9,28 +9,22 @@
 //! | `recent` | the newest batches, checkpoints and errors |
 //! | `refused` | how many records were refused |
 //! | `delays` | how long batches wait for their turn |
-//! | `metrics` | what goes to the `metrics` facade |
-//! | `metric_list` | what each metric says |
 //! | `states` | how many keys the states have |
+//! | `recovering/` | what a recovery would have to do |
+//! | `exported/` | events as metrics |
 //! | `advice` | warnings about checkpoints that do not fit, and about hot keys |
 //! | `hot_key` | a key that has most of the values of a batch |
-//! | `lineage` | what would have to be replayed |
-//! | `pace` | how fast batches run, and how fast they come |
-//! | `recovery_costs` | what a recovery would cost |
 //! | `throttle` | a bound on warnings that outsiders can cause |
 
 pub(crate) mod advice;
 pub(crate) mod checkpoints;
 pub(crate) mod delays;
 pub(crate) mod event;
+pub(crate) mod exported;
 pub(crate) mod failed_attempt;
 pub(crate) mod hot_key;
-pub(crate) mod lineage;
-pub(crate) mod metric_list;
-pub(crate) mod metrics;
-pub(crate) mod pace;
 pub(crate) mod recent;
-pub(crate) mod recovery_costs;
+pub(crate) mod recovering;
 pub(crate) mod refused;
 pub(crate) mod states;
 pub(crate) mod status;

@@ -4,7 +4,7 @@
 
 use crate::batch::Batch;
 use crate::observe::event::{BatchSteps, ContextEvent, ContextListener};
-use crate::observe::lineage::LineageReader;
+use crate::observe::recovering::lineage::LineageReader;
 use highwater_wal::disk::Clock;
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, VecDeque};
@@ -337,7 +337,7 @@ impl ContextListener for RecentEvents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::pace::PaceMeter;
+    use crate::observe::recovering::pace::PaceMeter;
     use highwater_wal::disk::{ManualClock, SimDisk};
     use highwater_wal::{Lsn, Wal};
 

@@ -1,0 +1,15 @@
+//! Reading streams.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `read` | reading at a position |
+//! | `gather` | what a page is put together from |
+//! | `search` | finding frames by their links |
+//! | `follow` | waiting for a stream to change |
+//! | `info` | looking at a stream |
+
+pub(crate) mod follow;
+pub(crate) mod gather;
+pub(crate) mod info;
+pub(crate) mod read;
+pub(crate) mod search;
