@@ -54,6 +54,22 @@ impl Directory {
         })
     }
 
+    /// Refuses a directory of named streams: what an engine would do with it is no question.
+    pub(super) fn check_is_engines(&self) -> Result<()> {
+        let entries = self
+            .disk
+            .list(&self.dir)
+            .map_err(|e| Failure::Io(e.to_string()))?;
+        let is_there = |name: &str| entries.iter().any(|entry| entry.name == name);
+        if is_there("table") && !is_there("checkpoints") {
+            let dir = self.dir.display();
+            return Err(Failure::Usage(format!(
+                "{dir} has named streams (`highwater serve`), and this page is of engines: `highwater log list {dir}` shows its log"
+            )));
+        }
+        Ok(())
+    }
+
     fn look(&self) -> Result<Look> {
         let mut known = self.known.lock();
         let now = self.clock.now();

@@ -28,6 +28,7 @@ pub(crate) fn ui(args: &UiArgs, out: &mut Output) -> Result<Outcome> {
         .map_err(|e| Failure::Io(format!("signals cannot be waited for: {e}")))?;
     check_exposure(args)?;
     let directory = Directory::open(&args.dir)?;
+    directory.check_is_engines()?;
     // What cannot be shown at all is said here, and not in a browser.
     directory.snapshot().map_err(Failure::Io)?;
     let options = UiOptions::new().tick(Duration::from_secs_f64(args.every));

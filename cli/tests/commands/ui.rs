@@ -221,3 +221,20 @@ fn what_cannot_be_shown_is_said_at_once() {
     );
     assert!(!said.contains("UiOptions"), "{said}");
 }
+
+/// What an engine would do with the streams of `highwater serve` was shown, as if they were its.
+#[test]
+fn a_directory_of_streams_is_not_taken_for_an_engines() {
+    let tmp = tempfile::tempdir().unwrap();
+    for dir in ["log", "table"] {
+        std::fs::create_dir(tmp.path().join(dir)).unwrap();
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+    let output = command.arg("ui").arg(tmp.path()).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("named streams") && said.contains("log list"),
+        "{said}"
+    );
+}
