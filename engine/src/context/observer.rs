@@ -33,7 +33,8 @@ use std::time::Duration;
 /// A [`StreamingContext`](crate::StreamingContext) has all of it.
 /// [`StreamingContext::observer`](crate::StreamingContext::observer) gives one of its own to pages,
 /// health checks and the like: it does not keep the context running, and says afterwards how it
-/// ended. Cheap to clone.
+/// ended. Cheap to clone. As long as one is there, the program's closures and some descriptors of
+/// its log are; its directory is free.
 ///
 /// ```
 /// # use highwater_engine::{BatchMode, ContextState, StopMode, StreamingContext};

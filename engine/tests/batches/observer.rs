@@ -5,7 +5,7 @@ use crate::common::{Seen, builder, open, send, word_count};
 use highwater_engine::wal::disk::sim::{Call, Fault, FaultKind};
 use highwater_engine::wal::disk::{ManualClock, SimDisk};
 use highwater_engine::{
-    ContextState, OutputRetry, SourceLag, StopMode, StreamScope, StreamingContext,
+    BatchMode, ContextState, OutputRetry, SourceLag, StopMode, StreamScope, StreamingContext,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -206,4 +206,39 @@ fn the_log_shows_its_segments_and_who_keeps_them() {
     assert!(holds.iter().any(|hold| hold.lsn == stats.first_lsn));
     drop(reader);
     context.stop(StopMode::Graceful).unwrap();
+}
+
+/// A program that is started again in its process finds its directory free, also while a page
+/// still shows the one before. (The simulated disk refuses a file that is mapped twice; a real one
+/// does not.)
+#[test]
+fn an_observer_keeps_no_directory_locked() {
+    let dir = tempfile::tempdir().unwrap();
+    let open = || {
+        let builder = StreamingContext::builder(dir.path().join("app"));
+        let program = |ssc: &StreamScope| {
+            word_count(ssc).for_each_batch("out", |_, _: Vec<(String, u64)>| {});
+            Ok(())
+        };
+        builder.batches(BatchMode::Manual).get_or_create(program)
+    };
+    let mut observers = Vec::new();
+    for life in 1..=3_u64 {
+        let context = open().unwrap();
+        context.start().unwrap();
+        send(&context, "a");
+        context.run_batch().unwrap();
+        observers.push(context.observer());
+        match life {
+            1 => context.stop(StopMode::Graceful).unwrap(),
+            2 => context.stop(StopMode::Immediate).unwrap(),
+            _ => {}
+        }
+        drop(context);
+    }
+    for observer in &observers {
+        assert_eq!(observer.context_state(), ContextState::Stopped);
+        assert!(observer.progress().batches > 0);
+    }
+    drop(open().unwrap());
 }

@@ -67,3 +67,69 @@ impl Feed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::{Observed, Snapshot};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tokio::runtime::Builder;
+    use tokio::sync::Semaphore;
+    use tokio::time::timeout;
+
+    /// Each look is another one.
+    #[derive(Default)]
+    struct Changing(AtomicU64);
+
+    impl Observed for Changing {
+        fn snapshot(&self) -> Result<Snapshot, String> {
+            Err(self.0.fetch_add(1, Ordering::Relaxed).to_string())
+        }
+    }
+
+    #[test]
+    fn a_page_that_takes_nothing_holds_no_other_up_and_is_told_no_more() {
+        let runtime = Builder::new_multi_thread().enable_time().build().unwrap();
+        let looks = Arc::new(Looks::new(Arc::new(Changing::default())));
+        let places = Arc::new(Semaphore::new(2));
+        let (_stop, stopped) = watch::channel(false);
+        let open = || {
+            let (events, told) = mpsc::channel(1);
+            let place = Arc::clone(&places).try_acquire_owned().unwrap();
+            let feed = Feed {
+                looks: Arc::clone(&looks),
+                events,
+                tick: Duration::from_millis(1),
+                place,
+            };
+            (feed, told)
+        };
+        runtime.block_on(async {
+            let (stuck, mut untaken) = open();
+            tokio::spawn(stuck.run(stopped.clone()));
+            let (other, mut told) = open();
+            tokio::spawn(other.run(stopped.clone()));
+            for _ in 0..50 {
+                let next = timeout(Duration::from_secs(60), told.recv()).await;
+                assert!(next.unwrap().is_some());
+            }
+            // One piece was put down for it, and one waits: the rest was never made.
+            let first = untaken.recv().await.unwrap();
+            assert!(first.starts_with(RETRY.as_bytes()));
+            let mut pieces = 1;
+            while untaken.try_recv().is_ok() {
+                pieces += 1;
+            }
+            assert!(pieces <= 3, "{pieces} pieces for one that takes none");
+            drop((untaken, told));
+            // Both places are free again.
+            let both = places.acquire_many(2);
+            drop(
+                timeout(Duration::from_secs(60), both)
+                    .await
+                    .unwrap()
+                    .unwrap(),
+            );
+        });
+    }
+}

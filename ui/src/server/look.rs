@@ -81,3 +81,101 @@ impl Looks {
         seen
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use tokio::runtime::Builder;
+
+    /// Says how often it was looked at before.
+    #[derive(Default)]
+    struct Counted(AtomicU64);
+
+    impl Observed for Counted {
+        fn snapshot(&self) -> Result<Snapshot, String> {
+            Err(self.0.fetch_add(1, Ordering::Relaxed).to_string())
+        }
+    }
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn a_look_is_shared_by_those_who_may_have_it() {
+        let runtime = Builder::new_multi_thread().enable_time().build().unwrap();
+        let looks = Arc::new(Looks::new(Arc::new(Counted::default())));
+        let seen = runtime.block_on(async {
+            let ask = |age| {
+                let looks = Arc::clone(&looks);
+                tokio::spawn(async move { looks.not_older_than(age).await.now.clone() })
+            };
+            // Ten pages that tick together cost one look, and so do ten that come later.
+            let pages: Vec<_> = (0..10).map(|_| ask(HOUR)).collect();
+            let mut seen = Vec::new();
+            for page in pages {
+                seen.push(page.await.unwrap().unwrap_err());
+            }
+            // What a request is told was seen after it was made.
+            seen.push(ask(Duration::ZERO).await.unwrap().unwrap_err());
+            seen.push(ask(Duration::ZERO).await.unwrap().unwrap_err());
+            seen.push(ask(HOUR).await.unwrap().unwrap_err());
+            seen
+        });
+        assert_eq!(seen[..10], ["0"; 10]);
+        assert_eq!(seen[10..], ["1", "2", "2"]);
+    }
+
+    /// Its first look is held up until it is let go.
+    struct Held {
+        gate: std::sync::mpsc::SyncSender<()>,
+        go: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+        under_way: AtomicU64,
+        most: AtomicU64,
+    }
+
+    impl Observed for Held {
+        fn snapshot(&self) -> Result<Snapshot, String> {
+            let now = self.under_way.fetch_add(1, Ordering::SeqCst) + 1;
+            self.most.fetch_max(now, Ordering::SeqCst);
+            let _ = self.gate.try_send(());
+            let _ = self.go.lock().unwrap().recv();
+            self.under_way.fetch_sub(1, Ordering::SeqCst);
+            Err("seen".to_owned())
+        }
+    }
+
+    /// Clients that come and go while the disk hangs must not take a thread each.
+    #[test]
+    fn clients_that_leave_begin_no_second_look() {
+        let runtime = Builder::new_multi_thread().enable_time().build().unwrap();
+        let (gate, begun) = std::sync::mpsc::sync_channel(1);
+        let (let_go, go) = std::sync::mpsc::channel();
+        let held = Arc::new(Held {
+            gate,
+            go: std::sync::Mutex::new(go),
+            under_way: AtomicU64::new(0),
+            most: AtomicU64::new(0),
+        });
+        let looks = Arc::new(Looks::new(Arc::<Held>::clone(&held)));
+        runtime.block_on(async {
+            let ask = || {
+                let looks = Arc::clone(&looks);
+                tokio::spawn(async move { looks.now().await.now.clone() })
+            };
+            let first = ask();
+            begun.recv().unwrap();
+            first.abort();
+            let _ = first.await;
+            for _ in 0..20 {
+                let next = ask();
+                tokio::task::yield_now().await;
+                next.abort();
+                let _ = next.await;
+            }
+            let last = ask();
+            drop(let_go);
+            assert_eq!(last.await.unwrap().unwrap_err(), "seen");
+        });
+        assert_eq!(held.most.load(Ordering::SeqCst), 1);
+    }
+}
