@@ -221,12 +221,7 @@ impl Refusal {
 
 impl From<Denied> for Refusal {
     fn from(denied: Denied) -> Self {
-        let error = match denied.status {
-            StatusCode::UNAUTHORIZED => "unauthorized",
-            StatusCode::FORBIDDEN => "forbidden",
-            _ => "bad_request",
-        };
-        Self::new(denied.status, error, denied.reason).closing()
+        Self::new(denied.status, denied.error(), denied.reason).closing()
     }
 }
 

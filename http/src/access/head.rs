@@ -18,6 +18,16 @@ pub struct Denied {
 }
 
 impl Denied {
+    /// What programs read of it.
+    #[must_use]
+    pub fn error(&self) -> &'static str {
+        match self.status {
+            StatusCode::UNAUTHORIZED => "unauthorized",
+            StatusCode::FORBIDDEN => "forbidden",
+            _ => "bad_request",
+        }
+    }
+
     pub(crate) fn new(status: StatusCode, reason: impl Into<String>) -> Self {
         let reason = reason.into();
         Self { status, reason }

@@ -62,7 +62,7 @@ pub(super) fn refusal(status: StatusCode, error: &str, reason: &str) -> Reply {
 }
 
 pub(super) fn denied(denied: &Denied) -> Reply {
-    let mut answer = refusal(denied.status, "refused", &denied.reason);
+    let mut answer = refusal(denied.status, denied.error(), &denied.reason);
     let refused = Refused {
         retry_after_s: None,
         closes: true,
