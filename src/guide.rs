@@ -12,8 +12,9 @@
 //! 10. [Testing your pipeline](testing)
 //! 11. [Crash-test your own program in ten lines](crash_test)
 //! 12. [Named streams over HTTP](streams)
-//! 13. [Running it](running)
-//! 14. [Coming from Spark Streaming](from_spark), call by call
+//! 13. [Kafka producers, without a broker](kafka)
+//! 14. [Running it](running)
+//! 15. [Coming from Spark Streaming](from_spark), call by call
 //!
 //! The same chapters are a book in `docs/guide`. Every program in them is run by the tests.
 
@@ -49,6 +50,7 @@ chapters! {
     testing: "testing.md",
     crash_test: "crash-test.md",
     streams: "streams.md",
+    kafka: "kafka.md",
     running: "running.md",
     from_spark: "from-spark.md",
 }

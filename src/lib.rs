@@ -7,8 +7,6 @@ pub use highwater_connectors::{
     Text, TextRecord, show_recovery,
 };
 
-#[cfg(feature = "streams")]
-pub use highwater_connectors::Served;
 #[cfg(feature = "postgres")]
 pub use highwater_connectors::postgres;
 #[cfg(feature = "sqlite")]
@@ -17,6 +15,8 @@ pub use highwater_connectors::rusqlite;
 pub use highwater_connectors::{HttpOptions, ServeStates, StateDoorOptions, StateServer, Tls};
 #[cfg(feature = "kafka")]
 pub use highwater_connectors::{Kafka, KafkaRecord, StartAt, rdkafka};
+#[cfg(feature = "streams")]
+pub use highwater_connectors::{Served, ServedRecord};
 
 pub mod guide;
 pub mod metrics;

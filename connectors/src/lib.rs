@@ -12,7 +12,7 @@
 //! | [`Sources::text_file_stream`] | files in a directory | nothing; each is read exactly once |
 //! | [`Sources::file_stream`] | the same, with any decoder, copied or read where they are | the same |
 //! | `Sources::kafka`, with the feature `kafka` | topics of a broker | nothing; each record is counted once |
-//! | `Sources::served`, with the feature `streams` | named streams of this process | nothing; each message is counted once |
+//! | `Sources::served`, `served_records`, with the feature `streams` | named streams of this process | nothing; each message is counted once |
 //!
 //! | sink | guarantee |
 //! |---|---|
@@ -73,7 +73,7 @@ pub use rdkafka;
 pub use rusqlite;
 pub use save_as_files::{Csv, FileFormat, Files, Ndjson, Text, TextRecord};
 #[cfg(feature = "streams")]
-pub use served::Served;
+pub use served::{Served, ServedRecord};
 pub use socket_listen::{BoundAddress, ListenOptions};
 pub use sources::Sources;
 #[cfg(feature = "http")]

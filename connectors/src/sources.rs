@@ -319,6 +319,12 @@ pub trait Sources {
     #[cfg(feature = "streams")]
     #[track_caller]
     fn served(&self, name: &str, served: crate::Served) -> DStream<Line>;
+
+    /// Records of named streams that this process serves to Kafka clients (`highwater-kafka`), as
+    /// [`Self::served`]: each counts once, without a second copy.
+    #[cfg(feature = "streams")]
+    #[track_caller]
+    fn served_records(&self, name: &str, served: crate::Served) -> DStream<crate::ServedRecord>;
 }
 
 impl Sources for StreamScope {
@@ -424,6 +430,18 @@ impl Sources for StreamScope {
     #[cfg(feature = "streams")]
     #[track_caller]
     fn served(&self, name: &str, served: crate::Served) -> DStream<Line> {
+        let served = served.of(crate::served::Messages::Json);
         self.source_by_offset("served streams", name, Arc::new(Line::decode), served)
+    }
+
+    #[cfg(feature = "streams")]
+    #[track_caller]
+    fn served_records(&self, name: &str, served: crate::Served) -> DStream<crate::ServedRecord> {
+        self.source_by_offset(
+            "served records",
+            name,
+            Arc::new(|bytes| crate::ServedRecord::decode(&bytes)),
+            served.of(crate::served::Messages::Records),
+        )
     }
 }

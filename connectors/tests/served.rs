@@ -7,9 +7,11 @@
     reason = "a test fails by panicking, in its helpers too"
 )]
 
-use highwater_connectors::{Line, Served, Sources};
+use highwater_connectors::{Line, Served, ServedRecord, Sources};
 use highwater_engine::{BatchMode, Error, Result, StopMode, StreamingContext};
-use highwater_streams::{Append, NewStream, Options, Retention, Streams, json_messages};
+use highwater_streams::{
+    Append, NewStream, Options, RECORDS, RecordRef, Retention, Streams, json_messages,
+};
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -192,5 +194,90 @@ fn what_cannot_be_read_is_told() {
     let context = context(&dir.path().join("text"), text, &seen).unwrap();
     context.run_batch().unwrap();
     assert_eq!(context.sources()[0].1.errors, 1, "batches have messages");
+    context.stop(StopMode::Graceful).unwrap();
+}
+
+/// Records keep their keys, headers and times, and each kind of stream has its own source.
+#[test]
+fn records_come_with_all_that_they_have() {
+    let dir = tempfile::tempdir().unwrap();
+    let streams = Arc::new(Streams::open(dir.path().join("streams"), Options::new()).unwrap());
+    let content_type = Some(RECORDS);
+    let new = NewStream {
+        content_type,
+        ..NewStream::default()
+    };
+    streams
+        .create("t/1", &new)
+        .unwrap()
+        .wait()
+        .unwrap()
+        .unwrap();
+    create(&streams, "/json", None);
+    let record = RecordRef {
+        key: Some(b"k"),
+        value: Some(b"v"),
+        timestamp_ms: Some(-5),
+        headers: vec![("h", None), ("h", Some(b"2"))],
+    };
+    let messages = [record.encode(), RecordRef::default().encode()];
+    let messages: Vec<&[u8]> = messages.iter().map(Vec::as_slice).collect();
+    let request = Append {
+        content_type,
+        messages: &messages,
+        ..Append::default()
+    };
+    for _ in 0..2 {
+        streams
+            .append("t/1", &request)
+            .unwrap()
+            .wait()
+            .unwrap()
+            .unwrap();
+    }
+    let seen: Arc<Mutex<Vec<ServedRecord>>> = Arc::default();
+    let collected = Arc::clone(&seen);
+    let served = Served::new(&streams, ["t/1"]).max_records(3);
+    let json = Served::new(&streams, ["/json"]);
+    let builder = StreamingContext::builder(dir.path().join("app")).batches(BatchMode::Manual);
+    let context = builder.get_or_create(move |ssc| {
+        let collected = Arc::clone(&collected);
+        let records = ssc.served_records("records", served.clone());
+        records.for_each_batch("out", move |_, records: Vec<ServedRecord>| {
+            collected.lock().extend(records);
+        });
+        let wrong = ssc.served_records("wrong", json);
+        wrong.for_each_batch("none", |_, records: Vec<ServedRecord>| {
+            assert!(records.is_empty())
+        });
+        Ok(())
+    });
+    let context = context.unwrap();
+    context.start().unwrap();
+    for _ in 0..2 {
+        context.run_batch().unwrap();
+    }
+    let seen = seen.lock().clone();
+    let offsets: Vec<u64> = seen.iter().map(|record| record.offset).collect();
+    assert_eq!(offsets, [0, 1, 2, 3]);
+    let (first, second) = (&seen[0], &seen[1]);
+    assert_eq!(first.stream, "t/1");
+    assert_eq!(first.timestamp_ms, Some(-5));
+    assert_eq!(
+        (first.key.as_deref(), first.text()),
+        (Some(&b"k"[..]), Ok("v"))
+    );
+    let header = |value: Option<&[u8]>| ("h".to_owned(), value.map(<[u8]>::to_vec));
+    assert_eq!(first.headers, [header(None), header(Some(b"2"))]);
+    assert_eq!(
+        (&second.key, &second.value, second.timestamp_ms),
+        (&None, &None, None)
+    );
+    let errors: Vec<u64> = context
+        .sources()
+        .iter()
+        .map(|(_, stats)| stats.errors)
+        .collect();
+    assert_eq!(errors, [0, 2], "the stream of JSON has no records");
     context.stop(StopMode::Graceful).unwrap();
 }

@@ -24,7 +24,7 @@ mod transport;
 pub use access::tls::Tls;
 pub use access::{head, tls, token};
 pub use messages::{body, headers, request_body};
-pub use meters::METRICS;
+pub use meters::{METRICS, Meters};
 /// What encrypts: for clients that are to fit.
 pub use tokio_rustls;
 pub use transport::serve;

@@ -1,9 +1,8 @@
 //! What each server counts, by its name.
 
-use crate::service::Service;
 use highwater_wal::{Metric, MetricKind};
-use hyper::StatusCode;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
+use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ pub const METRICS: &[Metric] = &[
         "highwater_door_requests_total",
         MetricKind::Counter,
         &["door", "code"],
-        "Requests that were answered, by the status of the answer.",
+        "Requests that were answered, by the code of the answer: a status of HTTP, or an error code of Kafka.",
     ),
     Metric::new(
         "highwater_door_request_seconds",
@@ -38,41 +37,46 @@ pub const METRICS: &[Metric] = &[
     ),
 ];
 
-/// The lowest status, and how many there may be.
-const FIRST_STATUS: usize = 100;
-const STATUSES: usize = 900;
+/// How many codes there may be.
+const CODES: usize = 1000;
 
 /// Those of one server.
-pub(crate) struct Meters {
+pub struct Meters {
     door: String,
-    /// By status, from the first answer that has it on.
+    /// By code, from the first answer that has it on.
     requests: Vec<OnceLock<Counter>>,
     seconds: Histogram,
     connections: Gauge,
 }
 
+impl fmt::Debug for Meters {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Meters")
+            .field("door", &self.door)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Meters {
-    pub(crate) fn new(service: &impl Service) -> Self {
+    /// Those of the server with this name.
+    #[must_use]
+    pub fn new(door: &str) -> Self {
         METRICS.iter().for_each(Metric::describe);
-        let door = service.name().to_owned();
+        let door = door.to_owned();
         let labels = || [("door", door.clone())];
         Self {
             seconds: histogram!("highwater_door_request_seconds", &labels()),
             connections: gauge!("highwater_door_connections", &labels()),
-            requests: (0..STATUSES).map(|_| OnceLock::new()).collect(),
+            requests: (0..CODES).map(|_| OnceLock::new()).collect(),
             door,
         }
     }
 
-    /// A request was answered.
-    pub(crate) fn answered(&self, status: StatusCode, took: Duration) {
-        let place = usize::from(status.as_u16()).saturating_sub(FIRST_STATUS);
-        if let Some(counter) = self.requests.get(place) {
+    /// A request was answered: with the code of its protocol.
+    pub fn answered(&self, code: u16, took: Duration) {
+        if let Some(counter) = self.requests.get(usize::from(code)) {
             let counter = counter.get_or_init(|| {
-                let labels = [
-                    ("door", self.door.clone()),
-                    ("code", status.as_str().to_owned()),
-                ];
+                let labels = [("door", self.door.clone()), ("code", code.to_string())];
                 counter!("highwater_door_requests_total", &labels)
             });
             counter.increment(1);
@@ -81,20 +85,27 @@ impl Meters {
     }
 
     /// A connection was closed at once.
-    pub(crate) fn refused(&self) {
+    pub fn refused(&self) {
         let labels = [("door", self.door.clone())];
         counter!("highwater_door_connections_refused_total", &labels).increment(1);
     }
 
     /// A connection has a place, until the returned value is dropped.
-    pub(crate) fn connected(&self) -> Connected {
+    pub fn connected(&self) -> Connected {
         self.connections.increment(1.0);
         Connected(self.connections.clone())
     }
 }
 
 /// A connection that is open.
-pub(crate) struct Connected(Gauge);
+#[must_use]
+pub struct Connected(Gauge);
+
+impl fmt::Debug for Connected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Connected")
+    }
+}
 
 impl Drop for Connected {
     fn drop(&mut self) {

@@ -5,7 +5,9 @@ use crate::answer::{self, EPOCH, LSN, Refusal, Reply, SEQUENCE};
 use crate::asked;
 use crate::door::Door;
 use highwater_http::head::text;
-use highwater_streams::{Append, NewStream, Source, Then, is_json, json_messages};
+use highwater_streams::{
+    Append, NewStream, RecordRef, Source, Then, is_json, is_records, json_messages,
+};
 use hyper::body::Incoming;
 use hyper::header::LOCATION;
 use hyper::http::request::Parts;
@@ -24,16 +26,15 @@ pub(crate) async fn put(
     let then = asked::then(headers)?;
     let fork = asked::fork(headers)?;
     let body = door.body(body).await?;
-    let is_json = match (content_type, fork) {
-        (Some(content_type), _) => is_json(content_type),
+    let of_source = match (content_type, fork) {
         (None, Some(fork)) => {
             address::name(fork.source)?;
             let source = door.streams.look(fork.source)?.told().await?;
-            source.is_ok_and(|source| source.is_json)
+            source.ok().map(|source| source.content_type)
         }
-        (None, None) => false,
+        _ => None,
     };
-    let messages = messages(&body.bytes, is_json)?;
+    let messages = messages(&body.bytes, content_type.or(of_source.as_deref()))?;
     let new = NewStream {
         content_type,
         lifetime,
@@ -81,7 +82,7 @@ pub(crate) async fn post(
         return Err(Refusal::bad("a body needs a content-type"));
     }
     let decision = {
-        let messages = messages(&body.bytes, content_type.is_some_and(is_json))?;
+        let messages = messages(&body.bytes, content_type)?;
         if messages.is_empty() && !is_close_only {
             return Err(Refusal::bad(
                 "there is nothing to append: the array is empty",
@@ -92,6 +93,7 @@ pub(crate) async fn post(
             messages: &messages,
             then,
             producer,
+            batch: None,
             stream_sequence,
         };
         door.streams.append(name, &request)?
@@ -127,11 +129,19 @@ fn content_type(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     Ok(content_type.filter(|content_type| !content_type.trim().is_empty()))
 }
 
-/// The messages of a body: those of JSON, or the body.
-fn messages(body: &[u8], is_json: bool) -> Result<Vec<&[u8]>, Refusal> {
-    match (body, is_json) {
-        ([], _) => Ok(Vec::new()),
-        (body, false) => Ok(vec![body]),
-        (body, true) => json_messages(body).map_err(|error| Refusal::bad(error.to_string())),
+/// The messages of a body: those of JSON, records, or the body.
+fn messages<'b>(body: &'b [u8], content_type: Option<&str>) -> Result<Vec<&'b [u8]>, Refusal> {
+    if body.is_empty() {
+        return Ok(Vec::new());
     }
+    if content_type.is_some_and(is_json) {
+        return json_messages(body).map_err(|error| Refusal::bad(error.to_string()));
+    }
+    if content_type.is_some_and(is_records) {
+        let records = RecordRef::split(body);
+        return records.ok_or_else(|| {
+            Refusal::bad("the body has no records: docs/format/streams.md says what they are")
+        });
+    }
+    Ok(vec![body])
 }

@@ -30,10 +30,12 @@ mod upkeep;
 mod writing;
 
 pub use error::{Error, Result};
+pub use frame::batch::Batch;
 pub use frame::config::{Lifetime, Retention};
-pub use interface::json::{BadJson, json_messages};
-pub use interface::media_type::is_json;
+pub use interface::json::{BadJson, json_message, json_messages};
+pub use interface::media_type::{RECORDS, is_json, is_records};
 pub use interface::position::{BadPosition, Position};
+pub use interface::record::RecordRef;
 pub use interface::refusal::Refusal;
 pub use interface::requests::{
     Append, Appended, Created, From, NewStream, Page, Producer, Source, StreamInfo, Then,

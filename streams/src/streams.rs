@@ -7,11 +7,13 @@ use crate::options::{Options, Threads};
 use crate::reading::follow::{self, Changed};
 use crate::reading::info;
 use crate::reading::read::{self, Use};
+use crate::reading::when;
 use crate::shared::core::Core;
 use crate::shared::decision::Decision;
 use crate::upkeep::keeper::Keeper;
 use crate::writing::append;
 use crate::writing::create;
+use crate::writing::ids;
 use highwater_disk::Disk;
 use highwater_wal::Wal;
 use parking_lot::Mutex;
@@ -142,6 +144,12 @@ impl Streams {
         info::look(&self.core, name)
     }
 
+    /// The content type of a stream, to form a request by. It may not last: it is nothing to tell.
+    #[must_use]
+    pub fn content_type_hint(&self, name: &str) -> Option<Arc<str>> {
+        info::content_type_hint(&self.core, name)
+    }
+
     /// Reads up to `limit` bytes of messages of a stream, as far as they are durable. At least one
     /// message is read, if there is one, however long it is.
     ///
@@ -158,6 +166,39 @@ impl Streams {
     /// As [`Self::read`].
     pub fn read_on(&self, name: &str, from: From, limit: usize) -> Result<Decision<Page>> {
         read::read(&self.core, name, from, limit, Use::GoesOn)
+    }
+
+    /// The first position of a stream whose message was received at `wall_ms` (milliseconds since
+    /// the Unix epoch) or later; its end, if there is none. It follows the wall clock: where that
+    /// went back, a position near it may be told. Where old data was moved, a position that is too
+    /// early.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn position_at(&self, name: &str, wall_ms: u64) -> Result<Decision<Position>> {
+        when::position_at(&self.core, name, wall_ms)
+    }
+
+    /// Names of streams that begin with `prefix`, in their order, as far as they are durable:
+    /// `most` of them. It looks at every stream.
+    #[must_use]
+    pub fn names(&self, prefix: &str, most: usize) -> Vec<String> {
+        info::names(&self.core, prefix, most)
+    }
+
+    /// An id that no other producer of these streams has, or will have: for
+    /// [`Batch`](crate::Batch).
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn new_producer_id(&self) -> Result<Decision<u64>> {
+        ids::new_producer_id(&self.core)
+    }
+
+    /// The identity of the log: no other one has it.
+    #[must_use]
+    pub fn log_id(&self) -> u128 {
+        self.core.wal.log_id()
     }
 
     /// Waits until a stream has more than up to `after`, is closed, or is gone. `number` is in

@@ -12,7 +12,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::Command;
 
 /// Each crate, and where it is.
-const CRATES: [(&str, &str); 12] = [
+const CRATES: [(&str, &str); 13] = [
     ("highwater-disk", "disk"),
     ("highwater-wal", "wal"),
     ("highwater-log", "log-cli"),
@@ -21,6 +21,7 @@ const CRATES: [(&str, &str); 12] = [
     ("highwater-engine", "engine"),
     ("highwater-http", "http"),
     ("highwater-serve", "serve"),
+    ("highwater-kafka", "kafka"),
     ("highwater-connectors", "connectors"),
     ("highwater", "."),
     ("highwater-ui", "ui"),

@@ -25,7 +25,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Which crates a crate may depend on; nothing else.
-const EDGES: [(&str, &[&str]); 12] = [
+const EDGES: [(&str, &[&str]); 13] = [
     ("disk", &[]),
     ("wal", &["disk"]),
     ("log-cli", &["disk", "wal"]),
@@ -34,12 +34,21 @@ const EDGES: [(&str, &[&str]); 12] = [
     ("engine", &["checkpoint", "wal"]),
     ("http", &["wal"]),
     ("serve", &["http", "streams"]),
+    ("kafka", &["http", "streams"]),
     ("connectors", &["engine", "http", "streams"]),
     (".", &["connectors"]),
     ("ui", &["highwater", "http"]),
     (
         "cli",
-        &["disk", "highwater", "log", "serve", "streams", "ui"],
+        &[
+            "disk",
+            "highwater",
+            "kafka",
+            "log",
+            "serve",
+            "streams",
+            "ui",
+        ],
     ),
 ];
 

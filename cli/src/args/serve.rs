@@ -39,7 +39,35 @@ pub(crate) struct ServeArgs {
     /// Keep data of a stream so long, unless it says itself how long
     #[arg(long, value_name = "SECONDS")]
     pub(crate) retain_seconds: Option<u64>,
+    /// Serve streams to Kafka clients too, at this address
+    ///
+    /// The topic `t` is the stream `/v1/stream/t`, its partition n the stream `/v1/stream/t/n`.
+    /// With `--tokens` clients use SASL, PLAIN: the name and the secret of a token.
+    #[cfg(feature = "kafka")]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) kafka: Option<String>,
+    /// What Kafka clients are told to connect to, where that is not the address that they reach
+    #[cfg(feature = "kafka")]
+    #[arg(long, value_name = "HOST:PORT", requires = "kafka")]
+    pub(crate) kafka_advertised: Option<String>,
+    /// A topic, and how many partitions it has: what is missing of it is created
+    #[cfg(feature = "kafka")]
+    #[arg(long, value_name = "NAME[:PARTITIONS]", requires = "kafka", value_parser = topic)]
+    pub(crate) kafka_topic: Vec<(String, u32)>,
+    /// Create the topics that Kafka clients ask for
+    #[cfg(feature = "kafka")]
+    #[arg(long, requires = "kafka")]
+    pub(crate) kafka_create: bool,
     /// How long a read with `live=long-poll` waits
     #[arg(long, value_name = "SECONDS", default_value_t = 20.0)]
     pub(crate) long_poll: f64,
+}
+
+#[cfg(feature = "kafka")]
+fn topic(text: &str) -> Result<(String, u32), String> {
+    let (name, partitions) = text.rsplit_once(':').unwrap_or((text, "1"));
+    let partitions = partitions
+        .parse()
+        .map_err(|_| format!("{partitions:?} is no number of partitions"))?;
+    Ok((name.to_owned(), partitions))
 }

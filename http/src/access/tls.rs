@@ -137,6 +137,12 @@ impl Tls {
         reloaded.map_err(|reason| io::Error::new(io::ErrorKind::InvalidData, reason))
     }
 
+    /// How long a handshake may take.
+    #[must_use]
+    pub fn handshake_time(&self) -> Duration {
+        self.handshake_timeout
+    }
+
     pub(crate) fn has_client_ca(&self) -> bool {
         self.files.as_ref().is_ok_and(|f| f.client_ca.is_some())
     }
@@ -162,7 +168,10 @@ impl Tls {
 
     /// For the handshake of a client, with the certificate that is there now.
     /// What is wrong with the files that are there now goes to `report_error`.
-    pub(crate) fn acceptor(&self, report_error: impl Fn(String)) -> Result<TlsAcceptor, BoxError> {
+    ///
+    /// # Errors
+    /// If [`Self::open`] was not called.
+    pub fn acceptor(&self, report_error: impl Fn(String)) -> Result<TlsAcceptor, BoxError> {
         if self.is_check_due()
             && let Err(reason) = tokio::task::block_in_place(|| self.read_again())
         {

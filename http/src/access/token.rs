@@ -34,6 +34,14 @@ impl Token {
         }
     }
 
+    /// Whether a client that gives its name and a secret has it. The secret is compared to its end:
+    /// how long it takes tells nothing about it.
+    #[must_use]
+    pub fn is(&self, name: &str, secret: &str) -> bool {
+        let same: bool = self.secret.as_bytes().ct_eq(secret.as_bytes()).into();
+        same && self.name == name
+    }
+
     /// Why it cannot be used, if it cannot.
     pub(crate) fn fault(&self) -> Option<String> {
         let is_sendable = self.secret.bytes().all(|byte| byte.is_ascii_graphic());

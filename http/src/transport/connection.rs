@@ -170,7 +170,7 @@ async fn answer<S: Service>(
     };
     let began = Instant::now();
     let answer = service.answer(request).await;
-    meters.answered(answer.status(), began.elapsed());
+    meters.answered(answer.status().as_u16(), began.elapsed());
     let mut until = working.answered();
     if answer.body().is_end_stream() {
         // Nothing is asked of an empty body: it is let go when the head is written.

@@ -57,7 +57,7 @@ pub async fn serve<S: Service>(
 ) -> io::Result<()> {
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let access = service.access();
-    let meters = Arc::new(Meters::new(&*service));
+    let meters = Arc::new(Meters::new(service.name()));
     let connections = Connections::new(access.max_connections, access.max_connections_per_address);
     // Each connection has a receiver of it: it is closed when all of them have ended.
     let (stopped, is_stopped) = watch::channel(false);

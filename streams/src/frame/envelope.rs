@@ -4,6 +4,7 @@
 //! the others are the data. After a crash, all or none of them are in the log.
 //! `docs/format/streams.md` has the bytes.
 
+use crate::frame::batch::Batch;
 use crate::frame::codec::{Bytes, put_bytes, put_number};
 use crate::frame::config::Config;
 use crate::frame::links::Links;
@@ -16,7 +17,8 @@ const HAS_PRODUCER: u8 = 2;
 const HAS_SEQUENCE: u8 = 4;
 /// A position is a byte, so that weights follow from positions.
 const BY_BYTE: u8 = 8;
-const KNOWN_FLAGS: u8 = CLOSES | HAS_PRODUCER | HAS_SEQUENCE | BY_BYTE;
+const HAS_BATCH: u8 = 16;
+const KNOWN_FLAGS: u8 = CLOSES | HAS_PRODUCER | HAS_SEQUENCE | BY_BYTE | HAS_BATCH;
 
 /// What a frame does to its stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +32,8 @@ pub(crate) enum Kind {
     Delete = 3,
     /// Data that was in the log before, at another place.
     Moved = 4,
+    /// Of no stream: its LSN is given to a producer as an id.
+    Id = 5,
     /// The start of the stream moves on.
     Trim = 6,
 }
@@ -78,6 +82,7 @@ pub(crate) struct Envelope<'a> {
     pub(crate) links: Links,
     pub(crate) closes: bool,
     pub(crate) mark: Option<Mark<'a>>,
+    pub(crate) batch: Option<Batch>,
     pub(crate) stream_sequence: Option<&'a [u8]>,
     /// Of [`Kind::Create`].
     pub(crate) config: Option<Config<'a>>,
@@ -98,6 +103,7 @@ impl<'a> Envelope<'a> {
         let flag = |is_there, flag| if is_there { flag } else { 0 };
         let flags = flag(self.closes, CLOSES)
             | flag(self.mark.is_some(), HAS_PRODUCER)
+            | flag(self.batch.is_some(), HAS_BATCH)
             | flag(self.stream_sequence.is_some(), HAS_SEQUENCE)
             | flag(by_byte, BY_BYTE);
         let mut out = Vec::with_capacity(64);
@@ -121,6 +127,11 @@ impl<'a> Envelope<'a> {
             put_bytes(&mut out, mark.producer.as_bytes());
             put_number(&mut out, mark.epoch);
             put_number(&mut out, mark.sequence);
+        }
+        if let Some(batch) = &self.batch {
+            put_number(&mut out, batch.producer);
+            put_number(&mut out, batch.epoch.into());
+            put_number(&mut out, batch.first.into());
         }
         if let Some(sequence) = self.stream_sequence {
             put_bytes(&mut out, sequence);
@@ -156,6 +167,7 @@ impl<'a> Envelope<'a> {
             2 => Kind::Close,
             3 => Kind::Delete,
             4 => Kind::Moved,
+            5 => Kind::Id,
             6 => Kind::Trim,
             _ => return None,
         };
@@ -186,6 +198,14 @@ impl<'a> Envelope<'a> {
                 sequence: bytes.number()?,
             }),
         };
+        let batch = match flags & HAS_BATCH {
+            0 => None,
+            _ => Some(Batch {
+                producer: bytes.number()?,
+                epoch: u16::try_from(bytes.number()?).ok()?,
+                first: Batch::number(bytes.number()?)?,
+            }),
+        };
         let stream_sequence = match flags & HAS_SEQUENCE {
             0 => None,
             _ => Some(bytes.bytes()?),
@@ -204,6 +224,7 @@ impl<'a> Envelope<'a> {
             links,
             closes: flags & CLOSES != 0,
             mark,
+            batch,
             stream_sequence,
             config,
             start,
@@ -239,6 +260,7 @@ mod tests {
             links: Chain::begin(4096).links(),
             closes: false,
             mark: None,
+            batch: None,
             stream_sequence: None,
             config: None,
             start: None,
@@ -280,10 +302,26 @@ mod tests {
         }
     }
 
+    fn batch() -> Envelope<'static> {
+        Envelope {
+            batch: Some(Batch {
+                producer: 4096,
+                epoch: 1,
+                first: 300,
+            }),
+            ..plain(Kind::Data)
+        }
+    }
+
     #[test]
     fn the_bytes_are_frozen() {
         let data = hex(&plain(Kind::Data).encode());
         assert_eq!(data, "010008870203e807ac020502802080 20".replace(' ', ""));
+        let batch = hex(&batch().encode());
+        assert_eq!(
+            batch,
+            "010018870203e807ac0205028020802080 2001ac02".replace(' ', "")
+        );
         let full = hex(&full().encode());
         assert_eq!(
             full,
@@ -309,6 +347,7 @@ mod tests {
             plain(Kind::Close),
             plain(Kind::Moved),
             full(),
+            batch(),
             create(Lifetime::Unlimited),
             create(until),
             Envelope {
@@ -335,7 +374,7 @@ mod tests {
     proptest! {
         /// What is read is written the same, so no bytes are read that are never written.
         #[test]
-        fn changed_bytes_are_refused_or_another_envelope(which in 0..8_usize, at in 0..60_usize, byte: u8) {
+        fn changed_bytes_are_refused_or_another_envelope(which in 0..9_usize, at in 0..60_usize, byte: u8) {
             let mut bytes = all()[which].encode();
             let at = at % bytes.len();
             bytes[at] = byte;

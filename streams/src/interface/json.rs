@@ -29,6 +29,22 @@ pub fn json_messages(body: &[u8]) -> Result<Vec<&[u8]>, BadJson> {
     Ok(messages.into_iter().map(|m| m.get().as_bytes()).collect())
 }
 
+/// The text of one message, which may be an array: as it was written, without space around.
+///
+/// ```
+/// assert_eq!(highwater_streams::json_message(b" [1, 2]\n")?, b"[1, 2]");
+/// # Ok::<_, highwater_streams::BadJson>(())
+/// ```
+///
+/// # Errors
+/// [`BadJson`] if it is no JSON text in UTF-8.
+pub fn json_message(body: &[u8]) -> Result<&[u8], BadJson> {
+    let message: Result<&RawValue, _> = serde_json::from_slice(body);
+    message
+        .map(|message| message.get().as_bytes())
+        .map_err(|e| BadJson(e.to_string()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -51,6 +51,18 @@ pub enum Refusal {
         /// That of the request.
         received: u64,
     },
+    /// The batch was appended before, but it is none of the newest ones of its producer: where it
+    /// begins is not known any more.
+    #[error("the messages from {received} on were appended before: {expected} comes next")]
+    OldRetry {
+        /// The number of the message that comes next.
+        expected: u64,
+        /// Of the first message of the request.
+        received: u64,
+    },
+    /// Messages are numbered, and the stream has bytes.
+    #[error("the stream has bytes: messages in it have no numbers")]
+    NoMessages,
     /// The stream starts later: the older data was given up.
     #[error("data before {start} was given up")]
     Truncated {

@@ -1,5 +1,6 @@
 //! Requests, and what is told of them.
 
+use crate::frame::batch::Batch;
 use crate::frame::config::{Lifetime, Retention};
 use crate::interface::position::Position;
 
@@ -52,6 +53,8 @@ pub struct Append<'a> {
     pub then: Then,
     /// Who appends.
     pub producer: Option<Producer<'a>>,
+    /// Who appends, if it numbers its messages and not its requests.
+    pub batch: Option<Batch>,
     /// A text that must ascend from request to request.
     pub stream_sequence: Option<&'a [u8]>,
 }
@@ -81,6 +84,8 @@ pub struct Created {
 pub struct Appended {
     /// Whether it was appended before: this was a retry.
     pub is_duplicate: bool,
+    /// Where its messages begin; not known of a retry that has no [`Batch`].
+    pub first: Option<Position>,
     /// Where the stream ends.
     pub end: Position,
     /// Whether the stream is closed.
@@ -98,8 +103,10 @@ pub struct StreamInfo {
     pub number: u64,
     /// As it was given when the stream was created.
     pub content_type: String,
-    /// Whether positions count messages.
+    /// Whether its messages are JSON texts.
     pub is_json: bool,
+    /// Whether positions count messages: not so, they count bytes.
+    pub counts_messages: bool,
     /// First position that can be read.
     pub start: Position,
     /// Where it ends.
@@ -130,10 +137,14 @@ pub struct Page {
     pub from: Position,
     /// Where the next one begins.
     pub next: Position,
-    /// Messages of a JSON stream; bytes of other streams, in pieces as they were appended.
+    /// Messages of a stream that counts them; bytes of other streams, in pieces as they were
+    /// appended.
     pub data: Vec<u8>,
     /// Length of each piece.
     pub lengths: Vec<usize>,
+    /// When each piece was received, in milliseconds since the Unix epoch. Where old data was
+    /// moved, pieces have the time of the newest of those that were moved together.
+    pub received_ms: Vec<u64>,
     /// Whether it reaches the end that the stream has now.
     pub is_up_to_date: bool,
 }

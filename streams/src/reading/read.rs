@@ -91,7 +91,7 @@ pub(crate) fn read(
     if from < info.start {
         return no(Refusal::Truncated { start: info.start });
     }
-    let mut gather = Gather::new(info.is_json, from.get(), limit);
+    let mut gather = Gather::new(info.counts_messages, from.get(), limit);
     while gather.next() < seen.tail && !gather.is_full() {
         match read_on(core, number, seen.tail, &mut gather)? {
             Ok(()) => {}
@@ -101,12 +101,13 @@ pub(crate) fn read(
         }
     }
     let next = gather.next();
-    let (data, lengths) = gather.finish();
+    let (data, lengths, received_ms) = gather.finish();
     let page = Page {
         from,
         next: Position::new(next),
         data,
         lengths,
+        received_ms,
         is_up_to_date: next == seen.tail,
         stream: info,
     };
@@ -189,9 +190,10 @@ fn read_blocks(core: &Core, view: &View, stop: u64, gather: &mut Gather) -> Resu
         if gather.is_full() || gather.next() >= stop {
             break;
         }
-        let taken = with_frame(core, block.lsn, |frame, _| {
+        let taken = with_frame(core, block.lsn, |frame, envelope| {
             gather.take(
                 block.first.position,
+                envelope.received_ms,
                 stop,
                 frame.records().skip(1).map(|r| r.bytes()),
             );
@@ -235,7 +237,7 @@ fn read_chain(core: &Core, view: &View, stop: u64, gather: &mut Gather) -> Resul
         for lsn in lsns {
             let taken = with_frame(core, lsn, |frame, envelope| {
                 let records = frame.records().skip(1).map(|record| record.bytes());
-                gather.take(envelope.first.position, stop, records);
+                gather.take(envelope.first.position, envelope.received_ms, stop, records);
             })?;
             if taken.is_none() {
                 return Ok(gather.next() > position || gather.is_full());
@@ -266,7 +268,7 @@ fn read_range(
         })?;
         if envelope.stream == number && envelope.kind != Kind::Moved {
             let records = frame.records().skip(1).map(|record| record.bytes());
-            gather.take(envelope.first.position, stop, records);
+            gather.take(envelope.first.position, envelope.received_ms, stop, records);
         }
     }
     Ok(())

@@ -157,7 +157,7 @@ fn append_end_of(
         let Some(stream) = part.numbered(number) else {
             return Ok(Err(Refusal::NotFound));
         };
-        let (seen, moved_to, is_json) = (stream.visible(), stream.moved_to(), stream.is_json);
+        let (seen, moved_to, by_message) = (stream.visible(), stream.moved_to(), stream.by_message);
         if let Some(fork) = stream.fork().filter(|fork| position < fork.base) {
             most = most.min(fork.base);
             number = fork.parent;
@@ -174,7 +174,7 @@ fn append_end_of(
         let block = block.filter(|_| position < moved_to.position).copied();
         drop(part);
         if let Some(block) = block {
-            if is_json {
+            if by_message {
                 // Which messages came together is not known any more.
                 return Ok(Ok(block.end().position.min(most)));
             }

@@ -5,6 +5,7 @@ use crate::frame::config::Config;
 use crate::frame::envelope::Place;
 use crate::frame::links::Chain;
 use crate::shared::core::Core;
+use crate::state::batches::Batches;
 use crate::state::producers::Producers;
 use crate::state::stream::{Block, Extra, Stream, Terms};
 
@@ -14,7 +15,8 @@ const VERSION: u8 = 1;
 const CLOSED: u8 = 1;
 const DELETED: u8 = 2;
 const HAS_SEQUENCE: u8 = 4;
-const KNOWN: u8 = 7;
+const HAS_BATCHES: u8 = 8;
+const KNOWN: u8 = 15;
 
 fn put_place(out: &mut Vec<u8>, place: Place) {
     put_number(out, place.position);
@@ -37,7 +39,8 @@ pub(crate) fn encode(stream: &Stream, out: &mut Vec<u8>) {
     out.push(
         flag(stream.is_closed, CLOSED)
             | flag(stream.is_deleted, DELETED)
-            | flag(extra.stream_sequence.is_some(), HAS_SEQUENCE),
+            | flag(extra.stream_sequence.is_some(), HAS_SEQUENCE)
+            | flag(extra.batches.is_some(), HAS_BATCHES),
     );
     let config = Config {
         name: &stream.name,
@@ -53,6 +56,9 @@ pub(crate) fn encode(stream: &Stream, out: &mut Vec<u8>) {
     extra.producers.encode(out);
     if let Some(sequence) = &extra.stream_sequence {
         put_bytes(out, sequence);
+    }
+    if let Some(batches) = &extra.batches {
+        batches.encode(out);
     }
     put_number(out, extra.moved.len() as u64);
     for block in &extra.moved {
@@ -80,6 +86,10 @@ pub(crate) fn decode(core: &Core, number: u64, bytes: &[u8]) -> Option<Stream> {
         0 => None,
         _ => Some(bytes.bytes()?.into()),
     };
+    let batches = match flags & HAS_BATCHES {
+        0 => None,
+        _ => Some(Box::new(Batches::decode(&mut bytes)?)),
+    };
     let mut moved = Vec::new();
     for _ in 0..bytes.number()? {
         moved.push(Block {
@@ -91,6 +101,7 @@ pub(crate) fn decode(core: &Core, number: u64, bytes: &[u8]) -> Option<Stream> {
     let extra = Extra {
         producers,
         stream_sequence,
+        batches,
         terms: Terms::of(&config),
         moved,
     };
@@ -158,6 +169,7 @@ mod tests {
                     epoch: 0,
                     sequence: index,
                 }),
+                batch: None,
                 stream_sequence: Some(b"s"),
                 config: None,
                 start: None,
@@ -180,6 +192,7 @@ mod tests {
             links: crate::frame::links::Links::default(),
             closes: false,
             mark: None,
+            batch: None,
             stream_sequence: None,
             config: None,
             start: None,

@@ -23,6 +23,9 @@ pub(crate) fn fold(core: &Core, from: Lsn) -> Result<u64> {
         let header = frame.records().next();
         let header = header.ok_or_else(|| inconsistent("a frame without an envelope".into()))?;
         let envelope = Envelope::decode(header.bytes()).map_err(inconsistent)?;
+        if envelope.kind == Kind::Id {
+            continue; // of no stream: its place in the log is all that it is for
+        }
         let mut part = core.table.of_number(envelope.stream);
         if lsn <= part.applied {
             continue;

@@ -1,6 +1,7 @@
 //! What everything shares: the log, the table, and who waits.
 
 use crate::error::{Error, Result};
+use crate::frame::batch::Batch;
 use crate::frame::config::Config;
 use crate::frame::envelope::{Envelope, Kind, Mark, Place};
 use crate::frame::links::Links;
@@ -75,6 +76,7 @@ impl Found {
 pub(crate) struct Said<'a> {
     pub(crate) closes: bool,
     pub(crate) mark: Option<Mark<'a>>,
+    pub(crate) batch: Option<Batch>,
     pub(crate) stream_sequence: Option<&'a [u8]>,
     pub(crate) start: Option<Place>,
 }
@@ -129,7 +131,7 @@ impl Core {
         part: &mut Part,
         config: Config<'_>,
         messages: &[&[u8]],
-        is_json: bool,
+        by_message: bool,
         said: Said<'_>,
     ) -> Result<std::result::Result<u32, Refusal>> {
         let number = part.next_number();
@@ -140,13 +142,14 @@ impl Core {
             index: 0,
             first: Place {
                 position: base,
-                weight: if is_json { 0 } else { base },
+                weight: if by_message { 0 } else { base },
             },
-            length: length_of(messages, is_json),
+            length: length_of(messages, by_message),
             received_ms: self.wall_ms(),
             links: Links::default(),
             closes: said.closes,
             mark: said.mark,
+            batch: said.batch,
             stream_sequence: said.stream_sequence,
             config: Some(config),
             start: None,
@@ -187,18 +190,19 @@ impl Core {
             stream: number,
             index: stream.chain.frames,
             first: stream.tail,
-            length: length_of(messages, stream.is_json),
+            length: length_of(messages, stream.by_message),
             received_ms: self.wall_ms(),
             links: stream.chain.links(),
             closes: said.closes,
             mark: said.mark,
+            batch: said.batch,
             stream_sequence: said.stream_sequence,
             config: None,
             start: said.start,
         };
         // What frees space, or ends a stream, has the log's reserve.
         let class = match kind {
-            Kind::Data | Kind::Create => Admission::Ordinary,
+            Kind::Data | Kind::Create | Kind::Id => Admission::Ordinary,
             Kind::Close | Kind::Delete | Kind::Moved | Kind::Trim => Admission::Reserve,
         };
         let lsn = match self.append(&envelope, messages, class)? {
@@ -349,9 +353,9 @@ impl Core {
 /// The most that an envelope takes, with what the log needs for each record.
 const MAX_HEADER_BYTES: usize = 16 << 10;
 
-pub(crate) fn length_of(messages: &[&[u8]], is_json: bool) -> Place {
+pub(crate) fn length_of(messages: &[&[u8]], by_message: bool) -> Place {
     let weight = messages.iter().map(|message| message.len() as u64).sum();
-    let position = if is_json {
+    let position = if by_message {
         messages.len() as u64
     } else {
         weight

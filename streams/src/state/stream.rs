@@ -7,6 +7,7 @@ use crate::frame::config::{Config, Fork, Lifetime, Retention};
 use crate::frame::envelope::{Envelope, Kind, Place};
 use crate::frame::links::Chain;
 use crate::interface::media_type;
+use crate::state::batches::Batches;
 use crate::state::producers::Producers;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,7 +18,8 @@ pub(crate) struct Stream {
     pub(crate) number: u64,
     pub(crate) name: Box<str>,
     pub(crate) content_type: Arc<str>,
-    pub(crate) is_json: bool,
+    /// Whether positions count messages, and not bytes.
+    pub(crate) by_message: bool,
     pub(crate) is_closed: bool,
     /// Forks may still need its data.
     pub(crate) is_deleted: bool,
@@ -39,6 +41,8 @@ pub(crate) struct Stream {
 pub(crate) struct Extra {
     pub(crate) producers: Producers,
     pub(crate) stream_sequence: Option<Box<[u8]>>,
+    /// Producers that number their messages.
+    pub(crate) batches: Option<Box<Batches>>,
     /// What it was created with, where that is anything special.
     pub(crate) terms: Option<Box<Terms>>,
     /// Where data is that was moved, ascending and without holes; what follows is in the chain.
@@ -131,7 +135,7 @@ impl Stream {
             number,
             name: config.name.into(),
             content_type: Arc::clone(content_type),
-            is_json: media_type::is_json(config.content_type),
+            by_message: media_type::counts_messages(config.content_type),
             is_closed: false,
             is_deleted: false,
             is_dirty: true,
@@ -185,6 +189,12 @@ impl Stream {
         if let Some(mark) = &envelope.mark {
             let producers = &mut self.extra.get_or_insert_default().producers;
             has_forgotten = producers.accept(mark, lsn, most_producers);
+        }
+        if let Some(batch) = &envelope.batch {
+            let batches = &mut self.extra.get_or_insert_default().batches;
+            let at = (envelope.first.position, lsn);
+            let batches = batches.get_or_insert_default();
+            has_forgotten |= batches.accept(*batch, envelope.length.position, at, most_producers);
         }
         if let Some(sequence) = envelope.stream_sequence {
             self.extra.get_or_insert_default().stream_sequence = Some(sequence.into());
@@ -265,6 +275,7 @@ impl Stream {
             size_of::<Extra>()
                 + terms
                 + extra.producers.heap_bytes()
+                + extra.batches.as_deref().map_or(0, Batches::heap_bytes)
                 + extra.moved.capacity() * size_of::<Block>()
         });
         let pending = self.pending.as_deref().map_or(0, |pending| {

@@ -281,6 +281,7 @@ mod tests {
             links: Links::default(),
             closes: false,
             mark: None,
+            batch: None,
             stream_sequence: None,
             config: None,
             start: None,

@@ -16,6 +16,10 @@ use std::sync::atomic::Ordering;
 
 /// No block is longer, unless a single frame is.
 const MAX_BLOCK: u64 = 1 << 20;
+
+/// What the log adds to each record of a frame, at most, and the envelope of a block.
+const RECORD_BYTES: u64 = 8;
+const ENVELOPE_BYTES: u64 = 128;
 /// So much is in memory before it is appended.
 const MAX_HELD: u64 = 16 << 20;
 
@@ -72,16 +76,19 @@ struct Most {
     position: u64,
     /// From the oldest to the newest of it.
     age_ms: u64,
+    /// Bytes of the frame that it is.
+    frame: u64,
 }
 
 impl Most {
-    fn of(stream: &Stream) -> Self {
+    fn of(core: &Core, stream: &Stream) -> Self {
         let keep = stream.retention();
         let share = |bound: Option<u64>| bound.map_or(u64::MAX, |bound| bound / 8);
         Self {
             weight: share(keep.bytes).min(MAX_BLOCK),
             position: share(keep.positions),
             age_ms: share(keep.age_ms),
+            frame: core.wal.max_record_bytes() as u64,
         }
     }
 }
@@ -108,7 +115,7 @@ fn each_needed(
             let mut part = core.table.of_number(envelope.stream);
             let stream = part.numbered(envelope.stream);
             let stream = stream.filter(|stream| is_needed(stream, &envelope, lsn));
-            stream.map(|stream| Most::of(stream))
+            stream.map(|stream| Most::of(core, stream))
         };
         if let Some(most) = needed {
             bytes += frame.end_lsn.bytes_since(frame.lsn);
@@ -144,9 +151,12 @@ impl Held {
     /// Whether what follows is one block with it.
     fn goes_on_with(&self, next: &Self) -> bool {
         let whole = self.length.after(next.length);
+        let records = (self.records.len() + next.records.len()) as u64;
+        let frame = whole.weight + records * RECORD_BYTES + ENVELOPE_BYTES;
         self.end() == next.first
             && whole.weight <= self.most.weight
             && whole.position <= self.most.position
+            && frame <= self.most.frame
             && next.received_ms.saturating_sub(self.since_ms) <= self.most.age_ms
     }
 
@@ -215,6 +225,7 @@ fn envelope(stream: u64, first: Place, length: Place, received_ms: u64) -> Envel
         links: Links::default(),
         closes: false,
         mark: None,
+        batch: None,
         stream_sequence: None,
         config: None,
         start: None,

@@ -6,14 +6,13 @@
 use crate::error::Result;
 use crate::frame::envelope::{Kind, Mark};
 use crate::interface::bounds::{MAX_TEXT_BYTES, check_text};
-use crate::interface::media_type;
 use crate::interface::position::Position;
 use crate::interface::refusal::Refusal;
 use crate::interface::requests::{Append, Appended, Then};
 use crate::shared::core::{Core, Found, Said};
 use crate::shared::decision::Decision;
-use crate::state::producers::Seen;
 use crate::state::stream::Stream;
+use crate::writing::admit::{Admitted, admit};
 use std::sync::Arc;
 
 pub(crate) fn append(
@@ -37,14 +36,15 @@ pub(crate) fn append(
     };
     let stream = part.at_mut(slot).expect("it was found just now");
     stream.touched_ms = core.now_ms();
-    match check(stream, request, mark.as_ref()) {
-        Ok(Checked::New) => {}
-        Ok(Checked::Before(sequence)) => {
-            let told = appended(stream, mark.map(|_| sequence), true);
-            return Ok(Decision::new(core, Ok(told), rests_on));
-        }
+    let seen = match admit(stream, request, mark.as_ref()) {
+        Ok(seen) => seen,
         Err(refusal) => return Ok(Decision::new(core, Err(refusal), rests_on)),
+    };
+    if let Admitted::Before { sequence, first } = seen {
+        let told = appended(stream, mark.map(|_| sequence), first, true);
+        return Ok(Decision::new(core, Ok(told), rests_on));
     }
+    let first = stream.tail.position;
     let kind = match request.messages.is_empty() {
         true => Kind::Close,
         false => Kind::Data,
@@ -52,6 +52,7 @@ pub(crate) fn append(
     let said = Said {
         closes: request.then == Then::Closed,
         mark,
+        batch: request.batch,
         stream_sequence: request.stream_sequence,
         start: None,
     };
@@ -59,7 +60,8 @@ pub(crate) fn append(
         return Ok(Decision::new(core, Err(refusal), rests_on));
     }
     let stream = part.at_mut(slot).expect("it was found just now");
-    let told = appended(stream, mark.map(|mark| mark.sequence), false);
+    let sequence = mark.map(|mark| mark.sequence);
+    let told = appended(stream, sequence, Some(first), false);
     let rests_on = Some((stream.chain.newest, stream.number));
     Ok(Decision::new(core, Ok(told), rests_on))
 }
@@ -78,59 +80,15 @@ fn check_texts(request: &Append<'_>) -> std::result::Result<(), Refusal> {
     }
 }
 
-/// What a request that may be accepted is.
-enum Checked {
-    New,
-    /// Accepted before; the highest sequence of its producer.
-    Before(u64),
-}
-
-/// In the order in which refusals go first.
-fn check(
+fn appended(
     stream: &Stream,
-    request: &Append<'_>,
-    mark: Option<&Mark<'_>>,
-) -> std::result::Result<Checked, Refusal> {
-    let extra = stream.extra.as_deref();
-    let closed = || Refusal::Closed {
-        end: Position::new(stream.tail.position),
-    };
-    let known = mark.map(|mark| match extra {
-        Some(extra) => extra.producers.check(mark),
-        None => crate::state::producers::Producers::default().check(mark),
-    });
-    if stream.is_closed {
-        return match (mark, known) {
-            (Some(_), Some(Ok(Seen::Before(sequence)))) => Ok(Checked::Before(sequence)),
-            (Some(_), Some(Err(stale @ Refusal::StaleEpoch { .. }))) => Err(stale),
-            // To close what is closed changes nothing.
-            (None, _) if request.messages.is_empty() => Ok(Checked::Before(0)),
-            _ => Err(closed()),
-        };
-    }
-    let has_type = !request.messages.is_empty();
-    if has_type
-        && !request
-            .content_type
-            .is_some_and(|t| media_type::is_same(t, &stream.content_type))
-    {
-        let expected = stream.content_type.to_string();
-        return Err(Refusal::ContentType { expected });
-    }
-    match known.transpose()? {
-        Some(Seen::Before(sequence)) => return Ok(Checked::Before(sequence)),
-        Some(Seen::New) | None => {}
-    }
-    let last = extra.and_then(|extra| extra.stream_sequence.as_deref());
-    match (last, request.stream_sequence) {
-        (Some(last), Some(new)) if new <= last => Err(Refusal::StreamSequence),
-        _ => Ok(Checked::New),
-    }
-}
-
-fn appended(stream: &Stream, sequence: Option<u64>, is_duplicate: bool) -> Appended {
+    sequence: Option<u64>,
+    first: Option<u64>,
+    is_duplicate: bool,
+) -> Appended {
     Appended {
         is_duplicate,
+        first: first.map(Position::new),
         end: Position::new(stream.tail.position),
         is_closed: stream.is_closed,
         sequence,

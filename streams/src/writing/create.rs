@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::frame::config::{Config, Fork, Lifetime, Retention};
 use crate::interface::bounds::{MAX_NAME_BYTES, MAX_TEXT_BYTES, check_text};
-use crate::interface::media_type::{self, is_json};
+use crate::interface::media_type;
 use crate::interface::position::Position;
 use crate::interface::refusal::Refusal;
 use crate::interface::requests::{Created, NewStream, Source, Then};
@@ -141,7 +141,7 @@ fn make(
             None,
         ));
     }
-    let is_json = is_json(wanted.content_type);
+    let by_message = media_type::counts_messages(wanted.content_type);
     let config = Config {
         name,
         content_type: wanted.content_type,
@@ -153,7 +153,7 @@ fn make(
         closes: new.then == Then::Closed,
         ..Said::default()
     };
-    let slot = match core.append_create(part, config, new.messages, is_json, said)? {
+    let slot = match core.append_create(part, config, new.messages, by_message, said)? {
         Ok(slot) => slot,
         Err(refusal) => return Ok(Decision::new(core, Err(refusal), None)),
     };

@@ -439,6 +439,7 @@ pub(crate) fn append<'a>(
             epoch,
             sequence,
         }),
+        batch: None,
         stream_sequence: sequence.as_ref().map(|sequence| &sequence[..]),
     }
 }

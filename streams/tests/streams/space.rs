@@ -345,3 +345,19 @@ fn that_data_was_given_up_is_told_when_it_lasts() {
     let refused = streams.read("a", from, 100).unwrap();
     assert_eq!(refused.lsn(), None, "it is known to last");
 }
+
+/// Blocks were bounded by a length of their own alone. In a log of short segments one became longer
+/// than a frame may be, and from then on nothing was freed.
+#[test]
+fn a_block_is_no_longer_than_a_frame_may_be() {
+    let options = small(Arc::new(SimDisk::new()));
+    let streams = Streams::open("/streams", options).unwrap();
+    create(&streams, "a", None);
+    for n in 0..200 {
+        say(&streams, "a", &format!("{n:0>900}")).unwrap();
+        streams.tend().unwrap();
+    }
+    assert!(streams.stats().moved_bytes > 0);
+    let expected: String = (0..200).map(|n| format!("{n:0>900}")).collect();
+    assert_eq!(read(&streams, "a", 0).unwrap(), expected);
+}

@@ -1,10 +1,13 @@
-//! `served`: named streams of the same process, read by offset.
+//! Named streams of the same process, read by offset.
 
+use crate::served::record::ServedRecord;
 use bytes::Bytes;
 use highwater_engine::{
     Advance, AdvanceLimit, BoxError, OffsetContext, OffsetRange, ReadError, Source,
 };
-use highwater_streams::{Error, From, Page, Position, Refusal, Streams};
+use highwater_streams::{
+    Error, From, Page, Position, RECORDS, Refusal, Streams, is_json, is_records,
+};
 use std::fmt;
 use std::sync::Arc;
 
@@ -14,7 +17,8 @@ const PIECE: u64 = 20_000;
 /// Bytes that are read at a time.
 const PAGE: usize = 1 << 20;
 
-/// What [`Sources::served`](crate::Sources::served) reads: JSON streams that this process serves.
+/// What [`Sources::served`](crate::Sources::served) reads, JSON streams that this process serves,
+/// and [`Sources::served_records`](crate::Sources::served_records), streams of records.
 ///
 /// ```
 /// use highwater_connectors::Served;
@@ -31,6 +35,14 @@ pub struct Served {
     streams: Arc<Streams>,
     names: Vec<String>,
     max_records: u64,
+    messages: Messages,
+}
+
+/// What the messages of its streams are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Messages {
+    Json,
+    Records,
 }
 
 impl fmt::Debug for Served {
@@ -53,6 +65,7 @@ impl Served {
             streams: Arc::clone(streams),
             names: names.into_iter().map(Into::into).collect(),
             max_records: 100_000,
+            messages: Messages::Json,
         }
     }
 
@@ -64,10 +77,33 @@ impl Served {
         self
     }
 
+    /// With streams of such messages.
+    pub(crate) fn of(mut self, messages: Messages) -> Self {
+        self.messages = messages;
+        self
+    }
+
     /// A page from a position on, as far as it is durable. To read for a batch is no use of a
     /// stream: it lives no longer.
     fn page(&self, name: &str, from: From, limit: usize) -> Result<Result<Page, Refusal>, Error> {
         self.streams.read_on(name, from, limit)?.wait()
+    }
+}
+
+impl Served {
+    /// Whether a stream has such messages.
+    fn check(&self, name: &str, content_type: &str) -> Result<(), BoxError> {
+        let (is_right, wanted, other) = match self.messages {
+            Messages::Json => (is_json(content_type), "application/json", "served_records"),
+            Messages::Records => (is_records(content_type), RECORDS, "served"),
+        };
+        match is_right {
+            true => Ok(()),
+            false => Err(format!(
+                "{name} is a stream of {content_type}: this source reads {wanted}, and `{other}` the other kind of messages"
+            )
+            .into()),
+        }
     }
 }
 
@@ -100,13 +136,7 @@ impl Source for Served {
                 Err(Refusal::NotFound | Refusal::Gone) => continue,
                 Err(refusal) => return Err(format!("{name}: {refusal}").into()),
             };
-            if !stream.is_json {
-                return Err(format!(
-                    "{name} is a stream of {}: batches have messages, so create it with the content type application/json",
-                    stream.content_type
-                )
-                .into());
-            }
+            self.check(name, &stream.content_type)?;
             let item = item(name, stream.number);
             let (start, end) = (stream.start.get(), stream.end.get());
             let position = source.position(&item);
@@ -151,7 +181,13 @@ impl Source for Served {
                 if next == range.to {
                     return Ok(());
                 }
-                emit(next, Bytes::copy_from_slice(message));
+                emit(
+                    next,
+                    match self.messages {
+                        Messages::Json => Bytes::copy_from_slice(message),
+                        Messages::Records => ServedRecord::wrap(name, next, message),
+                    },
+                );
                 next += 1;
             }
         }

@@ -1,0 +1,202 @@
+//! Appending batches.
+//!
+//! Batches of a connection are appended in the order in which they come, each as one frame: after a
+//! crash all of a batch is there, or none. What is answered is durable.
+
+use crate::answers::answer::{Answer, Reply, Then};
+use crate::answers::messages::Messages;
+use crate::answers::offsets::offset;
+use crate::answers::told;
+use crate::batch::read::Batch;
+use crate::batch::refused::Refused;
+use crate::door::Door;
+use crate::messages::produce::{self, Partition, Request, Told};
+use crate::wire::error::Code;
+use crate::wire::header::{Head, Offer};
+use highwater_streams::{Append, Appended, Decision, Error, RECORDS};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
+
+/// How often a full log is looked at again while a request waits for room.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// A request waits no longer, whatever its client says.
+const MAX_WAIT: Duration = Duration::from_mins(1);
+
+/// What came of a partition so far.
+enum Step {
+    Told(Told),
+    /// To be waited for.
+    Appended(i32, Decision<Appended>),
+}
+
+/// A request that was begun.
+pub(crate) struct Begun {
+    pub(crate) answer: Answer,
+    /// Whether the next request of the connection is to be looked at.
+    pub(crate) then: Then,
+}
+
+/// Appends all of a request. While the log is full it waits, as long as the client does: the
+/// connection is not read on meanwhile.
+pub(crate) async fn begin(
+    door: &Arc<Door>,
+    (head, offer): (Head, Offer),
+    request: Request<'_>,
+) -> Begun {
+    let patience = Duration::from_millis(u64::try_from(request.timeout_ms).unwrap_or(0));
+    let until = Instant::now() + patience.min(MAX_WAIT);
+    let mut topics = Vec::new();
+    let mut then = Then::GoOn;
+    for (topic, partitions) in &request.topics {
+        let mut steps = Vec::new();
+        for partition in partitions {
+            let step = match refusal_of(&request) {
+                Some(refused) => refuse(partition, refused),
+                None => append(door, topic, partition, until).await,
+            };
+            if let Step::Told(told) = &step
+                && is_for_now(told.code)
+            {
+                then = Then::Close;
+            }
+            steps.push(step);
+        }
+        topics.push(((*topic).to_owned(), steps));
+    }
+    let is_answered = request.acks != 0;
+    let answer: Answer = Box::pin(async move {
+        let mut all = Vec::new();
+        for (topic, steps) in topics {
+            let mut partitions = Vec::new();
+            for step in steps {
+                partitions.push(tell(step).await);
+            }
+            all.push((topic, partitions));
+        }
+        reply(head, &offer, &all, is_answered)
+    });
+    Begun { answer, then }
+}
+
+/// Whether a client sends again what is refused with this code.
+fn is_for_now(code: Code) -> bool {
+    matches!(code, Code::RequestTimedOut | Code::KafkaStorageError)
+}
+
+fn reply(head: Head, offer: &Offer, all: &[(String, Vec<Told>)], is_answered: bool) -> Reply {
+    let told = || all.iter().flat_map(|(_, partitions)| partitions);
+    let code = told().map(|told| told.code).max().unwrap_or(Code::None);
+    let ends = match is_answered {
+        true => told().any(|told| is_for_now(told.code)),
+        // A client that wants no answer learns by this alone that something is wrong.
+        false => code != Code::None,
+    };
+    let bytes = match is_answered {
+        true => {
+            let mut writer = head.answer(offer);
+            produce::write(&mut writer, head.version, all);
+            writer.finish()
+        }
+        false => Vec::new(),
+    };
+    Reply {
+        then: if ends { Then::Close } else { Then::GoOn },
+        ..Reply::new(bytes, code)
+    }
+}
+
+/// Why nothing of a request is appended.
+fn refusal_of(request: &Request<'_>) -> Option<Refused> {
+    if request.transaction.is_some() {
+        let reason = "Highwater has no transactions: use an idempotent producer";
+        let code = Code::TransactionalIdAuthorizationFailed;
+        return Some(Refused::new(code, reason));
+    }
+    match request.acks {
+        -1..=1 => None,
+        acks => Some(Refused::new(
+            Code::InvalidRequiredAcks,
+            format!("acks may be 0, 1 or -1, and not {acks}"),
+        )),
+    }
+}
+
+fn refuse(partition: &Partition<'_>, refused: Refused) -> Step {
+    Step::Told(Told::refused(partition.index, refused.code, refused.reason))
+}
+
+async fn append(door: &Door, topic: &str, partition: &Partition<'_>, until: Instant) -> Step {
+    loop {
+        let error = match append_now(door, topic, partition) {
+            Ok(Ok(decision)) => return Step::Appended(partition.index, decision),
+            Ok(Err(refused)) => return refuse(partition, refused),
+            Err(error) => error,
+        };
+        let now = Instant::now();
+        let is_over = now >= until || *door.stopped.borrow();
+        if !error.is_log_full() || is_over {
+            let code = match error.is_log_full() {
+                true => Code::RequestTimedOut,
+                false => told::failed(&error, "appending"),
+            };
+            return refuse(partition, Refused::new(code, error.to_string()));
+        }
+        sleep_until((now + LOOK_AGAIN).min(until)).await;
+    }
+}
+
+/// Checks and appends a batch. Nothing is waited for.
+fn append_now(
+    door: &Door,
+    topic: &str,
+    partition: &Partition<'_>,
+) -> Result<Result<Decision<Appended>, Refused>, Error> {
+    let Some(stream) = door.topics.stream_of(topic, partition.index) else {
+        let reason = format!("there is no partition {} of {topic:?}", partition.index);
+        return Ok(Err(Refused::new(Code::UnknownTopicOrPartition, reason)));
+    };
+    let streams = &door.streams;
+    let hint = streams.content_type_hint(&stream);
+    let content_type = hint.as_deref().unwrap_or(RECORDS);
+    if !crate::topics::has_messages(content_type) {
+        let reason = format!("{topic:?} is a stream of {content_type}, which has no messages");
+        return Ok(Err(Refused::new(Code::InvalidTopic, reason)));
+    }
+    let max = streams.max_body_bytes();
+    let read = Batch::read(partition.batch, max).and_then(|batch| {
+        let messages = Messages::of(&batch, content_type)?;
+        Ok((batch.producer, messages))
+    });
+    let (producer, messages) = match read {
+        Ok(read) => read,
+        Err(refused) => return Ok(Err(refused)),
+    };
+    let request = Append {
+        content_type: Some(content_type),
+        messages: &messages.each(),
+        batch: producer,
+        ..Append::default()
+    };
+    streams.append(&stream, &request).map(Ok)
+}
+
+async fn tell(step: Step) -> Told {
+    let (index, decision) = match step {
+        Step::Told(told) => return told,
+        Step::Appended(index, decision) => (index, decision),
+    };
+    match decision.told().await {
+        Ok(Ok(appended)) => Told {
+            index,
+            code: Code::None,
+            base_offset: appended.first.map_or(-1, |first| offset(first.get())),
+            message: None,
+        },
+        Ok(Err(refusal)) => Told::refused(index, told::code_of(&refusal), refusal.to_string()),
+        Err(error) => {
+            let code = told::failed(&error, "making durable");
+            Told::refused(index, code, error.to_string())
+        }
+    }
+}
