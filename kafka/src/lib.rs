@@ -14,16 +14,22 @@
 //! | `messages` | requests and their answers |
 //! | `batch` | batches of records |
 //! | `wire` | numbers, texts, lists, heads |
+//! | `fuzzing` | what the fuzzer feeds |
 
 mod answers;
 mod batch;
 mod door;
+#[cfg(any(test, fuzzing))]
+mod fuzzing;
 mod messages;
 mod options;
 mod server;
 mod topics;
 mod wire;
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use fuzzing::{batch as fuzz_batch, request as fuzz_request};
 pub use highwater_http::Tls;
 pub use options::KafkaOptions;
 pub use server::start::{KafkaError, KafkaServer};

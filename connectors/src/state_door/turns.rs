@@ -74,3 +74,79 @@ impl Turns {
         turn.map_err(|_| Refusal::busy("too many clients follow changes"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Condvar, Mutex};
+
+    /// Scans that are under way, and how many may end.
+    #[derive(Default)]
+    struct Under {
+        way: Mutex<(usize, usize, usize)>,
+        changed: Condvar,
+    }
+
+    impl Under {
+        fn scan(&self) {
+            let mut way = self.way.lock().unwrap();
+            way.0 += 1;
+            way.1 = way.1.max(way.0);
+            self.changed.notify_all();
+            way = self.changed.wait_while(way, |way| way.2 == 0).unwrap();
+            way.0 -= 1;
+            way.2 -= 1;
+        }
+
+        fn wait_for(&self, count: usize) {
+            let way = self.way.lock().unwrap();
+            drop(self.changed.wait_while(way, |way| way.0 < count).unwrap());
+        }
+
+        fn let_end(&self, count: usize) {
+            self.way.lock().unwrap().2 += count;
+            self.changed.notify_all();
+        }
+    }
+
+    #[test]
+    fn four_scans_are_under_way_and_the_others_wait() {
+        let runtime = tokio::runtime::Builder::new_multi_thread();
+        let runtime = { runtime }.worker_threads(1).build().unwrap();
+        let turns = Turns::new(&StateDoorOptions::new());
+        let under = Arc::new(Under::default());
+        let scans: Vec<_> = (0..20)
+            .map(|_| {
+                let (scans, under) = (turns.scans.clone(), Arc::clone(&under));
+                runtime.spawn(async move { scans.run(move || under.scan()).await.is_ok() })
+            })
+            .collect();
+        under.wait_for(SCANS);
+        for _ in 0..16 {
+            under.let_end(1);
+            under.wait_for(SCANS);
+        }
+        under.let_end(SCANS);
+        for scan in scans {
+            assert!(runtime.block_on(scan).unwrap());
+        }
+        assert_eq!(under.way.lock().unwrap().1, SCANS);
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_until_there_is_a_place() {
+        let turns = Turns::new(&StateDoorOptions::new().max_feeds(2));
+        let lists: Vec<_> = (0..WAITING_SCANS).map(|_| turns.list().unwrap()).collect();
+        turns.list().unwrap_err();
+        drop(lists);
+        drop(turns.list().unwrap());
+        let waits: Vec<_> = (0..WAITING).map(|_| turns.wait().unwrap()).collect();
+        turns.wait().unwrap_err();
+        drop(waits);
+        drop(turns.wait().unwrap());
+        let feeds: Vec<_> = (0..2).map(|_| turns.feed().unwrap()).collect();
+        turns.feed().unwrap_err();
+        drop(feeds);
+        drop(turns.feed().unwrap());
+    }
+}

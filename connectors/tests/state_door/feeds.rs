@@ -264,3 +264,21 @@ fn a_client_that_takes_nothing_is_told_to_read_everything_again() {
     running.batch();
     assert_eq!(feed.next().data["value"], "more");
 }
+
+/// A batch that fails changes nothing, and its feed does not look as if nothing happened: it ends.
+#[test]
+fn a_program_that_fails_ends_its_feeds() {
+    let world = run();
+    world.add("a", 1);
+    let first = world.batch();
+    let mut feed = Feed::follow(world.addr(), "sums", "");
+    assert_eq!(feed.next().id, Some(first));
+    world.add("a", 2);
+    world.add("boom", 1);
+    world.context.run_batch().unwrap_err();
+    assert!(feed.is_at_its_end());
+    let answer = Client::connect(world.addr()).get("/state/sums/a");
+    assert_eq!(answer.status, 503, "{answer:?}");
+    let again = Client::connect(world.addr()).with("/changes/sums", "");
+    assert_eq!(again.status, 503, "{again:?}");
+}

@@ -135,6 +135,7 @@ impl World {
         let program = move |ssc: &StreamScope| -> Result<(), BoxError> {
             let added = ssc.input::<(String, i64)>("added");
             let added = added.map(move |(key, number)| {
+                assert_ne!(key, "boom", "an operator fails");
                 if key == "slow"
                     && let Some(gate) = &gate
                 {

@@ -2,8 +2,10 @@
 //! sending a record to an answer that contains it.
 //!
 //! ```text
-//! cargo bench --bench queries [-- --seconds 5 --rounds 3]
+//! cargo bench --bench queries [--features http] [-- --seconds 5 --rounds 3]
 //! ```
+//!
+//! With the feature `http` the last part is done over HTTP as well.
 //!
 //! Throughputs are medians of the rounds with the lowest and the highest.
 #![allow(
@@ -17,6 +19,9 @@
     reason = "a benchmark fails by panicking, and measures time"
 )]
 
+#[cfg(feature = "http")]
+mod over_http;
+#[path = "../support/mod.rs"]
 mod support;
 
 use highwater::StateReader;
@@ -277,6 +282,11 @@ fn main() {
         for interval in [1, 10, 50].map(Duration::from_millis) {
             let took = readable(size, interval, rate);
             show(&format!("batches of {interval:?}"), &took);
+            #[cfg(feature = "http")]
+            show(
+                &format!("batches of {interval:?}, over HTTP"),
+                &over_http::readable(size, interval, rate),
+            );
         }
     }
 }

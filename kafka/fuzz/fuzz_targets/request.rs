@@ -1,0 +1,4 @@
+//! See `kafka/src/fuzzing.rs`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| highwater_kafka::fuzz_request(data));
