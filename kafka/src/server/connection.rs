@@ -7,7 +7,7 @@ use crate::server::requests;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
@@ -16,6 +16,9 @@ use tokio::time::{Instant, timeout};
 const MAX_UNDER_WAY: usize = 32;
 /// A client that takes no bytes for so long is cut off.
 const MAX_WRITE: Duration = Duration::from_secs(30);
+
+/// How long a client that is refused has to end the connection itself.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// An answer, and when its request was there.
 pub(crate) type Due = (Instant, Answer);
@@ -37,9 +40,25 @@ pub(crate) async fn serve(stream: TcpStream, door: &Arc<Door>) -> io::Result<()>
         transport = crate::server::transport::open(stream, door) => transport?,
     };
     let (mut from, mut to) = tokio::io::split(transport);
+    let served = serve_requests((&mut from, &mut to), door, &reached).await;
+    if matches!(served, Ok(Then::Close)) {
+        linger(&mut from).await;
+    }
+    let _ = timeout(MAX_WRITE, to.shutdown()).await;
+    served.map(|_| ())
+}
+
+async fn serve_requests(
+    (from, to): (
+        &mut (impl AsyncRead + Unpin),
+        &mut (impl AsyncWrite + Unpin),
+    ),
+    door: &Arc<Door>,
+    reached: &Reached,
+) -> io::Result<Then> {
     let (due, mut answers) = mpsc::channel(MAX_UNDER_WAY);
-    let reading = requests::read_all(&mut from, door, &reached, due);
-    let writing = write_all(&mut to, door, &mut answers);
+    let reading = requests::read_all(from, door, reached, due);
+    let writing = write_all(to, door, &mut answers);
     tokio::pin!(reading, writing);
     tokio::select! {
         biased;
@@ -50,6 +69,13 @@ pub(crate) async fn serve(stream: TcpStream, door: &Arc<Door>) -> io::Result<()>
         }
         written = &mut writing => written,
     }
+}
+
+/// Gives a client time to read why the connection ends, and to end it itself. Some throw away what
+/// came together with the end; and where bytes of theirs are not read, the system does.
+async fn linger(from: &mut (impl AsyncRead + Unpin)) {
+    let rest = async { tokio::io::copy(from, &mut tokio::io::sink()).await };
+    let _ = timeout(LINGER, rest).await;
 }
 
 /// The parts of `host:port`.
@@ -66,7 +92,7 @@ async fn write_all(
     to: &mut (impl AsyncWrite + Unpin),
     door: &Door,
     answers: &mut mpsc::Receiver<Due>,
-) -> io::Result<()> {
+) -> io::Result<Then> {
     while let Some((began, answer)) = answers.recv().await {
         let reply = answer.await;
         let code = u16::try_from(reply.code.number()).unwrap_or(u16::MAX);
@@ -78,11 +104,10 @@ async fn write_all(
         let late = |_| io::Error::new(io::ErrorKind::TimedOut, "it takes no answers");
         written.await.map_err(late)??;
         if reply.then == Then::Close {
-            break;
+            return Ok(Then::Close);
         }
     }
-    let _ = timeout(MAX_WRITE, to.shutdown()).await;
-    Ok(())
+    Ok(Then::GoOn)
 }
 
 #[cfg(test)]

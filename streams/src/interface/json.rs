@@ -2,9 +2,9 @@
 
 use serde_json::value::RawValue;
 
-/// Why a body is none of a JSON stream.
+/// Why a body, or a message, is none of a JSON stream.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the body is no JSON: {0}")]
+#[error("{0}")]
 pub struct BadJson(String);
 
 /// The messages of a body: the elements of an array, or the body itself. They are texts as the
@@ -20,7 +20,7 @@ pub struct BadJson(String);
 /// # Errors
 /// [`BadJson`] if it is no JSON text in UTF-8.
 pub fn json_messages(body: &[u8]) -> Result<Vec<&[u8]>, BadJson> {
-    let bad = |e: serde_json::Error| BadJson(e.to_string());
+    let bad = |e: serde_json::Error| BadJson(format!("the body is no JSON: {e}"));
     let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
     let messages: Vec<&RawValue> = match first {
         Some(b'[') => serde_json::from_slice(body).map_err(bad)?,
@@ -42,7 +42,7 @@ pub fn json_message(body: &[u8]) -> Result<&[u8], BadJson> {
     let message: Result<&RawValue, _> = serde_json::from_slice(body);
     message
         .map(|message| message.get().as_bytes())
-        .map_err(|e| BadJson(e.to_string()))
+        .map_err(|e| BadJson(format!("the message is no JSON: {e}")))
 }
 
 #[cfg(test)]
