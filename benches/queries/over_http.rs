@@ -53,6 +53,7 @@ pub(crate) fn readable(size: Size, interval: Duration, per_second: f64) -> Vec<D
     let posted = BoundAddress::new();
     let run = start(interval, &posted);
     fill(&run, size.keys);
+    crate::rest(Duration::from_secs_f64(size.seconds / 5.0)); // batches catch up
     let states = run
         .context
         .serve_states("127.0.0.1:0", StateDoorOptions::new());
