@@ -9,7 +9,7 @@ use std::time::Duration;
 const OF_DOOR: &[&str] = &["door"];
 
 /// The metrics of the servers. `door` is the name of one: of the source that receives, `states`,
-/// `page`, or what a program has named.
+/// `page`, `streams`, `kafka`, or what a program has named.
 pub const METRICS: &[Metric] = &[
     Metric::new(
         "highwater_door_requests_total",
