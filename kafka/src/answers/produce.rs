@@ -13,13 +13,15 @@ use crate::door::Door;
 use crate::messages::produce::{self, Partition, Request, Told};
 use crate::wire::error::Code;
 use crate::wire::header::{Head, Offer};
-use highwater_streams::{Append, Appended, Decision, Error, RECORDS};
+use highwater_streams::{Append, Appended, Batch as Numbered, Decision, Error, RECORDS};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
 /// How often a full log is looked at again while a request waits for room.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// The records of all batches of a request have no more bytes, decompressed.
+const MAX_RECORDS: usize = 64 << 20;
 /// A request waits no longer, whatever its client says.
 const MAX_WAIT: Duration = Duration::from_mins(1);
 
@@ -48,12 +50,13 @@ pub(crate) async fn begin(
     let until = Instant::now() + patience.min(MAX_WAIT);
     let mut topics = Vec::new();
     let mut then = Then::GoOn;
+    let mut left = MAX_RECORDS;
     for (topic, partitions) in &request.topics {
         let mut steps = Vec::new();
         for partition in partitions {
             let step = match refusal_of(&request) {
                 Some(refused) => refuse(partition, refused),
-                None => append(door, topic, partition, until).await,
+                None => append(door, topic, partition, &mut left, until).await,
             };
             if let Step::Told(told) = &step
                 && is_for_now(told.code)
@@ -126,11 +129,58 @@ fn refuse(partition: &Partition<'_>, refused: Refused) -> Step {
     Step::Told(Told::refused(partition.index, refused.code, refused.reason))
 }
 
-async fn append(door: &Door, topic: &str, partition: &Partition<'_>, until: Instant) -> Step {
+/// A batch that was read, for a stream.
+struct Prepared {
+    stream: String,
+    content_type: Arc<str>,
+    producer: Option<Numbered>,
+    messages: Messages,
+}
+
+/// Reads the batch of a partition. The records of all batches of a request have `left` bytes: a few
+/// bytes may stand for many, and there may be many of those.
+fn prepare(
+    door: &Door,
+    topic: &str,
+    partition: &Partition<'_>,
+    left: &mut usize,
+) -> Result<Prepared, Refused> {
+    let Some(stream) = door.topics.stream_of(topic, partition.index) else {
+        let reason = format!("there is no partition {} of {topic:?}", partition.index);
+        return Err(Refused::new(Code::UnknownTopicOrPartition, reason));
+    };
+    let hint = door.streams.content_type_hint(&stream);
+    let content_type = hint.unwrap_or_else(|| Arc::from(RECORDS));
+    if !crate::topics::has_messages(&content_type) {
+        let reason = format!("{topic:?} is a stream of {content_type}, which has no messages");
+        return Err(Refused::new(Code::InvalidTopic, reason));
+    }
+    let max = door.streams.max_body_bytes();
+    let batch = Batch::read(partition.batch, max.min(*left))?;
+    *left = left.saturating_sub(batch.record_bytes());
+    Ok(Prepared {
+        producer: batch.producer,
+        messages: Messages::of(&batch, &content_type)?,
+        stream,
+        content_type,
+    })
+}
+
+/// Appends a batch, once there is room for it.
+async fn append(
+    door: &Door,
+    topic: &str,
+    partition: &Partition<'_>,
+    left: &mut usize,
+    until: Instant,
+) -> Step {
+    let prepared = match prepare(door, topic, partition, left) {
+        Ok(prepared) => prepared,
+        Err(refused) => return refuse(partition, refused),
+    };
     loop {
-        let error = match append_now(door, topic, partition) {
-            Ok(Ok(decision)) => return Step::Appended(partition.index, decision),
-            Ok(Err(refused)) => return refuse(partition, refused),
+        let error = match append_now(door, &prepared) {
+            Ok(decision) => return Step::Appended(partition.index, decision),
             Err(error) => error,
         };
         let now = Instant::now();
@@ -146,39 +196,14 @@ async fn append(door: &Door, topic: &str, partition: &Partition<'_>, until: Inst
     }
 }
 
-/// Checks and appends a batch. Nothing is waited for.
-fn append_now(
-    door: &Door,
-    topic: &str,
-    partition: &Partition<'_>,
-) -> Result<Result<Decision<Appended>, Refused>, Error> {
-    let Some(stream) = door.topics.stream_of(topic, partition.index) else {
-        let reason = format!("there is no partition {} of {topic:?}", partition.index);
-        return Ok(Err(Refused::new(Code::UnknownTopicOrPartition, reason)));
-    };
-    let streams = &door.streams;
-    let hint = streams.content_type_hint(&stream);
-    let content_type = hint.as_deref().unwrap_or(RECORDS);
-    if !crate::topics::has_messages(content_type) {
-        let reason = format!("{topic:?} is a stream of {content_type}, which has no messages");
-        return Ok(Err(Refused::new(Code::InvalidTopic, reason)));
-    }
-    let max = streams.max_body_bytes();
-    let read = Batch::read(partition.batch, max).and_then(|batch| {
-        let messages = Messages::of(&batch, content_type)?;
-        Ok((batch.producer, messages))
-    });
-    let (producer, messages) = match read {
-        Ok(read) => read,
-        Err(refused) => return Ok(Err(refused)),
-    };
+fn append_now(door: &Door, prepared: &Prepared) -> Result<Decision<Appended>, Error> {
     let request = Append {
-        content_type: Some(content_type),
-        messages: &messages.each(),
-        batch: producer,
+        content_type: Some(&prepared.content_type),
+        messages: &prepared.messages.each(),
+        batch: prepared.producer,
         ..Append::default()
     };
-    streams.append(&stream, &request).map(Ok)
+    door.streams.append(&prepared.stream, &request)
 }
 
 async fn tell(step: Step) -> Told {

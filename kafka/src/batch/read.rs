@@ -87,6 +87,11 @@ impl<'a> Batch<'a> {
         })
     }
 
+    /// How many bytes its records have, decompressed.
+    pub(crate) fn record_bytes(&self) -> usize {
+        self.records.len()
+    }
+
     /// Calls `each` with every record.
     ///
     /// # Errors

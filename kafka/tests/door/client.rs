@@ -129,6 +129,19 @@ pub(crate) fn batch(sender: Sender, key: Option<&str>, values: &[&str]) -> Bytes
     out.freeze()
 }
 
+/// A batch of one record of so many equal bytes, compressed.
+pub(crate) fn bomb(len: usize) -> Bytes {
+    let value = "x".repeat(len);
+    let records = [record(ANYONE, 0, None, &value)];
+    let options = RecordEncodeOptions {
+        version: 2,
+        compression: Compression::Zstd,
+    };
+    let mut out = BytesMut::new();
+    RecordBatchEncoder::encode(&mut out, &records, &options).unwrap();
+    out.freeze()
+}
+
 /// Batches to partitions of topics.
 pub(crate) fn produce(
     acks: i16,
@@ -243,6 +256,16 @@ impl Client {
             .partition_responses
             .into_iter()
             .next()
+    }
+
+    /// The codes of all partitions of an answer.
+    pub(crate) fn codes(&mut self) -> Vec<i16> {
+        let (_, body): (_, ProduceResponse) = self.answer(ApiKey::Produce, PRODUCE).unwrap();
+        let partitions = body
+            .responses
+            .into_iter()
+            .flat_map(|topic| topic.partition_responses);
+        partitions.map(|told| told.error_code).collect()
     }
 
     /// Appends to one partition: the code, and the offset.

@@ -1,6 +1,6 @@
 //! Clients that mean harm: they are cut off, and the others go on.
 
-use crate::client::{ANYONE, Client, World, batch};
+use crate::client::{ANYONE, Client, World, batch, bomb};
 use highwater_kafka::KafkaOptions;
 use highwater_streams::Options;
 use proptest::prelude::*;
@@ -49,6 +49,24 @@ fn bytes_that_are_no_request_end_their_connection_alone() {
         let offset = i64::try_from(n).unwrap();
         assert_eq!(good.produce("t", 0, &body), (0, offset));
     }
+}
+
+/// Eight batches of a few kilobytes that each become 15 MiB: what all of them become has a bound, so
+/// that a short request is not minutes of work.
+#[test]
+fn what_the_batches_of_a_request_become_is_bounded_together() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = KafkaOptions::new().topic("t", 8);
+    let world = World::open(dir.path(), Options::new(), options);
+    let bomb = bomb(15 << 20);
+    assert!(bomb.len() < 100 << 10, "{}", bomb.len());
+    let batches: Vec<(&str, i32, bytes::Bytes)> =
+        (0..8).map(|index| ("t", index, bomb.clone())).collect();
+    let mut client = world.client();
+    let frame = client.produce_frame(&crate::client::produce(1, 10_000, &batches));
+    client.stream.write_all(&frame).unwrap();
+    let codes = client.codes();
+    assert_eq!(codes, [0, 0, 0, 0, 10, 10, 10, 10]);
 }
 
 #[test]
