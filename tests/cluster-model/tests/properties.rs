@@ -1,9 +1,9 @@
 //! Every state within the bounds keeps every invariant.
 //!
-//! `HIGHWATER_CLUSTER_MODEL=long` makes the bounds larger: half an hour.
+//! `HIGHWATER_CLUSTER_MODEL=long` makes the bounds larger: some minutes.
 
 use highwater_cluster_model::model::Fault::{self, *};
-use highwater_cluster_model::model::{Config, check, explain};
+use highwater_cluster_model::model::{Config, check, circles, explain};
 use std::time::Instant;
 
 const ALL: &[Fault] = &[Crash, Pause, Replace, Link, Answer, LogLoss];
@@ -131,6 +131,19 @@ fn more_processes() {
 #[test]
 fn long() {
     if std::env::var("HIGHWATER_CLUSTER_MODEL").is_ok_and(|value| value == "long") {
+        let base = bounds(2, &[Crash, Replace, Rescale]);
+        let rescale = Config {
+            records: vec![0, 1],
+            ..base
+        };
+        holds(
+            "long: from two processes to one",
+            &rescaled(&[0, 1], &[0], rescale.clone()),
+        );
+        holds(
+            "long: from one process to two",
+            &rescaled(&[0], &[0, 1], rescale),
+        );
         let late = Config {
             late_files: true,
             ..bounds(2, ALL)
@@ -154,16 +167,33 @@ fn long() {
             &bounds(3, &[Crash, Replace, Answer]),
         );
         holds("long: three processes, all faults", &three(bounds(1, ALL)));
-        let rescale = bounds(2, &[Crash, Answer, Replace, Rescale]);
-        holds(
-            "long: from two processes to one",
-            &rescaled(&[0, 1], &[0], rescale.clone()),
-        );
-        holds(
-            "long: from one process to two",
-            &rescaled(&[0], &[0, 1], rescale),
-        );
     } else {
         println!("skipped: HIGHWATER_CLUSTER_MODEL is not `long`");
+    }
+}
+
+/// With it, progress in each last state means that every run without further faults comes to an end.
+#[test]
+fn steps_without_faults_only_go_forward() {
+    let one = bounds(1, ALL);
+    let rescale = bounds(1, &[Crash, Pause, Link, Answer, LogLoss, Rescale]);
+    let two = Config {
+        batches: 2,
+        in_flight: 2,
+        ..bounds(1, &[Crash, Pause])
+    };
+    let fewer = rescaled(&[0, 1], &[0], rescale);
+    for config in [
+        &one,
+        &two,
+        &fewer,
+        &Config {
+            late_files: true,
+            ..one.clone()
+        },
+    ] {
+        let (states, circles) = circles(config);
+        println!("{states} states, {circles} on a circle");
+        assert_eq!(circles, 0);
     }
 }

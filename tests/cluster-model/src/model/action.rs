@@ -121,13 +121,7 @@ fn as_member(step: &Step<'_>, who: usize, found: &mut Vec<Action>) {
     }
     let watched =
         |m: &usize| *m != index && (*m == 0 || index == 0 || !step.bug(Bug::NoticeLeaderOnly));
-    if actor.generation > 0
-        && step
-            .state
-            .members()
-            .filter(watched)
-            .any(|m| step.lost(who, m))
-    {
+    if actor.generation > 0 && step.members(who).filter(watched).any(|m| step.lost(who, m)) {
         found.push(Action::Leave(who));
     }
 }
@@ -167,7 +161,7 @@ fn may_cut_last(step: &Step<'_>, who: usize) -> bool {
     };
     let early =
         step.config.rescale.is_some() && step.state.run == 1 && lead.cut + 1 < step.config.batches;
-    early && lead::may_cut(step, who) && step.state.members().all(new)
+    early && lead::may_cut(step, who) && step.members(who).all(new)
 }
 
 /// The faults that may still happen.

@@ -15,8 +15,9 @@ pub(super) fn may(config: &Config, state: &State, fault: Fault) -> bool {
 pub(super) fn boot(step: &mut Step<'_>, who: usize) {
     let log = &step.world().logs[who];
     let (id, end) = ((who as u64 + 1) * 16 + log.losses, log.end);
+    let run = step.state.run;
     let actor = step.change(who);
-    (actor.life, actor.log) = (Life::Up, id as u8);
+    (actor.life, actor.log, actor.run) = (Life::Up, id as u8, run);
     if who == 0 {
         step.state.writers += 1;
         step.change(who).lead.writer = step.state.writers;

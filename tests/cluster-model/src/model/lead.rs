@@ -55,13 +55,12 @@ pub(super) fn may_open(step: &Step<'_>, who: usize) -> bool {
     let lead = &actor.lead;
     let early = step.bug(Bug::OpenEarly)
         && step
-            .state
-            .members()
+            .members(who)
             .all(|m| step.part_of(m, actor.generation).is_some());
     let cut = if early {
         lead.is_cut[0]
     } else {
-        step.least(lead.is_cut)
+        step.least(who, lead.is_cut)
     };
     step.leads(who) && lead.opened < cut
 }
@@ -81,7 +80,7 @@ pub(super) fn may_commit(step: &Step<'_>, who: usize) -> bool {
     let staged = if step.bug(Bug::CommitBeforeStaged) {
         lead.staged[0]
     } else {
-        step.least(lead.staged)
+        step.least(who, lead.staged)
     };
     step.leads(who) && lead.committed < staged
 }

@@ -115,10 +115,10 @@ fn start(step: &Step<'_>, who: usize) -> Manifest {
         start: true,
         batch: old.map_or(0, |m| m.batch),
         files: old.map_or(0, |m| m.files),
-        run: step.state.run.into(),
+        run: step.actor(who).run.into(),
         ended: false,
         drained: false,
-        members: step.state.members().map(member).collect(),
+        members: step.members(who).map(member).collect(),
     }
 }
 
@@ -129,12 +129,12 @@ fn checkpoint(step: &Step<'_>, who: usize) -> Option<Manifest> {
     let published = if step.bug(Bug::ManifestBeforePublished) {
         lead.committed
     } else {
-        step.least(lead.published)
+        step.least(who, lead.published)
     };
     let saved = if step.bug(Bug::ManifestBeforeFiles) {
         lead.committed
     } else {
-        step.least(lead.saved)
+        step.least(who, lead.saved)
     };
     let batch = published.min(saved);
     let ended = batch == last_batch(step, who) && lead.cut == batch;
@@ -159,10 +159,10 @@ fn checkpoint(step: &Step<'_>, who: usize) -> Option<Manifest> {
         start: false,
         batch: batch.into(),
         files: step.actor(who).generation.into(),
-        run: step.state.run.into(),
+        run: step.actor(who).run.into(),
         ended,
         drained: ended && lead.last == batch,
-        members: step.state.members().map(member).collect(),
+        members: step.members(who).map(member).collect(),
     })
 }
 

@@ -116,7 +116,7 @@ pub(super) fn feed(step: &mut Step<'_>, who: usize, batch: u8) {
             to: to.into(),
         },
     );
-    for peer in step.state.members() {
+    for peer in step.members(who) {
         let reached = peer == index || step.carries(index, peer);
         if let Some(there) = step.part_of(peer, generation).filter(|_| reached) {
             step.change(there).heard[batch as usize][index] = (from << 4 | to) + 1;
@@ -129,7 +129,7 @@ pub(super) fn may_run(step: &Step<'_>, who: usize) -> bool {
     let actor = step.actor(who);
     let heard = actor.heard[usize::from(actor.ran + 1) % BATCHES];
     let early = step.bug(Bug::StageBeforeExchange);
-    let all = step.state.members().all(|m| heard[m] > 0 || early);
+    let all = step.members(who).all(|m| heard[m] > 0 || early);
     step.runs(who) && actor.ran < actor.fed && all
 }
 
@@ -259,6 +259,7 @@ pub(super) fn join(step: &mut Step<'_>, who: usize, generation: u8, committed: u
     *actor = Process {
         life,
         index,
+        run: old.run,
         log,
         generation,
         tail,
@@ -308,7 +309,7 @@ fn restored(step: &Step<'_>, index: usize, manifest: &Manifest) -> [u8; PROCESSE
 /// see it half done: the exchange is not modelled again.
 fn rebuild(step: &mut Step<'_>, who: usize, batch: u8) {
     let index = step.index(who);
-    for peer in step.state.members() {
+    for peer in step.members(who) {
         let (from, to) = (position(step, peer, batch - 1), position(step, peer, batch));
         if peer == index {
             step.emit(
@@ -355,6 +356,7 @@ pub(super) fn leave(step: &mut Step<'_>, who: usize) {
     *step.change(who) = Process {
         life,
         index,
+        run: old.run,
         log,
         tail,
         unsynced,

@@ -11,12 +11,14 @@
 //! | `fault` | what goes wrong |
 //! | `action` | [`Action`]: which steps are possible, and their effect |
 //! | `check` | the exhaustive check |
+//! | `forward` | whether steps without faults only go forward |
 //! | `walk` | random walks, as traces |
 
 mod action;
 mod check;
 mod config;
 mod fault;
+mod forward;
 mod lead;
 mod manifests;
 mod member;
@@ -27,5 +29,6 @@ mod walk;
 pub use action::Action;
 pub use check::{Outcome, check, explain};
 pub use config::{Bug, Config, Fault};
+pub use forward::circles;
 pub use state::State;
 pub use walk::walk;

@@ -60,6 +60,8 @@ pub(super) struct Process {
     pub(super) index: u8,
     /// The generation it takes part in; 0 while it waits for one.
     pub(super) generation: u8,
+    /// The run for which it was started.
+    pub(super) run: u8,
     /// The log that it has opened.
     pub(super) log: u8,
     /// It stopped after its JOIN, which process 0 has not answered yet.

@@ -172,7 +172,7 @@ impl<'a> Step<'a> {
     /// A word of process 0 to all others.
     pub(super) fn tell_all(&mut self, who: usize, word: Word, batch: u8) {
         let generation = self.actor(who).generation;
-        for peer in self.state.members().filter(|peer| *peer != 0) {
+        for peer in self.members(who).filter(|peer| *peer != 0) {
             let actor = self.actor(peer);
             let waits = matches!(actor.life, Life::Up | Life::Paused) && actor.generation == 0;
             let starting = word == Word::Start || self.state.down[peer].starts(generation);
@@ -187,8 +187,16 @@ impl<'a> Step<'a> {
         }
     }
 
+    /// Those that take part, as an actor knows it: a ghost may be of an earlier run.
+    pub(super) fn members(&self, who: usize) -> impl Iterator<Item = usize> + use<> {
+        let earlier = self.actor(who).run < self.state.run && self.is_ghost(who);
+        let first = self.config.members.iter().map(|m| 1 << m).sum();
+        let members: u8 = if earlier { first } else { self.state.members };
+        (0..PROCESSES).filter(move |m| members & 1 << m != 0)
+    }
+
     /// The least of what is known of all members.
-    pub(super) fn least(&self, known: [u8; PROCESSES]) -> u8 {
-        self.state.members().map(|m| known[m]).min().unwrap_or(0)
+    pub(super) fn least(&self, who: usize, known: [u8; PROCESSES]) -> u8 {
+        self.members(who).map(|m| known[m]).min().unwrap_or(0)
     }
 }
