@@ -172,7 +172,8 @@ fn long() {
     }
 }
 
-/// With it, progress in each last state means that every run without further faults comes to an end.
+/// With it, progress in each last state means that every run without further faults comes to an
+/// end.
 #[test]
 fn steps_without_faults_only_go_forward() {
     let one = bounds(1, ALL);

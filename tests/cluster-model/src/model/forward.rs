@@ -6,7 +6,8 @@ use super::state::State;
 use ahash::RandomState;
 use std::collections::HashMap;
 
-/// The states within the bounds, and how many of them lie on or behind a circle of steps without faults.
+/// The states within the bounds, and how many of them lie on or behind a circle of steps without
+/// faults.
 pub fn circles(config: &Config) -> (usize, usize) {
     let hasher = RandomState::with_seeds(1, 2, 3, 4);
     let mut numbers: HashMap<u64, usize, RandomState> = HashMap::with_hasher(hasher.clone());
