@@ -850,8 +850,8 @@ fn the_next_batch_runs_while_one_is_committed_and_a_failed_commit_does_not_show_
         await_engine_records(&context, 3);
         send(&context, &full("third"));
         await_engine_records(&context, 4);
-        // A cut is in the log before the driver has it: once, under load, it began to commit batch 2
-        // in between, and this test waited for ever. The next cut comes after that.
+        // A cut is in the log before the driver has it: once, under load, it began to commit
+        // batch 2 in between, and this test waited for ever. The next cut comes after that.
         send(&context, &full("fourth"));
         await_engine_records(&context, 5);
         go.send(()).unwrap();

@@ -51,8 +51,8 @@ fn bytes_that_are_no_request_end_their_connection_alone() {
     }
 }
 
-/// Eight batches of a few kilobytes that each become 15 MiB: what all of them become has a bound, so
-/// that a short request is not minutes of work.
+/// Eight batches of a few kilobytes that each become 15 MiB: what all of them become has a bound,
+/// so that a short request is not minutes of work.
 #[test]
 fn what_the_batches_of_a_request_become_is_bounded_together() {
     let dir = tempfile::tempdir().unwrap();
