@@ -179,3 +179,56 @@ fn wrong_usage_is_told() {
     let (code, _) = ended(&["--long-poll", "-1"]);
     assert_eq!(code, Some(2));
 }
+
+/// The second line says where Kafka clients find the streams; what cannot be a topic is wrong usage.
+#[cfg(feature = "kafka")]
+#[test]
+fn topics_are_served_beside_and_a_wrong_one_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let start = |topic: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_highwater"));
+        command.arg("serve").arg(dir.path());
+        command.args(["--listen", "127.0.0.1:0", "--kafka", "127.0.0.1:0"]);
+        command.args(["--kafka-topic", topic]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    };
+    let mut child = start("sales:3");
+    let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    let first = lines.next().unwrap().unwrap();
+    assert!(first.contains("/v1/stream/"), "{first}");
+    let second = lines.next().unwrap().unwrap();
+    let addr = second.strip_prefix("topics at ").unwrap();
+    let addr = addr.strip_suffix(" (Kafka)").unwrap();
+    TcpStream::connect(addr).unwrap();
+    let addr = first
+        .split("://")
+        .nth(1)
+        .unwrap()
+        .split('/')
+        .next()
+        .unwrap();
+    for (name, status) in [("sales", 200), ("sales/2", 200), ("sales/3", 404)] {
+        let head = format!("HEAD /v1/stream/{name} HTTP/1.1");
+        assert_eq!(ask(addr, &head, "").unwrap().0, status, "{name}");
+    }
+    drop(lines);
+    let pid = child.id().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    for (topic, said) in [
+        ("a b", "no name of a topic"),
+        ("sales:2", "has 3 partitions already"),
+    ] {
+        let output = start(topic).wait_with_output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(said), "{error}");
+    }
+}
