@@ -180,7 +180,8 @@ fn wrong_usage_is_told() {
     assert_eq!(code, Some(2));
 }
 
-/// The second line says where Kafka clients find the streams; what cannot be a topic is wrong usage.
+/// The second line says where Kafka clients find the streams; what cannot be a topic is wrong
+/// usage.
 #[cfg(feature = "kafka")]
 #[test]
 fn topics_are_served_beside_and_a_wrong_one_is_told() {
