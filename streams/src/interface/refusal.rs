@@ -60,6 +60,9 @@ pub enum Refusal {
         /// Of the first message of the request.
         received: u64,
     },
+    /// The number of the first message is none: those are less than 2^31.
+    #[error("messages have numbers less than 2147483648")]
+    NoNumber,
     /// Messages are numbered, and the stream has bytes.
     #[error("the stream has bytes: messages in it have no numbers")]
     NoMessages,

@@ -4,6 +4,7 @@
 //! stream's part, and nothing is waited for in between.
 
 use crate::error::Result;
+use crate::frame::batch::Batch;
 use crate::frame::envelope::{Kind, Mark};
 use crate::interface::bounds::{MAX_TEXT_BYTES, check_text};
 use crate::interface::position::Position;
@@ -20,7 +21,7 @@ pub(crate) fn append(
     name: &str,
     request: &Append<'_>,
 ) -> Result<Decision<Appended>> {
-    if let Err(refusal) = check_texts(request) {
+    if let Err(refusal) = check_request(request) {
         return Ok(Decision::new(core, Err(refusal), None));
     }
     let mark = request.producer.map(|producer| Mark {
@@ -66,7 +67,12 @@ pub(crate) fn append(
     Ok(Decision::new(core, Ok(told), rests_on))
 }
 
-fn check_texts(request: &Append<'_>) -> std::result::Result<(), Refusal> {
+/// Whether the request has only what a frame can say. What is wrong must not get into the log: it
+/// would be refused there at the next start.
+fn check_request(request: &Append<'_>) -> std::result::Result<(), Refusal> {
+    if let Some(batch) = &request.batch {
+        Batch::number(batch.first.into()).ok_or(Refusal::NoNumber)?;
+    }
     if let Some(producer) = &request.producer {
         check_text(
             "the id of a producer",

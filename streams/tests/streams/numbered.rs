@@ -338,3 +338,32 @@ fn a_stream_of_bytes_takes_no_numbered_messages() {
         assert_eq!(told, Err(Refusal::NoMessages));
     }
 }
+
+/// A number that is none of a message was written into the log, and refused there at the next start:
+/// the directory could not be opened any more.
+#[test]
+fn a_number_that_no_message_has_is_refused() {
+    let disk = Arc::new(SimDisk::new());
+    let streams = start(disk.clone()).unwrap();
+    let send = |streams: &Streams, first| {
+        let batch = Some(Batch {
+            producer: 1,
+            epoch: 0,
+            first,
+        });
+        let request = Append {
+            content_type: Some(RECORDS),
+            messages: &[b"a"],
+            batch,
+            ..Append::default()
+        };
+        streams.append(NAME, &request).unwrap().wait().unwrap()
+    };
+    for first in [1 << 31, u32::MAX] {
+        assert_eq!(send(&streams, first).map(drop), Err(Refusal::NoNumber));
+    }
+    let last = (1 << 31) - 1;
+    assert!(!send(&streams, last).unwrap().is_duplicate);
+    drop(streams);
+    assert!(send(&start(disk).unwrap(), last).unwrap().is_duplicate);
+}
