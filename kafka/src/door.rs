@@ -57,3 +57,32 @@ impl Memory {
         Arc::clone(&self.units).acquire_many_owned(units).await.ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::future::Future;
+    use std::pin::pin;
+    use std::task::{Context, Poll, Waker};
+
+    fn now<T>(future: impl Future<Output = T>) -> Option<T> {
+        match pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(ready) => Some(ready),
+            Poll::Pending => None,
+        }
+    }
+
+    #[test]
+    fn what_finds_no_room_waits_and_what_is_too_long_has_all_of_it() {
+        let memory = Memory::new(64 << 10);
+        let half = now(memory.room(32 << 10)).unwrap().unwrap();
+        assert!(now(memory.room((32 << 10) + 1)).is_none());
+        let rest = now(memory.room(32 << 10)).unwrap().unwrap();
+        assert!(now(memory.room(1)).is_none());
+        drop((half, rest));
+        let all = now(memory.room(1 << 40)).unwrap().unwrap();
+        assert!(now(memory.room(1)).is_none());
+        drop(all);
+        assert!(now(memory.room(1)).is_some());
+    }
+}

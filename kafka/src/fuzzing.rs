@@ -6,12 +6,11 @@ use crate::messages::{
     coordinator, fetch, metadata, offsets, produce, producer_id, sasl, versions,
 };
 use crate::wire::header::{Api, Asked, Head};
+use crate::wire::reader::MAX_ITEMS;
 use highwater_streams::RecordRef;
 
 /// The records of a batch have at most so many bytes.
 const MAX: usize = 64 << 10;
-/// A request has at most so many items.
-const MAX_ITEMS: usize = 20_000;
 
 /// A request from its key on. It is read, or malformed; what is read of it is bounded.
 ///

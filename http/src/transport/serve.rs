@@ -63,7 +63,7 @@ pub async fn serve<S: Service>(
     let (stopped, is_stopped) = watch::channel(false);
     loop {
         let next = async {
-            let (stream, peer) = accept(&listener, &*service).await?;
+            let (stream, peer) = accept(&listener, |reason| service.report_error(reason)).await?;
             // Without a place it is closed.
             let Some(place) = connections.place(peer.ip()).await else {
                 meters.refused();
@@ -99,10 +99,11 @@ pub async fn serve<S: Service>(
     Ok(())
 }
 
-/// The next client.
-async fn accept<S: Service>(
+/// The next client; `None` if that one has gone, or none can be accepted for the moment: that is told
+/// to `report_error`, and waited for.
+pub async fn accept(
     listener: &tokio::net::TcpListener,
-    service: &S,
+    report_error: impl Fn(String),
 ) -> Option<(TcpStream, SocketAddr)> {
     match listener.accept().await {
         Ok((stream, peer)) => {
@@ -112,7 +113,7 @@ async fn accept<S: Service>(
         Err(e) if is_the_clients_fault(&e) => None,
         Err(error) => {
             // Too many open files, no memory: it passes. The clients wait in the backlog.
-            service.report_error(format!("cannot accept connections: {error}"));
+            report_error(format!("cannot accept connections: {error}"));
             tokio::time::sleep(ACCEPT_BACK_OFF).await;
             None
         }

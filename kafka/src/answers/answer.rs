@@ -22,8 +22,8 @@ pub(crate) struct Reply {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Then {
     GoOn,
-    /// The connection ends. What its client has sent behind a request that was refused for now is
-    /// not looked at: it would leave a gap, where the client sends all of it again.
+    /// The connection ends. What its client has sent behind a request that it is to send again is
+    /// not looked at: stored, it would come before that one, and leave a gap.
     Close,
 }
 

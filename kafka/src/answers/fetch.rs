@@ -77,7 +77,9 @@ async fn any(waits: &mut [Changed]) {
 struct Read {
     topics: Vec<(String, Vec<Told>)>,
     bytes: usize,
-    /// Of the first one that is refused.
+    /// Nothing more fits.
+    is_full: bool,
+    /// The highest of all partitions.
     code: Code,
     /// Streams, and where they ended.
     ends: Vec<(u64, Position)>,
@@ -94,6 +96,7 @@ fn read(door: &Door, request: &Request, most_bytes: usize, is_first_look: bool) 
     let mut all = Read {
         topics: Vec::new(),
         bytes: 0,
+        is_full: false,
         code: Code::None,
         ends: Vec::new(),
     };
@@ -101,16 +104,18 @@ fn read(door: &Door, request: &Request, most_bytes: usize, is_first_look: bool) 
         let mut told = Vec::new();
         for partition in partitions {
             let left = most_bytes.saturating_sub(all.bytes);
-            // The first message comes whatever its length: a client could not go on without it.
-            let limit = match (all.bytes, left) {
-                (0, left) => Some(left.min(most(partition.max_bytes))),
-                (_, 0) => None,
-                (_, left) => Some(left.min(most(partition.max_bytes))),
-            };
+            let is_first = all.bytes == 0;
+            all.is_full |= !is_first && left == 0;
+            let limit = (!all.is_full).then(|| left.min(most(partition.max_bytes)));
             let found = read_partition(door, topic, partition, limit, is_first_look);
             let found = found.unwrap_or_else(|error| Err(told::failed(&error, "reading")));
             told.push(match found {
-                Ok(found) => {
+                Ok(mut found) => {
+                    // The first message comes whatever its length: a client could not go on
+                    // without it. One of another partition that is too long comes next time.
+                    if !is_first && limit.is_some_and(|limit| found.bytes > limit) {
+                        found.batch.clear();
+                    }
                     all.bytes += found.batch.len();
                     all.ends.push((found.number, found.end));
                     Told {
@@ -143,6 +148,8 @@ struct Found {
     number: u64,
     start: Position,
     end: Position,
+    /// Of messages.
+    bytes: usize,
     batch: Vec<u8>,
 }
 
@@ -195,6 +202,7 @@ fn found(page: &Page, stream: &str) -> Result<Found, Code> {
         number: page.stream.number,
         start: page.stream.start,
         end: page.stream.end,
+        bytes: page.data.len(),
         batch,
     })
 }

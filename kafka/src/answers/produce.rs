@@ -59,7 +59,7 @@ pub(crate) async fn begin(
                 None => append(door, topic, partition, &mut left, until).await,
             };
             if let Step::Told(told) = &step
-                && is_for_now(told.code)
+                && is_to_be_sent_again(told.code)
             {
                 then = Then::Close;
             }
@@ -83,7 +83,7 @@ pub(crate) async fn begin(
 }
 
 /// Whether a client sends again what is refused with this code.
-fn is_for_now(code: Code) -> bool {
+fn is_to_be_sent_again(code: Code) -> bool {
     matches!(code, Code::RequestTimedOut | Code::KafkaStorageError)
 }
 
@@ -91,7 +91,7 @@ fn reply(head: Head, offer: &Offer, all: &[(String, Vec<Told>)], is_answered: bo
     let told = || all.iter().flat_map(|(_, partitions)| partitions);
     let code = told().map(|told| told.code).max().unwrap_or(Code::None);
     let ends = match is_answered {
-        true => told().any(|told| is_for_now(told.code)),
+        true => told().any(|told| is_to_be_sent_again(told.code)),
         // A client that wants no answer learns by this alone that something is wrong.
         false => code != Code::None,
     };

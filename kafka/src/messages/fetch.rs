@@ -1,7 +1,7 @@
 //! `Fetch`: reading.
 
 use crate::wire::error::{Code, Malformed};
-use crate::wire::reader::Reader;
+use crate::wire::reader::{Reader, owned};
 use crate::wire::writer::Writer;
 
 #[derive(Debug)]
@@ -29,16 +29,7 @@ pub(crate) fn read(version: i16, mut reader: Reader<'_>) -> Result<Request, Malf
         reader.i32()?;
         reader.i32()?;
     }
-    let mut topics = Vec::new();
-    for _ in 0..reader.count()? {
-        let name = reader.text()?.to_owned();
-        let mut partitions = Vec::new();
-        for _ in 0..reader.count()? {
-            partitions.push(partition(version, &mut reader)?);
-        }
-        reader.end_struct()?;
-        topics.push((name, partitions));
-    }
+    let topics = reader.topics(|reader| partition(version, reader))?;
     if version >= 7 {
         for _ in 0..reader.count()? {
             reader.text()?;
@@ -56,7 +47,7 @@ pub(crate) fn read(version: i16, mut reader: Reader<'_>) -> Result<Request, Malf
         max_wait_ms,
         min_bytes,
         max_bytes,
-        topics,
+        topics: owned(topics),
     })
 }
 
@@ -73,7 +64,6 @@ fn partition(version: i16, reader: &mut Reader<'_>) -> Result<Partition, Malform
         reader.i64()?;
     }
     let max_bytes = reader.i32()?;
-    reader.end_struct()?;
     Ok(Partition {
         index,
         offset,
@@ -100,26 +90,19 @@ pub(crate) fn write(writer: &mut Writer, version: i16, topics: &[(String, Vec<To
         writer.i16(Code::None.number());
         writer.i32(0);
     }
-    writer.count(topics.len());
-    for (name, partitions) in topics {
-        writer.text(name);
-        writer.count(partitions.len());
-        for told in partitions {
-            writer.i32(told.index);
-            writer.i16(told.code.number());
-            writer.i64(told.end);
-            writer.i64(told.end);
-            if version >= 5 {
-                writer.i64(told.start);
-            }
-            // No transactions were given up, since there are none.
-            writer.no_list();
-            if version >= 11 {
-                writer.i32(-1);
-            }
-            writer.opt_bytes(Some(&told.batch));
-            writer.end_struct();
+    writer.topics(topics, |writer, told| {
+        writer.i32(told.index);
+        writer.i16(told.code.number());
+        writer.i64(told.end);
+        writer.i64(told.end);
+        if version >= 5 {
+            writer.i64(told.start);
         }
-        writer.end_struct();
-    }
+        // No transactions were given up, since there are none.
+        writer.no_list();
+        if version >= 11 {
+            writer.i32(-1);
+        }
+        writer.opt_bytes(Some(&told.batch));
+    });
 }

@@ -1,7 +1,7 @@
 //! `ListOffsets`: offsets by time.
 
 use crate::wire::error::{Code, Malformed};
-use crate::wire::reader::Reader;
+use crate::wire::reader::{Reader, owned};
 use crate::wire::writer::Writer;
 
 /// Which offset of a partition is asked for.
@@ -35,23 +35,15 @@ pub(crate) fn read(version: i16, mut reader: Reader<'_>) -> Result<Request, Malf
     if version >= 2 {
         reader.i8()?;
     }
-    let mut topics = Vec::new();
-    for _ in 0..reader.count()? {
-        let name = reader.text()?.to_owned();
-        let mut partitions = Vec::new();
-        for _ in 0..reader.count()? {
-            let index = reader.i32()?;
-            if version >= 4 {
-                reader.i32()?;
-            }
-            partitions.push((index, Time::of(reader.i64()?)));
-            reader.end_struct()?;
+    let topics = reader.topics(|reader| {
+        let index = reader.i32()?;
+        if version >= 4 {
+            reader.i32()?;
         }
-        reader.end_struct()?;
-        topics.push((name, partitions));
-    }
+        Ok((index, Time::of(reader.i64()?)))
+    })?;
     reader.end()?;
-    Ok(topics)
+    Ok(owned(topics))
 }
 
 /// What is told of a partition.
@@ -67,20 +59,13 @@ pub(crate) fn write(writer: &mut Writer, version: i16, topics: &[(String, Vec<To
     if version >= 2 {
         writer.i32(0);
     }
-    writer.count(topics.len());
-    for (name, partitions) in topics {
-        writer.text(name);
-        writer.count(partitions.len());
-        for told in partitions {
-            writer.i32(told.index);
-            writer.i16(told.code.number());
-            writer.i64(told.timestamp);
-            writer.i64(told.offset);
-            if version >= 4 {
-                writer.i32(0);
-            }
-            writer.end_struct();
+    writer.topics(topics, |writer, told| {
+        writer.i32(told.index);
+        writer.i16(told.code.number());
+        writer.i64(told.timestamp);
+        writer.i64(told.offset);
+        if version >= 4 {
+            writer.i32(0);
         }
-        writer.end_struct();
-    }
+    });
 }

@@ -25,20 +25,12 @@ pub(crate) fn read(version: i16, mut reader: Reader<'_>) -> Result<Request<'_>, 
         _ => None,
     };
     let (acks, timeout_ms) = (reader.i16()?, reader.i32()?);
-    let mut topics = Vec::new();
-    for _ in 0..reader.count()? {
-        let name = reader.text()?;
-        let mut partitions = Vec::new();
-        for _ in 0..reader.count()? {
-            partitions.push(Partition {
-                index: reader.i32()?,
-                batch: reader.opt_bytes()?.unwrap_or_default(),
-            });
-            reader.end_struct()?;
-        }
-        reader.end_struct()?;
-        topics.push((name, partitions));
-    }
+    let topics = reader.topics(|reader| {
+        Ok(Partition {
+            index: reader.i32()?,
+            batch: reader.opt_bytes()?.unwrap_or_default(),
+        })
+    })?;
     reader.end()?;
     Ok(Request {
         transaction,
@@ -69,30 +61,23 @@ impl Told {
 }
 
 pub(crate) fn write(writer: &mut Writer, version: i16, topics: &[(String, Vec<Told>)]) {
-    writer.count(topics.len());
-    for (name, partitions) in topics {
-        writer.text(name);
-        writer.count(partitions.len());
-        for told in partitions {
-            writer.i32(told.index);
-            writer.i16(told.code.number());
-            writer.i64(told.base_offset);
-            if version >= 2 {
-                // The time of the records is that of their producer.
-                writer.i64(-1);
-            }
-            if version >= 5 {
-                // Where the partition starts is not looked at.
-                writer.i64(-1);
-            }
-            if version >= 8 {
-                writer.count(0);
-                writer.opt_text(told.message.as_deref());
-            }
-            writer.end_struct();
+    writer.topics(topics, |writer, told| {
+        writer.i32(told.index);
+        writer.i16(told.code.number());
+        writer.i64(told.base_offset);
+        if version >= 2 {
+            // The time of the records is that of their producer.
+            writer.i64(-1);
         }
-        writer.end_struct();
-    }
+        if version >= 5 {
+            // Where the partition starts is not looked at.
+            writer.i64(-1);
+        }
+        if version >= 8 {
+            writer.count(0);
+            writer.opt_text(told.message.as_deref());
+        }
+    });
     if version >= 1 {
         writer.i32(0);
     }

@@ -3,15 +3,12 @@
 use crate::door::Door;
 use crate::server::connection;
 use crate::server::places::Places;
+use highwater_http::serve;
 use highwater_http::service::STOP_GRACE;
 use std::io;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::time::Duration;
 use tokio::sync::watch;
-
-/// The time after an error of `accept` that is not the client's.
-const ACCEPT_BACK_OFF: Duration = Duration::from_millis(100);
 
 /// Accepts and serves until it is stopped, and what is under way then has ended or has had its
 /// time.
@@ -19,29 +16,22 @@ pub(crate) async fn listen(listener: TcpListener, door: Arc<Door>) -> io::Result
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let access = &door.options.access;
     let places = Places::new(access.max_connections, access.max_connections_per_address);
+    let report = |reason: String| tracing::warn!(reason, "the Kafka server");
     // Each connection has a receiver of it: it is closed when all of them have ended.
     let (ended, is_open) = watch::channel(());
     loop {
         let accepted = tokio::select! {
             biased;
             () = door.is_stopped() => break,
-            accepted = listener.accept() => accepted,
+            accepted = serve::accept(&listener, report) => accepted,
         };
-        let (stream, peer) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) if is_the_clients_fault(&error) => continue,
-            Err(error) => {
-                // Too many open files, no memory: it passes. The clients wait in the backlog.
-                tracing::warn!(%error, "the Kafka server cannot accept connections");
-                tokio::time::sleep(ACCEPT_BACK_OFF).await;
-                continue;
-            }
+        let Some((stream, peer)) = accepted else {
+            continue;
         };
         let Some(place) = places.take(peer.ip()) else {
             door.meters.refused();
             continue;
         };
-        let _ = stream.set_nodelay(true);
         let (door, is_open) = (Arc::clone(&door), is_open.clone());
         tokio::spawn(async move {
             let (_place, _connected) = (place, door.meters.connected());
@@ -59,13 +49,4 @@ pub(crate) async fn listen(listener: TcpListener, door: Arc<Door>) -> io::Result
         tracing::debug!("Kafka connections were cut off");
     }
     Ok(())
-}
-
-/// Errors of `accept` that concern only the connection that was to be accepted.
-fn is_the_clients_fault(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
-    matches!(
-        error.kind(),
-        ConnectionAborted | ConnectionReset | Interrupted
-    )
 }

@@ -46,7 +46,7 @@ pub(crate) async fn read_all(
         let next = async {
             // Without a place for its answer a request is not read.
             let place = due.reserve().await.map_err(io::Error::other)?;
-            let frame = frames::next(from, door).await?;
+            let frame = frames::next(from, &door.requests).await?;
             Ok::<_, io::Error>(frame.map(|frame| (place, frame)))
         };
         let next = tokio::select! {

@@ -10,7 +10,12 @@ pub(crate) struct Reader<'a> {
     /// Whether lengths are short and structures end with tagged fields: newer versions of each
     /// request have that.
     is_flexible: bool,
+    /// How many items all lists of the request may still have.
+    items: usize,
 }
+
+/// How many items all lists of a request may have: each takes more memory than bytes of it.
+pub(crate) const MAX_ITEMS: usize = 20_000;
 
 type Result<T> = std::result::Result<T, Malformed>;
 
@@ -19,6 +24,7 @@ impl<'a> Reader<'a> {
         Self {
             rest: bytes,
             is_flexible: false,
+            items: MAX_ITEMS,
         }
     }
 
@@ -121,17 +127,36 @@ impl<'a> Reader<'a> {
     /// How many items follow, each of at least one byte; `None` for null.
     pub(crate) fn opt_count(&mut self) -> Result<Option<usize>> {
         let count = self.len(Self::i32)?;
-        match count {
-            Some(count) if count > self.rest.len() => {
-                Err(Malformed("it says that it has more items than bytes"))
-            }
-            count => Ok(count),
+        if count.is_some_and(|count| count > self.rest.len()) {
+            return Err(Malformed("it says that it has more items than bytes"));
         }
+        let items = self.items.checked_sub(count.unwrap_or(0));
+        self.items = items.ok_or(Malformed("its lists have more than 20,000 items"))?;
+        Ok(count)
     }
 
     /// As [`Self::opt_count`]; null counts as none.
     pub(crate) fn count(&mut self) -> Result<usize> {
         Ok(self.opt_count()?.unwrap_or(0))
+    }
+
+    /// Topics with their partitions, each as `partition` reads it up to its end.
+    pub(crate) fn topics<P>(
+        &mut self,
+        mut partition: impl FnMut(&mut Self) -> Result<P>,
+    ) -> Result<Vec<(&'a str, Vec<P>)>> {
+        let mut topics = Vec::new();
+        for _ in 0..self.count()? {
+            let name = self.text()?;
+            let mut partitions = Vec::new();
+            for _ in 0..self.count()? {
+                partitions.push(partition(self)?);
+                self.end_struct()?;
+            }
+            self.end_struct()?;
+            topics.push((name, partitions));
+        }
+        Ok(topics)
     }
 
     /// The end of a structure. Tagged fields are passed over.
@@ -156,5 +181,45 @@ impl<'a> Reader<'a> {
             [] => Ok(()),
             _ => Err(Malformed("bytes follow its end")),
         }
+    }
+}
+
+/// Topics with names of their own: for what outlives the bytes of the request.
+pub(crate) fn owned<P>(topics: Vec<(&str, Vec<P>)>) -> Vec<(String, Vec<P>)> {
+    let topics = topics.into_iter();
+    topics
+        .map(|(name, partitions)| (name.to_owned(), partitions))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lists in lists, flexible and not: the bound is that of all together.
+    #[test]
+    fn lists_have_no_more_items_than_bytes_nor_than_all_may_have() {
+        let lists = |counts: &[i32]| {
+            let mut bytes: Vec<u8> = counts.iter().flat_map(|c| c.to_be_bytes()).collect();
+            bytes.resize(bytes.len() + MAX_ITEMS + 1, 0);
+            let mut reader = Reader::new(&bytes);
+            let counted: Result<Vec<usize>> = counts.iter().map(|_| reader.count()).collect();
+            counted.map(|counted| counted.iter().sum::<usize>())
+        };
+        assert_eq!(lists(&[20_000]), Ok(MAX_ITEMS));
+        assert_eq!(lists(&[19_999, 1]), Ok(MAX_ITEMS));
+        let too_many = Err(Malformed("its lists have more than 20,000 items"));
+        assert_eq!(lists(&[20_001]), too_many);
+        assert_eq!(lists(&[19_999, 2]), too_many);
+        assert_eq!(lists(&[-1]), Ok(0), "null");
+        let few = Reader::new(&[0, 0, 0, 3, 0, 0]).count();
+        let more_than_bytes = "it says that it has more items than bytes";
+        assert_eq!(few, Err(Malformed(more_than_bytes)));
+        let mut flexible = Reader::new(&[4, 0, 0]).flexible(true);
+        assert_eq!(flexible.count(), Err(Malformed(more_than_bytes)));
+        assert_eq!(
+            Reader::new(&[0xff, 0xff, 0xff, 0xfe]).count(),
+            Err(Malformed("a length is negative"))
+        );
     }
 }

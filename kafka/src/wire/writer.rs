@@ -93,6 +93,24 @@ impl Writer {
         self.len(None, Self::i32);
     }
 
+    /// Topics with their partitions, each as `partition` writes it up to its end.
+    pub(crate) fn topics<P>(
+        &mut self,
+        topics: &[(String, Vec<P>)],
+        partition: impl Fn(&mut Self, &P),
+    ) {
+        self.count(topics.len());
+        for (name, partitions) in topics {
+            self.text(name);
+            self.count(partitions.len());
+            for told in partitions {
+                partition(self, told);
+                self.end_struct();
+            }
+            self.end_struct();
+        }
+    }
+
     /// The end of a structure.
     pub(crate) fn end_struct(&mut self) {
         if self.is_flexible {

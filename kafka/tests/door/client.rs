@@ -15,7 +15,7 @@ use kafka_protocol::protocol::{Decodable, Encodable, StrBytes};
 use kafka_protocol::records::{
     Compression, Record, RecordBatchDecoder, RecordBatchEncoder, RecordEncodeOptions, TimestampType,
 };
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
@@ -240,7 +240,14 @@ impl Client {
 
     /// Whether the server has closed the connection.
     pub(crate) fn is_closed(&mut self) -> bool {
-        matches!(self.stream.read(&mut [0]), Ok(0) | Err(_))
+        match self.stream.read(&mut [0]) {
+            Ok(read) => read == 0,
+            Err(error) => match error.kind() {
+                // Its patience is at an end, and not the connection.
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => panic!("it is still open"),
+                _ => true,
+            },
+        }
     }
 
     /// The bytes of a request to append.

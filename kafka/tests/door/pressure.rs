@@ -3,6 +3,7 @@
 use crate::client::{ANYONE, World, batch, produce};
 use highwater_kafka::{KafkaOptions, KafkaServer};
 use highwater_streams::{Options, Streams};
+use kafka_protocol::messages::{ApiKey, FetchResponse};
 use std::io::Write;
 use std::sync::Arc;
 
@@ -32,6 +33,16 @@ fn fill(world: &World) {
     }
 }
 
+/// Deletes what fills the log, and frees it.
+fn make_room(world: &World) {
+    let deleted = world.streams.delete("filler").unwrap();
+    deleted.wait().unwrap().unwrap();
+    for _ in 0..2 {
+        world.streams.checkpoint().unwrap();
+        world.streams.tend().unwrap();
+    }
+}
+
 /// Room is made while a request waits: its client is not told that the log was full.
 #[test]
 fn a_request_waits_for_room() {
@@ -46,16 +57,7 @@ fn a_request_waits_for_room() {
         let frame = client.produce_frame(&produce(-1, 60_000, &[("t", 0, body)]));
         client.stream.write_all(&frame).unwrap();
     }
-    world
-        .streams
-        .delete("filler")
-        .unwrap()
-        .wait()
-        .unwrap()
-        .unwrap();
-    for _ in 0..2 {
-        world.streams.checkpoint().unwrap();
-    }
+    make_room(&world);
     for offset in 0..3 {
         let told = client.produced().unwrap();
         assert_eq!((told.error_code, told.base_offset), (0, offset));
@@ -63,9 +65,9 @@ fn a_request_waits_for_room() {
     assert_eq!(world.values("t").len(), 3);
 }
 
-/// After the client's time the batch is refused for now, and the connection ends: what came behind
-/// it is not looked at. Stored, it would leave a gap that ends the producer when it sends both
-/// again.
+/// After the client's time it is told to send the batch again, and the connection ends: what came
+/// behind the batch is not looked at. Stored, it would leave a gap that ends the producer when it
+/// sends both again.
 #[test]
 fn what_follows_a_batch_that_was_refused_for_now_is_not_stored() {
     let dir = tempfile::tempdir().unwrap();
@@ -86,17 +88,7 @@ fn what_follows_a_batch_that_was_refused_for_now_is_not_stored() {
     assert!(told.error_message.unwrap().contains("full"));
     assert!(client.is_closed());
     assert!(world.values("t").is_empty());
-    world
-        .streams
-        .delete("filler")
-        .unwrap()
-        .wait()
-        .unwrap()
-        .unwrap();
-    for _ in 0..2 {
-        world.streams.checkpoint().unwrap();
-        world.streams.tend().unwrap();
-    }
+    make_room(&world);
     let mut client = world.client();
     for (offset, body) in (0..).zip(&batches) {
         assert_eq!(client.produce("t", 0, body), (0, offset));
@@ -116,4 +108,48 @@ fn a_closed_log_is_no_end_for_a_client() {
     streams.close().unwrap();
     assert_eq!(client.produce("t", 0, &body), (7, -1));
     assert!(client.is_closed());
+}
+
+/// While a read waits, requests behind it are begun: so many, and no more. Their client is not read
+/// until answers have gone out.
+#[test]
+fn so_many_requests_of_a_connection_wait_for_their_answers() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = KafkaOptions::new().topic("t", 1).topic("quiet", 1);
+    let world = World::open(dir.path(), Options::new(), options);
+    let mut client = world.client();
+    let read = crate::client::fetch(60_000, &[("quiet", 0, 0)]);
+    let mut sent = client.frame(ApiKey::Fetch, 12, &read);
+    for _ in 0..100 {
+        let body = produce(1, 1_000, &[("t", 0, batch(ANYONE, None, &["v"]))]);
+        sent.extend(client.produce_frame(&body));
+    }
+    client.stream.write_all(&sent).unwrap();
+    let end = || {
+        world
+            .streams
+            .look("t")
+            .unwrap()
+            .wait()
+            .unwrap()
+            .unwrap()
+            .end
+            .get()
+    };
+    while end() < 32 {
+        std::thread::yield_now();
+    }
+    let mut other = world.client();
+    let body = batch(ANYONE, None, &["q"]);
+    // Others are served meanwhile, again and again.
+    for _ in 0..50 {
+        assert_eq!(other.produce("none", 0, &body).0, 3);
+    }
+    assert_eq!(end(), 32);
+    assert_eq!(other.produce("quiet", 0, &body), (0, 0));
+    let answer: Option<(i32, FetchResponse)> = client.answer(ApiKey::Fetch, 12);
+    assert!(answer.is_some());
+    for offset in 0..100 {
+        assert_eq!(client.produced().unwrap().base_offset, offset);
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::client::{ANYONE, World, batch, topic};
 use highwater_kafka::{KafkaError, KafkaOptions, KafkaServer};
-use highwater_streams::Options;
+use highwater_streams::{Options, Retention};
 use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::{ApiKey, MetadataRequest, MetadataResponse};
 use std::sync::Arc;
@@ -116,4 +116,37 @@ fn it_starts_inside_of_a_runtime() {
         drop(start(&world, options).unwrap());
     });
     assert_eq!(look(&world, Some(&["in"]), false), [told("in", 0, 1)]);
+}
+
+/// Behind a proxy the address that a client has reached is not the one to connect to.
+#[test]
+fn clients_are_told_where_to_connect() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = KafkaOptions::new().advertised("broker.example:19092");
+    let world = World::open(dir.path(), Options::new(), options);
+    let all = MetadataRequest::default().with_topics(None);
+    let told: MetadataResponse = world.client().ask(ApiKey::Metadata, 9, &all).unwrap();
+    let broker = &told.brokers[0];
+    assert_eq!((&*broker.host, broker.port), ("broker.example", 19092));
+}
+
+/// What the server creates keeps as much as its options say.
+#[test]
+fn topics_keep_what_the_options_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let retention = Retention {
+        positions: Some(4),
+        ..Retention::default()
+    };
+    let options = KafkaOptions::new().topic("t", 1).retention(retention);
+    let world = World::open(dir.path(), Options::new(), options);
+    let mut client = world.client();
+    for _ in 0..20 {
+        client.produce("t", 0, &batch(ANYONE, None, &["v"]));
+    }
+    // Each turn looks at a share of all streams.
+    for _ in 0..512 {
+        world.streams.tend().unwrap();
+    }
+    assert_eq!(world.page("t").from.get(), 16);
 }

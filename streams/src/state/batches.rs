@@ -3,6 +3,7 @@
 use crate::frame::batch::Batch;
 use crate::frame::codec::{Bytes, put_number};
 use crate::interface::refusal::Refusal;
+use crate::state::producers::forget_oldest;
 use std::collections::VecDeque;
 
 /// As many batches of a producer are known: so many it may have under way without an answer.
@@ -126,14 +127,7 @@ impl Batches {
             }
             known.accepted.push_back(newest);
         }
-        if self.0.len() <= most {
-            return false;
-        }
-        let oldest = self.0.iter().enumerate().min_by_key(|(_, known)| known.lsn);
-        if let Some((at, _)) = oldest {
-            self.0.remove(at);
-        }
-        true
+        forget_oldest(&mut self.0, most, |known| known.lsn)
     }
 
     fn find(&self, id: u64) -> Result<usize, usize> {

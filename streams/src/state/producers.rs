@@ -81,14 +81,7 @@ impl Producers {
                 self.0.insert(at, newest);
             }
         }
-        if self.0.len() <= most {
-            return false;
-        }
-        let oldest = self.0.iter().enumerate().min_by_key(|(_, known)| known.lsn);
-        if let Some((at, _)) = oldest {
-            self.0.remove(at);
-        }
-        true
+        forget_oldest(&mut self.0, most, |known| known.lsn)
     }
 
     fn find(&self, id: &str) -> Result<usize, usize> {
@@ -126,6 +119,19 @@ impl Producers {
         }
         Some(Self(all))
     }
+}
+
+/// With more than `most` producers, the one whose newest LSN is the lowest is forgotten. Tells
+/// whether one was.
+pub(crate) fn forget_oldest<P>(all: &mut Vec<P>, most: usize, lsn: impl Fn(&P) -> u64) -> bool {
+    if all.len() <= most {
+        return false;
+    }
+    let oldest = all.iter().enumerate().min_by_key(|(_, known)| lsn(known));
+    if let Some((at, _)) = oldest {
+        all.remove(at);
+    }
+    true
 }
 
 #[cfg(test)]
