@@ -99,8 +99,8 @@ pub async fn serve<S: Service>(
     Ok(())
 }
 
-/// The next client; `None` if that one has gone, or none can be accepted for the moment: that is told
-/// to `report_error`, and waited for.
+/// The next client; `None` if that one has gone, or none can be accepted for the moment: that is
+/// told to `report_error`, and waited for.
 pub async fn accept(
     listener: &tokio::net::TcpListener,
     report_error: impl Fn(String),

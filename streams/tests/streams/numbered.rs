@@ -339,8 +339,8 @@ fn a_stream_of_bytes_takes_no_numbered_messages() {
     }
 }
 
-/// A number that is none of a message was written into the log, and refused there at the next start:
-/// the directory could not be opened any more.
+/// A number that is none of a message was written into the log, and refused there at the next
+/// start: the directory could not be opened any more.
 #[test]
 fn a_number_that_no_message_has_is_refused() {
     let disk = Arc::new(SimDisk::new());
