@@ -36,6 +36,9 @@ pub(crate) fn serve(args: &ServeArgs, out: &mut Output) -> Result<Outcome> {
         error @ ServeError::BadOptions { .. } => Failure::Usage(error.to_string()),
         error => Failure::Io(error.to_string()),
     })?;
+    // Nothing is said before all doors are open, and topics that are to be are there.
+    #[cfg(feature = "kafka")]
+    let topics = kafka::serve(args, &tokens, &streams)?;
     let scheme = if args.cert.is_some() { "https" } else { "http" };
     let stats = streams.stats();
     out.line(format!(
@@ -43,8 +46,6 @@ pub(crate) fn serve(args: &ServeArgs, out: &mut Output) -> Result<Outcome> {
         stats.streams,
         server.local_addr()
     ))?;
-    #[cfg(feature = "kafka")]
-    let topics = kafka::serve(args, &tokens, &streams)?;
     #[cfg(feature = "kafka")]
     if let Some(topics) = &topics {
         out.line(format!("topics at {} (Kafka)", topics.local_addr()))?;
